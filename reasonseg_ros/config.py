@@ -1,0 +1,167 @@
+"""Everything that can be set, with default, unit and bounds. The node's ROS parameters are generated from this.
+
+A field's metadata holds `description` and, where they apply, `minimum`, `maximum`, `choices`, `read_only`.
+A read-only value takes effect when the node is configured; the others may change while it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from typing import Any
+
+from reasonseg_ros.errors import ConfigError
+
+
+def setting(
+    default: Any,
+    description: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    read_only: bool = False,
+) -> Any:
+    metadata = {
+        "description": description,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "read_only": read_only,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class ReasonerConfig:
+    backend: str = setting(
+        "local", "where the reasoner runs: in this process, or behind an OpenAI-compatible server",
+        choices=("local", "server"), read_only=True,
+    )
+    model: str = setting(
+        "tabletop-reasoner", "name of a model card in models/, a folder, or a hub id", read_only=True
+    )
+    dialect: str = setting(
+        "auto", "answer format; auto takes the model card's and detects others",
+        choices=("auto", "seg_zero", "vision_reasoner", "qwen2.5-vl", "qwen3-vl"), read_only=True,
+    )
+    prompt_file: str = setting("", "text file with the checkpoint's own prompt; {query} is replaced", read_only=True)
+    device: str = setting("auto", "torch device; auto is cuda where there is one, else cpu", read_only=True)
+    dtype: str = setting(
+        "auto", "weights' type; auto is bfloat16 on a GPU and float32 on the CPU",
+        choices=("auto", "float32", "bfloat16", "float16"), read_only=True,
+    )
+    attention: str = setting(
+        "sdpa", "attention kernel", choices=("sdpa", "eager", "flash_attention_2"), read_only=True
+    )
+    quantization: str = setting(
+        "none", "bitsandbytes weights (needs a GPU)", choices=("none", "8bit", "4bit"), read_only=True
+    )
+    min_pixels: int = setting(0, "least image pixels; 0 takes the checkpoint's own", 0, 100_000_000, read_only=True)
+    max_pixels: int = setting(0, "most image pixels; 0 takes the checkpoint's own", 0, 100_000_000, read_only=True)
+    offline: bool = setting(False, "never ask the hub, use local files only", read_only=True)
+    max_new_tokens: int = setting(0, "longest answer in tokens; 0 takes the model card's", 0, 32768)
+    time_limit_s: float = setting(60.0, "longest time for one answer, seconds", 0.1, 3600.0)
+    server_url: str = setting("http://127.0.0.1:8000/v1", "base address of the server", read_only=True)
+    server_key_variable: str = setting("", "environment variable that holds the server's key", read_only=True)
+    server_retries: int = setting(2, "further tries when the server does not answer", 0, 10, read_only=True)
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    model: str = setting(
+        "tabletop-segmenter", "name of a model card in models/, a folder, or a hub id", read_only=True
+    )
+    device: str = setting("auto", "torch device; auto is cuda where there is one, else cpu", read_only=True)
+    dtype: str = setting(
+        "auto", "weights' type; auto is bfloat16 on a GPU and float32 on the CPU",
+        choices=("auto", "float32", "bfloat16", "float16"), read_only=True,
+    )
+    offline: bool = setting(False, "never ask the hub, use local files only", read_only=True)
+    fill_holes_share: float = setting(0.01, "fill holes up to this share of the mask's area", 0.0, 1.0)
+    remove_specks_share: float = setting(0.01, "remove fragments up to this share of the mask's area", 0.0, 1.0)
+    keep_raw_mask: bool = setting(False, "publish the mask before clean-up as well")
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    transport: str = setting("raw", "type of the image topic", choices=("raw", "compressed"), read_only=True)
+    reliability: str = setting(
+        "best_effort", "quality of service of the image and camera_info subscriptions",
+        choices=("best_effort", "reliable"), read_only=True,
+    )
+    depth: int = setting(5, "queue depth of the image subscription", 1, 100, read_only=True)
+    silent_warn_s: float = setting(2.0, "no image for so long is a warning, seconds", 0.1, 3600.0)
+    silent_error_s: float = setting(10.0, "no image for so long is an error, seconds", 0.1, 3600.0)
+
+
+@dataclass(frozen=True)
+class QueryConfig:
+    policy: str = setting(
+        "queue", "what a new question does while another is answered", choices=("queue", "replace", "refuse")
+    )
+    queue_size: int = setting(8, "questions that may wait; further ones are refused", 1, 1000)
+    max_characters: int = setting(2000, "longest question", 1, 100_000)
+    frame_wait_s: float = setting(5.0, "how long a question waits for a frame, seconds", 0.0, 3600.0)
+    watch_period_s: float = setting(5.0, "a standing question is asked again after so long, seconds", 0.1, 3600.0)
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    mask_encoding: str = setting("png", "how masks travel in messages", choices=("png", "rle"))
+    overlay_alpha: float = setting(0.5, "opacity of the masks in the overlay", 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Config:
+    autostart: bool = setting(True, "configure and activate at start", read_only=True)
+    diagnostics_period_s: float = setting(1.0, "time between diagnostics, seconds", 0.1, 60.0, read_only=True)
+    reasoner: ReasonerConfig = field(default_factory=ReasonerConfig)
+    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    camera: CameraConfig = field(default_factory=CameraConfig)
+    query: QueryConfig = field(default_factory=QueryConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+
+
+def settings(config: Any = None, prefix: str = "") -> Iterator[tuple[str, Field[Any], Any]]:
+    """Dotted name, field and value of every setting of `config` (of the defaults without one)."""
+    config = Config() if config is None else config
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            yield from settings(value, f"{prefix}{item.name}.")
+        else:
+            yield prefix + item.name, item, value
+
+
+def check(name: str, item: Field[Any], value: Any) -> Any:
+    """`value` in the field's type. Raises ConfigError with the bounds where it is not allowed."""
+    kind = type(item.default)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{name} = {value!r}; expected {kind.__name__}")
+    limits = item.metadata
+    if limits["choices"] and value not in limits["choices"]:
+        raise ConfigError(f"{name} = {value!r}; expected one of {', '.join(limits['choices'])}")
+    if limits["minimum"] is not None and not limits["minimum"] <= value <= limits["maximum"]:
+        raise ConfigError(f"{name} = {value}; expected {limits['minimum']} to {limits['maximum']}")
+    return value
+
+
+def config_from(values: Mapping[str, Any]) -> Config:
+    """A Config from dotted names, defaults for the rest. Raises ConfigError on unknown names and bad values."""
+    unknown = set(values) - {name for name, _, _ in settings()}
+    if unknown:
+        raise ConfigError(f"unknown settings {sorted(unknown)}; see config/reasonseg.yaml for the known ones")
+
+    def build(kind: Any, prefix: str) -> Any:
+        chosen = {}
+        for item in fields(kind):
+            name = prefix + item.name
+            if not item.metadata:
+                chosen[item.name] = build(item.default_factory, f"{name}.")
+            elif name in values:
+                chosen[item.name] = check(name, item, values[name])
+        return kind(**chosen)
+
+    return build(Config, "")

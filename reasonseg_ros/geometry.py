@@ -1,0 +1,82 @@
+"""Boxes, points and masks: scaling between image sizes, clipping, overlap, and lossless coding."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.types import BoolMask, FloatArray
+
+
+def scale_xy(points_xy: ArrayLike, from_wh: tuple[int, int], to_wh: tuple[int, int]) -> FloatArray:
+    """Points (or boxes, as x, y pairs) of an image of size `from_wh` in the pixels of its resize to `to_wh`.
+
+    The two axes are scaled separately, so a squashed image is undone exactly. Shape is kept.
+    """
+    points = np.asarray(points_xy, np.float32)
+    factors = np.array([to_wh[0] / from_wh[0], to_wh[1] / from_wh[1]], np.float32)
+    return (points.reshape(-1, 2) * factors).reshape(points.shape)
+
+
+def clip_box(box_xyxy: ArrayLike, size_wh: tuple[int, int]) -> FloatArray | None:
+    """The part of a box inside the image, corners put in order; None where less than a pixel is left."""
+    box = np.asarray(box_xyxy, np.float32).reshape(4)
+    if not np.isfinite(box).all():
+        return None
+    x1, x2 = np.clip(sorted(box[[0, 2]]), 0, size_wh[0])
+    y1, y2 = np.clip(sorted(box[[1, 3]]), 0, size_wh[1])
+    if x2 - x1 < 1 or y2 - y1 < 1:
+        return None
+    return np.array([x1, y1, x2, y2], np.float32)
+
+
+def clip_points(points_xy: ArrayLike, size_wh: tuple[int, int]) -> FloatArray:
+    """Points moved to the nearest pixel of the image. float32 [P, 2]."""
+    points = np.asarray(points_xy, np.float32).reshape(-1, 2)
+    return np.clip(points, 0, np.array(size_wh, np.float32) - 1)
+
+
+def box_iou(a_xyxy: ArrayLike, b_xyxy: ArrayLike) -> float:
+    """Intersection over union of two boxes."""
+    a, b = np.asarray(a_xyxy, np.float64), np.asarray(b_xyxy, np.float64)
+    overlap = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    union = (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - overlap
+    return float(overlap / union) if union > 0 else 0.0
+
+
+def mask_iou(a: BoolMask, b: BoolMask) -> float:
+    """Intersection over union of two masks; 1 where both are empty."""
+    union = np.count_nonzero(a | b)
+    return float(np.count_nonzero(a & b) / union) if union else 1.0
+
+
+def mask_box(mask: BoolMask) -> FloatArray | None:
+    """Tight box of a mask, x2 and y2 exclusive; None for an empty mask."""
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return np.array([x, y, x + width, y + height], np.float32) if width else None
+
+
+def resize_logits(logits: FloatArray, size_wh: tuple[int, int]) -> BoolMask:
+    """Mask of the image's size from mask logits [h, w] of a smaller one: bilinear, then cut at 0."""
+    return cv2.resize(logits, size_wh, interpolation=cv2.INTER_LINEAR) > 0
+
+
+def encode_rle(mask: BoolMask) -> NDArray[np.uint32]:
+    """Run lengths of a mask in COCO's order: column by column, the first run counts zeros."""
+    flat = mask.ravel(order="F")
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    bounds = np.concatenate(([0], edges, [flat.size])) if flat.size else np.zeros(1, int)
+    counts = np.diff(bounds).astype(np.uint32)
+    return np.concatenate(([np.uint32(0)], counts)).astype(np.uint32) if flat.size and flat[0] else counts
+
+
+def decode_rle(counts: ArrayLike, size_wh: tuple[int, int]) -> BoolMask:
+    """The mask of `encode_rle`. Raises InvalidInput where the runs do not fill the image."""
+    runs = np.asarray(counts, np.int64)
+    width, height = size_wh
+    if runs.min(initial=0) < 0 or runs.sum() != width * height:
+        raise InvalidInput(f"runs add up to {runs.sum()} pixels; expected {width} x {height} = {width * height}")
+    values = np.arange(len(runs)) % 2 == 1
+    return np.repeat(values, runs).reshape((height, width), order="F")

@@ -1,0 +1,86 @@
+"""A rendered tabletop scene with everything that is true about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonseg_ros.types import BoolMask, Intrinsics, RgbImage
+
+COLORS = ("red", "green", "blue", "yellow", "orange", "purple", "white", "black")
+CATEGORIES = (
+    "mug", "bowl", "bottle", "can", "hammer", "screwdriver", "banana",
+    "apple", "book", "knife", "sponge", "pen", "flashlight", "scissors",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One object on the table.
+
+    Attributes:
+        instance_id: 1, 2, ...: its value in `Scene.instance_ids`.
+        category: one of CATEGORIES.
+        color: one of COLORS, of the main part.
+        position_m: centre in the table frame (x right, y away from the front edge, z up).
+        size_m: length >= width, along the object's own horizontal axes, and height, as it lies.
+        area_px: visible pixels.
+        visible_share: visible pixels over the pixels it would have if nothing stood before it, 0 to 1.
+        box_xyxy: tight box of the visible pixels, integers, x2 and y2 exclusive; zeros where area_px is 0.
+        point_xy: a pixel well inside the visible mask (the mask pixel nearest its centroid).
+        depth_m: median depth of the visible pixels; 0 where area_px is 0.
+    """
+
+    instance_id: int
+    category: str
+    color: str
+    position_m: tuple[float, float, float]
+    size_m: tuple[float, float, float]
+    area_px: int
+    visible_share: float
+    box_xyxy: tuple[int, int, int, int]
+    point_xy: tuple[int, int]
+    depth_m: float
+
+
+@dataclass(frozen=True)
+class ScenePart:
+    """A part of an object. `part_id` is its value in `Scene.part_ids`, unique in the scene."""
+
+    part_id: int
+    instance_id: int
+    name: str
+    area_px: int
+    box_xyxy: tuple[int, int, int, int]
+    point_xy: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What the camera sees, and what is there.
+
+    Attributes:
+        rgb: uint8 [H, W, 3].
+        depth_m: float32 [H, W] along the optical axis.
+        instance_ids, part_ids: uint8 [H, W], 0 is the background.
+        table_from_camera: float64 [4, 4], pose of the optical frame (REP-103) in the table frame.
+    """
+
+    seed: int
+    rgb: RgbImage
+    depth_m: NDArray[np.float32]
+    instance_ids: NDArray[np.uint8]
+    part_ids: NDArray[np.uint8]
+    objects: tuple[SceneObject, ...]
+    parts: tuple[ScenePart, ...]
+    intrinsics: Intrinsics
+    table_from_camera: NDArray[np.float64]
+
+    def mask(self, instance_ids: tuple[int, ...], part: str = "") -> BoolMask:
+        """Union of the objects' visible pixels, or of their parts of that name."""
+        if part:
+            ids = [p.part_id for p in self.parts if p.instance_id in instance_ids and p.name == part]
+            return np.isin(self.part_ids, ids)
+        return np.isin(self.instance_ids, instance_ids)

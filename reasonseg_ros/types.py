@@ -1,0 +1,214 @@
+"""The values that flow from a camera image and a question to masks with their reason.
+
+Conventions: pixel coordinates have x to the right, y down, the origin at the top left corner of the image;
+boxes are `x1, y1, x2, y2` with `x2, y2` exclusive; stamps are nanoseconds since the epoch of the source clock.
+Every value is frozen and checked once, when it is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonseg_ros.errors import InvalidInput
+
+BoolMask = NDArray[np.bool_]
+FloatArray = NDArray[np.float32]
+RgbImage = NDArray[np.uint8]
+
+
+class Status(str, Enum):
+    """How a question ended. Only `OK` and `NO_TARGET` are answers; all the others say why there is none."""
+
+    OK = "ok"
+    NO_TARGET = "no_target"
+    UNPARSABLE = "unparsable"
+    TRUNCATED = "truncated"
+    CONTRADICTION = "contradiction"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+    NO_FRAME = "no_frame"
+    OUT_OF_MEMORY = "out_of_memory"
+    UNAVAILABLE = "unavailable"
+    FAILED = "failed"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def is_answer(self) -> bool:
+        return self in (Status.OK, Status.NO_TARGET)
+
+
+class Mode(str, Enum):
+    """How long a question stands: answered once, or asked again whenever its period is over."""
+
+    ONCE = "once"
+    WATCH = "watch"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Pinhole camera: focal lengths and principal point in pixels."""
+
+    fx_px: float
+    fy_px: float
+    cx_px: float
+    cy_px: float
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One camera image.
+
+    Attributes:
+        rgb: uint8 [H, W, 3], contiguous, red first.
+        stamp_ns: when it was taken.
+        frame_id: the optical frame (REP-103: z forward, x right, y down).
+        depth_m: float32 [H, W] along z in metres, 0 or NaN where unknown (REP-118).
+    """
+
+    rgb: RgbImage
+    stamp_ns: int = 0
+    frame_id: str = "camera"
+    depth_m: FloatArray | None = None
+    intrinsics: Intrinsics | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.rgb.shape
+        if self.rgb.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+            raise InvalidInput(f"image of shape {shape} and type {self.rgb.dtype}; expected uint8 [H, W, 3], not empty")
+        if not self.rgb.flags.c_contiguous:
+            object.__setattr__(self, "rgb", np.ascontiguousarray(self.rgb))
+        if self.depth_m is not None and self.depth_m.shape != shape[:2]:
+            raise InvalidInput(f"depth of shape {self.depth_m.shape} for an image of {shape[:2]}; register the depth")
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        return self.rgb.shape[1], self.rgb.shape[0]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question in ordinary words."""
+
+    text: str
+    query_id: str = ""
+    mode: Mode = Mode.ONCE
+
+
+@dataclass(frozen=True, eq=False)
+class Grounding:
+    """Where the reasoner says a target is, in source pixels.
+
+    Attributes:
+        box_xyxy: float32 [4].
+        points_xy: float32 [P, 2], P may be 0.
+        point_labels: int32 [P], 1 inside the target, 0 outside it.
+    """
+
+    box_xyxy: FloatArray
+    points_xy: FloatArray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    point_labels: NDArray[np.int32] | None = None
+    label: str = ""
+    score: float = 1.0
+
+    def __post_init__(self) -> None:
+        box = np.asarray(self.box_xyxy, np.float32).reshape(-1)
+        points = np.asarray(self.points_xy, np.float32).reshape(-1, 2)
+        labels = np.ones(len(points), np.int32) if self.point_labels is None else np.asarray(self.point_labels, np.int32)
+        if box.shape != (4,) or not np.isfinite(box).all() or box[2] <= box[0] or box[3] <= box[1]:
+            raise InvalidInput(f"box {box.tolist()}; expected finite x1 < x2 and y1 < y2")
+        if not np.isfinite(points).all() or labels.shape != (len(points),):
+            raise InvalidInput(f"{len(points)} points {points.tolist()} with labels {labels.tolist()}")
+        object.__setattr__(self, "box_xyxy", box)
+        object.__setattr__(self, "points_xy", points)
+        object.__setattr__(self, "point_labels", labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the reasoner said, parsed.
+
+    `groundings` is empty for every status but `OK`: nothing here fits is a result, a failure is not.
+    """
+
+    status: Status
+    thought: str = ""
+    groundings: tuple[Grounding, ...] = ()
+    raw_text: str = ""
+    error: str = ""
+    dialect: str = ""
+    model: str = ""
+    tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.status is Status.OK) != bool(self.groundings):
+            raise InvalidInput(f"status {self.status} with {len(self.groundings)} groundings")
+        if not self.status.is_answer and not self.error:
+            raise InvalidInput(f"status {self.status} without a reason")
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """One segmented target of the frame.
+
+    Attributes:
+        mask: bool [H, W], holes filled and specks removed.
+        box_xyxy: float32 [4], the tight box of `mask`; the grounding's box where the mask is empty.
+        mask_score: the segmenter's predicted IoU, 0 to 1.
+        box_iou: agreement of `box_xyxy` with the grounding's box.
+        points_inside: share of the grounding's positive points that the mask covers; 1 without points.
+        holes, fragments: counted in the raw mask (a sound mask has 0 and 1).
+        raw_mask: as the segmenter gave it; None unless asked for.
+    """
+
+    mask: BoolMask
+    box_xyxy: FloatArray
+    grounding: Grounding
+    mask_score: float
+    box_iou: float
+    points_inside: float
+    holes: int
+    fragments: int
+    raw_mask: BoolMask | None = None
+
+    @property
+    def label(self) -> str:
+        return self.grounding.label
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The answer to a question about one frame.
+
+    Attributes:
+        frame: the frame whose pixels the masks belong to.
+        regions: one for each grounding, in the answer's order.
+        seconds: time spent in each stage.
+    """
+
+    frame: Frame
+    query: Query
+    answer: Answer
+    regions: tuple[Region, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def status(self) -> Status:
+        return self.answer.status
+
+    @property
+    def mask(self) -> BoolMask:
+        """Union of the regions, bool [H, W]."""
+        union = np.zeros(self.frame.rgb.shape[:2], bool)
+        for region in self.regions:
+            union |= region.mask
+        return union
