@@ -1,0 +1,81 @@
+"""Seg-Zero: a reasoner thinks, then says boxes and points; a promptable segmenter turns them into masks.
+
+Source: Liu et al., "Seg-Zero: Reasoning-Chain Guided Segmentation via Cognitive Reinforcement", 2025.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from reasonseg_ros.config import Config
+from reasonseg_ros.errors import OutOfMemory
+from reasonseg_ros.reasoner.port import OnText, Reasoner
+from reasonseg_ros.segmenter.port import Segmenter
+from reasonseg_ros.segmenter.regions import build_region
+from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segmentation, Status
+
+OnStage = Callable[[str], None]
+"""Called with `reasoning`, then with `segmenting`."""
+
+
+class SegZero:
+    """Answers questions about frames with one reasoner and one segmenter. Not thread-safe."""
+
+    def __init__(self, reasoner: Reasoner, segmenter: Segmenter, config: Config) -> None:
+        self.reasoner = reasoner
+        self.segmenter = segmenter
+        self.config = config
+
+    def answer(
+        self,
+        frame: Frame,
+        query: Query,
+        *,
+        on_text: OnText | None = None,
+        on_stage: OnStage | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        max_new_tokens: int = 0,
+        time_limit_s: float = 0.0,
+    ) -> Segmentation:
+        """Think about `query`, then segment what the thought points at. Limits of 0 mean the configured ones."""
+        if on_stage:
+            on_stage("reasoning")
+        start_s = time.perf_counter()
+        answer = self.reasoner.answer(
+            frame,
+            query.text,
+            on_text=on_text,
+            cancelled=cancelled,
+            max_new_tokens=max_new_tokens,
+            time_limit_s=time_limit_s,
+        )
+        seconds = {"reasoning": time.perf_counter() - start_s}
+        if not answer.groundings:
+            return Segmentation(frame, query, answer, (), seconds)
+        if cancelled and cancelled():
+            stopped = replace(answer, status=Status.CANCELLED, groundings=(), error="cancelled before segmenting")
+            return Segmentation(frame, query, stopped, (), seconds)
+        if on_stage:
+            on_stage("segmenting")
+        return self._segment(frame, query, answer, seconds)
+
+    def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation:
+        """Segment given boxes and points, without the reasoner."""
+        answer = Answer(Status.OK, groundings=tuple(groundings)) if groundings else Answer(Status.NO_TARGET)
+        return self._segment(frame, Query(""), answer, {})
+
+    def _segment(self, frame: Frame, query: Query, answer: Answer, seconds: dict[str, float]) -> Segmentation:
+        start_s = time.perf_counter()
+        regions: tuple[Region, ...] = ()
+        try:
+            features = self.segmenter.encode(frame.rgb)
+            masks = self.segmenter.decode(features, answer.groundings)
+            regions = tuple(
+                build_region(grounding, mask, self.config.segmenter)
+                for grounding, mask in zip(answer.groundings, masks, strict=True)
+            )
+        except OutOfMemory as error:
+            answer = replace(answer, status=Status.OUT_OF_MEMORY, groundings=(), error=str(error))
+        return Segmentation(frame, query, answer, regions, {**seconds, "segmenting": time.perf_counter() - start_s})
