@@ -1,0 +1,17 @@
+"""The segmenter that a configuration asks for."""
+
+from __future__ import annotations
+
+from reasonseg_ros.config import SegmenterConfig
+from reasonseg_ros.model_card import load_card
+from reasonseg_ros.segmenter.port import Segmenter
+from reasonseg_ros.segmenter.sam2 import Sam2Segmenter, load_sam2
+from reasonseg_ros.torch_device import choose_device, choose_dtype
+
+
+def load_segmenter(config: SegmenterConfig) -> Segmenter:
+    """Raises ModelError where the checkpoint is missing, damaged or of another kind, ConfigError for the device."""
+    card = load_card(config.model, "segmenter")
+    device = choose_device(config.device)
+    model = load_sam2(card.source, device=device, dtype=choose_dtype(config.dtype, device), offline=config.offline)
+    return Sam2Segmenter(model, multimask=card.multimask, name=card.name)

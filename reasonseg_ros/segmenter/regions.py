@@ -1,0 +1,80 @@
+"""From a raw mask to a region: holes and fragments counted and cleaned up, agreement with the grounding measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from reasonseg_ros.config import SegmenterConfig
+from reasonseg_ros.geometry import box_iou, clip_points, mask_box
+from reasonseg_ros.segmenter.port import ScoredMask
+from reasonseg_ros.types import BoolMask, Grounding, Region
+
+
+@dataclass(frozen=True, eq=False)
+class CleanMask:
+    """`mask` after clean-up; `holes` and `fragments` as they were before it."""
+
+    mask: BoolMask
+    holes: int
+    fragments: int
+
+
+def clean_mask(raw: BoolMask, fill_holes_share: float, remove_specks_share: float) -> CleanMask:
+    """Fill small holes, then remove small fragments, of bool [H, W]; shares are of the raw mask's area.
+
+    Fragments are connected over corners as well, holes over sides only. Background that reaches the image's border is
+    no hole. The largest fragment always stays.
+    """
+    box = mask_box(raw)
+    if box is None:
+        return CleanMask(raw.copy(), 0, 0)
+    x1, y1, x2, y2 = box.astype(int)
+    # One pixel of background around the mask joins all that is outside it into one component.
+    padded = np.pad(raw[y1:y2, x1:x2], 1).astype(np.uint8)
+    area_px = int(padded.sum())
+
+    fragments = cv2.connectedComponents(padded, connectivity=8)[0] - 1
+    holes, hole_ids, hole_stats, _ = cv2.connectedComponentsWithStats(1 - padded, connectivity=4)
+    small = hole_stats[:, cv2.CC_STAT_AREA] <= fill_holes_share * area_px
+    small[[0, hole_ids[0, 0]]] = False  # the mask itself, and what is outside it
+    filled = (padded.astype(bool) | small[hole_ids]).astype(np.uint8)
+
+    _, fragment_ids, stats, _ = cv2.connectedComponentsWithStats(filled, connectivity=8)
+    kept = stats[:, cv2.CC_STAT_AREA] > remove_specks_share * area_px
+    kept[1 + stats[1:, cv2.CC_STAT_AREA].argmax()] = True
+    kept[0] = False
+    mask = np.zeros_like(raw)
+    mask[y1:y2, x1:x2] = kept[fragment_ids][1:-1, 1:-1]
+    return CleanMask(mask, holes - 2, fragments)
+
+
+def build_region(grounding: Grounding, scored: ScoredMask, config: SegmenterConfig) -> Region:
+    """The region of one grounding.
+
+    An empty mask keeps the grounding's box, agrees with nothing (`box_iou` 0) and covers none of the points.
+    """
+    clean = clean_mask(scored.mask, config.fill_holes_share, config.remove_specks_share)
+    box_xyxy = mask_box(clean.mask)
+    return Region(
+        mask=clean.mask,
+        box_xyxy=grounding.box_xyxy if box_xyxy is None else box_xyxy,
+        grounding=grounding,
+        mask_score=scored.score,
+        box_iou=0.0 if box_xyxy is None else box_iou(box_xyxy, grounding.box_xyxy),
+        points_inside=points_inside(clean.mask, grounding),
+        holes=clean.holes,
+        fragments=clean.fragments,
+        raw_mask=scored.mask if config.keep_raw_mask else None,
+    )
+
+
+def points_inside(mask: BoolMask, grounding: Grounding) -> float:
+    """Share of the grounding's positive points that the mask covers; 1 without such points."""
+    positive_xy = grounding.points_xy[np.asarray(grounding.point_labels) == 1]
+    if not len(positive_xy):
+        return 1.0
+    columns, rows = clip_points(positive_xy, (mask.shape[1], mask.shape[0])).astype(int).T
+    return float(mask[rows, columns].mean())

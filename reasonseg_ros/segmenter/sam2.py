@@ -1,0 +1,143 @@
+"""SAM2's image part through transformers: the published SAM2 and SAM2.1 checkpoints and the embedded small one alike.
+
+Source: Ravi et al., "SAM 2: Segment Anything in Images and Videos", 2024. How it is prompted follows Seg-Zero: the box
+first (its corners are two points labelled 2 and 3), then the points; masks are cut at logit 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from transformers import Sam2Config, Sam2Model
+
+from reasonseg_ros.errors import ModelError, OutOfMemory
+from reasonseg_ros.geometry import resize_logits, scale_xy
+from reasonseg_ros.segmenter.port import Features, ScoredMask
+from reasonseg_ros.types import Grounding, RgbImage
+
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+MODEL_TYPES = ("sam2", "sam2_video")  # the published checkpoints carry the video tracker's weights too
+
+
+def load_sam2(source: str, *, device: torch.device, dtype: torch.dtype, offline: bool) -> Sam2Model:
+    """A SAM2 image model from a folder or a hub id, safetensors only.
+
+    Raises ModelError where it is missing, damaged, or not a SAM2 checkpoint; OutOfMemory where the device is too small.
+    """
+    remedy = "check the name, the network and the setting segmenter.offline, or give a folder that holds the checkpoint"
+    if Path(source).is_dir():
+        remedy = "copy or download the folder again; it needs config.json and model.safetensors"
+    try:
+        values, _ = Sam2Config.get_config_dict(source, local_files_only=offline)
+        if values.get("model_type") not in MODEL_TYPES:
+            raise ModelError(f"{source} holds a model of type {values.get('model_type')!r}; expected a SAM2 checkpoint")
+        with _memory_errors(device):
+            model, report = Sam2Model.from_pretrained(
+                source, dtype=dtype, use_safetensors=True, local_files_only=offline, output_loading_info=True
+            )
+            model = model.eval().requires_grad_(False).to(device)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"no SAM2 checkpoint could be read from {source}: {error}; {remedy}") from error
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise ModelError(f"{source} lacks {len(missing)} weights, {missing[0]} for one; {remedy}")
+    # Coordinates need more digits than half precision has: in bfloat16 a box would be off by some pixels.
+    model.prompt_encoder.float()
+    model.shared_image_embedding.float()
+    return model
+
+
+class Sam2Segmenter:
+    """Masks from boxes and points.
+
+    `multimask` takes the best of the three masks by predicted IoU, as Seg-Zero does with the published checkpoints;
+    without it the single-mask output is used, the only one that the embedded checkpoint is trained for.
+    """
+
+    def __init__(self, model: Sam2Model, *, multimask: bool, name: str) -> None:
+        self.name = name
+        self.model = model
+        self.multimask = multimask
+        self.size_px = int(model.config.prompt_encoder_config.image_size)
+        self._positions = model.get_image_wide_positional_embeddings().to(model.dtype)
+
+    @torch.inference_mode()
+    def encode(self, rgb: RgbImage) -> Features:
+        """Features of uint8 [H, W, 3], squashed to the model's square. Raises OutOfMemory."""
+        with _memory_errors(self.model.device):
+            pixels = torch.from_numpy(preprocess(rgb, self.size_px)[None]).to(self.model.device, self.model.dtype)
+            return Features(self.model.get_image_embeddings(pixels), (rgb.shape[1], rgb.shape[0]))
+
+    @torch.inference_mode()
+    def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
+        """One mask for each grounding. Groundings with equally many points share a batch. Raises OutOfMemory."""
+        # Padding a prompt with ignored points changes its mask in SAM2, so only equal prompts go together.
+        batches: dict[int, list[int]] = {}
+        for index, grounding in enumerate(groundings):
+            batches.setdefault(len(grounding.points_xy), []).append(index)
+        masks: dict[int, ScoredMask] = {}
+        with _memory_errors(self.model.device):
+            for indices in batches.values():
+                decoded = self._decode_batch(features, [groundings[index] for index in indices])
+                masks.update(zip(indices, decoded, strict=True))
+        return [masks[index] for index in range(len(groundings))]
+
+    def _decode_batch(self, features: Features, groundings: list[Grounding]) -> list[ScoredMask]:
+        model, square_wh = self.model, (self.size_px, self.size_px)
+        boxes = np.stack([scale_xy(g.box_xyxy, features.size_wh, square_wh) for g in groundings])
+        points = np.stack([scale_xy(g.points_xy, features.size_wh, square_wh) for g in groundings])
+        labels = np.stack([np.asarray(g.point_labels) for g in groundings])
+        has_points = points.shape[1] > 0
+        sparse, dense = model.prompt_encoder(
+            input_points=torch.from_numpy(points[None]).to(model.device) if has_points else None,
+            input_labels=torch.from_numpy(labels[None]).to(model.device) if has_points else None,
+            input_boxes=torch.from_numpy(boxes[None]).to(model.device),
+            input_masks=None,
+        )
+        logits, scores, _, _ = model.mask_decoder(
+            image_embeddings=features.data[-1],
+            image_positional_embeddings=self._positions,
+            sparse_prompt_embeddings=sparse.to(model.dtype),
+            dense_prompt_embeddings=dense.to(model.dtype),
+            multimask_output=self.multimask,
+            high_resolution_features=features.data[:-1],
+        )
+        best = scores[0].argmax(-1)
+        rows = torch.arange(len(groundings), device=model.device)
+        return [
+            ScoredMask(resize_logits(mask, features.size_wh), float(np.clip(score, 0.0, 1.0)))
+            for mask, score in zip(
+                logits[0, rows, best].float().cpu().numpy(), scores[0, rows, best].float().cpu().numpy(), strict=True
+            )
+        ]
+
+
+def preprocess(rgb: RgbImage, size_px: int) -> np.ndarray:
+    """float32 [3, size, size], normalised: the whole image squashed to the model's square, as SAM2 was trained."""
+    shrinks = max(rgb.shape[:2]) > size_px
+    square = cv2.resize(rgb, (size_px, size_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    pixels = (square.astype(np.float32) / 255.0 - np.float32(IMAGE_MEAN)) / np.float32(IMAGE_STD)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+@contextmanager
+def _memory_errors(device: torch.device) -> Iterator[None]:
+    """Memory that ran out, on the GPU or in the machine, as OutOfMemory."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        # The CPU's allocator has no error class of its own.
+        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "can't allocate memory" not in str(error):
+            raise
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise OutOfMemory(
+            f"the segmenter ran out of memory on {device}; use a smaller checkpoint, fewer targets, or dtype bfloat16"
+        ) from error

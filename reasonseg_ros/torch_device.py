@@ -1,0 +1,31 @@
+"""Where a model's weights go, and in which number type. Never another device than the one asked for."""
+
+from __future__ import annotations
+
+import torch
+
+from reasonseg_ros.errors import ConfigError
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of that name; `auto` is cuda where there is a GPU, else cpu.
+
+    Raises ConfigError where there is no such device: running a 7B model on the CPU by accident helps nobody.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device = {name!r} is no torch device; use auto, cpu, cuda or cuda:0") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ConfigError(f"device = {name!r}, but torch {torch.__version__} sees {count} GPUs; use auto or cpu")
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """float32, bfloat16 or float16; `auto` is bfloat16 on a GPU and float32 on the CPU."""
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
