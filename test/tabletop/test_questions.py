@@ -1,0 +1,123 @@
+"""Questions have exactly their answer, say why, and never name what they must not name."""
+
+import random
+
+import pytest
+
+from reasonseg_ros.tabletop import knowledge, questions
+from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, SceneObject, ScenePart
+
+
+def item(instance_id, category, color, box_xyxy, *, visible_share=1.0, height_m=0.1, size_m=None):
+    x1, y1, x2, y2 = box_xyxy
+    return SceneObject(
+        instance_id, category, color, (x1 / 500, y1 / 500, height_m / 2), size_m or (0.1, 0.08, height_m),
+        (x2 - x1) * (y2 - y1) // 2, visible_share, box_xyxy, ((x1 + x2) // 2, (y1 + y2) // 2), 0.8,
+    )  # fmt: skip
+
+
+SCENE = [
+    item(1, "mug", "red", (20, 100, 50, 130)),
+    item(2, "bottle", "red", (90, 60, 115, 130), height_m=0.22),
+    item(3, "banana", "yellow", (180, 150, 230, 175), height_m=0.03),
+    item(4, "can", "blue", (260, 40, 285, 80), height_m=0.12),
+]
+
+
+def many(objects, kind, count=300, phrasing="train"):
+    rng = random.Random(3)
+    drawn = (questions.generate(objects, rng, kind, phrasing) for _ in range(count))
+    return [question for question in drawn if question]
+
+
+@pytest.mark.parametrize("phrasing", ["train", "unseen"])
+@pytest.mark.parametrize("kind", questions.KINDS)
+def test_every_kind_can_be_asked(kind, phrasing):
+    asked = many(SCENE, kind, phrasing=phrasing)
+    assert asked
+    for question in asked:
+        assert question.kind == kind
+        assert (question.targets == ()) == (kind == "none")
+        assert question.thought_text and question.text.strip()
+        named = {i for piece in question.thought for i in piece.attends}
+        assert set(question.targets) <= named
+
+
+def test_function_questions_never_name_the_object():
+    for category, tasks in knowledge.TASKS.items():
+        assert not any(category in task.split() for task in tasks), category
+    for categories, _, tasks in knowledge.SHARED_TASKS:
+        assert not any(category in task.split() for category in categories for task in tasks)
+
+
+def test_unseen_tasks_and_sentences_are_kept_from_training():
+    trained = {question.text for question in many(SCENE, "function", 2000)}
+    unseen = {question.text for question in many(SCENE, "function", 500, "unseen")}
+    assert unseen and not trained & unseen
+    held_back = [task for tasks in knowledge.TASKS.values() for task in tasks[-3:]]
+    assert not any(task in text for task in held_back for text in trained)
+
+
+def test_answers_are_right_on_a_known_scene():
+    for question in many(SCENE, "several"):
+        assert question.targets in {(1, 2), (1, 2, 4)}  # the red things; things to drink from
+    tallest = {q.targets for q in many(SCENE, "comparison") if "tallest" in q.text}
+    assert tallest == {(2,)}
+    left_of_bottle = [q for q in many(SCENE, "relation", 2000) if "left of the bottle" in q.text]
+    assert left_of_bottle and all(q.targets == (1,) for q in left_of_bottle)
+    assert {q.targets for q in many(SCENE, "relation") if "rightmost" in q.text} == {(4,)}
+
+
+def test_a_half_hidden_object_makes_its_questions_ambiguous():
+    hidden = [*SCENE, item(5, "mug", "green", (200, 60, 215, 70), visible_share=0.2)]
+    assert not any(1 in q.targets for q in many(hidden, "function"))
+    assert not many(hidden, "comparison")  # who is tallest cannot be told
+
+
+def test_two_alike_are_several_not_one():
+    twins = [*SCENE, item(5, "mug", "green", (250, 150, 280, 190))]
+    assert not any(set(q.targets) & {1, 5} for q in many(twins, "function"))
+    assert (1, 5) in {q.targets for q in many(twins, "several", 2000)}
+
+
+def test_a_color_that_could_be_a_part_is_not_asked_for():
+    with_flashlight = [*SCENE, item(5, "flashlight", "green", (250, 150, 280, 190))]
+    assert not any("black" in q.text for q in many(with_flashlight, "none", 2000) if "the black " not in q.text)
+    assert not any("everything that is red" in q.text for q in many(with_flashlight, "several"))
+
+
+def test_a_close_contest_is_not_asked():
+    close = [
+        item(1, "mug", "red", (20, 100, 50, 130), height_m=0.1),
+        item(2, "can", "blue", (100, 100, 130, 140), height_m=0.11),
+    ]
+    assert not any("tallest" in q.text for q in many(close, "comparison"))
+
+
+def test_mirror_swaps_left_and_right_and_is_its_own_inverse():
+    flipped = questions.mirror(SCENE, 320)
+    assert flipped[0].box_xyxy == (270, 100, 300, 130)
+    assert [o.box_xyxy for o in questions.mirror(flipped, 320)] == [o.box_xyxy for o in SCENE]
+    assert {q.targets for q in many(flipped, "relation") if "rightmost" in q.text} == {(1,)}
+
+
+def test_same_draw_same_question():
+    first = questions.generate(SCENE, random.Random(5), "function")
+    assert first == questions.generate(SCENE, random.Random(5), "function")
+
+
+def test_an_empty_table_has_no_question():
+    assert questions.generate([], random.Random(0)) is None
+
+
+def test_part_questions_need_the_part_to_show():
+    handle = ScenePart(3, 1, "handle", 120, (45, 105, 55, 125), (50, 115))
+    rng = random.Random(0)
+    asked = [q for q in (questions.generate_part(SCENE, [handle], rng) for _ in range(300)) if q]
+    assert asked and all((q.kind, q.targets, q.part) == ("part", (1,), "handle") for q in asked)
+    assert not any(questions.generate_part(SCENE, [], rng) for _ in range(100))
+
+
+def test_every_category_and_color_is_in_the_corpus():
+    words = set(" ".join(questions.corpus()).replace(",", " ").replace(".", " ").split())
+    assert set(CATEGORIES) | set(COLORS) <= words
