@@ -1,0 +1,213 @@
+"""Bags (MCAP) without ROS: write them, read them, with this package's own messages.
+
+The messages are built from the .msg texts, so a bag that is written here plays on any ROS 2, and a bag that was
+recorded by a robot is read without one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.mask_codec import encode_mask
+from reasonseg_ros.resources import resource
+from reasonseg_ros.types import BoolMask, FloatArray, Intrinsics, Query, RgbImage
+
+PACKAGE = "reasonseg_ros"
+
+
+@lru_cache(maxsize=1)
+def typestore() -> Typestore:
+    """The messages of ROS 2 Jazzy and of this package."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for path in sorted(resource("msg").glob("*.msg")):
+        store.register(get_types_from_msg(path.read_text(encoding="utf-8"), f"{PACKAGE}/msg/{path.stem}"))
+    return store
+
+
+class BagWriter:
+    """Writes one bag folder, compressed with zstd. Use it in a `with` statement.
+
+    The bag takes its place only when it is complete; an error or Ctrl-C leaves what was there before.
+    """
+
+    def __init__(self, path: str | Path, force: bool = False) -> None:
+        """Raises InvalidInput where `path` exists, unless `force` is set and it is a bag."""
+        self.path = Path(path).absolute()
+        if self.path.exists() and not force:
+            raise InvalidInput(f"{path} exists; choose another place or pass --force")
+        if self.path.exists() and any(self.path.iterdir()) and not (self.path / "metadata.yaml").is_file():
+            raise InvalidInput(f"{path} is not a bag; it is not replaced")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> BagWriter:
+        # The file inside is named after the folder, so the folder has its final name from the beginning.
+        self._workplace = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
+        self._writer = Writer(self._workplace / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._writer.open()
+        self._connections: dict[str, Connection] = {}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._writer.close()
+            if kind is None:
+                if self.path.exists():
+                    shutil.rmtree(self.path)
+                os.replace(self._workplace / self.path.name, self.path)
+        finally:
+            shutil.rmtree(self._workplace, ignore_errors=True)
+
+    def write(self, topic: str, message: Any, stamp_ns: int) -> None:
+        """Write a message of `typestore()` as it would be received at `stamp_ns`."""
+        kind = message.__msgtype__
+        self.write_raw(topic, kind, bytes(typestore().serialize_cdr(message, kind)), stamp_ns)
+
+    def write_raw(self, topic: str, kind: str, data: bytes, stamp_ns: int) -> None:
+        """Write serialised bytes of message type `kind`, for example as a raw subscription gives them."""
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(topic, kind, typestore=typestore())
+        self._writer.write(self._connections[topic], stamp_ns, data)
+
+
+class BagReader:
+    """Reads a bag: a folder of ROS 2 or one MCAP file. Use it in a `with` statement."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise InvalidInput(f"there is no bag at {path}")
+        self._reader = AnyReader([self.path], default_typestore=typestore())
+
+    def __enter__(self) -> BagReader:
+        try:
+            self._reader.open()
+        except (AnyReaderError, OSError, ValueError, KeyError, TypeError) as error:
+            raise InvalidInput(f"{self.path} is not a bag that can be read: {error}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reader.close()
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """Message type of every topic."""
+        return {connection.topic: connection.msgtype for connection in self._reader.connections}
+
+    def raw(self, topics: Sequence[str] = ()) -> Iterator[tuple[str, int, bytes]]:
+        """Topic, stamp in nanoseconds and serialised bytes, in the order of time. No topics means all."""
+        for connection, stamp_ns, data in self._messages(topics):
+            yield connection.topic, stamp_ns, bytes(data)
+
+    def messages(self, topics: Sequence[str] = ()) -> Iterator[tuple[str, int, Any]]:
+        """Topic, stamp in nanoseconds and message, in the order of time. No topics means all."""
+        for connection, stamp_ns, data in self._messages(topics):
+            yield connection.topic, stamp_ns, self._reader.deserialize(data, connection.msgtype)
+
+    def _messages(self, topics: Sequence[str]) -> Iterator[tuple[Connection, int, bytes]]:
+        missing = set(topics) - set(self.topics)
+        if missing:
+            known = ", ".join(sorted(self.topics))
+            raise InvalidInput(f"{self.path} has no topic {', '.join(sorted(missing))}; it has {known}")
+        chosen = [connection for connection in self._reader.connections if not topics or connection.topic in topics]
+        if chosen:
+            yield from self._reader.messages(chosen)
+
+
+def _make(message_type: str, **fields: Any) -> Any:
+    return typestore().types[message_type](**fields)
+
+
+def header(stamp_ns: int, frame_id: str) -> Any:
+    stamp = _make("builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    return _make("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+
+
+def header_stamp_ns(head: Any) -> int:
+    """Stamp of a Header message, from ROS or from a bag, in nanoseconds."""
+    return int(head.stamp.sec) * 10**9 + int(head.stamp.nanosec)
+
+
+def image_message(rgb: RgbImage, stamp_ns: int, frame_id: str) -> Any:
+    """sensor_msgs/Image, rgb8, of uint8 [H, W, 3]."""
+    height, width = rgb.shape[:2]
+    return _make(
+        "sensor_msgs/msg/Image", header=header(stamp_ns, frame_id), height=height, width=width, encoding="rgb8",
+        is_bigendian=0, step=3 * width, data=np.ascontiguousarray(rgb).reshape(-1),
+    )  # fmt: skip
+
+
+def depth_message(depth_m: FloatArray, stamp_ns: int, frame_id: str) -> Any:
+    """sensor_msgs/Image, 32FC1 in metres (REP-118), of float32 [H, W]."""
+    height, width = depth_m.shape
+    return _make(
+        "sensor_msgs/msg/Image", header=header(stamp_ns, frame_id), height=height, width=width, encoding="32FC1",
+        is_bigendian=0, step=4 * width, data=np.ascontiguousarray(depth_m, "<f4").view(np.uint8).reshape(-1),
+    )  # fmt: skip
+
+
+def camera_info_message(intrinsics: Intrinsics, size_wh: tuple[int, int], stamp_ns: int, frame_id: str) -> Any:
+    """sensor_msgs/CameraInfo of an undistorted pinhole camera."""
+    fx, fy, cx, cy = intrinsics.fx_px, intrinsics.fy_px, intrinsics.cx_px, intrinsics.cy_px
+    return _make(
+        "sensor_msgs/msg/CameraInfo", header=header(stamp_ns, frame_id), height=size_wh[1], width=size_wh[0],
+        distortion_model="plumb_bob", d=np.zeros(5), k=np.array([fx, 0, cx, 0, fy, cy, 0, 0, 1], float),
+        r=np.eye(3).reshape(-1), p=np.array([fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1, 0], float),
+        binning_x=0, binning_y=0,
+        roi=_make("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
+    )  # fmt: skip
+
+
+def query_message(query: Query) -> Any:
+    return _make(f"{PACKAGE}/msg/Query", query_id=query.query_id, text=query.text, mode=str(query.mode))
+
+
+def mask_message(mask: BoolMask, encoding: str = "png") -> Any:
+    """Mask message of bool [H, W]."""
+    fields = vars(encode_mask(mask, encoding))
+    return _make(f"{PACKAGE}/msg/Mask", **{**fields, "data": np.frombuffer(fields["data"], np.uint8)})
+
+
+def ground_truth_message(
+    query: Query,
+    mask: BoolMask,
+    stamp_ns: int,
+    frame_id: str,
+    *,
+    kind: str = "",
+    thought: str = "",
+    split: str = "",
+    boxes_xyxy: Sequence[Sequence[float]] = (),
+    points_xy: Sequence[Sequence[float]] = (),
+) -> Any:
+    """GroundTruth of one question about the image of that stamp. bool [H, W] is the union of the targets."""
+    return _make(
+        f"{PACKAGE}/msg/GroundTruth", header=header(stamp_ns, frame_id), query_id=query.query_id, question=query.text,
+        kind=kind, thought=thought, split=split, is_sentence=len(query.text.split()) > 8, mask=mask_message(mask),
+        ignore=mask_message(np.zeros_like(mask)), boxes=[box_message(box) for box in boxes_xyxy],
+        points=[_make(f"{PACKAGE}/msg/Point2D", x=float(x), y=float(y)) for x, y in points_xy],
+    )  # fmt: skip
+
+
+def box_message(box_xyxy: Sequence[float]) -> Any:
+    x1, y1, x2, y2 = (float(value) for value in box_xyxy)
+    return _make(f"{PACKAGE}/msg/Box", x1=x1, y1=y1, x2=x2, y2=y2)
