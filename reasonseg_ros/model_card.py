@@ -1,0 +1,201 @@
+"""Model cards: what has to be known of a checkpoint to ask it rightly, one YAML file each in `models/`.
+
+A folder with a checkpoint may hold its own `card.yaml` (with `source: .`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reasonseg_ros.errors import ModelError
+
+KINDS = ("reasoner", "segmenter")
+DIALECTS = ("seg_zero", "vision_reasoner", "qwen2.5-vl", "qwen3-vl")
+COORDINATES = ("squashed", "resized", "relative_1000")
+
+# Which card's settings fit a checkpoint without a card: looked for in its name first, then by its config's model_type.
+_LIKE_NAME = (
+    ("seg-?_?zero", "seg-zero-7b"),
+    ("vision-?_?reasoner", "vision-reasoner-7b"),
+    ("qwen2[._]5-?_?vl", "qwen2.5-vl-7b"),
+    ("qwen3-?_?vl", "qwen3-vl-8b"),
+    ("sam2", "sam2.1-small"),
+)
+_LIKE_TYPE = {
+    "qwen2_5_vl": "qwen2.5-vl-7b",
+    "qwen3_vl": "qwen3-vl-8b",
+    "sam2": "sam2.1-small",
+    "sam2_video": "sam2.1-small",
+}
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """One checkpoint.
+
+    Attributes:
+        kind: reasoner or segmenter.
+        source: absolute folder, or hub id. In YAML a leading `.` or `/` makes it a folder, relative to the YAML.
+        revision: branch, tag or commit on the hub.
+        dialect: reasoners: how the answer is written.
+        image_size_wh: reasoners: the whole image is squashed to this; None leaves the processor's resize, which keeps
+            the aspect ratio within `min_pixels` to `max_pixels` (0: the checkpoint's own).
+        coordinates: reasoners: what the numbers of an answer are: pixels of the squashed image, pixels of the
+            processor's resized image, or thousandths of width and height.
+        prompt: reasoners: the user's turn; `{query}` is replaced by the question.
+        system: reasoners: the system's turn, left out when empty.
+        image_size: segmenters: side of the square input in pixels; 0 takes the checkpoint's own.
+        multimask: segmenters: decode several masks a prompt and keep the best predicted IoU.
+    """
+
+    name: str
+    kind: str
+    source: str
+    licence: str = ""
+    url: str = ""
+    revision: str = "main"
+    dialect: str = ""
+    image_size_wh: tuple[int, int] | None = None
+    min_pixels: int = 0
+    max_pixels: int = 0
+    coordinates: str = "squashed"
+    prompt: str = "{query}"
+    system: str = ""
+    max_new_tokens: int = 1024
+    image_size: int = 0
+    multimask: bool = True
+
+    def __post_init__(self) -> None:
+        def need(right: bool, key: str, expected: str) -> None:
+            if not right:
+                raise ModelError(f"model card {self.name!r}: {key} = {getattr(self, key)!r}; expected {expected}")
+
+        for key in ("name", "source", "licence", "url", "revision", "prompt", "system"):
+            need(isinstance(getattr(self, key), str), key, "text")
+        for key in ("min_pixels", "max_pixels", "image_size"):
+            need(_is_count(getattr(self, key), 0), key, "a whole number, 0 or more")
+        need(self.kind in KINDS, "kind", " or ".join(KINDS))
+        need(isinstance(self.multimask, bool), "multimask", "true or false")
+        if self.kind == "segmenter":
+            return
+        need(self.dialect in DIALECTS, "dialect", f"one of {', '.join(DIALECTS)}")
+        need(self.coordinates in COORDINATES, "coordinates", f"one of {', '.join(COORDINATES)}")
+        need("{query}" in self.prompt, "prompt", "a text that holds {query}")
+        need(_is_count(self.max_new_tokens, 1), "max_new_tokens", "a whole number above 0")
+        size = self.image_size_wh
+        sized = isinstance(size, tuple) and len(size) == 2 and all(_is_count(side, 1) for side in size)
+        need(size is None or sized, "image_size_wh", "[width, height] in pixels, or null")
+        need(size is not None or self.coordinates != "squashed", "image_size_wh", "a size, as coordinates is squashed")
+
+    @property
+    def is_folder(self) -> bool:
+        return Path(self.source).is_absolute()
+
+
+def load_card(name_or_path_or_hub_id: str, kind: str) -> ModelCard:
+    """The card of a known name, a card's YAML file, a checkpoint's folder, or a hub id.
+
+    A folder or hub id without a card gets the settings of the shipped card that its name or `config.json` is like.
+    Raises ModelError where there is none, or where it is of another kind.
+    """
+    text = str(name_or_path_or_hub_id).strip()
+    card = _find(text)
+    if card.kind != kind:
+        raise ModelError(f"{text} is a {card.kind}; expected a {kind}: one of {', '.join(card_names(kind))}")
+    return card
+
+
+def card_names(kind: str | None = None) -> list[str]:
+    """Names of the shipped cards (of one kind)."""
+    return [path.stem for path in _card_paths() if kind is None or read_card(path).kind == kind]
+
+
+def read_card(path: Path) -> ModelCard:
+    """A card's YAML file. Its name is the file's, a `card.yaml`'s is its folder's. Raises ModelError."""
+    path = Path(path).absolute()
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ModelError(f"model card {path} cannot be read: {error}") from error
+    known = {item.name for item in fields(ModelCard)} - {"name"}
+    if not isinstance(values, dict) or not {"kind", "source"} <= values.keys() <= known:
+        raise ModelError(f"model card {path}: expected kind and source, and of the rest only {', '.join(sorted(known))}")
+    if isinstance(values.get("image_size_wh"), list):
+        values["image_size_wh"] = tuple(values["image_size_wh"])
+    if str(values["source"]).startswith((".", "/")):
+        values["source"] = str((path.parent / values["source"]).resolve())
+    return ModelCard(name=path.parent.name if path.stem == "card" else path.stem, **values)
+
+
+def models_folder() -> Path:
+    """Where the cards lie: in the source tree, beside the package, or in an installed prefix's share."""
+    package = Path(__file__).resolve().parent
+    prefixes = [*Path(__file__).absolute().parents, Path(sys.prefix)]
+    shares = [prefix / "share" / "reasonseg_ros" / "models" for prefix in prefixes]
+    for folder in (package.parent / "models", package / "models", *shares):
+        if any(folder.glob("*.yaml")):
+            return folder
+    raise ModelError(f"no model cards near {package}; reinstall reasonseg_ros, or give the path of a card's YAML file")
+
+
+def _card_paths() -> list[Path]:
+    return sorted(models_folder().glob("*.yaml"))
+
+
+def _find(text: str) -> ModelCard:
+    shipped = {path.stem: path for path in _card_paths()}
+    if text in shipped:
+        return read_card(shipped[text])
+    path = Path(text).expanduser()
+    if path.suffix in (".yaml", ".yml"):
+        return read_card(path)
+    if path.is_dir():
+        return _folder_card(path.resolve(), shipped)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", text) or text.startswith((".", "~")):
+        raise ModelError(f"model {text!r} is no folder, hub id or known name; known: {', '.join(shipped)}")
+    return _hub_card(text, shipped)
+
+
+def _folder_card(folder: Path, shipped: dict[str, Path]) -> ModelCard:
+    if (folder / "card.yaml").is_file():
+        return read_card(folder / "card.yaml")
+    for path in shipped.values():
+        if (card := read_card(path)).source == str(folder):
+            return card
+    try:
+        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder} holds no readable config.json with a model_type ({error}); download it again") from error
+    like = _like_name(folder.name) if model_type in _LIKE_TYPE else None
+    like = like or _LIKE_TYPE.get(str(model_type))
+    if like is None:
+        raise ModelError(f"{folder} is a {model_type!r}; known are {', '.join(_LIKE_TYPE)}. Write a card.yaml into it")
+    base = read_card(shipped[like])
+    return replace(base, name=folder.name, source=str(folder), licence="", url="", image_size=0)
+
+
+def _hub_card(hub_id: str, shipped: dict[str, Path]) -> ModelCard:
+    cards = {path.stem: read_card(path) for path in shipped.values()}
+    for card in cards.values():
+        if card.source.lower() == hub_id.lower():
+            return card
+    like = _like_name(hub_id)
+    if like is None:
+        raise ModelError(f"no card is like {hub_id!r}; known: {', '.join(cards)}. Write a card and give its path")
+    url = f"https://huggingface.co/{hub_id}"
+    return replace(cards[like], name=hub_id, source=hub_id, licence="", url=url, image_size=0)
+
+
+def _like_name(name: str) -> str | None:
+    return next((like for pattern, like in _LIKE_NAME if re.search(pattern, name.lower())), None)
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
