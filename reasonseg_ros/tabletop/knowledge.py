@@ -87,11 +87,12 @@ SHARED_TASKS = (
 
 # Colours that an object shows beside its own: a question by colour alone is not asked where they could be meant.
 SECONDARY_COLORS = {
-    "bottle": ("white",),
+    "bottle": ("white", "black"),
+    "can": ("white",),
     "book": ("white",),
-    "flashlight": ("black", "red", "white"),
+    "flashlight": ("black", "white"),
     "hammer": ("black",),
-    "sponge": ("green",),
+    "sponge": ("black", "green"),
     "pen": ("black",),
     "apple": ("green",),
 }
