@@ -23,3 +23,7 @@ class ServerError(ReasonSegError):
 
 class OutOfMemory(ReasonSegError):
     """The device had no memory for this request; the next one may work."""
+
+
+class RenderError(ReasonSegError):
+    """The simulated tabletop cannot draw: no OpenGL, or no MuJoCo."""

@@ -1,0 +1,252 @@
+"""What stands where on the table, under which light, and from where it is seen: drawn from a seed, without rendering."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonseg_ros.tabletop.objects import NATURAL_COLORS, Points, Shape, Vec3, rotation_about
+from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS
+from reasonseg_ros.types import Intrinsics, RgbImage
+
+COLOR_RGB: dict[str, Vec3] = {
+    "red": (0.78, 0.07, 0.08),
+    "green": (0.08, 0.50, 0.14),
+    "blue": (0.08, 0.20, 0.78),
+    "yellow": (0.92, 0.80, 0.08),
+    "orange": (0.95, 0.42, 0.04),
+    "purple": (0.42, 0.12, 0.60),
+    "white": (0.92, 0.92, 0.92),
+    "black": (0.06, 0.06, 0.07),
+}
+Footprint = tuple[tuple[float, float], tuple[float, float], float]  # centre, sides, angle in degrees
+TABLES = ("wood", "marble", "cloth", "plain")
+TEXTURE_PX = 256
+TABLE_HALF_M = (0.5, 0.4)
+_GAP_M = 0.006
+_LIFT_M = 0.0005
+_EDGE_PX_SHARE = 0.008
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera that looks at a point from a distance; azimuth 90 looks straight away from the front edge.
+
+    Its optical axes follow REP-103: x right, y down, z forward. Pixel centres lie at whole numbers.
+    """
+
+    look_at_m: Vec3
+    distance_m: float
+    azimuth_deg: float
+    elevation_deg: float
+    fovy_deg: float
+
+    def table_from_camera(self) -> NDArray[np.float64]:
+        azimuth, elevation = math.radians(self.azimuth_deg), math.radians(self.elevation_deg)
+        level = math.cos(elevation)
+        forward = np.array([level * math.cos(azimuth), level * math.sin(azimuth), math.sin(elevation)])
+        right = np.array([math.sin(azimuth), -math.cos(azimuth), 0.0])
+        pose = np.eye(4)
+        pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], 1)
+        pose[:3, 3] = np.asarray(self.look_at_m) - self.distance_m * forward
+        return pose
+
+    def intrinsics(self, size_wh: tuple[int, int]) -> Intrinsics:
+        width, height = size_wh
+        focal_px = height / 2 / math.tan(math.radians(self.fovy_deg) / 2)
+        return Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2)
+
+    def project(self, points_m: Points, size_wh: tuple[int, int]) -> Points:
+        """Pixels [N, 2] of points [N, 3] in the table frame that lie before the camera."""
+        pose, lens = self.table_from_camera(), self.intrinsics(size_wh)
+        x, y, z = ((points_m - pose[:3, 3]) @ pose[:3, :3]).T
+        return np.stack([lens.cx_px + lens.fx_px * x / z, lens.cy_px + lens.fy_px * y / z], 1)
+
+
+@dataclass(frozen=True)
+class Lamp:
+    position_m: Vec3
+    rgb: Vec3
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """All that is not an object. `table_rgb` is uint8 [TEXTURE_PX, TEXTURE_PX, 3]."""
+
+    camera: Camera
+    lamps: tuple[Lamp, Lamp]
+    ambient: float
+    table_rgb: RgbImage
+    gloss: float
+    floor_rgb: Vec3
+    sky_rgb: Vec3
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A shape in its place: object frame to table frame, and its paint."""
+
+    shape_index: int
+    color: str
+    rgb: Vec3
+    position_m: NDArray[np.float64]
+    rotation: NDArray[np.float64]
+
+    def points(self, shapes: tuple[Shape, ...]) -> Points:
+        return shapes[self.shape_index].points @ self.rotation.T + self.position_m
+
+    def hulls(self, shapes: tuple[Shape, ...]) -> list[Points]:
+        return [hull @ self.rotation.T + self.position_m for hull in shapes[self.shape_index].hulls]
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    look: Look
+    placed: tuple[Placed, ...]
+
+
+def still_layout(seed: int, shapes: tuple[Shape, ...], size_wh: tuple[int, int]) -> Layout:
+    """Three to eight objects, wholly in view, none touching another, no two alike in category and colour."""
+    rng = np.random.default_rng([seed, 1])
+    look = draw_look(rng)
+    wanted = int(rng.integers(3, 9))
+    crowded = rng.uniform() < 0.4
+    reach_m = (0.16, 0.13) if crowded and wanted < 6 else (0.28, 0.22)
+    placed: list[Placed] = []
+    footprints: list[Footprint] = []
+    for attempt in range(400):
+        if len(placed) == wanted:
+            break
+        spread = 1.0 + attempt / 400
+        item = draw_object(rng, shapes, (reach_m[0] * spread, reach_m[1] * spread))
+        names = {(shapes[other.shape_index].category, other.color) for other in placed}
+        taken = {other.shape_index for other in placed}
+        if item.shape_index in taken or (shapes[item.shape_index].category, item.color) in names:
+            continue
+        points = item.points(shapes)
+        if fits(points, footprints) and in_view(points, look.camera, size_wh):
+            placed.append(item)
+            footprints.append(footprint(points))
+    return Layout(look, tuple(placed))
+
+
+def draw_object(rng: np.random.Generator, shapes: tuple[Shape, ...], reach_m: tuple[float, float]) -> Placed:
+    """Any shape in any of its colours, somewhere within the reach around the middle, resting on the table."""
+    variants = len(shapes) // len(CATEGORIES)
+    index = int(rng.integers(len(CATEGORIES))) * variants + int(rng.integers(variants))
+    shape = shapes[index]
+    names = NATURAL_COLORS.get(shape.category, COLORS)
+    color = names[int(rng.integers(len(names)))]
+    rest = 0 if rng.uniform() < 0.75 else int(rng.integers(len(shape.rests)))
+    at = (rng.uniform(-reach_m[0], reach_m[0]), rng.uniform(-reach_m[1], reach_m[1]))
+    return rest_on_table(shapes, index, color, draw_paint(rng, color), rest, rng.uniform(0, 2 * math.pi), at)
+
+
+def rest_on_table(
+    shapes: tuple[Shape, ...], index: int, color: str, rgb: Vec3, rest: int, yaw_rad: float, at_m: tuple[float, float]
+) -> Placed:
+    """The shape in one of its rests, turned by yaw, the middle of its extent above `at_m`."""
+    rotation = rotation_about("z", yaw_rad) @ shapes[index].rests[rest]
+    points = shapes[index].points @ rotation.T
+    low, high = points.min(0), points.max(0)
+    middle = (low + high) / 2
+    position = np.array([at_m[0] - middle[0], at_m[1] - middle[1], _LIFT_M - low[2]])
+    return Placed(index, color, rgb, position, rotation)
+
+
+def fits(points_m: Points, footprints: list[Footprint]) -> bool:
+    """Whether an object of these points is on the table and, seen from above, clear of all the others."""
+    if (np.abs(points_m[:, :2]) > np.asarray(TABLE_HALF_M) - 0.01).any():
+        return False
+    own = footprint(points_m, _GAP_M)
+    return all(cv2.rotatedRectangleIntersection(own, other)[0] == cv2.INTERSECT_NONE for other in footprints)
+
+
+def footprint(points_m: Points, grow_m: float = 0.0) -> Footprint:
+    """The smallest rectangle around the points seen from above: centre, sides, angle in degrees."""
+    center, sides, angle_deg = cv2.minAreaRect(points_m[:, :2].astype(np.float32))
+    return center, (sides[0] + 2 * grow_m, sides[1] + 2 * grow_m), angle_deg
+
+
+def in_view(points_m: Points, camera: Camera, size_wh: tuple[int, int]) -> bool:
+    """Whether all the points are inside the image, a small margin kept."""
+    pixels = camera.project(points_m, size_wh)
+    edge = _EDGE_PX_SHARE * size_wh[0]
+    return bool((pixels > edge).all() and (pixels < np.asarray(size_wh) - 1 - edge).all())
+
+
+def draw_paint(rng: np.random.Generator, color: str) -> Vec3:
+    """The named colour, a little lighter or darker and a little off in hue."""
+    bright = rng.uniform(0.88, 1.06) if color in ("white", "yellow", "orange") else rng.uniform(0.8, 1.2)
+    off = rng.uniform(-0.025, 0.025, 3)
+    if color in ("white", "black"):
+        off *= 0.4
+    return _clip_rgb(np.asarray(COLOR_RGB[color]) * bright + off)
+
+
+def draw_look(rng: np.random.Generator) -> Look:
+    camera = Camera(
+        look_at_m=(float(rng.uniform(-0.03, 0.03)), float(rng.uniform(-0.03, 0.03)), 0.02),
+        distance_m=float(rng.uniform(0.55, 0.82)),
+        azimuth_deg=float(rng.uniform(75, 105)),
+        elevation_deg=float(-rng.uniform(30, 68)),
+        fovy_deg=float(rng.uniform(42, 50)),
+    )
+    lamps = tuple(
+        Lamp(
+            (float(rng.uniform(-0.6, 0.6)), float(rng.uniform(-0.7, 0.5)), float(rng.uniform(0.9, 1.6))),
+            _clip_rgb(np.array([1, rng.uniform(0.92, 1), rng.uniform(0.84, 1)]) * power),
+        )
+        for power in (rng.uniform(0.5, 0.75), rng.uniform(0.2, 0.4))
+    )
+    return Look(
+        camera=camera,
+        lamps=(lamps[0], lamps[1]),
+        ambient=float(rng.uniform(0.36, 0.48)),
+        table_rgb=draw_table(rng),
+        gloss=float(rng.choice([0.0, 0.0, 0.06])),
+        floor_rgb=_clip_rgb(rng.uniform(0.2, 0.5) + rng.uniform(-0.05, 0.05, 3)),
+        sky_rgb=_clip_rgb(rng.uniform(0.4, 0.8) + rng.uniform(-0.1, 0.1, 3)),
+    )
+
+
+def draw_table(rng: np.random.Generator) -> RgbImage:
+    """A table top of wood, marble, cloth or one colour, never as pale as white or as dark as black objects."""
+    kind = TABLES[int(rng.integers(len(TABLES)))]
+    size = TEXTURE_PX
+    fine = rng.standard_normal((size, size)).astype(np.float32)
+    if kind == "wood":
+        base = np.array([0.50, 0.34, 0.20]) * rng.uniform(0.65, 1.25)
+        grain = _noise(rng, 40, 3) + 0.4 * _noise(rng, 200, 8)
+        value = 1 + 0.10 * grain + 0.06 * np.sin(grain * 9)
+    elif kind == "marble":
+        base = np.array([0.62, 0.61, 0.59]) * rng.uniform(0.85, 1.05)
+        veins = sum(_noise(rng, k, k) / math.sqrt(k) for k in (4, 8, 16, 32))
+        value = 1 - 0.25 * np.exp(-np.abs(veins) * 9)
+    elif kind == "cloth":
+        base = rng.uniform(0.3, 0.6) + rng.uniform(-0.09, 0.09, 3)
+        across, along = (np.sign(np.sin(np.arange(size) / rng.uniform(2, 9))) for _ in range(2))
+        value = 1 + 0.13 * across[None] * along[:, None] + 0.04 * fine
+    else:
+        base = rng.uniform(0.25, 0.65) + rng.uniform(-0.03, 0.03, 3)
+        value = 1 + 0.02 * fine
+    return np.clip(base * value[..., None] * 255, 0, 255).astype(np.uint8)
+
+
+def moved(item: Placed, position_m: NDArray[np.float64], rotation: NDArray[np.float64]) -> Placed:
+    """The same object somewhere else."""
+    return replace(item, position_m=position_m, rotation=rotation)
+
+
+def _noise(rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.float32]:
+    coarse = rng.standard_normal((rows, columns)).astype(np.float32)
+    return cv2.resize(coarse, (TEXTURE_PX, TEXTURE_PX), interpolation=cv2.INTER_CUBIC)
+
+
+def _clip_rgb(values: NDArray[np.float64]) -> Vec3:
+    red, green, blue = np.clip(values, 0, 1).tolist()
+    return red, green, blue
