@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -196,13 +197,14 @@ def ground_truth_message(
     kind: str = "",
     thought: str = "",
     split: str = "",
+    is_sentence: bool = False,
     boxes_xyxy: Sequence[Sequence[float]] = (),
     points_xy: Sequence[Sequence[float]] = (),
 ) -> Any:
     """GroundTruth of one question about the image of that stamp. bool [H, W] is the union of the targets."""
     return _make(
         f"{PACKAGE}/msg/GroundTruth", header=header(stamp_ns, frame_id), query_id=query.query_id, question=query.text,
-        kind=kind, thought=thought, split=split, is_sentence=len(query.text.split()) > 8, mask=mask_message(mask),
+        kind=kind, thought=thought, split=split, is_sentence=is_sentence, mask=mask_message(mask),
         ignore=mask_message(np.zeros_like(mask)), boxes=[box_message(box) for box in boxes_xyxy],
         points=[_make(f"{PACKAGE}/msg/Point2D", x=float(x), y=float(y)) for x, y in points_xy],
     )  # fmt: skip
@@ -211,3 +213,24 @@ def ground_truth_message(
 def box_message(box_xyxy: Sequence[float]) -> Any:
     x1, y1, x2, y2 = (float(value) for value in box_xyxy)
     return _make(f"{PACKAGE}/msg/Box", x1=x1, y1=y1, x2=x2, y2=y2)
+
+
+def raw_stamp_ns(data: bytes) -> int:
+    """Header stamp in the serialised bytes of a message that begins with a header.
+
+    CDR: 4 bytes of encapsulation, whose second says little-endian, then seconds and nanoseconds of 4 bytes each.
+    """
+    seconds, nanoseconds = struct.unpack_from(_stamp_layout(data), data, 4)
+    return int(seconds) * 10**9 + int(nanoseconds)
+
+
+def restamped(data: bytes, stamp_ns: int) -> bytes:
+    """Those bytes with another header stamp."""
+    stamp = struct.pack(_stamp_layout(data), stamp_ns // 10**9, stamp_ns % 10**9)
+    return data[:4] + stamp + data[12:]
+
+
+def _stamp_layout(data: bytes) -> str:
+    if len(data) < 12:
+        raise InvalidInput(f"serialised message of {len(data)} bytes; one with a header has 12 at least")
+    return "<iI" if data[1] & 1 else ">iI"

@@ -1,0 +1,175 @@
+"""The command line: `reasonseg VERB`. Heavy libraries are imported by the verb that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import reasonseg_ros
+from reasonseg_ros.errors import InvalidInput, ReasonSegError
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb. 0 is success, 1 a result that falls short, 2 wrong use or a known error, 130 Ctrl-C."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments[:1] == ["train"] and arguments[1:2] in (["reasoner"], ["segmenter"]):
+        command, settings = _train, argparse.Namespace(which=arguments[1], rest=arguments[2:])
+    else:
+        settings = _parser().parse_args(arguments)
+        command = settings.run
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return int(command(settings) or 0)
+    except ReasonSegError as error:
+        print(f"reasonseg: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("reasonseg: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; nothing is left to be told
+        return 1
+
+
+def _terminate(number: int, _: Any) -> None:
+    raise SystemExit(128 + number)  # unlike the default, this lets every `finally` run
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reasonseg", description="Reasoning segmentation for ROS 2.")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add_demo(verbs)
+    _add_ask(verbs)
+    importlib.import_module("reasonseg_ros.reasoner.parse_command").register(verbs)
+    _add_play(verbs)
+    _add_tabletop(verbs)
+    train = verbs.add_parser("train", help="train a checkpoint on simulated scenes")
+    train.add_argument("which", choices=("reasoner", "segmenter"), help="each has its own --help")
+    train.set_defaults(run=_train)
+    version = verbs.add_parser("version", help="print the versions of this package and of what it runs on")
+    version.set_defaults(run=_version)
+    return parser
+
+
+def _add_demo(verbs: Any) -> None:
+    demo = verbs.add_parser("demo", help="ask the real node about a bag that is played on real topics")
+    demo.add_argument("--bag", type=Path, help="bag with questions and ground truth; default: the one shipped")
+    demo.add_argument("--out", type=Path, default=Path("out/demo"), help="where results go (default: %(default)s)")
+    demo.add_argument("--params", type=Path, help="the node's parameter file; default: config/reasonseg.yaml")
+    demo.add_argument("--model", help="reasoner: model card, folder or hub id")
+    demo.add_argument("--segmenter", help="segmenter: model card, folder or hub id")
+    demo.add_argument("--min-giou", type=float, default=0.7, help="least mean IoU for success (default: %(default)s)")
+    demo.set_defaults(run=_demo)
+
+
+def _demo(settings: argparse.Namespace) -> int:
+    from reasonseg_ros.demo.run import run_demo
+
+    models = {"reasoner.model": settings.model, "segmenter.model": settings.segmenter}
+    overrides = {name: value for name, value in models.items() if value}
+    return run_demo(settings.bag, settings.out, settings.params, overrides, settings.min_giou)
+
+
+def _add_ask(verbs: Any) -> None:
+    ask = verbs.add_parser("ask", help="ask about one image file, without ROS")
+    ask.add_argument("image", type=Path)
+    ask.add_argument("question")
+    ask.add_argument("--model", help="reasoner: model card, folder or hub id")
+    ask.add_argument("--segmenter", help="segmenter: model card, folder or hub id")
+    ask.add_argument("--device", help="torch device of both, for example cpu or cuda:0")
+    ask.add_argument("--out", type=Path, help="write the image with the masks drawn on it")
+    ask.set_defaults(run=_ask)
+
+
+def _ask(settings: argparse.Namespace) -> int:
+    from reasonseg_ros.config import config_from
+    from reasonseg_ros.images import read_image, write_image
+    from reasonseg_ros.methods.loading import load_method
+    from reasonseg_ros.types import Frame, Query
+
+    frame = Frame(read_image(settings.image))
+    chosen = {
+        "reasoner.model": settings.model,
+        "segmenter.model": settings.segmenter,
+        "reasoner.device": settings.device,
+        "segmenter.device": settings.device,
+    }
+    method = load_method(config_from({name: value for name, value in chosen.items() if value}))
+    segmentation = method.answer(frame, Query(settings.question))
+    if settings.out:
+        from reasonseg_ros.drawing import overlay
+
+        write_image(settings.out, overlay(segmentation))
+    answer = segmentation.answer
+    regions = [
+        {
+            "box_xyxy": region.box_xyxy.tolist(),
+            "grounding_box_xyxy": region.grounding.box_xyxy.tolist(),
+            "points_xy": region.grounding.points_xy.tolist(),
+            "label": region.label,
+            "mask_score": round(region.mask_score, 4),
+            "area_px": int(region.mask.sum()),
+        }
+        for region in segmentation.regions
+    ]
+    report = {"status": str(answer.status), "thought": answer.thought, "regions": regions, "error": answer.error or None}
+    report["seconds"] = {stage: round(value, 3) for stage, value in segmentation.seconds.items()}
+    print(json.dumps(report, indent=2, ensure_ascii=False))
+    return 0 if answer.status.is_answer else 1
+
+
+def _add_play(verbs: Any) -> None:
+    play = verbs.add_parser("play", help="play a bag on real topics")
+    play.add_argument("bag", type=Path)
+    play.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these")
+    play.add_argument("--rate", type=float, default=1.0, help="times as fast as recorded (default: %(default)s)")
+    play.add_argument("--loop", action="store_true", help="begin again at the end")
+    play.add_argument("--restamp", action="store_true", help="headers carry the time of publishing")
+    play.add_argument(
+        "--hold", type=float, default=0.0, metavar="HZ",
+        help="publish each image so many times a second until the service /bag_player/next asks for the next one",
+    )  # fmt: skip
+    play.set_defaults(run=_play)
+
+
+def _play(settings: argparse.Namespace) -> None:
+    if settings.rate <= 0 or settings.hold < 0:
+        raise InvalidInput(f"--rate {settings.rate} --hold {settings.hold}; the rate must be above 0, hold not below")
+    from reasonseg_ros.ros.player import play
+
+    play(
+        settings.bag, settings.topics, rate=settings.rate, loop=settings.loop, restamp=settings.restamp,
+        hold_hz=settings.hold,
+    )  # fmt: skip
+
+
+def _add_tabletop(verbs: Any) -> None:
+    from reasonseg_ros.tabletop import command
+
+    command.register(verbs)
+
+
+def _train(settings: argparse.Namespace) -> int:
+    module = importlib.import_module(f"reasonseg_ros.training.{settings.which}")
+    return int(module.main(settings.rest) or 0)
+
+
+def _version(_: argparse.Namespace) -> None:
+    from reasonseg_ros.versions import versions
+
+    print(f"reasonseg_ros {reasonseg_ros.__version__}")
+    for name, version in versions().items():
+        print(f"  {name} {version}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

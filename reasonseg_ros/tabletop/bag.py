@@ -1,0 +1,141 @@
+"""Bags of simulated tabletop scenes: images, depth, camera, questions, and what the answers should be."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from reasonseg_ros import bags
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.tabletop.questions import KINDS, PART_KIND, Question, generate, generate_part
+from reasonseg_ros.tabletop.scene import Scene
+from reasonseg_ros.tabletop.world import RESERVED_SEED, SEED_RANGES
+from reasonseg_ros.types import Query
+
+IMAGE_TOPIC = "/camera/image"
+CAMERA_INFO_TOPIC = "/camera/camera_info"
+DEPTH_TOPIC = "/camera/depth"
+QUERY_TOPIC = "/reasonseg/query"
+GROUND_TRUTH_TOPIC = "/reasonseg/ground_truth"
+
+FRAME_ID = "camera_optical_frame"
+START_NS = 1_700_000_000 * 10**9
+SCENE_PERIOD_NS = 2 * 10**9
+
+DRAWS = 100
+"""A kind of question that had no clear answer in so many draws does not fit the scene."""
+
+
+class SceneSource(Protocol):
+    def scene(self, seed: int) -> Scene: ...
+
+
+@dataclass(frozen=True)
+class BagPlan:
+    """What to write: scenes of seeds `seed`, `seed + 1`, ..., and the kinds of questions in turn."""
+
+    seed: int
+    scenes: int
+    questions: int = 2
+    kinds: tuple[str, ...] = KINDS
+    phrasing: str = "train"
+    depth: bool = True
+
+    def __post_init__(self) -> None:
+        if self.scenes < 1 or self.questions < 0:
+            raise InvalidInput(f"{self.scenes} scenes with {self.questions} questions; expected 1 scene at least")
+        if self.seed < 0 or self.seed + self.scenes > RESERVED_SEED:
+            last = self.seed + self.scenes - 1
+            raise InvalidInput(f"seeds {self.seed} to {last}; expected 0 to {RESERVED_SEED - 1}, the others are reserved")
+        unknown = set(self.kinds) - {*KINDS, PART_KIND}
+        if unknown or not self.kinds:
+            raise InvalidInput(f"kinds {sorted(unknown)}; expected some of {', '.join((*KINDS, PART_KIND))}")
+
+
+def write_bag(plan: BagPlan, world: SceneSource, path: Path, force: bool = False) -> Iterator[int]:
+    """Write the bag and yield the number of scenes that are done, for a progress display.
+
+    The same plan gives the same messages. Raises InvalidInput where `path` exists and `force` is not set.
+    """
+    with bags.BagWriter(path, force) as bag:
+        asked = 0
+        for number in range(plan.scenes):
+            scene = world.scene(plan.seed + number)
+            stamp_ns = START_NS + number * SCENE_PERIOD_NS
+            _write_scene(bag, scene, stamp_ns, plan.depth)
+            kinds = [plan.kinds[(asked + k) % len(plan.kinds)] for k in range(len(plan.kinds))]
+            asked += plan.questions
+            for index, question in enumerate(scene_questions(scene, plan.questions, kinds, plan.phrasing)):
+                query = Query(question.text, f"{scene.seed}-{index}")
+                asked_ns = stamp_ns + (index + 1) * SCENE_PERIOD_NS // (plan.questions + 1)
+                bag.write(QUERY_TOPIC, bags.query_message(query), asked_ns)
+                bag.write(GROUND_TRUTH_TOPIC, _ground_truth(scene, question, query, stamp_ns), asked_ns)
+            yield number + 1
+
+
+def scene_questions(scene: Scene, count: int, kinds: Sequence[str], phrasing: str) -> list[Question]:
+    """Up to `count` different questions, of `kinds` in their order; a kind that does not fit the scene is passed over."""
+    rng = random.Random(scene.seed)
+    size_wh = scene.rgb.shape[1], scene.rgb.shape[0]
+    questions: list[Question] = []
+    misses = 0
+    while len(questions) < count and misses < len(kinds):
+        kind = kinds[(len(questions) + misses) % len(kinds)]
+        question = _draw(scene, rng, kind, phrasing, size_wh, {known.text for known in questions})
+        if question is None:
+            misses += 1
+        else:
+            questions.append(question)
+    return questions
+
+
+def _draw(
+    scene: Scene, rng: random.Random, kind: str, phrasing: str, size_wh: tuple[int, int], known: set[str]
+) -> Question | None:
+    for _ in range(DRAWS):
+        if kind == PART_KIND:
+            question = generate_part(scene.objects, scene.parts, rng, size_wh=size_wh)
+        else:
+            question = generate(scene.objects, rng, kind, phrasing, size_wh=size_wh)
+        if question is not None and question.text not in known:
+            return question
+    return None
+
+
+def _write_scene(bag: bags.BagWriter, scene: Scene, stamp_ns: int, depth: bool) -> None:
+    size_wh = scene.rgb.shape[1], scene.rgb.shape[0]
+    camera = bags.camera_info_message(scene.intrinsics, size_wh, stamp_ns, FRAME_ID)
+    bag.write(IMAGE_TOPIC, bags.image_message(scene.rgb, stamp_ns, FRAME_ID), stamp_ns)
+    bag.write(CAMERA_INFO_TOPIC, camera, stamp_ns)
+    if depth:
+        bag.write(DEPTH_TOPIC, bags.depth_message(scene.depth_m, stamp_ns, FRAME_ID), stamp_ns)
+
+
+def _ground_truth(scene: Scene, question: Question, query: Query, stamp_ns: int) -> object:
+    split = next((name for name, seeds in SEED_RANGES.items() if scene.seed in seeds), "")
+    targets = [_box_and_point(scene, instance_id, question.part) for instance_id in question.targets]
+    return bags.ground_truth_message(
+        query,
+        scene.mask(question.targets, question.part),
+        stamp_ns,
+        FRAME_ID,
+        kind=question.kind,
+        thought=question.thought_text,
+        split=split,
+        is_sentence=question.text.endswith("?"),
+        boxes_xyxy=[box for box, _ in targets],
+        points_xy=[point for _, point in targets],
+    )
+
+
+def _box_and_point(
+    scene: Scene, instance_id: int, part: str
+) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+    if part:
+        found = next(p for p in scene.parts if p.instance_id == instance_id and p.name == part)
+        return found.box_xyxy, found.point_xy
+    owner = next(o for o in scene.objects if o.instance_id == instance_id)
+    return owner.box_xyxy, owner.point_xy
