@@ -1,0 +1,56 @@
+"""From the user's question to the chat that a checkpoint is asked with."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import ConfigError, InvalidInput
+from reasonseg_ros.model_card import ModelCard
+
+MAX_CHARACTERS = 2000
+_CHAT_MARKER = re.compile(r"<\|[^|<>]*\|>")
+
+
+def normalise_question(text: str, max_characters: int = MAX_CHARACTERS) -> str:
+    """The question as checkpoints were trained on it: lower case, single spaces, no quotes round it, no end mark.
+
+    Raises InvalidInput where it is empty, longer than `max_characters`, or holds control characters or a chat marker
+    such as `<|im_end|>`, which would be read as the end of the user's turn.
+    """
+    if len(text) > max_characters:
+        raise InvalidInput(f"question of {len(text)} characters; at most {max_characters} are allowed, shorten it")
+    for character in text:
+        # Cc: control characters; Cs: halves of surrogate pairs, which no tokenizer can encode.
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n\r":
+            raise InvalidInput(f"question holds the control character U+{ord(character):04X}; send plain text")
+    if marker := _CHAT_MARKER.search(text):
+        raise InvalidInput(f"question holds the chat marker {marker[0]!r}; send plain text")
+    question = " ".join(text.lower().split()).lstrip('" ').rstrip('.?!" ')
+    if not question:
+        raise InvalidInput(f"question {text!r} is empty; ask for something in the image")
+    return question
+
+
+def read_prompt(path: str) -> str:
+    """A checkpoint's own prompt from a UTF-8 text file. Raises ConfigError where it is missing or lacks {query}."""
+    try:
+        prompt = Path(path).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"prompt_file {path!r} cannot be read: {error}") from error
+    if "{query}" not in prompt:
+        raise ConfigError(f"prompt_file {path!r} holds no {{query}}; put it where the question belongs")
+    return prompt
+
+
+def chat(card: ModelCard, question: str, image: dict[str, Any], prompt: str = "") -> list[dict[str, Any]]:
+    """Chat messages for a normalised question.
+
+    `image` is the content entry of the image: `{"type": "image"}` for a local processor, an `image_url` for a server.
+    `prompt` replaces the card's.
+    """
+    words = (prompt or card.prompt).replace("{query}", question)
+    user = {"role": "user", "content": [image, {"type": "text", "text": words}]}
+    return [{"role": "system", "content": card.system}, user] if card.system else [user]
