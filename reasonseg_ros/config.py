@@ -109,6 +109,10 @@ class QueryConfig:
 class OutputConfig:
     mask_encoding: str = setting("png", "how masks travel in messages", choices=("png", "rle"))
     overlay_alpha: float = setting(0.5, "opacity of the masks in the overlay", 0.0, 1.0)
+    reliability: str = setting(
+        "reliable", "quality of service of the published topics", choices=("best_effort", "reliable"), read_only=True
+    )
+    depth: int = setting(10, "queue depth of the published topics", 1, 1000, read_only=True)
 
 
 @dataclass(frozen=True)
