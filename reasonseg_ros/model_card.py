@@ -126,7 +126,7 @@ def read_card(path: Path) -> ModelCard:
         raise ModelError(f"model card {path} cannot be read: {error}") from error
     known = {item.name for item in fields(ModelCard)} - {"name"}
     if not isinstance(values, dict) or not {"kind", "source"} <= values.keys() <= known:
-        raise ModelError(f"model card {path}: expected kind and source, and of the rest only {', '.join(sorted(known))}")
+        raise ModelError(f"model card {path}: kind and source are needed; known keys are {', '.join(sorted(known))}")
     if isinstance(values.get("image_size_wh"), list):
         values["image_size_wh"] = tuple(values["image_size_wh"])
     if str(values["source"]).startswith((".", "/")):
@@ -172,7 +172,7 @@ def _folder_card(folder: Path, shipped: dict[str, Path]) -> ModelCard:
     try:
         model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder} holds no readable config.json with a model_type ({error}); download it again") from error
+        raise ModelError(f"{folder} holds no config.json with a model_type ({error}); download it again") from error
     like = _like_name(folder.name) if model_type in _LIKE_TYPE else None
     like = like or _LIKE_TYPE.get(str(model_type))
     if like is None:

@@ -15,24 +15,29 @@ _SCENE = (
 )
 _SEEN = r"(?:visible|present|available|shown|depicted|found|seen|to be (?:seen|found))"
 _FITS = r"(?:fits?|match(?:es)?|suits?|qualif(?:y|ies)|meets?|satisf(?:y|ies)|corresponds?|works?|does|serves?)"
-_WORDS = r"(?:[\w'/-]+ ){0,6}?"
-_THAT = r"(?:that|which|who|to|for|with|of|matching|fitting|suitable|like)\b"
+# No place inside: `no handle on this cup` says nothing about the cup.
+_WORD = r"(?!(?:on|in|inside|at|under|below|above|behind|near|next|left|right|by|between|around)\b)[\w'/-]+"
+_WORDS = rf"(?:{_WORD} ){{0,6}}?"
+_THAT = r"(?:that|which|who|to(?! the\b)|for|with|matching|fitting|suitable|like)\b"
 
 _IS = r"(?:is|are|was|were)"
-_OF_THEM = r"(?: of (?:the|these|those|them)(?: [\w'-]+)?)?"
+_OF_THEM = r" of (?:the|these|those|them|which)(?: [\w'-]+)?"
+_SUITABLE = r"(?:here|there|suitable|appropriate|usable|similar|like|close|right)"
 _PICTURE = r"(?:image|picture|photo|photograph|scene|frame|table|tabletop|view|it)"
 _HOW = r"(?:clearly |actually |really |currently |simply |even )?"
 
 _ABSENT_FORMS = (
     # there is no hammer (in the image), there are not any pens here
     rf"\bthere (?:{_IS}|seems? to be|appears? to be) {_HOW}(?:no|not an?(?: single)?|not any) "
-    + rf"{_WORDS}[\w'/-]+(?: {_SCENE}| {_SEEN}| {_THAT}|$)",
-    r"\bthere (?:is|are) (?:nothing|none)\b(?! to )",
-    # nothing fits, none of these objects can, nothing here is red, none here
-    rf"\b(?:nothing|none|no one|nobody|neither){_OF_THEM}(?: {_SCENE})?{_HOW}"
-    + rf"(?: {_FITS}\b| (?:is|are|can|could|would) | {_SCENE}|$)",
+    + rf"{_WORDS}{_WORD}(?: {_SCENE}| {_SEEN}| {_THAT}|$)",
+    rf"\bthere (?:is|are) (?:nothing|none)(?: {_SCENE}| {_THAT}|$)(?! (?:worry|doubt|suggest|indicate|say|add)\b)",
+    # nothing fits, nothing can cut paper, none is visible
+    rf"\b(?:nothing|none|neither) {_HOW}(?:{_FITS}\b|(?:can|could|would) (?!be seen)|{_IS} (?:{_SEEN}|{_SUITABLE}))",
+    # none of these objects can, nothing here is red, none here
+    rf"\b(?:none|neither){_OF_THEM} {_HOW}(?:{_FITS}\b|(?:{_IS}|can|could|would)\b)",
+    rf"\b(?:nothing|none) {_SCENE}(?: {_HOW}(?:{_FITS}\b|(?:{_IS}|can|could|would)\b)|$)",
     # no object matches, no such cup is visible, no mug here
-    rf"\bno (?:such )?{_WORDS}[\w'/-]+ "
+    rf"\bno (?:such )?{_WORDS}{_WORD} "
     + rf"(?:{_SCENE}|(?:(?:{_IS}|can be|could be) )?{_SEEN}|{_FITS}\b|exists?\b|appears?\b|{_IS} (?:there|here)\b)",
     # the hammer is not in the image, is missing, does not appear
     rf"\b{_IS} (?:not|nowhere|never) {_HOW}(?:there\b|{_SCENE}|{_SEEN}|an? object {_SCENE})",
@@ -54,13 +59,18 @@ _OTHERWISE = re.compile(
 )
 # A later clause that settles on something.
 _SETTLED = re.compile(
-    r"\b(?:but|however|yet|instead|still|nevertheless|nonetheless|although|closest|nearest|best|alternative|substitute|"
-    r"most (?:likely|similar|suitable|relevant|closely)|i (?:will |would |can |found|find|see|choose|select|pick|take|use)"
-    r"|choose|chosen|select(?:ed)?|pick(?:ed)?|is the (?:one|target|answer|object|only)|matches|fits|"
-    r"can be used|could be used|serves?|works as|will do)\b"
+    r"\b(?:but|however|yet|instead|still|nevertheless|nonetheless|although|closest|nearest|best|alternative|"
+    r"substitute|most (?:likely|similar|suitable|relevant|closely)|choose|chosen|select(?:ed)?|pick(?:ed)?|"
+    r"i (?:will |would |can |found|find|see|choose|select|pick|take|use)|is the (?:one|target|answer|object|only)|"
+    r"matches|fits|can be used|could be used|serves?|works as|will do)\b"
 )
 _DENIED = re.compile(r"\b(?:no|not|nothing|none|never|neither|empty|null)\b")
-_CONTRACTED = ((r"\bcan[’']t\b", "can not"), (r"\bcannot\b", "can not"), (r"n[’']t\b", " not"), (r"there[’']s\b", "there is"))
+_CONTRACTED = (
+    (r"\u2019", "'"),
+    (r"\bcan't\b|\bcannot\b", "can not"),
+    (r"n't\b", " not"),
+    (r"\b(it|there|that|what)'s\b", r"\1 is"),
+)
 # `nothing but` and `none but` are no turns of a sentence.
 _CLAUSE_END = re.compile(r"[.;!?\n]+|,? (?=(?<!nothing )(?<!none )(?:but|however|yet|although|though) )|,")
 

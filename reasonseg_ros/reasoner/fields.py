@@ -84,14 +84,16 @@ def _add(
     x1, x2, y1, y2 = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
     clipped = clip_box([x1, y1, x2, y2], source_wh)
     if clipped is None:
-        where = "has no area" if x1 == x2 or y1 == y2 else f"leaves no pixel in the image of {source_wh[0]}x{source_wh[1]}"
-        reading.notes.append(f"box {_short(box)} {where}")
+        flat, size = x1 == x2 or y1 == y2, f"{source_wh[0]}x{source_wh[1]}"
+        reason = "has no area" if flat else f"leaves no pixel in the image of {size}"
+        reading.notes.append(f"box {_short(box)} {reason}")
         return
     points_xy = scale_xy(points, answer_wh, source_wh).reshape(-1, 2)
     # A box and a point that mean one object may miss each other a little; half a box away they mean two. Points that
     # several boxes share belong to those they lie in.
-    slack = 0 if shared else np.maximum(np.array([x2 - x1, y2 - y1]) / 2, max(source_wh) / 50)
-    near = ((points_xy >= [x1, y1] - slack) & (points_xy <= [x2, y2] + slack)).all(axis=1)
+    slack_x, slack_y = (0.0, 0.0) if shared else (max(side / 2, max(source_wh) / 50) for side in (x2 - x1, y2 - y1))
+    least, most = (x1 - slack_x, y1 - slack_y), (x2 + slack_x, y2 + slack_y)
+    near = ((points_xy >= least) & (points_xy <= most)).all(axis=1)
     if not near.all() and not shared:
         if not near.any():
             reading.notes.append(f"box {_short(box)} is far off its points {_short(points)}")

@@ -11,6 +11,8 @@ from reasonseg_ros.errors import ConfigError, InvalidInput
 from reasonseg_ros.model_card import ModelCard
 
 MAX_CHARACTERS = 2000
+LONGEST = 100_000
+"""The limit of the reasoners themselves; the node and the command line set their own below it."""
 _CHAT_MARKER = re.compile(r"<\|[^|<>]*\|>")
 
 

@@ -1,0 +1,44 @@
+"""When to stop an answer, and the Answers that no text stands behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from reasonseg_ros.reasoner.dialects import parse_answer
+from reasonseg_ros.types import Answer, Status
+
+
+@dataclass
+class Limits:
+    """The limits of one answer. Time counts from when this is made."""
+
+    max_new_tokens: int
+    time_limit_s: float
+    cancelled: Callable[[], bool] | None = None
+    start_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def remaining_s(self) -> float:
+        return self.start_s + self.time_limit_s - time.monotonic()
+
+    def broken(self) -> Status | None:
+        """CANCELLED or TIMEOUT once the answer has to stop."""
+        if self.cancelled and self.cancelled():
+            return Status.CANCELLED
+        return Status.TIMEOUT if self.remaining_s <= 0 else None
+
+    def stopped(self, status: Status, text: str, tokens: int, model: str) -> Answer:
+        """The Answer that was stopped by `broken`, with the thought so far."""
+        if status is Status.TIMEOUT:
+            error = f"no answer within {self.time_limit_s:g} s; raise the time limit or lower max_new_tokens"
+        else:
+            error = "cancelled while thinking"
+        return failure(status, error, model, text, tokens)
+
+
+def failure(status: Status, error: str, model: str, text: str = "", tokens: int = 0) -> Answer:
+    """An Answer that says why there is none, with the thought so far."""
+    thought = parse_answer(text, (1, 1)).thought
+    return Answer(status, thought, raw_text=text, error=error, model=model, tokens=tokens)

@@ -1,0 +1,55 @@
+"""The reasoner that a configuration asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.model_card import ModelCard, load_card
+from reasonseg_ros.reasoner.port import Reasoner
+
+# The published checkpoint whose prompt and image size go with a dialect.
+_TYPICAL = {
+    "seg_zero": "seg-zero-7b",
+    "vision_reasoner": "vision-reasoner-7b",
+    "qwen2.5-vl": "qwen2.5-vl-7b",
+    "qwen3-vl": "qwen3-vl-8b",
+}
+
+
+def load_reasoner(config: ReasonerConfig) -> Reasoner:
+    """A reasoner with its model loaded, or with a server to ask.
+
+    Raises ModelError where a checkpoint is missing, damaged or of another kind, or a package is not installed;
+    ConfigError for settings that contradict each other. A server that is away is no error here.
+    """
+    card = with_dialect(load_card(config.model, "reasoner"), config.dialect)
+    if config.backend == "server":
+        try:
+            from reasonseg_ros.reasoner.server import ServerReasoner
+        except ImportError as error:
+            raise ModelError(f"{error}; install the server extra: pip install 'reasonseg_ros[server]'") from error
+        return ServerReasoner(card, config)
+    try:
+        from reasonseg_ros.reasoner.local import LocalReasoner
+    except ImportError as error:
+        raise ModelError(f"{error}; install torch, torchvision and transformers, or use a server") from error
+    return LocalReasoner(card, config)
+
+
+def with_dialect(card: ModelCard, dialect: str) -> ModelCard:
+    """The card asked to answer in another dialect, in that dialect's words and image size; `auto` leaves it."""
+    if dialect in ("auto", card.dialect):
+        return card
+    typical = load_card(_TYPICAL[dialect], "reasoner")
+    both_squash = card.coordinates == typical.coordinates == "squashed"
+    return replace(
+        card,
+        dialect=dialect,
+        image_size_wh=card.image_size_wh if both_squash else typical.image_size_wh,
+        coordinates=typical.coordinates,
+        prompt=typical.prompt,
+        system=typical.system,
+        max_new_tokens=typical.max_new_tokens,
+    )

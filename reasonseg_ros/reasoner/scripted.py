@@ -1,0 +1,68 @@
+"""A reasoner that says given texts, word by word: for tests of everything that a reasoner is plugged into."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from reasonseg_ros.reasoner.dialects import parse_answer
+from reasonseg_ros.reasoner.limits import Limits
+from reasonseg_ros.reasoner.port import OnText
+from reasonseg_ros.types import Answer, Frame
+
+
+class ScriptedReasoner:
+    """Answers with `texts` in turn, from the first again after the last; a word counts as a token.
+
+    Coordinates in the texts are pixels of an image of `answer_wh`, of the camera image itself without it.
+    `word_s` is the time before each word. `questions` lists what was asked.
+    """
+
+    name = "scripted"
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        *,
+        word_s: float = 0.0,
+        dialect: str = "auto",
+        answer_wh: tuple[int, int] | None = None,
+    ) -> None:
+        self.texts = list(texts)
+        self.word_s = word_s
+        self.dialect = dialect
+        self.answer_wh = answer_wh
+        self.questions: list[str] = []
+
+    def answer(
+        self,
+        frame: Frame,
+        text: str,
+        *,
+        on_text: OnText | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        max_new_tokens: int = 0,
+        time_limit_s: float = 0.0,
+    ) -> Answer:
+        words = re.findall(r"\s*\S+", self.texts[len(self.questions) % len(self.texts)])
+        self.questions.append(text)
+        limits = Limits(max_new_tokens or len(words), time_limit_s or 3600.0, cancelled)
+        said = ""
+        spoken = words[: limits.max_new_tokens]
+        for tokens, word in enumerate(spoken):
+            time.sleep(min(self.word_s, max(limits.remaining_s, 0)))
+            if status := limits.broken():
+                return limits.stopped(status, said, tokens, self.name)
+            said += word
+            if on_text:
+                on_text(said, tokens + 1)
+        answer = parse_answer(
+            said,
+            frame.size_wh,
+            dialect=self.dialect,
+            answer_wh=self.answer_wh or frame.size_wh,
+            cut=len(spoken) < len(words),
+        )
+        return replace(answer, model=self.name, tokens=len(spoken))
