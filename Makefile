@@ -1,0 +1,39 @@
+# What a machine without ROS 2 needs; a robot builds the package with colcon instead. Run `make help`.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint clean config
+
+# An installed ROS 2 or another virtual environment must not mix with .venv.
+unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+# The first Python here that the ROS 2 wheels are made for, else python3, whose set-up says what is missing.
+PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.10; do \
+	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2> /dev/null \
+	&& { echo $$python; exit; }; done; echo python3)
+
+help:
+	@echo "make demo    set up, then ask the shipped bag's questions on real topics; results in out/demo"
+	@echo "make test    set up, then run every test"
+	@echo "make setup   .venv with every library, the messages and .venv/bin/reasonseg (PYTHON=python3.12 chooses one)"
+	@echo "make lint    ruff and mypy"
+	@echo "make clean   remove .venv, the builds and out"
+
+setup:
+	@command -v $(PYTHON) > /dev/null || { echo "set-up: no $(PYTHON); run: sudo apt install python3 python3-venv python3-dev" >&2; exit 1; }
+	@$(PYTHON) scripts/set_up.py
+
+demo: setup
+	@.venv/bin/reasonseg demo --out out/demo
+
+test: setup
+	@.venv/bin/python -m pytest
+
+lint: setup
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+config: setup
+	@.venv/bin/python -m reasonseg_ros.parameter_file > config/reasonseg.yaml
+
+clean:
+	rm -rf .venv build install log out

@@ -1,0 +1,186 @@
+"""Set-up on a machine without ROS 2: `.venv` with every library, the messages built into it, `.venv/bin/reasonseg`.
+
+Run by the Makefile with the system's Python. It can be stopped at any time and goes on where it was; what is done
+already is told by two stamps in `.venv`, so that a second run neither downloads nor builds anything.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+LOG = ROOT / "build" / "set_up.log"
+REQUIREMENTS = ("pyproject.toml", "setup.py", "requirements/ros.txt", "requirements/constraints.txt")
+MESSAGES = ("msg", "srv", "action", "cmake", "config", "launch", "rviz", "CMakeLists.txt", "package.xml",
+            "scripts/node", "scripts/reasonseg", "reasonseg_ros/__init__.py")
+EXTRAS = "models,tabletop,test,lint"
+DISK_GB = 8
+PROGRESS_S = 20
+
+
+class SetUpError(Exception):
+    """A reason why the set-up cannot go on, with its remedy."""
+
+
+def environment() -> dict[str, str]:
+    """The environment without another ROS installation or virtual environment, temporary files beside `.venv`."""
+    foreign = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH",
+               "ROS_DISTRO", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
+    values = {name: value for name, value in os.environ.items() if name not in foreign}
+    values.update(
+        PATH=f"{VENV / 'bin'}{os.pathsep}{values['PATH']}",
+        AMENT_PREFIX_PATH=str(VENV),
+        TMPDIR=str(ROOT / "build" / "tmp"),
+        PIP_DISABLE_PIP_VERSION_CHECK="1",
+    )
+    return values
+
+
+def check_machine() -> None:
+    """Everything that would break later, before anything is installed. Raises SetUpError."""
+    # CMake lists, shebang lines and search paths each break on some of the others.
+    if wrong := re.sub(r"[A-Za-z0-9_./+~@,=-]", "", str(ROOT)):
+        raise SetUpError(f"the path {str(ROOT)!r} holds {wrong[0]!r}, which CMake or a script's first line cannot "
+                         "take; move the repository to a path of plain letters, digits and . _ + ~ @ , = -")
+    if not (3, 10) <= sys.version_info[:2] <= (3, 12):
+        raise SetUpError(f"this is Python {sys.version_info[0]}.{sys.version_info[1]}, and the ROS 2 wheels are for "
+                         "3.10 to 3.12; install one of them and run `make PYTHON=python3.12 ...`")
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError as error:
+        raise SetUpError("this Python cannot make virtual environments; run `sudo apt install python3-venv`") from error
+    for variable, names in (("CC", ("cc", "gcc", "clang")), ("CXX", ("c++", "g++", "clang++"))):
+        candidates = (os.environ[variable].split()[0],) if os.environ.get(variable, "").strip() else names
+        if not any(shutil.which(name) for name in candidates):
+            raise SetUpError(f"no C and C++ compiler ({', '.join(candidates)} not found), which the messages need; "
+                             "run `sudo apt install g++`")
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        raise SetUpError(f"no Python.h in {sysconfig.get_path('include')}, which the messages need; "
+                         "run `sudo apt install python3-dev`")
+
+
+def fingerprint(*names: str) -> str:
+    """Changes with the place of the checkout, the Python and the contents of these files and folders."""
+    digest = hashlib.sha256(f"{ROOT} {sys.version_info[:2]}".encode())
+    for name in names:
+        top = ROOT / name
+        files = [top] if top.is_file() else sorted(path for path in top.rglob("*") if path.is_file())
+        for path in files:
+            if "__pycache__" not in path.parts:
+                digest.update(f"\n{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def is_done(stamp: str, *names: str) -> bool:
+    path = VENV / stamp
+    return path.is_file() and path.read_text(encoding="utf-8") == fingerprint(*names)
+
+
+def run(*command: str | Path) -> None:
+    """Run with the output in the log; a sign of life now and then. Raises SetUpError with the log's end."""
+    start = shown = time.monotonic()
+    with LOG.open("ab") as log:
+        log.write(f"\n$ {' '.join(map(str, command))}\n".encode())
+        log.flush()
+        begin = log.tell()
+        process = subprocess.Popen([str(part) for part in command], cwd=ROOT, env=environment(),
+                                   stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            while process.poll() is None:
+                time.sleep(0.1)
+                if time.monotonic() - shown > PROGRESS_S:
+                    shown = time.monotonic()
+                    print(f"    {shown - start:.0f} s: {last_line(begin)}", flush=True)
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
+    if process.returncode:
+        with LOG.open("rb") as log:
+            log.seek(begin)
+            tail = log.read().decode(errors="replace").splitlines()[-25:]
+        print("\n".join(tail), file=sys.stderr)
+        raise SetUpError(f"`{Path(command[0]).name} {command[1]} ...` ended with status {process.returncode}; "
+                         f"its last lines are above, all of them in {LOG}")
+
+
+def last_line(begin: int) -> str:
+    with LOG.open("rb") as log:
+        log.seek(max(begin, LOG.stat().st_size - 4096))
+        lines = [line for line in log.read().decode(errors="replace").splitlines() if not line.startswith("WARNING")]
+    return lines[-1].strip()[:100] if lines else "starting"
+
+
+def install_libraries() -> None:
+    free_gb = shutil.disk_usage(ROOT).free / 1e9
+    if free_gb < DISK_GB:
+        raise SetUpError(f"{free_gb:.1f} GB free at {ROOT}, and the libraries take about {DISK_GB} GB while they are "
+                         "installed; free some space")
+    if not has_pip() or not (VENV / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}").is_dir():
+        print("[1/3] making .venv", flush=True)
+        run(sys.executable, "-m", "venv", "--clear", VENV)
+    print("[2/3] installing the libraries into .venv (about 6 GB; some minutes)", flush=True)
+    # Editable by a path file: the sources here are the ones that run, and the generated messages join them.
+    run(PYTHON, "-m", "pip", "install", "--progress-bar", "off", "-c", "requirements/constraints.txt",
+        "-r", "requirements/ros.txt", "-e", f".[{EXTRAS}]", "--config-settings", "editable_mode=compat")
+    (VENV / "libraries.stamp").write_text(fingerprint(*REQUIREMENTS), encoding="utf-8")
+
+
+def has_pip() -> bool:
+    """Whether `.venv` is here, whole and not moved from elsewhere."""
+    script = VENV / "bin" / "pip"
+    if not (PYTHON.exists() and script.exists() and f"#!{VENV}/" in script.read_text(encoding="utf-8")):
+        return False
+    check = subprocess.run([PYTHON, "-m", "pip", "--version"], env=environment(), capture_output=True, check=False)
+    return check.returncode == 0
+
+
+def build_messages() -> None:
+    print("[3/3] building the messages into .venv", flush=True)
+    build = ROOT / "build" / "messages"
+    cache = build / "CMakeCache.txt"
+    if cache.is_file() and f"CMAKE_HOME_DIRECTORY:INTERNAL={ROOT}\n" not in cache.read_text(encoding="utf-8"):
+        shutil.rmtree(build)  # of a checkout that has been moved
+    cmake = VENV / "bin" / "cmake"
+    run(cmake, "-G", "Ninja", "-S", ROOT, "-B", build, f"-DCMAKE_PREFIX_PATH={VENV}", f"-DCMAKE_INSTALL_PREFIX={VENV}",
+        f"-DPython3_EXECUTABLE={PYTHON}", f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'cmake/relocate_wheels.cmake'}",
+        "-DBUILD_TESTING=OFF", "-DEDITABLE=ON")
+    run(cmake, "--build", build, "--target", "install")
+    (VENV / "messages.stamp").write_text(fingerprint(*MESSAGES), encoding="utf-8")
+
+
+def set_up() -> None:
+    check_machine()
+    (ROOT / "build" / "tmp").mkdir(parents=True, exist_ok=True)
+    (ROOT / "build" / "COLCON_IGNORE").touch()
+    with (ROOT / "build" / "set_up.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # `make demo` and `make test` at once set up once
+        if not is_done("libraries.stamp", *REQUIREMENTS):
+            LOG.unlink(missing_ok=True)
+            (VENV / "messages.stamp").unlink(missing_ok=True)
+            install_libraries()
+        if not is_done("messages.stamp", *MESSAGES):
+            build_messages()
+            print("set-up done", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        set_up()
+    except SetUpError as error:
+        sys.exit(f"set-up: {error}")
+    except KeyboardInterrupt:
+        print("\nset-up: interrupted; the next run goes on from here", file=sys.stderr)
+        sys.exit(130)

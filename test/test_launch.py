@@ -1,0 +1,114 @@
+"""The launch files: the real `launch` accepts them where it imports, and stand-ins record what they ask for."""
+
+import importlib.util
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = {
+    "launch": ["LaunchDescription"],
+    "launch.actions": ["DeclareLaunchArgument", "ExecuteProcess", "IncludeLaunchDescription"],
+    "launch.conditions": ["IfCondition"],
+    "launch.launch_description_sources": ["PythonLaunchDescriptionSource"],
+    "launch.substitutions": ["LaunchConfiguration", "PathJoinSubstitution"],
+    "launch_ros": [],
+    "launch_ros.actions": ["Node"],
+    "launch_ros.substitutions": ["FindPackageShare"],
+}
+
+
+class Call:
+    """What a launch file constructed: the class's name and the arguments."""
+
+    def __init__(self, name, args, kwargs):
+        self.name, self.args, self.kwargs = name, args, kwargs
+
+    def __repr__(self):
+        return f"{self.name}({', '.join(map(repr, self.args))})"
+
+
+def load(name):
+    path = ROOT / "launch" / name
+    spec = importlib.util.spec_from_file_location(name.replace(".", "_"), path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+@pytest.fixture
+def described(monkeypatch):
+    """The recorded actions of a launch file, by class name."""
+    for module_name, classes in NAMES.items():
+        module = types.ModuleType(module_name)
+        for name in classes:
+            setattr(module, name, lambda *args, _name=name, **kwargs: Call(_name, args, kwargs))
+        monkeypatch.setitem(sys.modules, module_name, module)
+
+    def describe(name):
+        actions = {}
+        for action in load(name).args[0]:
+            actions.setdefault(action.name, []).append(action)
+        return actions
+
+    return describe
+
+
+def test_node_gets_its_parameters_and_topics(described):
+    actions = described("reasonseg.launch.py")
+    arguments = {action.args[0]: action.kwargs["default_value"] for action in actions["DeclareLaunchArgument"]}
+    (node,) = actions["Node"]
+    assert (node.kwargs["package"], node.kwargs["executable"]) == ("reasonseg_ros", "node")
+    assert (ROOT / "scripts" / node.kwargs["executable"]).is_file()
+    assert [name for name, _ in node.kwargs["remappings"]] == ["image", "camera_info", "depth"]
+    used = {node.kwargs["namespace"], node.kwargs["parameters"][0], *(to for _, to in node.kwargs["remappings"])}
+    used |= set(node.kwargs["parameters"][1].values())
+    assert {value.args[0] for value in used} == set(arguments)
+    _, *inside = arguments["params_file"].args[0]
+    assert ROOT.joinpath(*inside).is_file()
+
+
+def test_parameter_file_reaches_the_node_by_any_name(described):
+    actions = described("reasonseg.launch.py")
+    parameters = yaml.safe_load((ROOT / "config" / "reasonseg.yaml").read_text(encoding="utf-8"))
+    assert actions["Node"][0].kwargs["name"] == "reasonseg"
+    assert list(parameters) == ["/**"]
+
+
+def test_replay_plays_the_bag_beside_the_node_and_rviz(described):
+    actions = described("replay.launch.py")
+    arguments = {action.args[0]: action.kwargs for action in actions["DeclareLaunchArgument"]}
+    assert "default_value" not in arguments["bag"]
+    (player,) = actions["ExecuteProcess"]
+    assert player.kwargs["cmd"][:3] == ["ros2", "bag", "play"]
+    assert player.kwargs["cmd"][3].args == ("bag",)
+    (included,) = actions["IncludeLaunchDescription"]
+    _, *inside = included.args[0].args[0].args[0]
+    assert ROOT.joinpath(*inside).is_file()
+    declared = {action.args[0] for action in described("reasonseg.launch.py")["DeclareLaunchArgument"]}
+    assert dict(included.kwargs["launch_arguments"]).keys() <= declared
+    (rviz,) = actions["Node"]
+    _, *inside = rviz.kwargs["arguments"][1].args[0]
+    assert ROOT.joinpath(*inside).is_file()
+    assert rviz.kwargs["condition"].args[0].args == ("rviz",)
+
+
+def test_rviz_shows_what_the_node_publishes():
+    displays = yaml.safe_load((ROOT / "rviz" / "reasonseg.rviz").read_text(encoding="utf-8"))
+    topics = {display["Topic"]["Value"] for display in displays["Visualization Manager"]["Displays"]}
+    assert topics == {"/image", "/reasonseg/overlay", "/reasonseg/label_mask", "/reasonseg/confidence"}
+
+
+@pytest.mark.parametrize("name", ["reasonseg.launch.py", "replay.launch.py"])
+def test_real_launch_accepts_the_description(name):
+    pytest.importorskip("launch_ros.actions", reason="`launch` and `launch_ros` come with ROS 2 from apt only")
+    from launch import LaunchDescription
+
+    description = load(name)
+    assert isinstance(description, LaunchDescription)
+    arguments = {argument.name for argument in description.get_launch_arguments()}
+    assert "image_topic" in arguments
+    assert ("bag" in arguments) == (name == "replay.launch.py")

@@ -1,0 +1,161 @@
+"""The package as a whole: who imports whom, and that the files that describe it agree with each other."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import yaml
+
+import reasonseg_ros
+from reasonseg_ros.config import settings
+from reasonseg_ros.parameter_file import parameter_file
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "reasonseg_ros"
+INTERFACES = sorted(
+    path.relative_to(ROOT).as_posix() for kind in ("msg", "srv", "action") for path in (ROOT / kind).glob(f"*.{kind}")
+)
+
+# What each part may import of the others; everything may import the plain modules beside them.
+ALLOWED = {
+    "reasoner": set(),
+    "segmenter": set(),
+    "methods": {"reasoner", "segmenter"},
+    "tabletop": {"reasoner"},
+    "evaluation": {"methods", "reasoner", "segmenter", "tabletop"},
+    "training": {"methods", "reasoner", "segmenter", "tabletop", "evaluation"},
+    "ros": {"methods", "reasoner", "segmenter"},
+    "demo": {"methods", "ros", "evaluation", "tabletop"},
+}
+ROS_PARTS = {"ros", "demo"}
+ROS_MODULES = re.compile(r"(rclpy|cv_bridge|message_filters|tf2_ros|std_srvs|\w+_(?:msgs|interfaces))\b")
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, at its top or later."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def part_of(module: str) -> str:
+    """`reasoner` of reasonseg_ros.reasoner.port; empty for a plain module and for other packages."""
+    names = module.split(".")
+    is_part = len(names) > 1 and names[0] == "reasonseg_ros" and (PACKAGE / names[1]).is_dir()
+    return names[1] if is_part else ""
+
+
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_go_one_way(path):
+    module = "reasonseg_ros." + path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+    part = part_of(module)
+    modules = imports(path)
+    if part:
+        parts = {part_of(name) for name in modules} - {"", part}
+        assert parts <= ALLOWED[part], f"{part} may not import {sorted(parts - ALLOWED[part])}"
+        assert "reasonseg_ros.cli" not in {name[:17] for name in modules}
+    if part not in ROS_PARTS:
+        generated = re.compile(r"reasonseg_ros\.(msg|srv|action)\b")
+        assert not [name for name in modules if ROS_MODULES.match(name) or generated.match(name)]
+
+
+def test_plain_values_import_no_part():
+    for name in ("types", "errors", "config", "geometry"):
+        assert {part_of(module) for module in imports(PACKAGE / f"{name}.py")} <= {""}
+
+
+def test_import_loads_neither_torch_nor_ros():
+    code = "import sys, reasonseg_ros, reasonseg_ros.config, reasonseg_ros.types; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in result.stdout.split()}
+    assert "reasonseg_ros" in loaded
+    assert not loaded & {"torch", "transformers", "rclpy", "mujoco", "cv2"}
+
+
+def test_package_works_without_messages():
+    """A plain `pip install` has no ROS: the package imports, its messages say that they are not there."""
+    code = f"import sys; sys.path = [{str(ROOT)!r}, *(path for path in sys.path if 'site-packages' not in path)]\n"
+    code += "import reasonseg_ros\ntry: import reasonseg_ros.msg\nexcept ImportError: print('no messages')"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert result.stdout.strip() == "no messages"
+
+
+def test_installed_messages_join_the_sources():
+    from reasonseg_ros import action, msg, srv
+
+    for path in INTERFACES:
+        kind, name = path.split("/")
+        assert hasattr({"msg": msg, "srv": srv, "action": action}[kind], Path(name).stem), "run `make setup`"
+    assert Path(reasonseg_ros.__file__).parent == PACKAGE
+
+
+def test_cmake_lists_every_interface():
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    listed = re.findall(r"^\s+((?:msg|srv|action)/\w+\.\w+)$", text, re.MULTILINE)
+    assert sorted(listed) == INTERFACES
+
+
+def test_cmake_installs_what_is_there():
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    folders = " ".join(re.findall(r"install\(DIRECTORY ([\w ]+?) DESTINATION share", text)).split()
+    assert sorted(folders) == ["config", "demo", "launch", "models", "rviz"]
+    assert not [name for name in folders if not any((ROOT / name).iterdir())]
+    for script in re.search(r"install\(PROGRAMS ([\w/ ]+?) DESTINATION", text)[1].split():
+        assert os.access(ROOT / script, os.X_OK), script
+
+
+def test_manifest_names_what_the_interfaces_and_sources_use():
+    manifest = ElementTree.parse(ROOT / "package.xml").getroot()
+    declared = {element.text for element in manifest if element.tag.endswith("depend")}
+    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    for path in INTERFACES:
+        for package in re.findall(r"^\s*(\w+)/\w+", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE):
+            assert package in declared
+            assert f"find_package({package} REQUIRED)" in cmake
+    for path in (PACKAGE / "ros").rglob("*.py"):
+        used = {match[1] for name in imports(path) if (match := ROS_MODULES.match(name))}
+        assert used <= declared, path
+    assert manifest.find("member_of_group").text == "rosidl_interface_packages"
+    assert manifest.find("export/build_type").text == "ament_cmake"
+
+
+def test_version_is_the_same_everywhere():
+    version = reasonseg_ros.__version__
+    assert ElementTree.parse(ROOT / "package.xml").findtext("version") == version
+    assert version in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_parameter_file_is_the_settings():
+    text = (ROOT / "config" / "reasonseg.yaml").read_text(encoding="utf-8")
+    assert text == parameter_file(), "run `make config`"
+    parameters = yaml.safe_load(text)["/**"]["ros__parameters"]
+    for name, item, value in settings():
+        entry = parameters
+        for key in name.split("."):
+            entry = entry[key]
+        assert entry == value
+        assert type(entry) is type(value)
+        assert f"# {item.metadata['description']}" in text
+
+
+def test_shared_memory_segment_holds_several_camera_images():
+    names = {"fast": "http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles"}
+    profile = ElementTree.parse(ROOT / "config" / "fastdds_shm.xml")
+    segment_bytes = int(profile.findtext(".//fast:segment_size", namespaces=names))
+    assert segment_bytes >= 10 * 1280 * 720 * 3
