@@ -17,16 +17,20 @@ from reasonseg_ros.errors import InvalidInput, ReasonSegError
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
+TRAINING = {"scenes": "data", "reasoner": "reasoner", "segmenter": "segmenter"}
+"""Modules of reasonseg_ros.training, each with a command line of its own."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. 0 is success, 1 a result that falls short, 2 wrong use or a known error, 130 Ctrl-C."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    if arguments[:1] == ["train"] and arguments[1:2] in (["reasoner"], ["segmenter"]):
+    if arguments[:1] == ["train"] and arguments[1:2] and arguments[1] in TRAINING:
+        # What follows is theirs to parse, --help included.
         command, settings = _train, argparse.Namespace(which=arguments[1], rest=arguments[2:])
     else:
         settings = _parser().parse_args(arguments)
         command = settings.run
-    signal.signal(signal.SIGTERM, _terminate)
+    exit_on_termination()
     try:
         return int(command(settings) or 0)
     except ReasonSegError as error:
@@ -40,8 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _terminate(number: int, _: Any) -> None:
-    raise SystemExit(128 + number)  # unlike the default, this lets every `finally` run
+def exit_on_termination() -> None:
+    """Have SIGTERM and SIGHUP raise SystemExit, which, unlike their default, lets every `finally` run."""
+
+    def leave(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # under nohup the second is ignored, and stays so
+            signal.signal(number, leave)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     importlib.import_module("reasonseg_ros.reasoner.parse_command").register(verbs)
     _add_play(verbs)
     _add_tabletop(verbs)
-    train = verbs.add_parser("train", help="train a checkpoint on simulated scenes")
-    train.add_argument("which", choices=("reasoner", "segmenter"), help="each has its own --help")
+    train = verbs.add_parser("train", help="render scenes, and train the embedded checkpoints on them")
+    train.add_argument("which", choices=tuple(TRAINING), help="each has its own --help")
     train.set_defaults(run=_train)
     version = verbs.add_parser("version", help="print the versions of this package and of what it runs on")
     version.set_defaults(run=_version)
@@ -105,10 +116,6 @@ def _ask(settings: argparse.Namespace) -> int:
     }
     method = load_method(config_from({name: value for name, value in chosen.items() if value}))
     segmentation = method.answer(frame, Query(settings.question))
-    if settings.out:
-        from reasonseg_ros.drawing import overlay
-
-        write_image(settings.out, overlay(segmentation))
     answer = segmentation.answer
     regions = [
         {
@@ -121,9 +128,18 @@ def _ask(settings: argparse.Namespace) -> int:
         }
         for region in segmentation.regions
     ]
-    report = {"status": str(answer.status), "thought": answer.thought, "regions": regions, "error": answer.error or None}
-    report["seconds"] = {stage: round(value, 3) for stage, value in segmentation.seconds.items()}
+    report = {
+        "status": str(answer.status),
+        "thought": answer.thought,
+        "regions": regions,
+        "error": answer.error or None,
+        "seconds": {stage: round(value, 3) for stage, value in segmentation.seconds.items()},
+    }
     print(json.dumps(report, indent=2, ensure_ascii=False))
+    if settings.out:
+        from reasonseg_ros.drawing import draw
+
+        write_image(settings.out, draw(frame.rgb, segmentation.regions, settings.question))
     return 0 if answer.status.is_answer else 1
 
 
@@ -159,7 +175,7 @@ def _add_tabletop(verbs: Any) -> None:
 
 
 def _train(settings: argparse.Namespace) -> int:
-    module = importlib.import_module(f"reasonseg_ros.training.{settings.which}")
+    module = importlib.import_module(f"reasonseg_ros.training.{TRAINING[settings.which]}")
     return int(module.main(settings.rest) or 0)
 
 

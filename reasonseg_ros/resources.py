@@ -15,9 +15,11 @@ def resource(name: str) -> Path:
     The source tree comes first, then the prefixes of a ROS workspace, then the Python environment.
     """
     prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
-    roots = [Path(__file__).resolve().parents[1], *(Path(prefix, "share", "reasonseg_ros") for prefix in prefixes)]
+    roots = [Path(prefix, "share", "reasonseg_ros") for prefix in prefixes]
+    source = Path(__file__).resolve().parents[1]
+    if (source / "package.xml").is_file():  # otherwise it is site-packages, and its folders are somebody else's
+        roots.insert(0, source)
     for root in roots:
-        # A folder beside an installed package is somebody else's: only the repository has a package.xml there.
-        if (root / "package.xml").is_file() and (root / name).exists():
+        if (root / name).exists():
             return root / name
     raise InvalidInput(f"{name} is in none of {', '.join(map(str, roots))}; install the package again")

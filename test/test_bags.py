@@ -87,9 +87,13 @@ def test_a_folder_that_is_no_bag_is_never_replaced(tmp_path):
 
 
 def test_an_interrupted_bag_leaves_nothing_behind(tmp_path):
-    with pytest.raises(KeyboardInterrupt), bags.BagWriter(tmp_path / "bag") as bag:
-        bag.write("/query", bags.query_message(Query("a mug")), 1)
-        raise KeyboardInterrupt
+    def write_and_stop():
+        with bags.BagWriter(tmp_path / "bag") as bag:
+            bag.write("/query", bags.query_message(Query("a mug")), 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and_stop()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -102,9 +106,8 @@ def test_what_cannot_be_read_says_why(tmp_path):
     with pytest.raises(InvalidInput, match="no bag at"):
         bags.BagReader(tmp_path / "nowhere")
     (tmp_path / "damaged.mcap").write_bytes(b"\x89MCAP0\r\n" + bytes(100))
-    with pytest.raises(InvalidInput, match="cannot be read|can be read"), bags.BagReader(tmp_path / "damaged.mcap"):
+    with pytest.raises(InvalidInput, match="is not a bag"), bags.BagReader(tmp_path / "damaged.mcap"):
         pass
     write(tmp_path / "bag", ("/query", bags.query_message(Query("a mug"))))
     with bags.BagReader(tmp_path / "bag") as bag, pytest.raises(InvalidInput, match="it has /query"):
         list(bag.messages(["/camera/image"]))
-

@@ -50,7 +50,7 @@ def test_an_empty_mask_has_no_crop_and_no_data():
     assert decode_mask(encoded).shape == (4, 6)
 
 
-@pytest.mark.parametrize("change, reason", [
+@pytest.mark.parametrize(("change", "reason"), [
     ({"x_offset": 630}, "leaves the 640 x 480 image"),
     ({"crop_height": 9}, "PNG of"),
     ({"encoding": "bmp"}, "mask encoding 'bmp'"),

@@ -48,8 +48,8 @@ class BagPlan:
         if self.scenes < 1 or self.questions < 0:
             raise InvalidInput(f"{self.scenes} scenes with {self.questions} questions; expected 1 scene at least")
         if self.seed < 0 or self.seed + self.scenes > RESERVED_SEED:
-            last = self.seed + self.scenes - 1
-            raise InvalidInput(f"seeds {self.seed} to {last}; expected 0 to {RESERVED_SEED - 1}, the others are reserved")
+            seeds = f"seeds {self.seed} to {self.seed + self.scenes - 1}"
+            raise InvalidInput(f"{seeds}; expected 0 to {RESERVED_SEED - 1}, the others are reserved")
         unknown = set(self.kinds) - {*KINDS, PART_KIND}
         if unknown or not self.kinds:
             raise InvalidInput(f"kinds {sorted(unknown)}; expected some of {', '.join((*KINDS, PART_KIND))}")
@@ -77,7 +77,7 @@ def write_bag(plan: BagPlan, world: SceneSource, path: Path, force: bool = False
 
 
 def scene_questions(scene: Scene, count: int, kinds: Sequence[str], phrasing: str) -> list[Question]:
-    """Up to `count` different questions, of `kinds` in their order; a kind that does not fit the scene is passed over."""
+    """Up to `count` different questions, of `kinds` in their order, passing over a kind that does not fit the scene."""
     rng = random.Random(scene.seed)
     size_wh = scene.rgb.shape[1], scene.rgb.shape[0]
     questions: list[Question] = []
@@ -131,9 +131,7 @@ def _ground_truth(scene: Scene, question: Question, query: Query, stamp_ns: int)
     )
 
 
-def _box_and_point(
-    scene: Scene, instance_id: int, part: str
-) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+def _box_and_point(scene: Scene, instance_id: int, part: str) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
     if part:
         found = next(p for p in scene.parts if p.instance_id == instance_id and p.name == part)
         return found.box_xyxy, found.point_xy

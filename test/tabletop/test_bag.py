@@ -31,7 +31,7 @@ def test_every_question_has_its_image_and_its_truth(world, tmp_path):
     queries = read(tmp_path / "bag", "/reasonseg/query")
     assert len(images) == len(read(tmp_path / "bag", "/camera/depth")) == 3
     assert [query.query_id for query in queries] == [truth.query_id for truth in truths]
-    assert len(set(query.query_id for query in queries)) == len(queries) == 6
+    assert len({query.query_id for query in queries}) == len(queries) == 6
     for query, truth in zip(queries, truths, strict=True):
         assert header_stamp_ns(truth.header) in images
         assert (truth.question, truth.split) == (query.text, "demo")
@@ -40,7 +40,8 @@ def test_every_question_has_its_image_and_its_truth(world, tmp_path):
         assert mask.any() == bool(truth.boxes) == (truth.kind != "none")
         for box, point in zip(truth.boxes, truth.points, strict=True):
             assert mask[int(point.y), int(point.x)]
-            assert box.x1 <= point.x < box.x2 and box.y1 <= point.y < box.y2
+            assert box.x1 <= point.x < box.x2
+            assert box.y1 <= point.y < box.y2
 
 
 def test_the_same_seed_gives_the_same_messages(world, tmp_path):
@@ -71,7 +72,7 @@ def test_a_part_is_asked_for_with_its_own_mask(world, tmp_path):
         assert mask.sum() < scene.mask((int(owner),)).sum()
 
 
-@pytest.mark.parametrize("plan, reason", [
+@pytest.mark.parametrize(("plan", "reason"), [
     ({"seed": 1_000_000_000, "scenes": 1}, "reserved"),
     ({"seed": 999_999_999, "scenes": 2}, "reserved"),
     ({"seed": -1, "scenes": 1}, "expected 0 to"),

@@ -1,0 +1,168 @@
+"""The asking side of the demo: shows the next image, sends a question, and collects what comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message, serialize_message
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+from reasonseg_ros.bags import BagWriter, header_stamp_ns, raw_stamp_ns
+from reasonseg_ros.errors import ReasonSegError
+from reasonseg_ros.msg import Query, Reasoning, Segmentation
+from reasonseg_ros.ros.player import NEXT_SERVICE, message_class
+from reasonseg_ros.types import Status
+
+NODE = "/reasonseg"
+IMAGE_TOPIC = "/camera/image"
+CAMERA_INFO_TOPIC = "/camera/camera_info"
+QUERY_TOPIC = f"{NODE}/query"
+REASONING_TOPIC = f"{NODE}/reasoning"
+SEGMENTATION_TOPIC = f"{NODE}/segmentation"
+OVERLAY_TOPIC = f"{NODE}/overlay"
+
+START_LIMIT_S = 60.0
+ANSWER_LIMIT_S = 60.0
+OVERLAY_LIMIT_S = 3.0
+TRIES = 3
+"""A question whose answer belongs to another image than the one it is about is asked again."""
+
+TICK_S = 0.05
+SETTLE_S = 0.3
+"""Time for the node to receive an image that has arrived here."""
+DISCOVERY_S = 1.0
+"""Time for the node's side to know our subscriptions, once we know its publishers."""
+
+
+class DemoClient:
+    """Talks to the node and to the player by topics and services only, and records all of it into `recorder`.
+
+    Use it in a `with` statement. `check` is called while it waits, and raises where a process has died.
+    """
+
+    def __init__(self, recorder: BagWriter, check: Callable[[], None]) -> None:
+        self._recorder = recorder
+        self._check = check
+        self._image_stamp_ns = -1
+        self._recorded: set[tuple[str, int]] = set()
+        self._answers: dict[str, Segmentation] = {}
+        self._overlays: dict[int, Image] = {}
+        self._on_reasoning: Callable[[Reasoning], None] = lambda _: None
+        self.camera_types = {IMAGE_TOPIC: "sensor_msgs/msg/Image", CAMERA_INFO_TOPIC: "sensor_msgs/msg/CameraInfo"}
+
+    def __enter__(self) -> DemoClient:
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        self._node = rclpy.create_node("demo_client")
+        quality = QoSProfile(depth=20)
+        for topic, kind in self.camera_types.items():
+            self._node.create_subscription(
+                message_class(kind), topic, lambda data, topic=topic: self._on_camera(topic, data), quality, raw=True
+            )
+        self._node.create_subscription(Reasoning, REASONING_TOPIC, self._on_thought, quality, raw=True)
+        self._node.create_subscription(Segmentation, SEGMENTATION_TOPIC, self._on_answer, quality, raw=True)
+        self._node.create_subscription(Image, OVERLAY_TOPIC, self._on_overlay, quality)
+        self._queries = self._node.create_publisher(Query, QUERY_TOPIC, quality)
+        self._get_state = self._node.create_client(GetState, f"{NODE}/get_state")
+        self._next_image = self._node.create_client(Trigger, NEXT_SERVICE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._node.destroy_node()
+        rclpy.shutdown()
+
+    def wait_until_active(self) -> None:
+        """Wait until the node is active and images arrive. Raises ReasonSegError after START_LIMIT_S."""
+        self._wait(self._get_state.service_is_ready, START_LIMIT_S, "the node's services did not appear")
+        deadline_s = time.monotonic() + START_LIMIT_S
+        while self._call(self._get_state, GetState.Request()).current_state.id != State.PRIMARY_STATE_ACTIVE:
+            if time.monotonic() > deadline_s:
+                raise ReasonSegError(f"the node did not become active within {START_LIMIT_S:.0f} s")
+            self._spin(0.2)
+        self._wait(lambda: self._image_stamp_ns >= 0, START_LIMIT_S, "no image arrived from the player")
+        self._wait(lambda: self._queries.get_subscription_count() > 0, START_LIMIT_S, "nobody listens to questions")
+        for topic in (SEGMENTATION_TOPIC, REASONING_TOPIC, OVERLAY_TOPIC):
+            self._wait(lambda topic=topic: self._node.count_publishers(topic) > 0, START_LIMIT_S, f"no {topic}")
+        self._spin(DISCOVERY_S)
+
+    def show(self, stamp_ns: int) -> None:
+        """Ask the player for following images until the one of that stamp is on the topic."""
+        while self._image_stamp_ns < stamp_ns:
+            reply = self._call(self._next_image, Trigger.Request())
+            if not reply.success:
+                raise ReasonSegError(f"the bag has no image of stamp {stamp_ns}")
+            held_ns = int(reply.message)
+            self._wait(lambda held_ns=held_ns: self._image_stamp_ns >= held_ns, ANSWER_LIMIT_S, "no image arrived")
+        self._spin(SETTLE_S)
+
+    def ask(
+        self, query_id: str, text: str, stamp_ns: int, on_reasoning: Callable[[Reasoning], None]
+    ) -> tuple[Segmentation, Image | None]:
+        """The node's answer about the image of that stamp, and its overlay where it drew one.
+
+        Raises ReasonSegError where no answer comes, or only answers about other images.
+        """
+        self._on_reasoning = on_reasoning
+        for _ in range(TRIES):
+            self._answers.pop(query_id, None)
+            self._overlays.clear()
+            query = Query(query_id=query_id, text=text, mode=Query.ONCE)
+            self._queries.publish(query)
+            self._record(QUERY_TOPIC, "reasonseg_ros/msg/Query", serialize_message(query))
+            self._wait(lambda: query_id in self._answers, ANSWER_LIMIT_S, f"no answer to {text!r}")
+            answer = self._answers[query_id]
+            if header_stamp_ns(answer.header) == stamp_ns:
+                self._spin(OVERLAY_LIMIT_S, until=lambda: stamp_ns in self._overlays)
+                return answer, self._overlays.get(stamp_ns)
+        if Status(answer.status).is_answer:
+            raise ReasonSegError(f"{TRIES} answers to {text!r} belong to other images than the one it is about")
+        return answer, None
+
+    def _on_camera(self, topic: str, data: bytes) -> None:
+        stamp_ns = raw_stamp_ns(data)
+        if topic == IMAGE_TOPIC:
+            self._image_stamp_ns = stamp_ns
+        if (topic, stamp_ns) not in self._recorded:
+            self._recorded.add((topic, stamp_ns))
+            self._record(topic, self.camera_types[topic], data)
+
+    def _on_thought(self, data: bytes) -> None:
+        self._record(REASONING_TOPIC, "reasonseg_ros/msg/Reasoning", data)
+        self._on_reasoning(deserialize_message(data, Reasoning))
+
+    def _on_answer(self, data: bytes) -> None:
+        self._record(SEGMENTATION_TOPIC, "reasonseg_ros/msg/Segmentation", data)
+        message = deserialize_message(data, Segmentation)
+        self._answers[message.query_id] = message
+
+    def _on_overlay(self, message: Image) -> None:
+        self._overlays[header_stamp_ns(message.header)] = message
+
+    def _record(self, topic: str, kind: str, data: bytes) -> None:
+        self._recorder.write_raw(topic, kind, data, time.time_ns())
+
+    def _call(self, client: Any, request: Any) -> Any:
+        self._wait(client.service_is_ready, START_LIMIT_S, f"service {client.srv_name} did not appear")
+        future = client.call_async(request)
+        self._wait(future.done, START_LIMIT_S, f"service {client.srv_name} did not answer")
+        return future.result()
+
+    def _spin(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        deadline_s = time.monotonic() + seconds
+        while not until() and time.monotonic() < deadline_s:
+            rclpy.spin_once(self._node, timeout_sec=TICK_S)
+
+    def _wait(self, done: Callable[[], bool], limit_s: float, complaint: str) -> None:
+        deadline_s = time.monotonic() + limit_s
+        while not done():
+            self._check()
+            if time.monotonic() > deadline_s:
+                raise ReasonSegError(f"{complaint} within {limit_s:.0f} s")
+            rclpy.spin_once(self._node, timeout_sec=TICK_S)

@@ -1,0 +1,94 @@
+"""Child processes that never outlive the demo, and a ROS domain of its own for all of them."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from reasonseg_ros.errors import InvalidInput, ReasonSegError
+from reasonseg_ros.resources import resource
+
+LAST_LINES = 25
+PATIENCE_S = ((signal.SIGINT, 5.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
+"""How a process is asked to end, and how long each time."""
+
+
+class ChildDied(ReasonSegError):
+    """A process of the demo ended by itself; the message holds the end of its log."""
+
+
+class Child:
+    """A process in a group of its own, so that Ctrl-C reaches the demo alone, which then ends the whole group.
+
+    What it prints goes into `log`.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def check(self) -> None:
+        """Raises ChildDied where the process is no longer there."""
+        code = self.process.poll()
+        if code is not None:
+            raise ChildDied(f"the {self.name} ended with code {code}; the end of {self.log}:\n{self.last_lines()}")
+
+    def last_lines(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-LAST_LINES:])
+
+    def end(self) -> None:
+        """End the process and whatever it started."""
+        for number, patience_s in PATIENCE_S:
+            try:
+                os.killpg(self.process.pid, number)
+            except ProcessLookupError:
+                break
+            try:
+                self.process.wait(patience_s)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        # The leader is gone now; a grandchild that ignored the signals must not stay.
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def free_domain_id() -> int:
+    """A ROS domain that nobody on this machine uses.
+
+    The first participant of a domain listens on UDP port 7410 + 250 * id (DDSI-RTPS 9.6.1.1). Ids above 101 would
+    reach into Linux's ephemeral ports.
+    """
+    for domain in random.sample(range(1, 101), 100):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", 7410 + 250 * domain))
+            except OSError:
+                continue
+            return domain
+    raise InvalidInput("all ROS domains from 1 to 100 are in use; end some ROS processes")
+
+
+def use_private_ros() -> int:
+    """Set this process's environment, and so its children's, to a free domain on loopback. Returns the domain."""
+    domain = free_domain_id()
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
+    if os.environ.get("ROS_DISTRO") == "humble":
+        os.environ["ROS_LOCALHOST_ONLY"] = "1"
+    else:
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    if "FASTRTPS_DEFAULT_PROFILES_FILE" not in os.environ:
+        # Camera images do not fit the default shared-memory segment.
+        os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(resource("config/fastdds_shm.xml"))
+    return domain

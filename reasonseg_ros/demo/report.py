@@ -1,0 +1,100 @@
+"""What the demo shows and keeps of each answer: a printed block, an overlay and a line of the summary."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from reasonseg_ros.geometry import mask_iou
+from reasonseg_ros.mask_codec import decode_mask
+from reasonseg_ros.types import BoolMask, Status
+from reasonseg_ros.versions import versions
+
+
+@dataclass(frozen=True)
+class Result:
+    """One question of the demo. `seconds` is from the question's arrival at the node to its answer."""
+
+    question: str
+    kind: str
+    thought: str
+    status: str
+    boxes: list[list[float]]
+    iou: float
+    seconds: float
+    mask_scores: list[float]
+    error: str
+    stamp_ns: int
+    overlay: str
+
+    @property
+    def answered(self) -> bool:
+        return Status(self.status).is_answer
+
+
+def answer_mask(message: Any) -> BoolMask:
+    """Union of the regions of a Segmentation message, bool [H, W]."""
+    mask = np.zeros((message.height, message.width), bool)
+    for region in message.regions:
+        mask |= decode_mask(region.mask)
+    return mask
+
+
+def answer_iou(message: Any, truth: BoolMask) -> float:
+    """IoU of the answer with the truth; 1 where both are empty, 0 where the question was not answered."""
+    if not Status(message.status).is_answer:
+        return 0.0
+    return mask_iou(answer_mask(message), truth)
+
+
+def giou(results: list[Result]) -> float:
+    """Mean IoU over the questions."""
+    return float(np.mean([result.iou for result in results])) if results else 0.0
+
+
+def passed(results: list[Result], min_giou: float) -> bool:
+    return bool(results) and all(result.answered for result in results) and giou(results) >= min_giou
+
+
+def panel(number: int, total: int, kind: str, question: str, thought: str, result: Result | None = None) -> Panel:
+    """The printed block of a question; without a result its thought is still growing."""
+    body = Text.assemble(("thought  ", "dim"), thought)
+    if result is not None:
+        style = "green" if result.answered and result.iou >= 0.5 else "red"
+        body.append("\nstatus   ", "dim").append(result.status, style)
+        if result.error:
+            body.append(f" ({result.error})")
+        for box, score in zip(result.boxes, result.mask_scores, strict=True):
+            corners = ", ".join(f"{value:.0f}" for value in box)
+            body.append("\nbox      ", "dim").append(f"[{corners}]  mask score {score:.2f}")
+        body.append("\nIoU      ", "dim").append(f"{result.iou:.2f}", style)
+        body.append(f" with the ground truth, {result.seconds:.1f} s")
+    return Panel(body, title=Text(f"{number}/{total} {kind}: {question}"), title_align="left")
+
+
+def print_total(console: Console, results: list[Result], min_giou: float, out: Path) -> None:
+    answered = sum(result.answered for result in results)
+    verdict = "[green]passed[/]" if passed(results, min_giou) else "[red]failed[/]"
+    console.print(f"{answered} of {len(results)} questions answered, gIoU {giou(results):.3f} (needed: {min_giou:.2f})")
+    console.print(f"{verdict}; summary, overlays and result bag are in {out}", highlight=False)
+
+
+def write_summary(path: Path, results: list[Result], min_giou: float, models: dict[str, str]) -> None:
+    summary = {
+        "giou": round(giou(results), 4),
+        "min_giou": min_giou,
+        "passed": passed(results, min_giou),
+        "answers": [asdict(result) for result in results],
+        "models": models,
+        "versions": versions(),
+        "processors": os.cpu_count(),
+    }
+    path.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,176 @@
+"""The demo from start to end: a player and the node in processes of their own, every question of the bag asked."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from reasonseg_ros.bags import BagReader, BagWriter, header_stamp_ns
+from reasonseg_ros.demo import report
+from reasonseg_ros.demo.client import CAMERA_INFO_TOPIC, IMAGE_TOPIC, DemoClient
+from reasonseg_ros.demo.processes import Child, use_private_ros
+from reasonseg_ros.errors import InvalidInput, ReasonSegError
+from reasonseg_ros.images import write_image
+from reasonseg_ros.mask_codec import decode_mask
+from reasonseg_ros.resources import resource
+from reasonseg_ros.ros.images import rgb_from_image
+from reasonseg_ros.types import BoolMask
+
+GROUND_TRUTH_TOPIC = "/reasonseg/ground_truth"
+HOLD_HZ = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A question of the bag, the stamp of the image it is about, and the mask that answers it."""
+
+    query_id: str
+    question: str
+    kind: str
+    stamp_ns: int
+    truth: BoolMask
+
+
+def read_tasks(bag: Path) -> list[Task]:
+    """The questions of a bag in the order of their images. Raises InvalidInput where there are none."""
+    with BagReader(bag) as reader:
+        messages = [message for _, _, message in reader.messages([GROUND_TRUTH_TOPIC])]
+    if not messages:
+        raise InvalidInput(f"{bag} holds no ground truth; `reasonseg tabletop bag` writes one that does")
+    tasks = [Task(m.query_id, m.question, m.kind, header_stamp_ns(m.header), decode_mask(m.mask)) for m in messages]
+    return sorted(tasks, key=lambda task: task.stamp_ns)
+
+
+def run_demo(
+    bag: Path | None,
+    out: Path,
+    params: Path | None = None,
+    overrides: Mapping[str, str] | None = None,
+    min_giou: float = 0.7,
+    node_command: Sequence[str] = (sys.executable, "-m", "reasonseg_ros.ros.node"),
+) -> int:
+    """Ask the node about every image of `bag`, and write summary.json, overlays and a result bag into `out`.
+
+    `overrides` are parameters of the node. Returns 0 where every question was answered and the mean IoU with the
+    bag's ground truth is `min_giou` at least, else 1.
+    """
+    console = Console()
+    bag = bag or resource("demo/tabletop")
+    tasks = read_tasks(bag)
+    out.mkdir(parents=True, exist_ok=True)
+    for old in [out / "summary.json", *out.glob("[0-9][0-9]-*.png")]:
+        old.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        recorder = stack.enter_context(BagWriter(out / "result", force=True))
+        params = params or resource("config/reasonseg.yaml")
+        children = _start(stack, bag, out, [*node_command, *_node_arguments(params, overrides or {})])
+
+        def check() -> None:
+            for child in children:
+                child.check()
+
+        client = stack.enter_context(DemoClient(recorder, check))
+        try:
+            with console.status("Starting the node and loading its models ..."):
+                client.wait_until_active()
+            results, models = _ask_all(client, tasks, out, console)
+        except ReasonSegError as error:
+            _explain(console, error, children)
+            return 1
+    report.write_summary(out / "summary.json", results, min_giou, models)
+    report.print_total(console, results, min_giou, out)
+    return 0 if report.passed(results, min_giou) else 1
+
+
+def _node_arguments(params: Path, overrides: Mapping[str, str]) -> list[str]:
+    # Held images are few, so none may be lost.
+    parameters = {"camera.reliability": "reliable", **overrides}
+    arguments = ["--ros-args", "-r", f"image:={IMAGE_TOPIC}", "-r", f"camera_info:={CAMERA_INFO_TOPIC}"]
+    arguments += ["--params-file", str(params)]
+    for name, value in parameters.items():
+        arguments += ["-p", f"{name}:={value}"]
+    return arguments
+
+
+def _start(stack: ExitStack, bag: Path, out: Path, node_command: list[str]) -> list[Child]:
+    use_private_ros()
+    play = [sys.executable, "-m", "reasonseg_ros.cli", "play", str(bag), "--hold", str(HOLD_HZ)]
+    commands = {"node": node_command, "player": [*play, "--topics", IMAGE_TOPIC, CAMERA_INFO_TOPIC]}
+    children = []
+    for name, command in commands.items():
+        with _signals_later():
+            children.append(Child(name, command, out / "logs" / f"{name}.log"))
+            stack.callback(children[-1].end)
+    stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # ending takes a moment; a second Ctrl-C waits for it
+    return children
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Signals that end the demo are kept until the block is over, so that no process is started and forgotten."""
+    kept: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda number, _: kept.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in kept:
+            signal.raise_signal(number)
+
+
+def _ask_all(
+    client: DemoClient, tasks: list[Task], out: Path, console: Console
+) -> tuple[list[report.Result], dict[str, str]]:
+    results: list[report.Result] = []
+    models: dict[str, str] = {}
+    for number, task in enumerate(tasks, 1):
+        title = (number, len(tasks), task.kind, task.question)
+        client.show(task.stamp_ns)
+        with Live(report.panel(*title, "..."), console=console, refresh_per_second=8, transient=True) as live:
+
+            def on_reasoning(message: Any, live: Live = live, title: tuple[int, int, str, str] = title) -> None:
+                live.update(report.panel(*title, message.thought or "..."))
+                if message.model:
+                    models["reasoner"] = message.model
+
+            answer, overlay = client.ask(task.query_id, task.question, task.stamp_ns, on_reasoning)
+            picture = f"{number:02d}-{task.kind}.png" if overlay else ""
+            if overlay:
+                write_image(out / picture, rgb_from_image(overlay))
+            results.append(_result(task, answer, picture))
+        console.print(report.panel(*title, answer.thought, results[-1]))
+    return results, models
+
+
+def _result(task: Task, answer: Any, picture: str) -> report.Result:
+    return report.Result(
+        question=task.question,
+        kind=task.kind,
+        thought=answer.thought,
+        status=answer.status,
+        boxes=[[region.box.x1, region.box.y1, region.box.x2, region.box.y2] for region in answer.regions],
+        iou=round(report.answer_iou(answer, task.truth), 4),
+        seconds=round(answer.total_s, 3),
+        mask_scores=[round(region.mask_score, 4) for region in answer.regions],
+        error=answer.error,
+        stamp_ns=header_stamp_ns(answer.header),
+        overlay=picture,
+    )
+
+
+def _explain(console: Console, error: ReasonSegError, children: list[Child]) -> None:
+    console.print(f"The demo failed: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    for child in children:
+        lines = child.last_lines()
+        if lines and str(child.log) not in str(error):
+            console.print(f"The end of {child.log}:\n{lines}", markup=False, highlight=False, soft_wrap=True)
