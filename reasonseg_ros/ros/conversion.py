@@ -1,0 +1,155 @@
+"""Outcomes as messages, and messages as groundings and masks.
+
+An int in a float32 field aborts the process, so every number is converted to its field's type.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from reasonseg_ros import msg
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.geometry import clip_box, clip_points
+from reasonseg_ros.live import Outcome, Request
+from reasonseg_ros.mask_codec import decode_mask, encode_mask
+from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, Region
+
+
+def header_message(frame: Frame | None) -> Header:
+    """The frame's own header; an empty one where there is no frame."""
+    header = Header()
+    if frame is not None:
+        header.stamp.sec, header.stamp.nanosec = divmod(frame.stamp_ns, 1_000_000_000)
+        header.frame_id = frame.frame_id
+    return header
+
+
+def segmentation_message(outcome: Outcome, mask_encoding: str) -> msg.Segmentation:
+    """The answer with its regions. Masks are coded as `png` or `rle`."""
+    message = msg.Segmentation()
+    answer, frame, segmentation = outcome.answer, outcome.frame, outcome.segmentation
+    message.header = header_message(frame)
+    if frame is not None:
+        message.width, message.height = frame.size_wh
+    message.query_id = outcome.request.query.query_id
+    message.question = outcome.request.query.text
+    message.status, message.error, message.thought = str(answer.status), answer.error, answer.thought
+    message.total_s = float(outcome.total_s)
+    if segmentation is not None:
+        message.reasoning_s = float(segmentation.seconds.get("reasoning", 0.0))
+        message.segmenting_s = float(segmentation.seconds.get("segmenting", 0.0))
+        message.regions = [
+            _region_message(index + 1, region, mask_encoding) for index, region in enumerate(segmentation.regions)
+        ]
+    return message
+
+
+def reasoning_message(outcome: Outcome) -> msg.Reasoning:
+    """The reasoner's text as it ended."""
+    answer, query = outcome.answer, outcome.request.query
+    message = msg.Reasoning(query_id=query.query_id, question=query.text, done=True, status=str(answer.status))
+    message.header = header_message(outcome.frame)
+    message.thought, message.text, message.error = answer.thought, answer.raw_text, answer.error
+    message.model, message.tokens, message.elapsed_s = answer.model, int(answer.tokens), float(outcome.total_s)
+    return message
+
+
+def partial_reasoning_message(request: Request, text: str, tokens: int) -> msg.Reasoning:
+    """The reasoner's text while it grows."""
+    message = msg.Reasoning(query_id=request.query.query_id, question=request.query.text, tokens=int(tokens))
+    message.header = header_message(request.seen)
+    message.thought, message.text = thought_so_far(text), text
+    message.elapsed_s = float(time.monotonic() - request.asked_s)
+    return message
+
+
+def thought_so_far(text: str) -> str:
+    """The thought in a text that may still grow; empty for an answer without one."""
+    before, end, _ = text.partition("</think>")
+    _, start, thought = before.partition("<think>")
+    return thought.strip() if start else before.strip() if end else ""
+
+
+def image_message(header: Header, pixels: NDArray[np.uint8]) -> Image:
+    """mono8 of uint8 [H, W], or rgb8 of uint8 [H, W, 3]."""
+    message = Image(header=header, encoding="mono8" if pixels.ndim == 2 else "rgb8")
+    message.height, message.width = pixels.shape[:2]
+    message.step = message.width * (1 if pixels.ndim == 2 else 3)
+    message.data = pixels.tobytes()
+    return message
+
+
+def label_image(regions: Sequence[Region], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """uint8 [H, W]: 0 outside, elsewhere the region's id (255 from the 255th on). Small regions lie on top."""
+    labels = np.zeros((size_wh[1], size_wh[0]), np.uint8)
+    order = sorted(range(len(regions)), key=lambda index: -np.count_nonzero(regions[index].mask))
+    for index in order:
+        labels[regions[index].mask] = min(index + 1, 255)
+    return labels
+
+
+def confidence_image(regions: Sequence[Region], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """uint8 [H, W]: the best predicted IoU of the regions that cover a pixel, 255 for 1; 0 outside."""
+    confidence = np.zeros((size_wh[1], size_wh[0]), np.uint8)
+    for region in regions:
+        score = round(255 * min(max(region.mask_score, 0.0), 1.0))
+        confidence[region.mask] = np.maximum(confidence[region.mask], score)
+    return confidence
+
+
+def groundings_from(boxes: Sequence[Any], points: Sequence[Any], size_wh: tuple[int, int]) -> tuple[Grounding, ...]:
+    """Groundings of Box and Point2D messages: the n-th point belongs to the n-th box. Raises InvalidInput."""
+    if not boxes:
+        raise InvalidInput("no box; send at least one (the n-th point belongs to the n-th box)")
+    if points and len(points) != len(boxes):
+        raise InvalidInput(f"{len(points)} points for {len(boxes)} boxes; send one for each box, or none")
+    groundings = []
+    for index, box in enumerate(boxes):
+        corners = (box.x1, box.y1, box.x2, box.y2)
+        clipped = clip_box(corners, size_wh)
+        if clipped is None:
+            raise InvalidInput(f"box {corners} has less than a pixel inside the {size_wh[0]} x {size_wh[1]} image")
+        point = [(points[index].x, points[index].y)] if points else np.zeros((0, 2), np.float32)
+        if not np.isfinite(point).all():
+            raise InvalidInput(f"point {point[0]} is not finite")
+        groundings.append(Grounding(clipped, clip_points(point, size_wh)))
+    return tuple(groundings)
+
+
+def masks_from(message: msg.Segmentation) -> list[BoolMask]:
+    """bool [H, W] of each region, for clients. Raises InvalidInput where the data are damaged."""
+    return [decode_mask(region.mask) for region in message.regions]
+
+
+def _region_message(identity: int, region: Region, mask_encoding: str) -> msg.Region:
+    message = msg.Region(id=identity, label=region.label, holes=int(region.holes), fragments=int(region.fragments))
+    message.box = _box_message(region.box_xyxy)
+    message.mask = _mask_message(region.mask, mask_encoding)
+    if region.raw_mask is not None:
+        message.raw_mask = _mask_message(region.raw_mask, mask_encoding)
+    message.mask_score, message.box_iou = float(region.mask_score), float(region.box_iou)
+    message.points_inside = float(region.points_inside)
+    message.grounding_box = _box_message(region.grounding.box_xyxy)
+    message.grounding_points = [msg.Point2D(x=float(x), y=float(y)) for x, y in region.grounding.points_xy]
+    return message
+
+
+def _box_message(box_xyxy: FloatArray) -> msg.Box:
+    x1, y1, x2, y2 = (float(value) for value in box_xyxy)
+    return msg.Box(x1=x1, y1=y1, x2=x2, y2=y2)
+
+
+def _mask_message(mask: BoolMask, mask_encoding: str) -> msg.Mask:
+    coded = encode_mask(mask, mask_encoding)
+    message = msg.Mask(height=coded.height, width=coded.width, encoding=coded.encoding)
+    message.x_offset, message.y_offset = coded.x_offset, coded.y_offset
+    message.crop_height, message.crop_width = coded.crop_height, coded.crop_width
+    message.data = coded.data
+    return message

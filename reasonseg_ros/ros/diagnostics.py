@@ -1,0 +1,118 @@
+"""What goes on /diagnostics: the camera with its dropped frames, the questions, the node with its models."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from reasonseg_ros.config import CameraConfig
+from reasonseg_ros.live import Load, Outcome
+from reasonseg_ros.types import Status
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+_RATE_WINDOW = 30
+
+
+class CameraHealth:
+    """Counts frames, and the dropped ones by their reason. Times are of the machine's own steady clock."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.dropped: Counter[str] = Counter()
+        self.last_drop = ""
+        self._reported_drops = 0
+        self._since_s = time.monotonic()
+        self._arrivals_s: deque[float] = deque(maxlen=_RATE_WINDOW)
+
+    def arrived(self) -> None:
+        self.received += 1
+        self._arrivals_s.append(time.monotonic())
+
+    def drop(self, reason: str, detail: str) -> None:
+        self.dropped[reason] += 1
+        self.last_drop = detail
+
+    def restart(self) -> None:
+        """Begin to wait for the camera anew, for example when the node is activated."""
+        self._since_s = time.monotonic()
+        self._arrivals_s.clear()
+
+    @property
+    def silent_s(self) -> float:
+        return time.monotonic() - (self._arrivals_s[-1] if self._arrivals_s else self._since_s)
+
+    @property
+    def rate_hz(self) -> float:
+        if len(self._arrivals_s) < 2:
+            return 0.0
+        # Silence counts, so that the rate falls as soon as the camera stops.
+        return (len(self._arrivals_s) - 1) / max(time.monotonic() - self._arrivals_s[0], 1e-6)
+
+    def status(self, limits: CameraConfig, active: bool) -> DiagnosticStatus:
+        """WARN and ERROR for silence, WARN for frames dropped since the last call."""
+        drops = sum(self.dropped.values())
+        fresh_drops, self._reported_drops = drops - self._reported_drops, drops
+        silent_s = self.silent_s
+        level, text = OK, f"{self.rate_hz:.1f} Hz"
+        if not active:
+            text = "node is not active"
+        elif silent_s >= limits.silent_error_s:
+            level, text = ERROR, f"no image for {silent_s:.1f} s; check the camera and the image topic"
+        elif silent_s >= limits.silent_warn_s:
+            level, text = WARN, f"no image for {silent_s:.1f} s"
+        elif fresh_drops:
+            level, text = WARN, f"{fresh_drops} frames dropped; {self.last_drop}"
+        values = {"received": self.received, "rate_hz": f"{self.rate_hz:.1f}", "dropped": drops}
+        values |= {f"dropped: {reason}": count for reason, count in sorted(self.dropped.items())}
+        return _status("camera", level, text, values | {"silent_s": f"{silent_s:.1f}"})
+
+
+class QuestionHealth:
+    """Counts outcomes by their status."""
+
+    def __init__(self) -> None:
+        self.ended: Counter[Status] = Counter()
+        self._last: Outcome | None = None
+
+    def count(self, outcome: Outcome) -> None:
+        self.ended[outcome.answer.status] += 1
+        self._last = outcome
+
+    def status(self, load: Load | None) -> DiagnosticStatus:
+        """WARN where the last question failed (being refused or cancelled is no failure of the node)."""
+        values: dict[str, object] = {f"ended: {status}": count for status, count in sorted(self.ended.items())}
+        level, text = OK, "no question yet"
+        if self._last is not None:
+            answer, query = self._last.answer, self._last.request.query
+            text = f"last: {answer.status}" + (f", {answer.error}" if answer.error else "")
+            if not answer.status.is_answer and answer.status not in (Status.REFUSED, Status.CANCELLED):
+                level = WARN
+            values |= {"last_query_id": query.query_id, "last_status": answer.status}
+            values |= {"last_total_s": f"{self._last.total_s:.2f}"}
+        if load is not None:
+            values |= {"running": load.running, "waiting": load.waiting, "standing": load.standing}
+            values |= {"enabled": load.enabled}
+        return _status("questions", level, text, values)
+
+
+def node_status(state: str, error: str, models: dict[str, str]) -> DiagnosticStatus:
+    """ERROR with the reason where the node could not be configured, WARN while it is not active."""
+    level = ERROR if error else OK if state == "active" else WARN
+    return _status("node", level, error or state, {"state": state, **models})
+
+
+def array(name: str, stamp: object, statuses: list[DiagnosticStatus]) -> DiagnosticArray:
+    """A /diagnostics message; every status gets the node's name in front of its own."""
+    message = DiagnosticArray(status=statuses)
+    message.header.stamp = stamp
+    for status in statuses:
+        status.name = f"{name}: {status.name}"
+        status.hardware_id = name
+    return message
+
+
+def _status(name: str, level: bytes, text: str, values: dict[str, object]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    return DiagnosticStatus(level=level, name=name, message=text, values=pairs)

@@ -1,0 +1,75 @@
+"""The node's publishers: one outcome in, all its messages out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+from reasonseg_ros import msg
+from reasonseg_ros.config import Config
+from reasonseg_ros.drawing import draw
+from reasonseg_ros.live import Outcome
+from reasonseg_ros.ros.conversion import (
+    confidence_image,
+    header_message,
+    image_message,
+    label_image,
+    reasoning_message,
+    segmentation_message,
+)
+from reasonseg_ros.types import Status
+
+RELIABILITY = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
+
+
+class Outputs:
+    """Publishes answers while the node is active, and nothing while it is not."""
+
+    def __init__(self, node: LifecycleNode, config: Config) -> None:
+        self._node = node
+        qos = QoSProfile(depth=config.output.depth, reliability=RELIABILITY[config.output.reliability])
+        self._publishers: dict[str, Any] = {
+            name: node.create_lifecycle_publisher(kind, f"~/{name}", qos)
+            for name, kind in {
+                "segmentation": msg.Segmentation,
+                "reasoning": msg.Reasoning,
+                "label_mask": Image,
+                "confidence": Image,
+                "overlay": Image,
+            }.items()
+        }
+
+    def publish_reasoning(self, message: msg.Reasoning) -> None:
+        self._publishers["reasoning"].publish(message)
+
+    def publish(self, outcome: Outcome, config: Config) -> msg.Segmentation:
+        """Publish and return the answer. Label mask and confidence are sent for answers only, never for a failure."""
+        message = segmentation_message(outcome, config.output.mask_encoding)
+        self._publishers["reasoning"].publish(reasoning_message(outcome))
+        frame, segmentation = outcome.frame, outcome.segmentation
+        if frame is not None and segmentation is not None and outcome.answer.status.is_answer:
+            header, regions, size_wh = header_message(frame), segmentation.regions, frame.size_wh
+            self._publishers["label_mask"].publish(image_message(header, label_image(regions, size_wh)))
+            self._publishers["confidence"].publish(image_message(header, confidence_image(regions, size_wh)))
+        if frame is not None and self._publishers["overlay"].get_subscription_count():
+            self._publish_overlay(outcome, config.output.overlay_alpha)
+        self._publishers["segmentation"].publish(message)
+        return message
+
+    def destroy(self) -> None:
+        for publisher in self._publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def _publish_overlay(self, outcome: Outcome, alpha: float) -> None:
+        frame, answer = outcome.frame, outcome.answer
+        if frame is None:
+            return
+        regions = outcome.segmentation.regions if outcome.segmentation else ()
+        title = outcome.request.query.text
+        if answer.status is not Status.OK:
+            title = f"{title} [{answer.status}{': ' + answer.error if answer.error else ''}]"
+        picture = draw(frame.rgb, regions, title, alpha)
+        self._publishers["overlay"].publish(image_message(header_message(frame), picture))

@@ -1,0 +1,95 @@
+# ruff: noqa: E402 - the environment has to be set before ROS is imported
+import os
+import random
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import pytest
+
+# Both are read when the first message class is imported.
+os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
+os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
+sys.path.insert(0, str(Path(__file__).parent))
+
+with warnings.catch_warnings():
+    # The parser generator below it (lark) imports a deprecated module of the standard library.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    pytest.importorskip("rosidl_generator_py", reason="needs ROS 2")
+rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("reasonseg_ros.msg", reason="needs the built messages")
+
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from ros_client import Client, image_of, value
+from scripted_node import bright_frame, load
+
+from reasonseg_ros.ros.node import ReasonSegNode
+
+
+@pytest.fixture
+def domain_id():
+    return random.randint(1, 100)
+
+
+@pytest.fixture
+def context(domain_id):
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain_id)
+    yield context
+    context.try_shutdown()
+
+
+@pytest.fixture
+def client(context):
+    client = Client(context)
+    yield client
+    client.spinner.shutdown()
+    client.destroy_node()
+
+
+@pytest.fixture
+def start_node(context):
+    """Start the node in a thread of its own, with parameters by keyword (`__` for dots)."""
+    running = []
+
+    def start(arguments=None, **values):
+        values = {"query__frame_wait_s": 0.3, "diagnostics_period_s": 0.1, **values}
+        overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+        node = ReasonSegNode(load, context=context, parameter_overrides=overrides, cli_args=arguments)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        failures = []
+
+        def spin():
+            try:
+                if node.config.autostart:
+                    node.start()
+                executor.spin()
+            except ExternalShutdownException:
+                pass
+            except Exception as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=spin)
+        thread.start()
+        running.append((node, executor, thread, failures))
+        return node
+
+    yield start
+    for node, executor, thread, failures in running:
+        executor.shutdown()
+        thread.join(10)
+        node.destroy_node()
+        assert not failures, failures
+
+
+@pytest.fixture
+def node(start_node, client):
+    """The active node, connected, with one image shown."""
+    node = start_node()
+    client.connect()
+    client.images.publish(image_of(bright_frame(stamp_ns=12_000_000_034)))
+    client.diagnostic("camera", lambda status: value(status, "received") == "1")
+    return node

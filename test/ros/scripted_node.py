@@ -1,0 +1,65 @@
+"""The real node with a scripted reasoner and segmenter. Also run as a process of its own."""
+
+import sys
+import time
+
+import numpy as np
+
+from reasonseg_ros.config import Config
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
+from reasonseg_ros.types import Answer, Frame, Grounding, Status
+
+
+class WordReasoner:
+    """Finds the bright part of the image. A word in the question makes it slow, find nothing, or fail."""
+
+    name = "word-reasoner"
+
+    def answer(self, frame, text, *, on_text=None, cancelled=None, max_new_tokens=0, time_limit_s=0.0):
+        thought = "<think>the bright one"
+        for token in range(1, 200 if "slow" in text else 3):
+            if cancelled and cancelled():
+                return Answer(Status.CANCELLED, thought="the bright one", error="cancelled", tokens=token)
+            if on_text:
+                on_text(thought + " ." * token, token)
+            if "slow" in text:
+                time.sleep(0.02)
+        if "boom" in text:
+            raise RuntimeError("the model fell over")
+        if "memory" in text:
+            return Answer(Status.OUT_OF_MEMORY, error="no memory for this image")
+        if "unicorn" in text:
+            return Answer(Status.NO_TARGET, thought="nothing here fits", model=self.name)
+        ys, xs = np.nonzero(frame.rgb.max(2) > 128)
+        box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
+        raw = f"{thought}</think><answer>[]</answer>"
+        return Answer(Status.OK, "the bright one", (Grounding(box),), raw, model=self.name, tokens=3)
+
+
+class FailingMemorySegmenter(ScriptedSegmenter):
+    """Has no memory for an image whose first pixel is 255."""
+
+    def encode(self, rgb):
+        if rgb[0, 0, 0] == 255:
+            raise MemoryError("no room for the image's features")
+        return super().encode(rgb)
+
+
+def load(config: Config) -> SegZero:
+    if config.reasoner.model == "missing":
+        raise ModelError("no checkpoint at 'missing'; set reasoner.model to a folder or a model card's name")
+    return SegZero(WordReasoner(), FailingMemorySegmenter("box"), config)
+
+
+def bright_frame(stamp_ns: int = 1) -> Frame:
+    rgb = np.zeros((48, 64, 3), np.uint8)
+    rgb[10:20, 30:50] = 200
+    return Frame(rgb, stamp_ns)
+
+
+if __name__ == "__main__":
+    from reasonseg_ros.ros.node import main
+
+    sys.exit(main(sys.argv, load))

@@ -1,0 +1,423 @@
+"""The node over real topics, services and the action, with scripted models."""
+
+import cv2
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from reasonseg_ros.action import Segment
+from ros_client import image_of, value
+from scripted_node import bright_frame
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+
+from reasonseg_ros import msg, srv
+from reasonseg_ros.ros.conversion import masks_from
+
+SUCCEEDED, CANCELED, ABORTED = 4, 5, 6
+
+
+def test_a_plain_text_question_gets_masks_with_the_images_header(node, client):
+    client.texts.publish(String(data="Where is the bright one?"))
+    answer = client.until(lambda: client.got["segmentation"])[0]
+    assert (answer.status, answer.thought, answer.error) == ("ok", "the bright one", "")
+    assert (answer.header.stamp.sec, answer.header.stamp.nanosec, answer.header.frame_id) == (12, 34, "camera")
+    assert (answer.width, answer.height, answer.query_id) == (64, 48, "q1")
+    expected = bright_frame().rgb[:, :, 0] > 0
+    np.testing.assert_array_equal(masks_from(answer)[0], expected)
+    client.until(lambda: client.got["label_mask"] and client.got["confidence"])
+    label, confidence = client.got["label_mask"][0], client.got["confidence"][0]
+    assert label.header == confidence.header == answer.header
+    assert label.encoding == "mono8"
+    np.testing.assert_array_equal(np.frombuffer(label.data, np.uint8).reshape(48, 64), expected)
+    assert set(np.unique(confidence.data)) == {0, round(0.9 * 255)}
+
+
+def test_nothing_fits_is_a_result_with_an_empty_label_mask(node, client):
+    answer = client.ask("the unicorn", "u")
+    assert (answer.status, answer.query_id, len(answer.regions)) == ("no_target", "u", 0)
+    client.until(lambda: client.got["label_mask"])
+    assert not np.any(client.got["label_mask"][0].data)
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "error"),
+    [
+        ("", "refused", "empty"),
+        ("  \n ", "refused", "empty"),
+        ("x" * 2001, "refused", "2001 characters"),
+        ("bell \x07", "refused", "U+0007"),
+        ("boom", "failed", "RuntimeError: the model fell over"),
+        ("too much memory", "out_of_memory", "no memory"),
+    ],
+)
+def test_a_failure_has_its_status_and_reason_and_the_next_question_works(node, client, text, status, error):
+    answer = client.ask(text)
+    assert answer.status == status
+    assert error in answer.error
+    assert not answer.regions
+    client.spin(0.1)
+    assert not client.got["label_mask"]  # a failure is never an empty result
+    assert client.ask("the bright one").status == "ok"
+
+
+def test_out_of_memory_while_segmenting(node, client):
+    frame = bright_frame()
+    frame.rgb[0, 0] = 255
+    client.images.publish(image_of(frame))
+    client.diagnostic("camera", lambda status: value(status, "received") == "2")
+    assert client.ask("the bright one").status == "out_of_memory"
+    client.images.publish(image_of(bright_frame()))
+    client.diagnostic("camera", lambda status: value(status, "received") == "3")
+    assert client.ask("the bright one").status == "ok"
+
+
+def test_unknown_mode_and_over_long_id_are_refused(node, client):
+    assert "mode 'sometimes'" in client.ask("the bright one", mode="sometimes").error
+    assert "query_id" in client.ask("the bright one", query_id="i" * 300).error
+
+
+def test_without_a_frame_the_question_waits_and_then_says_so(start_node, client):
+    start_node()
+    client.connect()
+    answer = client.ask("the bright one")
+    assert answer.status == "no_frame"
+    assert "0.3 s" in answer.error
+    assert answer.total_s >= 0.3
+    assert (answer.header.stamp.sec, answer.header.stamp.nanosec, answer.width) == (0, 0, 0)
+
+
+def test_a_frame_that_comes_while_the_question_waits_is_used(start_node, client):
+    start_node(query__frame_wait_s=5.0)
+    client.connect()
+    client.texts.publish(String(data="the bright one"))
+    client.spin(0.2)
+    client.images.publish(image_of(bright_frame()))
+    assert client.until(lambda: client.got["segmentation"])[0].status == "ok"
+
+
+def bad_images():
+    good = image_of(bright_frame())
+    cases = {
+        "truncated image": {"data": good.data[:-100]},
+        "wrong step": {"step": 10},
+        "zero size": {"height": 0, "width": 0, "step": 0, "data": b""},
+        "unknown encoding": {"encoding": "rgb33"},
+        "depth encoding": {"encoding": "32FC1", "step": 256, "data": np.full(48 * 64, np.nan, np.float32).tobytes()},
+    }
+    for reason, fields in cases.items():
+        image = image_of(bright_frame())
+        for name, content in fields.items():
+            setattr(image, name, content)
+        yield reason, image
+
+
+def test_each_bad_image_is_dropped_and_counted_with_its_reason_and_the_node_lives(node, client):
+    for reason, image in bad_images():
+        client.images.publish(image)
+        status = client.diagnostic("camera", lambda status, reason=reason: value(status, f"dropped: {reason}") == "1")
+        assert reason in status.message or status.level == DiagnosticStatus.OK
+    assert client.ask("the bright one").status == "ok"
+
+
+def test_depth_that_is_all_nan_is_dropped_and_counted(node, client):
+    depth = image_of(bright_frame())
+    depth.encoding, depth.step = "32FC1", 256
+    depth.data = np.full((48, 64), np.nan, np.float32).tobytes()
+    client.depths.publish(depth)
+    client.diagnostic("camera", lambda status: value(status, "dropped: empty depth") == "1")
+
+
+def test_depth_and_intrinsics_of_the_same_stamp_come_with_the_frame(node, client):
+    frame = bright_frame(stamp_ns=99)
+    depth = image_of(frame)
+    depth.encoding, depth.step, depth.data = "16UC1", 128, np.full((48, 64), 1500, np.uint16).tobytes()
+    info = CameraInfo(width=64, height=48, k=[50.0, 0.0, 32.0, 0.0, 50.0, 24.0, 0.0, 0.0, 1.0])
+    client.until(client.infos.get_subscription_count)
+    client.infos.publish(info)
+    client.depths.publish(depth)
+    client.spin(0.2)
+    client.images.publish(image_of(frame))
+    client.diagnostic("camera", lambda status: value(status, "received") == "2")
+    seen = []
+    method = node._worker.method
+    answer = method.reasoner.answer
+    method.reasoner.answer = lambda frame, *args, **kwargs: seen.append(frame) or answer(frame, *args, **kwargs)
+    client.ask("the bright one")
+    assert seen[0].intrinsics.fx_px == 50.0
+    assert seen[0].depth_m[0, 0] == np.float32(1.5)
+
+
+def test_camera_silence_is_a_warning_then_an_error_and_passes(start_node, client):
+    start_node(camera__silent_warn_s=0.4, camera__silent_error_s=1.0)
+    client.connect()
+    levels = []
+    while not levels or levels[-1] != DiagnosticStatus.ERROR:
+        levels.append(client.diagnostic("camera", lambda status: True).level)
+    assert DiagnosticStatus.WARN in levels
+    client.images.publish(image_of(bright_frame()))
+    client.diagnostic("camera", lambda status: status.level == DiagnosticStatus.OK)
+
+
+def test_diagnostics_name_models_and_the_last_answer(node, client):
+    status = client.diagnostic("node", lambda status: value(status, "state") == "active")
+    assert status.level == DiagnosticStatus.OK
+    assert (value(status, "reasoner"), value(status, "segmenter")) == ("word-reasoner", "scripted box")
+    client.ask("boom", "b")
+    status = client.diagnostic("questions", lambda status: value(status, "last_query_id") == "b")
+    assert status.level == DiagnosticStatus.WARN
+    assert value(status, "ended: failed") == "1"
+
+
+def test_the_thought_is_streamed_and_ends_done(node, client):
+    client.texts.publish(String(data="slow: the bright one"))
+    client.until(lambda: len(client.got["reasoning"]) >= 4)
+    client.call(Trigger, "clear", Trigger.Request())
+    client.until(lambda: client.got["reasoning"][-1].done)
+    growing, last = client.got["reasoning"][:-1], client.got["reasoning"][-1]
+    assert all(not part.done and part.status == "" and part.header.stamp.sec == 12 for part in growing)
+    assert growing[0].thought.startswith("the bright one")
+    assert len(growing[0].text) < len(growing[-1].text)
+    assert np.diff([part.elapsed_s for part in growing]).min() > 0.05
+    assert last.status == "cancelled"
+    assert last.error
+
+
+def test_the_overlay_is_drawn_only_when_someone_looks(node, client):
+    client.ask("the bright one")
+    client.listen("overlay", Image, "reasonseg/overlay")
+    client.until(lambda: client.count_subscribers("reasonseg/overlay") and client.count_publishers("reasonseg/overlay"))
+    client.spin(0.3)
+    assert not client.got["overlay"]
+    client.ask("the bright one")
+    overlay = client.until(lambda: client.got["overlay"])[0]
+    assert overlay.encoding == "rgb8"
+    assert overlay.header.stamp.nanosec == 34
+    assert (np.frombuffer(overlay.data, np.uint8).reshape(48, 64, 3) != bright_frame().rgb).any()
+
+
+def test_action_gives_feedback_and_result(node, client):
+    handle, feedback = client.feedback_of_goal(Segment.Goal(text="the bright one", query_id="a"))
+    result = client.result_of(handle)
+    assert result.status == SUCCEEDED
+    assert result.result.segmentation.status == "ok"
+    assert result.result.segmentation.query_id == "a"
+    client.until(lambda: "segmenting" in [part.stage for part in feedback])
+    stages = [part.stage for part in feedback]
+    assert stages == sorted(stages, key=["waiting", "reasoning", "segmenting"].index)
+
+
+def test_action_looks_at_the_image_in_the_goal(node, client):
+    frame = bright_frame(stamp_ns=5_000_000_000)
+    handle, _ = client.feedback_of_goal(Segment.Goal(text="the bright one", image=image_of(frame)))
+    assert client.result_of(handle).result.segmentation.header.stamp.sec == 5
+
+
+def test_action_cancel_acts_between_tokens(node, client):
+    handle, feedback = client.feedback_of_goal(Segment.Goal(text="slow: the bright one"))
+    client.until(lambda: any(part.thought and part.tokens for part in feedback))
+    cancelled = handle.cancel_goal_async()
+    client.until(cancelled.done)
+    result = client.result_of(handle)
+    assert result.status == CANCELED
+    assert result.result.segmentation.status == "cancelled"
+    assert result.result.segmentation.total_s < 2.0
+
+
+def test_a_waiting_goal_is_cancelled_at_once(node, client):
+    client.texts.publish(String(data="slow: the bright one"))
+    client.until(lambda: client.got["reasoning"])
+    handle, _ = client.feedback_of_goal(Segment.Goal(text="the bright one"))
+    client.until(handle.cancel_goal_async().done)
+    result = client.result_of(handle)
+    assert result.status == CANCELED
+    assert not any(last.status for last in client.got["reasoning"] if last.query_id == "q1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"time_limit_s": float("nan")}, "time_limit_s"),
+        ({"time_limit_s": -1.0}, "time_limit_s"),
+        ({"max_new_tokens": 4_000_000_000}, "max_new_tokens"),
+        ({"text": ""}, "empty"),
+        ({"image": Image(height=3, width=3, encoding="rgb8")}, "wrong step"),
+    ],
+)
+def test_a_bad_goal_is_aborted_with_its_reason(node, client, fields, reason):
+    handle, _ = client.feedback_of_goal(Segment.Goal(**{"text": "the bright one", **fields}))
+    result = client.result_of(handle)
+    assert result.status == ABORTED
+    assert result.result.segmentation.status == "refused"
+    assert reason in result.result.segmentation.error
+
+
+def test_services_answer_while_the_model_thinks(node, client):
+    client.texts.publish(String(data="slow: the bright one"))
+    client.until(lambda: client.got["reasoning"])
+    ask = client.create_client(srv.SegmentImage, "reasonseg/segment_image")
+    client.until(ask.service_is_ready)
+    waiting = ask.call_async(srv.SegmentImage.Request(text="the bright one", image=image_of(bright_frame(7))))
+    assert client.set(output__overlay_alpha=0.25) == [""]
+    client.diagnostic("questions", lambda status: value(status, "running") == "q1" and value(status, "waiting") == "1")
+    assert not waiting.done()
+    assert client.call(Trigger, "clear", Trigger.Request()).message == "2 questions cleared"
+    client.until(waiting.done)
+    assert waiting.result().segmentation.status == "cancelled"
+
+
+def test_two_waiting_service_calls_both_get_their_own_answer(node, client):
+    ask = client.create_client(srv.SegmentImage, "reasonseg/segment_image")
+    client.until(ask.service_is_ready)
+    first = ask.call_async(srv.SegmentImage.Request(text="the bright one", image=image_of(bright_frame(7))))
+    second = ask.call_async(srv.SegmentImage.Request(text="the unicorn", image=image_of(bright_frame(8))))
+    client.until(lambda: first.done() and second.done())
+    answers = first.result().segmentation, second.result().segmentation
+    assert [(answer.status, answer.header.stamp.nanosec) for answer in answers] == [("ok", 7), ("no_target", 8)]
+
+
+def test_segment_image_refuses_a_damaged_image(node, client):
+    for reason, image in bad_images():
+        request = srv.SegmentImage.Request(text="the bright one", image=image)
+        answer = client.call(srv.SegmentImage, "segment_image", request).segmentation
+        assert answer.status == "refused"
+        assert reason in answer.error
+
+
+def test_prompt_segments_without_the_reasoner(node, client):
+    boxes = [msg.Box(x1=2.0, y1=3.0, x2=12.0, y2=9.0), msg.Box(x1=60.0, y1=40.0, x2=99.0, y2=99.0)]
+    request = srv.Prompt.Request(boxes=boxes)
+    answer = client.call(srv.Prompt, "prompt", request).segmentation
+    assert answer.status == "ok"
+    assert answer.header.stamp.nanosec == 34
+    assert answer.reasoning_s == 0
+    assert [int(mask.sum()) for mask in masks_from(answer)] == [60, 32]
+    points = [msg.Point2D(x=4.0, y=4.0)]
+    request = srv.Prompt.Request(boxes=boxes[:1], points=points, image=image_of(bright_frame(9)))
+    answer = client.call(srv.Prompt, "prompt", request).segmentation
+    assert (answer.header.stamp.nanosec, answer.regions[0].points_inside) == (9, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "points", "reason"),
+    [
+        ([], [], "no box"),
+        ([msg.Box(x1=-9.0, y1=0.0, x2=-1.0, y2=5.0)], [], "inside the 64 x 48 image"),
+        ([msg.Box(x1=float("nan"), x2=3.0, y2=3.0)], [], "inside"),
+        ([msg.Box(x2=3.0, y2=3.0)], [msg.Point2D()] * 2, "2 points for 1 boxes"),
+        ([msg.Box(x2=3.0, y2=3.0)], [msg.Point2D(x=float("inf"))], "not finite"),
+    ],
+)
+def test_a_bad_prompt_is_refused(node, client, boxes, points, reason):
+    answer = client.call(srv.Prompt, "prompt", srv.Prompt.Request(boxes=boxes, points=points)).segmentation
+    assert answer.status == "refused"
+    assert reason in answer.error
+
+
+def test_watch_asks_again_until_cleared(start_node, client):
+    start_node(query__watch_period_s=0.2)
+    client.connect()
+    client.images.publish(image_of(bright_frame()))
+    client.queries.publish(msg.Query(text="the bright one", query_id="w", mode="watch"))
+    client.until(lambda: len(client.got["segmentation"]) >= 3)
+    assert {answer.query_id for answer in client.got["segmentation"]} == {"w"}
+    assert client.ask("the unicorn", "once").query_id in ("once", "w")
+    client.call(Trigger, "clear", Trigger.Request())
+    client.until(lambda: client.got["segmentation"][-1].status == "cancelled")
+    count = len(client.got["segmentation"])
+    client.spin(0.5)
+    assert len(client.got["segmentation"]) == count
+
+
+def test_disabled_refuses_and_enabled_answers(node, client):
+    assert client.call(SetBool, "enable", SetBool.Request(data=False)).success
+    answer = client.ask("the bright one")
+    assert answer.status == "refused"
+    assert "disabled" in answer.error
+    client.call(SetBool, "enable", SetBool.Request(data=True))
+    assert client.ask("the bright one").status == "ok"
+
+
+def test_policies_decide_what_a_new_question_does(node, client):
+    client.queries.publish(msg.Query(text="slow one", query_id="first"))
+    client.until(lambda: client.got["reasoning"])
+    assert client.set(query__policy="refuse") == [""]
+    refused = client.ask("the bright one", "second")
+    assert (refused.query_id, refused.status) == ("second", "refused")
+    client.set(query__policy="queue", query__queue_size=1)
+    client.queries.publish(msg.Query(text="slow one", query_id="third"))
+    client.diagnostic("questions", lambda status: value(status, "waiting") == "1")
+    full = client.ask("the bright one", "fourth")
+    assert (full.query_id, full.status) == ("fourth", "refused")
+    assert "1 questions wait" in full.error
+    client.set(query__policy="replace")
+    client.queries.publish(msg.Query(text="the bright one", query_id="fifth"))
+    client.until(lambda: "fifth" in [answer.query_id for answer in client.got["segmentation"]])
+    ended = {answer.query_id: answer.status for answer in client.got["segmentation"]}
+    assert ended["first"] == ended["third"] == "cancelled"
+    assert ended["fifth"] == "ok"
+
+
+def test_deactivate_cleanup_and_configure_again(node, client):
+    handle, feedback = client.feedback_of_goal(Segment.Goal(text="slow: the bright one"))
+    client.until(lambda: any(part.tokens for part in feedback))
+    assert client.transition("deactivate")
+    result = client.result_of(handle)
+    assert result.status == ABORTED
+    assert result.result.segmentation.status == "cancelled"
+    request = srv.SegmentImage.Request(text="the bright one", image=image_of(bright_frame()))
+    for label in ("cleanup", "configure"):
+        answer = client.call(srv.SegmentImage, "segment_image", request).segmentation
+        assert answer.status == "refused"
+        assert "not active" in answer.error
+        assert client.transition(label)
+    assert client.transition("activate")
+    client.connect()
+    client.images.publish(image_of(bright_frame()))
+    client.diagnostic("camera", lambda status: value(status, "received") == "2")
+    assert client.ask("the bright one").status == "ok"
+
+
+def test_a_missing_model_leaves_the_node_unconfigured_until_it_is_put_right(start_node, client):
+    start_node(reasoner__model="missing")
+    status = client.diagnostic("node", lambda status: status.level == DiagnosticStatus.ERROR)
+    assert "'missing'" in status.message
+    assert "set reasoner.model" in status.message
+    assert value(status, "state") == "unconfigured"
+    assert not client.transition("configure")
+    assert client.set(reasoner__model="there") == [""]
+    assert client.transition("configure")
+    assert client.transition("activate")
+    client.diagnostic("node", lambda status: status.level == DiagnosticStatus.OK)
+    assert "fixed while the node is configured" in client.set(reasoner__model="missing")[0]
+    assert client.call(SetBool, "enable", SetBool.Request(data=True)).success
+
+
+def test_without_autostart_the_node_waits_for_its_manager(start_node, client):
+    start_node(autostart=False)
+    client.diagnostic("node", lambda status: value(status, "state") == "unconfigured")
+    assert not client.call(SetBool, "enable", SetBool.Request(data=True)).success
+    assert client.call(Trigger, "clear", Trigger.Request()).message == "0 questions cleared"
+    assert client.transition("configure")
+    assert client.transition("shutdown")
+
+
+def test_compressed_transport_and_truncated_jpeg(start_node, client):
+    remap = ["--ros-args", "-r", "image:=camera/compressed"]
+    start_node(remap, camera__transport="compressed", query__frame_wait_s=2.0)
+    images = client.create_publisher(CompressedImage, "camera/compressed", 5)
+    client.until(images.get_subscription_count)
+    data = cv2.imencode(".jpg", bright_frame().rgb[:, :, ::-1])[1].tobytes()
+    images.publish(CompressedImage(format="jpeg", data=data[:-40]))
+    client.diagnostic("camera", lambda status: value(status, "dropped: truncated image") == "1")
+    images.publish(CompressedImage(format="jpeg", data=data))
+    assert client.ask("the bright one").status == "ok"
+
+
+@pytest.mark.parametrize("reliability", ["best_effort", "reliable"])
+def test_quality_of_service_follows_the_parameters(start_node, client, reliability):
+    start_node(camera__reliability=reliability, output__reliability=reliability)
+    client.until(lambda: client.get_subscriptions_info_by_topic("/image"))
+    (camera,) = client.get_subscriptions_info_by_topic("/image")
+    (output,) = client.until(lambda: client.get_publishers_info_by_topic("/reasonseg/segmentation"))
+    assert camera.qos_profile.reliability.name == output.qos_profile.reliability.name == reliability.upper()
