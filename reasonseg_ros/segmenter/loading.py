@@ -13,5 +13,12 @@ def load_segmenter(config: SegmenterConfig) -> Segmenter:
     """Raises ModelError where the checkpoint is missing, damaged or of another kind, ConfigError for the device."""
     card = load_card(config.model, "segmenter")
     device = choose_device(config.device)
-    model = load_sam2(card.source, device=device, dtype=choose_dtype(config.dtype, device), offline=config.offline)
+    model = load_sam2(
+        card.source,
+        device=device,
+        dtype=choose_dtype(config.dtype, device),
+        offline=config.offline,
+        revision=card.revision,
+        size_px=card.image_size,
+    )
     return Sam2Segmenter(model, multimask=card.multimask, name=card.name)

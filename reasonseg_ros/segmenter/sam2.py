@@ -19,15 +19,25 @@ from transformers import Sam2Config, Sam2Model
 from reasonseg_ros.errors import ModelError, OutOfMemory
 from reasonseg_ros.geometry import resize_logits, scale_xy
 from reasonseg_ros.segmenter.port import Features, ScoredMask
-from reasonseg_ros.types import Grounding, RgbImage
+from reasonseg_ros.types import FloatArray, Grounding, RgbImage
 
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
+IMAGE_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+IMAGE_STD = np.array([0.229, 0.224, 0.225], np.float32)
 MODEL_TYPES = ("sam2", "sam2_video")  # the published checkpoints carry the video tracker's weights too
 
 
-def load_sam2(source: str, *, device: torch.device, dtype: torch.dtype, offline: bool) -> Sam2Model:
+def load_sam2(
+    source: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    offline: bool = False,
+    revision: str = "main",
+    size_px: int = 0,
+) -> Sam2Model:
     """A SAM2 image model from a folder or a hub id, safetensors only.
+
+    `size_px` is the side of the square that images are squashed to, a multiple of 32; 0 takes the checkpoint's own.
 
     Raises ModelError where it is missing, damaged, or not a SAM2 checkpoint; OutOfMemory where the device is too small.
     """
@@ -35,12 +45,16 @@ def load_sam2(source: str, *, device: torch.device, dtype: torch.dtype, offline:
     if Path(source).is_dir():
         remedy = "copy or download the folder again; it needs config.json and model.safetensors"
     try:
-        values, _ = Sam2Config.get_config_dict(source, local_files_only=offline)
+        where = {"local_files_only": offline, "revision": revision}
+        values, _ = Sam2Config.get_config_dict(source, **where)
         if values.get("model_type") not in MODEL_TYPES:
             raise ModelError(f"{source} holds a model of type {values.get('model_type')!r}; expected a SAM2 checkpoint")
+        config = Sam2Config.from_pretrained(source, **where)
+        if size_px:
+            set_image_size(config, size_px)
         with _memory_errors(device):
             model, report = Sam2Model.from_pretrained(
-                source, dtype=dtype, use_safetensors=True, local_files_only=offline, output_loading_info=True
+                source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **where
             )
             model = model.eval().requires_grad_(False).to(device)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
@@ -52,6 +66,18 @@ def load_sam2(source: str, *, device: torch.device, dtype: torch.dtype, offline:
     model.prompt_encoder.float()
     model.shared_image_embedding.float()
     return model
+
+
+def set_image_size(config: Sam2Config, size_px: int) -> None:
+    """Make `config` take square images of another size, wherever it says so; the weights do not depend on it.
+
+    Raises ModelError where the windows of the encoder would not fit.
+    """
+    if size_px % 32:
+        raise ModelError(f"image_size = {size_px}; expected a multiple of 32")
+    config.prompt_encoder_config.image_size = size_px
+    config.vision_config.backbone_config.image_size = [size_px, size_px]
+    config.vision_config.backbone_feature_sizes = [[size_px // stride] * 2 for stride in (4, 8, 16)]
 
 
 class Sam2Segmenter:
@@ -119,11 +145,11 @@ class Sam2Segmenter:
         ]
 
 
-def preprocess(rgb: RgbImage, size_px: int) -> np.ndarray:
+def preprocess(rgb: RgbImage, size_px: int) -> FloatArray:
     """float32 [3, size, size], normalised: the whole image squashed to the model's square, as SAM2 was trained."""
     shrinks = max(rgb.shape[:2]) > size_px
     square = cv2.resize(rgb, (size_px, size_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    pixels = (square.astype(np.float32) / 255.0 - np.float32(IMAGE_MEAN)) / np.float32(IMAGE_STD)
+    pixels = (square.astype(np.float32) / 255.0 - IMAGE_MEAN) / IMAGE_STD
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
