@@ -1,0 +1,60 @@
+"""Scenes of coloured rectangles: enough facts for questions, drawn in microseconds."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from reasonseg_ros.tabletop.questions import corpus
+from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, Scene, SceneObject, ScenePart
+from reasonseg_ros.training.data import write_chunk
+from reasonseg_ros.training.tokenizer import build_tokenizer
+from reasonseg_ros.types import Intrinsics
+
+SIZE_WH = (320, 240)
+RGB = {"red": (200, 30, 30), "green": (30, 160, 40), "blue": (40, 60, 200), "yellow": (230, 210, 40),
+       "orange": (240, 130, 20), "purple": (130, 40, 150), "white": (240, 240, 240), "black": (20, 20, 20)}  # fmt: skip
+
+
+def draw_scene(seed: int) -> Scene:
+    rng = random.Random(seed)
+    width, height = SIZE_WH
+    rgb = np.full((height, width, 3), 120, np.uint8)
+    instance_ids, part_ids = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
+    objects, parts = [], []
+    for i, category in enumerate(rng.sample(CATEGORIES, 5), 1):
+        wide, high = rng.randint(16, 48), rng.randint(16, 60)
+        x, y = 4 + (i - 1) * 63, rng.randint(4, height - high - 4)
+        color = rng.choice(COLORS)
+        rows, columns = slice(y, y + high), slice(x, x + wide)
+        rgb[rows, columns] = RGB[color]
+        instance_ids[rows, columns] = part_ids[rows, columns] = i
+        box, middle = (x, y, x + wide, y + high), (x + wide // 2, y + high // 2)
+        size_m = (rng.uniform(0.1, 0.3), rng.uniform(0.02, 0.09), rng.uniform(0.02, 0.3))
+        objects.append(
+            SceneObject(i, category, color, (x / 500, y / 500, 0.05), size_m, wide * high, 1.0, box, middle, 0.8)
+        )
+        parts.append(ScenePart(i, i, "body", wide * high, box, middle))
+    depth_m = np.full((height, width), 0.8, np.float32)
+    camera = Intrinsics(300.0, 300.0, 160.0, 120.0)
+    return Scene(seed, rgb, depth_m, instance_ids, part_ids, tuple(objects), tuple(parts), camera, np.eye(4))
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return build_tokenizer(corpus())
+
+
+@pytest.fixture
+def make_scene():
+    return draw_scene
+
+
+@pytest.fixture(scope="session")
+def scene_folder(tmp_path_factory):
+    """A folder with one chunk of eight scenes."""
+    folder = tmp_path_factory.mktemp("scenes")
+    write_chunk((draw_scene(seed) for seed in range(8)), folder / "scenes_0000000000")
+    return folder

@@ -1,0 +1,62 @@
+"""The training forward against transformers' own, on the same image and questions."""
+
+import random
+
+import numpy as np
+import torch
+
+from reasonseg_ros.reasoner.image_size import resize_rgb
+from reasonseg_ros.tabletop import questions
+from reasonseg_ros.training.examples import Encoder, pack
+from reasonseg_ros.training.forward import PackedForward
+from reasonseg_ros.training.images import dense_labels, view
+from reasonseg_ros.training.model import IMAGE_WH, build_model, build_processor
+from reasonseg_ros.training.tokenizer import PAD
+
+
+def lively_model(tokenizer):
+    """Random weights so large that a wrong position or mask shows."""
+    torch.manual_seed(0)
+    model = build_model(tokenizer).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, parameter.shape[1] ** -0.5)
+    return model
+
+
+def draw_examples(encoder, scene, count):
+    rng, found = random.Random(3), []
+    while len(found) < count:
+        question = questions.generate(scene.objects, rng)
+        if question is not None:
+            found.append((question, encoder.example(scene, dense_labels(scene), question)))
+    return found
+
+
+def test_packed_questions_give_the_logits_of_transformers(tokenizer, make_scene):
+    model, encoder, processor = lively_model(tokenizer), Encoder(tokenizer), build_processor(tokenizer)
+    scene = view(make_scene(1))
+    pairs = draw_examples(encoder, scene, 3)
+    packed = pack([example for _, example in pairs], 256, tokenizer.convert_tokens_to_ids(PAD))
+    image = resize_rgb(np.ascontiguousarray(scene.rgb), IMAGE_WH)
+    forward = PackedForward(model, encoder.prefix)
+    with torch.no_grad():
+        _, image_tokens = forward.see(torch.from_numpy(image)[None].float() / 255)
+        texts = [torch.from_numpy(array)[None] for array in (packed.tokens, packed.position, packed.question)]
+        states, image_states, attention = forward.read(image_tokens, *texts, 2)
+        ours = model.lm_head(states)[0]
+        start = 0
+        for question, example in pairs:
+            words = question.text.lower().rstrip('.?!"')
+            chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": words}]}]
+            prompt = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+            said = prompt + tokenizer.decode(example.response)
+            theirs = model(**processor(text=[said], images=[image], return_tensors="pt")).logits[0]
+            theirs = theirs[len(encoder.prefix) :]
+            assert len(theirs) == len(example)
+            torch.testing.assert_close(ours[start : start + len(example)], theirs, rtol=0, atol=2e-3)
+            start += len(example)
+        # The image tokens look backwards only, so the questions behind them change nothing.
+        torch.testing.assert_close(image_states, forward.read_image(image_tokens, 2), rtol=0, atol=2e-4)
+    assert all((layer.exp().sum(-1) <= 1.001).all() for layer in attention)

@@ -1,0 +1,62 @@
+"""Training itself, on a few scenes for a few steps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.model_card import load_card
+from reasonseg_ros.reasoner.local import LocalReasoner
+from reasonseg_ros.training.reasoner import Plan, Trainer, train
+from reasonseg_ros.types import Frame
+
+
+@pytest.fixture
+def plan(scene_folder, tmp_path):
+    return Plan(scene_folder, tmp_path / "exported", tmp_path / "work", steps=8, dense_share=0.3, batch=2)
+
+
+def test_questions_begin_after_the_dense_stage_and_the_rate_falls_at_the_end(plan):
+    trainer = Trainer(plan, 0)
+    rates = []
+    for _ in range(plan.steps):
+        rates.append(trainer.rate)
+        trainer.advance()
+    assert (trainer.step, trainer.question_steps) == (8, 5)
+    assert trainer.progress == 1
+    assert rates[-1] < rates[-2] and trainer.report["dense"] > 0
+    assert {"text", "number", "looked", "layer_box_px"} <= set(trainer.report)
+
+
+def test_a_resumed_run_goes_the_same_way(plan):
+    whole = Trainer(plan, 0)
+    for _ in range(2):
+        whole.advance()
+    whole.save()
+    resumed = Trainer(plan, 0)
+    assert resumed.step == 2
+    for trainer in (whole, resumed):
+        for _ in range(2):
+            trainer.advance()
+    for name, parameter in whole.model.named_parameters():
+        torch.testing.assert_close(dict(resumed.model.named_parameters())[name], parameter, rtol=0, atol=1e-6)
+        torch.testing.assert_close(resumed.average[name], whole.average[name], rtol=0, atol=1e-6)
+
+
+def test_a_finished_run_goes_on_when_the_budget_grows_and_its_export_answers(plan, make_scene):
+    train(replace(plan, steps=2))
+    train(plan)
+    state = torch.load(plan.work / "reasoner.pt", weights_only=True)
+    assert state["step"] == plan.steps
+    card = replace(load_card("tabletop-reasoner", "reasoner"), source=str(plan.out))
+    reasoner = LocalReasoner(card, ReasonerConfig(device="cpu", max_new_tokens=5))
+    answer = reasoner.answer(Frame(np.ascontiguousarray(make_scene(1).rgb)), "Where is the mug?")
+    assert answer.tokens == 5 and answer.raw_text
+
+
+def test_two_processes_train_one_model(plan):
+    train(replace(plan, steps=2, processes=2))
+    assert torch.load(plan.work / "reasoner.pt", weights_only=True)["step"] == 2
+    assert (plan.out / "model.safetensors").exists()
