@@ -1,4 +1,4 @@
-"""What stands where on the table, under which light, and from where it is seen: drawn from a seed, without rendering."""
+"""What stands where on the table, in which light and seen from where: drawn from a seed, without rendering."""
 
 from __future__ import annotations
 

@@ -170,7 +170,8 @@ def _ball_points(radii: tuple[float, ...]) -> Points:
 
 def _capsule_points(size: tuple[float, ...]) -> Points:
     ball = _ball_points((size[0],) * 3)
-    return np.concatenate([ball + [0, 0, size[1]], ball - [0, 0, size[1]]])
+    end = np.array([0, 0, size[1]])
+    return np.concatenate([ball + end, ball - end])
 
 
 _PRIMITIVE_POINTS: dict[str, Callable[[tuple[float, ...]], Points]] = {
@@ -201,8 +202,8 @@ class _Builder:
     ) -> None:
         self._add(part, "box", half, at, (math.cos(yaw / 2), 0, 0, math.sin(yaw / 2)), paint, shade)
 
-    def ball(self, part: str, radii: Vec3, at: Vec3, paint: str | Vec3 = MAIN, shade: float = 1.0) -> None:
-        self._add(part, "ellipsoid", radii, at, (1, 0, 0, 0), paint, shade)
+    def ball(self, part: str, radii: Vec3, at: Vec3, paint: str | Vec3 = MAIN, solid: bool = True) -> None:
+        self._add(part, "ellipsoid", radii, at, (1, 0, 0, 0), paint, 1.0, solid=solid)
 
     def rod(
         self,
@@ -260,7 +261,10 @@ def _mug(b: _Builder) -> Rests:
     foot = radius / flare
     b.lathe(
         "body",
-        [(0, 0), (foot * 0.92, 0), (foot, 0.006), (radius, height), (radius - wall, height), (foot - wall, 0.008), (0, 0.008)],
+        [
+            (0, 0), (foot * 0.92, 0), (foot, 0.006), (radius, height),
+            (radius - wall, height), (foot - wall, 0.008), (0, 0.008),
+        ],
     )  # fmt: skip
     reach, rise, thick = b.about(0.029, 0.2), height * b.about(0.32), b.about(0.006)
     edge = (radius + foot) / 2 - 0.003
@@ -286,7 +290,7 @@ def _bowl(b: _Builder) -> Rests:
         ],
     )  # fmt: skip
     b.rod("base", foot * 0.95, (0, 0, 0), (0, 0, 0.009), shade=0.7)
-    return ()
+    return (rotation_about("x", math.pi),)
 
 
 def _bottle(b: _Builder) -> Rests:
@@ -358,10 +362,10 @@ def _apple(b: _Builder) -> Rests:
     radius = b.about(0.037)
     height = radius * b.about(0.92, 0.08)
     b.ball("body", (radius, radius, height), (0, 0, height))
-    b.ball("body", (radius * 0.8, radius * 0.8, height * 0.78), (0, 0, height * 1.26))
+    b.ball("body", (radius * 0.8, radius * 0.8, height * 0.78), (0, 0, height * 1.26), solid=False)
     top = height * 2.02
-    b.rod("stem", 0.0026, (0, 0, top - 0.003), (0.004, 0.002, top + 0.016), BROWN, round_ends=True)
-    b.ball("leaf", (b.about(0.016), 0.008, 0.0022), (0.015, 0.002, top + 0.006), (0.16, 0.42, 0.12))
+    b.rod("stem", 0.0026, (0, 0, top - 0.003), (0.004, 0.002, top + 0.016), BROWN, round_ends=True, solid=False)
+    b.ball("leaf", (b.about(0.016), 0.008, 0.0022), (0.015, 0.002, top + 0.006), (0.16, 0.42, 0.12), solid=False)
     return ()
 
 

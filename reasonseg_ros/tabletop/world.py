@@ -13,6 +13,7 @@ from reasonseg_ros.errors import InvalidInput, RenderError
 from reasonseg_ros.tabletop.layout import TABLE_HALF_M, TEXTURE_PX, Layout, Look, Placed, footprint, still_layout
 from reasonseg_ros.tabletop.objects import LABEL, MAIN, PARTS, Shape, Solid, Vec3, lathe_mesh, shapes
 from reasonseg_ros.tabletop.scene import Scene, SceneObject, ScenePart
+from reasonseg_ros.tabletop.video import Video, film
 from reasonseg_ros.types import RgbImage
 
 SEED_RANGES: dict[str, range] = {
@@ -46,21 +47,26 @@ class World:
             raise InvalidInput(f"image size {size_wh[0]}x{size_wh[1]}: both sides must be from 16 to 4096 pixels")
         self.size_wh = size_wh
         self.shapes = shapes()
-        self._mj = load_mujoco()
+        self.mujoco = load_mujoco()
         self._model = self._compile()
-        self._data = self._mj.MjData(self._model)
+        self._data = self.mujoco.MjData(self._model)
         self._open_renderer()
 
     def scene(self, seed: int) -> Scene:
         """The still scene of a seed from 0 to RESERVED_SEED - 1; SEED_RANGES says which are for what."""
         check_seed(seed)
         layout = still_layout(seed, self.shapes, self.size_wh)
-        self._gl.make_current()
         self.dress(layout.look)
         return self.render(seed, layout)
 
+    def video(self, seed: int, frames: int = 24, rate_hz: float = 8.0) -> Video:
+        """The video of a seed: what `film` does."""
+        check_seed(seed)
+        return film(self, seed, frames, rate_hz)
+
     def dress(self, look: Look) -> None:
         """Set table, light and sky."""
+        self._gl.make_current()
         model = self._model
         for i, lamp in enumerate(look.lamps):
             model.light_pos[i] = lamp.position_m
@@ -75,7 +81,7 @@ class World:
         for texture, pixels in ((self._table_texture, look.table_rgb), (self._sky_texture, sky)):
             start = model.tex_adr[texture]
             model.tex_data[start : start + pixels.size] = pixels.ravel()
-            self._mj.mjr_uploadTexture(model, self._context, texture)
+            self.mujoco.mjr_uploadTexture(model, self._context, texture)
 
     def render(self, seed: int, layout: Layout) -> Scene:
         """Draw the objects of a layout whose look is set."""
@@ -98,8 +104,17 @@ class World:
             table_from_camera=layout.look.camera.table_from_camera(),
         )
 
+    def compile_physics(self, chosen: tuple[Shape, ...], step_s: float) -> Any:
+        """A model of the table and these objects alone, body i + 1 being the i-th; made to be stepped, not drawn."""
+        spec = self.mujoco.MjSpec()
+        spec.option.timestep = step_s
+        add_table(self.mujoco, spec)
+        for index, shape in enumerate(chosen):
+            add_shape(self.mujoco, spec, shape, f"shape{index}")
+        return spec.compile()
+
     def _compile(self) -> Any:
-        mj = self._mj
+        mj = self.mujoco
         spec = mj.MjSpec()
         spec.visual.quality.shadowsize = 1024
         spec.visual.quality.offsamples = 4
@@ -114,7 +129,7 @@ class World:
         return spec.compile()
 
     def _open_renderer(self) -> None:
-        mj, model = self._mj, self._model
+        mj, model = self.mujoco, self._model
         try:
             self._gl = mj.GLContext(*self.size_wh)
             self._gl.make_current()
@@ -137,17 +152,17 @@ class World:
         for item in placed:
             place = 7 * item.shape_index
             data.qpos[place : place + 3] = item.position_m
-            self._mj.mju_mat2Quat(data.qpos[place + 3 : place + 7], item.rotation.ravel())
+            self.mujoco.mju_mat2Quat(data.qpos[place + 3 : place + 7], item.rotation.ravel())
             first = model.body_geomadr[item.shape_index + _FIRST_OBJECT]
             for geom, solid in enumerate(self.shapes[item.shape_index].solids, first):
                 model.geom_group[geom] = _SHOWN
                 model.geom_rgba[geom, :3] = paint_of(solid, item.color, item.rgb)
-        self._mj.mj_kinematics(model, data)
-        self._mj.mj_camlight(model, data)
+        self.mujoco.mj_kinematics(model, data)
+        self.mujoco.mj_camlight(model, data)
 
     def _read(self, look: Look) -> tuple[RgbImage, NDArray[np.float32], NDArray[np.int64]]:
         """Colours, depth and one plus the geom id of each pixel: two passes, the second gives ids and depth at once."""
-        mj, model, drawn = self._mj, self._model, self._drawn
+        mj, model, drawn = self.mujoco, self._model, self._drawn
         width, height = self.size_wh
         view = mj.MjvCamera()
         view.lookat[:] = look.camera.look_at_m
@@ -241,6 +256,8 @@ class World:
         corner = np.clip(np.floor(pixels.min(0)), 0, self.size_wh)
         far_corner = np.clip(np.ceil(pixels.max(0)) + 1, 0, self.size_wh)
         width, height = ((far_corner - corner) * _FINER).astype(int)
+        if width < 1 or height < 1:  # wholly outside the image
+            return 0.0
         canvas = np.zeros((height, width), np.uint8)
         fine = np.round((pixels - corner + 0.5) * _FINER - 0.5).astype(np.int32)
         start = 0
@@ -294,7 +311,9 @@ def add_table(mj: Any, spec: Any) -> None:
     half_x, half_y = TABLE_HALF_M
     box, plane = mj.mjtGeom.mjGEOM_BOX, mj.mjtGeom.mjGEOM_PLANE
     world.add_geom(name="table", type=box, size=(half_x, half_y, 0.02), pos=(0, 0, -0.02), material="table")
-    world.add_geom(name="floor", type=plane, size=(4, 4, 0.1), pos=(0, 0, -0.7), rgba=(0.4, 0.4, 0.4, 1))
+    world.add_geom(
+        name="floor", type=plane, size=(4, 4, 0.1), pos=(0, 0, -0.7), rgba=(0.4, 0.4, 0.4, 1), contype=0, conaffinity=0
+    )
     for shadow in (True, False):
         world.add_light(pos=(0, 0, 1), dir=(0, 0, -1), castshadow=shadow, cutoff=80)
 
@@ -313,7 +332,9 @@ def add_shape(mj: Any, spec: Any, shape: Shape, name: str) -> None:
     for number, solid in enumerate(shape.solids):
         geom = body.add_geom(
             type=kinds[solid.kind], pos=solid.position, quat=solid.quat_wxyz, material="glossy",
-            rgba=(0.5, 0.5, 0.5, 1), mass=0.03, contype=int(solid.solid), conaffinity=int(solid.solid),
+            rgba=(0.5, 0.5, 0.5, 1), density=1000 if solid.solid else 0,
+            contype=int(solid.solid), conaffinity=int(solid.solid),
+            condim=6, friction=(0.8, 0.01, 0.002),
         )  # fmt: skip
         if solid.kind == "lathe":
             vertices, faces = lathe_mesh(solid.profile)
