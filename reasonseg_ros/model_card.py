@@ -156,7 +156,7 @@ def _find(text: str) -> ModelCard:
     path = Path(text).expanduser()
     if path.suffix in (".yaml", ".yml"):
         return read_card(path)
-    if path.is_dir():
+    if text and path.is_dir():
         return _folder_card(path.resolve(), shipped)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", text) or text.startswith((".", "~")):
         raise ModelError(f"model {text!r} is no folder, hub id or known name; known: {', '.join(shipped)}")

@@ -12,6 +12,7 @@ from typing import Any
 
 _SPACE = re.compile(r"[\s,;]*")
 _WORD = re.compile(r"[^\s,;:\[\]{}()\"'`]+(?:'[^\s,;:\[\]{}()\"'`]+)*")  # dog's is one word
+_STRAY = re.compile(r"[\[{(]+|.", re.DOTALL)
 _OPENER = re.compile(r"[\[{]")
 _CLOSERS = "]})"
 _MAX_DEPTH = 32
@@ -70,8 +71,8 @@ class _Reader:
         if character in "\"'":
             return self.string(character)
         found = _WORD.match(self.text, self.position)
-        if not found:
-            self.position += 1
+        if not found:  # a stray colon, or brackets deeper than anyone means them
+            self.position = _STRAY.match(self.text, self.position).end()  # type: ignore[union-attr]
             return None
         self.position = found.end()
         return _scalar(found[0])

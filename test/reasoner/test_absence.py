@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from reasonseg_ros.reasoner.absence import denying_clause
+
+ABSENT = [
+    "There is no hammer in the image.",
+    "There's no hammer here.",
+    "Nails need a hammer. None here.",
+    "It is the purple hammer: nothing fits.",
+    "Nothing here is red.",
+    "Nothing in the image matches the description.",
+    "None of the objects can cut paper.",
+    "The image doesn't contain any scissors.",
+    "I cannot find any mug in this picture.",
+    "I can\u2019t see a dog.",
+    "No object matches the query.",
+    "The mug is not in the image.",
+    "A spoon is not visible. The table holds a mug and a book.",
+    "No such object exists in the scene.",
+    "There is a mug, but there is no hammer in the image.",
+    "There isn't any hammer on the table.",
+    "The answer is an empty list.",
+    "There is nothing to cut with in the image.",
+    "There is no object that can be used to write.",
+    "There is no person wearing a hat in the picture.",
+    "The requested item is absent.",
+    "The scene shows a bowl and two books, none of which can drive a nail.",
+]
+PRESENT = [
+    "The mug holds coffee.",
+    "There is no doubt that the mug is the target.",
+    "There is no other object that fits, so it is the mug.",
+    "Nothing else fits.",
+    "None of the others match.",
+    "There is no handle on this cup, which is what was asked for.",
+    "It is the cup with no handle.",
+    "If there is no hammer I would answer with nothing; the hammer is on the left.",
+    "It is not true that nothing fits: the mug does.",
+    "There is no hammer in the image. However, the closest match is the wrench.",
+    "There is no hammer here, but the stone can drive a nail.",
+    "Nothing but the mug fits.",
+    "The mug is not on the left but on the right.",
+    "There is no need to look further, the mug is red.",
+    "The knife is not the target; the scissors are.",
+    "The lid is not visible, so the open jar is chosen.",
+    "There is nothing in the mug, which is the empty one.",
+    "There is no water in the glass on the left.",
+    "There is no object to the left of the mug, so it is the leftmost.",
+    "Nobody is sitting on the chair to the left, so it is the free one.",
+    "There is only one mug.",
+]
+
+
+@pytest.mark.parametrize("thought", ABSENT)
+def test_a_thought_that_denies_the_target(thought: str) -> None:
+    assert denying_clause(thought)
+
+
+@pytest.mark.parametrize("thought", PRESENT)
+def test_a_thought_that_denies_something_else(thought: str) -> None:
+    assert denying_clause(thought) == ""
