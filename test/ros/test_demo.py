@@ -61,13 +61,17 @@ def start(tmp_path, bag):
     demos = []
 
     def start_demo(texts, node="demo_node.py"):
-        (tmp_path / "texts.json").write_text(json.dumps(texts))
+        (tmp_path / "texts.json").write_text(texts if isinstance(texts, str) else json.dumps(texts))
         root = str(FOLDER.parents[1])
         environment = {**os.environ, "REASONSEG_TEST_TEXTS": str(tmp_path / "texts.json"), "PYTHONPATH": root}
         demos.append(
             subprocess.Popen(
                 [sys.executable, "-c", RUN, bag, tmp_path / "out", params, FOLDER / node],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=root,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=environment,
+                cwd=root,
                 start_new_session=True,
             )
         )
@@ -93,7 +97,7 @@ def processes_about(folder):
     return found
 
 
-def wait_for(condition, limit_s=30):
+def wait_for(condition, limit_s=60):
     deadline_s = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline_s, "the demo did not come so far"
@@ -102,7 +106,7 @@ def wait_for(condition, limit_s=30):
 
 def test_every_question_is_answered_printed_and_kept(start, tmp_path):
     demo = start([text_for(boxes) for boxes in BOXES])
-    printed, _ = demo.communicate(timeout=60)
+    printed, _ = demo.communicate(timeout=120)
     assert demo.returncode == 0, printed
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert summary["giou"] == pytest.approx(1.0)
@@ -128,7 +132,7 @@ def test_every_question_is_answered_printed_and_kept(start, tmp_path):
 
 def test_wrong_masks_are_a_failure(start, tmp_path):
     demo = start([text_for(BOXES[2]), text_for(BOXES[0]), "I cannot tell."])
-    printed, _ = demo.communicate(timeout=60)
+    printed, _ = demo.communicate(timeout=120)
     assert demo.returncode == 1, printed
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert summary["passed"] is False
@@ -149,8 +153,17 @@ def test_an_interrupted_demo_leaves_no_process_behind(start, tmp_path, number):
 def test_a_node_that_dies_is_explained_by_its_log(start, tmp_path):
     (tmp_path / "dying_node.py").write_text("print('the model folder is gone')\nraise SystemExit(3)\n")
     demo = start([], node=tmp_path / "dying_node.py")
-    printed, _ = demo.communicate(timeout=60)
+    printed, _ = demo.communicate(timeout=120)
     assert demo.returncode == 1
     assert "the node ended with code 3" in printed
     assert "the model folder is gone" in printed
+    assert processes_about(tmp_path) == []
+
+
+def test_a_node_that_cannot_be_configured_is_explained_by_its_log(start, tmp_path):
+    demo = start("damaged")
+    printed, _ = demo.communicate(timeout=120)
+    assert demo.returncode == 1
+    assert "the node is unconfigured, not active" in printed
+    assert "cannot configure: JSONDecodeError" in printed
     assert processes_about(tmp_path) == []

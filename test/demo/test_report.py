@@ -1,0 +1,60 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from reasonseg_ros.demo import report
+from reasonseg_ros.mask_codec import encode_mask
+
+
+def box_mask(x1, y1, x2, y2):
+    mask = np.zeros((20, 30), bool)
+    mask[y1:y2, x1:x2] = True
+    return mask
+
+
+def answer(status, *masks):
+    regions = [SimpleNamespace(mask=encode_mask(mask)) for mask in masks]
+    return SimpleNamespace(status=status, height=20, width=30, regions=regions)
+
+
+RESULT = report.Result("what?", "function", "So.", "ok", [[1.0, 2.0, 3.0, 4.0]], 0.8, 0.5, [0.9], "", 1, "01.png")
+
+
+@pytest.mark.parametrize(
+    ("message", "truth", "iou"),
+    [
+        (answer("ok", box_mask(0, 0, 10, 10)), box_mask(0, 0, 10, 10), 1.0),
+        (answer("ok", box_mask(0, 0, 5, 10), box_mask(5, 0, 10, 10)), box_mask(0, 0, 10, 10), 1.0),
+        (answer("ok", box_mask(0, 0, 10, 10)), box_mask(5, 0, 10, 10), 0.5),
+        (answer("no_target"), box_mask(0, 0, 0, 0), 1.0),
+        (answer("no_target"), box_mask(0, 0, 4, 4), 0.0),
+        (answer("unparsable"), box_mask(0, 0, 0, 0), 0.0),  # a failure is not a right "nothing fits"
+    ],
+)
+def test_an_answer_is_compared_with_the_truth(message, truth, iou):
+    assert report.answer_iou(message, truth) == pytest.approx(iou)
+
+
+@pytest.mark.parametrize(
+    ("results", "passed"),
+    [
+        ([RESULT, RESULT], True),
+        ([RESULT, replace(RESULT, iou=0.5)], False),
+        ([RESULT, replace(RESULT, iou=1.0, status="timeout")], False),
+        ([], False),
+    ],
+)
+def test_the_demo_passes_when_all_is_answered_and_the_masks_agree(results, passed):
+    assert report.passed(results, 0.7) is passed
+
+
+def test_a_printed_answer_is_taken_as_it_is():
+    console = Console(record=True, width=100)
+    failed = replace(RESULT, status="failed", error="[bold]no[/bold]")
+    console.print(report.panel(1, 8, "function", "what is [red]?", "I see [blue].", failed))
+    printed = console.export_text()
+    for words in ("1/8 function: what is [red]?", "I see [blue].", "[bold]no[/bold]", "[1, 2, 3, 4]", "0.90"):
+        assert words in printed
