@@ -35,13 +35,13 @@ def draw(rgb: RgbImage, regions: Sequence[Region], title: str = "", alpha: float
 
     Text is drawn in ASCII; other characters show as question marks.
     """
-    picture = rgb.copy()
+    picture: RgbImage = rgb.copy()
     for index, region in enumerate(regions):
         _draw_mask(picture, region, PALETTE_RGB[index % len(PALETTE_RGB)], alpha)
-    for index, region in enumerate(regions):
-        _draw_box(picture, region, index, PALETTE_RGB[index % len(PALETTE_RGB)])
     if title:
         _draw_title(picture, title)
+    for index, region in enumerate(regions):
+        _draw_box(picture, region, index, PALETTE_RGB[index % len(PALETTE_RGB)])
     return picture
 
 
@@ -87,8 +87,8 @@ def _ascii(text: str) -> str:
 
 
 def _font_scale(picture: RgbImage) -> float:
-    return max(0.35, min(picture.shape[:2]) / 900)
+    return max(0.35, float(min(picture.shape[:2])) / 900)
 
 
 def _line_px(picture: RgbImage) -> int:
-    return max(1, round(min(picture.shape[:2]) / 400))
+    return max(1, round(float(min(picture.shape[:2])) / 400))

@@ -21,6 +21,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle, InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -70,7 +71,7 @@ class ReasonSegNode(LifecycleNode):
         self._load = load
         self._worker: Worker | None = None
         self._outputs: Outputs | None = None
-        self._active = False
+        self._state = "unconfigured"
         self._configure_error = ""
         self._camera: Camera | None = None
         self._camera_health = diagnostics.CameraHealth()
@@ -95,7 +96,7 @@ class ReasonSegNode(LifecycleNode):
             self._configure_error = str(error) if known else f"{type(error).__name__}: {error}"
             self.get_logger().error(f"cannot configure: {self._configure_error}")
             return TransitionCallbackReturn.FAILURE
-        self._configure_error = ""
+        self._state, self._configure_error = "inactive", ""
         self._worker = Worker(method, self.config)
         self._worker.start()
         self._outputs = Outputs(self, self.config)
@@ -105,31 +106,31 @@ class ReasonSegNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._camera_health.restart()
-        self._active = True
+        self._state = "active"
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._active = False
+        self._state = "inactive"
         if self._worker is not None:
             self._worker.clear("the node was deactivated")
             self._worker.forget_frame()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._release()
+        self._release("unconfigured")
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._release()
+        self._release("finalized")
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.get_logger().error("a transition failed; back to unconfigured")
-        self._release()
+        self._release("unconfigured")
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
-        self._release()
+        self._release("finalized")
         super().destroy_node()
 
     def _create_interfaces(self) -> None:
@@ -150,11 +151,13 @@ class ReasonSegNode(LifecycleNode):
             cancel_callback=self._on_cancel,
         )
         self._diagnostics = self.create_publisher(diagnostics.DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(self.config.diagnostics_period_s, self._publish_diagnostics)
+        # Of the machine's clock: diagnostics go on while simulated time stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(self.config.diagnostics_period_s, self._publish_diagnostics, clock=steady)
 
-    def _release(self) -> None:
+    def _release(self, state: str) -> None:
         """Let go of the models and of all that on_configure made."""
-        self._active = False
+        self._state = state
         if self._worker is not None and not self._worker.stop():
             self.get_logger().warning("the model has not let go of its question yet; it ends in the background")
         if self._camera is not None:
@@ -253,7 +256,7 @@ class ReasonSegNode(LifecycleNode):
         request = Request(query, partial(self._post_outcome, answered))
         request.max_new_tokens, request.time_limit_s = limits
         try:
-            if not self._active or self._worker is None:
+            if self._state != "active" or self._worker is None:
                 raise InvalidInput("the node is not active; configure and activate it")
             request.query = Query(query.text, query.query_id, _mode(mode))
             if image is not None:
@@ -307,8 +310,8 @@ class ReasonSegNode(LifecycleNode):
         worker = self._worker
         models = {"reasoner": worker.method.reasoner.name, "segmenter": worker.method.segmenter.name} if worker else {}
         statuses = [
-            diagnostics.node_status(self._state_machine.current_state[1], self._configure_error, models),
-            self._camera_health.status(self.config.camera, self._active),
+            diagnostics.node_status(self._state, self._configure_error, models),
+            self._camera_health.status(self.config.camera, self._state == "active"),
             self._question_health.status(worker.load() if worker else None),
         ]
         self._diagnostics.publish(
@@ -316,7 +319,7 @@ class ReasonSegNode(LifecycleNode):
         )
 
     def _show(self, load_frame: Callable[[], Frame]) -> None:
-        if self._active and self._worker is not None:
+        if self._state == "active" and self._worker is not None:
             self._worker.show(load_frame)
 
     def _post(self, work: Callable[[], None]) -> None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from reasonseg_ros.config import SegmenterConfig
+from reasonseg_ros.errors import ModelError
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.segmenter.port import Segmenter
-from reasonseg_ros.segmenter.sam2 import Sam2Segmenter, load_sam2
-from reasonseg_ros.torch_device import choose_device, choose_dtype
 
 
 def load_segmenter(config: SegmenterConfig) -> Segmenter:
-    """Raises ModelError where the checkpoint is missing, damaged or of another kind, ConfigError for the device."""
+    """Raises ModelError where the checkpoint is missing, damaged or of another kind, or a package is not installed.
+
+    Raises ConfigError for a device that is not there.
+    """
     card = load_card(config.model, "segmenter")
+    try:
+        # Imported late, so that a missing checkpoint is said at once and not after seconds of importing.
+        from reasonseg_ros.segmenter.sam2 import Sam2Segmenter, load_sam2
+        from reasonseg_ros.torch_device import choose_device, choose_dtype
+    except ImportError as error:
+        raise ModelError(f"{error}; install torch and transformers") from error
     device = choose_device(config.device)
     model = load_sam2(
         card.source,

@@ -20,7 +20,7 @@ with warnings.catch_warnings():
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("reasonseg_ros.msg", reason="needs the built messages")
 
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from ros_client import Client, image_of, value
 from scripted_node import bright_frame, load
@@ -60,27 +60,28 @@ def start_node(context):
         node = ReasonSegNode(load, context=context, parameter_overrides=overrides, cli_args=arguments)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
-        failures = []
+        failures, stopping = [], threading.Event()
 
         def spin():
             try:
                 if node.config.autostart:
                     node.start()
-                executor.spin()
-            except ExternalShutdownException:
-                pass
+                while not stopping.is_set():
+                    executor.spin_once()
             except Exception as error:
                 failures.append(error)
 
         thread = threading.Thread(target=spin)
         thread.start()
-        running.append((node, executor, thread, failures))
+        running.append((node, executor, thread, stopping, failures))
         return node
 
     yield start
-    for node, executor, thread, failures in running:
+    for node, executor, thread, stopping, failures in running:
+        stopping.set()
+        executor.wake()
+        thread.join(30)
         executor.shutdown()
-        thread.join(10)
         node.destroy_node()
         assert not failures, failures
 

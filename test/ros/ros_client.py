@@ -44,7 +44,7 @@ class Client(Node):
         self.got.setdefault(name, [])
         self.create_subscription(kind, topic, self.got[name].append, 10)
 
-    def until(self, done, timeout_s=10.0):
+    def until(self, done, timeout_s=30.0):
         """Spin until `done()`; its value."""
         deadline_s = time.monotonic() + timeout_s
         while not (value := done()):
@@ -87,7 +87,7 @@ class Client(Node):
         request.transition.label = label
         return self.call(ChangeState, "change_state", request).success
 
-    def diagnostic(self, name, accept, timeout_s=10.0):
+    def diagnostic(self, name, accept, timeout_s=30.0):
         """The next status of that name that `accept`s."""
 
         def found():

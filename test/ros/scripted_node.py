@@ -19,12 +19,12 @@ class WordReasoner:
 
     def answer(self, frame, text, *, on_text=None, cancelled=None, max_new_tokens=0, time_limit_s=0.0):
         thought = "<think>the bright one"
-        for token in range(1, 200 if "slow" in text else 3):
+        for token in range(1, 200 if "slow" in text else 10 if "brief" in text else 3):
             if cancelled and cancelled():
                 return Answer(Status.CANCELLED, thought="the bright one", error="cancelled", tokens=token)
             if on_text:
                 on_text(thought + " ." * token, token)
-            if "slow" in text:
+            if "slow" in text or "brief" in text:
                 time.sleep(0.02)
         if "boom" in text:
             raise RuntimeError("the model fell over")

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from reasonseg_ros import msg
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.live import Outcome, Request, failure
+from reasonseg_ros.ros import conversion
+from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segmentation, Status
+
+FRAME = Frame(np.zeros((6, 8, 3), np.uint8), 7_000_000_008, "optical")
+
+
+def region(rows, columns, score=0.5, label=""):
+    mask = np.zeros((6, 8), bool)
+    mask[rows, columns] = True
+    box = np.array([0, 0, 3, 3], np.float32)
+    grounding = Grounding(box, np.array([[1, 2]], np.float32), label=label)
+    return Region(mask, box, grounding, score, 0.25, 1.0, 2, 3, raw_mask=~mask)
+
+
+def outcome(*regions):
+    answer = Answer(Status.OK, "because", tuple(one.grounding for one in regions), "<raw>", model="m", tokens=4)
+    query = Query("what?", "q7")
+    seconds = {"reasoning": 1, "segmenting": 2}  # ints on purpose: they must become floats
+    request = Request(query, lambda _: None, seen=FRAME)
+    return Outcome(request, answer, Segmentation(FRAME, query, answer, regions, seconds), 3)
+
+
+@pytest.mark.parametrize("encoding", ["png", "rle"])
+def test_an_answer_comes_back_as_it_went(encoding):
+    first, second = region(slice(1, 3), slice(2, 5), label="mug"), region(slice(0, 6), slice(6, 8), 1.0)
+    message = conversion.segmentation_message(outcome(first, second), encoding)
+    for mask, sent in zip(conversion.masks_from(message), (first, second), strict=True):
+        np.testing.assert_array_equal(mask, sent.mask)
+    assert (message.header.stamp.sec, message.header.stamp.nanosec, message.header.frame_id) == (7, 8, "optical")
+    assert (message.width, message.height, message.query_id, message.question) == (8, 6, "q7", "what?")
+    assert (message.status, message.thought, message.error) == ("ok", "because", "")
+    assert (message.reasoning_s, message.segmenting_s, message.total_s) == (1.0, 2.0, 3.0)
+    got = message.regions[0]
+    assert (got.id, got.label, got.mask_score, got.box_iou, got.holes, got.fragments) == (1, "mug", 0.5, 0.25, 2, 3)
+    assert (got.mask.x_offset, got.mask.y_offset, got.mask.encoding) == (2, 1, encoding)
+    assert (got.grounding_box.x2, got.grounding_points[0].y) == (3.0, 2.0)
+    assert got.raw_mask.crop_width == 8
+
+
+def test_a_failure_says_why_and_has_no_regions():
+    message = conversion.segmentation_message(failure(Request(Query("?"), print), Status.NO_FRAME, "no image"), "png")
+    assert (message.status, message.error, len(message.regions)) == ("no_frame", "no image", 0)
+
+
+def test_the_final_reasoning_holds_the_whole_text():
+    message = conversion.reasoning_message(outcome(region(0, 0)))
+    assert (message.done, message.text, message.model, message.tokens) == (True, "<raw>", "m", 4)
+    assert message.elapsed_s == 3.0
+
+
+@pytest.mark.parametrize(
+    ("text", "thought"),
+    [
+        ("", ""),
+        ("<think>", ""),
+        ("<think> it is", "it is"),
+        ("<think>it is</think><answer>[", "it is"),
+        ("it is</think><answer>", "it is"),  # templates that put the opening tag into the prompt
+        ('[{"bbox_2d"', ""),
+    ],
+)
+def test_the_thought_is_found_while_the_text_grows(text, thought):
+    assert conversion.thought_so_far(text) == thought
+
+
+def test_small_regions_lie_on_top_of_the_label_mask():
+    large, small = region(slice(0, 6), slice(0, 8), 0.9), region(slice(1, 3), slice(1, 3), 0.4)
+    for regions, inner, outer in (((large, small), 2, 1), ((small, large), 1, 2)):
+        labels = conversion.label_image(regions, (8, 6))
+        assert (labels[1, 1], labels[5, 7]) == (inner, outer)
+    confidence = conversion.confidence_image((large, small), (8, 6))
+    assert set(np.unique(confidence)) == {round(0.9 * 255)}
+    assert conversion.label_image([region(0, 0)] * 300, (8, 6))[0, 0] == 255
+    assert not conversion.confidence_image((), (8, 6)).any()
+
+
+def test_prompts_are_clipped_to_the_image():
+    boxes = [msg.Box(x1=-5.0, y1=1.0, x2=4.0, y2=99.0)]
+    (grounding,) = conversion.groundings_from(boxes, [msg.Point2D(x=99.0, y=-1.0)], (8, 6))
+    assert grounding.box_xyxy.tolist() == [0, 1, 4, 6]
+    assert grounding.points_xy.tolist() == [[7, 0]]
+    with pytest.raises(InvalidInput, match="no box"):
+        conversion.groundings_from([], [], (8, 6))

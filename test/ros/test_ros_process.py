@@ -1,0 +1,88 @@
+"""The node as a process of its own, started as a robot starts it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from reasonseg_ros.msg import Query
+from ros_client import image_of, value
+from scripted_node import bright_frame, load
+
+from reasonseg_ros.ros.conversion import masks_from
+from reasonseg_ros.ros.node import main
+
+SCRIPT = Path(__file__).parent / "scripted_node.py"
+ROOT = SCRIPT.parents[2]
+
+
+@pytest.fixture
+def start_process(domain_id):
+    """Start a node process; `--ros-args` and the rest as arguments."""
+    running = []
+
+    def start(*command):
+        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id), "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(
+            [sys.executable, *command], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def stop(process, signal_number=signal.SIGINT):
+    process.send_signal(signal_number)
+    _, errors = process.communicate(timeout=30)
+    return process.returncode, errors
+
+
+def test_a_question_from_another_process_gets_masks_with_the_images_header(start_process, client, tmp_path):
+    parameters = tmp_path / "parameters.yaml"
+    parameters.write_text(
+        "reasonseg:\n  ros__parameters:\n    diagnostics_period_s: 0.1\n    query: {frame_wait_s: 5.0}\n"
+    )
+    process = start_process(SCRIPT, "--ros-args", "--params-file", parameters)
+    client.connect()
+    client.images.publish(image_of(bright_frame(stamp_ns=1_700_000_000_123_456_789)))
+    answer = client.ask("Where is the bright one?")
+    assert (answer.header.stamp.sec, answer.header.stamp.nanosec) == (1_700_000_000, 123_456_789)
+    np.testing.assert_array_equal(masks_from(answer)[0], bright_frame().rgb[:, :, 0] > 0)
+    # Ctrl-C while the model thinks: a clean and quick end, nothing on stderr but log lines.
+    client.queries.publish(Query(text="slow: the bright one"))
+    client.until(lambda: not client.got["reasoning"][-1].done)
+    code, errors = stop(process)
+    assert code == 0, errors
+    assert "Traceback" not in errors
+
+
+def test_a_missing_checkpoint_leaves_the_real_node_unconfigured_with_path_and_remedy(start_process, client):
+    process = start_process("-m", "reasonseg_ros.ros.node", "--ros-args", "-p", "reasoner.model:=/no/such/folder")
+    # Importing the model libraries may take long on a busy machine.
+    status = client.diagnostic("node", lambda status: "/no/such/folder" in status.message, timeout_s=120)
+    assert status.level == DiagnosticStatus.ERROR
+    assert value(status, "state") == "unconfigured"
+    assert not client.transition("configure")
+    code, errors = stop(process, signal.SIGTERM)
+    assert code == 0, errors
+    assert "cannot configure" in errors
+    assert "/no/such/folder" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("setting", ["query.frame_wait_s:=5", "query.queue_size:=0", "query.policy:=shout"])
+def test_a_wrong_parameter_at_start_is_one_clear_line(monkeypatch, capfd, domain_id, setting):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    assert main(["--ros-args", "-p", setting], load) == 2
+    errors = capfd.readouterr().err.strip()
+    assert setting.split(":=")[0] in errors
+    assert len(errors.splitlines()) == 1
