@@ -66,7 +66,7 @@ def passed(results: list[Result], min_giou: float) -> bool:
 
 def panel(number: int, total: int, kind: str, question: str, thought: str, result: Result | None = None) -> Panel:
     """The printed block of a question; without a result its thought is still growing."""
-    body = Text.assemble(("thought  ", "dim"), thought)
+    body = Text.assemble(("question ", "dim"), (question, "bold"), ("\nthought  ", "dim"), thought)
     if result is not None:
         style = "green" if result.answered and result.iou >= 0.5 else "red"
         body.append("\nstatus   ", "dim").append(result.status, style)
@@ -77,7 +77,7 @@ def panel(number: int, total: int, kind: str, question: str, thought: str, resul
             body.append("\nbox      ", "dim").append(f"[{corners}]  mask score {score:.2f}")
         body.append("\nIoU      ", "dim").append(f"{result.iou:.2f}", style)
         body.append(f" with the ground truth, {result.seconds:.1f} s")
-    return Panel(body, title=Text(f"{number}/{total} {kind}: {question}"), title_align="left")
+    return Panel(body, title=Text(f"{number}/{total} {kind}"), title_align="left")
 
 
 def print_total(console: Console, results: list[Result], min_giou: float, out: Path) -> None:

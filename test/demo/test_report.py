@@ -56,5 +56,5 @@ def test_a_printed_answer_is_taken_as_it_is():
     failed = replace(RESULT, status="failed", error="[bold]no[/bold]")
     console.print(report.panel(1, 8, "function", "what is [red]?", "I see [blue].", failed))
     printed = console.export_text()
-    for words in ("1/8 function: what is [red]?", "I see [blue].", "[bold]no[/bold]", "[1, 2, 3, 4]", "0.90"):
+    for words in ("1/8 function", "what is [red]?", "I see [blue].", "[bold]no[/bold]", "[1, 2, 3, 4]", "0.90"):
         assert words in printed
