@@ -295,16 +295,19 @@ class ReasonSegNode(LifecycleNode):
         self._post(partial(self._publish_outcome, answered, outcome))
 
     def _publish_outcome(self, answered: Future, outcome: Outcome) -> None:
-        answer, query = outcome.answer, outcome.request.query
-        self._question_health.count(outcome)
-        if self._outputs is not None:
-            message = self._outputs.publish(outcome, self.config)
-        else:
-            message = segmentation_message(outcome, self.config.output.mask_encoding)
-        report = self.get_logger().info if answer.status.is_answer else self.get_logger().warning
-        report(f"{query.query_id[:40]}: {answer.status} in {outcome.total_s:.2f} s {answer.error}")
+        answer = outcome.answer
+        message = segmentation_message(outcome, self.config.output.mask_encoding)
         if not answered.done():  # a watched question has many answers, and its future only the first
             answered.set_result((answer.status, message))
+        self._question_health.count(outcome)
+        if self._outputs is not None:
+            self._outputs.publish(outcome, message, self.config.output.overlay_alpha)
+        line = f"{message.query_id[:40]}: {answer.status} in {outcome.total_s:.2f} s {answer.error}"
+        # Two calls, because rclpy ties a line of code to one severity.
+        if answer.status.is_answer:
+            self.get_logger().info(line)
+        else:
+            self.get_logger().warning(line)
 
     def _publish_diagnostics(self) -> None:
         worker = self._worker

@@ -18,7 +18,6 @@ from reasonseg_ros.ros.conversion import (
     image_message,
     label_image,
     reasoning_message,
-    segmentation_message,
 )
 from reasonseg_ros.types import Status
 
@@ -45,9 +44,8 @@ class Outputs:
     def publish_reasoning(self, message: msg.Reasoning) -> None:
         self._publishers["reasoning"].publish(message)
 
-    def publish(self, outcome: Outcome, config: Config) -> msg.Segmentation:
-        """Publish and return the answer. Label mask and confidence are sent for answers only, never for a failure."""
-        message = segmentation_message(outcome, config.output.mask_encoding)
+    def publish(self, outcome: Outcome, message: msg.Segmentation, overlay_alpha: float) -> None:
+        """Publish an answer. Label mask and confidence are sent for answers only, never for a failure."""
         self._publishers["reasoning"].publish(reasoning_message(outcome))
         frame, segmentation = outcome.frame, outcome.segmentation
         if frame is not None and segmentation is not None and outcome.answer.status.is_answer:
@@ -55,9 +53,8 @@ class Outputs:
             self._publishers["label_mask"].publish(image_message(header, label_image(regions, size_wh)))
             self._publishers["confidence"].publish(image_message(header, confidence_image(regions, size_wh)))
         if frame is not None and self._publishers["overlay"].get_subscription_count():
-            self._publish_overlay(outcome, config.output.overlay_alpha)
+            self._publish_overlay(outcome, overlay_alpha)
         self._publishers["segmentation"].publish(message)
-        return message
 
     def destroy(self) -> None:
         for publisher in self._publishers.values():

@@ -286,6 +286,8 @@ def test_segment_image_refuses_a_damaged_image(node, client):
         answer = client.call(srv.SegmentImage, "segment_image", request).segmentation
         assert answer.status == "refused"
         assert reason in answer.error
+    request = srv.SegmentImage.Request(text="the bright one", image=image_of(bright_frame()))
+    assert client.call(srv.SegmentImage, "segment_image", request).segmentation.status == "ok"
 
 
 def test_prompt_segments_without_the_reasoner(node, client):
