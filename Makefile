@@ -1,5 +1,6 @@
 # What a machine without ROS 2 needs; a robot builds the package with colcon instead. Run `make help`.
 
+MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint clean config
 

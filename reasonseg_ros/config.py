@@ -168,4 +168,5 @@ def config_from(values: Mapping[str, Any]) -> Config:
                 chosen[item.name] = check(name, item, values[name])
         return kind(**chosen)
 
-    return build(Config, "")
+    config: Config = build(Config, "")
+    return config

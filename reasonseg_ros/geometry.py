@@ -60,7 +60,8 @@ def mask_box(mask: BoolMask) -> FloatArray | None:
 
 def resize_logits(logits: FloatArray, size_wh: tuple[int, int]) -> BoolMask:
     """Mask of the image's size from mask logits [h, w] of a smaller one: bilinear, then cut at 0."""
-    return cv2.resize(logits, size_wh, interpolation=cv2.INTER_LINEAR) > 0
+    mask: BoolMask = cv2.resize(logits, size_wh, interpolation=cv2.INTER_LINEAR) > 0
+    return mask
 
 
 def encode_rle(mask: BoolMask) -> NDArray[np.uint32]:

@@ -112,7 +112,7 @@ def run(*command: str | Path) -> None:
             log.seek(begin)
             tail = log.read().decode(errors="replace").splitlines()[-25:]
         print("\n".join(tail), file=sys.stderr)
-        raise SetUpError(f"`{Path(command[0]).name} {command[1]} ...` ended with status {process.returncode}; "
+        raise SetUpError(f"`{' '.join(map(str, command[:4]))} ...` ended with status {process.returncode}; "
                          f"its last lines are above, all of them in {LOG}")
 
 
