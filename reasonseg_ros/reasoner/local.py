@@ -171,14 +171,17 @@ def _load(card: ModelCard, config: ReasonerConfig, device: torch.device) -> tupl
         "local_files_only": config.offline or card.is_folder,
         "trust_remote_code": False,
     }
-    least, most = config.min_pixels or card.min_pixels, config.max_pixels or card.max_pixels
-    pixels = {key: value for key, value in (("min_pixels", least), ("max_pixels", most)) if value}
     options: dict[str, Any] = {"use_safetensors": True, "dtype": _dtype(config.dtype, device)}
     options["attn_implementation"] = config.attention
     if config.quantization != "none":
         options |= {"quantization_config": _quantization(config, device), "device_map": device}
     try:
-        processor = AutoProcessor.from_pretrained(card.source, **shared, **pixels)
+        processor = AutoProcessor.from_pretrained(card.source, **shared)
+        size = processor.image_processor.size
+        processor.image_processor.size = {
+            "shortest_edge": config.min_pixels or card.min_pixels or size["shortest_edge"],
+            "longest_edge": config.max_pixels or card.max_pixels or size["longest_edge"],
+        }
         model, report = AutoModelForImageTextToText.from_pretrained(
             card.source, output_loading_info=True, **shared, **options
         )

@@ -50,7 +50,7 @@ def speaking(reasoner: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_boxes_come_back_in_pixels_of_the_camera_image(speaking: Any, frame: Frame) -> None:
-    answer = speaking.answer(frame, "What is red?")
+    answer = speaking.answer(frame, "What is red?", max_new_tokens=200)
     assert answer.status is Status.OK, answer.error
     scale = np.array([640 / 224, 480 / 168] * 2)
     np.testing.assert_allclose(answer.groundings[0].box_xyxy, np.array([20, 10, 120, 110]) * scale, rtol=1e-5)
@@ -67,7 +67,9 @@ def test_the_image_is_squashed_as_the_card_says(reasoner: Any) -> None:
 
 def test_text_streams_token_by_token(speaking: Any, frame: Frame) -> None:
     heard: list[tuple[str, int]] = []
-    answer = speaking.answer(frame, "a", on_text=lambda text, tokens: heard.append((text, tokens)))
+    answer = speaking.answer(
+        frame, "a", max_new_tokens=200, on_text=lambda text, tokens: heard.append((text, tokens))
+    )
     assert [tokens for _, tokens in heard] == list(range(1, answer.tokens + 1))
     assert all(ANSWER.startswith(text) for text, _ in heard)
 
@@ -226,5 +228,6 @@ def test_another_dialect_brings_its_own_words_and_pixels() -> None:
     assert with_dialect(card, "auto") is card
     assert with_dialect(card, "vision_reasoner") is card
     other = with_dialect(load_card("qwen2.5-vl-3b", "reasoner"), "seg_zero")
-    assert (other.image_size_wh, other.coordinates, other.source) == ((840, 840), "squashed", "Qwen/Qwen2.5-VL-3B-Instruct")
+    assert (other.image_size_wh, other.coordinates) == ((840, 840), "squashed")
+    assert other.source == "Qwen/Qwen2.5-VL-3B-Instruct"
     assert "points_1" in other.prompt
