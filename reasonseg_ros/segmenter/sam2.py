@@ -42,14 +42,16 @@ def load_sam2(
     Raises ModelError where it is missing, damaged, or not a SAM2 checkpoint; OutOfMemory where the device is too small.
     """
     remedy = "check the name, the network and the setting segmenter.offline, or give a folder that holds the checkpoint"
-    if Path(source).is_dir():
+    if Path(source).is_absolute():
+        if not Path(source).is_dir():
+            raise ModelError(f"{source} is not there; put a SAM2 checkpoint there, or name another in segmenter.model")
         remedy = "copy or download the folder again; it needs config.json and model.safetensors"
     try:
         where = {"local_files_only": offline, "revision": revision}
         values, _ = Sam2Config.get_config_dict(source, **where)
         if values.get("model_type") not in MODEL_TYPES:
             raise ModelError(f"{source} holds a model of type {values.get('model_type')!r}; expected a SAM2 checkpoint")
-        config = Sam2Config.from_pretrained(source, **where)
+        config = Sam2Config.from_dict(values)
         if size_px:
             set_image_size(config, size_px)
         with _memory_errors(device):

@@ -179,9 +179,11 @@ def test_a_damaged_folder_is_named_with_the_remedy(checkpoint: Path, tmp_path: P
     assert "SAM2" in str(caught.value) or "model.safetensors" in str(caught.value)
 
 
-def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="offline"):
+def test_a_missing_folder_and_an_unknown_hub_id_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"nothing is not there.*segmenter\.model"):
         segmenter_of(tmp_path / "nothing")
+    with pytest.raises(ModelError, match=r"(?s)nobody/nothing.*offline"):
+        segmenter_of(Path("nobody/nothing"))
 
 
 def test_memory_that_runs_out_is_said_and_the_next_call_works(checkpoint: Path) -> None:
