@@ -31,7 +31,7 @@ REASONING_TOPIC = f"{NODE}/reasoning"
 SEGMENTATION_TOPIC = f"{NODE}/segmentation"
 OVERLAY_TOPIC = f"{NODE}/overlay"
 
-START_LIMIT_S = 120.0
+START_LIMIT_S = 180.0
 ACTIVE_LIMIT_S = 5.0
 """The node answers only after it has tried to become active, so not much more is to be waited for then."""
 
@@ -58,6 +58,7 @@ class DemoClient:
         self._check = check
         self._image_stamp_ns = -1
         self._recorded: set[tuple[str, int]] = set()
+        self._asked: set[str] = set()
         self._answers: dict[str, Segmentation] = {}
         self._overlays: dict[int, Image] = {}
         self._on_reasoning: Callable[[Reasoning], None] = lambda _: None
@@ -117,6 +118,7 @@ class DemoClient:
         """
         self._on_reasoning = on_reasoning
         for _ in range(TRIES):
+            self._asked.add(query_id)
             self._answers.pop(query_id, None)
             self._overlays.clear()
             query = Query(query_id=query_id, text=text, mode=Query.ONCE)
@@ -140,13 +142,16 @@ class DemoClient:
             self._record(topic, self.camera_types[topic], data)
 
     def _on_thought(self, data: bytes) -> None:
-        self._record(REASONING_TOPIC, "reasonseg_ros/msg/Reasoning", data)
-        self._on_reasoning(deserialize_message(data, Reasoning))
+        message = deserialize_message(data, Reasoning)
+        if message.query_id in self._asked:  # anything else comes from a stranger who chose the same ROS domain later
+            self._record(REASONING_TOPIC, "reasonseg_ros/msg/Reasoning", data)
+            self._on_reasoning(message)
 
     def _on_answer(self, data: bytes) -> None:
-        self._record(SEGMENTATION_TOPIC, "reasonseg_ros/msg/Segmentation", data)
         message = deserialize_message(data, Segmentation)
-        self._answers[message.query_id] = message
+        if message.query_id in self._asked:
+            self._record(SEGMENTATION_TOPIC, "reasonseg_ros/msg/Segmentation", data)
+            self._answers[message.query_id] = message
 
     def _on_overlay(self, message: Image) -> None:
         self._overlays[header_stamp_ns(message.header)] = message
