@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ class SceneSource(Protocol):
 
 @dataclass(frozen=True)
 class BagPlan:
-    """What to write: scenes of seeds `seed`, `seed + 1`, ..., and the kinds of questions in turn."""
+    """What to write: scenes of seeds `seed`, `seed + 1`, ..., with as many questions of each kind as they allow."""
 
     seed: int
     scenes: int
@@ -61,14 +62,15 @@ def write_bag(plan: BagPlan, world: SceneSource, path: Path, force: bool = False
     The same plan gives the same messages. Raises InvalidInput where `path` exists and `force` is not set.
     """
     with bags.BagWriter(path, force) as bag:
-        asked = 0
+        asked = Counter(dict.fromkeys(plan.kinds, 0))
         for number in range(plan.scenes):
             scene = world.scene(plan.seed + number)
             stamp_ns = START_NS + number * SCENE_PERIOD_NS
             _write_scene(bag, scene, stamp_ns, plan.depth)
-            kinds = [plan.kinds[(asked + k) % len(plan.kinds)] for k in range(len(plan.kinds))]
-            asked += plan.questions
+            # The kinds that were asked least come first, so that rare ones are as many in the end.
+            kinds = sorted(plan.kinds, key=lambda kind: asked[kind])
             for index, question in enumerate(scene_questions(scene, plan.questions, kinds, plan.phrasing)):
+                asked[question.kind] += 1
                 query = Query(question.text, f"{scene.seed}-{index}")
                 asked_ns = stamp_ns + (index + 1) * SCENE_PERIOD_NS // (plan.questions + 1)
                 bag.write(QUERY_TOPIC, bags.query_message(query), asked_ns)

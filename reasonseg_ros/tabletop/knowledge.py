@@ -14,7 +14,7 @@ TASKS = {
     "bottle": ("carry water on a hike", "keep juice under a cap", "take water to the gym", "store lemonade for later",
                "close my water with a cap", "bring juice on a trip", "refill my water",
                "take juice on a hike", "store water for the trip", "carry lemonade to the gym"),
-    "can": ("open a pull tab", "recycle some tin", "have a fizzy soda", "pop open a cold soda", "throw tin into the bin",
+    "can": ("open a pull tab", "recycle some tin", "have a fizzy soda", "pop open a cold soda", "throw tin in the bin",
             "crush tin for recycling", "drink soda from tin",
             "open a fizzy soda", "recycle the tin", "pull the tab of a soda"),
     "hammer": ("drive a nail into wood", "pound a peg", "put a nail in the wall", "hit a chisel", "knock a tent peg in",
