@@ -21,16 +21,17 @@ from reasonseg_ros.training.model import IMAGE_TOKENS, IMAGE_WH
 IGNORED = -100
 
 KIND_SHARES = {
-    "function": 0.15,
-    "attribute": 0.12,
+    "function": 0.12,
+    "attribute": 0.10,
     "relation": 0.17,
-    "comparison": 0.13,
-    "multi_step": 0.17,
-    "several": 0.17,
-    "none": 0.17,
-    questions.PART_KIND: 0.05,
+    "comparison": 0.12,
+    "multi_step": 0.22,
+    "several": 0.30,
+    "none": 0.16,
+    questions.PART_KIND: 0.04,
 }
-"""How often each kind is tried. Several targets and no target are frequent, else the model never learns to count."""
+"""How often each kind is tried (many scenes allow no question of some). Several and no targets are frequent, else the
+model never learns to count."""
 
 _ROUGH_SHARE, _ROUGH_DROPOUT = 0.25, 0.1
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.utils.logging import disable_progress_bar
 
@@ -164,13 +165,21 @@ class Trainer:
                 image_tokens, texts.tokens, texts.position, texts.question, IMAGE_LAYERS
             )
             writes = writing(texts.follows)
-            scores = self.model.lm_head(states[writes])
+            scores = self._scores(states[writes])
             dense, report = dense_loss(self.heads, patch_states, image_tokens, layer_states, batch.dense)
         start, end = _NUMBER_SPREAD_PX
         spread_px = end + (start - end) * min(1.0, (1 - self.progress) / self.plan.decay_share)
         answer, answer_report = answer_loss(scores, texts.follows[writes], self.numbers, max(spread_px, end))
         look, look_report = look_loss([a[writes] for a in attention], texts.looks[writes])
         return dense + answer + look, report | answer_report | look_report
+
+    def _scores(self, states: Tensor) -> Tensor:
+        """Scores of the vocabulary for states [N, width].
+
+        Padded to a few lengths: a kernel is compiled and kept for every new length, which would fill the memory.
+        """
+        count = len(states)
+        return self.model.lm_head(F.pad(states, (0, 0, 0, -count % 512)))[:count]
 
     def advance(self) -> None:
         """One step of all processes together."""

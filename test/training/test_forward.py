@@ -39,7 +39,7 @@ def test_packed_questions_give_the_logits_of_transformers(tokenizer, make_scene)
     scene = view(make_scene(1))
     pairs = draw_examples(encoder, scene, 3)
     packed = pack([example for _, example in pairs], 256, tokenizer.convert_tokens_to_ids(PAD))
-    image = resize_rgb(np.ascontiguousarray(scene.rgb), IMAGE_WH)
+    image = resize_rgb(np.ascontiguousarray(scene.rgb), IMAGE_WH).copy()
     forward = PackedForward(model, encoder.prefix)
     with torch.no_grad():
         _, image_tokens = forward.see(torch.from_numpy(image)[None].float() / 255)

@@ -30,19 +30,22 @@ def test_questions_begin_after_the_dense_stage_and_the_rate_falls_at_the_end(pla
     assert {"text", "number", "looked", "layer_box_px"} <= set(trainer.report)
 
 
-def test_a_resumed_run_goes_the_same_way(plan):
-    whole = Trainer(plan, 0)
-    for _ in range(2):
-        whole.advance()
-    whole.save()
+def test_a_resumed_run_stands_where_it_stopped(plan):
+    stopped = Trainer(plan, 0)
+    for _ in range(4):
+        stopped.advance()
+    stopped.save()
     resumed = Trainer(plan, 0)
-    assert resumed.step == 2
-    for trainer in (whole, resumed):
-        for _ in range(2):
-            trainer.advance()
-    for name, parameter in whole.model.named_parameters():
-        torch.testing.assert_close(dict(resumed.model.named_parameters())[name], parameter, rtol=0, atol=1e-6)
-        torch.testing.assert_close(resumed.average[name], whole.average[name], rtol=0, atol=1e-6)
+    assert (resumed.step, resumed.question_steps, resumed.progress) == (4, 1, 0.5)
+    assert resumed.rate == stopped.rate
+    torch.testing.assert_close(resumed.model.state_dict(), stopped.model.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(resumed.average, stopped.average, rtol=0, atol=0)
+    for new, old in zip(resumed.optimizers, stopped.optimizers, strict=True):
+        torch.testing.assert_close(new.state_dict()["state"], old.state_dict()["state"], rtol=0, atol=0)
+    # The next batch is the one that the stopped run would have drawn.
+    batches = [trainer.batches.draw(trainer.step, 0, True) for trainer in (stopped, resumed)]
+    torch.testing.assert_close(batches[0].images, batches[1].images, rtol=0, atol=0)
+    torch.testing.assert_close(batches[0].texts.tokens, batches[1].texts.tokens, rtol=0, atol=0)
 
 
 def test_a_finished_run_goes_on_when_the_budget_grows_and_its_export_answers(plan, make_scene):
