@@ -1,0 +1,40 @@
+"""Ratios of sums over samples, with bootstrap intervals.
+
+Every score of an evaluation is the ratio of two sums over the samples: a mean divides by the count, cIoU the
+intersections by the unions, a share among the no-target questions by their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Sums = NDArray[np.float64]
+
+RESAMPLES = 1000
+SEED = 20240917
+
+
+def resampled_sums(columns: Sums, resamples: int = RESAMPLES, seed: int = SEED) -> Sums:
+    """Column sums of [N, C] over samples drawn anew with replacement. float64 [resamples, C].
+
+    The same seed and N draw the same samples, so that sums of several calls are paired.
+    """
+    rng = np.random.default_rng(seed)
+    counts = (np.bincount(rng.integers(0, len(columns), len(columns)), minlength=len(columns)) for _ in range(resamples))
+    return np.stack([count @ columns for count in counts]) if len(columns) else np.zeros((resamples, columns.shape[1]))
+
+
+def ratios(numerators: Sums, denominators: Sums) -> Sums:
+    """Numerators over denominators, NaN where there is nothing to divide by."""
+    return np.divide(numerators, denominators, out=np.full_like(numerators, np.nan), where=denominators > 0)
+
+
+def intervals(values: Sums, share: float = 0.95) -> Iterator[tuple[float, float] | None]:
+    """Percentile interval of each column of [resamples, C]; None where no resample has a value."""
+    tail = 50 * (1 - share)
+    for column in values.T:
+        known = column[np.isfinite(column)]
+        yield tuple(np.percentile(known, [tail, 100 - tail]).tolist()) if known.size else None
