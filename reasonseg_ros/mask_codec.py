@@ -89,4 +89,4 @@ def _decode_png(data: bytes, size_wh: tuple[int, int]) -> BoolMask:
     crop = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     if crop is None:
         raise InvalidInput(f"PNG of {len(data)} bytes is damaged; send the mask again")
-    return crop > 127
+    return np.asarray(crop > 127)

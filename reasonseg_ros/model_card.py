@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import yaml
 
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.resources import resource
 
 KINDS = ("reasoner", "segmenter")
 DIALECTS = ("seg_zero", "vision_reasoner", "qwen2.5-vl", "qwen3-vl")
@@ -134,19 +134,8 @@ def read_card(path: Path) -> ModelCard:
     return ModelCard(name=path.parent.name if path.stem == "card" else path.stem, **values)
 
 
-def models_folder() -> Path:
-    """Where the cards lie: in the source tree, beside the package, or in an installed prefix's share."""
-    package = Path(__file__).resolve().parent
-    prefixes = [*Path(__file__).absolute().parents, Path(sys.prefix)]
-    shares = [prefix / "share" / "reasonseg_ros" / "models" for prefix in prefixes]
-    for folder in (package.parent / "models", package / "models", *shares):
-        if any(folder.glob("*.yaml")):
-            return folder
-    raise ModelError(f"no model cards near {package}; reinstall reasonseg_ros, or give the path of a card's YAML file")
-
-
 def _card_paths() -> list[Path]:
-    return sorted(models_folder().glob("*.yaml"))
+    return sorted(resource("models").glob("*.yaml"))
 
 
 def _find(text: str) -> ModelCard:

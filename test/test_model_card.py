@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.model_card import card_names, load_card, models_folder, read_card
+from reasonseg_ros.model_card import card_names, load_card, read_card
 
 
 @pytest.mark.parametrize("kind", ["reasoner", "segmenter"])
@@ -118,7 +118,3 @@ def test_a_folder_that_is_no_checkpoint_is_named(tmp_path: Path, content: str | 
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(ModelError, match=str(tmp_path)):
         load_card(str(tmp_path), "reasoner")
-
-
-def test_the_cards_lie_in_the_source_tree() -> None:
-    assert (models_folder() / "tabletop-reasoner.yaml").is_file()

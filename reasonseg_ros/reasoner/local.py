@@ -25,6 +25,7 @@ from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb
 from reasonseg_ros.reasoner.limits import Limits, failure
 from reasonseg_ros.reasoner.port import OnText
 from reasonseg_ros.reasoner.prompts import LONGEST, chat, normalise_question, read_prompt
+from reasonseg_ros.torch_device import choose_device, choose_dtype
 from reasonseg_ros.types import Answer, Frame, Status
 
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
@@ -33,8 +34,8 @@ _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 class LocalReasoner:
     """One loaded checkpoint. Greedy, so the same frame and question get the same answer. Not thread-safe.
 
-    Raises ModelError where the checkpoint is missing, damaged, or of another kind, or the device is absent; and
-    ConfigError for settings that contradict the card.
+    Raises ModelError where the checkpoint is missing, damaged, or of another kind; and ConfigError for settings that
+    contradict the card, or a device that is not there.
     """
 
     def __init__(self, card: ModelCard, config: ReasonerConfig) -> None:
@@ -42,7 +43,7 @@ class LocalReasoner:
         self.card = card
         self.config = config
         self.prompt = read_prompt(config.prompt_file) if config.prompt_file else ""
-        self.device = _device(config.device)
+        self.device = choose_device(config.device)
         _check_pixels(card, config)
         self.processor, self.model = _load(card, config, self.device)
         generation = self.model.generation_config
@@ -138,18 +139,6 @@ class _Watch:
         return torch.full((input_ids.shape[0],), self.status is not None, device=input_ids.device)
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"device {name!r} cannot be used: {reason}; set reasoner.device to cpu or auto") from error
-    return device
-
-
 def _check_pixels(card: ModelCard, config: ReasonerConfig) -> None:
     least, most = config.min_pixels, config.max_pixels
     if least and most and least > most:
@@ -171,7 +160,7 @@ def _load(card: ModelCard, config: ReasonerConfig, device: torch.device) -> tupl
         "local_files_only": config.offline or card.is_folder,
         "trust_remote_code": False,
     }
-    options: dict[str, Any] = {"use_safetensors": True, "dtype": _dtype(config.dtype, device)}
+    options: dict[str, Any] = {"use_safetensors": True, "dtype": choose_dtype(config.dtype, device)}
     options["attn_implementation"] = config.attention
     if config.quantization != "none":
         options |= {"quantization_config": _quantization(config, device), "device_map": device}
@@ -216,12 +205,6 @@ def _check_folder(folder: Path) -> None:
             raise ModelError(f"model folder {folder} holds no {what}; download the checkpoint again")
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
-
-
 def _quantization(config: ReasonerConfig, device: torch.device) -> BitsAndBytesConfig:
     if device.type != "cuda" or importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError(
@@ -230,7 +213,7 @@ def _quantization(config: ReasonerConfig, device: torch.device) -> BitsAndBytesC
         )
     if config.quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
-    compute = _dtype(config.dtype, device)
+    compute = choose_dtype(config.dtype, device)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute)
 
 

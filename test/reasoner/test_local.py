@@ -193,14 +193,14 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_an_absent_gpu_is_never_replaced(checkpoint: Path) -> None:
-    with pytest.raises(ModelError, match="device 'cuda' cannot be used"):
+    with pytest.raises(ConfigError, match="device = 'cuda' cannot be used"):
         load_reasoner(config(checkpoint, device="cuda"))
     with pytest.raises(ModelError, match="needs a GPU and the bitsandbytes package"):
         load_reasoner(config(checkpoint, quantization="4bit"))
 
 
 def test_an_unknown_device_is_named(checkpoint: Path) -> None:
-    with pytest.raises(ModelError, match="device 'toaster'"):
+    with pytest.raises(ConfigError, match="device = 'toaster'"):
         load_reasoner(config(checkpoint, device="toaster"))
 
 
