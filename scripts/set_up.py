@@ -163,10 +163,12 @@ def build_messages() -> None:
 
 def set_up() -> None:
     check_machine()
-    (ROOT / "build" / "tmp").mkdir(parents=True, exist_ok=True)
+    (ROOT / "build").mkdir(exist_ok=True)
     (ROOT / "build" / "COLCON_IGNORE").touch()
     with (ROOT / "build" / "set_up.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # `make demo` and `make test` at once set up once
+        shutil.rmtree(ROOT / "build" / "tmp", ignore_errors=True)  # what an interrupted run left
+        (ROOT / "build" / "tmp").mkdir()
         if not is_done("libraries.stamp", *REQUIREMENTS):
             LOG.unlink(missing_ok=True)
             (VENV / "messages.stamp").unlink(missing_ok=True)
