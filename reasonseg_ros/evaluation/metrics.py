@@ -10,7 +10,6 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -22,7 +21,7 @@ from reasonseg_ros.types import BoolMask, FloatArray, Grounding
 
 PROTOCOLS = ("lisa", "seg_zero")
 BOX_IOU_RIGHT = 0.5
-NORMALISED_WH = (1024, 1024)
+NORMALISED_SIDE_PX = 1024
 _LISA_EPSILON_PX = 1e-5
 
 
@@ -212,8 +211,8 @@ def _overlap_px(a: BoolMask, b: BoolMask) -> tuple[int, int]:
 def _normalised(mask: BoolMask) -> BoolMask:
     if not mask.size:
         raise InvalidInput(f"mask of {_size(mask)}; expected at least one pixel")
-    resized: BoolMask = cv2.resize(mask.astype(np.uint8), NORMALISED_WH, interpolation=cv2.INTER_NEAREST) > 0
-    return resized
+    rows, columns = (np.arange(NORMALISED_SIDE_PX) * length // NORMALISED_SIDE_PX for length in mask.shape)
+    return mask[np.ix_(rows, columns)]
 
 
 def _is_right(groundings: Sequence[Grounding] | None, target_boxes_xyxy: Sequence[ArrayLike], iou: float) -> bool:

@@ -1,0 +1,118 @@
+"""What follows from failures: whose loss it is, what repairing a type would gain, how far the thresholds matter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.failures import DEFAULT_THRESHOLDS, Failure, FailureType, Measurement, Thresholds, judge
+from reasonseg_ros.evaluation.metrics import score_sample
+from reasonseg_ros.evaluation.stand_ins import from_masks
+from reasonseg_ros.types import BoolMask, Grounding
+
+SEGMENTER_LIMIT_IOU = 0.6
+"""Below this IoU with the true box and point, the segmenter is what fails, whatever the reasoner says."""
+
+
+@dataclass(frozen=True)
+class LossShares:
+    """The loss of one sample, split. `ideal_iou` is the segmenter's with the true box and innermost point.
+
+    The shares add up to 1 - IoU, except where the actual prompt did better than the true one: then the reasoner's is
+    0 and the segmenter's the loss that it would have had.
+    """
+
+    iou: float
+    ideal_iou: float
+
+    @property
+    def reasoner(self) -> float:
+        return max(0.0, self.ideal_iou - self.iou)
+
+    @property
+    def segmenter(self) -> float:
+        return 1.0 - self.ideal_iou
+
+    @property
+    def segmenter_limited(self) -> bool:
+        return self.ideal_iou < SEGMENTER_LIMIT_IOU
+
+
+def ideal_iou(
+    decode: Callable[[Sequence[Grounding]], Sequence[BoolMask]],
+    targets: Sequence[BoolMask],
+    ignore: BoolMask | None = None,
+    protocol: str = "lisa",
+) -> float:
+    """IoU of the union that the segmenter decodes from the true groundings with the union of the targets.
+
+    `targets` is one mask bool [H, W] an object, or their union alone; there must be at least one. `decode` gives one
+    mask a grounding. Without any target pixel nothing is prompted, which is right.
+    """
+    target = np.any(targets, axis=0)
+    prediction = np.zeros_like(target)
+    groundings = from_masks(targets)
+    for mask in decode(groundings) if groundings else ():
+        prediction |= mask
+    return score_sample(prediction, target, ignore, protocol).iou
+
+
+def repair_gains(
+    failures: Sequence[FailureType], ious: Sequence[float], ideal_ious: Sequence[float | None] | None = None
+) -> dict[FailureType, dict[str, float | int | None]]:
+    """For each type that occurs: its count, share and mean IoU, and how much gIoU would rise.
+
+    `gain` is with every sample of the type at IoU 1; `gain_from_reasoner` is with the true prompts instead of the
+    reasoner's, and None unless the ideal IoU of every sample of the type is known.
+    """
+    ideals = list(ideal_ious) if ideal_ious is not None else [None] * len(ious)
+    if not len(failures) == len(ious) == len(ideals):
+        raise InvalidInput(f"{len(failures)} failures, {len(ious)} IoUs, {len(ideals)} ideal IoUs; give one a sample")
+    gains: dict[FailureType, dict[str, float | int | None]] = {}
+    for kind in FailureType:
+        members = [i for i, failure in enumerate(failures) if failure is kind]
+        if not members:
+            continue
+        known = [(ious[i], ideal) for i in members if (ideal := ideals[i]) is not None]
+        from_reasoner = sum(LossShares(iou, ideal).reasoner for iou, ideal in known) / len(ious)
+        gains[kind] = {
+            "samples": len(members),
+            "share": len(members) / len(ious),
+            "mean_iou": sum(ious[i] for i in members) / len(members),
+            "gain": sum(1 - ious[i] for i in members) / len(ious),
+            "gain_from_reasoner": from_reasoner if len(known) == len(members) else None,
+        }
+    return gains
+
+
+def sweep(
+    measurements: Sequence[Measurement],
+    threshold: str,
+    values: Sequence[float],
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+) -> list[dict[str, Any]]:
+    """How many samples are of each type, and have each tag, for each value of one threshold, the others kept.
+
+    Raises InvalidInput for a name that is not a threshold of `judge`.
+    """
+    names = set(asdict(thresholds)) - {"fragment_share"}
+    if threshold not in names:
+        raise InvalidInput(f"threshold {threshold!r}; expected one of {', '.join(sorted(names))}")
+    rows = []
+    for value in values:
+        changed = replace(thresholds, **{threshold: value})
+        judged = [judge(measured, changed) for measured in measurements]
+        types = Counter(str(kind) for kind, _ in judged)
+        tags = Counter(tag for _, found in judged for tag in found)
+        rows.append({"value": value, "types": {str(kind): types[str(kind)] for kind in FailureType}, "tags": dict(tags)})
+    return rows
+
+
+def shift(before: Sequence[Failure], after: Sequence[Failure]) -> dict[tuple[FailureType, FailureType], int]:
+    """How many samples went from which type to which, of two runs over the same samples in the same order."""
+    return dict(Counter((old.type, new.type) for old, new in zip(before, after, strict=True)))

@@ -1,0 +1,67 @@
+"""Groundings for methods that have none, so that their failures are typed by the same rules.
+
+LISA shows only a mask, READ and others an activation map over the image; and the true target as a perfect reasoner
+would point at it, for the question what the segmenter alone would have lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.geometry import mask_box
+from reasonseg_ros.types import BoolMask, FloatArray, Grounding
+
+ACTIVE_SHARE = 0.8
+"""Of the activation's range: from here on a pixel is a positive point (READ, Qian et al., CVPR 2025)."""
+EXTENT_SHARE = 0.5
+"""The box goes around the pixels from here on that are connected to a positive point."""
+MAX_POINTS = 30
+
+
+def from_mask(mask: BoolMask) -> tuple[Grounding, ...]:
+    """The box around a mask bool [H, W] and its innermost point; nothing for an empty mask."""
+    box_xyxy = mask_box(mask)
+    return () if box_xyxy is None else (Grounding(box_xyxy, innermost_xy(mask)[None]),)
+
+
+def from_masks(masks: Sequence[BoolMask]) -> tuple[Grounding, ...]:
+    """One grounding for each target's mask that is not empty."""
+    return tuple(grounding for mask in masks for grounding in from_mask(mask))
+
+
+def innermost_xy(mask: BoolMask) -> FloatArray:
+    """The pixel of a mask that is farthest from its outline, the image's border counting as outline. float32 [2]."""
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    return np.array([x, y], np.float32)
+
+
+def from_activation(activation: FloatArray, size_wh: tuple[int, int]) -> tuple[Grounding, ...]:
+    """One grounding for each active area of a map [h, w] of any scale, in the pixels of an image of `size_wh`.
+
+    A constant map points at nothing. Raises InvalidInput for a map that is empty, not finite, or not two-dimensional.
+    """
+    values = np.asarray(activation, np.float32)
+    if values.ndim != 2 or not values.size or not np.isfinite(values).all():
+        raise InvalidInput(f"activation of shape {values.shape}; expected finite numbers [h, w]")
+    values = cv2.resize(values, size_wh, interpolation=cv2.INTER_LINEAR)
+    low, high = float(values.min()), float(values.max())
+    if high <= low:
+        return ()
+    values = (values - low) / (high - low)
+    count, area_ids = cv2.connectedComponents((values >= EXTENT_SHARE).astype(np.uint8), connectivity=8)
+    groundings = []
+    for area_id in range(1, count):
+        area = area_ids == area_id
+        rows, columns = np.nonzero(area & (values >= ACTIVE_SHARE))
+        box_xyxy = mask_box(area)
+        if not rows.size or box_xyxy is None:
+            continue
+        strongest = np.argsort(-values[rows, columns], kind="stable")[:MAX_POINTS]
+        points_xy = np.stack([columns[strongest], rows[strongest]], axis=1)
+        groundings.append(Grounding(box_xyxy, points_xy, score=float(values[rows, columns].max())))
+    return tuple(groundings)
