@@ -123,7 +123,8 @@ class Grounding:
     def __post_init__(self) -> None:
         box = np.asarray(self.box_xyxy, np.float32).reshape(-1)
         points = np.asarray(self.points_xy, np.float32).reshape(-1, 2)
-        labels = np.ones(len(points), np.int32) if self.point_labels is None else np.asarray(self.point_labels, np.int32)
+        given = np.ones(len(points)) if self.point_labels is None else self.point_labels
+        labels = np.asarray(given, np.int32)
         if box.shape != (4,) or not np.isfinite(box).all() or box[2] <= box[0] or box[3] <= box[1]:
             raise InvalidInput(f"box {box.tolist()}; expected finite x1 < x2 and y1 < y2")
         if not np.isfinite(points).all() or labels.shape != (len(points),):

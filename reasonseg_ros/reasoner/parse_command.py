@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from reasonseg_ros.model_card import DIALECTS
+from reasonseg_ros.options import size_wh
 from reasonseg_ros.reasoner.dialects import parse_answer
 
 
@@ -49,11 +50,14 @@ def register(subparsers: Any) -> None:
 
 
 def add_parse_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--size", type=_size, required=True, metavar="WxH", help="size of the camera image, pixels")
+    parser.add_argument("--size", type=size_wh, required=True, metavar="WxH", help="size of the camera image, pixels")
     parser.add_argument("--dialect", choices=("auto", *DIALECTS), default="auto", help="auto goes by the text")
     parser.add_argument("--strict", action="store_true", help="read as the dialect's authors do when they score")
     parser.add_argument(
-        "--model-size", type=_size, metavar="WxH", help="size whose pixels the text speaks of, if not the dialect's own"
+        "--model-size",
+        type=size_wh,
+        metavar="WxH",
+        help="whose pixels the text speaks of; default: the dialect's",
     )
 
 
@@ -62,13 +66,6 @@ def run(arguments: argparse.Namespace) -> int:
     result = parse_text(text, arguments.size, arguments.dialect, arguments.strict, arguments.model_size)
     print(json.dumps(result, ensure_ascii=False))
     return 0
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, x, height = text.lower().partition("x")
-    if not (x and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write for example 640x480")
-    return int(width), int(height)
 
 
 def _rounded(values: Any) -> Any:

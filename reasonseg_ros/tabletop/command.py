@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.options import size_wh
 
 
 def register(verbs: Any) -> None:
@@ -33,14 +32,7 @@ def _add_scene_options(parser: argparse.ArgumentParser, out: Path, what: str) ->
     parser.add_argument("--seed", type=int, required=True, help="of the first scene; the next ones count up")
     parser.add_argument("--scenes", type=int, required=True, help="how many")
     parser.add_argument("--out", type=Path, default=out, help=f"{what} (default: %(default)s)")
-    parser.add_argument("--size", default="640x480", help="width x height in pixels (default: %(default)s)")
-
-
-def _size_wh(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    if not match:
-        raise InvalidInput(f"--size {text!r}; expected for example 640x480")
-    return int(match[1]), int(match[2])
+    parser.add_argument("--size", type=size_wh, default="640x480", metavar="WxH", help="pixels (default: %(default)s)")
 
 
 def _bag(settings: argparse.Namespace) -> None:
@@ -54,7 +46,7 @@ def _bag(settings: argparse.Namespace) -> None:
         settings.seed, settings.scenes, settings.questions, tuple(settings.kinds) or KINDS, settings.phrasing,
         not settings.no_depth,
     )  # fmt: skip
-    written = write_bag(plan, World(_size_wh(settings.size)), settings.out, settings.force)
+    written = write_bag(plan, World(settings.size), settings.out, settings.force)
     for _ in track(written, description="Rendering", total=plan.scenes):
         pass
     print(f"{settings.out}: {plan.scenes} scenes, up to {plan.questions} questions each")
@@ -69,7 +61,7 @@ def _show(settings: argparse.Namespace) -> None:
     from reasonseg_ros.tabletop.world import World
 
     plan = BagPlan(settings.seed, settings.scenes, 1)
-    world = World(_size_wh(settings.size))
+    world = World(settings.size)
     images, captions = [], []
     for number in track(range(plan.scenes), description="Rendering"):
         scene = world.scene(plan.seed + number)

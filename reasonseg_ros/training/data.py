@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.options import size_wh
 from reasonseg_ros.tabletop.scene import Scene, SceneObject, ScenePart
 from reasonseg_ros.types import RgbImage
 
@@ -127,9 +128,10 @@ def _read_chunk(folder: Path) -> list[StoredScene]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Render tabletop scenes for training.")
     parser.add_argument("--seeds", nargs=2, type=int, required=True, metavar=("START", "COUNT"))
+    parser.add_argument("--size", type=size_wh, default=SIZE_WH, metavar="WxH", help="pixels (default: 320x240)")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    render(*arguments.seeds, arguments.out)
+    render(*arguments.seeds, arguments.out, arguments.size)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from transformers import Sam2Model
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.options import size_wh
 from reasonseg_ros.torch_device import choose_device
 from reasonseg_ros.training.data import SceneFiles
 from reasonseg_ros.training.segmenter_batches import Batch, ellipse_batch, scene_batch
@@ -240,7 +241,7 @@ def main(argv: list[str] | None = None) -> int:
     verb = verbs.add_parser("evaluate", help="IoU on rendered scenes, as the node computes masks")
     verb.add_argument("--model", required=True, help="model card, folder or hub id")
     verb.add_argument("--seeds", nargs=2, type=int, required=True, metavar=("START", "COUNT"))
-    verb.add_argument("--size", nargs=2, type=int, default=(640, 480), metavar=("WIDTH", "HEIGHT"))
+    verb.add_argument("--size", type=size_wh, default=(640, 480), metavar="WxH", help="pixels (default: 640x480)")
     verb.add_argument("--pictures", type=Path, help="folder for images with the masks drawn on them")
     arguments = parser.parse_args(argv)
 
@@ -248,7 +249,7 @@ def main(argv: list[str] | None = None) -> int:
         from reasonseg_ros.training.segmenter_evaluation import evaluate
 
         first, count = arguments.seeds
-        evaluate(arguments.model, range(first, first + count), tuple(arguments.size), arguments.pictures)
+        evaluate(arguments.model, range(first, first + count), arguments.size, arguments.pictures)
         return 0
     if arguments.verb == "export":
         if not (arguments.run / "state.pt").is_file():
