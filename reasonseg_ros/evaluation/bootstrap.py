@@ -23,7 +23,9 @@ def resampled_sums(columns: Sums, resamples: int = RESAMPLES, seed: int = SEED) 
     The same seed and N draw the same samples, so that sums of several calls are paired.
     """
     rng = np.random.default_rng(seed)
-    counts = (np.bincount(rng.integers(0, len(columns), len(columns)), minlength=len(columns)) for _ in range(resamples))
+    counts = (
+        np.bincount(rng.integers(0, len(columns), len(columns)), minlength=len(columns)) for _ in range(resamples)
+    )
     return np.stack([count @ columns for count in counts]) if len(columns) else np.zeros((resamples, columns.shape[1]))
 
 

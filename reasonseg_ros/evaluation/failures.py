@@ -181,11 +181,7 @@ def judge(measured: Measurement, thresholds: Thresholds = DEFAULT_THRESHOLDS) ->
     if missed or m.box_iou < limit.elsewhere_box_iou:
         return FailureType.MISREAD, (_misreading(m, limit),)
     low = limit.wrong_precision_and_recall
-    if (
-        m.iou < limit.wrong_iou
-        or m.inside_box < limit.wrong_inside_box
-        or (m.precision < low and m.recall < low)
-    ):
+    if m.iou < limit.wrong_iou or m.inside_box < limit.wrong_inside_box or (m.precision < low and m.recall < low):
         return FailureType.WRONG_MASK, ()
     return FailureType.POOR_QUALITY, _quality_tags(m, limit)
 

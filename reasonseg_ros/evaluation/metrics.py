@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.boundaries import boundary_f, boundary_iou
 from reasonseg_ros.evaluation.bootstrap import RESAMPLES, SEED, intervals, ratios, resampled_sums
+from reasonseg_ros.evaluation.boundaries import boundary_f, boundary_iou
 from reasonseg_ros.geometry import box_iou, mask_box
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding
 
@@ -154,7 +154,7 @@ def summarise(scores: Sequence[SampleScore], resamples: int = RESAMPLES, seed: i
         "samples": len(scores),
         "failed": sum(not score.parsed for score in scores),
         **{name: float(mean) if np.isfinite(mean) else None for name, mean in zip(names, means, strict=True)},
-        "intervals_95": {name: interval for name, interval in zip(names, intervals(drawn), strict=True)},
+        "intervals_95": dict(zip(names, intervals(drawn), strict=True)),
     }
 
 
@@ -174,7 +174,12 @@ def difference(before: Sequence[SampleScore], after: Sequence[SampleScore]) -> d
     old, new = (ratios(*_halves(table.sum(axis=0, keepdims=True)))[0] for table in tables)
     drawn_old, drawn_new = (ratios(*_halves(resampled_sums(table))) for table in tables)
     return {
-        name: {"before": float(old[i]), "after": float(new[i]), "difference": float(new[i] - old[i]), "interval_95": gap}
+        name: {
+            "before": float(old[i]),
+            "after": float(new[i]),
+            "difference": float(new[i] - old[i]),
+            "interval_95": gap,
+        }
         for i, (name, gap) in enumerate(zip(_RATIOS, intervals(drawn_new - drawn_old), strict=True))
         if np.isfinite(old[i]) and np.isfinite(new[i])
     }

@@ -105,11 +105,14 @@ def sweep(
         raise InvalidInput(f"threshold {threshold!r}; expected one of {', '.join(sorted(names))}")
     rows = []
     for value in values:
-        changed = replace(thresholds, **{threshold: value})
+        change: dict[str, Any] = {threshold: value}
+        changed = replace(thresholds, **change)
         judged = [judge(measured, changed) for measured in measurements]
         types = Counter(str(kind) for kind, _ in judged)
         tags = Counter(tag for _, found in judged for tag in found)
-        rows.append({"value": value, "types": {str(kind): types[str(kind)] for kind in FailureType}, "tags": dict(tags)})
+        rows.append(
+            {"value": value, "types": {str(kind): types[str(kind)] for kind in FailureType}, "tags": dict(tags)}
+        )
     return rows
 
 

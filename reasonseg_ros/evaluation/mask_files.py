@@ -1,0 +1,165 @@
+"""Masks in files that any tool may have written: PNG images, and COCO run lengths in JSON."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.geometry import decode_rle
+from reasonseg_ros.mask_codec import MAX_PIXELS
+from reasonseg_ros.types import BoolMask
+
+IGNORE_VALUE = 255
+
+
+@dataclass(frozen=True, eq=False)
+class TargetMask:
+    """bool [H, W] each. `ignore` is None where no pixel is ignored."""
+
+    target: BoolMask
+    ignore: BoolMask | None = None
+
+
+ReadPrediction = Callable[[], BoolMask | None]
+ReadTarget = Callable[[], TargetMask]
+
+
+def predictions_in(path: Path) -> dict[str, ReadPrediction]:
+    """How to read each prediction of a folder or of a JSON file, by name.
+
+    In a folder the names are paths without their ending. Every reader raises InvalidInput where its mask is damaged,
+    and gives None for JSON's `null`: an answer that was not understood. PNG: 0 is background, all else marked.
+    """
+    return {name: partial(_prediction, source) for name, source in _sources(path).items()}
+
+
+def targets_in(path: Path) -> dict[str, ReadTarget]:
+    """How to read each target, as `predictions_in` does. PNG: 255 is ignored, all else but 0 is target.
+
+    JSON: run lengths, or `{"target": run lengths, "ignore": run lengths}`.
+    """
+    return {name: partial(_target, source) for name, source in _sources(path).items()}
+
+
+def mask_from_coco(rle: Any) -> BoolMask:
+    """bool [H, W] of COCO run lengths, `counts` a list or a compressed string. Raises InvalidInput."""
+    try:
+        height, width = (int(length) for length in rle["size"])
+        counts = rle["counts"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput('no run lengths; expected {"size": [height, width], "counts": ...}') from error
+    if not 0 < height * width <= MAX_PIXELS or min(height, width) < 1:
+        raise InvalidInput(f"mask of {width} x {height} pixels; expected 1 to {MAX_PIXELS}")
+    try:
+        runs = np.asarray(_decompressed(counts) if isinstance(counts, str) else counts, np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInput("counts are neither whole numbers nor a string") from error
+    if runs.ndim != 1:
+        raise InvalidInput("counts are neither whole numbers nor a string")
+    return decode_rle(runs, (width, height))
+
+
+def _sources(path: Path) -> dict[str, Any]:
+    """Names with the file, or the value from the JSON file, that holds the mask. Raises InvalidInput."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in (".png", ".json"))
+        sources: dict[str, Any] = {}
+        for file in files:
+            name = file.relative_to(path).with_suffix("").as_posix()
+            if name in sources:
+                raise InvalidInput(f"{path} has two masks named {name}: keep one of {sources[name].name}, {file.name}")
+            sources[name] = file
+        if not sources:
+            raise InvalidInput(f"{path} holds no .png and no .json file")
+        return sources
+    values = _json(path)
+    if not isinstance(values, dict) or "counts" in values:
+        raise InvalidInput(f"{path} is not a JSON object of names with their run lengths")
+    return values
+
+
+def _prediction(source: Any) -> BoolMask | None:
+    if isinstance(source, Path) and source.suffix.lower() == ".png":
+        return _png_values(source) != 0
+    value = _json(source) if isinstance(source, Path) else source
+    return None if value is None else mask_from_coco(value)
+
+
+def _target(source: Any) -> TargetMask:
+    if isinstance(source, Path) and source.suffix.lower() == ".png":
+        values = _png_values(source)
+        ignore = values == IGNORE_VALUE
+        return TargetMask((values != 0) & ~ignore, ignore if ignore.any() else None)
+    value = _json(source) if isinstance(source, Path) else source
+    if not isinstance(value, dict) or "target" not in value:
+        return TargetMask(mask_from_coco(value))
+    target = mask_from_coco(value["target"])
+    ignore = None if value.get("ignore") is None else mask_from_coco(value["ignore"])
+    if ignore is not None and ignore.shape != target.shape:
+        raise InvalidInput(f"ignore mask of {ignore.shape} for a target of {target.shape} (height, width)")
+    return TargetMask(target, ignore)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path} is not JSON: {error}") from error
+
+
+def _png_values(path: Path) -> NDArray[np.integer[Any]]:
+    """The stored values [H, W]: of a palette image the indices, of equal colour channels one of them."""
+    # OpenCV would turn a palette's indices into colours.
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG",)) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise InvalidInput(f"{path} has {image.width} x {image.height} pixels; at most {MAX_PIXELS}")
+                values = np.asarray(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InvalidInput(f"{path} is not a PNG that can be read: {error}") from error
+    if values.ndim == 3:
+        colours = values[..., : 3 if values.shape[2] > 2 else 1]
+        if (colours != colours[..., :1]).any():
+            raise InvalidInput(f"{path} is a colour image; save the mask with one channel")
+        values = colours[..., 0]
+    return values.astype(np.uint8) if values.dtype == bool else values
+
+
+def _decompressed(counts: str) -> list[int]:
+    """Run lengths of COCO's string: six bits a character from "0" on, five of the number and one for "goes on".
+
+    From the fourth on, a run is given as its difference from the run two before. pycocotools decodes the same, but
+    returns memory that nobody wrote where the runs are too few.
+    """
+    runs: list[int] = []
+    number, bits = 0, 0
+    for character in counts:
+        value = ord(character) - 48
+        if not 0 <= value < 64 or bits > 40:
+            raise InvalidInput(f"counts hold {character!r} where compressed run lengths cannot; expected COCO's string")
+        number |= (value & 0x1F) << bits
+        bits += 5
+        if value & 0x20:
+            continue
+        if value & 0x10:
+            number -= 1 << bits
+        runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+        number, bits = 0, 0
+    if bits:
+        raise InvalidInput("counts end in the middle of a number; the compressed run lengths are cut off")
+    return runs

@@ -1,0 +1,57 @@
+"""J, F and J&F of videos: region and boundary agreement, a frame at a time (Perazzi et al., CVPR 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.boundaries import boundary_f
+from reasonseg_ros.evaluation.metrics import without_ignored
+from reasonseg_ros.geometry import mask_iou
+from reasonseg_ros.types import BoolMask
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """`j`: IoU, 1 where both masks are empty. `f`: boundary F-measure."""
+
+    j: float
+    f: float
+
+    @property
+    def j_and_f(self) -> float:
+        return (self.j + self.f) / 2
+
+
+def score_frame(prediction: BoolMask | None, target: BoolMask, ignore: BoolMask | None = None) -> FrameScore:
+    """Score one frame, bool [H, W], ignored pixels removed from both. No prediction counts 0, whatever the target.
+
+    Raises InvalidInput where the sizes differ.
+    """
+    if prediction is None:
+        return FrameScore(0.0, 0.0)
+    prediction, target = without_ignored(prediction, target, ignore, "lisa")
+    return FrameScore(mask_iou(prediction, target), boundary_f(prediction, target))
+
+
+def summarise_videos(expressions: Mapping[str, Sequence[FrameScore]]) -> dict[str, Any]:
+    """`j`, `f` and `j_and_f`: means over an expression's frames, then over expressions; `by_expression` has each.
+
+    Raises InvalidInput for an expression without frames. All three are None without any expression.
+    """
+    by_expression = {}
+    for name, frames in expressions.items():
+        if not frames:
+            raise InvalidInput(f"expression {name!r} has no frames; leave it out or give its frames")
+        by_expression[name] = {
+            key: float(np.mean([getattr(frame, key) for frame in frames])) for key in ("j", "f", "j_and_f")
+        }
+    overall = {
+        key: float(np.mean([values[key] for values in by_expression.values()])) if by_expression else None
+        for key in ("j", "f", "j_and_f")
+    }
+    return {**overall, "expressions": len(by_expression), "by_expression": by_expression}
