@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -270,6 +272,9 @@ class World:
 def load_mujoco() -> Any:
     """Import MuJoCo with a renderer that needs no display; MUJOCO_GL=osmesa is respected."""
     os.environ.setdefault("MUJOCO_GL", "egl")
+    # Mesa and triton (which torch loads) each bring an LLVM. The process dies unless triton's is loaded first.
+    with suppress(ImportError):
+        importlib.import_module("triton._C.libtriton")
     try:
         import mujoco
     except Exception as error:  # a missing libEGL surfaces as AttributeError, a missing package as ImportError

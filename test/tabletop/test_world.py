@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -207,3 +209,10 @@ def test_the_contact_sheet_holds_every_image_in_its_place(scenes: list[Scene]) -
     mask = scenes[0].mask((1,))
     changed = (outlined(scenes[0].rgb, [mask]) != scenes[0].rgb).any(-1)
     assert changed.any() and mask[changed].all()
+
+
+def test_torch_can_be_imported_after_drawing(world: World) -> None:
+    draw = "from reasonseg_ros.tabletop.world import World; World((64, 48)).scene(1)"
+    load = "import torch; import transformers.activations"
+    pytest.importorskip("torch")
+    subprocess.run([sys.executable, "-c", f"{draw}; {load}"], check=True, timeout=120)
