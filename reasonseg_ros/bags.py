@@ -124,6 +124,14 @@ class BagReader:
         for connection, stamp_ns, data in self._messages(topics):
             yield connection.topic, stamp_ns, self._reader.deserialize(data, connection.msgtype)
 
+    def decode(self, data: bytes, message_type: str) -> Any:
+        """The message in those serialised bytes, by the bag's own definition of its type. Raises InvalidInput."""
+        try:
+            return self._reader.deserialize(data, message_type)
+        # What a damaged message makes of the decoder is anyone's guess.
+        except Exception as error:
+            raise InvalidInput(f"{len(data)} bytes are not a {message_type}: {error or type(error).__name__}") from error
+
     def _messages(self, topics: Sequence[str]) -> Iterator[tuple[Connection, int, bytes]]:
         missing = set(topics) - set(self.topics)
         if missing:

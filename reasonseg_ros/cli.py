@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(verbs)
     _add_ask(verbs)
     importlib.import_module("reasonseg_ros.reasoner.parse_command").register(verbs)
+    importlib.import_module("reasonseg_ros.evaluation.evaluate_command").register(verbs)
     _add_play(verbs)
     _add_tabletop(verbs)
     train = verbs.add_parser("train", help="render scenes, and train the embedded checkpoints on them")

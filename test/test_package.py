@@ -27,7 +27,7 @@ ALLOWED = {
     "segmenter": set(),
     "methods": {"reasoner", "segmenter"},
     "tabletop": {"reasoner"},
-    "evaluation": {"methods", "reasoner", "segmenter", "tabletop"},
+    "evaluation": {"methods", "reasoner", "segmenter", "tabletop", "ros"},  # camera images as arrays, without rclpy
     "training": {"methods", "reasoner", "segmenter", "tabletop", "evaluation"},
     "ros": {"methods", "reasoner", "segmenter"},
     "demo": {"methods", "ros", "evaluation", "tabletop"},

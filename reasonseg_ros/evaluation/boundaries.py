@@ -66,7 +66,7 @@ def _cropped(a: BoolMask, b: BoolMask) -> tuple[BoolMask, BoolMask]:
     """Both masks cut to their common box and one pixel around it, which changes neither measure."""
     box = mask_box(a | b)
     if box is None:
-        return a[:0, :0], b[:0, :0]
+        return a[:1, :1], b[:1, :1]
     x1, y1, x2, y2 = box.astype(int)
     window = slice(max(0, y1 - 1), y2 + 1), slice(max(0, x1 - 1), x2 + 1)
     return a[window], b[window]

@@ -1,0 +1,171 @@
+"""`reasonseg evaluate`: a bag through the node's own method, without ROS."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.model_card import ModelCard, load_card
+
+METHODS = ("seg_zero",)
+LONGEST_ANSWER_S = 3600.0
+"""Not the node's time limit: how fast the machine is must not change a score."""
+
+
+def register(verbs: Any) -> None:
+    """Add the verb to argparse's subparsers."""
+    parser = verbs.add_parser("evaluate", help="answer the questions of a bag without ROS, and score the answers")
+    parser.add_argument("bag", type=Path, help="folder or file; its topics are found by their types")
+    parser.add_argument("--out", type=Path, required=True, help="folder for results, summary and report")
+    card = {"metavar": "CARD", "help": "model card, folder or hub id (default: the node's)"}
+    parser.add_argument("--reasoner", "--model", dest="reasoner", **card)
+    parser.add_argument("--segmenter", **card)
+    parser.add_argument("--method", choices=METHODS, default=METHODS[0], help="way to answer (default: %(default)s)")
+    parser.add_argument(
+        "--protocol", choices=("lisa", "seg_zero"), default="lisa",
+        help="ignored pixels are left out, or count as target (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N samples")
+    parser.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="only questions of these kinds")
+    parser.add_argument("--image-topic", default="", metavar="TOPIC", help="needed where a bag has several cameras")
+    parser.add_argument(
+        "--questions", type=Path, metavar="FILE", help="YAML of questions with times, for a bag without questions"
+    )
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", dest="overrides",
+        help="the node's parameters, for example reasoner.device=cuda reasoner.dtype=bfloat16",
+    )  # fmt: skip
+    parser.add_argument("--no-counterfactual", action="store_true", help="do not also segment from the true boxes")
+    parser.add_argument("--resume", action="store_true", help="go on with the run that --out holds")
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(settings: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from reasonseg_ros.config import config_from
+    from reasonseg_ros.evaluation.bag_messages import read_samples
+    from reasonseg_ros.evaluation.questions import read_questions
+    from reasonseg_ros.evaluation.run import Scoring, begin, evaluate, finish
+    from reasonseg_ros.methods.loading import load_method
+
+    values = config_values(settings)
+    config = config_from(values)
+    questions = read_questions(settings.questions) if settings.questions else []
+    samples = read_samples(settings.bag, settings.image_topic, settings.kinds, questions)
+    first = next(samples, None)  # a bag that cannot be used is told before models are loaded
+    described = run_settings(settings, values)
+    begin(settings.out, described, settings.resume)
+    console = Console(stderr=True)
+    with console.status("Loading models"):
+        method = load_method(config)
+    scoring = Scoring(settings.protocol, not settings.no_counterfactual)
+    with _Progress(console, settings.limit) as progress:
+        chained = (item for part in ([first] if first else [], samples) for item in part)
+        run = evaluate(chained, method, settings.out, scoring, settings.limit, progress.show)
+    found = finish(settings.out, run, described, shlex.join(["reasonseg", *sys.argv[1:]]))
+    _print(found, settings.out)
+    return 1 if run.failed or not run.rows else 0
+
+
+def config_values(settings: argparse.Namespace) -> dict[str, Any]:
+    """The node's parameters of a run, by dotted names. Raises ConfigError."""
+    values: dict[str, Any] = {"reasoner.time_limit_s": LONGEST_ANSWER_S}
+    for text in settings.overrides:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text!r}; expected NAME=VALUE, for example reasoner.device=cuda")
+        values[name] = yaml.safe_load(value)
+    chosen = {"reasoner.model": settings.reasoner, "segmenter.model": settings.segmenter}
+    return {**values, **{name: value for name, value in chosen.items() if value}}
+
+
+def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that a run's scores depend on; a resumed run must have the same."""
+    from reasonseg_ros import __version__
+    from reasonseg_ros.config import config_from
+    from reasonseg_ros.evaluation.bootstrap import SEED
+    from reasonseg_ros.versions import versions
+
+    config = config_from(values)
+    cards = {"reasoner": config.reasoner.model, "segmenter": config.segmenter.model}
+    return {
+        "bag": {"name": settings.bag.resolve().name, "files": _files(settings.bag)},
+        "image_topic": settings.image_topic,
+        "questions": settings.questions.read_text(encoding="utf-8") if settings.questions else "",
+        "kinds": sorted(settings.kinds),
+        "method": settings.method,
+        "protocol": settings.protocol,
+        "counterfactual": not settings.no_counterfactual,
+        "parameters": {"reasoner": asdict(config.reasoner), "segmenter": asdict(config.segmenter)},
+        "model_cards": {kind: _card(load_card(name, kind)) for kind, name in cards.items()},
+        "batch_size": 1,
+        "seed": SEED,
+        "versions": {"reasonseg_ros": __version__, **versions()},
+    }
+
+
+def _card(card: ModelCard) -> dict[str, Any]:
+    values = asdict(card)
+    if not card.is_folder:
+        return values
+    folder = Path(card.source)
+    # A checkpoint that is trained on has the same sizes, so the times tell it apart.
+    weights = {path.name: path.stat().st_mtime_ns for path in sorted(folder.glob("*.safetensors"))}
+    return {**values, "source": folder.name, "weights_written_ns": weights}
+
+
+def _files(bag: Path) -> dict[str, int]:
+    """Names and sizes in bytes: a bag that was written anew is another one."""
+    paths = sorted(path for path in bag.iterdir() if path.is_file()) if bag.is_dir() else [bag]
+    return {path.name: path.stat().st_size for path in paths}
+
+
+class _Progress:
+    """Samples so far and the scores of the last ones, on the terminal."""
+
+    def __init__(self, console: Any, limit: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("Evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"))
+        self._progress = Progress(*columns, TimeElapsedColumn(), console=console)
+        self._task = self._progress.add_task("", total=limit or None, state="")
+
+    def __enter__(self) -> _Progress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, run: Any) -> None:
+        scored = [row.score.iou for row in run.rows if row.score is not None]
+        state = f"gIoU {sum(scored) / len(scored):.3f}" if scored else ""
+        state += f"  {run.failed} failed" if run.failed else ""
+        self._progress.update(self._task, completed=run.samples, state=state)
+
+
+def _print(found: Mapping[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    names = ("samples", "failed", "giou", "ciou", "n_acc", "parseable", "right_target")
+    table = Table()
+    for name in ("kind", *names):
+        table.add_column(name, overflow="fold", no_wrap=name == "kind")
+    for kind, group in {**found["by_kind"], "all": found}.items():
+        values = [group[name] for name in names]
+        table.add_row(kind, *(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in values))
+    console.print(table)
+    for item in found["unreadable"]:
+        console.print(f"failed: {item['sample_id']} {item['reason']}".replace("  ", " "), markup=False, soft_wrap=True)
+    console.print(f"{out}/results.json, summary.json", highlight=False, soft_wrap=True)

@@ -1,0 +1,196 @@
+"""What an evaluation keeps of each sample, as plain values that become JSON, and the file they are appended to.
+
+One line a sample, on the disk before the next sample begins; so a run that is killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.metrics import SampleScore
+from reasonseg_ros.geometry import decode_rle, encode_rle
+from reasonseg_ros.types import BoolMask, Grounding, Region, Status
+
+Rle = dict[str, list[int]]
+"""`size` [height, width] and `counts`, run lengths in COCO's order: column by column, zeros first."""
+
+
+def rle_from_mask(mask: BoolMask) -> Rle:
+    return {"size": list(mask.shape), "counts": encode_rle(mask).tolist()}
+
+
+def mask_from_rle(rle: Rle) -> BoolMask:
+    """bool [H, W]. Raises InvalidInput where the runs do not fill the image."""
+    height, width = rle["size"]
+    return decode_rle(rle["counts"], (width, height))
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """One question, evaluated. Boxes are x1, y1, x2, y2 and points x, y, in pixels of the image.
+
+    Attributes:
+        image: file with the scaled image, relative to the run's folder.
+        groundings: `box_xyxy`, `points_xy`, `point_labels`, `label`, `score` of each.
+        regions: the segmenter's own judgement of each mask: `mask_score`, `box_iou`, `points_inside`, `holes`,
+            `fragments`, and `box_xyxy`.
+        mask: union of the regions; None where the question was not answered.
+        target, ignore, target_boxes_xyxy: the ground truth; None without one.
+        score: None without ground truth.
+        failure: type of failure (evaluation/failures.py), with `failure_tags`; empty without ground truth.
+        ideal_iou: IoU with the segmenter prompted with the true boxes and points; None where that was not tried.
+        seconds: time in each stage.
+    """
+
+    sample_id: str
+    question: str
+    kind: str
+    split: str
+    is_sentence: bool
+    stamp_ns: int
+    size_wh: tuple[int, int]
+    image: str
+    status: str
+    thought: str
+    raw_text: str
+    error: str
+    dialect: str
+    tokens: int
+    groundings: list[dict[str, Any]]
+    regions: list[dict[str, Any]]
+    mask: Rle | None
+    seconds: dict[str, float]
+    target: Rle | None = None
+    ignore: Rle | None = None
+    target_boxes_xyxy: list[list[float]] = field(default_factory=list)
+    target_thought: str = ""
+    score: SampleScore | None = None
+    failure: str = ""
+    failure_tags: list[str] = field(default_factory=list)
+    ideal_iou: float | None = None
+
+    @property
+    def answered(self) -> bool:
+        return Status(self.status).is_answer
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> SampleResult:
+        """Raises InvalidInput where keys are missing or unknown."""
+        try:
+            score = SampleScore(**values["score"]) if values["score"] else None
+            return cls(**{**values, "size_wh": tuple(values["size_wh"]), "score": score})
+        except (KeyError, TypeError) as error:
+            names = ", ".join(item.name for item in fields(cls))
+            raise InvalidInput(f"not a result of this version ({error}); expected the keys {names}") from error
+
+
+def grounding_values(grounding: Grounding) -> dict[str, Any]:
+    return {
+        "box_xyxy": _rounded(grounding.box_xyxy),
+        "points_xy": _rounded(grounding.points_xy),
+        "point_labels": np.asarray(grounding.point_labels).tolist(),
+        "label": grounding.label,
+        "score": grounding.score,
+    }
+
+
+def region_values(region: Region) -> dict[str, Any]:
+    return {
+        "box_xyxy": _rounded(region.box_xyxy),
+        "mask_score": round(region.mask_score, 4),
+        "box_iou": round(region.box_iou, 4),
+        "points_inside": round(region.points_inside, 4),
+        "holes": region.holes,
+        "fragments": region.fragments,
+    }
+
+
+def _rounded(values: Any) -> Any:
+    return np.round(np.asarray(values, np.float64), 2).tolist()
+
+
+class ResultLines:
+    """A file of JSON lines, one a result; a later line of the same sample replaces an earlier one.
+
+    Only the places of the lines are kept in memory. Use it in a `with` statement.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._places: dict[str, int] = {}
+
+    def __enter__(self) -> ResultLines:
+        """Open the file and find what it holds. A line that a killed run left half written is cut off."""
+        self.path.touch()
+        self._file = self.path.open("r+b")
+        place = 0
+        for line in self._file:
+            values = _values(line)
+            if values is None:
+                break
+            self._places[values["sample_id"]] = place
+            place += len(line)
+        self._file.truncate(place)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def __contains__(self, sample_id: str) -> bool:
+        return sample_id in self._places
+
+    def append(self, result: SampleResult) -> None:
+        """Write a result; it is on the disk when this returns."""
+        place = self._file.seek(0, os.SEEK_END)
+        self._file.write(json.dumps(result.to_json(), ensure_ascii=False).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._places[result.sample_id] = place
+
+    def read(self, sample_id: str) -> SampleResult:
+        self._file.seek(self._places[sample_id])
+        return SampleResult.from_json(json.loads(self._file.readline()))
+
+
+def _values(line: bytes) -> dict[str, Any] | None:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    whole = line.endswith(b"\n") and isinstance(values, dict) and isinstance(values.get("sample_id"), str)
+    return values if whole else None
+
+
+def write_results(path: Path, run: dict[str, Any], results: Iterable[SampleResult]) -> None:
+    """Write `{"run": run, "samples": [...]}`, one sample a line; the file takes its place when it is complete."""
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write('{"run": ' + json.dumps(run, ensure_ascii=False) + ',\n"samples": [')
+        for number, result in enumerate(results):
+            file.write((",\n" if number else "\n") + json.dumps(result.to_json(), ensure_ascii=False))
+        file.write("\n]}\n")
+    os.replace(part, path)
+
+
+def read_results(path: Path) -> tuple[dict[str, Any], Iterator[SampleResult]]:
+    """The run and the samples of a results.json. Raises InvalidInput where it is not one."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        run, samples = values["run"], values["samples"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"{path} is not the results of an evaluation: {error}") from error
+    return run, (SampleResult.from_json(sample) for sample in samples)

@@ -1,0 +1,202 @@
+"""The questions of a bag with their images and what the answers should be, streamed in the order of time.
+
+Topics are recognised by their message types. Only a few images are kept at a time, so a bag may be of any size.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from reasonseg_ros.bags import header_stamp_ns
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.questions import TimedQuestion
+from reasonseg_ros.evaluation.topics import GROUND_TRUTH, QUERY, Topics
+from reasonseg_ros.mask_codec import decode_mask
+from reasonseg_ros.ros.images import frame_from_message
+from reasonseg_ros.types import BoolMask, FloatArray, Frame
+
+KEPT_IMAGES = 8
+"""Recent images that ground truth may still belong to; a recorder may write the two out of order."""
+
+LATE_NS = 10**9
+"""A timed question may be asked so long after the last image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What a question should be answered with.
+
+    Attributes:
+        mask: union of the targets, bool [H, W]; all False where nothing fits.
+        ignore: pixels that count neither way, bool [H, W].
+        boxes_xyxy: float32 [B, 4], one a target; B may be 0 where boxes are not known.
+        points_xy: float32 [P, 2], one inside each target; P may be 0.
+    """
+
+    mask: BoolMask
+    ignore: BoolMask
+    boxes_xyxy: FloatArray
+    points_xy: FloatArray
+    thought: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One question. `load_frame` decodes its image and raises InvalidInput where that is damaged."""
+
+    sample_id: str
+    question: str
+    stamp_ns: int
+    load_frame: Callable[[], Frame]
+    truth: Truth | None = None
+    kind: str = ""
+    split: str = ""
+    is_sentence: bool = False
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Something in a bag that cannot be evaluated. `samples` is how many questions are lost by it, where known."""
+
+    sample_id: str
+    reason: str
+    samples: int = 1
+
+
+@dataclass
+class SampleStream:
+    """Samples of a bag's messages. Iterate once; what cannot be read comes as Unreadable between the samples.
+
+    Attributes:
+        messages: topic, stamp of the recording in nanoseconds and message (or the error instead of it), in order.
+        kinds: only questions of these; all without them.
+        questions: a robot's bag is asked these instead of what it holds, in the order of time.
+    """
+
+    messages: Iterable[tuple[str, int, Any]]
+    topics: Topics
+    kinds: Sequence[str] = ()
+    questions: Sequence[TimedQuestion] = ()
+    _recent: OrderedDict[int, Any] = field(default_factory=OrderedDict)
+    _waiting: dict[int, list[Any]] = field(default_factory=dict)
+    _early: list[Any] = field(default_factory=list)
+    _asked: dict[str, str] = field(default_factory=dict)
+    _ids: set[str] = field(default_factory=set)
+    _first_ns: int | None = None
+
+    def __iter__(self) -> Iterator[Sample | Unreadable]:
+        self._left = list(self.questions)
+        for topic, stamp_ns, message in self.messages:
+            if isinstance(message, Exception):
+                yield self._damaged(topic, stamp_ns, message)
+            elif topic == self.topics.image:
+                yield from self._on_image(message)
+            elif self.topics.types.get(topic) == GROUND_TRUTH:
+                yield from self._on_truth(message)
+            elif self.topics.types.get(topic) == QUERY:
+                yield from self._on_query(message)
+        yield from self._rest()
+
+    def _damaged(self, topic: str, stamp_ns: int, error: Exception) -> Unreadable:
+        # A question whose image is lost is listed by itself, so the image loses none; nor does a query with its truth.
+        asks = self.topics.types.get(topic) == (GROUND_TRUTH if self.topics.has(GROUND_TRUTH) else QUERY)
+        return Unreadable("", f"message on {topic or 'a topic'} at {stamp_ns} ns cannot be read: {error}", int(asks))
+
+    def _on_image(self, message: Any) -> Iterator[Sample | Unreadable]:
+        stamp_ns = header_stamp_ns(message.header)
+        self._first_ns = stamp_ns if self._first_ns is None else self._first_ns
+        while self._left and self._recent and self._left[0].stamp_ns(self._first_ns) < stamp_ns:
+            yield self._timed(self._left.pop(0))
+        self._recent[stamp_ns] = message
+        if len(self._recent) > KEPT_IMAGES:
+            self._recent.popitem(last=False)
+        for truth in self._waiting.pop(stamp_ns, []):
+            yield self._with_truth(truth, message)
+        while self._early:
+            query = self._early.pop(0)
+            yield self._without_truth(query.query_id, query.text)
+
+    def _on_truth(self, message: Any) -> Iterator[Sample | Unreadable]:
+        self._asked.pop(message.query_id, None)
+        if self.kinds and message.kind not in self.kinds:
+            return
+        stamp_ns = header_stamp_ns(message.header)
+        if stamp_ns in self._recent:
+            yield self._with_truth(message, self._recent[stamp_ns])
+        else:
+            self._waiting.setdefault(stamp_ns, []).append(message)
+
+    def _on_query(self, message: Any) -> Iterator[Sample | Unreadable]:
+        if self.topics.has(GROUND_TRUTH):
+            if message.query_id:
+                self._asked[message.query_id] = message.text
+        elif not self._recent:
+            self._early.append(message)
+        else:
+            yield self._without_truth(message.query_id, message.text)
+
+    def _rest(self) -> Iterator[Sample | Unreadable]:
+        last_ns = next(reversed(self._recent), None)
+        for question in self._left:
+            if last_ns is None or question.stamp_ns(self._first_ns or 0) > last_ns + LATE_NS:
+                reason = f"time_s {question.time_s} is after the last image; give a time within the bag"
+                yield Unreadable(self._new_id(question.question_id or question.text), reason)
+            else:
+                yield self._timed(question)
+        for stamp_ns, messages in self._waiting.items():
+            for message in messages:
+                reason = f"there is no image of stamp {stamp_ns} ns on {self.topics.image}"
+                yield Unreadable(self._new_id(message.query_id or str(stamp_ns)), reason)
+        for query in self._early:
+            yield Unreadable(self._new_id(query.query_id or query.text), f"no image on {self.topics.image}")
+        for query_id, text in self._asked.items():
+            yield Unreadable(self._new_id(query_id), f"the question {text[:80]!r} has no ground truth in the bag")
+
+    def _with_truth(self, message: Any, image: Any) -> Sample | Unreadable:
+        stamp_ns = header_stamp_ns(message.header)
+        sample_id = self._new_id(message.query_id or str(stamp_ns))
+        try:
+            mask, ignore = decode_mask(message.mask), decode_mask(message.ignore)
+        except InvalidInput as error:
+            return Unreadable(sample_id, f"its ground truth is damaged: {error}")
+        if not ignore.size:
+            ignore = np.zeros_like(mask)
+        sizes = {"mask": mask.shape, "ignore": ignore.shape}
+        if hasattr(image, "height"):
+            sizes["image"] = (image.height, image.width)
+        if len(set(sizes.values())) > 1:
+            told = ", ".join(f"{name} of {width} x {height}" for name, (height, width) in sizes.items())
+            return Unreadable(sample_id, f"sizes differ: {told}; write the masks in the image's size")
+        boxes = np.array([[b.x1, b.y1, b.x2, b.y2] for b in message.boxes], np.float32).reshape(-1, 4)
+        points = np.array([[p.x, p.y] for p in message.points], np.float32).reshape(-1, 2)
+        return Sample(
+            sample_id,
+            message.question,
+            stamp_ns,
+            lambda: frame_from_message(image),
+            Truth(mask, ignore, boxes, points, message.thought),
+            message.kind,
+            message.split,
+            message.is_sentence,
+        )
+
+    def _timed(self, question: TimedQuestion) -> Sample:
+        return self._without_truth(question.question_id, question.text)
+
+    def _without_truth(self, query_id: str, text: str) -> Sample:
+        """A question about the newest image, as the node would have taken it."""
+        stamp_ns, image = next(reversed(self._recent.items()))
+        return Sample(self._new_id(query_id or str(stamp_ns)), text, stamp_ns, lambda: frame_from_message(image))
+
+    def _new_id(self, wanted: str) -> str:
+        sample_id, number = wanted, 1
+        while sample_id in self._ids:
+            number += 1
+            sample_id = f"{wanted}#{number}"
+        self._ids.add(sample_id)
+        return sample_id

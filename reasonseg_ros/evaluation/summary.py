@@ -1,0 +1,125 @@
+"""The numbers of a whole run: scores, kinds, failures, times, tokens."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reasonseg_ros.evaluation.failures import DESCRIPTIONS, FailureType
+from reasonseg_ros.evaluation.metrics import SampleScore, summarise
+from reasonseg_ros.evaluation.repair import repair_gains
+from reasonseg_ros.evaluation.results import SampleResult
+
+PERCENTILES = (50, 90, 95, 99)
+_UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The few numbers of a result that a summary needs, so that a run of any size fits into memory."""
+
+    kind: str
+    is_sentence: bool
+    status: str
+    answered: bool
+    score: SampleScore | None
+    failure: str
+    ideal_iou: float | None
+    tokens: int
+    seconds: tuple[tuple[str, float], ...]
+
+
+def row(result: SampleResult) -> Row:
+    return Row(
+        result.kind or _UNKNOWN,
+        result.is_sentence,
+        result.status,
+        result.answered,
+        result.score,
+        result.failure,
+        result.ideal_iou,
+        result.tokens,
+        tuple(result.seconds.items()),
+    )
+
+
+def summary(rows: Sequence[Row], lost: Mapping[str, int]) -> dict[str, Any]:
+    """Counts, scores with bootstrap intervals, the same by kind and length of the question, times and tokens.
+
+    `lost` counts by kind the questions that could not be evaluated. samples = scored + without_truth + failed.
+    """
+    kinds = sorted({row.kind for row in rows} | set(lost))
+    lengths = {"short": False, "long": True}
+    return {
+        **_group(rows, sum(lost.values())),
+        "by_kind": {kind: _group([row for row in rows if row.kind == kind], lost.get(kind, 0)) for kind in kinds},
+        "by_length": {
+            name: _group([row for row in rows if row.is_sentence is long], 0) for name, long in lengths.items()
+        },
+        "statuses": dict(Counter(row.status for row in rows).most_common()),
+        "failures": _failures(rows),
+        "latency_s": _latencies(rows),
+        "tokens": _tokens(rows),
+        "memory_peak_mib": memory_peak_mib(),
+    }
+
+
+def _group(rows: Sequence[Row], failed: int) -> dict[str, Any]:
+    scores = [row.score for row in rows if row.score is not None]
+    values = summarise(scores)
+    return {
+        **values,
+        "samples": len(rows) + failed,
+        "scored": len(scores),
+        "without_truth": len(rows) - len(scores),
+        "failed": failed,
+        "unanswered": sum(not row.answered for row in rows),
+    }
+
+
+def _failures(rows: Sequence[Row]) -> dict[str, Any]:
+    """Of each type: how many, their mean IoU, and what repairing them would gain."""
+    judged = [(FailureType(row.failure), row) for row in rows if row.score is not None]
+    gains = repair_gains(
+        [kind for kind, _ in judged],
+        [row.score.iou for _, row in judged if row.score is not None],
+        # Where there is no target, nothing is prompted with the truth, which is right.
+        [1.0 if row.score is not None and row.score.target_empty else row.ideal_iou for _, row in judged],
+    )
+    return {str(kind): {"description": DESCRIPTIONS[kind], **values} for kind, values in gains.items()}
+
+
+def _latencies(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    stages: dict[str, list[float]] = {}
+    for row in rows:
+        for stage, seconds in row.seconds:
+            stages.setdefault(stage, []).append(seconds)
+        stages.setdefault("total", []).append(sum(seconds for _, seconds in row.seconds))
+    return {stage: _spread(values) for stage, values in stages.items()}
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    percentiles = np.percentile(values, PERCENTILES)
+    named = {f"p{name}": round(float(value), 4) for name, value in zip(PERCENTILES, percentiles, strict=True)}
+    return {"mean": round(float(np.mean(values)), 4), **named, "max": round(float(max(values)), 4)}
+
+
+def _tokens(rows: Sequence[Row]) -> dict[str, float]:
+    tokens = [row.tokens for row in rows]
+    return {"total": sum(tokens), **(_spread(tokens) if tokens else {})}
+
+
+def memory_peak_mib() -> dict[str, float]:
+    """The most memory that this process held, and that torch held on the GPU where there is one."""
+    factor = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor / 2**20}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        peak["gpu"] = torch.cuda.max_memory_allocated() / 2**20
+    return {name: round(value, 1) for name, value in peak.items()}
