@@ -12,8 +12,9 @@ from tokenizers import Tokenizer
 from transformers import Qwen2Tokenizer
 
 from reasonseg_ros.reasoner.prompts import normalise_question
-from reasonseg_ros.tabletop import questions
+from reasonseg_ros.tabletop import knowledge, questions
 from reasonseg_ros.tabletop.questions import Question
+from reasonseg_ros.tabletop.sentences import roughen
 from reasonseg_ros.training import tokenizer as words
 from reasonseg_ros.training.images import DenseLabels, View
 from reasonseg_ros.training.model import IMAGE_TOKENS, IMAGE_WH
@@ -23,17 +24,31 @@ IGNORED = -100
 KIND_SHARES = {
     "function": 0.12,
     "attribute": 0.10,
-    "relation": 0.17,
-    "comparison": 0.12,
-    "multi_step": 0.22,
+    "relation": 0.14,
+    "comparison": 0.14,
+    "multi_step": 0.20,
     "several": 0.30,
-    "none": 0.16,
+    "none": 0.20,
     questions.PART_KIND: 0.04,
 }
 """How often each kind is tried (many scenes allow no question of some). Several and no targets are frequent, else the
 model never learns to count."""
 
+_CARELESS_SHARE, _STRAY_SHARE = 0.5, 0.4
 _ROUGH_SHARE, _ROUGH_DROPOUT = 0.25, 0.1
+_TASKLESS_KINDS = ("attribute", "relation", "comparison")
+_TASK_WORDS = sorted({word for tasks in knowledge.TASKS.values() for task in tasks for word in task.split()})
+
+
+def careless(text: str, kind: str, rng: random.Random) -> str:
+    """The question with words lost and thrown in, which the model learns to read past.
+
+    Where no task is named, a word of some task may be among them: one word does not make a task.
+    """
+    words = roughen(text, rng).split() or text.split()
+    if kind in _TASKLESS_KINDS and rng.random() < _STRAY_SHARE:
+        words.insert(rng.choice((0, len(words))), rng.choice(_TASK_WORDS))
+    return " ".join(words)
 
 
 def boxes_and_points(scene: View, question: Question) -> list[tuple[int, ...]]:
@@ -92,9 +107,11 @@ class Encoder:
     def example(
         self, scene: View, labels: DenseLabels, question: Question, rng: random.Random | None = None
     ) -> Example:
-        """`rng` allows rough spelling of the question; without it the tokens are those of the plain tokenizer."""
-        rough = rng is not None and rng.random() < _ROUGH_SHARE
+        """`rng` allows careless wording and spelling; without it the question is read as it stands."""
         text = normalise_question(question.text)
+        if rng is not None and rng.random() < _CARELESS_SHARE:
+            text = careless(text, question.kind, rng)
+        rough = rng is not None and rng.random() < _ROUGH_SHARE
         asked = self._rough.encode(text, add_special_tokens=False).ids if rough else self.tokens(text)
         runs = self._runs(scene, labels, question)
         encoding = self._backend.encode("".join(run for run, _ in runs), add_special_tokens=False)

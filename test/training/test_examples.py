@@ -74,12 +74,13 @@ def test_packing_keeps_questions_apart(encoder, tokenizer, make_scene):
     assert packed.looks.shape == (len(packed.tokens), 1 + IMAGE_TOKENS)
 
 
-def test_rough_spelling_keeps_the_words(encoder, tokenizer, make_scene):
+def test_careless_questions_keep_their_words_of_weight(encoder, tokenizer, make_scene):
     scene = view(make_scene(5))
-    question = Question("none", "give me the screwdriver", (Piece("none here.", ()),), ())
+    question = Question("relation", "give me the leftmost screwdriver", (Piece("none here.", ()),), ())
     rng = random.Random(0)
-    prompts = [encoder.example(scene, dense_labels(scene), question, rng).prompt for _ in range(60)]
-    assert {tokenizer.decode(prompt) for prompt in prompts} == {
-        "give me the screwdriver<|im_end|>\n<|im_start|>assistant\n"
-    }
-    assert len({tuple(prompt) for prompt in prompts}) > 1
+    prompts = [encoder.example(scene, dense_labels(scene), question, rng).prompt for _ in range(80)]
+    texts = [tokenizer.decode(prompt) for prompt in prompts]
+    assert all("leftmost" in text and "screwdriver" in text for text in texts)
+    assert 10 < sum(text.startswith("give me the leftmost screwdriver<|im_end|>") for text in texts) < 70
+    # Some are spelt in other pieces than the tokenizer's own.
+    assert any(prompt != tokenizer(text)["input_ids"] for prompt, text in zip(prompts, texts, strict=True))
