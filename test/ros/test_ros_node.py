@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from reasonseg_ros.action import Segment
 from ros_client import image_of, value
 from scripted_node import bright_frame
@@ -12,7 +14,8 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from reasonseg_ros import msg, srv
-from reasonseg_ros.ros.conversion import masks_from
+from reasonseg_ros.ros.conversion import header_message, image_message, masks_from
+from reasonseg_ros.types import Frame
 
 SUCCEEDED, CANCELED, ABORTED = 4, 5, 6
 
@@ -397,6 +400,87 @@ def test_a_missing_model_leaves_the_node_unconfigured_until_it_is_put_right(star
     client.diagnostic("node", lambda status: status.level == DiagnosticStatus.OK)
     assert "fixed while the node is configured" in client.set(reasoner__model="missing")[0]
     assert client.call(SetBool, "enable", SetBool.Request(data=True)).success
+
+
+def test_a_transition_that_is_not_possible_now_is_refused_and_the_node_lives(node, client):
+    assert not client.transition("activate")
+    assert not client.transition("no such transition")
+    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
+    assert not client.call(ChangeState, "change_state", request).success
+    assert client.ask("the bright one").status == "ok"
+
+
+def test_diagnostics_go_on_while_the_models_are_loaded(start_node, client):
+    start_node(reasoner__model="slow")
+    status = client.diagnostic("node", lambda status: value(status, "state") == "configuring")
+    assert status.level == DiagnosticStatus.WARN
+    client.diagnostic("node", lambda status: value(status, "state") == "active")
+
+
+def test_questions_that_wait_when_the_node_is_deactivated_are_seen_to_end(node, client):
+    client.queries.publish(msg.Query(text="slow one", query_id="first"))
+    client.until(lambda: client.got["reasoning"])
+    client.queries.publish(msg.Query(text="the bright one", query_id="second"))
+    client.diagnostic("questions", lambda status: value(status, "waiting") == "1")
+    assert client.transition("deactivate")
+    client.until(lambda: ("second", "cancelled") in [(a.query_id, a.status) for a in client.got["segmentation"]])
+
+
+def test_the_camera_may_change_its_size_and_encoding(node, client):
+    frame = bright_frame(stamp_ns=2)
+    large = Frame(np.repeat(np.repeat(frame.rgb, 2, 0), 2, 1), stamp_ns=3)
+    mono = image_message(header_message(bright_frame(stamp_ns=4)), np.ascontiguousarray(frame.rgb[:, :, 0]))
+    for number, (image, size_wh) in enumerate([(image_of(large), (128, 96)), (mono, (64, 48))]):
+        client.images.publish(image)
+        client.diagnostic("camera", lambda status, number=number: value(status, "received") == str(number + 2))
+        answer = client.ask("the bright one")
+        assert (answer.status, answer.width, answer.height) == ("ok", *size_wh)
+        assert answer.header == image.header
+        assert masks_from(answer)[0].shape == size_wh[::-1]
+
+
+def test_fifty_questions_at_once_all_end_and_the_node_lives(node, client):
+    queries = client.create_publisher(msg.Query, "reasonseg/query", 50)
+    client.until(queries.get_subscription_count)
+    for _ in range(50):
+        queries.publish(msg.Query(text="brief: the bright one"))
+
+    def all_ended(status):
+        ended = [int(value(status, f"ended: {name}") or 0) for name in ("ok", "refused")]
+        return sum(ended) == 50 and min(ended) >= 8
+
+    client.diagnostic("questions", all_ended)
+    assert client.ask("the bright one", "last").query_id == "last"
+
+
+def test_disabling_while_the_model_thinks_lets_it_finish(node, client):
+    client.queries.publish(msg.Query(text="brief: the bright one", query_id="running"))
+    client.until(lambda: client.got["reasoning"])
+    assert client.call(SetBool, "enable", SetBool.Request(data=False)).success
+    assert client.ask("the bright one", "late").query_id in ("late", "running")
+    client.until(lambda: len(client.got["segmentation"]) == 2)
+    assert {a.query_id: a.status for a in client.got["segmentation"]} == {"running": "ok", "late": "refused"}
+
+
+def test_two_nodes_of_different_names_keep_to_themselves(start_node, client):
+    start_node(["--ros-args", "-r", "__node:=left", "-r", "image:=/left/image"])
+    start_node(["--ros-args", "-r", "__ns:=/arm", "-r", "__node:=right", "-r", "image:=/left/image"])
+    image = client.create_publisher(Image, "left/image", 5)
+    texts = {name: client.create_publisher(String, f"{name}/query_text", 5) for name in ("left", "arm/right")}
+    for name in texts:
+        client.listen(name, msg.Segmentation, f"{name}/segmentation")
+    client.until(lambda: image.get_subscription_count() == 2)
+    client.until(lambda: all(text.get_subscription_count() == 1 for text in texts.values()))
+    client.until(lambda: all(client.count_publishers(f"{name}/segmentation") for name in texts))
+    for name in ("/left", "/arm/right"):
+        client.diagnostic("node", lambda s, name=name: s.hardware_id == name and value(s, "state") == "active")
+    image.publish(image_of(bright_frame()))
+    texts["left"].publish(String(data="the bright one"))
+    client.until(lambda: client.got["left"])
+    texts["arm/right"].publish(String(data="the unicorn"))
+    client.until(lambda: client.got["arm/right"])
+    assert [answer.status for answer in client.got["left"]] == ["ok"]
+    assert client.got["arm/right"][0].status in ("no_target", "no_frame")
 
 
 def test_without_autostart_the_node_waits_for_its_manager(start_node, client):

@@ -65,6 +65,27 @@ def test_a_question_from_another_process_gets_masks_with_the_images_header(start
     assert "Traceback" not in errors
 
 
+def test_text_that_is_not_utf_8_is_dropped_and_the_node_lives(start_process, client):
+    process = start_process(SCRIPT)
+    client.connect()
+    client.images.publish(image_of(bright_frame()))
+    # CDR of a std_msgs/String: header, length with the end mark, bytes.
+    client.texts.publish(b"\x00\x01\x00\x00" + b"\x03\x00\x00\x00" + b"\xff\xfe\x00")
+    assert client.ask("the bright one").status == "ok"
+    code, errors = stop(process)
+    assert code == 0, errors
+    assert "message dropped: UnicodeDecodeError" in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_models_are_loaded_ends_the_node(start_process, client, number):
+    process = start_process(SCRIPT, "--ros-args", "-p", "reasoner.model:=slow", "-p", "diagnostics_period_s:=0.1")
+    client.diagnostic("node", lambda status: value(status, "state") == "configuring")
+    code, errors = stop(process, number)
+    assert code == 0, errors
+    assert "Traceback" not in errors
+
+
 def test_a_missing_checkpoint_leaves_the_real_node_unconfigured_with_path_and_remedy(start_process, client):
     process = start_process("-m", "reasonseg_ros.ros.node", "--ros-args", "-p", "reasoner.model:=/no/such/folder")
     # Importing the model libraries may take long on a busy machine.

@@ -1,0 +1,35 @@
+"""Work that other threads hand to the executor's thread, the only one that touches ROS."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from rclpy.exceptions import InvalidHandle
+from rclpy.node import Node
+
+
+class Outbox:
+    """Does what is posted, in order, in the thread of the executor that `node` is in."""
+
+    def __init__(self, node: Node) -> None:
+        self._logger = node.get_logger()
+        self._posted: deque[Callable[[], None]] = deque()
+        self._guard = node.create_guard_condition(self.empty)
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Have `work` done in the executor's thread. From any thread."""
+        self._posted.append(work)
+        with suppress(InvalidHandle):  # a model that outlives the node still says how its question ended
+            self._guard.trigger()
+
+    def empty(self) -> None:
+        """Do all that is posted by now. Only from the executor's thread."""
+        while self._posted:
+            work = self._posted.popleft()
+            try:
+                work()
+            except Exception as error:
+                # One answer that cannot be sent must not end the node.
+                self._logger.error(f"cannot send: {type(error).__name__}: {error}")

@@ -1,0 +1,226 @@
+"""The node's ways to be asked (topics, services, the action), and the way of each answer back."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.task import Future
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+
+from reasonseg_ros import msg, srv
+from reasonseg_ros.action import Segment
+from reasonseg_ros.config import Config
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.live import Outcome, Request, Worker, failure
+from reasonseg_ros.ros import images
+from reasonseg_ros.ros.conversion import (
+    groundings_from,
+    partial_reasoning_message,
+    segmentation_message,
+    thought_so_far,
+)
+from reasonseg_ros.ros.diagnostics import QuestionHealth
+from reasonseg_ros.ros.outbox import Outbox
+from reasonseg_ros.ros.outputs import Outputs
+from reasonseg_ros.types import Mode, Query, Status
+
+STREAM_PERIOD_S = 0.1
+"""Least time between two messages of a thought that grows."""
+INPUT_DEPTH = 100
+"""Questions that may arrive at once. What overflows here is lost in silence, so it is far more than ever waits."""
+
+
+class Questions:
+    """Hands questions to the worker and publishes its answers.
+
+    The node gives `worker` and `outputs` while it is configured, and says with `is_active` whether they are used.
+    """
+
+    def __init__(self, node: Node, config: Callable[[], Config], health: QuestionHealth, outbox: Outbox) -> None:
+        self.worker: Worker | None = None
+        self.outputs: Outputs | None = None
+        self.is_active = False
+        self._logger = node.get_logger()
+        self._config = config
+        self._health = health
+        self._outbox = outbox
+        self._numbers = itertools.count(1)
+        self._goals: dict[bytes, Request] = {}
+        # An asynchronous callback holds its group until the worker is done, so these may overlap.
+        overlapping = ReentrantCallbackGroup()
+        quality = QoSProfile(depth=INPUT_DEPTH)
+        services = {"qos_profile": quality, "callback_group": overlapping}
+        node.create_subscription(msg.Query, "~/query", self._on_query, quality)
+        node.create_subscription(String, "~/query_text", self._on_query_text, quality)
+        node.create_service(Trigger, "~/clear", self._on_clear)
+        node.create_service(SetBool, "~/enable", self._on_enable)
+        node.create_service(srv.SegmentImage, "~/segment_image", self._on_segment_image, **services)
+        node.create_service(srv.Prompt, "~/prompt", self._on_prompt, **services)
+        self._action = ActionServer(
+            node,
+            Segment,
+            "~/segment",
+            self._on_goal,
+            callback_group=overlapping,
+            cancel_callback=self._on_cancel,
+            goal_service_qos_profile=quality,
+            result_service_qos_profile=quality,
+        )
+
+    def _on_query(self, message: msg.Query) -> None:
+        self._ask(message.text, query_id=message.query_id, mode=message.mode)
+
+    def _on_query_text(self, message: String) -> None:
+        self._ask(message.data)
+
+    async def _on_segment_image(
+        self, request: srv.SegmentImage.Request, response: srv.SegmentImage.Response
+    ) -> srv.SegmentImage.Response:
+        _, answered = self._ask(request.text, image=request.image)
+        response.segmentation = (await answered)[1]
+        return response
+
+    async def _on_prompt(self, request: srv.Prompt.Request, response: srv.Prompt.Response) -> srv.Prompt.Response:
+        _, answered = self._ask("", image=_image_or_newest(request.image), prompts=(request.boxes, request.points))
+        response.segmentation = (await answered)[1]
+        return response
+
+    async def _on_goal(self, goal: ServerGoalHandle) -> Segment.Result:
+        wanted = goal.request
+        request, answered = self._ask(
+            wanted.text,
+            query_id=wanted.query_id,
+            image=_image_or_newest(wanted.image),
+            limits=(wanted.max_new_tokens, wanted.time_limit_s),
+            goal=goal,
+        )
+        identity = bytes(goal.goal_id.uuid)
+        self._goals[identity] = request
+        if goal.is_cancel_requested and self.worker is not None:
+            self.worker.cancel(request)
+        status, segmentation = await answered
+        del self._goals[identity]
+        if status.is_answer:
+            goal.succeed()
+        elif status is Status.CANCELLED and goal.is_cancel_requested:
+            goal.canceled()
+        else:
+            goal.abort()
+        return Segment.Result(segmentation=segmentation)
+
+    def _on_cancel(self, goal: ServerGoalHandle) -> CancelResponse:
+        request = self._goals.get(bytes(goal.goal_id.uuid))
+        if request is not None and self.worker is not None:
+            self.worker.cancel(request)
+        return CancelResponse.ACCEPT
+
+    def _on_clear(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        count = self.worker.clear() if self.worker is not None else 0
+        response.success, response.message = True, f"{count} questions cleared"
+        return response
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success = self.worker is not None
+        response.message = "enabled" if request.data else "disabled"
+        if self.worker is None:
+            response.message = "the node is not configured; configure it first"
+        else:
+            self.worker.enable(request.data)
+        return response
+
+    def _ask(
+        self,
+        text: str,
+        *,
+        query_id: str = "",
+        mode: str = "",
+        image: Image | None = None,
+        prompts: tuple[Any, Any] | None = None,
+        limits: tuple[int, float] = (0, 0.0),
+        goal: ServerGoalHandle | None = None,
+    ) -> tuple[Request, Future]:
+        """Hand a question to the worker. The future's result is the status and the published Segmentation.
+
+        `image` None looks at the newest camera image. Whatever is wrong with the question is its status.
+        """
+        answered = Future()
+        query = Query(text, query_id or f"q{next(self._numbers)}")
+        request = Request(query, lambda outcome: self._outbox.post(partial(self._publish, answered, outcome)))
+        request.max_new_tokens, request.time_limit_s = limits
+        try:
+            if not self.is_active or self.worker is None:
+                raise InvalidInput("the node is not active; configure and activate it")
+            request.query = Query(query.text, query.query_id, _mode(mode))
+            if image is not None:
+                request.frame = images.frame_from_message(image)
+            if prompts is not None:
+                request.groundings = partial(groundings_from, *prompts)
+            else:
+                self._stream(request, goal)
+            self.worker.submit(request)
+        except InvalidInput as error:
+            request.on_done(failure(request, Status.REFUSED, str(error)))
+        return request, answered
+
+    def _stream(self, request: Request, goal: ServerGoalHandle | None) -> None:
+        """Have the growing thought published, and fed back to a goal, a few times a second."""
+        last_s = 0.0
+
+        def on_text(text: str, tokens: int) -> None:
+            nonlocal last_s
+            if time.monotonic() - last_s >= STREAM_PERIOD_S:
+                last_s = time.monotonic()
+                self._outbox.post(partial(self._publish_progress, request, goal, text, tokens))
+
+        request.on_text = on_text
+        if goal is not None:
+            request.on_stage = lambda stage: self._outbox.post(partial(_feed_back, goal, stage, "", 0))
+            _feed_back(goal, Segment.Feedback.WAITING, "", 0)
+
+    def _publish_progress(self, request: Request, goal: ServerGoalHandle | None, text: str, tokens: int) -> None:
+        if self.outputs is not None:
+            self.outputs.publish_reasoning(partial_reasoning_message(request, text, tokens))
+        if goal is not None:
+            _feed_back(goal, Segment.Feedback.REASONING, thought_so_far(text), tokens)
+
+    def _publish(self, answered: Future, outcome: Outcome) -> None:
+        answer, config = outcome.answer, self._config().output
+        message = segmentation_message(outcome, config.mask_encoding)
+        if not answered.done():  # a watched question has many answers, and its future only the first
+            answered.set_result((answer.status, message))
+        self._health.count(outcome)
+        if self.outputs is not None:
+            self.outputs.publish(outcome, message, config.overlay_alpha)
+        line = f"{message.query_id[:40]}: {answer.status} in {outcome.total_s:.2f} s {answer.error}"
+        # Two calls, because rclpy ties a line of code to one severity.
+        if answer.status.is_answer:
+            self._logger.info(line)
+        else:
+            self._logger.warning(line)
+
+
+def _mode(name: str) -> Mode:
+    try:
+        return Mode(name or Mode.ONCE)
+    except ValueError:
+        raise InvalidInput(f"mode {name[:40]!r}; expected one of {', '.join(Mode)}, or nothing") from None
+
+
+def _image_or_newest(image: Image) -> Image | None:
+    return image if image.height or image.width or len(image.data) else None
+
+
+def _feed_back(goal: ServerGoalHandle, stage: str, thought: str, tokens: int) -> None:
+    if goal.is_active:
+        goal.publish_feedback(Segment.Feedback(stage=stage, thought=thought, tokens=int(tokens)))
