@@ -165,6 +165,12 @@ def image_message(rgb: RgbImage, stamp_ns: int, frame_id: str) -> Any:
     )  # fmt: skip
 
 
+def compressed_image_message(data: bytes, encoding: str, stamp_ns: int, frame_id: str) -> Any:
+    """sensor_msgs/CompressedImage of the bytes of an image file; `encoding` is "jpeg" or "png"."""
+    content = np.frombuffer(data, np.uint8)
+    return _make("sensor_msgs/msg/CompressedImage", header=header(stamp_ns, frame_id), format=encoding, data=content)
+
+
 def depth_message(depth_m: FloatArray, stamp_ns: int, frame_id: str) -> Any:
     """sensor_msgs/Image, 32FC1 in metres (REP-118), of float32 [H, W]."""
     height, width = depth_m.shape
@@ -208,12 +214,17 @@ def ground_truth_message(
     is_sentence: bool = False,
     boxes_xyxy: Sequence[Sequence[float]] = (),
     points_xy: Sequence[Sequence[float]] = (),
+    ignore: BoolMask | None = None,
 ) -> Any:
-    """GroundTruth of one question about the image of that stamp. bool [H, W] is the union of the targets."""
+    """GroundTruth of one question about the image of that stamp.
+
+    `mask` is the union of the targets, `ignore` the pixels that count neither way (None for none); bool [H, W].
+    """
     return _make(
         f"{PACKAGE}/msg/GroundTruth", header=header(stamp_ns, frame_id), query_id=query.query_id, question=query.text,
         kind=kind, thought=thought, split=split, is_sentence=is_sentence, mask=mask_message(mask),
-        ignore=mask_message(np.zeros_like(mask)), boxes=[box_message(box) for box in boxes_xyxy],
+        ignore=mask_message(np.zeros_like(mask) if ignore is None else ignore),
+        boxes=[box_message(box) for box in boxes_xyxy],
         points=[_make(f"{PACKAGE}/msg/Point2D", x=float(x), y=float(y)) for x, y in points_xy],
     )  # fmt: skip
 

@@ -1,0 +1,179 @@
+"""Items of a data set, written to a bag that may be interrupted at any time and continued later.
+
+What is done is kept as small finished bags in a folder beside the bag; they are joined in the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from reasonseg_ros import bags
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.datasets.counts import Counts
+from reasonseg_ros.evaluation.datasets.records import Item, Picture
+from reasonseg_ros.types import Query
+
+IMAGE_TOPIC = "/camera/image/compressed"
+QUERY_TOPIC = "/reasonseg/query"
+GROUND_TRUTH_TOPIC = "/reasonseg/ground_truth"
+FRAME_ID = "camera_optical_frame"
+START_NS = 1_700_000_000 * 10**9
+
+PICTURES_PER_PART = 50
+"""So many pictures are read again at most after an interruption."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is converted.
+
+    Attributes:
+        source: the data set and the options it is read with; an unfinished conversion of another one is not continued.
+        period_ns: between one picture and the next.
+    """
+
+    source: str
+    split: str
+    period_ns: int = 10**9
+
+
+def parts_folder(path: Path) -> Path:
+    """Where the finished parts of an unfinished bag are kept."""
+    return path.absolute().with_name(f".{path.name}.parts")
+
+
+def write_dataset(
+    items: Sequence[Item],
+    plan: Plan,
+    path: Path,
+    force: bool = False,
+    restart: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Counts:
+    """Write the bag; `progress` is told the number of finished items.
+
+    Parts of an earlier, interrupted run are taken over unless `restart` is set. Raises InvalidInput where `path`
+    exists and `force` is not set, or the parts belong to another conversion.
+    """
+    whole = bags.BagWriter(path, force)
+    folder = parts_folder(path)
+    _prepare(folder, _fingerprint(items, plan), restart)
+    total = Counts()
+    done = first_picture = 0
+    parts = []
+    for number, group in enumerate(_groups(items)):
+        part = folder / f"{number:06d}"
+        parts.append(part)
+        report = part.with_suffix(".json")
+        if report.is_file():
+            counts = Counts(**json.loads(report.read_text(encoding="utf-8")))
+        else:
+            counts = Counts()
+            with bags.BagWriter(part, force=True) as bag:
+                start_ns = START_NS + first_picture * plan.period_ns
+                for written, item in enumerate(group, 1):
+                    start_ns = _write_item(bag, item, plan, start_ns, counts)
+                    progress(done + written)
+            _write_text(report, json.dumps(asdict(counts)))
+        total += counts
+        done += len(group)
+        first_picture += sum(len(item.loads) for item in group)
+        progress(done)
+    with whole as bag:
+        for part in parts:
+            with bags.BagReader(part) as reader:
+                for topic, stamp_ns, data in reader.raw():
+                    bag.write_raw(topic, reader.topics[topic], data, stamp_ns)
+    shutil.rmtree(folder)
+    return total
+
+
+def _prepare(folder: Path, fingerprint: str, restart: bool) -> None:
+    known = folder / "fingerprint"
+    if restart:
+        shutil.rmtree(folder, ignore_errors=True)
+    if known.is_file() and known.read_text(encoding="utf-8") != fingerprint:
+        raise InvalidInput(f"{folder} holds an unfinished conversion of other data; pass --restart to drop it")
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_text(known, fingerprint)
+
+
+def _fingerprint(items: Sequence[Item], plan: Plan) -> str:
+    content = [repr(plan), *(f"{item.name} {len(item.loads)}" for item in items)]
+    return hashlib.sha256("\n".join(content).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _write_text(path: Path, text: str) -> None:
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def _groups(items: Sequence[Item]) -> Iterator[list[Item]]:
+    group: list[Item] = []
+    for item in items:
+        group.append(item)
+        if sum(len(known.loads) for known in group) >= PICTURES_PER_PART:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _write_item(bag: bags.BagWriter, item: Item, plan: Plan, start_ns: int, counts: Counts) -> int:
+    """Write a still or a video from `start_ns` on; returns when the next item starts."""
+    asked: set[str] = set()
+    problems: dict[str, list[int]] = {}
+    for number, load in enumerate(item.loads):
+        counts.pictures_read += 1
+        try:
+            picture = load()
+        except InvalidInput as error:
+            counts.pictures_left_out += 1
+            problems.setdefault(str(error), []).append(number)
+            continue
+        for problem in picture.problems:
+            problems.setdefault(problem, []).append(number)
+        counts.questions_read += len(picture.questions) + picture.questions_left_out
+        counts.questions_written += len(picture.questions)
+        counts.questions_left_out += picture.questions_left_out
+        counts.shapes_left_out += picture.shapes_left_out
+        counts.unlabelled += picture.unlabelled
+        if len(item.loads) == 1 and not picture.questions:
+            counts.pictures_left_out += 1  # nobody asks about it; a frame of a video is part of what is seen
+            continue
+        counts.pictures_written += 1
+        _write_picture(bag, picture, plan, start_ns + number * plan.period_ns, asked)
+    counts.problems += [_problem_line(item, problem, frames) for problem, frames in problems.items()]
+    return start_ns + len(item.loads) * plan.period_ns
+
+
+def _problem_line(item: Item, problem: str, frames: list[int]) -> str:
+    """One line, however many frames of a video have the problem."""
+    where = ""
+    if len(item.loads) > 1:
+        where = f", frame {frames[0]}" if len(frames) == 1 else f", {len(frames)} frames from {frames[0]} on"
+    return f"{item.name}{where}: {problem}"
+
+
+def _write_picture(bag: bags.BagWriter, picture: Picture, plan: Plan, stamp_ns: int, asked: set[str]) -> None:
+    image = bags.compressed_image_message(picture.image.data, picture.image.format, stamp_ns, FRAME_ID)
+    bag.write(IMAGE_TOPIC, image, stamp_ns)
+    for number, question in enumerate(picture.questions, 1):
+        query = Query(question.text, question.question_id)
+        # Within the time until the next picture, so that a bag that is played asks about the picture meant.
+        asked_ns = stamp_ns + number * plan.period_ns // (len(picture.questions) + 1)
+        if question.question_id not in asked:
+            asked.add(question.question_id)
+            bag.write(QUERY_TOPIC, bags.query_message(query), asked_ns)
+        truth = bags.ground_truth_message(
+            query, question.mask, stamp_ns, FRAME_ID, ignore=question.ignore, kind=question.kind,
+            thought=question.thought, split=plan.split, is_sentence=question.is_sentence,
+        )  # fmt: skip
+        bag.write(GROUND_TRUTH_TOPIC, truth, asked_ns)

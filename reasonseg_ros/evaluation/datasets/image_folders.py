@@ -1,0 +1,20 @@
+"""Finding the images of an annotation file that names them without saying where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reasonseg_ros.errors import InvalidInput
+
+
+def find_image(name: str, folders: Sequence[Path]) -> Path:
+    """The file `name` in the first of `folders` that has it. Raises InvalidInput where none does."""
+    relative = Path(name)
+    if not name or relative.is_absolute() or ".." in relative.parts:
+        raise InvalidInput(f"the image name {name!r} leads out of the data set; get the annotation again")
+    for folder in folders:
+        if (folder / relative).is_file():
+            return folder / relative
+    places = ", ".join(map(str, folders))
+    raise InvalidInput(f"the image {name} is missing; it is in none of {places}; name its folder with --images")

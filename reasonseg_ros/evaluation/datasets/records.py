@@ -1,0 +1,108 @@
+"""What every published data set is read into: pictures with the questions about them, loaded one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.datasets.pictures import EncodedImage
+from reasonseg_ros.types import BoolMask
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One question about one picture and what it should be answered with.
+
+    Attributes:
+        question_id: the same on every frame of a video, otherwise its own.
+        mask: union of the targets, bool [H, W]; all False where nothing fits.
+        ignore: pixels that count neither way, bool [H, W]; None for no such pixels.
+        is_sentence: a whole sentence rather than a phrase.
+        broken_shapes: one line for each annotated shape that could not be used for `mask`.
+    """
+
+    question_id: str
+    text: str
+    mask: BoolMask
+    ignore: BoolMask | None = None
+    kind: str = ""
+    thought: str = ""
+    is_sentence: bool = False
+    broken_shapes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One image with its questions, and one line for each thing about it that had to be left out.
+
+    `unlabelled` counts the questions of a video that have no mask on this frame; they are not scored there.
+    """
+
+    image: EncodedImage
+    questions: tuple[Question, ...]
+    problems: tuple[str, ...] = ()
+    questions_left_out: int = 0
+    shapes_left_out: int = 0
+    unlabelled: int = 0
+
+
+@dataclass(frozen=True)
+class Item:
+    """A still image, or a video with one entry in `loads` for each frame.
+
+    A load reads the files and raises InvalidInput where the whole picture cannot be used.
+    """
+
+    name: str
+    loads: tuple[Callable[[], Picture], ...]
+
+
+QuestionMaker = tuple[str, Callable[[], Question]]
+"""Name of the question in messages, and what makes it or raises InvalidInput."""
+
+
+def gather(image: EncodedImage, makers: Iterable[QuestionMaker], unlabelled: int = 0) -> Picture:
+    """The picture with those questions that can be made and fit the image; the others become problems."""
+    questions: list[Question] = []
+    problems: list[str] = []
+    left_out = shapes = 0
+    for name, make in makers:
+        try:
+            question = make()
+            _check(question, image)
+        except InvalidInput as error:
+            problems.append(f"{name}: {error}")
+            left_out += 1
+        else:
+            problems += [f"{name}: {line}" for line in question.broken_shapes]
+            shapes += len(question.broken_shapes)
+            questions.append(question)
+    return Picture(image, tuple(questions), tuple(problems), left_out, shapes, unlabelled)
+
+
+def _check(question: Question, image: EncodedImage) -> None:
+    if not question.text.strip():
+        raise InvalidInput("the question is empty; write its text")
+    for name, mask in (("mask", question.mask), ("ignore mask", question.ignore)):
+        if mask is not None and mask.shape != image.size_wh[::-1]:
+            width, height = image.size_wh
+            sizes = f"{name} of {mask.shape[1]} x {mask.shape[0]} for an image of {width} x {height}"
+            raise InvalidInput(f"{sizes}; use the image that was annotated")
+
+
+def unusable(name: str, reason: str) -> Item:
+    """A still that is known to be unusable before it is loaded; its load says why."""
+    return Item(name, (partial(_refuse, reason),))
+
+
+def _refuse(reason: str) -> Picture:
+    raise InvalidInput(reason)
+
+
+def limited(items: Sequence[Item], count: int | None) -> list[Item]:
+    """The first `count` items, all of them for None. Raises InvalidInput for a count below 1."""
+    if count is not None and count < 1:
+        raise InvalidInput(f"--limit {count}; expected 1 at least")
+    return list(items[:count])

@@ -1,0 +1,130 @@
+"""RefCOCO, RefCOCO+ and RefCOCOg: `SET/refs(BY).p` with the expressions, `SET/instances.json` with the masks.
+
+Sources: Yu et al., Modeling Context in Referring Expressions, ECCV 2016; Mao et al., Generation and Comprehension of
+Unambiguous Object Descriptions, CVPR 2016.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.datasets.coco_masks import segmentation_mask
+from reasonseg_ros.evaluation.datasets.image_folders import find_image
+from reasonseg_ros.evaluation.datasets.json_files import read_json
+from reasonseg_ros.evaluation.datasets.pictures import read_picture
+from reasonseg_ros.evaluation.datasets.records import Item, Picture, Question, gather, unusable
+
+SETS = ("refcoco", "refcoco+", "refcocog")
+IMAGE_FOLDERS = ("images/mscoco/images/train2014", "images/train2014", "train2014", "images")
+
+
+def refcoco_items(folder: Path, name: str, by: str, split: str, images: Sequence[Path] = ()) -> list[Item]:
+    """The images of one split in the order of the expressions, each with every expression about it.
+
+    `folder` holds `name` (one of SETS); `by` is who split it: "unc", "google" or "umd". `images` are folders to look
+    for the images of COCO 2014 in, before IMAGE_FOLDERS in `folder`. Raises InvalidInput.
+    """
+    refs = read_refs(folder / name / f"refs({by}).p")
+    instances = read_json(folder / name / "instances.json")
+    chosen = [ref for ref in refs if ref.get("split") == split]
+    if not chosen:
+        known = ", ".join(sorted({str(ref.get("split")) for ref in refs}))
+        raise InvalidInput(f"{folder / name} has no expressions of split {split!r}; it has {known or 'none'}")
+    try:
+        annotations = {entry["id"]: entry for entry in instances["annotations"]}
+        names = {entry["id"]: str(entry["file_name"]) for entry in instances["images"]}
+    except (KeyError, TypeError) as error:
+        path = folder / name / "instances.json"
+        raise InvalidInput(f"{path} is not as published ({error!r}); get it from the data set again") from error
+    by_image: dict[Any, list[dict[str, Any]]] = {}
+    for ref in chosen:
+        by_image.setdefault(ref.get("image_id"), []).append(ref)
+    places = [*images, *(folder / place for place in IMAGE_FOLDERS)]
+    items = []
+    for image_id, about in by_image.items():
+        if image_id in names:
+            load = partial(_load, names[image_id], about, annotations, places)
+            items.append(Item(f"{split}/{names[image_id]}", (load,)))
+        else:
+            reason = f"image {image_id} is not in instances.json; get both files from the same source"
+            items.append(unusable(f"{split}/image {image_id}", reason))
+    return items
+
+
+def read_refs(path: Path) -> list[dict[str, Any]]:
+    """The expressions of a pickle file, which is not trusted: only plain values are accepted.
+
+    Raises InvalidInput where the file is missing, damaged, or asks for anything else.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        remedy = "choose --set and --by of a file there"
+        raise InvalidInput(f"{path} cannot be read ({error.strerror}); {remedy}") from error
+    try:
+        refs = _load_plain(data)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from error
+    for number, ref in enumerate(refs if isinstance(refs, list) else [None]):
+        if not _is_ref(ref):
+            raise InvalidInput(f"{path}: entry {number} is no reference as published; get it from the data set again")
+    return refs
+
+
+def _is_ref(ref: Any) -> bool:
+    """Whether an entry has ids that are numbers and sentences that are objects."""
+    if not isinstance(ref, dict) or not all(isinstance(ref.get(key), int) for key in ("ref_id", "ann_id", "image_id")):
+        return False
+    sentences = ref.get("sentences")
+    return isinstance(sentences, list) and all(isinstance(sentence, dict) for sentence in sentences)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Lists, dictionaries, text and numbers need no class; a pickle that asks for one may run any code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise InvalidInput(f"it asks for the class {module}.{name}, which such a file never needs; do not trust it")
+
+
+def _load_plain(data: bytes) -> Any:
+    # The files come from Python 2, whose text has no encoding of its own; latin-1 has a letter for every byte.
+    for encoding in ("utf-8", "latin-1"):
+        try:
+            return _PlainUnpickler(io.BytesIO(data), encoding=encoding).load()
+        except InvalidInput:
+            raise
+        except UnicodeDecodeError as error:
+            failure: Exception = error
+        except Exception as error:  # a damaged pickle raises nearly anything
+            failure = error
+            break
+    raise InvalidInput(f"it is damaged ({failure!r}); get it from the data set again") from failure
+
+
+def _load(
+    name: str, refs: Sequence[dict[str, Any]], annotations: dict[Any, dict[str, Any]], places: Sequence[Path]
+) -> Picture:
+    image = read_picture(find_image(name, places))
+
+    def question(ref: dict[str, Any], number: int, question_id: str) -> Question:
+        annotation = annotations.get(ref["ann_id"])
+        if annotation is None:
+            raise InvalidInput(f"annotation {ref['ann_id']} is not in instances.json; get both from one source")
+        mask, broken = segmentation_mask(annotation.get("segmentation"), image.size_wh)
+        text = str(ref["sentences"][number].get("sent") or "")
+        return Question(question_id, text, mask, broken_shapes=() if number else broken)  # once an object
+
+    makers = []
+    for ref in refs:
+        for number, sentence in enumerate(ref["sentences"]):
+            question_id = f"{ref['ref_id']}-{sentence.get('sent_id', number)}"
+            makers.append((f"expression {question_id}", partial(question, ref, number, question_id)))
+    if not makers:
+        raise InvalidInput("nobody asks about it; get refs and instances from the data set again")
+    return gather(image, makers)

@@ -1,0 +1,184 @@
+"""Videos with expressions: ReasonVOS, MeViS and Ref-DAVIS17.
+
+All have `JPEGImages/VIDEO/FRAME.jpg` and `meta_expressions.json`:
+
+    {"videos": {VIDEO: {"frames": [FRAME, ...], "expressions": {ID: {...}, ...}}, ...}}
+
+The masks come in three ways, and each video set is recognised by its own:
+
+- MeViS: `mask_dict.json`, from each of an expression's `anno_id` to one run-length object (or null) a frame;
+- Ref-DAVIS17: `Annotations/VIDEO/FRAME.png` with a palette, whose index is the expression's `obj_id`;
+- ReasonVOS: `Annotations/SOURCE_VIDEO_OBJ/FRAME.png`, not 0 inside the mask.
+
+Sources: Bai et al., One Token to Seg Them All, NeurIPS 2024; Ding et al., MeViS, ICCV 2023; Khoreva et al., Video
+Object Segmentation with Language Referring Expressions, ACCV 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.datasets.coco_masks import rle_mask
+from reasonseg_ros.evaluation.datasets.image_folders import find_image
+from reasonseg_ros.evaluation.datasets.json_files import read_json
+from reasonseg_ros.evaluation.datasets.pictures import open_image, read_picture
+from reasonseg_ros.evaluation.datasets.records import Item, Picture, Question, QuestionMaker, gather, unusable
+from reasonseg_ros.types import BoolMask
+
+Masks = Callable[[int, str, tuple[int, int]], "BoolMask | None"]
+"""Mask of an expression on a frame (its number, its name, the image's size); None where the frame is not labelled."""
+
+
+def video_items(folder: Path, split: str) -> list[Item]:
+    """The videos of a set, one load a frame. Raises InvalidInput where the set is not laid out as above.
+
+    `split` may be a folder of its own, as in MeViS; `meta_expressions.json` may lie in `meta_expressions/SPLIT`.
+    """
+    base = folder / split if split and (folder / split / "JPEGImages").is_dir() else folder
+    candidates = [base, folder / "meta_expressions" / split]
+    expressions = next((place / "meta_expressions.json" for place in candidates if _has_expressions(place)), None)
+    if expressions is None:
+        places = " or ".join(map(str, candidates))
+        raise InvalidInput(f"there is no meta_expressions.json in {places}; choose another folder or --split")
+    videos = read_json(expressions).get("videos")
+    if not isinstance(videos, dict) or not videos:
+        raise InvalidInput(f"{expressions} has no 'videos'; get it from the data set again")
+    mask_dict = base / "mask_dict.json"
+    runs = read_json(mask_dict) if mask_dict.is_file() else None
+    return [_item(base, name, video, runs) for name, video in videos.items()]
+
+
+def _has_expressions(place: Path) -> bool:
+    return (place / "meta_expressions.json").is_file()
+
+
+def _item(base: Path, name: str, video: Any, runs: dict[str, Any] | None) -> Item:
+    frames = video.get("frames") if isinstance(video, dict) else None
+    told = video.get("expressions") if isinstance(video, dict) else None
+    if not isinstance(frames, list) or not frames or not isinstance(told, (dict, list)) or not told:
+        return unusable(name, "it has no 'frames' or no 'expressions'; get meta_expressions.json again")
+    pairs = list(told.items()) if isinstance(told, dict) else list(enumerate(told))
+    if not (base / "JPEGImages" / name).is_dir():
+        return unusable(name, f"there is no folder {base / 'JPEGImages' / name}; get its frames from the data set")
+    makers = [_expression(base, name, video, str(key), value, runs) for key, value in pairs]
+    return Item(name, tuple(partial(_load, base, name, str(frame), n, makers) for n, frame in enumerate(frames)))
+
+
+FrameMaker = tuple[str, Callable[[int, str, tuple[int, int]], "Question | None"]]
+"""Name of an expression, and its question on a frame; None where the frame is not labelled."""
+
+
+def _load(base: Path, video: str, frame: str, number: int, makers: Iterable[FrameMaker]) -> Picture:
+    image = read_picture(find_image(f"{video}/{frame}.jpg", [base / "JPEGImages"]))
+    labelled: list[QuestionMaker] = []
+    unlabelled = 0
+    for name, make in makers:
+        try:
+            question = make(number, frame, image.size_wh)
+        except InvalidInput as error:
+            labelled.append((name, partial(_refuse, error)))
+        else:
+            if question is None:
+                unlabelled += 1
+            else:
+                labelled.append((name, partial(_same, question)))
+    return gather(image, labelled, unlabelled)
+
+
+def _refuse(error: InvalidInput) -> Question:
+    raise error
+
+
+def _same(question: Question) -> Question:
+    return question
+
+
+def _expression(
+    base: Path, video: str, meta: dict[str, Any], key: str, value: Any, runs: dict[str, Any] | None
+) -> FrameMaker:
+    name = f"expression {key}"
+    text = str(value.get("exp") or value.get("exp_text") or "") if isinstance(value, dict) else ""
+    try:
+        masks = _masks(base, video, meta, value if isinstance(value, dict) else {}, runs)
+    except InvalidInput as error:
+        return name, partial(_no_masks, error)
+    is_sentence = bool(meta.get("is_sent", False))
+
+    def question(number: int, frame: str, size_wh: tuple[int, int]) -> Question | None:
+        mask = masks(number, frame, size_wh)
+        return None if mask is None else Question(f"{video}/{key}", text, mask, is_sentence=is_sentence)
+
+    return name, question
+
+
+def _no_masks(error: InvalidInput, *_: object) -> Question:
+    raise error
+
+
+def _masks(base: Path, video: str, meta: dict[str, Any], expression: dict[str, Any], runs: Any) -> Masks:
+    """Where an expression's masks are. Raises InvalidInput where it has none on any frame."""
+    if runs is not None:
+        ids = expression.get("anno_id")
+        ids = ids if isinstance(ids, list) else [ids]
+        missing = [key for key in ids if not isinstance(runs.get(str(key)), list)]
+        if missing:
+            raise InvalidInput(f"mask_dict.json has no masks {missing}; use a split with published masks")
+        return partial(_from_runs, [runs[str(key)] for key in ids])
+    object_id = str(expression.get("obj_id"))
+    own = base / "Annotations" / f"{meta.get('source')}_{video}_{object_id}"
+    # The set's own tools write the source in small letters at one place and as it is at another.
+    for folder in (own, own.with_name(f"{str(meta.get('source')).lower()}_{video}_{object_id}")):
+        if folder.is_dir():
+            return _png_masks(folder, None, meta)
+    shared = base / "Annotations" / video
+    if not shared.is_dir():
+        raise InvalidInput(f"no masks in {own} or {shared}; use a split with published masks")
+    if not object_id.isdecimal():
+        raise InvalidInput(f"its obj_id is {object_id}; expected the number of an object in the palette")
+    return _png_masks(shared, int(object_id), meta)
+
+
+def _png_masks(folder: Path, index: int | None, meta: dict[str, Any]) -> Masks:
+    if not any((folder / f"{frame}.png").is_file() for frame in meta["frames"]):
+        raise InvalidInput(f"none of its frames has a mask in {folder}; use a split with published masks")
+    return partial(_from_pngs, folder, index)
+
+
+def _from_runs(objects: list[list[Any]], number: int, frame: str, size_wh: tuple[int, int]) -> BoolMask | None:
+    union = np.zeros(size_wh[::-1], bool)
+    for runs in objects:
+        if number >= len(runs):
+            raise InvalidInput(f"mask_dict.json has {len(runs)} frames and not frame {frame}; get it again")
+        if runs[number] is not None:  # null: the object is not in this frame
+            if not isinstance(runs[number], dict):
+                raise InvalidInput(f"frame {frame} of mask_dict.json holds {runs[number]!r:.40}; get it again")
+            union |= rle_mask(runs[number], size_wh)
+    return union
+
+
+def _from_pngs(folder: Path, index: int | None, number: int, frame: str, size_wh: tuple[int, int]) -> BoolMask | None:
+    path = folder / f"{frame}.png"
+    if not path.is_file():
+        return None
+    indices = _indices(path)
+    return indices != 0 if index is None else indices == index
+
+
+@lru_cache(maxsize=1)  # several expressions are about objects of the same file
+def _indices(path: Path) -> NDArray[np.uint8]:
+    """Palette indices or grey values [H, W], as they are stored."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"the mask {path} cannot be read: {error.strerror}") from error
+    with open_image(data, f"the mask {path}") as image:
+        if image.mode not in ("P", "L", "1"):
+            raise InvalidInput(f"the mask {path} has colours ({image.mode}); expected a palette or grey values")
+        return np.array(image, np.uint8)
