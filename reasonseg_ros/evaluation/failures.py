@@ -157,8 +157,8 @@ def measure(
         box_recall=box_recall,
         box_precision=box_precision,
         points_on_target=points_share(groundings, near(target, outline_tolerance_px(target))) or 0.0,
-        precision=common_px / mask_px,
-        recall=common_px / target_px,
+        precision=float(common_px / mask_px),
+        recall=float(common_px / target_px),
         inside_box=float(np.count_nonzero(mask & _inside(groundings, mask)) / mask_px),
         holes=holes,
         hole_share=hole_share,
@@ -234,7 +234,7 @@ def _holes(mask: BoolMask) -> tuple[int, float]:
     count, ids, stats, _ = cv2.connectedComponentsWithStats(1 - padded, connectivity=4)
     # Component 0 is the mask, and the one at the corner is all that is outside.
     hole_px = int(sum(stats[i, cv2.CC_STAT_AREA] for i in range(1, count) if i != ids[0, 0]))
-    return count - 2, hole_px / (hole_px + np.count_nonzero(mask))
+    return count - 2, float(hole_px / (hole_px + np.count_nonzero(mask)))
 
 
 def _fragments(mask: BoolMask, fragment_share: float) -> int:

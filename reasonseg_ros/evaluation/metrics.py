@@ -16,11 +16,13 @@ from numpy.typing import ArrayLike
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bootstrap import RESAMPLES, SEED, intervals, ratios, resampled_sums
 from reasonseg_ros.evaluation.boundaries import boundary_f, boundary_iou
+from reasonseg_ros.evaluation.right_target import right_target
 from reasonseg_ros.geometry import box_iou, mask_box
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding
 
 PROTOCOLS = ("lisa", "seg_zero")
 BOX_IOU_RIGHT = 0.5
+MASK_IOU_RIGHT = 0.5
 NORMALISED_SIDE_PX = 1024
 _LISA_EPSILON_PX = 1e-5
 
@@ -36,8 +38,8 @@ class SampleScore:
         box_iou: of the box around all groundings with the box around the target; 0 without groundings; None where
             there is no target, or where nothing is known of groundings.
         points_in_target: share of the groundings' positive points on the target; None without points or target.
-        right_target: the groundings' boxes are the true ones, one each, at box IoU > 0.5; where boxes are not known,
-            the mask's IoU is > 0.5. None where there is no target.
+        right_target: the groundings' boxes are the true ones, one each, and none where there is no target; where
+            groundings are not known, the mask's IoU is > 0.5.
     """
 
     iou: float
@@ -52,7 +54,7 @@ class SampleScore:
     prediction_empty: bool
     box_iou: float | None = None
     points_in_target: float | None = None
-    right_target: bool | None = None
+    right_target: bool = False
 
 
 def score_sample(
@@ -67,7 +69,8 @@ def score_sample(
 
     `lisa` removes the ignored pixels from both masks; `seg_zero` counts them as target. A prediction of None (nothing
     that could be parsed) has IoU 0 and the target's area as union, also where there is no target. Two empty masks
-    have IoU 1. `groundings` None means that only the mask is known.
+    have IoU 1. `groundings` None means that only the mask is known; a reasoner that pointed at nothing, or failed, gave
+    `()`.
 
     Sources: the evaluation of LISA (Lai et al., CVPR 2024) and of Seg-Zero (Liu et al., 2025); normalised IoU: LLM-Seg
     (Wang and Ke, 2024).
@@ -75,15 +78,12 @@ def score_sample(
     mask = np.zeros_like(target) if prediction is None else prediction
     mask, target = without_ignored(mask, target, ignore, protocol)
     intersection_px, union_px = _overlap_px(mask, target)
-    normal_mask, normal_target = _normalised(mask), _normalised(target)
-    if ignore is not None and protocol == "lisa":
-        kept = ~_normalised(ignore)
-        normal_mask, normal_target = normal_mask & kept, normal_target & kept
-    normal_intersection_px, normal_union_px = _overlap_px(normal_mask, normal_target)
+    normal_intersection_px, normal_union_px = _overlap_px(_normalised(mask), _normalised(target))
     parsed = prediction is not None
     epsilon_px = _LISA_EPSILON_PX if protocol == "lisa" else 0.0
     iou = float(intersection_px / (union_px + epsilon_px)) if union_px else 1.0
     target_empty = not target.any()
+    boxes = None if groundings is None else [grounding.box_xyxy for grounding in groundings]
     return SampleScore(
         iou=iou if parsed else 0.0,
         intersection_px=intersection_px,
@@ -97,7 +97,8 @@ def score_sample(
         prediction_empty=not mask.any(),
         box_iou=None if target_empty or groundings is None else envelope_iou(groundings, target),
         points_in_target=None if target_empty or groundings is None else points_share(groundings, target),
-        right_target=None if target_empty else _is_right(groundings, target_boxes_xyxy, iou if parsed else 0.0),
+        right_target=parsed
+        and (iou > MASK_IOU_RIGHT if boxes is None else right_target(boxes, target_boxes_xyxy, target)),
     )
 
 
@@ -195,7 +196,7 @@ _RATIOS: dict[str, Callable[[SampleScore], tuple[float, float]]] = {
     "box_acc_50": lambda s: ((s.box_iou or 0.0) > BOX_IOU_RIGHT, s.box_iou is not None),
     "points_in_target": lambda s: (s.points_in_target or 0.0, s.points_in_target is not None),
     "parseable": lambda s: (s.parsed, 1),
-    "right_target": lambda s: (s.right_target is True, s.right_target is not None),
+    "right_target": lambda s: (s.right_target, 1),
 }
 """What each score divides by what, as one sample's part of the two sums."""
 
@@ -217,19 +218,8 @@ def _normalised(mask: BoolMask) -> BoolMask:
     if not mask.size:
         raise InvalidInput(f"mask of {_size(mask)}; expected at least one pixel")
     rows, columns = (np.arange(NORMALISED_SIDE_PX) * length // NORMALISED_SIDE_PX for length in mask.shape)
-    return mask[np.ix_(rows, columns)]
-
-
-def _is_right(groundings: Sequence[Grounding] | None, target_boxes_xyxy: Sequence[ArrayLike], iou: float) -> bool:
-    if groundings is None or not len(target_boxes_xyxy):
-        return iou > BOX_IOU_RIGHT
-    left = [grounding.box_xyxy for grounding in groundings]
-    for true_xyxy in target_boxes_xyxy:
-        ious = [box_iou(box_xyxy, true_xyxy) for box_xyxy in left]
-        if not ious or max(ious) <= BOX_IOU_RIGHT:
-            return False
-        del left[int(np.argmax(ious))]
-    return not left
+    resized: BoolMask = mask[rows][:, columns]
+    return resized
 
 
 def _size(mask: BoolMask) -> str:

@@ -1,0 +1,89 @@
+"""Whose loss it is, what repairing a type gains, and sweeps over thresholds."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.failures import Failure, FailureType, Measurement, Thresholds
+from reasonseg_ros.evaluation.repair import LossShares, ideal_iou, repair_gains, shift, sweep
+
+LOCATED = Measurement(
+    parsed=True, target_empty=False, prediction_empty=False, grounded=True, iou=0.7, boundary_iou=0.6, boundary_f=0.9,
+    box_iou=0.8, points_on_target=1.0, precision=0.85, recall=0.8, inside_box=0.9, fragments=1,
+)  # fmt: skip
+WELL, MISREAD, POOR = FailureType.OK, FailureType.MISREAD, FailureType.POOR_QUALITY
+
+
+@pytest.mark.parametrize(
+    ("iou", "ideal", "reasoner", "segmenter", "limited"),
+    [
+        (0.1, 0.9, 0.8, 0.1, False),  # misread
+        (0.5, 0.5, 0.0, 0.5, True),  # the segmenter can do no better
+        (0.8, 0.6, 0.0, 0.4, False),  # better than with the true box
+        (0.0, 1.0, 1.0, 0.0, False),
+    ],
+)
+def test_a_loss_is_split(iou, ideal, reasoner, segmenter, limited):
+    shares = LossShares(iou, ideal)
+    assert (shares.reasoner, shares.segmenter) == pytest.approx((reasoner, segmenter))
+    assert shares.segmenter_limited is limited
+    if ideal >= iou:
+        assert shares.reasoner + shares.segmenter == pytest.approx(1 - iou)
+
+
+def test_the_ideal_prompt_is_every_target_with_its_innermost_point():
+    left, right = np.zeros((40, 60), bool), np.zeros((40, 60), bool)
+    left[5:20, 5:20] = right[10:30, 30:50] = True
+    asked = []
+
+    def decode(groundings):
+        asked.extend(groundings)
+        return [left, np.zeros_like(left)]
+
+    assert ideal_iou(decode, [left, right], protocol="seg_zero") == pytest.approx(225 / 625)
+    assert [grounding.box_xyxy.tolist() for grounding in asked] == [[5, 5, 20, 20], [30, 10, 50, 30]]
+    assert asked[0].points_xy.tolist() == [[12, 12]]
+
+
+def test_without_a_target_nothing_is_prompted():
+    assert ideal_iou(lambda groundings: pytest.fail("prompted"), [np.zeros((4, 4), bool)]) == 1.0
+
+
+def test_gains_add_up_to_the_whole_loss():
+    types = [WELL, MISREAD, MISREAD, POOR]
+    gains = repair_gains(types, [0.9, 0.1, 0.3, 0.6], [0.95, 0.8, 0.2, None])
+    assert gains[MISREAD] == pytest.approx(
+        {"samples": 2, "share": 0.5, "mean_iou": 0.2, "gain": 1.6 / 4, "gain_from_reasoner": 0.7 / 4}
+    )
+    assert gains[POOR]["gain_from_reasoner"] is None
+    assert sum(gain["gain"] for gain in gains.values()) == pytest.approx(1 - np.mean([0.9, 0.1, 0.3, 0.6]))
+    assert sum(gain["samples"] for gain in gains.values()) == 4
+    assert set(gains) == set(types)
+    assert repair_gains([], []) == {}
+    with pytest.raises(InvalidInput, match="4 failures, 1 IoUs"):
+        repair_gains(types, [0.5])
+
+
+def test_a_sweep_counts_every_sample_at_every_value():
+    measurements = [replace(LOCATED, iou=iou, precision=iou) for iou in (0.2, 0.55, 0.65, 0.8)]
+    rows = sweep(measurements, "ok_iou", [0.5, 0.7, 0.9])
+    assert [row["types"]["OK"] for row in rows] == [3, 1, 0]
+    assert all(sum(row["types"].values()) == len(measurements) for row in rows)
+    assert rows[1]["types"]["T2"] == 1 and rows[1]["types"]["T3"] == 2
+    assert rows[1]["tags"]["leakage"] == 2
+
+
+def test_only_thresholds_of_the_rules_are_swept():
+    for name in set(asdict(Thresholds())) - {"fragment_share"}:
+        assert sweep([LOCATED], name, [0.3])[0]["value"] == 0.3
+    for name in ("fragment_share", "luck"):
+        with pytest.raises(InvalidInput, match=f"{name}.*ok_iou"):
+            sweep([LOCATED], name, [0.3])
+
+
+def test_a_shift_says_where_each_type_went():
+    before = [Failure(kind, (), LOCATED) for kind in (POOR, POOR, MISREAD)]
+    after = [Failure(kind, (), LOCATED) for kind in (WELL, POOR, MISREAD)]
+    assert shift(before, after) == {(POOR, WELL): 1, (POOR, POOR): 1, (MISREAD, MISREAD): 1}
