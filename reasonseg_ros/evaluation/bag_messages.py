@@ -6,32 +6,93 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.bags import BagReader
+import yaml
+
+from reasonseg_ros.bags import BagReader, typestore
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.damaged_bag import Damage, Record, mcap_files, read_records
 from reasonseg_ros.evaluation.questions import TimedQuestion
 from reasonseg_ros.evaluation.samples import Sample, SampleStream, Unreadable
-from reasonseg_ros.evaluation.topics import find_topics
+from reasonseg_ros.evaluation.topics import GROUND_TRUTH, QUERY, Topics, find_topics
+
+Message = tuple[str, int, Any]
+"""Topic, stamp of the recording in nanoseconds, and the message or the error that came instead of it."""
 
 
 def read_samples(
     bag: Path, image_topic: str = "", kinds: Sequence[str] = (), questions: Sequence[TimedQuestion] = ()
 ) -> Iterator[Sample | Unreadable]:
-    """The samples of a bag, in the order of time.
+    """The samples of a bag in their order, with what cannot be read in between.
 
     Raises InvalidInput where nothing can be read, a topic is missing, of a wrong type, or not clear.
     """
+    if not bag.exists():
+        raise InvalidInput(f"there is no bag at {bag}")
+    choice = (image_topic, bool(questions))
+    if mcap_files(bag):
+        types = _mcap_types(bag)
+        topics = find_topics(bag, types, lambda topic: _first(_mcap_messages(bag, [topic])), *choice)
+        yield from _counted(bag, topics, SampleStream(_mcap_messages(bag, topics.types), topics, kinds, questions))
+        return
     with BagReader(bag) as reader:
-        topics = find_topics(bag, reader.topics, lambda topic: _first(reader, topic), image_topic, bool(questions))
+        topics = find_topics(bag, reader.topics, lambda topic: _first(_messages(reader, [topic])), *choice)
         yield from SampleStream(_messages(reader, list(topics.types)), topics, kinds, questions)
 
 
-def _first(reader: BagReader, topic: str) -> Any:
-    return next((message for _, _, message in _messages(reader, [topic])), None)
+def _first(messages: Iterator[Message]) -> Any:
+    return next((message for _, _, message in messages), None)
 
 
-def _messages(reader: BagReader, topics: Sequence[str]) -> Iterator[tuple[str, int, Any]]:
+def _messages(reader: BagReader, topics: Sequence[str]) -> Iterator[Message]:
     for topic, stamp_ns, data in reader.raw(topics):
         try:
             yield topic, stamp_ns, reader.decode(data, reader.topics[topic])
         except InvalidInput as error:
             yield topic, stamp_ns, error
+
+
+def _mcap_types(bag: Path) -> dict[str, str]:
+    """Message types by topic: from the index, or from the messages themselves where the index is damaged."""
+    try:
+        with BagReader(bag) as reader:
+            return reader.topics
+    except InvalidInput as error:
+        types = {entry.topic: entry.message_type for entry in read_records(bag) if isinstance(entry, Record)}
+        if not types:
+            raise InvalidInput(f"not one message of {bag} can be read: {error}") from error
+        return types
+
+
+def _mcap_messages(bag: Path, topics: Sequence[str] | dict[str, str]) -> Iterator[Message]:
+    for entry in read_records(bag):
+        if isinstance(entry, Damage):
+            yield "", 0, InvalidInput(str(entry))
+        elif entry.topic in topics:
+            yield entry.topic, entry.stamp_ns, _decoded(entry)
+
+
+def _decoded(record: Record) -> Any:
+    try:
+        return typestore().deserialize_cdr(record.data, record.message_type)
+    # What a damaged message makes of the decoder is anyone's guess.
+    except Exception as error:
+        return InvalidInput(f"{len(record.data)} bytes are not a {record.message_type}: {error}")
+
+
+def _counted(bag: Path, topics: Topics, stream: SampleStream) -> Iterator[Sample | Unreadable]:
+    """The stream, and at its end how many questions the damaged parts have cost, where metadata.yaml tells."""
+    yield from stream
+    asking = GROUND_TRUTH if topics.has(GROUND_TRUTH) else QUERY
+    expected = _expected(bag, [topic for topic, kind in topics.types.items() if kind == asking])
+    if stream.damaged_parts and expected > stream.asked:
+        lost = expected - stream.asked
+        yield Unreadable("", f"{lost} of {expected} questions that metadata.yaml counts are in the damaged parts", lost)
+
+
+def _expected(bag: Path, topics: Sequence[str]) -> int:
+    try:
+        text = (bag / "metadata.yaml").read_text(encoding="utf-8")
+        entries = yaml.safe_load(text)["rosbag2_bagfile_information"]["topics_with_message_count"]
+        return sum(int(e["message_count"]) for e in entries if e["topic_metadata"]["name"] in topics)
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return 0  # a lone file, or metadata as damaged as the bag

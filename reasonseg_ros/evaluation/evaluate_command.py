@@ -56,6 +56,7 @@ def _evaluate(settings: argparse.Namespace) -> int:
     from reasonseg_ros.evaluation.questions import read_questions
     from reasonseg_ros.evaluation.run import Scoring, begin, evaluate, finish
     from reasonseg_ros.methods.loading import load_method
+    from reasonseg_ros.segmenter.kept_features import KeptFeatures
 
     values = config_values(settings)
     config = config_from(values)
@@ -67,13 +68,14 @@ def _evaluate(settings: argparse.Namespace) -> int:
     console = Console(stderr=True)
     with console.status("Loading models"):
         method = load_method(config)
+        method.segmenter = KeptFeatures(method.segmenter)  # the counterfactual asks about the same image
     scoring = Scoring(settings.protocol, not settings.no_counterfactual)
     with _Progress(console, settings.limit) as progress:
         chained = (item for part in ([first] if first else [], samples) for item in part)
         run = evaluate(chained, method, settings.out, scoring, settings.limit, progress.show)
     found = finish(settings.out, run, described, shlex.join(["reasonseg", *sys.argv[1:]]))
     _print(found, settings.out)
-    return 1 if run.failed or not run.rows else 0
+    return 1 if run.unreadable or not run.rows else 0
 
 
 def config_values(settings: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from reasonseg_ros.errors import InvalidInput
 EPOCH_S = 1e8
 """Larger times are seconds since the epoch of the bag's clock, smaller ones seconds after its first image."""
 
-_EXAMPLE = "a list of {time_s: 3.5, text: something to drink from}, each with an id where wanted"
+_EXAMPLE = "a list of entries with time_s (seconds) and text, and an id where wanted"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -68,29 +68,41 @@ class Unreadable:
     samples: int = 1
 
 
-@dataclass
 class SampleStream:
     """Samples of a bag's messages. Iterate once; what cannot be read comes as Unreadable between the samples.
 
     Attributes:
-        messages: topic, stamp of the recording in nanoseconds and message (or the error instead of it), in order.
-        kinds: only questions of these; all without them.
-        questions: a robot's bag is asked these instead of what it holds, in the order of time.
+        asked: questions that came so far, of any kind.
+        damaged_parts: parts of the file that could not be read so far.
     """
 
-    messages: Iterable[tuple[str, int, Any]]
-    topics: Topics
-    kinds: Sequence[str] = ()
-    questions: Sequence[TimedQuestion] = ()
-    _recent: OrderedDict[int, Any] = field(default_factory=OrderedDict)
-    _waiting: dict[int, list[Any]] = field(default_factory=dict)
-    _early: list[Any] = field(default_factory=list)
-    _asked: dict[str, str] = field(default_factory=dict)
-    _ids: set[str] = field(default_factory=set)
-    _first_ns: int | None = None
+    def __init__(
+        self,
+        messages: Iterable[tuple[str, int, Any]],
+        topics: Topics,
+        kinds: Sequence[str] = (),
+        questions: Sequence[TimedQuestion] = (),
+    ) -> None:
+        """`messages` are topic, stamp of the recording in nanoseconds and message, in order.
+
+        An error instead of a message is listed; without a topic it is a damaged part of the file. Only questions of
+        `kinds` are taken, all without them. With `questions`, in the order of time, the bag's own are not.
+        """
+        self.messages = messages
+        self.topics = topics
+        self.kinds = kinds
+        self.asked = 0
+        self.damaged_parts = 0
+        self._left = list(questions)
+        self._first_ns: int | None = None
+        self._recent: OrderedDict[int, Any] = OrderedDict()
+        self._waiting: dict[int, list[Any]] = {}  # ground truth by the stamp of its image, which is still to come
+        self._early: list[Any] = []  # queries before the first image
+        self._queries: dict[str, str] = {}  # text by id, as long as their ground truth has not come
+        self._known: set[str] = set()  # ids of queries whose ground truth has come
+        self._ids: set[str] = set()
 
     def __iter__(self) -> Iterator[Sample | Unreadable]:
-        self._left = list(self.questions)
         for topic, stamp_ns, message in self.messages:
             if isinstance(message, Exception):
                 yield self._damaged(topic, stamp_ns, message)
@@ -103,9 +115,13 @@ class SampleStream:
         yield from self._rest()
 
     def _damaged(self, topic: str, stamp_ns: int, error: Exception) -> Unreadable:
+        if not topic:
+            self.damaged_parts += 1
+            return Unreadable("", str(error), 0)
         # A question whose image is lost is listed by itself, so the image loses none; nor does a query with its truth.
-        asks = self.topics.types.get(topic) == (GROUND_TRUTH if self.topics.has(GROUND_TRUTH) else QUERY)
-        return Unreadable("", f"message on {topic or 'a topic'} at {stamp_ns} ns cannot be read: {error}", int(asks))
+        asks = self.topics.types[topic] == (GROUND_TRUTH if self.topics.has(GROUND_TRUTH) else QUERY)
+        self.asked += asks
+        return Unreadable("", f"message on {topic} at {stamp_ns} ns cannot be read: {error}", int(asks))
 
     def _on_image(self, message: Any) -> Iterator[Sample | Unreadable]:
         stamp_ns = header_stamp_ns(message.header)
@@ -122,7 +138,9 @@ class SampleStream:
             yield self._without_truth(query.query_id, query.text)
 
     def _on_truth(self, message: Any) -> Iterator[Sample | Unreadable]:
-        self._asked.pop(message.query_id, None)
+        self.asked += 1
+        self._queries.pop(message.query_id, None)
+        self._known.add(message.query_id)
         if self.kinds and message.kind not in self.kinds:
             return
         stamp_ns = header_stamp_ns(message.header)
@@ -133,9 +151,11 @@ class SampleStream:
 
     def _on_query(self, message: Any) -> Iterator[Sample | Unreadable]:
         if self.topics.has(GROUND_TRUTH):
-            if message.query_id:
-                self._asked[message.query_id] = message.text
-        elif not self._recent:
+            if message.query_id and message.query_id not in self._known:
+                self._queries[message.query_id] = message.text
+            return
+        self.asked += 1
+        if not self._recent:
             self._early.append(message)
         else:
             yield self._without_truth(message.query_id, message.text)
@@ -154,8 +174,10 @@ class SampleStream:
                 yield Unreadable(self._new_id(message.query_id or str(stamp_ns)), reason)
         for query in self._early:
             yield Unreadable(self._new_id(query.query_id or query.text), f"no image on {self.topics.image}")
-        for query_id, text in self._asked.items():
-            yield Unreadable(self._new_id(query_id), f"the question {text[:80]!r} has no ground truth in the bag")
+        for query_id, text in self._queries.items():
+            reason = f"the question {text[:80]!r} has no ground truth in the bag"
+            # In a damaged bag it may well have had one, which is counted with the damaged parts.
+            yield Unreadable(self._new_id(query_id), reason, int(not self.damaged_parts))
 
     def _with_truth(self, message: Any, image: Any) -> Sample | Unreadable:
         stamp_ns = header_stamp_ns(message.header)

@@ -1,0 +1,98 @@
+import json
+
+import numpy as np
+import pytest
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.metrics import score_sample
+from reasonseg_ros.evaluation.results import (
+    ResultLines,
+    SampleResult,
+    mask_from_rle,
+    read_results,
+    rle_from_mask,
+    write_results,
+)
+
+
+@pytest.fixture
+def mask():
+    mask = np.zeros((5, 7), bool)
+    mask[1:4, 2:6] = True
+    mask[2, 3] = False
+    return mask
+
+
+@pytest.fixture
+def result(mask):
+    return SampleResult(
+        sample_id="a", question="où?", kind="function", split="test", is_sentence=True, stamp_ns=3, size_wh=(7, 5),
+        image="images/3.jpg", status="ok", thought="t", raw_text="r", error="", dialect="seg_zero", tokens=4,
+        groundings=[], regions=[], mask=rle_from_mask(mask), seconds={"reasoning": 0.5},
+        score=score_sample(mask, mask), failure="OK",
+    )  # fmt: skip
+
+
+def again(result, **changes):
+    return SampleResult.from_json({**result.to_json(), **changes})
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
+def test_masks_come_back_and_are_coco_s(mask):
+    from pycocotools import mask as coco
+
+    rle = rle_from_mask(mask)
+    assert np.array_equal(mask_from_rle(rle), mask)
+    assert np.array_equal(coco.decode(coco.frPyObjects(rle, *rle["size"])), mask)
+    with pytest.raises(InvalidInput, match="add up to"):
+        mask_from_rle({"size": [5, 8], "counts": rle["counts"]})
+
+
+def test_a_result_comes_back_from_json(result):
+    assert SampleResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+    with pytest.raises(InvalidInput, match="sample_id, question"):
+        SampleResult.from_json({"score": None, "size_wh": [1, 2]})
+
+
+def test_lines_are_found_again_and_later_ones_win(result, tmp_path):
+    path = tmp_path / "results.jsonl"
+    with ResultLines(path) as lines:
+        lines.append(result)
+        lines.append(again(result, sample_id="b"))
+        lines.append(again(result, thought="second"))
+    with ResultLines(path) as lines:
+        assert "a" in lines and "b" in lines and "c" not in lines
+        assert lines.read("a").thought == "second"
+        assert lines.read("b").sample_id == "b"
+
+
+@pytest.mark.parametrize("left", [b'{"sample_id": "b", "qu', b'{"sample_id": "b"}', b"\x00\x00\x00", b"[]\n"])
+def test_a_half_written_line_is_cut_off(result, tmp_path, left):
+    path = tmp_path / "results.jsonl"
+    with ResultLines(path) as lines:
+        lines.append(result)
+    whole = path.read_bytes()
+    path.write_bytes(whole + left)
+    with ResultLines(path) as lines:
+        assert "a" in lines and "b" not in lines
+        lines.append(again(result, sample_id="b"))
+        assert lines.read("b").sample_id == "b"
+    assert path.read_bytes().startswith(whole + b'{"sample_id": "b"')
+
+
+def test_results_are_written_and_read(result, tmp_path):
+    path = tmp_path / "results.json"
+    write_results(path, {"seed": 1}, iter([result, again(result, sample_id="b")]))
+    run, samples = read_results(path)
+    assert run == {"seed": 1}
+    assert [sample.sample_id for sample in samples] == ["a", "b"]
+    write_results(path, {}, iter([]))
+    assert list(read_results(path)[1]) == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"run": {}}'])
+def test_another_file_is_no_results(tmp_path, text):
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match="not the results of an evaluation"):
+        read_results(path)

@@ -1,0 +1,206 @@
+"""A whole evaluation with a reasoner that says what the test wants."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.results import mask_from_rle, read_results
+from reasonseg_ros.evaluation.right_target import right_target
+from reasonseg_ros.evaluation.run import Scoring, begin, evaluate, finish
+from reasonseg_ros.reasoner.limits import failure
+from reasonseg_ros.types import Status
+
+ROOT = Path(__file__).resolve().parents[2]
+BOX, OTHER = (8, 8, 24, 24), (40, 30, 60, 44)
+
+
+def run_all(bag, method, out, *, resume=False, limit=0, scoring=Scoring(), settings=None):  # noqa: B008
+    settings = settings or {"protocol": scoring.protocol}
+    begin(out, settings, resume)
+    run = evaluate(read_samples(bag), method, out, scoring, limit)
+    return finish(out, run, settings, "reasonseg evaluate")
+
+
+def without_times(summary):
+    return {name: value for name, value in summary.items() if name not in ("latency_s", "memory_peak_mib")}
+
+
+def test_every_sample_is_answered_scored_and_kept(make_bag, samples_of, scripted, answer_text, tmp_path):
+    asked = [
+        samples_of("right"), samples_of("wrong", kind="relation"), samples_of("none", None, "none"),
+        samples_of("imagined", None, "none"), samples_of("mumbled", image=1),
+    ]  # fmt: skip
+    method = scripted(answer_text(BOX), answer_text(OTHER), answer_text(), answer_text(BOX), "I cannot tell.")
+    found = run_all(make_bag(asked), method, tmp_path / "out")
+
+    assert method.reasoner.questions == [f"question {item.query_id}?" for item in asked]
+    assert (found["samples"], found["scored"], found["failed"], found["unanswered"]) == (5, 5, 0, 1)
+    assert found["giou"] == pytest.approx(2 / 5, abs=1e-6)
+    assert (found["parseable"], found["right_target"], found["n_acc"]) == (0.8, 0.4, 0.5)
+    assert {kind: group["samples"] for kind, group in found["by_kind"].items()} == {
+        "function": 2, "none": 2, "relation": 1
+    }  # fmt: skip
+    assert found["by_kind"]["relation"]["giou"] == 0.0
+    assert {kind: values["samples"] for kind, values in found["failures"].items()} == {
+        "F0": 1, "FP": 1, "OK": 2, "T1": 1
+    }  # fmt: skip
+    low, high = found["intervals_95"]["giou"]
+    assert 0 <= low < 0.4 < high <= 1
+    assert set(found["latency_s"]) == {"reasoning", "segmenting", "total"}
+    assert found["tokens"]["total"] > 0 and found["memory_peak_mib"]["process"] > 10
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == json.loads(json.dumps(found))
+
+    run, samples = read_results(tmp_path / "out" / "results.json")
+    results = {result.sample_id: result for result in samples}
+    assert run["command"] == "reasonseg evaluate"
+    assert list(results) == ["right", "wrong", "none", "imagined", "mumbled"]
+    assert np.array_equal(mask_from_rle(results["right"].mask), mask_from_rle(results["right"].target))
+    assert results["mumbled"].mask is None and results["mumbled"].status == "unparsable" and results["mumbled"].error
+    assert results["wrong"].groundings[0]["box_xyxy"] == list(OTHER)
+    assert results["wrong"].target_boxes_xyxy == [list(BOX)]
+    assert results["right"].ideal_iou == 1.0 and results["none"].ideal_iou is None
+    assert (tmp_path / "out" / results["right"].image).is_file()
+
+
+def test_protocols_are_passed_on(make_bag, samples_of, scripted, answer_text, tmp_path):
+    def with_ignore(messages):
+        ignore = messages[2][1].ignore
+        full = np.zeros((48, 64), bool)
+        full[8:24, 24:40] = True
+        from reasonseg_ros.bags import mask_message
+
+        for name, value in vars(mask_message(full)).items():
+            object.__setattr__(ignore, name, value)
+        return messages
+
+    bag = make_bag([samples_of("a")], change=with_ignore)
+    for protocol, giou in (("lisa", 1.0), ("seg_zero", 0.5)):
+        found = run_all(bag, scripted(answer_text(BOX)), tmp_path / protocol, scoring=Scoring(protocol))
+        assert found["giou"] == pytest.approx(giou, abs=1e-6)
+
+
+def test_without_truth_there_are_answers_and_no_scores(make_bag, samples_of, scripted, answer_text, tmp_path):
+    bag = make_bag([samples_of("a"), samples_of("b", image=1)], with_truth=False)
+    found = run_all(bag, scripted(answer_text(BOX)), tmp_path / "out")
+    assert (found["samples"], found["scored"], found["without_truth"], found["failed"]) == (2, 0, 2, 0)
+    assert found["giou"] is None and found["failures"] == {}
+    result = next(read_results(tmp_path / "out" / "results.json")[1])
+    assert result.score is None and result.failure == "" and result.mask and result.regions[0]["mask_score"] == 0.9
+
+
+def test_what_cannot_be_read_is_counted(make_bag, samples_of, scripted, answer_text, tmp_path):
+    bag = make_bag([samples_of("a"), samples_of("b", image=1)], change=lambda messages: messages[1:])
+    found = run_all(bag, scripted(answer_text(BOX)), tmp_path / "out")
+    assert (found["samples"], found["scored"], found["failed"]) == (2, 1, 1)
+    assert found["samples"] == sum(group["samples"] for group in found["by_kind"].values())
+    assert [item["sample_id"] for item in found["unreadable"]] == ["a"]
+
+
+def test_a_limit_takes_the_first(make_bag, samples_of, scripted, answer_text, tmp_path):
+    bag = make_bag([samples_of(name) for name in "abc"])
+    found = run_all(bag, scripted(answer_text(BOX)), tmp_path / "out", limit=2)
+    assert found["samples"] == 2
+
+
+def test_a_run_goes_on_where_it_was(make_bag, samples_of, scripted, answer_text, tmp_path):
+    bag = make_bag([samples_of(f"{number}", image=number) for number in range(6)])
+    texts = [answer_text(BOX), answer_text(OTHER), answer_text(), "mumble", answer_text(BOX), answer_text(OTHER)]
+    whole = run_all(bag, scripted(*texts), tmp_path / "whole")
+    run_all(bag, scripted(*texts), tmp_path / "parts", limit=2)
+    file = tmp_path / "parts" / "results.jsonl"
+    file.write_bytes(file.read_bytes()[:-20])  # killed while it wrote the second
+    method = scripted(*texts[1:])
+    resumed = run_all(bag, method, tmp_path / "parts", resume=True)
+    assert method.reasoner.questions == [f"question {number}?" for number in range(1, 6)]
+    assert without_times(resumed) == without_times(whole)
+
+
+def test_a_machine_s_fault_is_asked_again(make_bag, samples_of, scripted, answer_text, tmp_path):
+    class Away:
+        name = "away"
+
+        def answer(self, *_, **__):
+            return failure(Status.UNAVAILABLE, "the server is away", "away")
+
+    bag = make_bag([samples_of("a")])
+    method = scripted(answer_text(BOX))
+    method.reasoner, reasoner = Away(), method.reasoner
+    assert run_all(bag, method, tmp_path / "out")["statuses"] == {"unavailable": 1}
+    method.reasoner = reasoner
+    assert run_all(bag, method, tmp_path / "out", resume=True)["statuses"] == {"ok": 1}
+
+
+def test_another_run_s_folder_is_not_mixed(make_bag, samples_of, scripted, answer_text, tmp_path):
+    bag = make_bag([samples_of("a")])
+    run_all(bag, scripted(answer_text(BOX)), tmp_path / "out")
+    with pytest.raises(InvalidInput, match="--resume"):
+        run_all(bag, scripted(answer_text(BOX)), tmp_path / "out")
+    with pytest.raises(InvalidInput, match=r"protocol was 'lisa' and is 'seg_zero'"):
+        run_all(bag, scripted(answer_text(BOX)), tmp_path / "out", resume=True, scoring=Scoring("seg_zero"))
+
+
+@pytest.mark.parametrize(
+    ("said", "true", "right"),
+    [
+        ([], [], True),
+        ([BOX], [], False),
+        ([], [BOX], False),
+        ([BOX, OTHER], [OTHER, BOX], True),
+        ([BOX, BOX], [BOX, OTHER], False),
+        ([BOX], [BOX, OTHER], False),
+        ([BOX, OTHER], [BOX], False),
+        # The first box fits both targets; only one pairing gives every target its own.
+        ([(0, 0, 20, 10), (0, 0, 10, 10)], [(0, 0, 10, 10), (8, 0, 20, 10)], True),
+        ([(8, 8, 24, 13)], [BOX], True),
+        ([(8, 8, 24, 12)], [BOX], False),
+    ],
+)
+def test_boxes_are_paired_one_to_one(said, true, right):
+    mask = np.zeros((48, 64), bool)
+    for x1, y1, x2, y2 in true:
+        mask[y1:y2, x1:x2] = True
+    assert right_target(said, true, mask) is right
+
+
+KILLED = """
+import sys, time
+from reasonseg_ros.config import Config
+from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.run import Scoring, begin, evaluate
+from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.reasoner.scripted import ScriptedReasoner
+from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
+from pathlib import Path
+bag, out = Path(sys.argv[1]), Path(sys.argv[2])
+begin(out, {"protocol": "lisa"}, False)
+method = SegZero(ScriptedReasoner([sys.argv[3]], word_s=0.02), ScriptedSegmenter("box"), Config())
+evaluate(read_samples(bag), method, out, Scoring())
+"""
+
+
+def test_a_killed_process_loses_at_most_the_sample_in_flight(make_bag, samples_of, scripted, answer_text, tmp_path):
+    bag = make_bag([samples_of(f"{number}", image=number) for number in range(40)])
+    out, text = tmp_path / "out", answer_text(BOX)
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(bag), str(out), text], cwd=ROOT)
+    lines = out / "results.jsonl"
+    deadline_s = time.monotonic() + 60
+    while not lines.exists() or lines.read_bytes().count(b"\n") < 3:
+        assert process.poll() is None and time.monotonic() < deadline_s
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = lines.read_bytes().count(b"\n")
+    method = scripted(text)
+    resumed = run_all(bag, method, out, resume=True)
+    assert 3 <= done < 40 and len(method.reasoner.questions) == 40 - done
+    whole = run_all(bag, scripted(text), tmp_path / "whole")
+    assert without_times(resumed) == without_times(whole)
