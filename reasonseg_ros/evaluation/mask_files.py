@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.geometry import decode_rle
+from reasonseg_ros.evaluation.datasets.coco_masks import rle_mask
 from reasonseg_ros.mask_codec import MAX_PIXELS
 from reasonseg_ros.types import BoolMask
 
@@ -54,18 +54,11 @@ def mask_from_coco(rle: Any) -> BoolMask:
     """bool [H, W] of COCO run lengths, `counts` a list or a compressed string. Raises InvalidInput."""
     try:
         height, width = (int(length) for length in rle["size"])
-        counts = rle["counts"]
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput('no run lengths; expected {"size": [height, width], "counts": ...}') from error
-    if not 0 < height * width <= MAX_PIXELS or min(height, width) < 1:
+    if min(height, width) < 1 or height * width > MAX_PIXELS:
         raise InvalidInput(f"mask of {width} x {height} pixels; expected 1 to {MAX_PIXELS}")
-    try:
-        runs = np.asarray(_decompressed(counts) if isinstance(counts, str) else counts, np.int64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidInput("counts are neither whole numbers nor a string") from error
-    if runs.ndim != 1:
-        raise InvalidInput("counts are neither whole numbers nor a string")
-    return decode_rle(runs, (width, height))
+    return rle_mask(rle, (width, height))
 
 
 def _sources(path: Path) -> dict[str, Any]:
@@ -138,28 +131,3 @@ def _png_values(path: Path) -> NDArray[np.integer[Any]]:
             raise InvalidInput(f"{path} is a colour image; save the mask with one channel")
         values = colours[..., 0]
     return values.astype(np.uint8) if values.dtype == bool else values
-
-
-def _decompressed(counts: str) -> list[int]:
-    """Run lengths of COCO's string: six bits a character from "0" on, five of the number and one for "goes on".
-
-    From the fourth on, a run is given as its difference from the run two before. pycocotools decodes the same, but
-    returns memory that nobody wrote where the runs are too few.
-    """
-    runs: list[int] = []
-    number, bits = 0, 0
-    for character in counts:
-        value = ord(character) - 48
-        if not 0 <= value < 64 or bits > 40:
-            raise InvalidInput(f"counts hold {character!r} where compressed run lengths cannot; expected COCO's string")
-        number |= (value & 0x1F) << bits
-        bits += 5
-        if value & 0x20:
-            continue
-        if value & 0x10:
-            number -= 1 << bits
-        runs.append(number + (runs[-2] if len(runs) > 2 else 0))
-        number, bits = 0, 0
-    if bits:
-        raise InvalidInput("counts end in the middle of a number; the compressed run lengths are cut off")
-    return runs
