@@ -112,6 +112,7 @@ class Grounding:
         box_xyxy: float32 [4].
         points_xy: float32 [P, 2], P may be 0.
         point_labels: int32 [P], 1 inside the target, 0 outside it.
+        has_box: False where only points are known; `box_xyxy` then just encloses them and is no prompt.
     """
 
     box_xyxy: FloatArray
@@ -119,6 +120,7 @@ class Grounding:
     point_labels: NDArray[np.int32] | None = None
     label: str = ""
     score: float = 1.0
+    has_box: bool = True
 
     def __post_init__(self) -> None:
         box = np.asarray(self.box_xyxy, np.float32).reshape(-1)

@@ -105,21 +105,28 @@ def confidence_image(regions: Sequence[Region], size_wh: tuple[int, int]) -> NDA
 
 
 def groundings_from(boxes: Sequence[Any], points: Sequence[Any], size_wh: tuple[int, int]) -> tuple[Grounding, ...]:
-    """Groundings of Box and Point2D messages: the n-th point belongs to the n-th box. Raises InvalidInput."""
-    if not boxes:
-        raise InvalidInput("no box; send at least one (the n-th point belongs to the n-th box)")
-    if points and len(points) != len(boxes):
+    """Groundings of Box and Point2D messages: one for each box, the n-th point belongs to the n-th box.
+
+    Without boxes there is one for each point. Raises InvalidInput.
+    """
+    if not boxes and not points:
+        raise InvalidInput("neither box nor point; send boxes, points, or one point for each box")
+    if boxes and points and len(points) != len(boxes):
         raise InvalidInput(f"{len(points)} points for {len(boxes)} boxes; send one for each box, or none")
+    points_xy = np.array([(point.x, point.y) for point in points], np.float32).reshape(-1, 2)
+    if not np.isfinite(points_xy).all():
+        raise InvalidInput(f"points {points_xy.tolist()}; expected finite coordinates")
+    points_xy = clip_points(points_xy, size_wh)
+    if not boxes:
+        corners = np.hstack([np.floor(points_xy), np.floor(points_xy) + 1])
+        return tuple(Grounding(box, [point], has_box=False) for box, point in zip(corners, points_xy, strict=True))
     groundings = []
     for index, box in enumerate(boxes):
         corners = (box.x1, box.y1, box.x2, box.y2)
         clipped = clip_box(corners, size_wh)
         if clipped is None:
             raise InvalidInput(f"box {corners} has less than a pixel inside the {size_wh[0]} x {size_wh[1]} image")
-        point = [(points[index].x, points[index].y)] if points else np.zeros((0, 2), np.float32)
-        if not np.isfinite(point).all():
-            raise InvalidInput(f"point {point[0]} is not finite")
-        groundings.append(Grounding(clipped, clip_points(point, size_wh)))
+        groundings.append(Grounding(clipped, points_xy[index : index + 1]))
     return tuple(groundings)
 
 

@@ -54,7 +54,8 @@ def clean_mask(raw: BoolMask, fill_holes_share: float, remove_specks_share: floa
 def build_region(grounding: Grounding, scored: ScoredMask, config: SegmenterConfig) -> Region:
     """The region of one grounding.
 
-    An empty mask keeps the grounding's box, agrees with nothing (`box_iou` 0) and covers none of the points.
+    An empty mask keeps the grounding's box, agrees with nothing (`box_iou` 0) and covers none of the points. Any other
+    mask agrees with a grounding that has no box (`box_iou` 1).
     """
     clean = clean_mask(scored.mask, config.fill_holes_share, config.remove_specks_share)
     box_xyxy = mask_box(clean.mask)
@@ -63,7 +64,7 @@ def build_region(grounding: Grounding, scored: ScoredMask, config: SegmenterConf
         box_xyxy=grounding.box_xyxy if box_xyxy is None else box_xyxy,
         grounding=grounding,
         mask_score=scored.score,
-        box_iou=0.0 if box_xyxy is None else box_iou(box_xyxy, grounding.box_xyxy),
+        box_iou=0.0 if box_xyxy is None else box_iou(box_xyxy, grounding.box_xyxy) if grounding.has_box else 1.0,
         points_inside=points_inside(clean.mask, grounding),
         holes=clean.holes,
         fragments=clean.fragments,

@@ -105,11 +105,11 @@ class Sam2Segmenter:
 
     @torch.inference_mode()
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
-        """One mask for each grounding. Groundings with equally many points share a batch. Raises OutOfMemory."""
+        """One mask for each grounding. Equal kinds of prompts share a batch. Raises OutOfMemory."""
         # Padding a prompt with ignored points changes its mask in SAM2, so only equal prompts go together.
-        batches: dict[int, list[int]] = {}
+        batches: dict[tuple[int, bool], list[int]] = {}
         for index, grounding in enumerate(groundings):
-            batches.setdefault(len(grounding.points_xy), []).append(index)
+            batches.setdefault((len(grounding.points_xy), grounding.has_box), []).append(index)
         masks: dict[int, ScoredMask] = {}
         with _memory_errors(self.model.device):
             for indices in batches.values():
@@ -126,7 +126,7 @@ class Sam2Segmenter:
         sparse, dense = model.prompt_encoder(
             input_points=torch.from_numpy(points[None]).to(model.device) if has_points else None,
             input_labels=torch.from_numpy(labels[None]).to(model.device) if has_points else None,
-            input_boxes=torch.from_numpy(boxes[None]).to(model.device),
+            input_boxes=torch.from_numpy(boxes[None]).to(model.device) if groundings[0].has_box else None,
             input_masks=None,
         )
         logits, scores, _, _ = model.mask_decoder(

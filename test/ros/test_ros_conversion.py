@@ -85,5 +85,5 @@ def test_prompts_are_clipped_to_the_image():
     (grounding,) = conversion.groundings_from(boxes, [msg.Point2D(x=99.0, y=-1.0)], (8, 6))
     assert grounding.box_xyxy.tolist() == [0, 1, 4, 6]
     assert grounding.points_xy.tolist() == [[7, 0]]
-    with pytest.raises(InvalidInput, match="no box"):
+    with pytest.raises(InvalidInput, match="neither box nor point"):
         conversion.groundings_from([], [], (8, 6))

@@ -22,6 +22,7 @@ GROUNDINGS = [
     Grounding([80, 20, 150, 80]),
     Grounding([5, 40, 60, 85], [[30, 60]]),
     Grounding([70, 5, 120, 50], [[90, 20], [100, 30]], [1, 0]),
+    Grounding([30, 30, 31, 31], [[30, 30]], has_box=False),
 ]
 
 
@@ -43,14 +44,15 @@ def test_a_batch_gives_the_masks_of_one_by_one_in_the_groundings_order(checkpoin
         assert batched.score == pytest.approx(alone.score, abs=1e-5)
 
 
-def test_the_masks_are_those_of_the_librarys_own_forward(checkpoint: Path) -> None:
+@pytest.mark.parametrize("grounding", [GROUNDINGS[0], GROUNDINGS[4]])
+def test_the_masks_are_those_of_the_librarys_own_forward(checkpoint: Path, grounding: Grounding) -> None:
     segmenter = segmenter_of(checkpoint)
-    grounding = GROUNDINGS[0]
     scale = np.array([64 / 160, 64 / 90])
+    box = grounding.box_xyxy.reshape(2, 2) * scale
     with torch.inference_mode():
         expected = Sam2Model.from_pretrained(checkpoint)(
             pixel_values=torch.from_numpy(preprocess(RGB, 64)[None]),
-            input_boxes=torch.tensor((grounding.box_xyxy.reshape(2, 2) * scale).reshape(1, 1, 4), dtype=torch.float32),
+            input_boxes=torch.tensor(box, dtype=torch.float32).reshape(1, 1, 4) if grounding.has_box else None,
             input_points=torch.tensor((grounding.points_xy * scale).reshape(1, 1, 1, 2), dtype=torch.float32),
             input_labels=torch.ones(1, 1, 1, dtype=torch.int32),
             multimask_output=False,
