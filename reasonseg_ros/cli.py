@@ -141,9 +141,9 @@ def _ask(settings: argparse.Namespace) -> int:
     }
     print(json.dumps(report, indent=2, ensure_ascii=False))
     if settings.out:
-        from reasonseg_ros.drawing import draw
+        from reasonseg_ros.drawing import answer_title, draw
 
-        write_image(settings.out, draw(frame.rgb, segmentation.regions, settings.question))
+        write_image(settings.out, draw(frame.rgb, segmentation.regions, answer_title(settings.question, answer)))
     return 0 if answer.status.is_answer else 1
 
 

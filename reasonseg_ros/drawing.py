@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from reasonseg_ros.types import Region, RgbImage
+from reasonseg_ros.types import Answer, Region, RgbImage, Status
 
 PALETTE_RGB = np.array(
     [
@@ -45,6 +45,13 @@ def draw(rgb: RgbImage, regions: Sequence[Region], title: str = "", alpha: float
     return picture
 
 
+def answer_title(question: str, answer: Answer) -> str:
+    """What stands above a picture of an answer: the question, then the thought, or why there is no answer."""
+    if answer.status is Status.OK:
+        return f"{question}\n{answer.thought}"
+    return f"{question}\n[{answer.status}] {answer.error or answer.thought}"
+
+
 def _draw_mask(picture: RgbImage, region: Region, colour_rgb: np.ndarray, alpha: float) -> None:
     mask = region.mask
     picture[mask] = (picture[mask] * (1 - alpha) + colour_rgb * alpha).round().astype(np.uint8)
@@ -73,7 +80,8 @@ def _draw_title(picture: RgbImage, title: str) -> None:
     scale = _font_scale(picture)
     (width, height), baseline = cv2.getTextSize("m", _FONT, scale, 1)
     # "m" is the widest letter; words fit about half as many again into a line.
-    lines = textwrap.wrap(_ascii(title), max(8, int(1.4 * picture.shape[1] / width)))
+    width_letters = max(8, int(1.4 * picture.shape[1] / width))
+    lines = [line for part in title.splitlines() for line in textwrap.wrap(_ascii(part), width_letters)]
     step = height + 2 * baseline
     band = picture[: step * len(lines) + baseline]
     band[:] = band // 4

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from reasonseg_ros.drawing import PALETTE_RGB, draw
-from reasonseg_ros.types import Grounding, Region
+from reasonseg_ros.drawing import PALETTE_RGB, answer_title, draw
+from reasonseg_ros.types import Answer, Grounding, Region, Status
 
 
 def region(mask, label="mug"):
@@ -44,3 +44,10 @@ def test_tiny_pictures_and_empty_masks_draw_without_error(size):
     rgb = np.zeros((*size, 3), np.uint8)
     picture = draw(rgb, [region(np.zeros(size, bool), "größer als das Bild")], "Wo ist die Tasse?")
     assert picture.shape == rgb.shape
+
+
+def test_the_title_gives_the_reason_or_why_there_is_none():
+    mug = Grounding(np.array([0, 0, 5, 5], np.float32))
+    assert answer_title("a drink", Answer(Status.OK, "a mug", (mug,))) == "a drink\na mug"
+    assert answer_title("a drink", Answer(Status.NO_TARGET, "no mug here")) == "a drink\n[no_target] no mug here"
+    assert answer_title("a drink", Answer(Status.TIMEOUT, "a m", error="60 s")) == "a drink\n[timeout] 60 s"

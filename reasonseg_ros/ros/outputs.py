@@ -10,7 +10,7 @@ from sensor_msgs.msg import Image
 
 from reasonseg_ros import msg
 from reasonseg_ros.config import Config
-from reasonseg_ros.drawing import draw
+from reasonseg_ros.drawing import answer_title, draw
 from reasonseg_ros.live import Outcome
 from reasonseg_ros.ros.conversion import (
     confidence_image,
@@ -19,7 +19,6 @@ from reasonseg_ros.ros.conversion import (
     label_image,
     reasoning_message,
 )
-from reasonseg_ros.types import Status
 
 RELIABILITY = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
 
@@ -61,12 +60,9 @@ class Outputs:
             self._node.destroy_lifecycle_publisher(publisher)
 
     def _publish_overlay(self, outcome: Outcome, alpha: float) -> None:
-        frame, answer = outcome.frame, outcome.answer
+        frame = outcome.frame
         if frame is None:
             return
         regions = outcome.segmentation.regions if outcome.segmentation else ()
-        title = outcome.request.query.text
-        if answer.status is not Status.OK:
-            title = f"{title} [{answer.status}{': ' + answer.error if answer.error else ''}]"
-        picture = draw(frame.rgb, regions, title, alpha)
+        picture = draw(frame.rgb, regions, answer_title(outcome.request.query.text, outcome.answer), alpha)
         self._publishers["overlay"].publish(image_message(header_message(frame), picture))
