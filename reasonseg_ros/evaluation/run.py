@@ -24,7 +24,6 @@ from reasonseg_ros.evaluation.results import (
     rle_from_mask,
     write_results,
 )
-from reasonseg_ros.evaluation.right_target import right_target
 from reasonseg_ros.evaluation.samples import Sample, Truth, Unreadable
 from reasonseg_ros.evaluation.stand_ins import from_mask
 from reasonseg_ros.evaluation.summary import Row, row, summary
@@ -174,12 +173,8 @@ def evaluate_sample(sample: Sample, method: Method, out: Path, scoring: Scoring)
 def judged(result: SampleResult, segmentation: Segmentation, truth: Truth, protocol: str) -> SampleResult:
     """The result with its scores and its type of failure."""
     answer = segmentation.answer
-    answered = answer.status.is_answer
-    mask = segmentation.mask if answered else None
-    groundings = answer.groundings if answered else None
-    score = score_sample(mask, truth.mask, truth.ignore, protocol, groundings, truth.boxes_xyxy)
-    boxes_xyxy = [grounding.box_xyxy for grounding in answer.groundings]
-    right = answered and right_target(boxes_xyxy, truth.boxes_xyxy, truth.mask)
+    mask = segmentation.mask if answer.status.is_answer else None
+    score = score_sample(mask, truth.mask, truth.ignore, protocol, answer.groundings, truth.boxes_xyxy)
     failure = classify(mask, truth.mask, truth.ignore, answer.groundings)
     return replace(
         result,
@@ -187,7 +182,7 @@ def judged(result: SampleResult, segmentation: Segmentation, truth: Truth, proto
         ignore=rle_from_mask(truth.ignore) if truth.ignore.any() else None,
         target_boxes_xyxy=np.round(truth.boxes_xyxy.astype(float), 2).tolist(),
         target_thought=truth.thought,
-        score=replace(score, right_target=right),
+        score=score,
         failure=str(failure.type),
         failure_tags=list(failure.tags),
     )
