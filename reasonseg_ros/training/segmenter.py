@@ -51,7 +51,7 @@ class Stage:
 STAGES = (
     Stage("ellipses", 250, 256, 2, 12, 6e-4),
     Stage("coarse", 2000, 256, 4, 6, 8e-4),
-    Stage("fine", 1700, 384, 4, 6, 8e-4),
+    Stage("fine", 2150, 384, 4, 6, 8e-4),
 )
 
 
