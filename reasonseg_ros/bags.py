@@ -95,7 +95,10 @@ class BagReader:
         self.path = Path(path)
         if not self.path.exists():
             raise InvalidInput(f"there is no bag at {path}")
-        self._reader = AnyReader([self.path], default_typestore=typestore())
+        try:
+            self._reader = AnyReader([self.path], default_typestore=typestore())
+        except (AnyReaderError, OSError, ValueError) as error:
+            raise InvalidInput(f"{path} is not a bag that can be read: {error}") from error
 
     def __enter__(self) -> BagReader:
         try:
@@ -130,7 +133,8 @@ class BagReader:
             return self._reader.deserialize(data, message_type)
         # What a damaged message makes of the decoder is anyone's guess.
         except Exception as error:
-            raise InvalidInput(f"{len(data)} bytes are not a {message_type}: {error or type(error).__name__}") from error
+            told = str(error) or type(error).__name__
+            raise InvalidInput(f"{len(data)} bytes are not a {message_type}: {told}") from error
 
     def _messages(self, topics: Sequence[str]) -> Iterator[tuple[Connection, int, bytes]]:
         missing = set(topics) - set(self.topics)

@@ -10,6 +10,9 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import decode_rle
 from reasonseg_ros.types import BoolMask
 
+FARTHEST_PX = 100_000
+"""Coordinates beyond this are damage. pycocotools needs memory in proportion to the length of an edge."""
+
 
 def segmentation_mask(segmentation: Any, size_wh: tuple[int, int]) -> tuple[BoolMask, tuple[str, ...]]:
     """The union of all parts, bool [H, W], and one line for each polygon that was left out as broken.
@@ -37,7 +40,7 @@ def segmentation_mask(segmentation: Any, size_wh: tuple[int, int]) -> tuple[Bool
         raise InvalidInput(f"no usable polygon; {broken[0]}")
     masks = _pycocotools()
     runs = masks.merge(masks.frPyObjects(polygons, size_wh[1], size_wh[0]))
-    return masks.decode(runs).astype(bool), tuple(broken)
+    return decode_rle(_counts(runs["counts"]), size_wh), tuple(broken)
 
 
 def rle_mask(runs: dict[str, Any], size_wh: tuple[int, int]) -> BoolMask:
@@ -45,31 +48,56 @@ def rle_mask(runs: dict[str, Any], size_wh: tuple[int, int]) -> BoolMask:
     size, counts = runs.get("size"), runs.get("counts")
     if not isinstance(size, list) or list(size) != [size_wh[1], size_wh[0]]:
         raise InvalidInput(f"run lengths of size {size} (height, width) for an image of {size_wh[0]} x {size_wh[1]}")
+    if not isinstance(counts, (list, str, bytes)):
+        raise InvalidInput("its run lengths have no counts; get the annotation again")
     try:
-        if isinstance(counts, list):
-            return decode_rle(counts, size_wh)
-        data = counts.encode("ascii") if isinstance(counts, str) else counts
-        if not isinstance(data, bytes) or not data:
-            raise InvalidInput("the counts are missing")
-        return _pycocotools().decode({"size": size, "counts": data}).astype(bool)
+        return decode_rle(counts if isinstance(counts, list) else _counts(counts), size_wh)
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidInput(f"damaged run lengths ({error}); get the annotation again") from error
 
 
 def _polygon_fault(polygon: Any) -> str:
     """Why a flat list of coordinates is no polygon; empty where it is one."""
-    # pycocotools takes four numbers for a box, so two points would silently become a rectangle.
+    # pycocotools takes four numbers for a box, so two points must not get that far.
     try:
         values = np.asarray(polygon, np.float64)
     except (TypeError, ValueError):
         return "it is no list of numbers; draw it again"
     if values.ndim != 1 or values.size % 2:
         return "its numbers do not pair up as x and y; draw it again"
-    if not np.isfinite(values).all():
-        return "a coordinate is no number; draw it again"
+    if not np.isfinite(values).all() or np.abs(values).max(initial=0) > FARTHEST_PX:
+        return "a coordinate is no number of pixels; draw it again"
     if values.size < 6:
         return f"{values.size // 2} points enclose nothing; draw three at least, or remove it"
     return ""
+
+
+def _counts(text: str | bytes) -> list[int]:
+    """Run lengths of COCO's compressed text. Raises InvalidInput.
+
+    Each number is in groups of 5 bits, lowest first, written as the character 48 higher; bit 5 says that more
+    groups follow, and the highest bit of the last group is the sign. From the fourth number on, what is written is
+    the difference from the number two before.
+    pycocotools reads beyond the end of a damaged text, so it is not trusted with one.
+    """
+    data = text.encode("ascii") if isinstance(text, str) else text
+    counts: list[int] = []
+    number = shift = 0
+    for character in data:
+        bits = character - 48
+        if not 0 <= bits < 64:
+            raise InvalidInput(f"character {character} is none of the compressed ones")
+        number |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            continue
+        if bits & 0x10:
+            number -= 1 << shift
+        counts.append(number + counts[-2] if len(counts) > 2 else number)
+        number = shift = 0
+    if shift or not counts:
+        raise InvalidInput("the compressed text breaks off")
+    return counts
 
 
 def _pycocotools() -> Any:

@@ -14,7 +14,10 @@ def find_image(name: str, folders: Sequence[Path]) -> Path:
     if not name or relative.is_absolute() or ".." in relative.parts:
         raise InvalidInput(f"the image name {name!r} leads out of the data set; get the annotation again")
     for folder in folders:
-        if (folder / relative).is_file():
-            return folder / relative
+        try:
+            if (folder / relative).is_file():
+                return folder / relative
+        except OSError as error:  # a name too long, a folder that may not be entered
+            raise InvalidInput(f"the image {name:.80} cannot be looked up in {folder}: {error.strerror}") from error
     places = ", ".join(map(str, folders))
     raise InvalidInput(f"the image {name} is missing; it is in none of {places}; name its folder with --images")

@@ -85,6 +85,11 @@ def gather(image: EncodedImage, makers: Iterable[QuestionMaker], unlabelled: int
 def _check(question: Question, image: EncodedImage) -> None:
     if not question.text.strip():
         raise InvalidInput("the question is empty; write its text")
+    for text in (question.text, question.question_id, question.thought):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:  # half of a character, as "\\ud800" in JSON
+            raise InvalidInput(f"{text!r:.60} is no valid text; save it again as UTF-8") from error
     for name, mask in (("mask", question.mask), ("ignore mask", question.ignore)):
         if mask is not None and mask.shape != image.size_wh[::-1]:
             width, height = image.size_wh

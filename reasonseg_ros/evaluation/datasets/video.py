@@ -64,11 +64,20 @@ def _item(base: Path, name: str, video: Any, runs: dict[str, Any] | None) -> Ite
     told = video.get("expressions") if isinstance(video, dict) else None
     if not isinstance(frames, list) or not frames or not isinstance(told, (dict, list)) or not told:
         return unusable(name, "it has no 'frames' or no 'expressions'; get meta_expressions.json again")
+    named = [name, *frames]
+    odd = next((value for value in named if not _is_file_name(value)), None)
+    if odd is not None:
+        return unusable(name, f"{odd!r:.60} is no name of a file; get meta_expressions.json again")
     pairs = list(told.items()) if isinstance(told, dict) else list(enumerate(told))
     if not (base / "JPEGImages" / name).is_dir():
         return unusable(name, f"there is no folder {base / 'JPEGImages' / name}; get its frames from the data set")
     makers = [_expression(base, name, video, str(key), value, runs) for key, value in pairs]
-    return Item(name, tuple(partial(_load, base, name, str(frame), n, makers) for n, frame in enumerate(frames)))
+    return Item(name, tuple(partial(_load, base, name, frame, n, makers) for n, frame in enumerate(frames)))
+
+
+def _is_file_name(value: Any) -> bool:
+    """Whether it is short text that stays in its folder."""
+    return isinstance(value, str) and 0 < len(value) <= 200 and not set(value) & {"/", "\0"} and value != ".."
 
 
 FrameMaker = tuple[str, Callable[[int, str, tuple[int, int]], "Question | None"]]
@@ -132,9 +141,12 @@ def _masks(base: Path, video: str, meta: dict[str, Any], expression: dict[str, A
             raise InvalidInput(f"mask_dict.json has no masks {missing}; use a split with published masks")
         return partial(_from_runs, [runs[str(key)] for key in ids])
     object_id = str(expression.get("obj_id"))
-    own = base / "Annotations" / f"{meta.get('source')}_{video}_{object_id}"
+    source = str(meta.get("source"))
+    if not _is_file_name(source) or not _is_file_name(object_id):
+        raise InvalidInput(f"source {source:.60} or obj_id {object_id:.60} is no name; get meta_expressions.json again")
+    own = base / "Annotations" / f"{source}_{video}_{object_id}"
     # The set's own tools write the source in small letters at one place and as it is at another.
-    for folder in (own, own.with_name(f"{str(meta.get('source')).lower()}_{video}_{object_id}")):
+    for folder in (own, own.with_name(f"{source.lower()}_{video}_{object_id}")):
         if folder.is_dir():
             return _png_masks(folder, None, meta)
     shared = base / "Annotations" / video

@@ -15,7 +15,7 @@ def folder(tmp_path, photo, write_json):
     base = tmp_path / "ReasonSeg" / "val"
     photo(base / "a.jpg")
     shapes = [polygon("ignore", 10, 10, 14, 14), polygon("target", 5, 5, 20, 20), polygon("flag", 0, 0, 39, 29)]
-    content = {"text": ["the café’s sign", "what names the place?"], "is_sentence": False, "shapes": shapes}
+    content = {"text": ["the café's €5 sign", "what names the place?"], "is_sentence": False, "shapes": shapes}
     write_json(base / "a.json", content, "cp1252")
     photo(base / "b.jpg", (50, 20))
     shapes = [polygon("target", 1, 1, 5, 5), polygon("target", 30, 3, 40, 9)]
@@ -28,7 +28,7 @@ def test_samples_become_images_questions_and_masks(folder, convert, rectangle):
     assert bag.status == 0 and bag.problems == []
     assert "pictures: 2 read, 2 written, 0 left out" in bag.out
     assert "questions: 2 read, 2 written, 0 left out" in bag.out
-    assert bag.queries == {"a": "the café’s sign", "b": "What can one sit on?"}
+    assert bag.queries == {"a": "the café's €5 sign", "b": "What can one sit on?"}
     ignore = rectangle(10, 10, 14, 14)
     assert np.array_equal(bag.mask("a"), rectangle(5, 5, 20, 20) & ~ignore)
     assert np.array_equal(decode_mask(bag.truth("a").ignore), ignore)
