@@ -170,4 +170,4 @@ def _print(found: Mapping[str, Any], out: Path) -> None:
     console.print(table)
     for item in found["unreadable"]:
         console.print(f"failed: {item['sample_id']} {item['reason']}".replace("  ", " "), markup=False, soft_wrap=True)
-    console.print(f"{out}/results.json, summary.json", highlight=False, soft_wrap=True)
+    console.print(f"{out}: results.json, summary.json, report.html", highlight=False, soft_wrap=True)

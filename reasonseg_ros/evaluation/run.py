@@ -16,6 +16,7 @@ import numpy as np
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.failures import classify
 from reasonseg_ros.evaluation.metrics import score_sample
+from reasonseg_ros.evaluation.report import write_report
 from reasonseg_ros.evaluation.results import (
     ResultLines,
     SampleResult,
@@ -27,11 +28,11 @@ from reasonseg_ros.evaluation.results import (
 from reasonseg_ros.evaluation.samples import Sample, Truth, Unreadable
 from reasonseg_ros.evaluation.stand_ins import from_mask
 from reasonseg_ros.evaluation.summary import Row, row, summary
-from reasonseg_ros.images import write_image
 from reasonseg_ros.types import Frame, Grounding, Query, RgbImage, Segmentation, Status
 
-PICTURE_SIDE_PX = 480
-"""Longer side of the images kept for the report."""
+PICTURE_SIDE_PX = 400
+PICTURE_QUALITY = 75
+"""Longer side and JPEG quality of the images kept for the report, so that it stays light."""
 
 ASKED_AGAIN = (Status.UNAVAILABLE, Status.OUT_OF_MEMORY, Status.FAILED)
 """A resumed run asks again where the machine, not the model, was at fault."""
@@ -159,7 +160,7 @@ def evaluate_sample(sample: Sample, method: Method, out: Path, scoring: Scoring)
     )
     picture = out / result.image
     if not picture.exists():
-        write_image(picture, _scaled(frame.rgb))
+        _write_picture(picture, frame.rgb)
     if sample.truth is None:
         return result
     result = judged(result, segmentation, sample.truth, scoring.protocol)
@@ -196,22 +197,24 @@ def true_groundings(truth: Truth) -> tuple[Grounding, ...]:
     return from_mask(truth.mask)
 
 
-def _scaled(rgb: RgbImage) -> RgbImage:
-    factor = PICTURE_SIDE_PX / max(rgb.shape[:2])
-    if factor >= 1:
-        return rgb
-    return cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+def _write_picture(path: Path, rgb: RgbImage) -> None:
+    factor = min(1.0, PICTURE_SIDE_PX / max(rgb.shape[:2]))
+    small = cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY])[1]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.tobytes())
 
 
 def finish(out: Path, run: Run, settings: dict[str, Any], command: str) -> dict[str, Any]:
-    """Write results.json and summary.json; the summary is returned."""
+    """Write results.json, summary.json and report.html; the summary is returned."""
     unreadable = [{"sample_id": u.sample_id, "reason": u.reason, "samples": u.samples} for u in run.unreadable]
     lost = Counter({"unknown": run.failed}) if run.failed else Counter()
     found = {**summary(run.rows, lost), "unreadable": unreadable}
     described = {**settings, "command": command, "unreadable": unreadable}
     with ResultLines(out / "results.jsonl") as lines:
         write_results(out / "results.json", described, _in_order(lines, run.ids))
-    _write_json(out / "summary.json", found)
+        _write_json(out / "summary.json", found)
+        write_report(out / "report.html", described, found, _in_order(lines, run.ids), out)
     return found
 
 

@@ -1,0 +1,33 @@
+"""Published results on ReasonSeg, to stand beside a run's own. They are quoted from the papers, not measured here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Published:
+    """gIoU and cIoU in per cent, on the validation and the test split; None where the paper gives none."""
+
+    method: str
+    val: tuple[float, float | None] | None = None
+    test: tuple[float, float | None] | None = None
+
+
+PUBLISHED = (
+    Published("SEEM", (22.5, 21.2)),
+    Published("X-Decoder", (22.6, 17.9)),
+    Published("GRES", (22.4, 19.9)),
+    Published("OVSeg", (28.5, 18.6)),
+    Published("SESAME", (34.8, 39.1), (30.5, 30.4)),
+    Published("LISA-7B, zero-shot", (44.4, 46.0), (36.8, 34.1)),
+    Published("LISA-7B, fine-tuned", (52.9, 54.0), (47.3, 48.4)),
+    Published("LISA-13B-Llama2, fine-tuned", (60.0, 67.8), (51.5, 51.3)),
+    Published("LLM-Seg, 20 epochs", (55.4, 45.6)),
+    Published("READ-7B", (59.8, 67.6), (58.5, 58.6)),
+    Published("READ-13B", None, (62.2, 62.8)),
+    Published("Seg-Zero-3B", (58.2, 53.1), (56.1, 48.6)),
+    Published("Seg-Zero-7B", (62.6, 62.0), (57.5, 52.0)),
+    Published("VisionReasoner-7B", (66.3, None), (63.6, 55.7)),
+    Published("Rea2Seg", None, (66.6, 65.5)),
+)

@@ -1,0 +1,106 @@
+"""The report as a file, and as a page in a browser where there is one."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.report import outline
+from reasonseg_ros.evaluation.run import Scoring, evaluate, finish
+
+BOX, OTHER = (8, 8, 24, 24), (40, 30, 60, 44)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CARDS = 24  # drawn at first; more come when the page is scrolled
+
+CARD = {"name": "model"}
+RUN = {
+    "bag": {"name": "a <bag>", "files": {}},
+    "method": "seg_zero",
+    "protocol": "lisa",
+    "batch_size": 1,
+    "seed": 3,
+    "versions": {"python": "3"},
+    "model_cards": {"reasoner": CARD, "segmenter": CARD},
+}
+
+
+@pytest.fixture
+def report(make_bag, samples_of, scripted, answer_text, tmp_path):
+    """A run with right, wrong, imagined and unreadable answers, and with text that would break a careless page."""
+    asked = [samples_of(f"right{number}") for number in range(30)]
+    asked += [
+        samples_of("wrong", kind="relation"),
+        samples_of("imagined", None, "none"),
+        samples_of("mumbled", image=1),
+    ]
+    texts = [answer_text(BOX)] * 30 + [answer_text(OTHER), answer_text(BOX), "</script><script>alert(1)</script> no."]
+    bag = make_bag(asked)
+    run = evaluate(read_samples(bag), scripted(*texts), tmp_path, Scoring())
+    finish(tmp_path, run, RUN, "reasonseg evaluate <bag>")
+    return tmp_path / "report.html"
+
+
+def data(text, name):
+    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text)[1])
+
+
+def test_the_report_holds_everything(report):
+    text = report.read_text()
+    samples, pictures = data(text, "samples"), data(text, "pictures")
+    assert [sample["id"] for sample in samples[:3]] == ["imagined", "mumbled", "wrong"]
+    assert samples[1]["text"] == "</script><script>alert(1)</script> no."
+    assert [sample["type"] for sample in samples[:4]] == ["FP", "F0", "T1", "OK"]
+    assert samples[2]["target"] == "M8 8L8 23L23 23L23 8Z" and samples[2]["boxes"] == [list(OTHER)]
+    assert len(pictures) == 2, "questions about one image share its picture"
+    assert all(picture.startswith("data:image/jpeg;base64,") for picture in pictures.values())
+    assert not re.search(r'(?:src|href)="|url\(|@import|\bfetch\(', text), "nothing is loaded from elsewhere"
+    assert "a &lt;bag&gt;" in text and "<bag>" not in text
+    assert "Seg-Zero-7B" in text and text.count("published</td>") >= 10
+    assert len(text) < 500_000
+
+
+def test_a_report_without_any_answer_is_a_report(tmp_path):
+    finish(tmp_path, evaluate([], None, tmp_path, Scoring()), RUN, "")
+    assert "0 samples" in (tmp_path / "report.html").read_text()
+
+
+def test_outlines_keep_holes():
+    mask = np.zeros((20, 20), bool)
+    mask[2:18, 2:18] = True
+    mask[8:12, 8:12] = False
+    assert outline(mask).count("M") == 2
+    assert outline(np.zeros((20, 20), bool)) == ""
+
+
+def page(report, address=""):
+    """The page's elements after its script has run; fails where the script complained."""
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000"]
+    command += ["--enable-logging=stderr", f"--user-data-dir={report.parent / 'profile'}", "--dump-dom"]
+    done = subprocess.run(
+        [*command, f"file://{report}{address}"], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "CONSOLE" not in done.stderr, done.stderr
+    return done.stdout
+
+
+def cards(text):
+    return re.findall(r'class="card" data-sample="([^"]*)"', text)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_page_filters_searches_and_opens(report):
+    whole = page(report)
+    assert len(cards(whole)) >= CARDS and cards(whole)[:3] == ["imagined", "mumbled", "wrong"]
+    assert ">33 of 33<" in whole and '<dialog id="detail"></dialog>' in whole
+    assert cards(page(report, "#type=T1")) == ["wrong"]
+    assert cards(page(report, "#kind=none")) == ["imagined"]
+    assert cards(page(report, "#q=RIGHT17+looked")) == ["right17"]
+    opened = page(report, "#type=F0&sample=mumbled")
+    detail = re.search(r'<dialog id="detail" open="">(.*?)</dialog>', opened, re.DOTALL)[1]
+    assert html.escape("</script><script>alert(1)</script> no.", quote=False) in detail
+    assert "question mumbled?" in detail
