@@ -7,6 +7,7 @@ outbox that wakes the executor, so only the executor's thread touches ROS and no
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
@@ -200,19 +201,6 @@ class ReasonSegNode(LifecycleNode):
             self._worker.show(load_frame)
 
 
-def spin_once(executor: Executor, node: ReasonSegNode) -> None:
-    """One step of the executor. What one message makes fail is logged, and the node lives.
-
-    rclpy raises in the executor for a string that is not UTF-8, for example, before any callback sees the message.
-    """
-    try:
-        executor.spin_once()
-    except ExternalShutdownException:
-        raise
-    except Exception as error:
-        node.get_logger().error(f"message dropped: {type(error).__name__}: {error}")
-
-
 def main(arguments: Sequence[str] | None = None, load: Callable[[Config], SegZero] = load_models) -> int:
     """Run the node until Ctrl-C or an external shutdown. Returns the exit status."""
     rclpy.init(args=arguments)
@@ -223,13 +211,17 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[Config], SegZer
         executor.add_node(node)
         if node.config.autostart:
             node.start()
-        while rclpy.ok():
-            spin_once(executor, node)
+        executor.spin()
     except (InvalidParameterTypeException, InvalidParameterValueException, ConfigError) as error:
         print(f"reasonseg: {error}; see config/reasonseg.yaml for names, types and bounds", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        # Ctrl-C in a terminal comes twice under `ros2 launch`, which passes it on; the end must not be cut short.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except RuntimeError:
+        # A transition that ROS was shut down in the middle of cannot end.
+        if rclpy.ok():
+            raise
     finally:
         if node is not None:
             node.destroy_node()

@@ -50,8 +50,8 @@ class FailingMemorySegmenter(ScriptedSegmenter):
 def load(config: Config) -> SegZero:
     if config.reasoner.model == "missing":
         raise ModelError("no checkpoint at 'missing'; set reasoner.model to a folder or a model card's name")
-    if config.reasoner.model == "slow":
-        time.sleep(0.5)
+    if config.reasoner.model.startswith("slow "):
+        time.sleep(float(config.reasoner.model.removeprefix("slow ")))
     return SegZero(WordReasoner(), FailingMemorySegmenter("box"), config)
 
 

@@ -416,7 +416,7 @@ def test_a_transition_that_is_not_possible_now_is_refused_and_the_node_lives(nod
 
 
 def test_diagnostics_go_on_while_the_models_are_loaded(start_node, client):
-    start_node(reasoner__model="slow")
+    start_node(reasoner__model="slow 0.5")
     status = client.diagnostic("node", lambda status: value(status, "state") == "configuring")
     assert status.level == DiagnosticStatus.WARN
     client.diagnostic("node", lambda status: value(status, "state") == "active")

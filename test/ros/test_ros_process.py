@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -57,29 +58,20 @@ def test_a_question_from_another_process_gets_masks_with_the_images_header(start
     answer = client.ask("Where is the bright one?")
     assert (answer.header.stamp.sec, answer.header.stamp.nanosec) == (1_700_000_000, 123_456_789)
     np.testing.assert_array_equal(masks_from(answer)[0], bright_frame().rgb[:, :, 0] > 0)
-    # Ctrl-C while the model thinks: a clean and quick end, nothing on stderr but log lines.
+    # Ctrl-C while the model thinks: a clean and quick end, nothing on stderr but log lines. It comes twice, as in a
+    # terminal where `ros2 launch` passes it on.
     client.queries.publish(Query(text="slow: the bright one"))
-    client.until(lambda: not client.got["reasoning"][-1].done)
+    client.until(lambda: client.got["reasoning"] and not client.got["reasoning"][-1].done)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
     code, errors = stop(process)
     assert code == 0, errors
     assert "Traceback" not in errors
 
 
-def test_text_that_is_not_utf_8_is_dropped_and_the_node_lives(start_process, client):
-    process = start_process(SCRIPT)
-    client.connect()
-    client.images.publish(image_of(bright_frame()))
-    # CDR of a std_msgs/String: header, length with the end mark, bytes.
-    client.texts.publish(b"\x00\x01\x00\x00" + b"\x03\x00\x00\x00" + b"\xff\xfe\x00")
-    assert client.ask("the bright one").status == "ok"
-    code, errors = stop(process)
-    assert code == 0, errors
-    assert "message dropped: UnicodeDecodeError" in errors
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_the_models_are_loaded_ends_the_node(start_process, client, number):
-    process = start_process(SCRIPT, "--ros-args", "-p", "reasoner.model:=slow", "-p", "diagnostics_period_s:=0.1")
+    process = start_process(SCRIPT, "--ros-args", "-p", "reasoner.model:=slow 3", "-p", "diagnostics_period_s:=0.1")
     client.diagnostic("node", lambda status: value(status, "state") == "configuring")
     code, errors = stop(process, number)
     assert code == 0, errors
