@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reasonseg_ros.evaluation.failures import DESCRIPTIONS, FailureType
+from reasonseg_ros.evaluation.failures import DESCRIPTIONS
 from reasonseg_ros.evaluation.published import PUBLISHED
 from reasonseg_ros.evaluation.results import SampleResult, mask_from_rle
+from reasonseg_ros.evaluation.summary import UNKNOWN_KIND
 from reasonseg_ros.types import BoolMask
 
 SCORES = {
@@ -42,29 +43,37 @@ _OUTLINE_TOLERANCE = 0.0015
 def write_report(
     path: Path, run: dict[str, Any], summary: dict[str, Any], results: Iterable[SampleResult], folder: Path
 ) -> None:
-    """Write the report of a run whose pictures lie in `folder`; it takes its place when it is complete."""
-    pictures: dict[str, str] = {}
-    samples = []
-    for result in sorted(results, key=_worst_first):
-        samples.append(sample_values(result))
-        if result.image not in pictures:
-            pictures[result.image] = _picture(folder / result.image)
+    """Write the report of a run whose pictures lie in `folder`; it takes its place when it is complete.
+
+    The samples are shown in the order of `results`. One is read, drawn and written at a time.
+    """
+    names: dict[str, None] = {}  # of the pictures; complete when the samples are written, which is first
+
+    def samples() -> Iterator[Markup]:
+        for result in results:
+            names[result.image] = None
+            yield _script_json(sample_values(result))
+
+    def pictures() -> Iterator[Markup]:
+        for name in names:
+            yield _script_json([name, _picture(folder / name)])
+
     environment = Environment(
         loader=PackageLoader("reasonseg_ros.evaluation", "."), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["score"] = _score
-    html = environment.get_template("report.html.jinja").render(
+    page = environment.get_template("report.html.jinja").stream(
         run=run,
         summary=summary,
         scores=SCORES,
         published=PUBLISHED,
         types={str(kind): text for kind, text in DESCRIPTIONS.items()},
-        counts=_counts(samples),
-        samples_json=_script_json(samples),
-        pictures_json=_script_json(pictures),
+        samples_json=samples(),
+        pictures_json=pictures(),
     )
     part = path.with_suffix(".part")
-    part.write_text(html, encoding="utf-8")
+    with part.open("w", encoding="utf-8") as file:
+        page.dump(file)
     part.replace(path)
 
 
@@ -74,7 +83,7 @@ def sample_values(result: SampleResult) -> dict[str, Any]:
     return {
         "id": result.sample_id,
         "question": result.question,
-        "kind": result.kind,
+        "kind": result.kind or UNKNOWN_KIND,
         "split": result.split,
         "status": result.status,
         "error": result.error,
@@ -107,20 +116,6 @@ def outline(mask: BoolMask) -> str:
         points = cv2.approxPolyDP(contour, tolerance_px, True).reshape(-1, 2)
         paths.append("M" + "L".join(f"{x} {y}" for x, y in points) + "Z")
     return "".join(paths)
-
-
-def _worst_first(result: SampleResult) -> tuple[float, str]:
-    return (2.0 if result.score is None else result.score.iou), result.sample_id
-
-
-def _counts(samples: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """Number of samples of each failure type, by kind of question; types in the order of the rules."""
-    kinds = sorted({sample["kind"] for sample in samples})
-    found = {sample["type"] for sample in samples}
-    types = [str(kind) for kind in FailureType if str(kind) in found]
-    return {
-        kind: {name: sum(s["kind"] == kind and s["type"] == name for s in samples) for name in types} for kind in kinds
-    }
 
 
 def _picture(path: Path) -> str:

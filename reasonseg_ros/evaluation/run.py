@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from reasonseg_ros.evaluation.results import (
 )
 from reasonseg_ros.evaluation.samples import Sample, Truth, Unreadable
 from reasonseg_ros.evaluation.stand_ins import from_mask
-from reasonseg_ros.evaluation.summary import Row, row, summary
+from reasonseg_ros.evaluation.summary import UNKNOWN_KIND, Row, row, summary
 from reasonseg_ros.types import Frame, Grounding, Query, RgbImage, Segmentation, Status
 
 PICTURE_SIDE_PX = 400
@@ -208,14 +207,20 @@ def _write_picture(path: Path, rgb: RgbImage) -> None:
 def finish(out: Path, run: Run, settings: dict[str, Any], command: str) -> dict[str, Any]:
     """Write results.json, summary.json and report.html; the summary is returned."""
     unreadable = [{"sample_id": u.sample_id, "reason": u.reason, "samples": u.samples} for u in run.unreadable]
-    lost = Counter({"unknown": run.failed}) if run.failed else Counter()
+    lost = {UNKNOWN_KIND: run.failed} if run.failed else {}
     found = {**summary(run.rows, lost), "unreadable": unreadable}
     described = {**settings, "command": command, "unreadable": unreadable}
     with ResultLines(out / "results.jsonl") as lines:
         write_results(out / "results.json", described, _in_order(lines, run.ids))
         _write_json(out / "summary.json", found)
-        write_report(out / "report.html", described, found, _in_order(lines, run.ids), out)
+        write_report(out / "report.html", described, found, _in_order(lines, _worst_first(run)), out)
     return found
+
+
+def _worst_first(run: Run) -> list[str]:
+    """Ids by IoU; at the end those without ground truth."""
+    ious = {i: 2.0 if row.score is None else row.score.iou for i, row in zip(run.ids, run.rows, strict=True)}
+    return sorted(run.ids, key=lambda sample_id: (ious[sample_id], sample_id))
 
 
 def _in_order(lines: ResultLines, ids: list[str]) -> Iterator[SampleResult]:

@@ -17,7 +17,7 @@ from reasonseg_ros.evaluation.repair import repair_gains
 from reasonseg_ros.evaluation.results import SampleResult
 
 PERCENTILES = (50, 90, 95, 99)
-_UNKNOWN = "unknown"
+UNKNOWN_KIND = "unknown"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Row:
 
 def row(result: SampleResult) -> Row:
     return Row(
-        result.kind or _UNKNOWN,
+        result.kind or UNKNOWN_KIND,
         result.is_sentence,
         result.status,
         result.answered,
@@ -80,6 +80,7 @@ def _group(rows: Sequence[Row], failed: int) -> dict[str, Any]:
         "without_truth": len(rows) - len(scores),
         "failed": failed,
         "unanswered": sum(not row.answered for row in rows),
+        "failures": {str(kind): sum(row.failure == kind for row in rows) for kind in FailureType},
     }
 
 

@@ -104,3 +104,17 @@ def samples_of() -> type[Asked]:
 @pytest.fixture(scope="session")
 def answer_text() -> Callable[..., str]:
     return says
+
+
+@pytest.fixture
+def described() -> dict[str, Any]:
+    """Settings of a run, with a name that a careless page would take for an element."""
+    return {
+        "bag": {"name": "a <bag>", "files": {}},
+        "method": "seg_zero",
+        "protocol": "lisa",
+        "batch_size": 1,
+        "seed": 3,
+        "versions": {"python": "3"},
+        "model_cards": {"reasoner": {"name": "reasoner"}, "segmenter": {"name": "segmenter"}},
+    }

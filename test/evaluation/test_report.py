@@ -17,20 +17,9 @@ BOX, OTHER = (8, 8, 24, 24), (40, 30, 60, 44)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CARDS = 24  # drawn at first; more come when the page is scrolled
 
-CARD = {"name": "model"}
-RUN = {
-    "bag": {"name": "a <bag>", "files": {}},
-    "method": "seg_zero",
-    "protocol": "lisa",
-    "batch_size": 1,
-    "seed": 3,
-    "versions": {"python": "3"},
-    "model_cards": {"reasoner": CARD, "segmenter": CARD},
-}
-
 
 @pytest.fixture
-def report(make_bag, samples_of, scripted, answer_text, tmp_path):
+def report(make_bag, samples_of, scripted, answer_text, described, tmp_path):
     """A run with right, wrong, imagined and unreadable answers, and with text that would break a careless page."""
     asked = [samples_of(f"right{number}") for number in range(30)]
     asked += [
@@ -41,17 +30,17 @@ def report(make_bag, samples_of, scripted, answer_text, tmp_path):
     texts = [answer_text(BOX)] * 30 + [answer_text(OTHER), answer_text(BOX), "</script><script>alert(1)</script> no."]
     bag = make_bag(asked)
     run = evaluate(read_samples(bag), scripted(*texts), tmp_path, Scoring())
-    finish(tmp_path, run, RUN, "reasonseg evaluate <bag>")
+    finish(tmp_path, run, described, "reasonseg evaluate <bag>")
     return tmp_path / "report.html"
 
 
 def data(text, name):
-    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text)[1])
+    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)[1])
 
 
 def test_the_report_holds_everything(report):
     text = report.read_text()
-    samples, pictures = data(text, "samples"), data(text, "pictures")
+    samples, pictures = data(text, "samples"), dict(data(text, "pictures"))
     assert [sample["id"] for sample in samples[:3]] == ["imagined", "mumbled", "wrong"]
     assert samples[1]["text"] == "</script><script>alert(1)</script> no."
     assert [sample["type"] for sample in samples[:4]] == ["FP", "F0", "T1", "OK"]
@@ -64,8 +53,8 @@ def test_the_report_holds_everything(report):
     assert len(text) < 500_000
 
 
-def test_a_report_without_any_answer_is_a_report(tmp_path):
-    finish(tmp_path, evaluate([], None, tmp_path, Scoring()), RUN, "")
+def test_a_report_without_any_answer_is_a_report(described, tmp_path):
+    finish(tmp_path, evaluate([], None, tmp_path, Scoring()), described, "")
     assert "0 samples" in (tmp_path / "report.html").read_text()
 
 

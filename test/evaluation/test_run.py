@@ -21,20 +21,27 @@ from reasonseg_ros.types import Status
 
 ROOT = Path(__file__).resolve().parents[2]
 BOX, OTHER = (8, 8, 24, 24), (40, 30, 60, 44)
+DEFAULT = Scoring()
 
 
-def run_all(bag, method, out, *, resume=False, limit=0, scoring=Scoring(), settings=None):  # noqa: B008
-    settings = settings or {"protocol": scoring.protocol}
-    begin(out, settings, resume)
-    run = evaluate(read_samples(bag), method, out, scoring, limit)
-    return finish(out, run, settings, "reasonseg evaluate")
+@pytest.fixture
+def run_all(described):
+    """A run from start to end; its summary."""
+
+    def run_it(bag, method, out, *, resume=False, limit=0, scoring=DEFAULT):
+        settings = {**described, "protocol": scoring.protocol}
+        begin(out, settings, resume)
+        run = evaluate(read_samples(bag), method, out, scoring, limit)
+        return finish(out, run, settings, "reasonseg evaluate")
+
+    return run_it
 
 
 def without_times(summary):
     return {name: value for name, value in summary.items() if name not in ("latency_s", "memory_peak_mib")}
 
 
-def test_every_sample_is_answered_scored_and_kept(make_bag, samples_of, scripted, answer_text, tmp_path):
+def test_every_sample_is_answered_scored_and_kept(run_all, make_bag, samples_of, scripted, answer_text, tmp_path):
     asked = [
         samples_of("right"), samples_of("wrong", kind="relation"), samples_of("none", None, "none"),
         samples_of("imagined", None, "none"), samples_of("mumbled", image=1),
@@ -71,7 +78,7 @@ def test_every_sample_is_answered_scored_and_kept(make_bag, samples_of, scripted
     assert (tmp_path / "out" / results["right"].image).is_file()
 
 
-def test_protocols_are_passed_on(make_bag, samples_of, scripted, answer_text, tmp_path):
+def test_protocols_are_passed_on(run_all, make_bag, samples_of, scripted, answer_text, tmp_path):
     def with_ignore(messages):
         ignore = messages[2][1].ignore
         full = np.zeros((48, 64), bool)
@@ -88,7 +95,7 @@ def test_protocols_are_passed_on(make_bag, samples_of, scripted, answer_text, tm
         assert found["giou"] == pytest.approx(giou, abs=1e-6)
 
 
-def test_without_truth_there_are_answers_and_no_scores(make_bag, samples_of, scripted, answer_text, tmp_path):
+def test_without_truth_there_are_answers_and_no_scores(run_all, make_bag, samples_of, scripted, answer_text, tmp_path):
     bag = make_bag([samples_of("a"), samples_of("b", image=1)], with_truth=False)
     found = run_all(bag, scripted(answer_text(BOX)), tmp_path / "out")
     assert (found["samples"], found["scored"], found["without_truth"], found["failed"]) == (2, 0, 2, 0)
@@ -97,7 +104,7 @@ def test_without_truth_there_are_answers_and_no_scores(make_bag, samples_of, scr
     assert result.score is None and result.failure == "" and result.mask and result.regions[0]["mask_score"] == 0.9
 
 
-def test_what_cannot_be_read_is_counted(make_bag, samples_of, scripted, answer_text, tmp_path):
+def test_what_cannot_be_read_is_counted(run_all, make_bag, samples_of, scripted, answer_text, tmp_path):
     bag = make_bag([samples_of("a"), samples_of("b", image=1)], change=lambda messages: messages[1:])
     found = run_all(bag, scripted(answer_text(BOX)), tmp_path / "out")
     assert (found["samples"], found["scored"], found["failed"]) == (2, 1, 1)
@@ -105,13 +112,13 @@ def test_what_cannot_be_read_is_counted(make_bag, samples_of, scripted, answer_t
     assert [item["sample_id"] for item in found["unreadable"]] == ["a"]
 
 
-def test_a_limit_takes_the_first(make_bag, samples_of, scripted, answer_text, tmp_path):
+def test_a_limit_takes_the_first(run_all, make_bag, samples_of, scripted, answer_text, tmp_path):
     bag = make_bag([samples_of(name) for name in "abc"])
     found = run_all(bag, scripted(answer_text(BOX)), tmp_path / "out", limit=2)
     assert found["samples"] == 2
 
 
-def test_a_run_goes_on_where_it_was(make_bag, samples_of, scripted, answer_text, tmp_path):
+def test_a_run_goes_on_where_it_was(run_all, make_bag, samples_of, scripted, answer_text, tmp_path):
     bag = make_bag([samples_of(f"{number}", image=number) for number in range(6)])
     texts = [answer_text(BOX), answer_text(OTHER), answer_text(), "mumble", answer_text(BOX), answer_text(OTHER)]
     whole = run_all(bag, scripted(*texts), tmp_path / "whole")
@@ -124,7 +131,7 @@ def test_a_run_goes_on_where_it_was(make_bag, samples_of, scripted, answer_text,
     assert without_times(resumed) == without_times(whole)
 
 
-def test_a_machine_s_fault_is_asked_again(make_bag, samples_of, scripted, answer_text, tmp_path):
+def test_a_machine_s_fault_is_asked_again(run_all, make_bag, samples_of, scripted, answer_text, tmp_path):
     class Away:
         name = "away"
 
@@ -139,7 +146,7 @@ def test_a_machine_s_fault_is_asked_again(make_bag, samples_of, scripted, answer
     assert run_all(bag, method, tmp_path / "out", resume=True)["statuses"] == {"ok": 1}
 
 
-def test_another_run_s_folder_is_not_mixed(make_bag, samples_of, scripted, answer_text, tmp_path):
+def test_another_run_s_folder_is_not_mixed(run_all, make_bag, samples_of, scripted, answer_text, tmp_path):
     bag = make_bag([samples_of("a")])
     run_all(bag, scripted(answer_text(BOX)), tmp_path / "out")
     with pytest.raises(InvalidInput, match="--resume"):
@@ -172,7 +179,7 @@ def test_boxes_are_paired_one_to_one(said, true, right):
 
 
 KILLED = """
-import sys, time
+import json, sys
 from reasonseg_ros.config import Config
 from reasonseg_ros.evaluation.bag_messages import read_samples
 from reasonseg_ros.evaluation.run import Scoring, begin, evaluate
@@ -181,16 +188,20 @@ from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 from pathlib import Path
 bag, out = Path(sys.argv[1]), Path(sys.argv[2])
-begin(out, {"protocol": "lisa"}, False)
+begin(out, json.loads(sys.argv[4]), False)
 method = SegZero(ScriptedReasoner([sys.argv[3]], word_s=0.02), ScriptedSegmenter("box"), Config())
 evaluate(read_samples(bag), method, out, Scoring())
 """
 
 
-def test_a_killed_process_loses_at_most_the_sample_in_flight(make_bag, samples_of, scripted, answer_text, tmp_path):
+def test_a_killed_process_loses_at_most_the_sample_in_flight(
+    run_all, described, make_bag, samples_of, scripted, answer_text, tmp_path
+):
     bag = make_bag([samples_of(f"{number}", image=number) for number in range(40)])
     out, text = tmp_path / "out", answer_text(BOX)
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(bag), str(out), text], cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(bag), str(out), text, json.dumps(described)], cwd=ROOT
+    )
     lines = out / "results.jsonl"
     deadline_s = time.monotonic() + 60
     while not lines.exists() or lines.read_bytes().count(b"\n") < 3:
