@@ -7,6 +7,7 @@ outbox that wakes the executor, so only the executor's thread touches ROS and no
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -226,6 +227,8 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[Config], SegZer
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        # Else Python looks at every object of the model libraries before it ends, longer than launch may wait.
+        gc.freeze()
     return 0
 
 
