@@ -110,5 +110,5 @@ def test_real_launch_accepts_the_description(name):
     description = load(name)
     assert isinstance(description, LaunchDescription)
     arguments = {argument.name for argument in description.get_launch_arguments()}
-    assert "image_topic" in arguments
-    assert ("bag" in arguments) == (name == "replay.launch.py")
+    # What an included file declares is known only once the launch runs.
+    assert ("image_topic" if name == "reasonseg.launch.py" else "bag") in arguments
