@@ -54,7 +54,7 @@ def _evaluate(settings: argparse.Namespace) -> int:
     from reasonseg_ros.config import config_from
     from reasonseg_ros.evaluation.bag_messages import read_samples
     from reasonseg_ros.evaluation.questions import read_questions
-    from reasonseg_ros.evaluation.run import Scoring, begin, evaluate, finish
+    from reasonseg_ros.evaluation.run import ASKED_AGAIN, Scoring, begin, evaluate, finish
     from reasonseg_ros.methods.loading import load_method
     from reasonseg_ros.segmenter.kept_features import KeptFeatures
 
@@ -75,7 +75,10 @@ def _evaluate(settings: argparse.Namespace) -> int:
         run = evaluate(chained, method, settings.out, scoring, settings.limit, progress.show)
     found = finish(settings.out, run, described, shlex.join(["reasonseg", *sys.argv[1:]]))
     _print(found, settings.out)
-    return 1 if run.unreadable or not run.rows else 0
+    away = sum(row.status in ASKED_AGAIN for row in run.rows)
+    if away:
+        console.print(f"{away} questions failed for want of memory or of a server; --resume asks them again")
+    return 1 if run.unreadable or away or not run.rows else 0
 
 
 def config_values(settings: argparse.Namespace) -> dict[str, Any]:

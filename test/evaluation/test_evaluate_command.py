@@ -1,0 +1,82 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from reasonseg_ros import cli
+from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.evaluation.evaluate_command import config_values
+from reasonseg_ros.reasoner.limits import failure
+from reasonseg_ros.types import Status
+
+BOX = (8, 8, 24, 24)
+
+
+@pytest.fixture
+def method(scripted, answer_text, monkeypatch):
+    """What the command loads instead of checkpoints."""
+    method = scripted(answer_text(BOX))
+    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config: method)
+    return method
+
+
+def test_a_bag_is_evaluated_and_gone_on_with(method, make_bag, samples_of, tmp_path, capsys):
+    bag, out = make_bag([samples_of("a"), samples_of("b", None, "none"), samples_of("c")]), tmp_path / "out"
+    assert cli.main(["evaluate", str(bag), "--out", str(out), "--limit", "1"]) == 0
+    assert json.loads((out / "summary.json").read_text())["samples"] == 1
+    assert cli.main(["evaluate", str(bag), "--out", str(out)]) == cli.USAGE_ERROR
+    assert "--resume" in capsys.readouterr().err
+    assert cli.main(["evaluate", str(bag), "--out", str(out), "--resume", "--protocol", "seg_zero"]) == cli.USAGE_ERROR
+    assert "protocol was 'lisa'" in capsys.readouterr().err
+    assert cli.main(["evaluate", str(bag), "--out", str(out), "--resume"]) == 0
+    assert method.reasoner.questions == ["question a?", "question b?", "question c?"]
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["giou"] == pytest.approx(2 / 3, abs=1e-6)
+    run = json.loads((out / "results.json").read_text())["run"]
+    assert run["model_cards"]["reasoner"]["name"] == "tabletop-reasoner" and run["batch_size"] == 1
+    assert run["versions"]["numpy"] and run["bag"]["files"]["metadata.yaml"] > 0
+    assert "0.667" in capsys.readouterr().out
+
+
+def test_kinds_and_protocol_are_passed_on(method, make_bag, samples_of, tmp_path):
+    bag, out = make_bag([samples_of("a"), samples_of("b", None, "none")]), tmp_path / "out"
+    assert cli.main(["evaluate", str(bag), "--out", str(out), "--kinds", "none", "--protocol", "seg_zero"]) == 0
+    assert list(json.loads((out / "summary.json").read_text())["by_kind"]) == ["none"]
+
+
+def test_a_robot_s_bag_is_asked_from_a_file(method, make_bag, samples_of, tmp_path):
+    bag = make_bag([samples_of("x", image=2)], with_truth=False, with_queries=False)
+    questions = tmp_path / "questions.yaml"
+    questions.write_text("- time_s: 1.2\n  text: what moved?\n")
+    assert cli.main(["evaluate", str(bag), "--out", str(tmp_path / "out"), "--questions", str(questions)]) == 0
+    assert method.reasoner.questions == ["what moved?"]
+
+
+def test_what_cannot_be_read_gives_status_1(method, make_bag, samples_of, tmp_path, capsys):
+    bag = make_bag([samples_of("a"), samples_of("b", image=1)], change=lambda messages: messages[1:])
+    assert cli.main(["evaluate", str(bag), "--out", str(tmp_path / "out")]) == 1
+    assert "failed: a there is no image of stamp" in capsys.readouterr().out
+
+
+def test_a_server_that_is_away_gives_status_1(method, make_bag, samples_of, tmp_path, capsys):
+    method.reasoner = SimpleNamespace(
+        name="away", answer=lambda *_, **__: failure(Status.UNAVAILABLE, "the server is away", "away")
+    )
+    assert cli.main(["evaluate", str(make_bag([samples_of("a")])), "--out", str(tmp_path / "out")]) == 1
+    assert "--resume asks them again" in capsys.readouterr().err
+
+
+def test_a_bag_that_is_no_use_is_told_before_models_are_loaded(make_bag, samples_of, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config: pytest.fail("loaded"))
+    assert cli.main(["evaluate", str(tmp_path / "nothing"), "--out", str(tmp_path / "out")]) == cli.USAGE_ERROR
+    assert "there is no bag" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_parameters_are_the_node_s():
+    settings = SimpleNamespace(reasoner="seg-zero-7b", segmenter=None, overrides=["reasoner.device=cuda", "x.y=2"])
+    assert config_values(settings) == {
+        "reasoner.time_limit_s": 3600.0, "reasoner.device": "cuda", "x.y": 2, "reasoner.model": "seg-zero-7b"
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="expected NAME=VALUE"):
+        config_values(SimpleNamespace(reasoner=None, segmenter=None, overrides=["reasoner.device"]))
