@@ -7,13 +7,13 @@ outbox that wakes the executor, so only the executor's thread touches ROS and no
 
 from __future__ import annotations
 
-import gc
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import rclpy
 from lifecycle_msgs.srv import ChangeState
@@ -227,10 +227,20 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[Config], SegZer
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-        # Else Python looks at every object of the model libraries before it ends, longer than launch may wait.
-        gc.freeze()
     return 0
 
 
+def run() -> NoReturn:
+    """`main` for a process of its own.
+
+    It leaves out Python's own end, which goes through every object of the model libraries: seconds on a busy machine,
+    longer than launch waits before it terminates a node.
+    """
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()
