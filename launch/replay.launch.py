@@ -32,6 +32,7 @@ def generate_launch_description():
                 package="rviz2",
                 executable="rviz2",
                 arguments=["-d", PathJoinSubstitution([share, "rviz", "reasonseg.rviz"])],
+                remappings=[("image", LaunchConfiguration("image_topic"))],
                 parameters=[{"use_sim_time": True}],
                 condition=IfCondition(LaunchConfiguration("rviz")),
             ),
