@@ -16,8 +16,8 @@ from reasonseg_ros.bags import header_stamp_ns
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.questions import TimedQuestion
 from reasonseg_ros.evaluation.topics import GROUND_TRUTH, QUERY, Topics
+from reasonseg_ros.image_messages import frame_from_message
 from reasonseg_ros.mask_codec import decode_mask
-from reasonseg_ros.ros.images import frame_from_message
 from reasonseg_ros.types import BoolMask, FloatArray, Frame
 
 KEPT_IMAGES = 8

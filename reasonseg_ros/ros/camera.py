@@ -10,8 +10,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from reasonseg_ros import image_messages as images
 from reasonseg_ros.config import CameraConfig
-from reasonseg_ros.ros import images
 from reasonseg_ros.ros.diagnostics import CameraHealth
 from reasonseg_ros.ros.outputs import RELIABILITY
 from reasonseg_ros.types import FloatArray, Frame

@@ -18,12 +18,12 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
+from reasonseg_ros import image_messages as images
 from reasonseg_ros import msg, srv
 from reasonseg_ros.action import Segment
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.live import Outcome, Request, Worker, failure
-from reasonseg_ros.ros import images
 from reasonseg_ros.ros.conversion import (
     groundings_from,
     partial_reasoning_message,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from reasonseg_ros import image_messages as images
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.ros import images
 
 HEIGHT, WIDTH = 12, 16
 HEADER = Header(stamp=Time(sec=3, nanosec=4), frame_id="optical")
