@@ -79,6 +79,10 @@ class SegmenterConfig:
     offline: bool = setting(False, "never ask the hub, use local files only", read_only=True)
     fill_holes_share: float = setting(0.01, "fill holes up to this share of the mask's area", 0.0, 1.0)
     remove_specks_share: float = setting(0.01, "remove fragments up to this share of the mask's area", 0.0, 1.0)
+    refine: str = setting(
+        "auto", "better masks: outlines moved to image edges, stray parts prompted away; auto asks the model card",
+        choices=("auto", "none", "edges", "points", "both"), read_only=True,
+    )
     keep_raw_mask: bool = setting(False, "publish the mask before clean-up as well")
 
 

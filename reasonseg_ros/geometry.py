@@ -58,6 +58,13 @@ def mask_box(mask: BoolMask) -> FloatArray | None:
     return np.array([x, y, x + width, y + height], np.float32) if width else None
 
 
+def innermost_xy(mask: BoolMask) -> FloatArray:
+    """The pixel of a mask that is farthest from its outline, the image's border counting as outline. float32 [2]."""
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    return np.array([x, y], np.float32)
+
+
 def resize_logits(logits: FloatArray, size_wh: tuple[int, int]) -> BoolMask:
     """Mask of the image's size from mask logits [h, w] of a smaller one: bilinear, then cut at 0."""
     mask: BoolMask = cv2.resize(logits, size_wh, interpolation=cv2.INTER_LINEAR) > 0

@@ -18,6 +18,7 @@ from reasonseg_ros.resources import resource
 
 KINDS = ("reasoner", "segmenter")
 DIALECTS = ("seg_zero", "vision_reasoner", "qwen2.5-vl", "qwen3-vl")
+REFINEMENTS = ("none", "edges", "points", "both")
 COORDINATES = ("squashed", "resized", "relative_1000")
 
 # Which card's settings fit a checkpoint without a card: looked for in its name first, then by its config's model_type.
@@ -53,6 +54,7 @@ class ModelCard:
         system: reasoners: the system's turn, left out when empty.
         image_size: segmenters: side of the square input in pixels; 0 takes the checkpoint's own.
         multimask: segmenters: decode several masks a prompt and keep the best predicted IoU.
+        refine: segmenters: what makes its masks better (`segmenter.refinement`), as far as that was measured.
     """
 
     name: str
@@ -71,6 +73,7 @@ class ModelCard:
     max_new_tokens: int = 1024
     image_size: int = 0
     multimask: bool = True
+    refine: str = "none"
 
     def __post_init__(self) -> None:
         def need(right: bool, key: str, expected: str) -> None:
@@ -83,6 +86,7 @@ class ModelCard:
             need(_is_count(getattr(self, key), 0), key, "a whole number, 0 or more")
         need(self.kind in KINDS, "kind", " or ".join(KINDS))
         need(isinstance(self.multimask, bool), "multimask", "true or false")
+        need(self.refine in REFINEMENTS, "refine", f"one of {', '.join(REFINEMENTS)}")
         if self.kind == "segmenter":
             return
         need(self.dialect in DIALECTS, "dialect", f"one of {', '.join(DIALECTS)}")

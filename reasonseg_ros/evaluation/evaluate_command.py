@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.model_card import ModelCard, load_card
 
 METHODS = ("seg_zero",)
+REFINE_STEPS = ("holes", "specks", "points", "edges")
 LONGEST_ANSWER_S = 3600.0
 """Not the node's time limit: how fast the machine is must not change a score."""
 
@@ -42,6 +43,11 @@ def register(verbs: Any) -> None:
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", dest="overrides",
         help="the node's parameters, for example reasoner.device=cuda reasoner.dtype=bfloat16",
+    )  # fmt: skip
+    parser.add_argument(
+        "--refine", nargs="*", choices=("none", *REFINE_STEPS), metavar="STEP",
+        help=f"refine masks by just these steps of {', '.join(REFINE_STEPS)}; none; or, without a STEP, all of them "
+        "(default: as the parameters say)",
     )  # fmt: skip
     parser.add_argument("--no-counterfactual", action="store_true", help="do not also segment from the true boxes")
     parser.add_argument("--resume", action="store_true", help="go on with the run that --out holds")
@@ -84,6 +90,8 @@ def _evaluate(settings: argparse.Namespace) -> int:
 def config_values(settings: argparse.Namespace) -> dict[str, Any]:
     """The node's parameters of a run, by dotted names. Raises ConfigError."""
     values: dict[str, Any] = {"reasoner.time_limit_s": LONGEST_ANSWER_S}
+    if settings.refine is not None:
+        values |= refine_values(settings.refine)
     for text in settings.overrides:
         name, equals, value = text.partition("=")
         if not equals:
@@ -91,6 +99,20 @@ def config_values(settings: argparse.Namespace) -> dict[str, Any]:
         values[name] = yaml.safe_load(value)
     chosen = {"reasoner.model": settings.reasoner, "segmenter.model": settings.segmenter}
     return {**values, **{name: value for name, value in chosen.items() if value}}
+
+
+def refine_values(steps: Sequence[str]) -> dict[str, Any]:
+    """The node's parameters for these steps of `--refine` alone, without any for all. Raises ConfigError."""
+    if "none" in steps and len(set(steps)) > 1:
+        raise ConfigError(f"--refine {' '.join(steps)}; expected none alone, or steps")
+    chosen = steps or REFINE_STEPS
+    kept = [step for step in ("points", "edges") if step in chosen]
+    values: dict[str, Any] = {"segmenter.refine": "both" if len(kept) == 2 else "".join(kept) or "none"}
+    if "holes" not in chosen:
+        values["segmenter.fill_holes_share"] = 0.0
+    if "specks" not in chosen:
+        values["segmenter.remove_specks_share"] = 0.0
+    return values
 
 
 def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dict[str, Any]:

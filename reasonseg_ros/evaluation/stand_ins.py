@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.geometry import mask_box
+from reasonseg_ros.geometry import innermost_xy, mask_box
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding
 
 ACTIVE_SHARE = 0.8
@@ -31,13 +31,6 @@ def from_mask(mask: BoolMask) -> tuple[Grounding, ...]:
 def from_masks(masks: Sequence[BoolMask]) -> tuple[Grounding, ...]:
     """One grounding for each target's mask that is not empty."""
     return tuple(grounding for mask in masks for grounding in from_mask(mask))
-
-
-def innermost_xy(mask: BoolMask) -> FloatArray:
-    """The pixel of a mask that is farthest from its outline, the image's border counting as outline. float32 [2]."""
-    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    y, x = np.unravel_index(depth.argmax(), depth.shape)
-    return np.array([x, y], np.float32)
 
 
 def from_activation(activation: FloatArray, size_wh: tuple[int, int]) -> tuple[Grounding, ...]:

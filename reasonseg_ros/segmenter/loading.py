@@ -6,6 +6,7 @@ from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.segmenter.port import Segmenter
+from reasonseg_ros.segmenter.refinement import STEPS, RefinedSegmenter
 
 
 def load_segmenter(config: SegmenterConfig) -> Segmenter:
@@ -29,4 +30,8 @@ def load_segmenter(config: SegmenterConfig) -> Segmenter:
         revision=card.revision,
         size_px=card.image_size,
     )
-    return Sam2Segmenter(model, multimask=card.multimask, name=card.name)
+    segmenter = Sam2Segmenter(model, multimask=card.multimask, name=card.name)
+    refine = card.refine if config.refine == "auto" else config.refine
+    if refine == "none":
+        return segmenter
+    return RefinedSegmenter(segmenter, tuple(STEPS) if refine == "both" else (refine,))

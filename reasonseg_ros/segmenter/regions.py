@@ -64,12 +64,20 @@ def build_region(grounding: Grounding, scored: ScoredMask, config: SegmenterConf
         box_xyxy=grounding.box_xyxy if box_xyxy is None else box_xyxy,
         grounding=grounding,
         mask_score=scored.score,
-        box_iou=0.0 if box_xyxy is None else box_iou(box_xyxy, grounding.box_xyxy) if grounding.has_box else 1.0,
+        box_iou=box_agreement(clean.mask, grounding),
         points_inside=points_inside(clean.mask, grounding),
         holes=clean.holes,
         fragments=clean.fragments,
         raw_mask=scored.mask if config.keep_raw_mask else None,
     )
+
+
+def box_agreement(mask: BoolMask, grounding: Grounding) -> float:
+    """IoU of the mask's tight box with the grounding's; 0 for an empty mask, 1 without a box to agree with."""
+    box_xyxy = mask_box(mask)
+    if box_xyxy is None:
+        return 0.0
+    return box_iou(box_xyxy, grounding.box_xyxy) if grounding.has_box else 1.0
 
 
 def points_inside(mask: BoolMask, grounding: Grounding) -> float:

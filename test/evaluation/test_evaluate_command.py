@@ -4,8 +4,9 @@ from types import SimpleNamespace
 import pytest
 
 from reasonseg_ros import cli
+from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.errors import ConfigError
-from reasonseg_ros.evaluation.evaluate_command import config_values
+from reasonseg_ros.evaluation.evaluate_command import config_values, refine_values
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.types import Status
 
@@ -73,10 +74,37 @@ def test_a_bag_that_is_no_use_is_told_before_models_are_loaded(make_bag, samples
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([], ("both", None, None)),
+        (["none"], ("none", 0.0, 0.0)),
+        (["holes"], ("none", None, 0.0)),
+        (["specks", "edges"], ("edges", 0.0, None)),
+        (["edges", "points"], ("both", 0.0, 0.0)),
+    ],
+)
+def test_only_the_given_steps_refine(method, make_bag, samples_of, tmp_path, steps, expected):
+    out = tmp_path / "out"
+    assert cli.main(["evaluate", str(make_bag([samples_of("a")])), "--out", str(out), "--refine", *steps]) == 0
+    chosen = json.loads((out / "settings.json").read_text())["parameters"]["segmenter"]
+    plain = SegmenterConfig()
+    assert chosen["refine"] == expected[0]
+    assert chosen["fill_holes_share"] == (plain.fill_holes_share if expected[1] is None else 0.0)
+    assert chosen["remove_specks_share"] == (plain.remove_specks_share if expected[2] is None else 0.0)
+
+
+def test_none_goes_with_no_step():
+    with pytest.raises(ConfigError, match="none alone"):
+        refine_values(["none", "edges"])
+
+
 def test_parameters_are_the_node_s():
-    settings = SimpleNamespace(reasoner="seg-zero-7b", segmenter=None, overrides=["reasoner.device=cuda", "x.y=2"])
+    settings = SimpleNamespace(
+        reasoner="seg-zero-7b", segmenter=None, overrides=["reasoner.device=cuda", "x.y=2"], refine=None
+    )
     assert config_values(settings) == {
         "reasoner.time_limit_s": 3600.0, "reasoner.device": "cuda", "x.y": 2, "reasoner.model": "seg-zero-7b"
     }  # fmt: skip
     with pytest.raises(ConfigError, match="expected NAME=VALUE"):
-        config_values(SimpleNamespace(reasoner=None, segmenter=None, overrides=["reasoner.device"]))
+        config_values(SimpleNamespace(reasoner=None, segmenter=None, overrides=["reasoner.device"], refine=None))

@@ -5,7 +5,8 @@ import pytest
 from scipy import ndimage
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.stand_ins import MAX_POINTS, from_activation, from_mask, from_masks, innermost_xy
+from reasonseg_ros.evaluation.stand_ins import MAX_POINTS, from_activation, from_mask, from_masks
+from reasonseg_ros.geometry import innermost_xy
 
 
 def test_a_mask_points_at_its_innermost_pixel():

@@ -1,0 +1,156 @@
+"""Better masks at the price of a little time: stray parts prompted away, outlines moved to the image's own edges.
+
+Holes and specks are the business of `regions`, which cleans up every mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from reasonseg_ros.geometry import clip_points, innermost_xy, mask_box, resize_logits
+from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter
+from reasonseg_ros.segmenter.regions import box_agreement, points_inside
+from reasonseg_ros.types import BoolMask, FloatArray, Grounding, RgbImage
+
+BOX_MARGIN_SHARE = 0.1
+"""Of the box's sides: so far outside it a mask may reach before that counts as stray, since boxes are not exact."""
+STRAY_SHARE = 0.02
+"""Of the mask's area: smaller stray parts are left to the clean-up."""
+MAX_NEGATIVE_POINTS = 3
+REACH_OF_DIAGONAL = 0.0075
+REACH_OF_SIZE = 0.08
+"""How far an outline may move, as a share of the image's diagonal and of the square root of the mask's area, whichever
+is less. A wider band would give thin and small objects away to the background."""
+WORKING_DIAGONAL_PX = 800
+"""Outlines of larger images are moved at this scale, since the time of a graph cut grows fast with the pixels."""
+
+Decode = Callable[[Sequence[Grounding]], list[ScoredMask]]
+Step = Callable[[RgbImage, Sequence[Grounding], list[ScoredMask], Decode], list[ScoredMask]]
+
+
+class RefinedSegmenter:
+    """Wraps any segmenter: its masks go through `steps`, names of `STEPS`, in the order of that table."""
+
+    def __init__(self, segmenter: Segmenter, steps: Sequence[str]) -> None:
+        self.name = segmenter.name
+        self._segmenter = segmenter
+        self._steps = [step for name, step in STEPS.items() if name in steps]
+
+    def encode(self, rgb: RgbImage) -> Features:
+        features = self._segmenter.encode(rgb)
+        return Features((rgb, features), features.size_wh)
+
+    def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
+        rgb, inner = features.data
+
+        def decode(prompts: Sequence[Grounding]) -> list[ScoredMask]:
+            return self._segmenter.decode(inner, prompts)
+
+        masks = decode(groundings)
+        for step in self._steps:
+            masks = step(rgb, groundings, masks, decode)
+        return masks
+
+
+def prompt_again(
+    rgb: RgbImage, groundings: Sequence[Grounding], masks: list[ScoredMask], decode: Decode
+) -> list[ScoredMask]:
+    """Decode once more, with negative points on stray parts, and keep the better mask of each grounding.
+
+    Better is the higher predicted IoU x agreement with the grounding's box x share of its points inside.
+    """
+    prompts = {
+        index: replace(
+            grounding,
+            points_xy=np.concatenate([grounding.points_xy, negative_xy]),
+            point_labels=np.concatenate([np.asarray(grounding.point_labels), np.zeros(len(negative_xy), np.int32)]),
+        )
+        for index, (grounding, scored) in enumerate(zip(groundings, masks, strict=True))
+        if len(negative_xy := negative_points(scored.mask, grounding))
+    }
+    if not prompts:
+        return masks
+    better = list(masks)
+    for index, again in zip(prompts, decode(list(prompts.values())), strict=True):
+        if _worth(again, groundings[index]) > _worth(masks[index], groundings[index]):
+            better[index] = again
+    return better
+
+
+def negative_points(mask: BoolMask, grounding: Grounding) -> FloatArray:
+    """The innermost pixel of each large stray part of bool [H, W], largest part first. float32 [N, 2], N up to 3.
+
+    Stray is what lies outside the grounding's box, or, without a box, every fragment, if no positive point is in it.
+    """
+    stray = mask.copy()
+    positive_xy = grounding.points_xy[np.asarray(grounding.point_labels) == 1]
+    if grounding.has_box:
+        margin = np.tile((grounding.box_xyxy[2:] - grounding.box_xyxy[:2]) * BOX_MARGIN_SHARE, 2)
+        limits = (grounding.box_xyxy + margin * [-1, -1, 1, 1]).round().astype(int)
+        x1, y1, x2, y2 = np.clip(limits, 0, None)
+        stray[y1:y2, x1:x2] = False
+    elif not len(positive_xy):
+        return np.zeros((0, 2), np.float32)
+    _, part_ids, stats, _ = cv2.connectedComponentsWithStats(stray.astype(np.uint8), connectivity=8)
+    areas_px = stats[:, cv2.CC_STAT_AREA].copy()
+    columns, rows = clip_points(positive_xy, (mask.shape[1], mask.shape[0])).astype(int).T
+    areas_px[[0, *part_ids[rows, columns]]] = 0
+    largest = np.argsort(-areas_px, kind="stable")[:MAX_NEGATIVE_POINTS]
+    large = [part for part in largest if areas_px[part] > STRAY_SHARE * np.count_nonzero(mask)]
+    return np.array([innermost_xy(part_ids == part) for part in large], np.float32).reshape(-1, 2)
+
+
+def _worth(scored: ScoredMask, grounding: Grounding) -> float:
+    return scored.score * box_agreement(scored.mask, grounding) * points_inside(scored.mask, grounding)
+
+
+def move_outlines(
+    rgb: RgbImage, groundings: Sequence[Grounding], masks: list[ScoredMask], decode: Decode
+) -> list[ScoredMask]:
+    """Every mask snapped to the image's edges; the predicted IoU stays as it was."""
+    return [replace(scored, mask=snap_to_edges(rgb, scored.mask)) for scored in masks]
+
+
+def snap_to_edges(rgb: RgbImage, mask: BoolMask) -> BoolMask:
+    """Bool [H, W] with its outline on edges of uint8 [H, W, 3], changed only in a narrow band around the old one.
+
+    The band is cut by colour and contrast: one round of GrabCut (Rother et al., SIGGRAPH 2004), whose colours of object
+    and background come from the mask and its surroundings. A mask too thin to have pixels out of the band stays.
+    """
+    box_xyxy = mask_box(mask)
+    if box_xyxy is None:
+        return mask
+    diagonal_px = float(np.hypot(*mask.shape))
+    reach_px = min(REACH_OF_DIAGONAL * diagonal_px, REACH_OF_SIZE * float(np.sqrt(np.count_nonzero(mask))))
+    x1, y1 = np.clip(box_xyxy[:2] - 3 * reach_px - 4, 0, None).astype(int)
+    x2, y2 = np.ceil(box_xyxy[2:] + 3 * reach_px + 4).astype(int)
+    old = mask[y1:y2, x1:x2]
+
+    scale = min(1.0, WORKING_DIAGONAL_PX / diagonal_px)
+    small_wh = max(1, round(old.shape[1] * scale)), max(1, round(old.shape[0] * scale))
+    small_rgb = cv2.resize(rgb[y1:y2, x1:x2], small_wh, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(old.astype(np.uint8), small_wh, interpolation=cv2.INTER_NEAREST)
+    width_px = 2 * max(1, round(reach_px * scale)) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width_px, width_px))
+    inner, outer = cv2.erode(small, disc), cv2.dilate(small, disc)
+    if not inner.any() or outer.all():
+        return mask
+
+    labels = np.where(small, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    labels[inner == 1] = cv2.GC_FGD
+    labels[outer == 0] = cv2.GC_BGD
+    cv2.setRNGSeed(0)  # the colours are clustered from random starts
+    cv2.grabCut(small_rgb, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
+    cut = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+    old_wh = old.shape[1], old.shape[0]
+    band = cv2.resize(outer - inner, old_wh, interpolation=cv2.INTER_NEAREST).astype(bool)
+    snapped: BoolMask = mask.copy()
+    snapped[y1:y2, x1:x2] = np.where(band, resize_logits(cut - 0.5, old_wh), old)
+    return snapped
+
+
+STEPS: dict[str, Step] = {"points": prompt_again, "edges": move_outlines}
