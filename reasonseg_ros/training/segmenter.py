@@ -3,8 +3,8 @@
     python -m reasonseg_ros.training.segmenter train --data DIR --run DIR --out models/tabletop/segmenter
     python -m reasonseg_ros.training.segmenter evaluate --model models/tabletop/segmenter --seeds 20000000 200
 
-Three stages: the decoder learns on ellipses what a box is; then everything is trained on small images; then on larger
-ones, where thin objects show. A run that was stopped goes on from its last checkpoint when the same command is given.
+The decoder learns on ellipses what a box is; then everything is trained on small images; then twice on larger ones,
+where thin objects show. A run that was stopped goes on from its last checkpoint when the same command is given.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ RAMP_STEPS = 30
 
 @dataclass(frozen=True)
 class Stage:
-    """`images` of `size_px` and `targets` in each, a step; `peak_rate` is the learning rate before decay."""
+    """`images` of `size_px` and `targets` in each, a step; `peak_rate` is the learning rate before decay.
+
+    From a stage that `restarts` on, the rate falls anew, along one cosine up to the next such stage.
+    """
 
     name: str
     steps: int
@@ -46,24 +49,29 @@ class Stage:
     images: int
     targets: int
     peak_rate: float
+    restarts: bool = False
 
 
 STAGES = (
     Stage("ellipses", 250, 256, 2, 12, 6e-4),
-    Stage("coarse", 2000, 256, 4, 6, 8e-4),
+    Stage("coarse", 2000, 256, 4, 6, 8e-4, restarts=True),
     Stage("fine", 2150, 384, 4, 6, 8e-4),
+    Stage("sharp", 420, 512, 4, 6, 4e-4, restarts=True),
 )
 
 
 def learning_rate(stages: tuple[Stage, ...], stage_index: int, step: int) -> float:
-    """The rate of a stage's step: a short ramp, then (after the ellipses) one cosine over all that remains."""
+    """The rate of a step: a short ramp, then one cosine from restart to restart; constant in the first stage."""
     stage = stages[stage_index]
-    ramp = min(1.0, (step + 1) / RAMP_STEPS)
+    rate = stage.peak_rate * min(1.0, (step + 1) / RAMP_STEPS)
     if stage_index == 0:
-        return stage.peak_rate * ramp
-    done = sum(s.steps for s in stages[1:stage_index]) + step
-    progress = done / sum(s.steps for s in stages[1:])
-    return stage.peak_rate * ramp * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        return rate
+    bounds = [index for index, other in enumerate(stages) if other.restarts] + [len(stages)]
+    first = max(index for index in bounds if index <= stage_index)
+    end = min(index for index in bounds if index > stage_index)
+    done = sum(other.steps for other in stages[first:stage_index]) + step
+    progress = done / sum(other.steps for other in stages[first:end])
+    return rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def predict(model: Sam2Model, batch: Batch, train_encoder: bool) -> tuple[torch.Tensor, torch.Tensor]:

@@ -22,7 +22,7 @@ from reasonseg_ros.types import Intrinsics
 
 STAGES = (
     training.Stage("ellipses", 2, 32, 1, 2, 1e-3),
-    training.Stage("coarse", 3, 32, 2, 3, 1e-3),
+    training.Stage("coarse", 3, 32, 2, 3, 1e-3, restarts=True),
     training.Stage("fine", 2, 64, 1, 2, 1e-3),
 )
 CPU = torch.device("cpu")
