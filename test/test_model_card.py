@@ -92,6 +92,8 @@ def test_a_card_of_another_kind_is_refused() -> None:
         ("coordinates: feet", "coordinates = 'feet'"),
         ("colour: red", "known keys are"),
         ("min_pixels: -1", "min_pixels = -1"),
+        ("refine: yes", "refine = True"),
+        ("refine: corners", "refine = 'corners'"),
     ],
 )
 def test_a_bad_value_is_named(tmp_path: Path, change: str, reason: str) -> None:
