@@ -229,7 +229,10 @@ def train(run: Run, sources: Sequence[SceneFiles]) -> bool:
 def publish(model: Sam2Model, folder: Path) -> None:
     """Write the checkpoint in the published layout, with the card that says how it wants to be asked."""
     model.save_pretrained(folder)
-    card = "kind: segmenter\nsource: .\nlicence: Apache-2.0\nmultimask: false  # only the single mask is trained\n"
+    card = (
+        "kind: segmenter\nsource: .\nlicence: Apache-2.0\n"
+        "multimask: false  # only the single mask is trained\nrefine: edges\n"
+    )
     (folder / "card.yaml").write_text(card)
 
 

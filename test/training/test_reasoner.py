@@ -9,6 +9,7 @@ import torch
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.local import LocalReasoner
+from reasonseg_ros.training import examples
 from reasonseg_ros.training.reasoner import Plan, Trainer, train
 from reasonseg_ros.types import Frame
 
@@ -30,7 +31,9 @@ def test_questions_begin_after_the_dense_stage_and_the_rate_falls_at_the_end(pla
     assert {"text", "number", "looked", "layer_box_px"} <= set(trainer.report)
 
 
-def test_a_resumed_run_stands_where_it_stopped(plan):
+def test_a_resumed_run_stands_where_it_stopped(plan, monkeypatch):
+    # The tokenizer library's dropout cannot be seeded: which pieces a rough word falls into is left to chance.
+    monkeypatch.setattr(examples, "_ROUGH_SHARE", 0)
     stopped = Trainer(plan, 0)
     for _ in range(4):
         stopped.advance()
