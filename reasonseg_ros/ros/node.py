@@ -7,6 +7,7 @@ outbox that wakes the executor, so only the executor's thread touches ROS and no
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -123,6 +124,7 @@ class ReasonSegNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         self._release("finalized")
+        self._questions.destroy()
         super().destroy_node()
 
     def _enter(self, state: str) -> None:
@@ -205,7 +207,7 @@ class ReasonSegNode(LifecycleNode):
 def main(arguments: Sequence[str] | None = None, load: Callable[[Config], SegZero] = load_models) -> int:
     """Run the node until Ctrl-C or an external shutdown. Returns the exit status."""
     rclpy.init(args=arguments)
-    node = None
+    node = executor = None
     try:
         node = ReasonSegNode(load)
         executor = SingleThreadedExecutor()
@@ -224,6 +226,8 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[Config], SegZer
         if rclpy.ok():
             raise
     finally:
+        if executor is not None:
+            executor.shutdown()
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
@@ -237,6 +241,8 @@ def run() -> NoReturn:
     longer than launch waits before it terminates a node.
     """
     status = main()
+    gc.collect()  # what is left of the node holds the context, which gives its shared memory back when it is destroyed
+    rclpy.get_default_context().destroy()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

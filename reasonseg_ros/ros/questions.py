@@ -78,6 +78,10 @@ class Questions:
             result_service_qos_profile=quality,
         )
 
+    def destroy(self) -> None:
+        """Let go of the action server, which a node does not destroy by itself."""
+        self._action.destroy()
+
     def _on_query(self, message: msg.Query) -> None:
         self._ask(message.text, query_id=message.query_id, mode=message.mode)
 

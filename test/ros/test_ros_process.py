@@ -78,14 +78,24 @@ def test_a_signal_while_the_models_are_loaded_ends_the_node(start_process, clien
     assert "Traceback" not in errors
 
 
+def shared_memory_of(process):
+    """Files of shared memory that a process has open."""
+    maps = Path(f"/proc/{process.pid}/maps").read_text()
+    return {Path(line.split()[-1]) for line in maps.splitlines() if "/dev/shm/fastrtps_" in line}
+
+
 def test_a_missing_checkpoint_leaves_the_real_node_unconfigured_with_path_and_remedy(start_process, client):
+    others = set(Path("/dev/shm").glob("fastrtps_*"))
     process = start_process("-m", "reasonseg_ros.ros.node", "--ros-args", "-p", "reasoner.model:=/no/such/folder")
     # Importing the model libraries may take long on a busy machine.
     status = client.diagnostic("node", lambda status: "/no/such/folder" in status.message, timeout_s=120)
     assert status.level == DiagnosticStatus.ERROR
     assert value(status, "state") == "unconfigured"
     assert not client.transition("configure")
+    own = shared_memory_of(process) - others
+    assert own
     code, errors = stop(process, signal.SIGTERM)
+    assert not [path for path in own if path.exists() and "port" not in path.name]  # ports are shared with the client
     assert code == 0, errors
     assert "cannot configure" in errors
     assert "/no/such/folder" in errors
