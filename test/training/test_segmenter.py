@@ -10,6 +10,7 @@ import torch
 
 from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.model_card import load_card
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 from reasonseg_ros.tabletop.scene import Scene, SceneObject
@@ -155,7 +156,8 @@ def test_a_trained_model_is_a_checkpoint_like_any_other(
     finally:
         torch.set_num_threads(threads)
     segmenter = load_segmenter(SegmenterConfig(model=str(out), device="cpu"))
-    assert not segmenter.multimask
+    card = load_card(str(out), "segmenter")
+    assert (card.multimask, card.refine) == (False, "edges")
     found, masks = measure(segmenter, drawn_scene(0))
     assert len(masks) == 2
     assert {m.prompt for m in found} == {"box and point", "box"}
