@@ -27,6 +27,8 @@ from reasonseg_ros.reasoner.prompts import LONGEST, chat, normalise_question, re
 from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
 _POLL_S = 0.02
+_GRACE_S = 1.0
+"""The connection gives up so much later than the time limit, so that it is always the limit that is told."""
 
 
 class ServerReasoner:
@@ -72,7 +74,7 @@ class ServerReasoner:
             if talk.listen() and on_text:
                 on_text(talk.text, talk.tokens)
         talk.stop()
-        if status and not talk.done:
+        if status and (talk.error or not talk.done):
             return limits.stopped(status, talk.text, talk.tokens, self.name)
         if talk.error:
             reason = f"server {self.config.server_url}: {talk.error}"
@@ -120,7 +122,7 @@ class _Talk:
             "max_tokens": limits.max_new_tokens,
             "temperature": 0.0,
             "stream": True,
-            "timeout": max(limits.remaining_s, 0.001),
+            "timeout": max(limits.remaining_s, 0.0) + _GRACE_S,
         }
         threading.Thread(target=self._read, args=(client,), name="reasoner-server", daemon=True).start()
 
