@@ -34,6 +34,7 @@ class Status(str, Enum):
     NO_FRAME = "no_frame"
     OUT_OF_MEMORY = "out_of_memory"
     UNAVAILABLE = "unavailable"
+    LOST = "lost"
     FAILED = "failed"
 
     def __str__(self) -> str:
@@ -45,10 +46,16 @@ class Status(str, Enum):
 
 
 class Mode(str, Enum):
-    """How long a question stands: answered once, or asked again whenever its period is over."""
+    """How a question is answered.
+
+    ONCE about the newest image. WATCH the same, asked again whenever its period is over. TRACK once, then its targets
+    are followed from image to image. HISTORY about what happened in the last seconds.
+    """
 
     ONCE = "once"
     WATCH = "watch"
+    TRACK = "track"
+    HISTORY = "history"
 
     def __str__(self) -> str:
         return self.value
