@@ -35,3 +35,41 @@ class Segmenter(Protocol):
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
         """One mask for each grounding, all in one batch, in the source image's pixels. Raises OutOfMemory."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One followed target in one frame.
+
+    Attributes:
+        mask: bool [H, W]; empty while the target is not seen.
+        score: the predicted IoU, 0 to 1; 0 while it is not seen.
+        state: `new` in the frame where it was added, `tracked`, `occluded`, or `lost` when occluded for too long.
+        since_ns: stamp from which it has been in this state.
+        seen_ns: stamp of the last frame in which it was seen.
+    """
+
+    track_id: int
+    mask: BoolMask
+    score: float
+    state: str
+    since_ns: int
+    seen_ns: int
+
+
+class Tracker(Protocol):
+    """Follows targets through the frames that it is given, in the order of their stamps. Not thread-safe."""
+
+    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
+        """Begin to follow one target for each grounding in this frame; the others are followed on."""
+        ...
+
+    def step(self, features: Features, stamp_ns: int) -> list[Track]:
+        """Every target in the next frame."""
+        ...
+
+    def remove(self, track_ids: Sequence[int]) -> None: ...
+
+    def reset(self) -> None:
+        """Forget every target."""
+        ...
