@@ -23,8 +23,10 @@ INTERFACES = sorted(
 
 # What each part may import of the others; everything may import the plain modules beside them.
 ALLOWED = {
+    "engine": set(),
     "reasoner": set(),
-    "segmenter": set(),
+    "segmenter": {"engine"},
+    "export": {"engine", "segmenter"},
     "methods": {"reasoner", "segmenter"},
     "tabletop": set(),
     "evaluation": {"methods", "reasoner", "segmenter"},

@@ -1,0 +1,175 @@
+"""What lies in an exported segmenter's folder: one ONNX file each graph, and `manifest.json` that says what they are.
+
+The graphs, with S the side of the square image in pixels, h = S / 16, C channels and N objects:
+
+- `encoder`: image uint8 [1, S, S, 3] -> image_embed [1, C, h, h], high_res_0 [1, C/8, 4h, 4h],
+  high_res_1 [1, C/4, 2h, 2h], vision_feat [1, C, h, h] (image_embed before the no-memory embedding was added).
+- `decoder`: image_embed [N, C, h, h], high_res_0, high_res_1 as above, point_coords float32 [N, P, 2] in pixels of the
+  square, point_labels int32 [N, P] (0 outside, 1 inside, 2 and 3 a box's corners, -1 the padding point that SAM2 adds
+  to every prompt, -10 ignored) -> masks float32 [N, 1, 4h, 4h] logits, iou [N, 1], object_score [N, 1], and, of a
+  checkpoint with memory, object_pointer [N, C].
+- `memory_attention`: vision_feat, mem_feat [N, slots, h*h, D], mem_slot int32 [N, slots] (index of the temporal
+  encoding, -1 empty), obj_ptr [N, pointers, C], ptr_dt float32 [N, pointers] (frames ago, below 0 empty)
+  -> image_embed [N, C, h, h].
+- `memory_encoder`: vision_feat, masks [N, 1, 4h, 4h] logits, object_score [N, 1], prompted float32 [N] (1 where the
+  mask answers a prompt) -> mem_feat [N, h*h, D].
+
+A float32 or int8 export passes features as float32, a float16 export as float16; each tensor's type is in the manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import ModelError
+
+FILE_NAME = "manifest.json"
+EXPORT_VERSION = 1
+"""Raised whenever the graphs change their meaning; a folder of another version has to be exported again."""
+
+ARCHITECTURES = ("sam2", "edgetam")
+PRECISIONS = ("fp32", "fp16", "int8")
+IMAGE_GRAPHS = ("encoder", "decoder")
+MEMORY_GRAPHS = ("memory_attention", "memory_encoder")
+
+_REMEDY = "export the checkpoint again with `reasonseg export segmenter`"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output. `dtype` is a name of numpy; a symbol in `shape` (N objects, P points) is free."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """`file` is a name in the manifest's folder, `sha256` its content's digest."""
+
+    file: str
+    sha256: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Sizes of the tracker's memory: remembered masks and object pointers an object, channels D of a mask's memory."""
+
+    slots: int
+    pointers: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One exported segmenter.
+
+    Attributes:
+        name: the model card's.
+        source: where the weights came from: card, folder, hub id or file, as it was given.
+        weights_sha256: digest of the weights' file, so that an export of other weights is noticed.
+        size_px: side S of the square image.
+        channels: C.
+        multimask: the decoder keeps the best of three masks; without it, the single mask.
+        memory: None without the memory graphs.
+        libraries: name and version of what made the export.
+        checks: what was measured against the reference before the export was kept, for example `least_iou`.
+    """
+
+    name: str
+    source: str
+    weights_sha256: str
+    architecture: str
+    size_px: int
+    channels: int
+    precision: str
+    multimask: bool
+    opset: int
+    graphs: Mapping[str, Graph]
+    memory: Memory | None = None
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    checks: Mapping[str, Any] = field(default_factory=dict)
+    export_version: int = EXPORT_VERSION
+
+    def __post_init__(self) -> None:
+        def need(right: bool, key: str, expected: str) -> None:
+            if not right:
+                raise ModelError(f"{key} = {getattr(self, key)!r}; expected {expected}")
+
+        version = f"{EXPORT_VERSION}, the version that this package reads"
+        need(self.export_version == EXPORT_VERSION, "export_version", version)
+        need(self.architecture in ARCHITECTURES, "architecture", f"one of {', '.join(ARCHITECTURES)}")
+        need(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
+        for key in ("size_px", "channels"):
+            value = getattr(self, key)
+            need(isinstance(value, int) and value > 0 and value % 32 == 0, key, "a multiple of 32")
+        need(isinstance(self.multimask, bool), "multimask", "true or false")
+        names = IMAGE_GRAPHS + (MEMORY_GRAPHS if self.memory else ())
+        need(set(self.graphs) == set(names), "graphs", f"exactly {', '.join(names)}")
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write `manifest.json` into `folder`."""
+    text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n"
+    (Path(folder) / FILE_NAME).write_text(text, encoding="utf-8")
+
+
+def read_manifest(folder: Path, *, verify: bool = False) -> Manifest:
+    """The manifest of an export folder; `verify` also compares every graph with its digest.
+
+    Raises ModelError where the folder is no export, is damaged, or was written by another version of this package.
+    """
+    folder = Path(folder)
+    path = folder / FILE_NAME
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}; {_REMEDY}") from error
+    try:
+        manifest = _parse(values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{path} is damaged: {type(error).__name__} {error}; {_REMEDY}") from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}; {_REMEDY}") from error
+    for name, graph in manifest.graphs.items():
+        file = folder / graph.file
+        if not file.is_file():
+            raise ModelError(f"{file}, the {name}, is not there; {_REMEDY}")
+        if verify and file_sha256(file) != graph.sha256:
+            raise ModelError(f"{file}, the {name}, is not the one that {path} describes; {_REMEDY}")
+    return manifest
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _parse(values: Any) -> Manifest:
+    graphs = {name: _graph(graph) for name, graph in values.pop("graphs").items()}
+    memory = values.pop("memory")
+    return Manifest(graphs=graphs, memory=Memory(**memory) if memory else None, **values)
+
+
+def _graph(values: dict[str, Any]) -> Graph:
+    file = values["file"]
+    if Path(file).name != file:
+        raise ValueError(f"file {file!r} is not a name in the folder")
+    inputs, outputs = (tuple(_tensor(tensor) for tensor in values[key]) for key in ("inputs", "outputs"))
+    return Graph(file, str(values["sha256"]), inputs, outputs)
+
+
+def _tensor(values: dict[str, Any]) -> Tensor:
+    return Tensor(str(values["name"]), str(values["dtype"]), tuple(values["shape"]))

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reasonseg_ros.engine.manifest import (
+    FILE_NAME,
+    Graph,
+    Manifest,
+    Memory,
+    Tensor,
+    file_sha256,
+    read_manifest,
+    write_manifest,
+)
+from reasonseg_ros.errors import ModelError
+
+
+def export_in(folder: Path) -> Manifest:
+    graphs = {}
+    for name in ("encoder", "decoder"):
+        (folder / f"{name}.onnx").write_bytes(name.encode())
+        tensors = (Tensor("image", "uint8", (1, 64, 64, 3)),), (Tensor("masks", "float32", ("N", 1, 16, 16)),)
+        graphs[name] = Graph(f"{name}.onnx", file_sha256(folder / f"{name}.onnx"), *tensors)
+    manifest = Manifest(
+        "small", "here", "0" * 64, "sam2", 64, 128, "fp32", False, 18, graphs, checks={"least_iou": 1.0}
+    )
+    write_manifest(manifest, folder)
+    return manifest
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    manifest = export_in(tmp_path)
+    assert read_manifest(tmp_path, verify=True) == manifest
+
+
+def test_memory_sizes_come_with_the_memory_graphs(tmp_path: Path) -> None:
+    manifest = export_in(tmp_path)
+    graphs = dict(manifest.graphs, memory_attention=manifest.graphs["encoder"])
+    with pytest.raises(ModelError, match="expected exactly encoder, decoder, memory_attention, memory_encoder"):
+        replace(manifest, memory=Memory(7, 16, 64))
+    graphs["memory_encoder"] = manifest.graphs["encoder"]
+    write_manifest(replace(manifest, memory=Memory(7, 16, 64), graphs=graphs), tmp_path)
+    assert read_manifest(tmp_path).memory == Memory(7, 16, 64)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("export_version", 0, "export_version = 0; expected 1, the version that this package reads; export"),
+        ("precision", "fp8", "precision = 'fp8'; expected one of fp32, fp16, int8; export"),
+        ("architecture", "sam3", "expected one of sam2, edgetam"),
+        ("size_px", 100, "size_px = 100; expected a multiple of 32"),
+        ("multimask", "no", "expected true or false"),
+        ("graphs", {}, "expected exactly encoder, decoder"),
+        ("graphs", {"encoder": {"file": "../encoder.onnx"}}, "is damaged: .*is not a name in the folder"),
+        ("graphs", None, "is damaged: AttributeError"),
+        ("colour", "red", "is damaged: TypeError"),
+    ],
+)
+def test_a_damaged_manifest_says_what_is_wrong(tmp_path: Path, key: str, value: object, message: str) -> None:
+    export_in(tmp_path)
+    values = json.loads((tmp_path / FILE_NAME).read_text())
+    (tmp_path / FILE_NAME).write_text(json.dumps({**values, key: value}))
+    with pytest.raises(ModelError, match=message):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\x80"])
+def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path, text: str) -> None:
+    export_in(tmp_path)
+    (tmp_path / FILE_NAME).write_text(text, encoding="latin-1")
+    with pytest.raises(ModelError, match="export the checkpoint again"):
+        read_manifest(tmp_path)
+
+
+def test_a_folder_without_manifest_or_graph_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_manifest(tmp_path)
+    export_in(tmp_path)
+    (tmp_path / "decoder.onnx").unlink()
+    with pytest.raises(ModelError, match=r"decoder\.onnx, the decoder, is not there"):
+        read_manifest(tmp_path)
+
+
+def test_a_changed_graph_is_noticed_on_demand(tmp_path: Path) -> None:
+    manifest = export_in(tmp_path)
+    (tmp_path / "encoder.onnx").write_bytes(b"another")
+    assert read_manifest(tmp_path) == manifest
+    with pytest.raises(ModelError, match="is not the one that"):
+        read_manifest(tmp_path, verify=True)
