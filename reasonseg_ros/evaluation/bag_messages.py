@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
 
 from reasonseg_ros.bags import BagReader, typestore
 from reasonseg_ros.errors import InvalidInput
@@ -71,9 +74,24 @@ def _mcap_messages(bag: Path, topics: Sequence[str] | dict[str, str]) -> Iterato
             yield entry.topic, entry.stamp_ns, _decoded(entry)
 
 
+@lru_cache(maxsize=256)
+def _types(message_type: str, definition: str) -> Typestore:
+    """What the bag itself says of a type: the messages of another version of this package have other fields."""
+    if not definition.strip():
+        return typestore()
+    try:
+        store = get_typestore(Stores.EMPTY)
+        store.register(get_types_from_msg(definition, message_type))
+        store.generate_msgdef(message_type)  # whether all types in it are defined
+        return store
+    except (TypesysError, KeyError):
+        return typestore()
+
+
 def _decoded(record: Record) -> Any:
     try:
-        return typestore().deserialize_cdr(record.data, record.message_type)
+        store = _types(record.message_type, record.definition)
+        return store.deserialize_cdr(record.data, record.message_type)
     # What a damaged message makes of the decoder is anyone's guess.
     except Exception as error:
         return InvalidInput(f"{len(record.data)} bytes are not a {record.message_type}: {error}")

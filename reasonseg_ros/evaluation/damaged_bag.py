@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,13 @@ from reasonseg_ros.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Record:
-    """One message as it was recorded."""
+    """One message as it was recorded. `definition` is the .msg text of its type and of those in it, where there is."""
 
     topic: str
     message_type: str
     stamp_ns: int
     data: bytes
+    definition: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,14 @@ class Damage:
 
 
 def mcap_files(path: Path) -> list[Path]:
-    """The MCAP files of a bag: the file itself, or those in the folder in the order of their names."""
-    return sorted(path.glob("*.mcap")) if path.is_dir() else [path] * (path.suffix == ".mcap")
+    """The MCAP files of a bag: the file itself, or those in the folder in the order of their names and numbers."""
+    return sorted(path.glob("*.mcap"), key=_by_number) if path.is_dir() else [path] * (path.suffix == ".mcap")
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """A long recording is split into bag_0, bag_1, ..., of which bag_10 comes after bag_2."""
+    parts = re.split(r"([0-9]+)", path.name)
+    return [(int(part or 0), "") if index % 2 else (0, part) for index, part in enumerate(parts)]
 
 
 def read_records(path: Path) -> Iterator[Record | Damage]:
@@ -99,7 +107,8 @@ def _read_file(path: Path, stream: io.BufferedReader) -> Iterator[Record | Damag
                 if channel is None or schema is None:
                     yield Damage(path, offset, "a message of an unknown topic; the chunk that names it is damaged")
                 else:
-                    yield Record(channel.topic, schema.name, piece.log_time, piece.data)
+                    definition = schema.data.decode(errors="replace") if schema.encoding == "ros2msg" else ""
+                    yield Record(channel.topic, schema.name, piece.log_time, piece.data, definition)
 
 
 def _told(error: Exception) -> str:

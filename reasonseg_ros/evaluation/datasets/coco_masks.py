@@ -13,6 +13,9 @@ from reasonseg_ros.types import BoolMask
 FARTHEST_PX = 100_000
 """Coordinates beyond this are damage. pycocotools needs memory in proportion to the length of an edge."""
 
+MOST_BITS = 40
+"""Of one number in a compressed text. Numbers without a limit would take time in proportion to their length squared."""
+
 
 def segmentation_mask(segmentation: Any, size_wh: tuple[int, int]) -> tuple[BoolMask, tuple[str, ...]]:
     """The union of all parts, bool [H, W], and one line for each polygon that was left out as broken.
@@ -87,6 +90,8 @@ def _counts(text: str | bytes) -> list[int]:
         bits = character - 48
         if not 0 <= bits < 64:
             raise InvalidInput(f"character {character} is none of the compressed ones")
+        if shift >= MOST_BITS:
+            raise InvalidInput(f"a number of more than {MOST_BITS} bits, which no image has pixels for")
         number |= (bits & 0x1F) << shift
         shift += 5
         if bits & 0x20:

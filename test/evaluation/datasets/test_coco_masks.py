@@ -34,6 +34,12 @@ def test_damaged_run_lengths_are_refused_or_fill_the_image(counts):
     assert mask.shape == (5, 6)
 
 
+@pytest.mark.parametrize("counts", ["o" * 3_000_000, "~1" * 500_000, "11" * 500_000 + "o" * 3_000_000])
+def test_long_damaged_texts_are_refused_in_time_in_proportion_to_their_length(counts):
+    with pytest.raises(InvalidInput):
+        rle_mask({"size": [5, 6], "counts": counts}, (6, 5))
+
+
 @pytest.mark.parametrize(
     "segmentation", [None, [], "text", 5, [[]], [None], [["a", "b"]], [{}, {"size": 4}], [[1, 2], {}]]
 )
