@@ -17,7 +17,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,16 +49,23 @@ class StoredScene:
 def write_chunk(scenes: Iterable[Scene], folder: Path) -> None:
     """Write the scenes as one chunk; `folder` appears when all of it is there."""
     scenes = list(scenes)
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-    unfinished.mkdir(parents=True, exist_ok=True)
-    np.save(unfinished / "rgb.npy", np.stack([s.rgb for s in scenes]))
-    np.save(unfinished / "instance_ids.npy", np.stack([s.instance_ids for s in scenes]))
-    np.save(unfinished / "part_ids.npy", np.stack([s.part_ids for s in scenes]))
     facts = [
         {"seed": s.seed, "objects": [asdict(o) for o in s.objects], "parts": [asdict(p) for p in s.parts]}
         for s in scenes
     ]
-    (unfinished / "scenes.json").write_text(json.dumps(facts, separators=(",", ":")))
+    with whole_chunk(folder) as unfinished:
+        np.save(unfinished / "rgb.npy", np.stack([s.rgb for s in scenes]))
+        np.save(unfinished / "instance_ids.npy", np.stack([s.instance_ids for s in scenes]))
+        np.save(unfinished / "part_ids.npy", np.stack([s.part_ids for s in scenes]))
+        (unfinished / "scenes.json").write_text(json.dumps(facts, separators=(",", ":")))
+
+
+@contextmanager
+def whole_chunk(folder: Path) -> Iterator[Path]:
+    """A folder to write into; it takes the name of `folder` when all of it is there."""
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    yield unfinished
     if folder.exists():
         shutil.rmtree(folder)
     unfinished.rename(folder)
@@ -78,7 +86,8 @@ def render(first_seed: int, count: int, folder: Path, size_wh: tuple[int, int] =
         print(f"{done} of {count} scenes, {time.monotonic() - started:.0f} s", flush=True)
 
 
-def _tuples(fields: dict[str, object]) -> dict[str, object]:
+def tuples(fields: dict[str, object]) -> dict[str, object]:
+    """The fields of a fact as they were before JSON made lists of its tuples."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
@@ -118,8 +127,8 @@ def _read_chunk(folder: Path) -> list[StoredScene]:
             rgb[i],
             instance_ids[i],
             part_ids[i],
-            tuple(SceneObject(**_tuples(o)) for o in fact["objects"]),
-            tuple(ScenePart(**_tuples(p)) for p in fact["parts"]),
+            tuple(SceneObject(**tuples(o)) for o in fact["objects"]),
+            tuple(ScenePart(**tuples(p)) for p in fact["parts"]),
         )
         for i, fact in enumerate(facts)
     ]
