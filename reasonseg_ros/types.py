@@ -178,6 +178,8 @@ class Region:
         points_inside: share of the grounding's positive points that the mask covers; 1 without points.
         holes, fragments: counted in the raw mask (a sound mask has 0 and 1).
         raw_mask: as the segmenter gave it; None unless asked for.
+        track_id: the same while the target is followed; 0 where it is not.
+        track_state: `new`, `tracked`, `occluded` or `lost`; empty where it is not followed.
     """
 
     mask: BoolMask
@@ -189,6 +191,8 @@ class Region:
     holes: int
     fragments: int
     raw_mask: BoolMask | None = None
+    track_id: int = 0
+    track_state: str = ""
 
     @property
     def label(self) -> str:
@@ -203,6 +207,7 @@ class Segmentation:
         frame: the frame whose pixels the masks belong to.
         regions: one for each grounding, in the answer's order.
         seconds: time spent in each stage.
+        reasoned_stamp_ns: stamp of the frame that was reasoned on, where the masks were carried to another; else 0.
     """
 
     frame: Frame
@@ -210,6 +215,7 @@ class Segmentation:
     answer: Answer
     regions: tuple[Region, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    reasoned_stamp_ns: int = 0
 
     @property
     def status(self) -> Status:

@@ -1,4 +1,7 @@
-"""A segmenter without a model: it fills each grounding's box or the ellipse inside it. For tests and dry runs."""
+"""A segmenter without a model: it fills each grounding's box or the ellipse inside it. For tests and dry runs.
+
+Its tracker follows colours.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from reasonseg_ros.segmenter.port import Features, ScoredMask
+from reasonseg_ros.segmenter.port import Features, ScoredMask, Track
 from reasonseg_ros.types import BoolMask, Grounding, RgbImage
 
 
@@ -22,7 +25,7 @@ class ScriptedSegmenter:
         self.score = score
 
     def encode(self, rgb: RgbImage) -> Features:
-        return Features(None, (rgb.shape[1], rgb.shape[0]))
+        return Features(rgb, (rgb.shape[1], rgb.shape[0]))
 
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
         return [ScoredMask(self._fill(grounding, features.size_wh), self.score) for grounding in groundings]
@@ -36,3 +39,48 @@ class ScriptedSegmenter:
             centre, axes = ((x1 + x2 - 1) // 2, (y1 + y2 - 1) // 2), ((x2 - x1 - 1) // 2, (y2 - y1 - 1) // 2)
             cv2.ellipse(canvas, centre, axes, 0, 0, 360, 1, cv2.FILLED)
         return canvas.astype(bool)
+
+
+class ScriptedTracker:
+    """Follows the colour in the middle of each grounding's box, over the features of a ScriptedSegmenter.
+
+    A target is `lost` once it has not been seen for `lost_after_s`; it is found again where its colour comes back.
+    """
+
+    def __init__(self, lost_after_s: float = 1.0) -> None:
+        self.lost_after_s = lost_after_s
+        self._colors: dict[int, RgbImage] = {}
+        self._last: dict[int, Track] = {}
+        self._next_id = 1
+
+    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
+        added = []
+        for grounding in groundings:
+            x1, y1, x2, y2 = grounding.box_xyxy
+            color = features.data[int((y1 + y2) / 2), int((x1 + x2) / 2)]
+            mask = (features.data == color).all(axis=-1)
+            track = Track(self._next_id, mask, 1.0, "new", stamp_ns, stamp_ns)
+            self._colors[track.track_id], self._last[track.track_id] = color, track
+            self._next_id += 1
+            added.append(track)
+        return added
+
+    def step(self, features: Features, stamp_ns: int) -> list[Track]:
+        self._last = {key: self._follow(features, last, stamp_ns) for key, last in self._last.items()}
+        return list(self._last.values())
+
+    def remove(self, track_ids: Sequence[int]) -> None:
+        for key in track_ids:
+            del self._colors[key], self._last[key]
+
+    def reset(self) -> None:
+        self._colors.clear()
+        self._last.clear()
+
+    def _follow(self, features: Features, last: Track, stamp_ns: int) -> Track:
+        mask = (features.data == self._colors[last.track_id]).all(axis=-1)
+        seen_ns = stamp_ns if mask.any() else last.seen_ns
+        is_lost = stamp_ns - seen_ns > self.lost_after_s * 1e9
+        state = "tracked" if mask.any() else "lost" if is_lost else "occluded"
+        since_ns = last.since_ns if last.state == state else stamp_ns
+        return Track(last.track_id, mask, float(mask.any()), state, since_ns, seen_ns)

@@ -1,0 +1,127 @@
+"""Carries a late answer forward: from the frame that was reasoned on, through those since then, to the newest one.
+
+A reasoner takes seconds. Its boxes fit the frame that it saw, and by now the camera or the target may have moved. So
+the targets are segmented on that frame and followed from there; where time is short, frames in between are left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.frame_buffer import FrameBuffer, thinned
+from reasonseg_ros.geometry import mask_box
+from reasonseg_ros.segmenter.port import Segmenter, Track, Tracker
+from reasonseg_ros.types import Frame, Region, Segmentation, Status
+
+_SMOOTHING = 0.3
+"""Weight of the newest frame in the mean time a frame takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """A segmentation on the newest frame; its tracker, to go on from there; how many frames were stepped through."""
+
+    segmentation: Segmentation
+    tracker: Tracker | None
+    frames: int
+    left_out: int
+
+
+class Carrier:
+    """Carries answers within `budget_s`, the time that it may take to catch up. Learns how long a frame takes.
+
+    One frame is always done, so it takes longer than `budget_s` where one frame does.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        make_tracker: Callable[[], Tracker],
+        budget_s: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.segmenter = segmenter
+        self.make_tracker = make_tracker
+        self.budget_s = budget_s
+        self._clock = clock
+        self._frame_s = 0.0
+
+    def carry(
+        self, segmentation: Segmentation, buffer: FrameBuffer, cancelled: Callable[[], bool] = lambda: False
+    ) -> Carried:
+        """`segmentation` on the newest frame of `buffer`; as it is where nothing came since, or it has no regions.
+
+        Its status is LOST where none of its targets is seen there, or the stream began again.
+        """
+        reasoned_on, beginnings = segmentation.frame, buffer.beginnings
+        later = buffer.after(reasoned_on.stamp_ns)
+        if not segmentation.regions or not later:
+            return Carried(segmentation, None, 0, 0)
+        start_s = self._clock()
+        tracker = self.make_tracker()
+        groundings = [region.grounding for region in segmentation.regions]
+        tracks = tracker.add(self.segmenter.encode(reasoned_on.rgb), groundings, reasoned_on.stamp_ns)
+        self._took(self._clock() - start_s)
+
+        frame, done, seen = reasoned_on, 0, 0
+        while later:
+            left_s = start_s + self.budget_s - self._clock()
+            for arrival in thinned(later, max(1, int(left_s / self._frame_s) if self._frame_s else len(later))):
+                if cancelled():
+                    break
+                begin_s = self._clock()
+                try:
+                    loaded = arrival.load()
+                except InvalidInput:
+                    continue  # counted where it arrived; the next one serves as well
+                if loaded.size_wh != frame.size_wh:
+                    return self._lost(segmentation, loaded, start_s, "the camera changed its image size meanwhile")
+                frame = loaded
+                tracks = tracker.step(self.segmenter.encode(frame.rgb), frame.stamp_ns)
+                self._took(self._clock() - begin_s)
+                done += 1
+            seen += len(later)
+            if buffer.beginnings != beginnings:
+                return self._lost(segmentation, frame, start_s, "the stream of images began again meanwhile")
+            is_over = cancelled() or self._clock() - start_s >= self.budget_s
+            later = [] if is_over else buffer.after(later[-1].stamp_ns)
+        if not any(track.mask.any() for track in tracks):
+            return self._lost(segmentation, frame, start_s, "the target was lost on the way to the newest image")
+        regions = tuple(followed(region, track) for region, track in zip(segmentation.regions, tracks, strict=True))
+        carried = replace(
+            segmentation, frame=frame, regions=regions, reasoned_stamp_ns=reasoned_on.stamp_ns,
+            seconds=self._seconds(segmentation, start_s),
+        )  # fmt: skip
+        return Carried(carried, tracker, done, seen - done)
+
+    def _lost(self, segmentation: Segmentation, frame: Frame, start_s: float, reason: str) -> Carried:
+        error = f"{reason}; ask again"
+        answer = replace(segmentation.answer, status=Status.LOST, groundings=(), error=error)
+        lost = replace(
+            segmentation, frame=frame, answer=answer, regions=(),
+            reasoned_stamp_ns=segmentation.frame.stamp_ns, seconds=self._seconds(segmentation, start_s),
+        )  # fmt: skip
+        return Carried(lost, None, 0, 0)
+
+    def _seconds(self, segmentation: Segmentation, start_s: float) -> dict[str, float]:
+        return {**segmentation.seconds, "catching_up": self._clock() - start_s}
+
+    def _took(self, seconds: float) -> None:
+        self._frame_s = (1 - _SMOOTHING) * self._frame_s + _SMOOTHING * seconds if self._frame_s else seconds
+
+
+def followed(region: Region, track: Track) -> Region:
+    """`region` where its target is in another frame. Its agreement with the grounding stays what it was."""
+    box_xyxy = mask_box(track.mask)
+    return replace(
+        region,
+        mask=track.mask,
+        box_xyxy=region.box_xyxy if box_xyxy is None else box_xyxy,
+        mask_score=track.score,
+        raw_mask=None,
+        track_id=track.track_id,
+        track_state=track.state,
+    )

@@ -1,0 +1,100 @@
+"""The last seconds of a stream of images, for answers that come late and for questions about what happened."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from reasonseg_ros.types import Frame
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, eq=False)
+class Arrival:
+    """An image as it came. `load` decodes it and may raise InvalidInput; `size_bytes` is what keeping it takes."""
+
+    stamp_ns: int
+    size_bytes: int
+    load: Callable[[], Frame]
+
+
+class FrameBuffer:
+    """Holds at most `max_s` seconds and `max_bytes` of the newest images, oldest first out. Thread-safe.
+
+    An image whose stamp is not newer than the last one's is not kept. One that lies further back than the buffer
+    reaches shows that the stream began again, as a looping bag does: everything before it is forgotten.
+    """
+
+    def __init__(self, max_s: float, max_bytes: int) -> None:
+        self.max_s = max_s
+        self.max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._arrivals: deque[Arrival] = deque()
+        self._size_bytes = 0
+        self._beginnings = 0
+
+    def add(self, arrival: Arrival) -> bool:
+        """False where the image repeats or goes back a little, and is not kept."""
+        with self._lock:
+            if self._arrivals and arrival.stamp_ns <= self._arrivals[-1].stamp_ns:
+                if arrival.stamp_ns >= self._arrivals[0].stamp_ns:
+                    return False
+                self._forget()
+            self._arrivals.append(arrival)
+            self._size_bytes += arrival.size_bytes
+            oldest_ns = arrival.stamp_ns - int(self.max_s * 1e9)
+            # The newest one stays, whatever its size.
+            while len(self._arrivals) > 1 and (
+                self._size_bytes > self.max_bytes or self._arrivals[0].stamp_ns < oldest_ns
+            ):
+                self._size_bytes -= self._arrivals.popleft().size_bytes
+            return True
+
+    def after(self, stamp_ns: int) -> list[Arrival]:
+        """Every image newer than `stamp_ns`, oldest first."""
+        with self._lock:
+            return [arrival for arrival in self._arrivals if arrival.stamp_ns > stamp_ns]
+
+    def sample(self, count: int, last_s: float) -> list[Arrival]:
+        """At most `count` images spread evenly over the last `last_s` seconds, the newest among them, oldest first."""
+        with self._lock:
+            if not self._arrivals:
+                return []
+            first_ns = self._arrivals[-1].stamp_ns - int(last_s * 1e9)
+            return thinned([arrival for arrival in self._arrivals if arrival.stamp_ns >= first_ns], count)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._forget()
+
+    @property
+    def beginnings(self) -> int:
+        """How often the stream began again: what was reasoned on before has no way to the newest image."""
+        return self._beginnings
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size_bytes
+
+    def __len__(self) -> int:
+        return len(self._arrivals)
+
+    def _forget(self) -> None:
+        self._arrivals.clear()
+        self._size_bytes = 0
+        self._beginnings += 1
+
+
+def thinned(items: Sequence[_Item], count: int) -> list[_Item]:
+    """At most `count` of `items`, evenly spaced, the last one always among them; the first one where count allows."""
+    if len(items) <= count:
+        return list(items)
+    if count <= 1:
+        return [items[-1]]
+    return [items[index] for index in np.linspace(0, len(items) - 1, count).round().astype(int)]

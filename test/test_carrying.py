@@ -1,0 +1,185 @@
+"""Late answers on a stream in which a red square moves one pixel to the right in every tenth of a second."""
+
+import numpy as np
+import pytest
+
+from reasonseg_ros.carrying import Carrier
+from reasonseg_ros.config import SegmenterConfig
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.frame_buffer import Arrival, FrameBuffer
+from reasonseg_ros.segmenter.regions import build_region
+from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
+from reasonseg_ros.types import Answer, Frame, Grounding, Query, Segmentation, Status
+
+RED = (200, 0, 0)
+FIRST = Grounding(np.array([2, 4, 6, 8], np.float32), label="the square")
+
+
+def picture(tenth, size_wh=(60, 12), hidden=False):
+    rgb = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    if not hidden:
+        rgb[4:8, 2 + tenth : 6 + tenth] = RED
+    return Frame(rgb, stamp_ns=tenth * 100_000_000)
+
+
+def stream(frames):
+    buffer = FrameBuffer(100, 10**9)
+    for frame in frames:
+        buffer.add(Arrival(frame.stamp_ns, frame.rgb.nbytes, lambda frame=frame: frame))
+    return buffer
+
+
+def answered(frame, *groundings):
+    segmenter = ScriptedSegmenter("box")
+    masks = segmenter.decode(segmenter.encode(frame.rgb), groundings)
+    regions = tuple(build_region(g, m, SegmenterConfig()) for g, m in zip(groundings, masks, strict=True))
+    answer = Answer(Status.OK, groundings=groundings) if groundings else Answer(Status.NO_TARGET)
+    return Segmentation(frame, Query("what is red?"), answer, regions, {"reasoning": 2.0})
+
+
+class Clock:
+    """Simulated time: every encoded image takes `frame_s`."""
+
+    def __init__(self, frame_s):
+        self.now_s = 0.0
+        self.frame_s = frame_s
+        self.encoded = []
+
+    def carrier(self, budget_s, segmenter=None):
+        segmenter = segmenter or ScriptedSegmenter("box")
+        encode = segmenter.encode
+
+        def slow(rgb):
+            self.now_s += self.frame_s
+            features = encode(rgb)
+            self.encoded.append(int(np.flatnonzero(rgb.any(axis=(0, 2)))[0]) - 2 if rgb.any() else -1)
+            return features
+
+        segmenter.encode = slow
+        return Carrier(segmenter, ScriptedTracker, budget_s, clock=lambda: self.now_s)
+
+
+def test_the_mask_is_where_the_target_is_now():
+    frames = [picture(tenth) for tenth in range(21)]
+    carried = Clock(0.01).carrier(1.0).carry(answered(frames[0], FIRST), stream(frames))
+    segmentation = carried.segmentation
+    region = segmentation.regions[0]
+    assert segmentation.frame is frames[20]
+    assert segmentation.reasoned_stamp_ns == frames[0].stamp_ns
+    assert region.box_xyxy.tolist() == [22, 4, 26, 8]
+    assert (region.label, region.track_state, region.track_id) == ("the square", "tracked", 1)
+    assert (carried.frames, carried.left_out) == (20, 0)
+    assert set(segmentation.seconds) == {"reasoning", "catching_up"}
+
+
+def test_frames_are_left_out_so_that_catching_up_ends_in_time():
+    clock = Clock(0.1)
+    frames = [picture(tenth) for tenth in range(41)]
+    carried = clock.carrier(0.55).carry(answered(frames[0], FIRST), stream(frames))
+    assert carried.segmentation.frame is frames[40]
+    assert clock.encoded == [0, 1, 14, 27, 40]
+    assert clock.now_s <= 0.55
+    assert (carried.frames, carried.left_out) == (4, 36)
+
+
+def test_one_frame_is_done_even_where_it_takes_longer_than_allowed():
+    clock = Clock(3.0)
+    frames = [picture(tenth) for tenth in range(9)]
+    carried = clock.carrier(0.5).carry(answered(frames[0], FIRST), stream(frames))
+    assert clock.encoded == [0, 8]
+    assert carried.segmentation.status is Status.OK
+
+
+def test_frames_that_come_while_catching_up_are_done_too():
+    frames = [picture(tenth) for tenth in range(12)]
+    buffer = stream(frames[:10])
+    clock = Clock(0.05)
+    carrier = clock.carrier(1.0)
+    step = ScriptedTracker.step
+
+    class Growing(ScriptedTracker):
+        def step(self, features, stamp_ns):
+            if stamp_ns == frames[9].stamp_ns:
+                for frame in frames[10:]:
+                    buffer.add(Arrival(frame.stamp_ns, 1, lambda frame=frame: frame))
+            return step(self, features, stamp_ns)
+
+    carrier.make_tracker = Growing
+    assert carrier.carry(answered(frames[0], FIRST), buffer).segmentation.frame is frames[11]
+
+
+def test_an_answer_about_the_newest_frame_stays_as_it_is():
+    frames = [picture(0)]
+    segmentation = answered(frames[0], FIRST)
+    carried = Clock(0.1).carrier(1.0).carry(segmentation, stream(frames))
+    assert carried.segmentation is segmentation
+    assert carried.tracker is None
+
+
+def test_nothing_fits_is_not_carried():
+    frames = [picture(tenth) for tenth in range(3)]
+    segmentation = answered(frames[0])
+    assert Clock(0.1).carrier(1.0).carry(segmentation, stream(frames)).segmentation is segmentation
+
+
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [
+        (picture(3, hidden=True), "lost on the way"),
+        (picture(3, size_wh=(30, 12)), "changed its image size"),
+    ],
+)
+def test_what_cannot_be_followed_is_lost_with_the_reason(last, reason):
+    frames = [picture(0), picture(1), picture(2), last]
+    segmentation = Clock(0.01).carrier(1.0).carry(answered(frames[0], FIRST), stream(frames)).segmentation
+    assert segmentation.status is Status.LOST
+    assert reason in segmentation.answer.error
+    assert segmentation.regions == ()
+    assert segmentation.frame is last
+    assert segmentation.reasoned_stamp_ns == 0 == frames[0].stamp_ns
+
+
+def test_a_stream_that_begins_again_ends_the_way():
+    frames = [picture(tenth) for tenth in range(50, 55)]
+    buffer = stream(frames)
+    carrier = Clock(0.01).carrier(1.0)
+    encode = carrier.segmenter.encode
+
+    def looping(rgb):
+        buffer.add(Arrival(0, 1, lambda: picture(0)))
+        return encode(rgb)
+
+    carrier.segmenter.encode = looping
+    segmentation = answered(frames[0], Grounding(np.array([52, 4, 56, 8], np.float32)))
+    assert "began again" in carrier.carry(segmentation, buffer).segmentation.answer.error
+
+
+def test_of_two_targets_the_one_that_is_gone_is_told_as_occluded():
+    first = picture(0)
+    first.rgb[9:11, 40:44] = (0, 0, 250)
+    later = picture(5)
+    blue = Grounding(np.array([40, 9, 44, 11], np.float32))
+    carried = Clock(0.01).carrier(1.0).carry(answered(first, FIRST, blue), stream([first, later]))
+    assert [region.track_state for region in carried.segmentation.regions] == ["tracked", "occluded"]
+    assert not carried.segmentation.regions[1].mask.any()
+    assert carried.segmentation.status is Status.OK
+
+
+def test_a_damaged_image_on_the_way_is_passed_over():
+    frames = [picture(tenth) for tenth in range(4)]
+    buffer = stream(frames[:3])
+
+    def broken():
+        raise InvalidInput("cut in half")
+
+    buffer.add(Arrival(frames[3].stamp_ns, 1, broken))
+    carried = Clock(0.01).carrier(1.0).carry(answered(frames[0], FIRST), buffer)
+    assert carried.segmentation.frame is frames[2]
+
+
+def test_a_cancelled_one_stops_between_frames():
+    frames = [picture(tenth) for tenth in range(30)]
+    clock = Clock(0.01)
+    asked = iter([False, False, True, True])
+    clock.carrier(10.0).carry(answered(frames[0], FIRST), stream(frames), lambda: next(asked))
+    assert clock.encoded == [0, 1, 2]

@@ -1,0 +1,87 @@
+"""The frames that wait for a late answer."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasonseg_ros.frame_buffer import Arrival, FrameBuffer, thinned
+from reasonseg_ros.types import Frame
+
+SECOND_NS = 1_000_000_000
+
+
+def arrival(stamp_s, size_bytes=10):
+    stamp_ns = int(stamp_s * SECOND_NS)
+    return Arrival(stamp_ns, size_bytes, lambda: Frame(np.zeros((2, 2, 3), np.uint8), stamp_ns))
+
+
+def stamps_s(arrivals):
+    return [item.stamp_ns / SECOND_NS for item in arrivals]
+
+
+def test_only_the_last_seconds_are_held():
+    buffer = FrameBuffer(max_s=2, max_bytes=1000)
+    for second in range(6):
+        assert buffer.add(arrival(second))
+    assert stamps_s(buffer.after(-1)) == [3, 4, 5]
+    assert stamps_s(buffer.after(4 * SECOND_NS)) == [5]
+    assert buffer.size_bytes == 30
+
+
+def test_only_so_many_bytes_are_held_but_always_the_newest():
+    buffer = FrameBuffer(max_s=100, max_bytes=25)
+    for second in range(4):
+        buffer.add(arrival(second))
+    assert stamps_s(buffer.after(-1)) == [2, 3]
+    buffer.add(arrival(4, size_bytes=90))
+    assert stamps_s(buffer.after(-1)) == [4]
+    assert buffer.size_bytes == 90
+
+
+def test_a_repeated_or_earlier_stamp_is_not_kept():
+    buffer = FrameBuffer(10, 1000)
+    for second in (1, 2):
+        buffer.add(arrival(second))
+    assert not buffer.add(arrival(2))
+    assert not buffer.add(arrival(1.5))
+    assert stamps_s(buffer.after(-1)) == [1, 2]
+    assert buffer.beginnings == 0
+
+
+def test_a_looping_bag_begins_again():
+    buffer = FrameBuffer(10, 1000)
+    for second in (5, 6, 1):
+        assert buffer.add(arrival(second))
+    assert stamps_s(buffer.after(-1)) == [1]
+    assert buffer.beginnings == 1
+    buffer.clear()
+    assert len(buffer) == buffer.size_bytes == 0
+    assert buffer.beginnings == 2
+
+
+def test_a_sample_is_even_and_ends_with_the_newest():
+    buffer = FrameBuffer(100, 10_000)
+    assert buffer.sample(3, 5) == []
+    for tenth in range(41):
+        buffer.add(arrival(tenth / 10))
+    assert stamps_s(buffer.sample(3, 2)) == [2, 3, 4]
+    assert stamps_s(buffer.sample(3, 0)) == [4]
+
+
+@given(st.integers(0, 60), st.integers(1, 60))
+def test_thinning_keeps_order_ends_and_number(length, count):
+    items = list(range(length))
+    kept = thinned(items, count)
+    assert kept == sorted(set(kept))
+    assert len(kept) == min(length, count)
+    if length:
+        assert kept[-1] == items[-1]
+        assert kept[0] == items[0] or count == 1
+
+
+@pytest.mark.parametrize("stamp_s", [3, 4])
+def test_nothing_comes_after_the_newest(stamp_s):
+    buffer = FrameBuffer(10, 1000)
+    buffer.add(arrival(3))
+    assert buffer.after(stamp_s * SECOND_NS) == []
