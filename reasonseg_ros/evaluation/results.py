@@ -39,6 +39,7 @@ class SampleResult:
     """One question, evaluated. Boxes are x1, y1, x2, y2 and points x, y, in pixels of the image.
 
     Attributes:
+        expression: the same for every frame of one question about a video.
         image: file with the scaled image, relative to the run's folder.
         groundings: `box_xyxy`, `points_xy`, `point_labels`, `label`, `score` of each.
         regions: the segmenter's own judgement of each mask: `mask_score`, `box_iou`, `points_inside`, `holes`,
@@ -77,6 +78,7 @@ class SampleResult:
     failure: str = ""
     failure_tags: list[str] = field(default_factory=list)
     ideal_iou: float | None = None
+    expression: str = ""
 
     @property
     def answered(self) -> bool:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ from reasonseg_ros.evaluation.results import (
 from reasonseg_ros.evaluation.samples import Sample, Truth, Unreadable
 from reasonseg_ros.evaluation.stand_ins import from_mask
 from reasonseg_ros.evaluation.summary import UNKNOWN_KIND, Row, row, summary
+from reasonseg_ros.evaluation.videos import VideoSample
 from reasonseg_ros.types import Frame, Grounding, Query, RgbImage, Segmentation, Status
 
 PICTURE_SIDE_PX = 400
@@ -41,6 +42,15 @@ class Method(Protocol):
     def answer(self, frame: Frame, query: Query) -> Segmentation: ...
 
     def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation: ...
+
+
+class VideoMethod(Method, Protocol):
+    def answer_video(self, frames: Sequence[Frame], query: Query) -> Sequence[Segmentation]:
+        """One segmentation a frame, in their order, each with its groundings in the pixels of its own frame.
+
+        Where nothing of the target is seen in a frame its status is `no_target`. Time spent on all frames together is
+        told once, with any of them.
+        """
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
 
 
 def evaluate(
-    samples: Iterable[Sample | Unreadable],
+    samples: Iterable[Sample | VideoSample | Unreadable],
     method: Method,
     out: Path,
     scoring: Scoring,
@@ -100,13 +110,16 @@ def evaluate(
 ) -> Run:
     """Answer and score `samples` in turn, the first `limit` of them (0: all); results are appended to results.jsonl.
 
-    Samples that the file holds already are not asked again. Then results.json and summary.json can be written.
+    Samples that the file holds already are not asked again. Videos need a VideoMethod. Then results.json and
+    summary.json can be written.
     """
     run = Run()
     with ResultLines(out / "results.jsonl") as lines:
         for item in samples:
             if isinstance(item, Unreadable):
                 run.unreadable.append(item)
+            elif isinstance(item, VideoSample):
+                _take_video(item, cast(VideoMethod, method), out, scoring, lines, run)
             else:
                 _take(item, method, out, scoring, lines, run)
             if on_progress:
@@ -125,17 +138,68 @@ def _take(sample: Sample, method: Method, out: Path, scoring: Scoring, lines: Re
             run.unreadable.append(Unreadable(sample.sample_id, str(error)))
             return
         lines.append(known)
-    run.ids.append(known.sample_id)
-    run.rows.append(row(known))
+    _keep(known, run)
+
+
+def _take_video(
+    video: VideoSample, method: VideoMethod, out: Path, scoring: Scoring, lines: ResultLines, run: Run
+) -> None:
+    """All frames are asked about together, so one that is missing in the file asks about all of them again."""
+    known = [lines.read(sample.sample_id) for sample in video.samples if sample.sample_id in lines]
+    if len(known) < len(video.samples) or any(result.status in ASKED_AGAIN for result in known):
+        known = []
+        for result in evaluate_video(video, method, out, scoring):
+            if isinstance(result, Unreadable):
+                run.unreadable.append(result)
+            else:
+                lines.append(result)
+                known.append(result)
+    for result in known:
+        _keep(result, run)
+
+
+def _keep(result: SampleResult, run: Run) -> None:
+    run.ids.append(result.sample_id)
+    run.rows.append(row(result))
 
 
 def evaluate_sample(sample: Sample, method: Method, out: Path, scoring: Scoring) -> SampleResult:
     """Ask `method` about one sample and score its answer. Raises InvalidInput where the sample is damaged."""
+    frame = _load(sample)
+    segmentation = method.answer(frame, Query(sample.question, sample.sample_id))
+    return _result(sample, frame, segmentation, method, out, scoring)
+
+
+def evaluate_video(
+    video: VideoSample, method: VideoMethod, out: Path, scoring: Scoring
+) -> list[SampleResult | Unreadable]:
+    """Ask `method` once about the frames of a video that can be read, and score every frame."""
+    results: list[SampleResult | Unreadable] = []
+    loaded: list[tuple[Sample, Frame]] = []
+    for sample in video.samples:
+        try:
+            loaded.append((sample, _load(sample)))
+        except InvalidInput as error:
+            results.append(Unreadable(sample.sample_id, str(error)))
+    if loaded:
+        answers = method.answer_video([frame for _, frame in loaded], Query(video.question, video.expression))
+        for (sample, frame), segmentation in zip(loaded, answers, strict=True):
+            results.append(_result(sample, frame, segmentation, method, out, scoring))
+    return results
+
+
+def _load(sample: Sample) -> Frame:
     frame = sample.load_frame()
     if sample.truth is not None and sample.truth.mask.shape != frame.rgb.shape[:2]:
         sizes = [f"{width} x {height}" for height, width in (sample.truth.mask.shape, frame.rgb.shape[:2])]
         raise InvalidInput(f"ground truth of {sizes[0]} for an image of {sizes[1]}; write masks in the image's size")
-    segmentation = method.answer(frame, Query(sample.question, sample.sample_id))
+    return frame
+
+
+def _result(
+    sample: Sample, frame: Frame, segmentation: Segmentation, method: Method, out: Path, scoring: Scoring
+) -> SampleResult:
+    """The answer with its scores; the picture is written and, for the counterfactual, the true boxes segmented."""
     answer = segmentation.answer
     result = SampleResult(
         sample_id=sample.sample_id,
@@ -156,6 +220,7 @@ def evaluate_sample(sample: Sample, method: Method, out: Path, scoring: Scoring)
         regions=[region_values(region) for region in segmentation.regions],
         mask=rle_from_mask(segmentation.mask) if answer.status.is_answer else None,
         seconds={stage: round(seconds, 4) for stage, seconds in segmentation.seconds.items()},
+        expression=sample.expression,
     )
     picture = out / result.image
     if not picture.exists():

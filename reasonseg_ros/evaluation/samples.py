@@ -47,7 +47,11 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One question. `load_frame` decodes its image and raises InvalidInput where that is damaged."""
+    """One question about one image. `load_frame` decodes the image and raises InvalidInput where that is damaged.
+
+    `expression` is the same for one question about several frames of a video, each of which is a sample of its own;
+    it is empty without ground truth.
+    """
 
     sample_id: str
     question: str
@@ -57,6 +61,7 @@ class Sample:
     kind: str = ""
     split: str = ""
     is_sentence: bool = False
+    expression: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,7 @@ class SampleStream:
         self._queries: dict[str, str] = {}  # text by id, as long as their ground truth has not come
         self._known: set[str] = set()  # ids of queries whose ground truth has come
         self._ids: set[str] = set()
+        self._expressions: dict[str, tuple[str, int]] = {}  # question and newest frame by the id in the bag
 
     def __iter__(self) -> Iterator[Sample | Unreadable]:
         for topic, stamp_ns, message in self.messages:
@@ -205,7 +211,16 @@ class SampleStream:
             message.kind,
             message.split,
             message.is_sentence,
+            self._expression(message, stamp_ns, sample_id),
         )
+
+    def _expression(self, message: Any, stamp_ns: int, sample_id: str) -> str:
+        """The id in the bag where it asks the same question about a further frame, otherwise the sample's own."""
+        known = self._expressions.get(message.query_id)
+        if not message.query_id or (known and (known[0] != message.question or known[1] == stamp_ns)):
+            return sample_id
+        self._expressions[message.query_id] = message.question, stamp_ns
+        return str(message.query_id)
 
     def _timed(self, question: TimedQuestion) -> Sample:
         return self._without_truth(question.question_id, question.text)

@@ -1,0 +1,91 @@
+"""One question about several frames: which samples belong together, and a method that answers for all at once."""
+
+from dataclasses import replace
+
+import pytest
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.run import Scoring, evaluate
+from reasonseg_ros.evaluation.samples import Sample, Unreadable
+from reasonseg_ros.evaluation.videos import VideoSample, with_videos
+
+BOX, OTHER = (8, 8, 24, 24), (40, 30, 60, 44)
+
+
+def told(items):
+    return [[s.sample_id for s in i.samples] if isinstance(i, VideoSample) else i.sample_id for i in items]
+
+
+@pytest.fixture
+def video_bag(make_bag, samples_of):
+    """Two expressions over one video, the second not labelled on its first frame, then a still."""
+    asked = [samples_of("v/0"), samples_of("v/0", image=1), samples_of("v/0", image=2)]
+    asked += [samples_of("v/1", OTHER, image=1), samples_of("v/1", None, image=2), samples_of("still", image=3)]
+    return make_bag(asked)
+
+
+def test_the_frames_of_an_expression_come_together(video_bag):
+    assert told(read_samples(video_bag)) == ["v/0", "v/0#2", "v/1", "v/0#3", "v/1#2", "still"]
+    found = list(with_videos(lambda: read_samples(video_bag)))
+    assert told(found) == [["v/0", "v/0#2", "v/0#3"], ["v/1", "v/1#2"], "still"]
+    assert (found[1].expression, found[1].question) == ("v/1", "question v/1?")
+    assert [sample.stamp_ns % 10**10 // 10**9 for sample in found[0].samples] == [0, 1, 2]
+
+
+def test_an_id_used_twice_on_one_image_or_for_two_questions_is_no_video(make_bag, samples_of):
+    bag = make_bag([samples_of("a"), samples_of("a")])
+    assert told(with_videos(lambda: read_samples(bag))) == ["a", "a#2"]
+
+    def reword(messages):
+        topic, truth, stamp_ns = messages[-1]
+        return [*messages[:-1], (topic, replace(truth, question="something else"), stamp_ns)]
+
+    reworded = make_bag([samples_of("a"), samples_of("a", image=1)], change=reword, name="reworded")
+    assert told(with_videos(lambda: read_samples(reworded))) == ["a", "a#2"]
+
+
+def test_a_frame_that_cannot_be_read_is_listed_and_the_others_stay_together(make_bag, samples_of):
+    asked = [samples_of("v", image=number) for number in range(3)]
+    bag = make_bag(asked, change=lambda messages: messages[1:])
+    found = list(with_videos(lambda: read_samples(bag)))
+    assert [isinstance(item, Unreadable) for item in found] == [False, True]
+    assert [sample.stamp_ns % 10**10 // 10**9 for sample in found[0].samples] == [1, 2]
+
+
+class Watcher:
+    """Answers for all frames what the scripted method answers for each."""
+
+    def __init__(self, method):
+        self.method, self.videos = method, []
+        self.answer, self.prompt = method.answer, method.prompt
+
+    def answer_video(self, frames, query):
+        self.videos.append((query.query_id, query.text, len(frames)))
+        return [self.method.answer(frame, query) for frame in frames]
+
+
+def test_a_video_is_asked_about_once_and_every_frame_is_scored(video_bag, scripted, answer_text, tmp_path):
+    texts = [answer_text(*boxes) for boxes in ([BOX], [OTHER], [BOX], [OTHER], [], [BOX])]
+    watcher = Watcher(scripted(*texts))
+    run = evaluate(with_videos(lambda: read_samples(video_bag)), watcher, tmp_path, Scoring())
+    assert watcher.videos == [("v/0", "question v/0?", 3), ("v/1", "question v/1?", 2)]
+    assert run.ids == ["v/0", "v/0#2", "v/0#3", "v/1", "v/1#2", "still"]
+    assert [round(row.score.iou, 3) for row in run.rows] == [1, 0, 1, 1, 1, 1]
+
+    again = evaluate(with_videos(lambda: read_samples(video_bag)), watcher, tmp_path, Scoring())
+    assert again.ids == run.ids and len(watcher.videos) == 2, "nothing is asked again"
+
+
+def test_a_damaged_frame_does_not_lose_the_video(video_bag, scripted, answer_text, tmp_path):
+    def damaged():
+        raise InvalidInput("this image is damaged")
+
+    def read():
+        for item in read_samples(video_bag):
+            yield replace(item, load_frame=damaged) if item.sample_id == "v/0#2" else item
+
+    watcher = Watcher(scripted(answer_text(BOX)))
+    run = evaluate(with_videos(read), watcher, tmp_path, Scoring())
+    assert watcher.videos[0][2] == 2 and [item.sample_id for item in run.unreadable] == ["v/0#2"]
+    assert run.samples == 6 and all(isinstance(item, (Sample, Unreadable)) for item in read())
