@@ -24,9 +24,10 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.geometry import quat_xyzw
 from reasonseg_ros.mask_codec import encode_mask
 from reasonseg_ros.resources import resource
-from reasonseg_ros.types import BoolMask, FloatArray, Intrinsics, Query, RgbImage
+from reasonseg_ros.types import BoolMask, FloatArray, Intrinsics, OrientedBox, Query, RgbImage
 
 PACKAGE = "reasonseg_ros"
 
@@ -197,7 +198,7 @@ def camera_info_message(intrinsics: Intrinsics, size_wh: tuple[int, int], stamp_
 
 
 def query_message(query: Query) -> Any:
-    return _make(f"{PACKAGE}/msg/Query", query_id=query.query_id, text=query.text, mode=str(query.mode))
+    return _make(f"{PACKAGE}/msg/Query", query_id=query.query_id, text=query.text, mode=str(query.mode), frames=0)
 
 
 def mask_message(mask: BoolMask, encoding: str = "png") -> Any:
@@ -218,6 +219,7 @@ def ground_truth_message(
     is_sentence: bool = False,
     boxes_xyxy: Sequence[Sequence[float]] = (),
     points_xy: Sequence[Sequence[float]] = (),
+    boxes_3d: Sequence[OrientedBox] = (),
     ignore: BoolMask | None = None,
 ) -> Any:
     """GroundTruth of one question about the image of that stamp.
@@ -230,12 +232,23 @@ def ground_truth_message(
         ignore=mask_message(np.zeros_like(mask) if ignore is None else ignore),
         boxes=[box_message(box) for box in boxes_xyxy],
         points=[_make(f"{PACKAGE}/msg/Point2D", x=float(x), y=float(y)) for x, y in points_xy],
+        boxes_3d=[box_3d_message(box) for box in boxes_3d],
     )  # fmt: skip
 
 
 def box_message(box_xyxy: Sequence[float]) -> Any:
     x1, y1, x2, y2 = (float(value) for value in box_xyxy)
     return _make(f"{PACKAGE}/msg/Box", x1=x1, y1=y1, x2=x2, y2=y2)
+
+
+def box_3d_message(box: OrientedBox) -> Any:
+    """Box3D of a box in space."""
+    x, y, z, w = quat_xyzw(box.rotation)
+    position = _make("geometry_msgs/msg/Point", **dict(zip("xyz", box.center_m.tolist(), strict=True)))
+    orientation = _make("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w)
+    pose = _make("geometry_msgs/msg/Pose", position=position, orientation=orientation)
+    size = _make("geometry_msgs/msg/Vector3", **dict(zip("xyz", box.size_m.tolist(), strict=True)))
+    return _make(f"{PACKAGE}/msg/Box3D", pose=pose, size=size)
 
 
 def raw_stamp_ns(data: bytes) -> int:

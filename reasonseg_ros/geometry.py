@@ -88,3 +88,31 @@ def decode_rle(counts: ArrayLike, size_wh: tuple[int, int]) -> BoolMask:
         raise InvalidInput(f"runs add up to {runs.sum()} pixels; expected {width} x {height} = {width * height}")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape((height, width), order="F")
+
+
+def quat_xyzw(rotation: ArrayLike) -> tuple[float, float, float, float]:
+    """The unit quaternion of a rotation matrix [3, 3], w not negative. Bar-Itzhack, 2000: exact for any rotation."""
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = np.asarray(rotation, np.float64)
+    symmetric = np.array(
+        [
+            [xx - yy - zz, yx + xy, zx + xz, zy - yz],
+            [yx + xy, yy - xx - zz, zy + yz, xz - zx],
+            [zx + xz, zy + yz, zz - xx - yy, yx - xy],
+            [zy - yz, xz - zx, yx - xy, xx + yy + zz],
+        ]
+    )
+    x, y, z, w = np.linalg.eigh(symmetric)[1][:, -1].tolist()
+    return (x, y, z, w) if w >= 0 else (-x, -y, -z, -w)
+
+
+def rotation_matrix(quat_xyzw: ArrayLike) -> NDArray[np.float64]:
+    """The rotation matrix [3, 3] of a quaternion of any length but 0."""
+    quat = np.asarray(quat_xyzw, np.float64)
+    x, y, z, w = quat / np.linalg.norm(quat)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )

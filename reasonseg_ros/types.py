@@ -72,6 +72,19 @@ class Intrinsics:
 
 
 @dataclass(frozen=True, eq=False)
+class CameraPose:
+    """Where the camera was when it took an image.
+
+    Attributes:
+        frame_id: the frame that results in space are wanted in.
+        target_from_camera: float64 [4, 4], the optical frame's pose in it.
+    """
+
+    frame_id: str
+    target_from_camera: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One camera image.
 
@@ -80,6 +93,8 @@ class Frame:
         stamp_ns: when it was taken.
         frame_id: the optical frame (REP-103: z forward, x right, y down).
         depth_m: float32 [H, W] along z in metres, 0 or NaN where unknown (REP-118).
+        camera_pose: as it was at the image's stamp; None leaves results in space in the optical frame.
+        warning_3d: why depth, intrinsics or camera pose are missing though they were expected.
     """
 
     rgb: RgbImage
@@ -87,6 +102,8 @@ class Frame:
     frame_id: str = "camera"
     depth_m: FloatArray | None = None
     intrinsics: Intrinsics | None = None
+    camera_pose: CameraPose | None = None
+    warning_3d: str = ""
 
     def __post_init__(self) -> None:
         shape = self.rgb.shape
@@ -167,6 +184,47 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)
+class OrientedBox:
+    """A box in space.
+
+    Attributes:
+        center_m: float64 [3].
+        rotation: float64 [3, 3]; its columns are the box's axes. On a support, z is the support's normal and x lies
+            along the longer side; else x is the longest and z the shortest axis.
+        size_m: float64 [3], side lengths along the axes.
+    """
+
+    center_m: NDArray[np.float64]
+    rotation: NDArray[np.float64]
+    size_m: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """What the depth image shows of a region.
+
+    Attributes:
+        frame_id: of all coordinates.
+        points_m: float32 [N, 3], outliers removed; none where there is no box.
+        pixels_xy: int32 [N, 2], the pixel of each point.
+        valid_share: share of the mask's pixels whose depth is known, 0 to 1.
+        centroid_m: float64 [3], mean of the points. It lies on the visible side; the target's middle is the box's.
+        box: None where too little depth is known.
+        is_supported: the box stands on a plane that was found around the target, else it follows the points' spread.
+        error: why there is no box.
+    """
+
+    frame_id: str
+    points_m: FloatArray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    pixels_xy: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
+    valid_share: float = 0.0
+    centroid_m: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    box: OrientedBox | None = None
+    is_supported: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Region:
     """One segmented target of the frame.
 
@@ -180,6 +238,7 @@ class Region:
         raw_mask: as the segmenter gave it; None unless asked for.
         track_id: the same while the target is followed; 0 where it is not.
         track_state: `new`, `tracked`, `occluded` or `lost`; empty where it is not followed.
+        surface: in space; None without depth and intrinsics.
     """
 
     mask: BoolMask
@@ -193,6 +252,7 @@ class Region:
     raw_mask: BoolMask | None = None
     track_id: int = 0
     track_state: str = ""
+    surface: Surface | None = None
 
     @property
     def label(self) -> str:
