@@ -6,7 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.dialects import parse_answer
+from reasonseg_ros.reasoner.prompts import LONGEST, normalise_question
 from reasonseg_ros.types import Answer, Status
 
 
@@ -19,6 +23,22 @@ class Limits:
     cancelled: Callable[[], bool] | None = None
     start_s: float = field(default_factory=time.monotonic)
 
+    @classmethod
+    def configured(
+        cls,
+        card: ModelCard,
+        config: ReasonerConfig,
+        cancelled: Callable[[], bool] | None = None,
+        max_new_tokens: int = 0,
+        time_limit_s: float = 0.0,
+    ) -> Limits:
+        """Those of the call; where they are 0 those of the settings, then of the card."""
+        return cls(
+            max_new_tokens or config.max_new_tokens or card.max_new_tokens,
+            time_limit_s or config.time_limit_s,
+            cancelled,
+        )
+
     @property
     def remaining_s(self) -> float:
         return self.start_s + self.time_limit_s - time.monotonic()
@@ -28,6 +48,15 @@ class Limits:
         if self.cancelled and self.cancelled():
             return Status.CANCELLED
         return Status.TIMEOUT if self.remaining_s <= 0 else None
+
+    def begin(self, text: str, model: str) -> str | Answer:
+        """The normalised question, or the Answer that ends it before any work is done."""
+        try:
+            question = normalise_question(text, LONGEST)
+        except InvalidInput as error:
+            return failure(Status.REFUSED, str(error), model)
+        status = self.broken()
+        return self.stopped(status, "", 0, model) if status else question
 
     def stopped(self, status: Status, text: str, tokens: int, model: str) -> Answer:
         """The Answer that was stopped by `broken`, with the thought so far."""

@@ -7,28 +7,45 @@ On a robot that does other work, one or two threads answer hardly later than all
 from __future__ import annotations
 
 import gc
-import importlib.util
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 
 from reasonseg_ros.config import ReasonerConfig
-from reasonseg_ros.errors import ConfigError, InvalidInput, ModelError
 from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.checkpoint import check_pixels, load_checkpoint
 from reasonseg_ros.reasoner.dialects import parse_answer
+from reasonseg_ros.reasoner.generation import PlainDecoder, end_tokens
 from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb
 from reasonseg_ros.reasoner.limits import Limits, failure
 from reasonseg_ros.reasoner.port import OnText
-from reasonseg_ros.reasoner.prompts import LONGEST, chat, normalise_question, read_prompt
-from reasonseg_ros.torch_device import choose_device, choose_dtype
-from reasonseg_ros.types import Answer, Frame, Status
+from reasonseg_ros.reasoner.prompts import chat, read_prompt
+from reasonseg_ros.torch_device import choose_device
+from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
+Messages = list[dict[str, Any]]
+T = TypeVar("T")
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What the model said to one chat.
+
+    Attributes:
+        seen_wh: the size in which it saw each image, pixels.
+        cut: the token limit was hit, so the end is missing.
+        broken: CANCELLED or TIMEOUT where a limit stopped it.
+    """
+
+    text: str
+    tokens: int
+    seen_wh: list[tuple[int, int]]
+    cut: bool = False
+    broken: Status | None = None
 
 
 class LocalReasoner:
@@ -44,13 +61,10 @@ class LocalReasoner:
         self.config = config
         self.prompt = read_prompt(config.prompt_file) if config.prompt_file else ""
         self.device = choose_device(config.device)
-        _check_pixels(card, config)
-        self.processor, self.model = _load(card, config, self.device)
-        generation = self.model.generation_config
-        # Published checkpoints ship sampling settings, which greedy decoding would warn about at every answer.
-        generation.do_sample, generation.temperature, generation.top_p, generation.top_k = False, None, None, None
-        end = generation.eos_token_id
-        self._ends = set(end if isinstance(end, list) else [end])
+        check_pixels(card, config)
+        self.processor, self.model = load_checkpoint(card, config, self.device)
+        self._ends = end_tokens(self.model)
+        self._decoder = PlainDecoder(self.model)
 
     def answer(
         self,
@@ -62,19 +76,60 @@ class LocalReasoner:
         max_new_tokens: int = 0,
         time_limit_s: float = 0.0,
     ) -> Answer:
-        limits = Limits(
-            max_new_tokens or self.config.max_new_tokens or self.card.max_new_tokens,
-            time_limit_s or self.config.time_limit_s,
-            cancelled,
-        )
+        limits = Limits.configured(self.card, self.config, cancelled, max_new_tokens, time_limit_s)
+        question = limits.begin(text, self.name)
+        if isinstance(question, Answer):
+            return question
+
+        def ask() -> Answer:
+            speech = self.say(self._messages(question), [self._image(frame)], limits, on_text)
+            return self._parsed(frame, speech, limits)
+
+        return self.guarded(ask, lambda failed: failed)
+
+    def answer_batch(
+        self, frames: Sequence[Frame], texts: Sequence[str], *, max_new_tokens: int = 0, time_limit_s: float = 0.0
+    ) -> list[Answer]:
+        """An Answer for each frame with its text, decoded together: more questions a second, each of them later.
+
+        `time_limit_s` holds for each question, so a batch may take that many times as long. Sums are rounded in another
+        order than for one question alone, so in rare cases a token, and with it the answer, may differ from `answer`.
+        An error, such as memory that runs out, is the status of all that were asked together.
+        """
+        limits = Limits.configured(self.card, self.config, None, max_new_tokens, time_limit_s)
+        limits = replace(limits, time_limit_s=limits.time_limit_s * max(len(texts), 1))
+        questions = [limits.begin(text, self.name) for text in texts]
+        asked = [
+            (frame, question) for frame, question in zip(frames, questions, strict=True) if isinstance(question, str)
+        ]
+        if not asked:
+            return [question for question in questions if isinstance(question, Answer)]
+
+        def ask() -> list[Answer]:
+            chats = [(self._messages(question), [self._image(frame)]) for frame, question in asked]
+            speeches = self.say_batch(chats, limits)
+            return [self._parsed(frame, speech, limits) for (frame, _), speech in zip(asked, speeches, strict=True)]
+
+        answers = iter(self.guarded(ask, lambda failed: [failed] * len(asked)))
+        return [question if isinstance(question, Answer) else next(answers) for question in questions]
+
+    def say(
+        self, messages: Messages, images: Sequence[RgbImage], limits: Limits, on_text: OnText | None = None
+    ) -> Speech:
+        """The model's words to a chat whose `{"type": "image"}` entries are `images`, uint8 [H, W, 3], in turn.
+
+        Raises whatever the libraries raise; `guarded` makes Answers of that.
+        """
+        return self._speak([(messages, images)], limits, on_text)[0]
+
+    def say_batch(self, chats: Sequence[tuple[Messages, Sequence[RgbImage]]], limits: Limits) -> list[Speech]:
+        """`say` for several chats together."""
+        return self._speak(chats, limits, None)
+
+    def guarded(self, ask: Callable[[], T], failed: Callable[[Answer], T]) -> T:
+        """What `ask` gives, or what `failed` makes of the Answer that says why there is none."""
         try:
-            question = normalise_question(text, LONGEST)
-        except InvalidInput as error:
-            return failure(Status.REFUSED, str(error), self.name)
-        if status := limits.broken():
-            return limits.stopped(status, "", 0, self.name)
-        try:
-            return self._generate(frame, question, limits, on_text)
+            return ask()
         # The libraries below raise all kinds of errors; the port promises an Answer.
         except Exception as error:
             status = Status.OUT_OF_MEMORY if _is_no_memory(error) else Status.FAILED
@@ -83,138 +138,67 @@ class LocalReasoner:
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        return answer
+        return failed(answer)
 
-    def _generate(self, frame: Frame, question: str, limits: Limits, on_text: OnText | None) -> Answer:
-        inputs, seen_wh = self._inputs(frame, question)
-        prompt_length = inputs["input_ids"].shape[1]
-        watch = _Watch(self._decode, prompt_length, limits, on_text)
-        with torch.inference_mode():
-            output = self.model.generate(**inputs, max_new_tokens=limits.max_new_tokens, stopping_criteria=[watch])
-        tokens = output[0, prompt_length:].tolist()
-        said = self._decode(tokens)
-        if watch.status:
-            return limits.stopped(watch.status, said, len(tokens), self.name)
+    def _speak(
+        self, chats: Sequence[tuple[Messages, Sequence[RgbImage]]], limits: Limits, on_text: OnText | None
+    ) -> list[Speech]:
+        inputs, seen_wh = self._inputs(chats)
+        broken: Status | None = None
+
+        def go_on(rows: list[list[int]]) -> bool:
+            nonlocal broken
+            if on_text:
+                # A character of several tokens shows as a replacement character until its last one.
+                on_text(self._text(rows[0]).rstrip("\ufffd"), len(rows[0]))
+            broken = limits.broken()
+            return broken is None
+
+        rows = self._decoder.decode(inputs, limits.max_new_tokens, go_on)
+        speeches = []
+        for row, (_, images) in zip(rows, chats, strict=True):
+            ended = bool(row) and row[-1] in self._ends
+            cut = not ended and len(row) >= limits.max_new_tokens
+            sizes, seen_wh = seen_wh[: len(images)], seen_wh[len(images) :]
+            speeches.append(Speech(self._text(row), len(row), sizes, cut, None if ended else broken))
+        return speeches
+
+    def _parsed(self, frame: Frame, speech: Speech, limits: Limits) -> Answer:
+        if speech.broken:
+            return limits.stopped(speech.broken, speech.text, speech.tokens, self.name)
         answer = parse_answer(
-            said,
+            speech.text,
             frame.size_wh,
             dialect=self.card.dialect,
-            answer_wh=answer_wh(self.card, seen_wh),
-            cut=len(tokens) >= limits.max_new_tokens and tokens[-1] not in self._ends,
+            answer_wh=answer_wh(self.card, speech.seen_wh[0]),
+            cut=speech.cut,
         )
-        return replace(answer, model=self.name, tokens=len(tokens))
+        return replace(answer, model=self.name, tokens=speech.tokens)
 
-    def _inputs(self, frame: Frame, question: str) -> tuple[Any, tuple[int, int]]:
-        """The model's inputs, and the size in which it sees the image."""
-        rgb = resize_rgb(frame.rgb, self.card.image_size_wh) if self.card.image_size_wh else frame.rgb
-        messages = chat(self.card, question, {"type": "image"}, self.prompt)
-        words = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        inputs = self.processor(text=[words], images=[Image.fromarray(rgb)], return_tensors="pt")
-        _, rows, columns = inputs["image_grid_thw"][0].tolist()
+    def _messages(self, question: str) -> Messages:
+        return chat(self.card, question, {"type": "image"}, self.prompt)
+
+    def _image(self, frame: Frame) -> RgbImage:
+        """The frame's image in the size that the card wants."""
+        return resize_rgb(frame.rgb, self.card.image_size_wh) if self.card.image_size_wh else frame.rgb
+
+    def _inputs(self, chats: Sequence[tuple[Messages, Sequence[RgbImage]]]) -> tuple[Any, list[tuple[int, int]]]:
+        """The model's inputs, a row a chat, padded on the left, and the size in which it sees each image."""
+        words = [
+            self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            for messages, _ in chats
+        ]
+        images = [Image.fromarray(rgb) for _, chat_images in chats for rgb in chat_images]
+        inputs = self.processor(
+            text=words, images=images or None, padding=len(words) > 1, padding_side="left", return_tensors="pt"
+        )
         patch_px = self.processor.image_processor.patch_size
-        return inputs.to(self.device, dtype=self.model.dtype), (columns * patch_px, rows * patch_px)
+        grids = inputs["image_grid_thw"].tolist() if images else []
+        seen_wh = [(columns * patch_px, rows * patch_px) for _, rows, columns in grids]
+        return inputs.to(self.device, dtype=self.model.dtype), seen_wh
 
-    def _decode(self, tokens: list[int]) -> str:
+    def _text(self, tokens: list[int]) -> str:
         return str(self.processor.tokenizer.decode(tokens, skip_special_tokens=True))
-
-
-class _Watch:
-    """A stopping criterion: looks on between tokens, passes the text on, stops when a limit is broken."""
-
-    def __init__(
-        self, decode: Callable[[list[int]], str], prompt_length: int, limits: Limits, on_text: OnText | None
-    ) -> None:
-        self.decode = decode
-        self.prompt_length = prompt_length
-        self.limits = limits
-        self.on_text = on_text
-        self.status: Status | None = None
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: Any) -> torch.Tensor:
-        if self.on_text:
-            tokens = input_ids[0, self.prompt_length :].tolist()
-            # A character of several tokens shows as a replacement character until its last one.
-            self.on_text(self.decode(tokens).rstrip("\ufffd"), len(tokens))
-        self.status = self.limits.broken()
-        return torch.full((input_ids.shape[0],), self.status is not None, device=input_ids.device)
-
-
-def _check_pixels(card: ModelCard, config: ReasonerConfig) -> None:
-    least, most = config.min_pixels, config.max_pixels
-    if least and most and least > most:
-        raise ConfigError(f"reasoner.min_pixels = {least} is above max_pixels = {most}; swap them")
-    if card.image_size_wh:
-        width, height = card.image_size_wh
-        if least > width * height or 0 < most < width * height:
-            raise ConfigError(
-                f"{card.name} sees every image at {width}x{height} pixels, which reasoner.min_pixels = {least} and "
-                f"max_pixels = {most} do not allow; set both to 0"
-            )
-
-
-def _load(card: ModelCard, config: ReasonerConfig, device: torch.device) -> tuple[Any, Any]:
-    if card.is_folder:
-        _check_folder(Path(card.source))
-    shared = {
-        "revision": card.revision,
-        "local_files_only": config.offline or card.is_folder,
-        "trust_remote_code": False,
-    }
-    options: dict[str, Any] = {"use_safetensors": True, "dtype": choose_dtype(config.dtype, device)}
-    options["attn_implementation"] = config.attention
-    if config.quantization != "none":
-        options |= {"quantization_config": _quantization(config, device), "device_map": device}
-    try:
-        processor = AutoProcessor.from_pretrained(card.source, **shared)
-        size = processor.image_processor.size
-        processor.image_processor.size = {
-            "shortest_edge": config.min_pixels or card.min_pixels or size["shortest_edge"],
-            "longest_edge": config.max_pixels or card.max_pixels or size["longest_edge"],
-        }
-        model, report = AutoModelForImageTextToText.from_pretrained(
-            card.source, output_loading_info=True, **shared, **options
-        )
-        # Weights that are not in the file would be random numbers.
-        if report["missing_keys"] or report["mismatched_keys"]:
-            missing = sorted(report["missing_keys"]) or sorted(map(str, report["mismatched_keys"]))
-            raise ModelError(f"{len(missing)} weights are missing or of a wrong shape, {missing[0]} for one")
-        if config.quantization == "none":
-            model = model.to(device)
-        processor.tokenizer.decode([0])
-        return processor, model.eval()
-    # Whatever the files hold is outside input, and the libraries that read them raise all kinds of errors.
-    except Exception as error:
-        remedy = "download the checkpoint again" if card.is_folder else f"check the name and the network ({card.url})"
-        if config.offline and not card.is_folder:
-            remedy = "reasoner.offline is set: download it first, or give the path of a folder"
-        reason = " ".join(str(error).split())[:400]
-        raise ModelError(f"reasoner {card.name} cannot be loaded from {card.source}: {reason}; {remedy}") from error
-
-
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise ModelError(f"model folder {folder} is missing; download or train the checkpoint, or name another model")
-    wanted = {
-        "config.json": ["config.json"],
-        "weights (*.safetensors; other formats are never loaded)": ["*.safetensors"],
-        "tokenizer.json": ["tokenizer.json", "vocab.json"],
-        "processor_config.json": ["processor_config.json", "preprocessor_config.json"],
-    }
-    for what, patterns in wanted.items():
-        if not any(any(folder.glob(pattern)) for pattern in patterns):
-            raise ModelError(f"model folder {folder} holds no {what}; download the checkpoint again")
-
-
-def _quantization(config: ReasonerConfig, device: torch.device) -> BitsAndBytesConfig:
-    if device.type != "cuda" or importlib.util.find_spec("bitsandbytes") is None:
-        raise ModelError(
-            f"reasoner.quantization = {config.quantization!r} needs a GPU and the bitsandbytes package (device is "
-            f"{device}); install it with pip install bitsandbytes, or set quantization to none"
-        )
-    if config.quantization == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    compute = choose_dtype(config.dtype, device)
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute)
 
 
 def _is_no_memory(error: BaseException) -> bool:

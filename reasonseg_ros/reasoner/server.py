@@ -17,13 +17,13 @@ import cv2
 import openai
 
 from reasonseg_ros.config import ReasonerConfig
-from reasonseg_ros.errors import ConfigError, InvalidInput, ServerError
+from reasonseg_ros.errors import ConfigError, ServerError
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.dialects import parse_answer
 from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb, resized_wh
 from reasonseg_ros.reasoner.limits import Limits, failure
 from reasonseg_ros.reasoner.port import OnText
-from reasonseg_ros.reasoner.prompts import LONGEST, chat, normalise_question, read_prompt
+from reasonseg_ros.reasoner.prompts import chat, read_prompt
 from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
 _POLL_S = 0.02
@@ -58,15 +58,10 @@ class ServerReasoner:
         max_new_tokens: int = 0,
         time_limit_s: float = 0.0,
     ) -> Answer:
-        limits = Limits(
-            max_new_tokens or self.config.max_new_tokens or self.card.max_new_tokens,
-            time_limit_s or self.config.time_limit_s,
-            cancelled,
-        )
-        try:
-            question = normalise_question(text, LONGEST)
-        except InvalidInput as error:
-            return failure(Status.REFUSED, str(error), self.name)
+        limits = Limits.configured(self.card, self.config, cancelled, max_new_tokens, time_limit_s)
+        question = limits.begin(text, self.name)
+        if isinstance(question, Answer):
+            return question
         rgb = resize_rgb(frame.rgb, self._image_wh(frame.size_wh))
         messages = chat(self.card, question, _image_entry(rgb), self.prompt)
         talk = _Talk(self.client, self.card.source, messages, limits)

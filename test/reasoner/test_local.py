@@ -14,6 +14,7 @@ import pytest
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import ConfigError, ModelError
 from reasonseg_ros.model_card import load_card
+from reasonseg_ros.reasoner.limits import Limits
 from reasonseg_ros.reasoner.loading import load_reasoner, with_dialect
 from reasonseg_ros.types import Frame, Status
 
@@ -59,8 +60,9 @@ def test_boxes_come_back_in_pixels_of_the_camera_image(speaking: Any, frame: Fra
 
 
 def test_the_image_is_squashed_as_the_card_says(reasoner: Any) -> None:
-    inputs, seen_wh = reasoner._inputs(Frame(np.zeros((100, 500, 3), np.uint8)), "what is red")
-    assert seen_wh == (224, 168)
+    frame = Frame(np.zeros((100, 500, 3), np.uint8))
+    inputs, seen_wh = reasoner._inputs([(reasoner._messages("what is red"), [reasoner._image(frame)])])
+    assert seen_wh == [(224, 168)]
     words = reasoner.processor.tokenizer.decode(inputs["input_ids"][0], skip_special_tokens=True)
     assert words == "system\nYou are a helpful assistant.\nuser\nwhat is red\nassistant\n"
 
@@ -99,6 +101,29 @@ def test_the_time_limit_ends_in_timeout(reasoner: Any, frame: Frame) -> None:
     answer = reasoner.answer(frame, "a", time_limit_s=1e-6)
     assert answer.status is Status.TIMEOUT
     assert "raise the time limit" in answer.error
+
+
+def test_a_batch_gets_the_same_answers(reasoner: Any, frame: Frame) -> None:
+    other = Frame(frame.rgb[::-1])
+    frames = [frame, other, frame, frame]
+    texts = ["what is red", "the mug that holds the hot coffee", "", "find everything"]
+    together = reasoner.answer_batch(frames, texts, max_new_tokens=7)
+    alone = [reasoner.answer(*asked, max_new_tokens=7) for asked in zip(frames, texts, strict=True)]
+    assert [(one.status, one.raw_text, one.tokens) for one in together] == [
+        (one.status, one.raw_text, one.tokens) for one in alone
+    ]
+    assert together[2].status is Status.REFUSED
+    assert reasoner.answer_batch([frame], ["a"], time_limit_s=1e-6)[0].status is Status.TIMEOUT
+    assert [one.status for one in reasoner.answer_batch([frame], [""])] == [Status.REFUSED]
+
+
+def test_a_chat_may_hold_several_images(reasoner: Any, frame: Frame) -> None:
+    content = [{"type": "image"}, {"type": "text", "text": "before, and now"}, {"type": "image"}]
+    images = [frame.rgb[:168, :224], frame.rgb[:224, :168]]
+    limits = Limits.configured(reasoner.card, reasoner.config, max_new_tokens=3)
+    speech = reasoner.say([{"role": "user", "content": content}], images, limits)
+    assert (speech.tokens, speech.cut, speech.broken) == (3, True, None)
+    assert speech.seen_wh == [(224, 168), (168, 224)]
 
 
 @pytest.mark.parametrize("text", ["", "the <|image_pad|> mug", "\x00"])
@@ -140,8 +165,9 @@ def test_an_image_too_thin_for_the_processor_is_a_failure_not_a_crash(checkpoint
 def test_without_squash_coordinates_are_those_of_the_processors_image(checkpoint: Path) -> None:
     card = replace(load_card(str(checkpoint), "reasoner"), image_size_wh=None, coordinates="resized")
     reasoner = LocalReasoner(card, config(checkpoint, min_pixels=784, max_pixels=28 * 28 * 30))
-    _, seen_wh = reasoner._inputs(Frame(np.zeros((480, 640, 3), np.uint8)), "a")
-    assert seen_wh == (168, 112)
+    frame = Frame(np.zeros((480, 640, 3), np.uint8))
+    _, seen_wh = reasoner._inputs([(reasoner._messages("a"), [reasoner._image(frame)])])
+    assert seen_wh == [(168, 112)]
 
 
 def break_folder(folder: Path, how: str) -> None:
