@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.failures import Measurement
 from reasonseg_ros.evaluation.metrics import SampleScore
 from reasonseg_ros.geometry import decode_rle, encode_rle
 from reasonseg_ros.types import BoolMask, Grounding, Region, Status
@@ -48,6 +49,7 @@ class SampleResult:
         target, ignore, target_boxes_xyxy: the ground truth; None without one.
         score: None without ground truth.
         failure: type of failure (evaluation/failures.py), with `failure_tags`; empty without ground truth.
+        measured: what its rules looked at, for other thresholds; None without ground truth.
         ideal_iou: IoU with the segmenter prompted with the true boxes and points; None where that was not tried.
         seconds: time in each stage.
     """
@@ -79,6 +81,7 @@ class SampleResult:
     failure_tags: list[str] = field(default_factory=list)
     ideal_iou: float | None = None
     expression: str = ""
+    measured: Measurement | None = None
 
     @property
     def answered(self) -> bool:
@@ -92,7 +95,8 @@ class SampleResult:
         """Raises InvalidInput where keys are missing or unknown."""
         try:
             score = SampleScore(**values["score"]) if values["score"] else None
-            return cls(**{**values, "size_wh": tuple(values["size_wh"]), "score": score})
+            measured = Measurement(**values["measured"]) if values.get("measured") else None
+            return cls(**{**values, "size_wh": tuple(values["size_wh"]), "score": score, "measured": measured})
         except (KeyError, TypeError) as error:
             names = ", ".join(item.name for item in fields(cls))
             raise InvalidInput(f"not a result of this version ({error}); expected the keys {names}") from error
@@ -154,6 +158,10 @@ class ResultLines:
 
     def __contains__(self, sample_id: str) -> bool:
         return sample_id in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        """The ids of the samples."""
+        return iter(self._places)
 
     def append(self, result: SampleResult) -> None:
         """Write a result; it is on the disk when this returns."""

@@ -50,7 +50,7 @@ class Sample:
     """One question about one image. `load_frame` decodes the image and raises InvalidInput where that is damaged.
 
     `expression` is the same for one question about several frames of a video, each of which is a sample of its own;
-    it is empty without ground truth.
+    it is empty without ground truth. `bag` is the name of its bag where a run has several.
     """
 
     sample_id: str
@@ -62,6 +62,7 @@ class Sample:
     split: str = ""
     is_sentence: bool = False
     expression: str = ""
+    bag: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,161 @@
+"""The way of a sample through a method, in stages that may run side by side: encode, answer, judge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput, OutOfMemory
+from reasonseg_ros.evaluation.ahead import ahead
+from reasonseg_ros.evaluation.judging import Scoring, judged
+from reasonseg_ros.evaluation.results import SampleResult
+from reasonseg_ros.evaluation.samples import Sample, Unreadable
+from reasonseg_ros.evaluation.videos import VideoSample
+from reasonseg_ros.types import Frame, Query, RgbImage, Segmentation
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A question with its frame in memory, or, of a video, with its frames.
+
+    Attributes:
+        samples, frames: one each; of a video those that can be read.
+        video: of which `samples` are.
+        encoding_s: time that was spent on the frame's features ahead.
+    """
+
+    samples: tuple[Sample, ...]
+    frames: tuple[Frame, ...]
+    video: VideoSample | None = None
+    encoding_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Samples whose results an earlier run has left."""
+
+    sample_ids: tuple[str, ...]
+
+
+Item = Loaded | Kept | Unreadable
+Outcome = SampleResult | Kept | Unreadable
+Asked = tuple[Item, Sequence[Segmentation]]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a run uses the machine.
+
+    Attributes:
+        batch_size: questions that the reasoner is asked at once.
+        most_ahead: samples that are loaded and encoded while the reasoner runs; 0: one after the other, no threads.
+    """
+
+    batch_size: int = 1
+    most_ahead: int = 0
+
+
+def samples_of(item: Sample | VideoSample) -> tuple[Sample, ...]:
+    return item.samples if isinstance(item, VideoSample) else (item,)
+
+
+def load(item: Sample | VideoSample) -> Iterator[Loaded | Unreadable]:
+    """What of a sample or a video cannot be read, then what can, with the frames decoded."""
+    loaded: list[tuple[Sample, Frame]] = []
+    for sample in samples_of(item):
+        try:
+            loaded.append((sample, _frame(sample)))
+        except InvalidInput as error:
+            yield Unreadable(sample.sample_id, str(error))
+    if loaded:
+        samples, frames = zip(*loaded, strict=True)
+        yield Loaded(samples, frames, item if isinstance(item, VideoSample) else None)
+
+
+def _frame(sample: Sample) -> Frame:
+    frame = sample.load_frame()
+    if sample.truth is not None and sample.truth.mask.shape != frame.rgb.shape[:2]:
+        sizes = [f"{width} x {height}" for height, width in (sample.truth.mask.shape, frame.rgb.shape[:2])]
+        raise InvalidInput(f"ground truth of {sizes[0]} for an image of {sizes[1]}; write masks in the image's size")
+    return frame
+
+
+def answered(items: Iterable[Item], method: Any, scoring: Scoring, pace: Pace) -> Iterator[Outcome]:
+    """Answer and judge `items`, in order. Videos need a method with `answer_video`, batches one with `answer_batch`.
+
+    With `pace.most_ahead` the segmenter's features are made ahead, so `method.segmenter` must keep those of as many
+    images as are on their way (`images_on_their_way`); and its encode and decode are called by different threads.
+    """
+    most = pace.most_ahead
+    if most:
+        items = ahead(items, partial(_encoded, method.segmenter.encode), max(most, pace.batch_size))
+    asked = ahead(_groups(items, pace.batch_size), partial(_ask, method, pace.batch_size), min(most, 1))
+    for group in ahead(asked, partial(_judge, method, scoring), min(most, 1)):
+        yield from group
+
+
+def images_on_their_way(pace: Pace) -> int:
+    """How many images at most lie between encoding and judging."""
+    return 1 + (max(pace.most_ahead, pace.batch_size) + 4 * pace.batch_size + 1) * bool(pace.most_ahead)
+
+
+def _encoded(encode: Callable[[RgbImage], object], item: Item) -> Item:
+    if not isinstance(item, Loaded) or item.video:
+        return item
+    start_s = time.perf_counter()
+    try:
+        encode(item.frames[0].rgb)
+    except OutOfMemory:
+        return item  # it is encoded again with its answer, which then says so
+    return replace(item, encoding_s=time.perf_counter() - start_s)
+
+
+def _groups(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
+    """The items in order, in groups with at most `batch_size` questions about one image; a video ends a group."""
+    group: list[Item] = []
+    questions = 0
+    for item in items:
+        group.append(item)
+        questions += isinstance(item, Loaded)
+        if questions >= batch_size or batch_size == 1 or (isinstance(item, Loaded) and item.video):
+            yield group
+            group, questions = [], 0
+    if group:
+        yield group
+
+
+def _ask(method: Any, batch_size: int, group: Sequence[Item]) -> list[Asked]:
+    loaded = [item for item in group if isinstance(item, Loaded)]
+    single = [item for item in loaded if not item.video]
+    if batch_size > 1 and single:
+        frames, queries = [item.frames[0] for item in single], [_query(item.samples[0]) for item in single]
+        answers = iter([[one] for one in method.answer_batch(frames, queries)])
+    else:
+        answers = iter([[method.answer(item.frames[0], _query(item.samples[0]))] for item in single])
+    asked: list[Asked] = []
+    for item in group:
+        if not isinstance(item, Loaded):
+            asked.append((item, ()))
+        elif item.video:
+            asked.append((item, method.answer_video(item.frames, Query(item.video.question, item.video.expression))))
+        else:
+            asked.append((item, next(answers)))
+    return asked
+
+
+def _query(sample: Sample) -> Query:
+    return Query(sample.question, sample.sample_id)
+
+
+def _judge(method: Any, scoring: Scoring, group: Sequence[Asked]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for item, segmentations in group:
+        if not isinstance(item, Loaded):
+            outcomes.append(item)
+            continue
+        for sample, segmentation in zip(item.samples, segmentations, strict=True):
+            outcomes.append(judged(sample, segmentation, method, scoring, item.encoding_s))
+    return outcomes
