@@ -12,7 +12,7 @@ from typing import Protocol
 from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.tabletop.questions import KINDS, PART_KIND, Question, generate, generate_part
-from reasonseg_ros.tabletop.scene import Scene
+from reasonseg_ros.tabletop.scene import Scene, SceneObject, ScenePart
 from reasonseg_ros.tabletop.world import RESERVED_SEED, SEED_RANGES
 from reasonseg_ros.types import Query
 
@@ -118,7 +118,7 @@ def _write_scene(bag: bags.BagWriter, scene: Scene, stamp_ns: int, depth: bool) 
 
 def _ground_truth(scene: Scene, question: Question, query: Query, stamp_ns: int) -> object:
     split = next((name for name, seeds in SEED_RANGES.items() if scene.seed in seeds), "")
-    targets = [_box_and_point(scene, instance_id, question.part) for instance_id in question.targets]
+    targets = [_target(scene, instance_id, question.part) for instance_id in question.targets]
     return bags.ground_truth_message(
         query,
         scene.mask(question.targets, question.part),
@@ -128,14 +128,13 @@ def _ground_truth(scene: Scene, question: Question, query: Query, stamp_ns: int)
         thought=question.thought_text,
         split=split,
         is_sentence=question.text.endswith("?"),
-        boxes_xyxy=[box for box, _ in targets],
-        points_xy=[point for _, point in targets],
+        boxes_xyxy=[target.box_xyxy for target in targets],
+        points_xy=[target.point_xy for target in targets],
+        boxes_3d=[scene.box_in_camera(target) for target in targets],
     )
 
 
-def _box_and_point(scene: Scene, instance_id: int, part: str) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+def _target(scene: Scene, instance_id: int, part: str) -> SceneObject | ScenePart:
     if part:
-        found = next(p for p in scene.parts if p.instance_id == instance_id and p.name == part)
-        return found.box_xyxy, found.point_xy
-    owner = next(o for o in scene.objects if o.instance_id == instance_id)
-    return owner.box_xyxy, owner.point_xy
+        return next(p for p in scene.parts if p.instance_id == instance_id and p.name == part)
+    return next(o for o in scene.objects if o.instance_id == instance_id)

@@ -99,6 +99,10 @@ class Placed:
     def points(self, shapes: tuple[Shape, ...]) -> Points:
         return shapes[self.shape_index].points @ self.rotation.T + self.position_m
 
+    def part_points(self, shapes: tuple[Shape, ...], part: str) -> Points:
+        hulls = [hull for solid in shapes[self.shape_index].solids if solid.part == part for hull in solid.hulls()]
+        return np.concatenate(hulls) @ self.rotation.T + self.position_m
+
     def hulls(self, shapes: tuple[Shape, ...]) -> list[Points]:
         return [hull @ self.rotation.T + self.position_m for hull in shapes[self.shape_index].hulls]
 
@@ -170,6 +174,14 @@ def footprint(points_m: Points, grow_m: float = 0.0) -> Footprint:
     """The smallest rectangle around the points seen from above: centre, sides, angle in degrees."""
     center, sides, angle_deg = cv2.minAreaRect(points_m[:, :2].astype(np.float32))
     return center, (sides[0] + 2 * grow_m, sides[1] + 2 * grow_m), angle_deg
+
+
+def upright_box(points_m: Points) -> tuple[Vec3, Vec3, float]:
+    """Centre, size (length >= width, height) and direction of the length of the smallest upright box around points."""
+    (x, y), (first, second), angle_deg = footprint(points_m)
+    low, high = float(points_m[:, 2].min()), float(points_m[:, 2].max())
+    yaw_rad = math.radians(angle_deg + (90 if second > first else 0))
+    return (x, y, (low + high) / 2), (max(first, second), min(first, second), high - low), yaw_rad
 
 
 def in_view(points_m: Points, camera: Camera, size_wh: tuple[int, int]) -> bool:

@@ -59,9 +59,9 @@ def mirror(objects: Sequence[SceneObject], width_px: int) -> list[SceneObject]:
     for item in objects:
         x1, y1, x2, y2 = item.box_xyxy
         x, y = item.point_xy
-        sideways = (-item.position_m[0], *item.position_m[1:])
+        sideways = {"position_m": (-item.position_m[0], *item.position_m[1:]), "yaw_rad": -item.yaw_rad}
         box = (width_px - x2, y1, width_px - x1, y2) if item.area_px else item.box_xyxy
-        flipped.append(replace(item, box_xyxy=box, point_xy=(width_px - 1 - x, y), position_m=sideways))
+        flipped.append(replace(item, box_xyxy=box, point_xy=(width_px - 1 - x, y), **sideways))
     return flipped
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonseg_ros.types import BoolMask, Intrinsics, RgbImage
+from reasonseg_ros.types import BoolMask, Intrinsics, OrientedBox, RgbImage
 
 COLORS = ("red", "green", "blue", "yellow", "orange", "purple", "white", "black")
 CATEGORIES = (
@@ -31,6 +32,7 @@ class SceneObject:
         box_xyxy: tight box of the visible pixels, integers, x2 and y2 exclusive; zeros where area_px is 0.
         point_xy: a pixel well inside the visible mask (the mask pixel nearest its centroid).
         depth_m: median depth of the visible pixels; 0 where area_px is 0.
+        yaw_rad: direction of the length in the table frame, from x to y.
     """
 
     instance_id: int
@@ -43,11 +45,12 @@ class SceneObject:
     box_xyxy: tuple[int, int, int, int]
     point_xy: tuple[int, int]
     depth_m: float
+    yaw_rad: float = 0.0
 
 
 @dataclass(frozen=True)
 class ScenePart:
-    """A part of an object. `part_id` is its value in `Scene.part_ids`, unique in the scene."""
+    """A part of an object. `part_id` is its value in `Scene.part_ids`, unique in the scene; the rest as of objects."""
 
     part_id: int
     instance_id: int
@@ -55,6 +58,9 @@ class ScenePart:
     area_px: int
     box_xyxy: tuple[int, int, int, int]
     point_xy: tuple[int, int]
+    position_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    size_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    yaw_rad: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,3 +90,11 @@ class Scene:
             ids = [p.part_id for p in self.parts if p.instance_id in instance_ids and p.name == part]
             return np.isin(self.part_ids, ids)
         return np.isin(self.instance_ids, instance_ids)
+
+    def box_in_camera(self, item: SceneObject | ScenePart) -> OrientedBox:
+        """The box around all of an object or part, hidden sides as well, in the camera's optical frame."""
+        cos, sin = math.cos(item.yaw_rad), math.sin(item.yaw_rad)
+        table_from_box = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        rotation, origin = self.table_from_camera[:3, :3], self.table_from_camera[:3, 3]
+        center = (np.asarray(item.position_m) - origin) @ rotation
+        return OrientedBox(center, rotation.T @ table_from_box, np.asarray(item.size_m))

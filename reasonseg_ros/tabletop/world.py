@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput, RenderError
-from reasonseg_ros.tabletop.layout import TABLE_HALF_M, TEXTURE_PX, Layout, Look, Placed, footprint, still_layout
+from reasonseg_ros.tabletop.layout import TABLE_HALF_M, TEXTURE_PX, Layout, Look, Placed, still_layout, upright_box
 from reasonseg_ros.tabletop.objects import LABEL, MAIN, PARTS, Shape, Solid, Vec3, lathe_mesh, shapes
 from reasonseg_ros.tabletop.scene import Scene, SceneObject, ScenePart
 from reasonseg_ros.tabletop.video import Video, film
@@ -223,33 +223,33 @@ class World:
         owners: list[tuple[int, str]],
     ) -> tuple[tuple[SceneObject, ...], tuple[ScenePart, ...]]:
         pixels = _pixels_by_id(part_ids, len(owners))
-        parts = tuple(
-            ScenePart(part_id, instance_id, name, len(xy), _box(xy), _middle(xy))
-            for part_id, ((instance_id, name), xy) in enumerate(zip(owners, pixels, strict=True), 1)
-        )
+        parts = []
+        for part_id, ((instance_id, name), xy) in enumerate(zip(owners, pixels, strict=True), 1):
+            item = layout.placed[instance_id - 1]
+            extent = upright_box(item.part_points(self.shapes, name))
+            parts.append(ScenePart(part_id, instance_id, name, len(xy), _box(xy), _middle(xy), *extent))
         objects = []
         for instance_id, item in enumerate(layout.placed, 1):
             own = [xy for (owner, _), xy in zip(owners, pixels, strict=True) if owner == instance_id]
             xy = np.concatenate(own)
-            points = item.points(self.shapes)
-            (x, y), sides, _ = footprint(points)
-            low, high = points[:, 2].min(), points[:, 2].max()
+            position_m, size_m, yaw_rad = upright_box(item.points(self.shapes))
             alone = self._silhouette_area(layout, item)
             objects.append(
                 SceneObject(
                     instance_id=instance_id,
                     category=self.shapes[item.shape_index].category,
                     color=item.color,
-                    position_m=(float(x), float(y), float(low + high) / 2),
-                    size_m=(float(max(sides)), float(min(sides)), float(high - low)),
+                    position_m=position_m,
+                    size_m=size_m,
                     area_px=len(xy),
                     visible_share=min(1.0, len(xy) / max(alone, 1)),
                     box_xyxy=_box(xy),
                     point_xy=_middle(xy),
                     depth_m=float(np.median(depth_m[xy[:, 1], xy[:, 0]])) if len(xy) else 0.0,
+                    yaw_rad=yaw_rad,
                 )
             )
-        return tuple(objects), parts
+        return tuple(objects), tuple(parts)
 
     def _silhouette_area(self, layout: Layout, item: Placed) -> float:
         """Pixels that the object would cover alone: its convex pieces, projected and filled on a finer grid."""

@@ -38,6 +38,7 @@ def test_every_question_has_its_image_and_its_truth(world, tmp_path):
         mask = decode_mask(truth.mask)
         assert mask.shape == SIZE_WH[::-1]
         assert mask.any() == bool(truth.boxes) == (truth.kind != "none")
+        assert len(truth.boxes_3d) == len(truth.boxes)
         for box, point in zip(truth.boxes, truth.points, strict=True):
             assert mask[int(point.y), int(point.x)]
             assert box.x1 <= point.x < box.x2

@@ -45,6 +45,20 @@ def same(a: Scene, b: Scene) -> bool:
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in arrays) and a.objects == b.objects
 
 
+def test_true_boxes_hold_what_is_seen_of_objects_and_parts(scenes):
+    for scene in scenes:
+        points = (in_table_frame(scene) - scene.table_from_camera[:3, 3]) @ scene.table_from_camera[:3, :3]
+        for ids, items, key in (
+            (scene.instance_ids, scene.objects, "instance_id"),
+            (scene.part_ids, scene.parts, "part_id"),
+        ):
+            for item in items:
+                box = scene.box_in_camera(item)
+                inside = (points[ids == getattr(item, key)] - box.center_m) @ box.rotation
+                assert (np.abs(inside) <= box.size_m / 2 + 0.004).all(), (scene.seed, item)
+                np.testing.assert_allclose(box.rotation.T @ box.rotation, np.eye(3), atol=1e-12)
+
+
 def test_a_seed_gives_the_same_bytes_whatever_came_before(world: World, scenes: list[Scene]) -> None:
     assert all(same(world.scene(seed), scene) for seed, scene in reversed(list(zip(SEEDS, scenes, strict=True))))
     assert same(World((320, 240)).scene(4), scenes[4])
