@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 
 
 def size_wh(text: str) -> tuple[int, int]:
@@ -12,3 +13,14 @@ def size_wh(text: str) -> tuple[int, int]:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is no size; write for example 640x480")
     return int(match[1]), int(match[2])
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """The type of an option that counts something."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, {least} or more")
+        return int(text)
+
+    return read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,36 @@ from reasonseg_ros.evaluation.topics import GROUND_TRUTH, QUERY, Topics, find_to
 
 Message = tuple[str, int, Any]
 """Topic, stamp of the recording in nanoseconds, and the message or the error that came instead of it."""
+
+
+def read_bags(
+    bags: Sequence[Path], image_topic: str = "", kinds: Sequence[str] = (), questions: Sequence[TimedQuestion] = ()
+) -> Iterator[Sample | Unreadable]:
+    """The samples of one bag after the other. Where there are several, ids begin with their bag's name."""
+    if len(bags) == 1:
+        yield from read_samples(bags[0], image_topic, kinds, questions)
+        return
+    for name, bag in zip(bag_names(bags), bags, strict=True):
+        for item in read_samples(bag, image_topic, kinds, questions):
+            sample_id = f"{name}/{item.sample_id}" if item.sample_id else ""
+            if isinstance(item, Unreadable):
+                yield replace(item, sample_id=sample_id, reason=f"{name}: {item.reason}")
+            else:
+                expression = f"{name}/{item.expression}" if item.expression else ""
+                yield replace(item, sample_id=sample_id, expression=expression, bag=name)
+
+
+def bag_names(bags: Sequence[Path]) -> list[str]:
+    """Names of files or folders; of those that are equal, the second ends in #2."""
+    names: list[str] = []
+    for bag in bags:
+        name = wanted = bag.resolve().name
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{wanted}#{number}"
+        names.append(name)
+    return names
 
 
 def read_samples(

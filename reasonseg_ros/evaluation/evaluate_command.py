@@ -5,26 +5,32 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.model_card import ModelCard, load_card
+from reasonseg_ros.options import whole_number
+
+if TYPE_CHECKING:
+    from reasonseg_ros.evaluation.pipeline import Pace
+    from reasonseg_ros.evaluation.samples import Sample, Unreadable
 
 METHODS = ("seg_zero",)
 REFINE_STEPS = ("holes", "specks", "points", "edges")
+AHEAD = 4
 LONGEST_ANSWER_S = 3600.0
 """Not the node's time limit: how fast the machine is must not change a score."""
 
 
 def register(verbs: Any) -> None:
     """Add the verb to argparse's subparsers."""
-    parser = verbs.add_parser("evaluate", help="answer the questions of a bag without ROS, and score the answers")
-    parser.add_argument("bag", type=Path, help="folder or file; its topics are found by their types")
+    parser = verbs.add_parser("evaluate", help="answer the questions of bags without ROS, and score the answers")
+    parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="folder or file; topics are found by type")
     parser.add_argument("--out", type=Path, required=True, help="folder for results, summary and report")
     card = {"metavar": "CARD", "help": "model card, folder or hub id (default: the node's)"}
     parser.add_argument("--reasoner", "--model", dest="reasoner", **card)
@@ -50,6 +56,14 @@ def register(verbs: Any) -> None:
         "(default: as the parameters say)",
     )  # fmt: skip
     parser.add_argument("--no-counterfactual", action="store_true", help="do not also segment from the true boxes")
+    parser.add_argument(
+        "--batch-size", type=whole_number(1), default=1, metavar="N",
+        help="ask the reasoner N questions at once; rounding changes a few answers (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ahead", type=whole_number(0), default=AHEAD, metavar="N",
+        help="load and encode up to N samples while the reasoner runs; 0: one after the other (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with the run that --out holds")
     parser.set_defaults(run=_evaluate)
 
@@ -58,33 +72,52 @@ def _evaluate(settings: argparse.Namespace) -> int:
     from rich.console import Console
 
     from reasonseg_ros.config import config_from
-    from reasonseg_ros.evaluation.bag_messages import read_samples
+    from reasonseg_ros.evaluation.bag_messages import read_bags
+    from reasonseg_ros.evaluation.judging import Scoring
+    from reasonseg_ros.evaluation.pipeline import Pace, images_on_their_way
     from reasonseg_ros.evaluation.questions import read_questions
-    from reasonseg_ros.evaluation.run import ASKED_AGAIN, Scoring, begin, evaluate, finish
+    from reasonseg_ros.evaluation.run import ASKED_AGAIN, begin, evaluate, finish
+    from reasonseg_ros.evaluation.videos import with_videos
     from reasonseg_ros.methods.loading import load_method
     from reasonseg_ros.segmenter.kept_features import KeptFeatures
 
     values = config_values(settings)
     config = config_from(values)
     questions = read_questions(settings.questions) if settings.questions else []
-    samples = read_samples(settings.bag, settings.image_topic, settings.kinds, questions)
-    first = next(samples, None)  # a bag that cannot be used is told before models are loaded
+
+    def read(bags: Sequence[Path] = settings.bags) -> Iterator[Sample | Unreadable]:
+        return read_bags(bags, settings.image_topic, settings.kinds, questions)
+
+    for bag in settings.bags:  # one that cannot be used is told before models are loaded
+        next(read([bag]), None)
     described = run_settings(settings, values)
     begin(settings.out, described, settings.resume)
     console = Console(stderr=True)
+    pace = Pace(settings.batch_size, settings.ahead)
     with console.status("Loading models"):
         method = load_method(config)
-        method.segmenter = KeptFeatures(method.segmenter)  # the counterfactual asks about the same image
+        check_pace(pace, method)
+        # The counterfactual asks about the same image, and so do questions that follow each other.
+        method.segmenter = KeptFeatures(method.segmenter, images_on_their_way(pace))
     scoring = Scoring(settings.protocol, not settings.no_counterfactual)
+    samples = with_videos(read) if hasattr(method, "answer_video") else read()
     with _Progress(console, settings.limit) as progress:
-        chained = (item for part in ([first] if first else [], samples) for item in part)
-        run = evaluate(chained, method, settings.out, scoring, settings.limit, progress.show)
+        run = evaluate(samples, method, settings.out, scoring, settings.limit, progress.show, pace)
     found = finish(settings.out, run, described, shlex.join(["reasonseg", *sys.argv[1:]]))
     _print(found, settings.out)
     away = sum(row.status in ASKED_AGAIN for row in run.rows)
     if away:
         console.print(f"{away} questions failed for want of memory or of a server; --resume asks them again")
     return 1 if run.unreadable or away or not run.rows else 0
+
+
+def check_pace(pace: Pace, method: Any) -> None:
+    """Raises ConfigError where the method or its reasoner answers one question at a time only."""
+    if pace.batch_size > 1 and not (hasattr(method, "answer_batch") and hasattr(method.reasoner, "answer_batch")):
+        raise ConfigError(
+            f"--batch-size {pace.batch_size}: {method.reasoner.name} answers one question at a time; use 1, or the "
+            "method seg_zero with a local model"
+        )
 
 
 def config_values(settings: argparse.Namespace) -> dict[str, Any]:
@@ -125,7 +158,7 @@ def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dic
     config = config_from(values)
     cards = {"reasoner": config.reasoner.model, "segmenter": config.segmenter.model}
     return {
-        "bag": {"name": settings.bag.resolve().name, "files": _files(settings.bag)},
+        "bag": _described(settings.bags),
         "image_topic": settings.image_topic,
         "questions": settings.questions.read_text(encoding="utf-8") if settings.questions else "",
         "kinds": sorted(settings.kinds),
@@ -134,7 +167,7 @@ def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dic
         "counterfactual": not settings.no_counterfactual,
         "parameters": {"reasoner": asdict(config.reasoner), "segmenter": asdict(config.segmenter)},
         "model_cards": {kind: _card(load_card(name, kind)) for kind, name in cards.items()},
-        "batch_size": 1,
+        "batch_size": settings.batch_size,
         "seed": SEED,
         "versions": {"reasonseg_ros": __version__, **versions()},
     }
@@ -150,10 +183,17 @@ def _card(card: ModelCard) -> dict[str, Any]:
     return {**values, "source": folder.name, "weights_written_ns": weights}
 
 
-def _files(bag: Path) -> dict[str, int]:
-    """Names and sizes in bytes: a bag that was written anew is another one."""
-    paths = sorted(path for path in bag.iterdir() if path.is_file()) if bag.is_dir() else [bag]
-    return {path.name: path.stat().st_size for path in paths}
+def _described(bags: Sequence[Path]) -> dict[str, Any]:
+    """Names, and files with their sizes in bytes: a bag that was written anew is another one."""
+    from reasonseg_ros.evaluation.bag_messages import bag_names
+
+    names = bag_names(bags)
+    files = {}
+    for name, bag in zip(names, bags, strict=True):
+        paths = sorted(path for path in bag.iterdir() if path.is_file()) if bag.is_dir() else [bag]
+        prefix = f"{name}/" if len(bags) > 1 else ""
+        files |= {prefix + path.name: path.stat().st_size for path in paths}
+    return {"name": ", ".join(names), "files": files}
 
 
 class _Progress:

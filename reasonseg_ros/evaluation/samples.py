@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,20 @@ class Unreadable:
     samples: int = 1
 
 
+class _Image:
+    """An image message that is decoded once, however many questions are about it."""
+
+    def __init__(self, message: Any) -> None:
+        self.message = message
+
+    @cached_property
+    def frame(self) -> Frame:
+        return frame_from_message(self.message)
+
+    def load(self) -> Frame:
+        return self.frame
+
+
 class SampleStream:
     """Samples of a bag's messages. Iterate once; what cannot be read comes as Unreadable between the samples.
 
@@ -101,7 +116,7 @@ class SampleStream:
         self.damaged_parts = 0
         self._left = list(questions)
         self._first_ns: int | None = None
-        self._recent: OrderedDict[int, Any] = OrderedDict()
+        self._recent: OrderedDict[int, _Image] = OrderedDict()
         self._waiting: dict[int, list[Any]] = {}  # ground truth by the stamp of its image, which is still to come
         self._early: list[Any] = []  # queries before the first image
         self._queries: dict[str, str] = {}  # text by id, as long as their ground truth has not come
@@ -135,11 +150,11 @@ class SampleStream:
         self._first_ns = stamp_ns if self._first_ns is None else self._first_ns
         while self._left and self._recent and self._left[0].stamp_ns(self._first_ns) < stamp_ns:
             yield self._timed(self._left.pop(0))
-        self._recent[stamp_ns] = message
+        image = self._recent[stamp_ns] = _Image(message)
         if len(self._recent) > KEPT_IMAGES:
             self._recent.popitem(last=False)
         for truth in self._waiting.pop(stamp_ns, []):
-            yield self._with_truth(truth, message)
+            yield self._with_truth(truth, image)
         while self._early:
             query = self._early.pop(0)
             yield self._without_truth(query.query_id, query.text)
@@ -186,7 +201,7 @@ class SampleStream:
             # In a damaged bag it may well have had one, which is counted with the damaged parts.
             yield Unreadable(self._new_id(query_id), reason, int(not self.damaged_parts))
 
-    def _with_truth(self, message: Any, image: Any) -> Sample | Unreadable:
+    def _with_truth(self, message: Any, image: _Image) -> Sample | Unreadable:
         stamp_ns = header_stamp_ns(message.header)
         sample_id = self._new_id(message.query_id or str(stamp_ns))
         try:
@@ -196,8 +211,8 @@ class SampleStream:
         if not ignore.size:
             ignore = np.zeros_like(mask)
         sizes = {"mask": mask.shape, "ignore": ignore.shape}
-        if hasattr(image, "height"):
-            sizes["image"] = (image.height, image.width)
+        if hasattr(image.message, "height"):
+            sizes["image"] = (image.message.height, image.message.width)
         if len(set(sizes.values())) > 1:
             told = ", ".join(f"{name} of {width} x {height}" for name, (height, width) in sizes.items())
             return Unreadable(sample_id, f"sizes differ: {told}; write the masks in the image's size")
@@ -207,7 +222,7 @@ class SampleStream:
             sample_id,
             message.question,
             stamp_ns,
-            lambda: frame_from_message(image),
+            image.load,
             Truth(mask, ignore, boxes, points, message.thought),
             message.kind,
             message.split,
@@ -229,7 +244,7 @@ class SampleStream:
     def _without_truth(self, query_id: str, text: str) -> Sample:
         """A question about the newest image, as the node would have taken it."""
         stamp_ns, image = next(reversed(self._recent.items()))
-        return Sample(self._new_id(query_id or str(stamp_ns)), text, stamp_ns, lambda: frame_from_message(image))
+        return Sample(self._new_id(query_id or str(stamp_ns)), text, stamp_ns, image.load)
 
     def _new_id(self, wanted: str) -> str:
         sample_id, number = wanted, 1
