@@ -28,10 +28,11 @@ ALLOWED = {
     "segmenter": {"engine"},
     "export": {"engine", "segmenter"},
     "methods": {"reasoner", "segmenter"},
+    "live": {"methods", "reasoner", "segmenter"},
     "tabletop": set(),
     "evaluation": {"methods", "reasoner", "segmenter"},
-    "training": {"methods", "reasoner", "segmenter", "tabletop"},
-    "ros": {"methods", "reasoner", "segmenter"},
+    "training": {"methods", "reasoner", "segmenter", "tabletop", "evaluation"},
+    "ros": {"live", "methods", "reasoner", "segmenter"},
     "demo": {"methods", "ros", "evaluation", "tabletop"},
 }
 ROS_PARTS = {"ros", "demo"}

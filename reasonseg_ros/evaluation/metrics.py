@@ -16,13 +16,13 @@ from numpy.typing import ArrayLike
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bootstrap import RESAMPLES, SEED, intervals, ratios, resampled_sums
 from reasonseg_ros.evaluation.boundaries import boundary_f, boundary_iou
-from reasonseg_ros.evaluation.right_target import right_target
+from reasonseg_ros.evaluation.right_target import box_around, right_target
+from reasonseg_ros.evaluation.stand_ins import from_mask
 from reasonseg_ros.geometry import box_iou, mask_box
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding
 
 PROTOCOLS = ("lisa", "seg_zero")
 BOX_IOU_RIGHT = 0.5
-MASK_IOU_RIGHT = 0.5
 NORMALISED_SIDE_PX = 1024
 _LISA_EPSILON_PX = 1e-5
 
@@ -38,8 +38,8 @@ class SampleScore:
         box_iou: of the box around all groundings with the box around the target; 0 without groundings; None where
             there is no target, or where nothing is known of groundings.
         points_in_target: share of the groundings' positive points on the target; None without points or target.
-        right_target: the groundings' boxes are the true ones, one each, and none where there is no target; where
-            groundings are not known, the mask's IoU is > 0.5.
+        right_target: the boxes mean the targets (evaluation/right_target.py); where groundings are not known, the mask
+            counts as one box.
     """
 
     iou: float
@@ -83,7 +83,7 @@ def score_sample(
     epsilon_px = _LISA_EPSILON_PX if protocol == "lisa" else 0.0
     iou = float(intersection_px / (union_px + epsilon_px)) if union_px else 1.0
     target_empty = not target.any()
-    boxes = None if groundings is None else [grounding.box_xyxy for grounding in groundings]
+    boxes = [grounding.box_xyxy for grounding in (from_mask(mask) if groundings is None else groundings)]
     return SampleScore(
         iou=iou if parsed else 0.0,
         intersection_px=intersection_px,
@@ -97,8 +97,7 @@ def score_sample(
         prediction_empty=not mask.any(),
         box_iou=None if target_empty or groundings is None else envelope_iou(groundings, target),
         points_in_target=None if target_empty or groundings is None else points_share(groundings, target),
-        right_target=parsed
-        and (iou > MASK_IOU_RIGHT if boxes is None else right_target(boxes, target_boxes_xyxy, target)),
+        right_target=parsed and right_target(boxes, target_boxes_xyxy, target),
     )
 
 
@@ -120,8 +119,7 @@ def without_ignored(
 
 def envelope(groundings: Sequence[Grounding]) -> FloatArray:
     """The box around all groundings, of which there is at least one. float32 [4]."""
-    boxes = np.stack([grounding.box_xyxy for grounding in groundings])
-    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+    return box_around([grounding.box_xyxy for grounding in groundings])
 
 
 def envelope_iou(groundings: Sequence[Grounding], target: BoolMask) -> float:

@@ -1,4 +1,4 @@
-"""Whether an answer means the right things, whatever its masks look like."""
+"""Whether an answer means the right things, whatever its masks look like: the one definition of `right_target`."""
 
 from __future__ import annotations
 
@@ -9,23 +9,38 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
 from reasonseg_ros.geometry import box_iou, mask_box
-from reasonseg_ros.types import BoolMask
+from reasonseg_ros.types import BoolMask, FloatArray
 
 MIN_BOX_IOU = 0.3
 """A box means a target where they overlap more than this; how well it fits is for the other scores to say."""
 
 
 def right_target(boxes_xyxy: Sequence[ArrayLike], target_boxes_xyxy: Sequence[ArrayLike], target: BoolMask) -> bool:
-    """Whether predicted and true boxes can be paired one to one; no boxes where there is no target.
+    """Whether predicted boxes mean the targets of a mask bool [H, W]; no boxes where it is empty.
 
-    A target without boxes of its own counts as one object, in the tight box of its mask.
+    They have to pair up with the targets' boxes. Where those are not known, nor how many targets the mask holds, the
+    box around all predicted ones has to mean the tight box of the mask.
     """
-    true_box = mask_box(target)
-    if true_box is None:
+    true_box_xyxy = mask_box(target)
+    if true_box_xyxy is None:
         return not len(boxes_xyxy)
-    truths = target_boxes_xyxy if len(target_boxes_xyxy) else [true_box]
-    if len(boxes_xyxy) != len(truths):
+    if len(target_boxes_xyxy):
+        return paired(boxes_xyxy, target_boxes_xyxy)
+    return bool(len(boxes_xyxy)) and paired([box_around(boxes_xyxy)], [true_box_xyxy])
+
+
+def paired(boxes_xyxy: Sequence[ArrayLike], target_boxes_xyxy: Sequence[ArrayLike]) -> bool:
+    """Whether predicted and true boxes can be paired one to one, all of them."""
+    if len(boxes_xyxy) != len(target_boxes_xyxy):
         return False
-    matches = np.array([[box_iou(box, truth) > MIN_BOX_IOU for truth in truths] for box in boxes_xyxy])
+    if not len(boxes_xyxy):
+        return True
+    matches = np.array([[box_iou(box, true) > MIN_BOX_IOU for true in target_boxes_xyxy] for box in boxes_xyxy])
     rows, columns = linear_sum_assignment(matches, maximize=True)
     return bool(matches[rows, columns].all())
+
+
+def box_around(boxes_xyxy: Sequence[ArrayLike]) -> FloatArray:
+    """The box around all boxes, of which there is at least one. float32 [4]."""
+    boxes = np.asarray(boxes_xyxy, np.float32)
+    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])

@@ -7,13 +7,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
+from reasonseg_ros.evaluation.right_target import paired
 from reasonseg_ros.geometry import box_iou
 from reasonseg_ros.reasoner.dialects import parse_answer
 from reasonseg_ros.reasoner.image_size import resize_rgb
@@ -26,9 +25,6 @@ from reasonseg_ros.training.images import View, view
 from reasonseg_ros.training.model import IMAGE_WH
 from reasonseg_ros.types import Status
 
-MIN_IOU = 0.3
-"""A predicted box means an object where it overlaps that object best and at least this much."""
-
 _MAX_NEW_TOKENS = 160
 
 
@@ -38,7 +34,7 @@ class Outcome:
 
     Attributes:
         parseable: the text is as the dialect has it, to the letter.
-        right: the boxes mean exactly the targets, one each; no box where nothing fits.
+        right: the boxes mean exactly the targets, one each, as an evaluation judges it; no box where nothing fits.
         ious: of each target with the box nearest to it.
         points_inside: share of the points that lie on their target.
         thought_right: the thought is the expected one, word for word.
@@ -75,26 +71,19 @@ def judge(scene: View, question: Question, text: str) -> Outcome:
     strict = parse_strictly(text, IMAGE_WH, "vision_reasoner", IMAGE_WH)
     answer = parse_answer(text, IMAGE_WH, dialect="vision_reasoner", answer_wh=IMAGE_WH)
     targets = boxes_and_points(scene, question)
-    scale = np.array([IMAGE_WH[0] / scene.size_wh[0], IMAGE_WH[1] / scene.size_wh[1]] * 2)
-    things: dict[int, NDArray[np.floating[Any]]] = {
-        o.instance_id: np.array(o.box_xyxy) * scale for o in scene.objects if o.area_px
-    }
-    things |= {i: np.array(target[:4]) for i, target in zip(question.targets, targets, strict=True)}
-    meant, inside = [], []
-    for found in answer.groundings:
-        ious = {i: box_iou(found.box_xyxy, box) for i, box in things.items()}
-        best = max(ious, key=lambda i: ious[i])
-        meant.append(best if ious[best] > MIN_IOU else 0)
-        for x, y in found.points_xy / scale[:2].astype(np.float32):
-            inside.append(float(scene.instance_ids[int(y), int(x)] in question.targets))
-    nearest = tuple(
-        max((box_iou(found.box_xyxy, target[:4]) for found in answer.groundings), default=0.0) for target in targets
-    )
+    scale = np.array([IMAGE_WH[0] / scene.size_wh[0], IMAGE_WH[1] / scene.size_wh[1]], np.float32)
+    inside = [
+        float(scene.instance_ids[int(y), int(x)] in question.targets)
+        for found in answer.groundings
+        for x, y in found.points_xy / scale
+    ]
+    said_xyxy = [found.box_xyxy for found in answer.groundings]
+    nearest = tuple(max((box_iou(box_xyxy, target[:4]) for box_xyxy in said_xyxy), default=0.0) for target in targets)
     return Outcome(
         question,
         text,
         parseable=strict.status is not Status.UNPARSABLE,
-        right=answer.status.is_answer and sorted(meant) == sorted(question.targets),
+        right=answer.status.is_answer and paired(said_xyxy, [target[:4] for target in targets]),
         ious=nearest,
         points_inside=float(np.mean(inside)) if inside else 0.0,
         thought_right=answer.thought == question.thought_text,

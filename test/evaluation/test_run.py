@@ -14,7 +14,6 @@ import pytest
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_samples
 from reasonseg_ros.evaluation.results import mask_from_rle, read_results
-from reasonseg_ros.evaluation.right_target import right_target
 from reasonseg_ros.evaluation.run import Scoring, begin, evaluate, finish
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.types import Status
@@ -153,29 +152,6 @@ def test_another_run_s_folder_is_not_mixed(run_all, make_bag, samples_of, script
         run_all(bag, scripted(answer_text(BOX)), tmp_path / "out")
     with pytest.raises(InvalidInput, match=r"protocol was 'lisa' and is 'seg_zero'"):
         run_all(bag, scripted(answer_text(BOX)), tmp_path / "out", resume=True, scoring=Scoring("seg_zero"))
-
-
-@pytest.mark.parametrize(
-    ("said", "true", "right"),
-    [
-        ([], [], True),
-        ([BOX], [], False),
-        ([], [BOX], False),
-        ([BOX, OTHER], [OTHER, BOX], True),
-        ([BOX, BOX], [BOX, OTHER], False),
-        ([BOX], [BOX, OTHER], False),
-        ([BOX, OTHER], [BOX], False),
-        # The first box fits both targets; only one pairing gives every target its own.
-        ([(0, 0, 20, 10), (0, 0, 10, 10)], [(0, 0, 10, 10), (8, 0, 20, 10)], True),
-        ([(8, 8, 24, 13)], [BOX], True),
-        ([(8, 8, 24, 12)], [BOX], False),
-    ],
-)
-def test_boxes_are_paired_one_to_one(said, true, right):
-    mask = np.zeros((48, 64), bool)
-    for x1, y1, x2, y2 in true:
-        mask[y1:y2, x1:x2] = True
-    assert right_target(said, true, mask) is right
 
 
 KILLED = """
