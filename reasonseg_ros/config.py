@@ -73,10 +73,25 @@ class SegmenterConfig:
     )
     device: str = setting("auto", "torch device; auto is cuda where there is one, else cpu", read_only=True)
     dtype: str = setting(
-        "auto", "weights' type; auto is bfloat16 on a GPU and float32 on the CPU",
+        "auto", "weights' type in torch; auto is bfloat16 on a GPU and float32 on the CPU",
         choices=("auto", "float32", "bfloat16", "float16"), read_only=True,
     )
     offline: bool = setting(False, "never ask the hub, use local files only", read_only=True)
+    backend: str = setting(
+        "auto", "what runs the model; auto is onnxruntime for exported graphs, torch for other checkpoints",
+        choices=("auto", "torch", "onnxruntime", "onnxruntime_tensorrt", "tensorrt", "tensorrt_rtx"), read_only=True,
+    )
+    threads: int = setting(0, "onnxruntime's threads on the CPU; 0 is one for each core", 0, 256, read_only=True)
+    engine_build: str = setting(
+        "if_missing", "TensorRT engines when the node is configured: use those in the cache only, or build them",
+        choices=("never", "if_missing", "force"), read_only=True,
+    )
+    engine_workspace_mib: int = setting(
+        0, "memory that TensorRT may use to build, MiB; 0 is no limit", 0, 1_000_000, read_only=True
+    )
+    engine_cache_gib: float = setting(
+        10.0, "size of the cache of engines, GiB; those not used for longest go first", 0.1, 10_000.0, read_only=True
+    )
     fill_holes_share: float = setting(0.01, "fill holes up to this share of the mask's area", 0.0, 1.0)
     remove_specks_share: float = setting(0.01, "remove fragments up to this share of the mask's area", 0.0, 1.0)
     refine: str = setting(
