@@ -54,6 +54,7 @@ def score_masks(
         )
     failed = sum(problems.values())
     summary = summarise(scores)
+    videos = summarise_videos(frames) if video else {"intervals_95": {}}
     counts = {"samples": len(said.keys() | true.keys()), "failed": failed}
     return {
         **counts,
@@ -61,7 +62,8 @@ def score_masks(
         "problems": {problem: problems[problem] for problem in PROBLEMS},
         "protocol": protocol,
         **{key: value for key, value in summary.items() if key not in counts},
-        **(summarise_videos(frames) if video else {}),
+        **videos,
+        "intervals_95": {**summary["intervals_95"], **videos["intervals_95"]},
     }
 
 

@@ -19,6 +19,27 @@ SEGMENTER_LIMIT_IOU = 0.6
 """Below this IoU with the true box and point, the segmenter is what fails, whatever the reasoner says."""
 
 
+SWEPT: dict[str, tuple[float, ...]] = {
+    "ok_iou": (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95),
+    "ok_boundary_iou": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    "located_box_iou": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+    "located_points": (0.1, 0.25, 0.5, 0.75, 1.0),
+    "elsewhere_box_iou": (0.02, 0.05, 0.1, 0.2, 0.3, 0.4),
+    "wrong_iou": (0.1, 0.2, 0.25, 0.3, 0.4, 0.5),
+    "wrong_inside_box": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    "wrong_precision_and_recall": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+    "box_covered": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+    "leakage_precision": (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95),
+    "missing_recall": (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95),
+    "holes": (1, 2, 3, 4, 6),
+    "hole_share": (0.0, 0.01, 0.02, 0.05, 0.1),
+    "fragments": (2, 3, 4, 6),
+    "rough_boundary_f": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    "rough_iou_gap": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
+}
+"""Values of every threshold of the rules to be tried, its own among them."""
+
+
 @dataclass(frozen=True)
 class LossShares:
     """The loss of one sample, split. `ideal_iou` is the segmenter's with the true box and innermost point.
@@ -114,6 +135,11 @@ def sweep(
             {"value": value, "types": {str(kind): types[str(kind)] for kind in FailureType}, "tags": dict(tags)}
         )
     return rows
+
+
+def sweeps(measurements: Sequence[Measurement]) -> dict[str, list[dict[str, Any]]]:
+    """`sweep` of every threshold in turn; nothing without measurements."""
+    return {name: sweep(measurements, name, values) for name, values in SWEPT.items()} if measurements else {}
 
 
 def shift(before: Sequence[Failure], after: Sequence[Failure]) -> dict[tuple[FailureType, FailureType], int]:

@@ -35,6 +35,8 @@ SCORES = {
     "boundary_f": "boundary F",
 }
 """Keys of the summary that the report shows, and what they are called there."""
+VIDEO_SCORES = {"j": "J", "f": "F", "j_and_f": "J&F"}
+"""The same, of a run with videos."""
 
 _OUTLINE_TOLERANCE = 0.0015
 """An outline is simplified by at most this share of the image's diagonal."""
@@ -65,7 +67,7 @@ def write_report(
     page = environment.get_template("report.html.jinja").stream(
         run=run,
         summary=summary,
-        scores=SCORES,
+        scores={**SCORES, **VIDEO_SCORES} if summary["expressions"] else SCORES,
         published=PUBLISHED,
         types={str(kind): text for kind, text in DESCRIPTIONS.items()},
         samples_json=samples(),

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from reasonseg_ros.evaluation.failures import DESCRIPTIONS, FailureType
+from reasonseg_ros.evaluation.failures import DESCRIPTIONS, FailureType, Measurement
 from reasonseg_ros.evaluation.metrics import SampleScore, summarise
-from reasonseg_ros.evaluation.repair import repair_gains
+from reasonseg_ros.evaluation.repair import repair_gains, sweeps
 from reasonseg_ros.evaluation.results import SampleResult
+from reasonseg_ros.evaluation.video_metrics import FrameScore, summarise_videos
 
 PERCENTILES = (50, 90, 95, 99)
 UNKNOWN_KIND = "unknown"
@@ -33,6 +34,8 @@ class Row:
     ideal_iou: float | None
     tokens: int
     seconds: tuple[tuple[str, float], ...]
+    expression: str
+    measured: Measurement | None
 
 
 def row(result: SampleResult) -> Row:
@@ -46,11 +49,16 @@ def row(result: SampleResult) -> Row:
         result.ideal_iou,
         result.tokens,
         tuple(result.seconds.items()),
+        result.expression,
+        result.measured,
     )
 
 
 def summary(rows: Sequence[Row], lost: Mapping[str, int]) -> dict[str, Any]:
     """Counts, scores with bootstrap intervals, the same by kind and length of the question, times and tokens.
+
+    An expression with several frames is a video: J, F and J&F are means over its frames, then over the videos; a frame
+    that was not answered counts 0.
 
     `lost` counts by kind the questions that could not be evaluated. samples = scored + without_truth + failed.
     """
@@ -58,12 +66,14 @@ def summary(rows: Sequence[Row], lost: Mapping[str, int]) -> dict[str, Any]:
     lengths = {"short": False, "long": True}
     return {
         **_group(rows, sum(lost.values())),
+        "by_expression": _videos(rows)["by_expression"],
         "by_kind": {kind: _group([row for row in rows if row.kind == kind], lost.get(kind, 0)) for kind in kinds},
         "by_length": {
             name: _group([row for row in rows if row.is_sentence is long], 0) for name, long in lengths.items()
         },
         "statuses": dict(Counter(row.status for row in rows).most_common()),
         "failures": _failures(rows),
+        "sweeps": sweeps([row.measured for row in rows if row.measured is not None]),
         "latency_s": _latencies(rows),
         "tokens": _tokens(rows),
         "memory_peak_mib": memory_peak_mib(),
@@ -72,9 +82,11 @@ def summary(rows: Sequence[Row], lost: Mapping[str, int]) -> dict[str, Any]:
 
 def _group(rows: Sequence[Row], failed: int) -> dict[str, Any]:
     scores = [row.score for row in rows if row.score is not None]
-    values = summarise(scores)
+    values, videos = summarise(scores), _videos(rows)
     return {
         **values,
+        **{key: videos[key] for key in ("j", "f", "j_and_f", "expressions")},
+        "intervals_95": {**values["intervals_95"], **videos["intervals_95"]},
         "samples": len(rows) + failed,
         "scored": len(scores),
         "without_truth": len(rows) - len(scores),
@@ -82,6 +94,14 @@ def _group(rows: Sequence[Row], failed: int) -> dict[str, Any]:
         "unanswered": sum(not row.answered for row in rows),
         "failures": {str(kind): sum(row.failure == kind for row in rows) for kind in FailureType},
     }
+
+
+def _videos(rows: Sequence[Row]) -> dict[str, Any]:
+    frames: dict[str, list[FrameScore]] = {}
+    for row in rows:
+        if row.score is not None and row.expression:
+            frames.setdefault(row.expression, []).append(FrameScore(row.score.iou, row.score.boundary_f))
+    return summarise_videos({name: scores for name, scores in frames.items() if len(scores) > 1})
 
 
 def _failures(rows: Sequence[Row]) -> dict[str, Any]:

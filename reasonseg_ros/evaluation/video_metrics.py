@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.bootstrap import intervals, ratios, resampled_sums
 from reasonseg_ros.evaluation.boundaries import boundary_f
 from reasonseg_ros.evaluation.metrics import without_ignored
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.types import BoolMask
+
+VIDEO_SCORES = ("j", "f", "j_and_f")
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,21 @@ def score_frame(prediction: BoolMask | None, target: BoolMask, ignore: BoolMask 
 def summarise_videos(expressions: Mapping[str, Sequence[FrameScore]]) -> dict[str, Any]:
     """`j`, `f` and `j_and_f`: means over an expression's frames, then over expressions; `by_expression` has each.
 
-    Raises InvalidInput for an expression without frames. All three are None without any expression.
+    `intervals_95` are bootstrapped over expressions. Raises InvalidInput for an expression without frames. Without any
+    expression all three are None.
     """
     by_expression = {}
     for name, frames in expressions.items():
         if not frames:
             raise InvalidInput(f"expression {name!r} has no frames; leave it out or give its frames")
-        by_expression[name] = {
-            key: float(np.mean([getattr(frame, key) for frame in frames])) for key in ("j", "f", "j_and_f")
-        }
-    overall = {
-        key: float(np.mean([values[key] for values in by_expression.values()])) if by_expression else None
-        for key in ("j", "f", "j_and_f")
+        by_expression[name] = {key: float(np.mean([getattr(frame, key) for frame in frames])) for key in VIDEO_SCORES}
+    table = np.array([list(values.values()) for values in by_expression.values()]).reshape(-1, len(VIDEO_SCORES))
+    sums, drawn = table.sum(axis=0, keepdims=True), resampled_sums(table)
+    means = ratios(sums, np.full_like(sums, len(table)))[0]
+    spreads = intervals(ratios(drawn, np.full_like(drawn, len(table))))
+    return {
+        **{key: float(mean) if np.isfinite(mean) else None for key, mean in zip(VIDEO_SCORES, means, strict=True)},
+        "intervals_95": dict(zip(VIDEO_SCORES, spreads, strict=True)),
+        "expressions": len(by_expression),
+        "by_expression": by_expression,
     }
-    return {**overall, "expressions": len(by_expression), "by_expression": by_expression}

@@ -7,7 +7,7 @@ import pytest
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.failures import Failure, FailureType, Measurement, Thresholds
-from reasonseg_ros.evaluation.repair import LossShares, ideal_iou, repair_gains, shift, sweep
+from reasonseg_ros.evaluation.repair import SWEPT, LossShares, ideal_iou, repair_gains, shift, sweep, sweeps
 
 LOCATED = Measurement(
     parsed=True, target_empty=False, prediction_empty=False, grounded=True, iou=0.7, boundary_iou=0.6, boundary_f=0.9,
@@ -81,6 +81,16 @@ def test_only_thresholds_of_the_rules_are_swept():
     for name in ("fragment_share", "luck"):
         with pytest.raises(InvalidInput, match=f"{name}.*ok_iou"):
             sweep([LOCATED], name, [0.3])
+
+
+def test_every_threshold_is_swept_with_its_own_value_among_the_others():
+    assert set(SWEPT) == set(asdict(Thresholds())) - {"fragment_share"}
+    for name, values in SWEPT.items():
+        assert getattr(Thresholds(), name) in values and list(values) == sorted(values)
+    found = sweeps([LOCATED])
+    assert [row["value"] for row in found["wrong_iou"]] == list(SWEPT["wrong_iou"])
+    assert [row["types"]["T2"] for row in found["wrong_precision_and_recall"]] == [0] * 7
+    assert sweeps([]) == {}
 
 
 def test_a_shift_says_where_each_type_went():

@@ -45,10 +45,14 @@ def test_frames_are_averaged_first_and_then_expressions():
     assert summary["by_expression"]["the cup that fell"] == {"j": 0.75, "f": 0.375, "j_and_f": 0.5625}
     assert (summary["j"], summary["f"], summary["j_and_f"]) == (0.5, 0.5625, 0.53125)
     assert summary["expressions"] == 2
+    for key, (low, high) in summary["intervals_95"].items():
+        values = [each[key] for each in summary["by_expression"].values()]
+        assert min(values) == low <= summary[key] <= high == max(values)
     json.dumps(summary, allow_nan=False)
 
 
 def test_no_expression_has_no_score_and_no_frame_is_refused():
-    assert summarise_videos({})["j_and_f"] is None
+    nothing = summarise_videos({})
+    assert nothing["j_and_f"] is None and nothing["intervals_95"]["j"] is None and nothing["by_expression"] == {}
     with pytest.raises(InvalidInput, match="what rolled"):
         summarise_videos({"what rolled": []})

@@ -6,7 +6,7 @@ import pytest
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_samples
-from reasonseg_ros.evaluation.run import Scoring, evaluate
+from reasonseg_ros.evaluation.run import Scoring, evaluate, finish
 from reasonseg_ros.evaluation.samples import Sample, Unreadable
 from reasonseg_ros.evaluation.videos import VideoSample, with_videos
 
@@ -75,6 +75,31 @@ def test_a_video_is_asked_about_once_and_every_frame_is_scored(video_bag, script
 
     again = evaluate(with_videos(lambda: read_samples(video_bag)), watcher, tmp_path, Scoring())
     assert again.ids == run.ids and len(watcher.videos) == 2, "nothing is asked again"
+
+
+def test_frames_asked_one_by_one_are_summarised_by_expression(video_bag, scripted, answer_text, described, tmp_path):
+    said = [[BOX], [], None, [OTHER], [], [BOX]]  # v/0, v/0, v/1, v/0, v/1, still
+    texts = ["I cannot tell." if boxes is None else answer_text(*boxes) for boxes in said]
+    run = evaluate(read_samples(video_bag), scripted(*texts), tmp_path, Scoring())
+    found = finish(tmp_path, run, described, "")
+    assert found["expressions"] == 2 and list(found["by_expression"]) == ["v/0", "v/1"]
+    # One frame of three is right; what was not answered counts 0, an empty frame answered with nothing 1.
+    assert found["by_expression"]["v/0"] == pytest.approx({"j": 1 / 3, "f": 1 / 3, "j_and_f": 1 / 3}, abs=1e-4)
+    assert found["by_expression"]["v/1"] == {"j": 0.5, "f": 0.5, "j_and_f": 0.5}
+    assert found["j_and_f"] == pytest.approx(5 / 12, abs=1e-4)
+    assert found["by_kind"]["function"]["j"] == found["j"]
+    low, high = found["intervals_95"]["j_and_f"]
+    assert low <= found["j_and_f"] <= high
+    page = (tmp_path / "report.html").read_text()
+    assert "41.7" in page and "v/1" in page
+
+
+def test_stills_have_no_video_scores(make_bag, samples_of, scripted, answer_text, described, tmp_path):
+    bag = make_bag([samples_of("a"), samples_of("b", image=1)])
+    found = finish(
+        tmp_path, evaluate(read_samples(bag), scripted(answer_text(BOX)), tmp_path, Scoring()), described, ""
+    )
+    assert (found["expressions"], found["j"], found["by_expression"]) == (0, None, {})
 
 
 def test_a_damaged_frame_does_not_lose_the_video(video_bag, scripted, answer_text, tmp_path):
