@@ -122,6 +122,24 @@ class QueryConfig:
     max_characters: int = setting(2000, "longest question", 1, 100_000)
     frame_wait_s: float = setting(5.0, "how long a question waits for a frame, seconds", 0.0, 3600.0)
     watch_period_s: float = setting(5.0, "a standing question is asked again after so long, seconds", 0.1, 3600.0)
+    watch_change: float = setting(
+        0.0, "a standing question is asked again when the image changed by this mean share of its range; 0: never",
+        0.0, 1.0,
+    )
+    ask_again: int = setting(1, "how often a question is asked again when its target was lost", 0, 100)
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    carry: bool = setting(True, "carry an answer to the newest image before it is published")
+    catch_up_s: float = setting(0.5, "time that carrying may take, seconds; images in between are left out", 0.0, 60.0)
+    buffer_s: float = setting(10.0, "seconds of images kept for late answers", 0.1, 600.0, read_only=True)
+    buffer_hz: float = setting(10.0, "at most so many images a second are kept", 0.1, 1000.0, read_only=True)
+    buffer_mb: int = setting(300, "at most so many megabytes of images are kept", 1, 100_000, read_only=True)
+    follow_watched: bool = setting(True, "follow the targets of standing questions between two answers")
+    follow_hz: float = setting(
+        0.0, "follow targets at most so often a second; 0: on every image", 0.0, 1000.0, read_only=True
+    )
 
 
 @dataclass(frozen=True)
@@ -142,6 +160,7 @@ class Config:
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
+    stream: StreamConfig = field(default_factory=StreamConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
 

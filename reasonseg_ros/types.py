@@ -121,11 +121,12 @@ class Frame:
 
 @dataclass(frozen=True)
 class Query:
-    """A question in ordinary words."""
+    """A question in ordinary words. Where it is watched or followed, it ends after `frames` answers; 0: never."""
 
     text: str
     query_id: str = ""
     mode: Mode = Mode.ONCE
+    frames: int = 0
 
 
 @dataclass(frozen=True, eq=False)

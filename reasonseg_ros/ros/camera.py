@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from reasonseg_ros import image_messages as images
 from reasonseg_ros.config import CameraConfig
+from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.ros.diagnostics import CameraHealth
 from reasonseg_ros.ros.outputs import RELIABILITY
 from reasonseg_ros.types import FloatArray, Frame
@@ -23,8 +24,8 @@ Post = Callable[[Callable[[], None]], None]
 class Camera:
     """Subscribes `image`, `camera_info` and `depth` while it lives; drops and counts what cannot be used.
 
-    `show` gets a function that decodes the newest image; decoding takes time, so the worker calls it when it needs
-    a frame. Depth belongs to the image of the same stamp.
+    `show` gets the newest image as it came; decoding takes time, so the worker has it done when it needs the frame.
+    Depth belongs to the image of the same stamp.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Camera:
         node: Node,
         config: CameraConfig,
         health: CameraHealth,
-        show: Callable[[Callable[[], Frame]], None],
+        show: Callable[[Arrival], None],
         post: Post,
     ) -> None:
         self._node = node
@@ -61,7 +62,7 @@ class Camera:
         except images.UnusableImage as error:
             self._drop(error)
             return
-        self._show(partial(self._frame, message))
+        self._show(Arrival(images.stamp_ns(message.header), len(message.data), partial(self._frame, message)))
 
     def _on_info(self, message: CameraInfo) -> None:
         self._info = message

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -17,18 +18,14 @@ from std_msgs.msg import Header
 from reasonseg_ros import msg
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import clip_box, clip_points
-from reasonseg_ros.live import Outcome, Request
+from reasonseg_ros.live.requests import Outcome, Request
 from reasonseg_ros.mask_codec import decode_mask, encode_mask
 from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, Region
 
 
 def header_message(frame: Frame | None) -> Header:
     """The frame's own header; an empty one where there is no frame."""
-    header = Header()
-    if frame is not None:
-        header.stamp.sec, header.stamp.nanosec = divmod(frame.stamp_ns, 1_000_000_000)
-        header.frame_id = frame.frame_id
-    return header
+    return Header() if frame is None else Header(stamp=_time_message(frame.stamp_ns), frame_id=frame.frame_id)
 
 
 def segmentation_message(outcome: Outcome, mask_encoding: str) -> msg.Segmentation:
@@ -45,6 +42,8 @@ def segmentation_message(outcome: Outcome, mask_encoding: str) -> msg.Segmentati
     if segmentation is not None:
         message.reasoning_s = float(segmentation.seconds.get("reasoning", 0.0))
         message.segmenting_s = float(segmentation.seconds.get("segmenting", 0.0))
+        message.catching_up_s = float(segmentation.seconds.get("catching_up", 0.0))
+        message.reasoned_stamp = _time_message(segmentation.reasoned_stamp_ns or segmentation.frame.stamp_ns)
         message.regions = [
             _region_message(index + 1, region, mask_encoding) for index, region in enumerate(segmentation.regions)
         ]
@@ -143,9 +142,15 @@ def _region_message(identity: int, region: Region, mask_encoding: str) -> msg.Re
         message.raw_mask = _mask_message(region.raw_mask, mask_encoding)
     message.mask_score, message.box_iou = float(region.mask_score), float(region.box_iou)
     message.points_inside = float(region.points_inside)
+    message.track_id, message.track_state = int(region.track_id), region.track_state
     message.grounding_box = _box_message(region.grounding.box_xyxy)
     message.grounding_points = [msg.Point2D(x=float(x), y=float(y)) for x, y in region.grounding.points_xy]
     return message
+
+
+def _time_message(stamp_ns: int) -> Time:
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    return Time(sec=seconds, nanosec=nanoseconds)
 
 
 def _box_message(box_xyxy: FloatArray) -> msg.Box:

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from reasonseg_ros.config import CameraConfig
-from reasonseg_ros.live import Load, Outcome
+from reasonseg_ros.live.requests import Load, Outcome
 from reasonseg_ros.types import Status
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -93,6 +93,7 @@ class QuestionHealth:
             values |= {"last_total_s": f"{self._last.total_s:.2f}"}
         if load is not None:
             values |= {"running": load.running, "waiting": load.waiting, "standing": load.standing}
+            values |= {"followed": load.followed, "images kept, MB": round(load.buffered_bytes / 1e6, 1)}
             values |= {"enabled": load.enabled}
         return _status("questions", level, text, values)
 

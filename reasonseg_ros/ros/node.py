@@ -27,14 +27,14 @@ from rclpy.parameter import Parameter
 
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import ConfigError, ReasonSegError
-from reasonseg_ros.live import Worker
+from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.ros import diagnostics, parameters
 from reasonseg_ros.ros.camera import Camera
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.outputs import Outputs
 from reasonseg_ros.ros.questions import Questions
-from reasonseg_ros.types import Frame
 
 
 def load_models(config: Config) -> SegZero:
@@ -104,7 +104,7 @@ class ReasonSegNode(LifecycleNode):
         self._enter("inactive")
         if self._worker is not None:
             self._worker.clear("the node was deactivated")
-            self._worker.forget_frame()
+            self._worker.forget_frames()
         # While the publishers still send, so that waiting questions are seen to end.
         self._outbox.empty()
         return super().on_deactivate(state)
@@ -199,9 +199,9 @@ class ReasonSegNode(LifecycleNode):
             diagnostics.array(self.get_fully_qualified_name(), self.get_clock().now().to_msg(), statuses)
         )
 
-    def _show(self, load_frame: Callable[[], Frame]) -> None:
+    def _show(self, arrival: Arrival) -> None:
         if self._state == "active" and self._worker is not None:
-            self._worker.show(load_frame)
+            self._worker.show(arrival)
 
 
 def main(arguments: Sequence[str] | None = None, load: Callable[[Config], SegZero] = load_models) -> int:

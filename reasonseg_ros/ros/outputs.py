@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 from reasonseg_ros import msg
 from reasonseg_ros.config import Config
 from reasonseg_ros.drawing import answer_title, draw
-from reasonseg_ros.live import Outcome
+from reasonseg_ros.live.requests import Outcome
 from reasonseg_ros.ros.conversion import (
     confidence_image,
     header_message,

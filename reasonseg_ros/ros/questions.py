@@ -23,7 +23,8 @@ from reasonseg_ros import msg, srv
 from reasonseg_ros.action import Segment
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live import Outcome, Request, Worker, failure
+from reasonseg_ros.live.requests import Outcome, Request, failure
+from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.ros.conversion import (
     groundings_from,
     partial_reasoning_message,
@@ -83,7 +84,7 @@ class Questions:
         self._action.destroy()
 
     def _on_query(self, message: msg.Query) -> None:
-        self._ask(message.text, query_id=message.query_id, mode=message.mode)
+        self._ask(message.text, query_id=message.query_id, mode=message.mode, frames=message.frames)
 
     def _on_query_text(self, message: String) -> None:
         self._ask(message.data)
@@ -105,6 +106,8 @@ class Questions:
         request, answered = self._ask(
             wanted.text,
             query_id=wanted.query_id,
+            mode=wanted.mode,
+            frames=wanted.frames,
             image=_image_or_newest(wanted.image),
             limits=(wanted.max_new_tokens, wanted.time_limit_s),
             goal=goal,
@@ -149,12 +152,13 @@ class Questions:
         *,
         query_id: str = "",
         mode: str = "",
+        frames: int = 0,
         image: Image | None = None,
         prompts: tuple[Any, Any] | None = None,
         limits: tuple[int, float] = (0, 0.0),
         goal: ServerGoalHandle | None = None,
     ) -> tuple[Request, Future]:
-        """Hand a question to the worker. The future's result is the status and the published Segmentation.
+        """Hand a question to the worker. The future's result is the status and the last published Segmentation.
 
         `image` None looks at the newest camera image. Whatever is wrong with the question is its status.
         """
@@ -165,7 +169,7 @@ class Questions:
         try:
             if not self.is_active or self.worker is None:
                 raise InvalidInput("the node is not active; configure and activate it")
-            request.query = Query(query.text, query.query_id, _mode(mode))
+            request.query = Query(query.text, query.query_id, _mode(mode), frames)
             if image is not None:
                 request.frame = images.frame_from_message(image)
             if prompts is not None:
@@ -201,7 +205,7 @@ class Questions:
     def _publish(self, answered: Future, outcome: Outcome) -> None:
         answer, config = outcome.answer, self._config().output
         message = segmentation_message(outcome, config.mask_encoding)
-        if not answered.done():  # a watched question has many answers, and its future only the first
+        if outcome.is_last:
             answered.set_result((answer.status, message))
         self._health.count(outcome)
         if self.outputs is not None:

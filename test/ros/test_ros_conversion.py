@@ -3,7 +3,7 @@ import pytest
 
 from reasonseg_ros import msg
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live import Outcome, Request, failure
+from reasonseg_ros.live.requests import Outcome, Request, failure
 from reasonseg_ros.ros import conversion
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segmentation, Status
 

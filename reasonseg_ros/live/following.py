@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from reasonseg_ros.carrying import followed
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.frame_buffer import Arrival
+from reasonseg_ros.live.carrying import followed
+from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.segmenter.port import Features, Segmenter, Tracker
 from reasonseg_ros.types import Frame, Segmentation, Status
 

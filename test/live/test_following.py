@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.following import Follower
-from reasonseg_ros.frame_buffer import Arrival
+from reasonseg_ros.live.following import Follower
+from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Grounding, Status
-from test.test_carrying import FIRST, answered, picture
+from test.live.test_carrying import FIRST, answered, picture
 
 
 def arrival(frame):

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.frame_buffer import FrameBuffer, thinned
 from reasonseg_ros.geometry import mask_box
+from reasonseg_ros.live.frame_buffer import FrameBuffer, thinned
 from reasonseg_ros.segmenter.port import Segmenter, Track, Tracker
 from reasonseg_ros.types import Frame, Region, Segmentation, Status
 
@@ -61,9 +61,7 @@ class Carrier:
         if not segmentation.regions or not later:
             return Carried(segmentation, None, 0, 0)
         start_s = self._clock()
-        tracker = self.make_tracker()
-        groundings = [region.grounding for region in segmentation.regions]
-        tracks = tracker.add(self.segmenter.encode(reasoned_on.rgb), groundings, reasoned_on.stamp_ns)
+        tracker, tracks = self.begin(segmentation)
         self._took(self._clock() - start_s)
 
         frame, done, seen = reasoned_on, 0, 0
@@ -96,6 +94,13 @@ class Carrier:
             seconds=self._seconds(segmentation, start_s),
         )  # fmt: skip
         return Carried(carried, tracker, done, seen - done)
+
+    def begin(self, segmentation: Segmentation) -> tuple[Tracker, list[Track]]:
+        """A tracker that has seen the regions of `segmentation` on its frame."""
+        tracker = self.make_tracker()
+        features = self.segmenter.encode(segmentation.frame.rgb)
+        groundings = [region.grounding for region in segmentation.regions]
+        return tracker, tracker.add(features, groundings, segmentation.frame.stamp_ns)
 
     def _lost(self, segmentation: Segmentation, frame: Frame, start_s: float, reason: str) -> Carried:
         error = f"{reason}; ask again"

@@ -8,7 +8,9 @@ import pytest
 
 from reasonseg_ros.config import Config, QueryConfig
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live import Request, Worker
+from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.requests import Request
+from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 from reasonseg_ros.types import Answer, Frame, Grounding, Mode, Query, Status
@@ -52,7 +54,13 @@ class Desk:
             self.outcomes.append(outcome)
             self.arrived.notify_all()
 
+    def show(self, frame):
+        self.worker.show(Arrival(frame.stamp_ns, frame.rgb.nbytes, lambda: frame))
+
     def ask(self, text, frame=FRAME, mode=Mode.ONCE, **more):
+        if mode is not Mode.ONCE:
+            self.show(frame)
+            frame = None
         request = Request(Query(text, text, mode), self.take, frame=frame, **more)
         self.worker.submit(request)
         return request
@@ -94,7 +102,7 @@ def test_the_newest_frame_when_its_turn_comes_is_looked_at(open_desk):
     desk.ask("b", frame=None)
     assert desk.reasoner.begun.wait(5)
     for stamp_ns in (5, 6):
-        desk.worker.show(lambda stamp_ns=stamp_ns: Frame(FRAME.rgb, stamp_ns))
+        desk.show(Frame(FRAME.rgb, stamp_ns))
     desk.reasoner.gate.set()
     desk.ended(2)
     assert [seen[1] for seen in desk.reasoner.seen] == [1, 6]
@@ -105,7 +113,7 @@ def test_an_unusable_frame_is_skipped_and_named_when_none_follows(open_desk):
         raise InvalidInput("cut in half")
 
     desk = open_desk(frame_wait_s=0.1)
-    desk.worker.show(broken)
+    desk.worker.show(Arrival(1, 1, broken))
     desk.ask("a", frame=None)
     assert desk.ended(1) == [("a", "no_frame")]
     assert "cut in half" in desk.outcomes[0].answer.error

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from reasonseg_ros.carrying import Carrier
 from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.frame_buffer import Arrival, FrameBuffer
+from reasonseg_ros.live.carrying import Carrier
+from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.segmenter.regions import build_region
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Segmentation, Status

@@ -27,12 +27,14 @@ class Arrival:
 class FrameBuffer:
     """Holds at most `max_s` seconds and `max_bytes` of the newest images, oldest first out. Thread-safe.
 
+    The newest one is always held; the others are at least 1 / `max_hz` apart.
     An image whose stamp is not newer than the last one's is not kept. One that lies further back than the buffer
     reaches shows that the stream began again, as a looping bag does: everything before it is forgotten.
     """
 
-    def __init__(self, max_s: float, max_bytes: int) -> None:
+    def __init__(self, max_s: float, max_bytes: int, max_hz: float = float("inf")) -> None:
         self.max_s = max_s
+        self.max_hz = max_hz
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
         self._arrivals: deque[Arrival] = deque()
@@ -46,6 +48,8 @@ class FrameBuffer:
                 if arrival.stamp_ns >= self._arrivals[0].stamp_ns:
                     return False
                 self._forget()
+            if len(self._arrivals) > 1 and (arrival.stamp_ns - self._arrivals[-2].stamp_ns) * self.max_hz < 1e9:
+                self._size_bytes -= self._arrivals.pop().size_bytes
             self._arrivals.append(arrival)
             self._size_bytes += arrival.size_bytes
             oldest_ns = arrival.stamp_ns - int(self.max_s * 1e9)
