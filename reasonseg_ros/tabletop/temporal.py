@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reasonseg_ros.tabletop.questions import Piece, Question, View
+from reasonseg_ros.tabletop.sentences import ENDINGS, OPENINGS
 
 if TYPE_CHECKING:
     from reasonseg_ros.tabletop.video import Video
@@ -15,20 +17,90 @@ TEMPORAL_KIND = "temporal"
 LEAST_CLEAR_SHARE = 1 / 3
 """The target is clearly seen in at least this share of the frames."""
 
-# What happened: the thought's first words, and questions.
+# What happened: the thought's first words, and questions. The last three of each are kept for the unseen phrasings.
 EVENT_QUESTIONS = {
-    "pushed": ("it was pushed", ("what was pushed?", "which object was shoved aside?", "the thing that slid")),
-    "rolled": ("it rolled", ("what rolled?", "which object was rolling?", "the thing that rolled over the table")),
-    "fell": ("it fell over", ("what fell over?", "which object toppled?", "the thing that tipped over")),
+    "pushed": (
+        "it was pushed",
+        ("what was pushed?", "which object was shoved aside?", "the thing that slid", "find the object that was pushed",
+         "what did somebody push?", "show me what was moved aside", "which one slid over the table?",
+         "the object that got pushed", "what was shoved?", "where is the thing that was pushed away?",
+         "which thing slid sideways?", "tell me what got shoved", "what has been pushed",
+         "which of these was pushed along?", "what slid across the table?", "the thing somebody shoved"),
+    ),
+    "rolled": (
+        "it rolled",
+        ("what rolled?", "which object was rolling?", "the thing that rolled over the table",
+         "find the object that rolled", "what did roll away?", "show me what was rolling", "which one rolled?",
+         "the object that rolled along", "where is the thing that rolled away?", "which thing kept rolling?",
+         "tell me what rolled over", "what has rolled", "the one that was rolling around",
+         "which of these did roll?", "what rolled across the table?", "the thing that went rolling"),
+    ),
+    "fell": (
+        "it fell over",
+        ("what fell over?", "which object toppled?", "the thing that tipped over", "find the object that fell",
+         "what toppled over?", "show me what has fallen", "which one fell over?", "the object that tipped",
+         "where is the thing that fell over?", "which thing was knocked over?", "tell me what toppled",
+         "what has tipped over", "what did not stay upright?",
+         "which of these has toppled?", "what got knocked over?", "the thing that fell down"),
+    ),
     "put_down": (
         "it was put down",
-        ("what was put down?", "which object was added to the table?", "the thing that was not there at first"),
+        ("what was put down?", "which object was added to the table?", "the thing that was not there at first",
+         "find the object that was put down", "what did somebody put on the table?", "show me what was added",
+         "which one is new?", "the object that was set down", "where is the thing that was placed here?",
+         "which thing appeared?", "tell me what was placed on the table", "what has been added",
+         "what came onto the table?",
+         "which of these was set down here?", "what is new on the table?", "the thing somebody added"),
     ),
-    "hidden": ("it is hidden now", ("what is hidden now?", "which object cannot be seen any more?")),
-}
+    "hidden": (
+        "it is hidden now",
+        ("what is hidden now?", "which object cannot be seen any more?", "find the object that is hidden",
+         "what disappeared from view?", "show me what is covered now", "which one is out of sight?",
+         "the object that is hidden now", "where is the thing that got hidden?", "which thing went out of sight?",
+         "tell me what cannot be seen now", "what has disappeared", "the thing that is hidden behind another",
+         "what is covered by something?",
+         "which of these got hidden?", "what can i not see any more?", "the thing that is out of view"),
+    ),
+}  # fmt: skip
+_UNSEEN = 3
 
 
-def generate_temporal(video: Video, rng: random.Random) -> Question | None:
+@dataclass(frozen=True)
+class Sighting:
+    """One frame in which an object is clearly seen.
+
+    Attributes:
+        frame: counted from 0.
+        words: what and where the object is in that frame, as thoughts describe it.
+    """
+
+    frame: int
+    area_px: int
+    words: str
+
+
+def sightings(video: Video, instance_id: int) -> list[Sighting]:
+    """The frames in which the object is clearly seen, in their order."""
+    size_wh = video.scenes[0].rgb.shape[1], video.scenes[0].rgb.shape[0]
+    views = [View(scene.objects, size_wh) for scene in video.scenes]
+    return [
+        Sighting(frame, item.area_px, view.describe(item))
+        for frame, view in enumerate(views)
+        for item in view.clear
+        if item.instance_id == instance_id
+    ]
+
+
+def sentence(kind: str, rng: random.Random, phrasing: str = "train") -> str:
+    """A question after an event of that kind. Sentences of the phrasing `unseen` are never trained on."""
+    texts = EVENT_QUESTIONS[kind][1]
+    if phrasing == "unseen":
+        return rng.choice(texts[-_UNSEEN:])
+    text = rng.choice(texts[:-_UNSEEN])
+    return rng.choice(OPENINGS) + text + (rng.choice(ENDINGS) if not text.endswith("?") else "")
+
+
+def generate_temporal(video: Video, rng: random.Random, phrasing: str = "train") -> Question | None:
     """A question about an event that happened to one object only, or None where the draw has no clear answer.
 
     The thought describes the target where it is seen best; its id is the same in every frame.
@@ -36,14 +108,10 @@ def generate_temporal(video: Video, rng: random.Random) -> Question | None:
     event = rng.choice(video.events)
     if sum(other.kind == event.kind for other in video.events) > 1:
         return None
-    size_wh = video.scenes[0].rgb.shape[1], video.scenes[0].rgb.shape[0]
-    seen = []
-    for scene in video.scenes:
-        view = View(scene.objects, size_wh)
-        seen += [(item.area_px, view.describe(item)) for item in view.clear if item.instance_id == event.instance_id]
+    seen = sightings(video, event.instance_id)
     if len(seen) < LEAST_CLEAR_SHARE * len(video.scenes):
         return None
-    why, texts = EVENT_QUESTIONS[event.kind]
     target = (event.instance_id,)
-    thought = (Piece(f"{why}:", target), Piece(f"{max(seen)[1]}.", target))
-    return Question(TEMPORAL_KIND, rng.choice(texts), thought, target)
+    best = max(seen, key=lambda sighting: sighting.area_px)
+    thought = (Piece(f"{EVENT_QUESTIONS[event.kind][0]}:", target), Piece(f"{best.words}.", target))
+    return Question(TEMPORAL_KIND, sentence(event.kind, rng, phrasing), thought, target)

@@ -11,12 +11,17 @@ import torch
 from torch import Tensor
 
 from reasonseg_ros.training.data import SceneFiles
-from reasonseg_ros.training.examples import Encoder, Packed, draw_question, pack
+from reasonseg_ros.training.examples import Encoder, Example, Packed, draw_question, pack
 from reasonseg_ros.training.images import DenseLabels, View, dense_labels, disturb, view
 from reasonseg_ros.training.losses import DenseTargets
+from reasonseg_ros.training.video_examples import VideoEncoder, VideoView, event_labels, video_view
+from reasonseg_ros.training.videos import VideoFiles
 
 TEXT_LENGTH = 224
+VIDEO_TEXT_LENGTH = 160
 _TRIES = 10
+_FRAME_SHARE = 0.25
+"""Of the still images, where there are videos, so that their frames are asked about one by one as well."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +47,36 @@ class Batch:
         return Batch(self.images.to(device), _moved(self.dense, device), self.texts and _moved(self.texts, device))
 
 
+@dataclass(frozen=True, eq=False)
+class VideoBatch:
+    """Videos as a `Batch` of their frames, one video's after the other, with one row of questions a video.
+
+    Attributes:
+        happened: float32 [videos, frames * IMAGE_TOKENS, kinds of events], see `event_labels`.
+    """
+
+    frames: Batch
+    happened: Tensor
+
+    def to(self, device: torch.device) -> VideoBatch:
+        return VideoBatch(self.frames.to(device), self.happened.to(device))
+
+
 class Batches:
-    def __init__(self, files: SceneFiles, encoder: Encoder, pad: int, size: int, seed: int) -> None:
+    """Still images from `files` and, where given, videos: `videos` and their encoder come together."""
+
+    def __init__(
+        self,
+        files: SceneFiles,
+        encoder: Encoder,
+        pad: int,
+        size: int,
+        seed: int,
+        videos: VideoFiles | None = None,
+        video_encoder: VideoEncoder | None = None,
+    ) -> None:
         self._files, self._encoder, self._pad, self._size, self._seed = files, encoder, pad, size, seed
+        self._videos, self._video_encoder = videos, video_encoder
 
     def draw(self, step: int, process: int, with_texts: bool) -> Batch:
         """The batch of a step; new chunks on disk are taken in as they appear."""
@@ -52,7 +84,10 @@ class Batches:
         arrays, rng = np.random.default_rng(seed), random.Random(f"{seed}")
         views, images, labels, texts = [], [], [], []
         for index in arrays.integers(len(self._files), size=self._size):
-            scene = view(self._files[index], mirrored=bool(arrays.random() < 0.5))
+            stored = self._files[index]
+            if self._videos and arrays.random() < _FRAME_SHARE:
+                stored = rng.choice(self._videos[int(arrays.integers(len(self._videos)))].scenes)
+            scene = view(stored, mirrored=bool(arrays.random() < 0.5))
             views.append(scene)
             images.append(disturb(scene.rgb, arrays))
             labels.append(dense_labels(scene))
@@ -61,6 +96,39 @@ class Batches:
         dense = DenseTargets(**{f.name: _stacked(labels, f.name) for f in fields(DenseTargets)})
         packed = Texts(**{f.name: _stacked(texts, f.name) for f in fields(Texts)}) if with_texts else None
         return Batch(torch.from_numpy(np.stack(images)), dense, packed)
+
+    def draw_videos(self, step: int, process: int, size: int) -> VideoBatch:
+        """`size` videos with their questions; a video without a clear question is passed over."""
+        assert self._videos and self._video_encoder
+        seed = (self._seed, step, process, 1)
+        arrays, rng = np.random.default_rng(seed), random.Random(f"{seed}")
+        images, labels, happened, texts = [], [], [], []
+        while len(texts) < size:
+            video = video_view(self._videos[int(arrays.integers(len(self._videos)))], bool(arrays.random() < 0.5))
+            own = [dense_labels(scene) for scene in video.scenes]
+            examples = self._video_examples(video, own, rng)
+            if not examples:
+                continue
+            light = int(arrays.integers(1 << 32))  # one camera, so the same disturbance in all frames
+            images += [disturb(scene.rgb, np.random.default_rng(light)) for scene in video.scenes]
+            labels += own
+            happened.append(event_labels(video, own))
+            texts.append(pack(examples, VIDEO_TEXT_LENGTH, self._pad, len(own)))
+        dense = DenseTargets(**{f.name: _stacked(labels, f.name) for f in fields(DenseTargets)})
+        packed = Texts(**{f.name: _stacked(texts, f.name) for f in fields(Texts)})
+        frames = Batch(torch.from_numpy(np.stack(images)), dense, packed)
+        return VideoBatch(frames, torch.from_numpy(np.stack(happened)))
+
+    def _video_examples(self, video: VideoView, labels: list[DenseLabels], rng: random.Random) -> list[Example]:
+        """As many of the video's questions as there is room for."""
+        assert self._video_encoder
+        chosen, room = [], VIDEO_TEXT_LENGTH
+        for example in self._video_encoder.examples(video, labels, rng):
+            room -= len(example)
+            if room < 0:
+                break
+            chosen.append(example)
+        return chosen
 
     def _questions(self, scene: View, labels: DenseLabels, rng: random.Random) -> Packed:
         """Different questions until one does not fit any more: going on to shorter ones would make long ones rare."""

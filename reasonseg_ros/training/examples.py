@@ -76,6 +76,7 @@ class Example:
         prompt: tokens from the question to where the response begins.
         response: tokens that the model is to write.
         looks: bool [len(response), 1 + IMAGE_TOKENS], where to look when writing each; column 0 stands for nowhere.
+            With several images, their tokens follow one another.
     """
 
     prompt: list[int]
@@ -108,17 +109,22 @@ class Encoder:
         self, scene: View, labels: DenseLabels, question: Question, rng: random.Random | None = None
     ) -> Example:
         """`rng` allows careless wording and spelling; without it the question is read as it stands."""
-        text = normalise_question(question.text)
+        asked = self.asked(normalise_question(question.text), question.kind, rng)
+        return Example(asked, *self.written(self._runs(scene, labels, question)))
+
+    def asked(self, text: str, kind: str, rng: random.Random | None) -> list[int]:
+        """Tokens from the question to where the response begins."""
         if rng is not None and rng.random() < _CARELESS_SHARE:
-            text = careless(text, question.kind, rng)
+            text = careless(text, kind, rng)
         rough = rng is not None and rng.random() < _ROUGH_SHARE
-        asked = self._rough.encode(text, add_special_tokens=False).ids if rough else self.tokens(text)
-        runs = self._runs(scene, labels, question)
+        return (self._rough.encode(text, add_special_tokens=False).ids if rough else self.tokens(text)) + self._ask
+
+    def written(self, runs: Sequence[tuple[str, NDArray[np.bool_]]]) -> tuple[list[int], NDArray[np.bool_]]:
+        """Tokens of a response given in pieces, each with where to look; and where to look for each token."""
         encoding = self._backend.encode("".join(run for run, _ in runs), add_special_tokens=False)
         ends = np.cumsum([len(run) for run, _ in runs])
         owner = np.searchsorted(ends, [end - 1 for _, end in encoding.offsets], side="right")
-        looks = np.stack([where for _, where in runs])[owner]
-        return Example(asked + self._ask, encoding.ids, looks)
+        return encoding.ids, np.stack([where for _, where in runs])[owner]
 
     def _runs(
         self, scene: View, labels: DenseLabels, question: Question
@@ -182,14 +188,14 @@ class Packed:
     looks: NDArray[np.bool_]
 
 
-def pack(examples: Sequence[Example], length: int, pad: int) -> Packed:
+def pack(examples: Sequence[Example], length: int, pad: int, images: int = 1) -> Packed:
     """Lay the examples out one after the other. Together they are no longer than `length`."""
     packed = Packed(
         np.full(length, pad, np.int64),
         np.zeros(length, np.int64),
         np.full(length, IGNORED, np.int64),
         np.full(length, -1, np.int64),
-        np.zeros((length, 1 + IMAGE_TOKENS), bool),
+        np.zeros((length, 1 + images * IMAGE_TOKENS), bool),
     )
     start = 0
     for number, example in enumerate(examples, 1):

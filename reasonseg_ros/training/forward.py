@@ -1,10 +1,13 @@
-"""The forward pass of training: transformers' layers and weights, arranged so that one image serves several questions.
+"""The forward pass of training: transformers' layers and weights, arranged so that images serve several questions.
 
 It gives the same numbers as Qwen2_5_VLForConditionalGeneration.forward (a test holds it to that), without its
-per-image bookkeeping: all images have one size, so positions and rotations are made once.
+per-image bookkeeping: all images have one size, so positions and rotations are made once. A row is one image, or the
+frames of a video, with the questions behind them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -29,21 +32,23 @@ def patches(images: Tensor) -> Tensor:
 
 
 class PackedForward(nn.Module):
-    """Runs the model on images, each followed by packed questions.
+    """Runs the model on rows of as many images as `prefix` holds, each row followed by packed questions.
 
     Args:
         model: its parameters are used in place.
-        prefix: tokens of the chat up to and including the end of the image; the image's own are IMAGE tokens.
+        prefix: tokens of the chat up to and including the end of the last image; the images' own are IMAGE tokens.
     """
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration, prefix: list[int]) -> None:
         super().__init__()
         self.model = model
         self.visual, self.language = model.model.visual, model.model.language_model
-        self.first_image = prefix.index(model.config.image_token_id)
-        self.after_image = self.first_image + IMAGE_TOKENS
         self.prefix_length = len(prefix)
         self.register_buffer("prefix", torch.tensor(prefix), persistent=False)
+        image_at = (self.prefix == model.config.image_token_id).nonzero()[:, 0]
+        self.register_buffer("image_at", image_at, persistent=False)
+        self.first_image = int(image_at[0])
+        self.images = len(image_at) // IMAGE_TOKENS
         self.register_buffer("prefix_position", self._prefix_position(), persistent=False)
         self.question_position = int(self.prefix_position.max()) + 1
         grid = torch.tensor([[1, GRID_WH[1] * MERGE, GRID_WH[0] * MERGE]])
@@ -53,12 +58,14 @@ class PackedForward(nn.Module):
 
     def _prefix_position(self) -> Tensor:
         """Time, row and column of the prefix (multimodal rotary positions). int64 [3, prefix]."""
+        # An image is as wide in the positions as its longer side, whatever its number of tokens.
         position = torch.arange(self.prefix_length).repeat(3, 1)
         token = torch.arange(IMAGE_TOKENS)
-        image = torch.stack([torch.zeros_like(token), token // GRID_WH[0], token % GRID_WH[0]]) + self.first_image
-        position[:, self.first_image : self.after_image] = image
-        rest = torch.arange(self.prefix_length - self.after_image)
-        position[:, self.after_image :] = self.first_image + max(GRID_WH) + rest
+        image = torch.stack([torch.zeros_like(token), token // GRID_WH[0], token % GRID_WH[0]])
+        for tokens in self.image_at.view(-1, IMAGE_TOKENS):
+            first, after = int(tokens[0]), int(tokens[-1]) + 1
+            position[:, first:after] = position[:, first : first + 1] + image
+            position[:, after:] -= IMAGE_TOKENS - max(GRID_WH)
         return position
 
     def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,33 +87,34 @@ class PackedForward(nn.Module):
             states = states + block.mlp(block.norm2(states))
         return states, self.visual.merger(states.flatten(0, 1)).view(batch, IMAGE_TOKENS, -1)
 
+    def _prefix_states(self, image_tokens: Tensor) -> Tensor:
+        """Embeddings of the prefix with the images in their places. [B, prefix, width]."""
+        words = self.language.embed_tokens(self.prefix).expand(image_tokens.shape[0], -1, -1)
+        return words.index_copy(1, self.image_at, image_tokens.to(words.dtype))
+
     def read_image(self, image_tokens: Tensor, layers: int) -> Tensor:
-        """States of the image tokens after the first text layers, without any question. [B, IMAGE_TOKENS, width]."""
+        """States of the image tokens after the first text layers, without any question. Shape as `image_tokens`."""
         batch = image_tokens.shape[0]
-        before = self.language.embed_tokens(self.prefix[: self.first_image]).expand(batch, -1, -1)
-        states = torch.cat([before, image_tokens.to(before.dtype)], 1)
-        position = self.prefix_position[:, None, : self.after_image].expand(3, batch, -1)
-        mask = torch.ones(1, self.after_image, self.after_image, dtype=torch.bool, device=states.device).tril()
+        states = self._prefix_states(image_tokens)
+        position = self.prefix_position[:, None].expand(3, batch, -1)
+        mask = torch.ones(1, self.prefix_length, self.prefix_length, dtype=torch.bool, device=states.device).tril()
         rotation = self.language.rotary_emb(states, position)
         for layer in self.language.layers[:layers]:
             states, _ = _layer(layer, states, rotation, _forbidden(mask))
-        return states[:, self.first_image :]
+        return states[:, self.image_at]
 
     def read(
-        self, image_tokens: Tensor, tokens: Tensor, position: Tensor, question: Tensor, image_layers: int
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Read packed questions (tensors as in `Packed`, [B, L]) behind the image.
+        self, image_tokens: Tensor, tokens: Tensor, position: Tensor, question: Tensor, image_layers: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Read packed questions (tensors as in `Packed`, [B, L]) behind the images.
 
-        Returns the final states [B, L, width]; the image tokens' states after `image_layers` layers; and for each of
-        the last two layers the log attention of its first head from each token to [nowhere, image tokens]
-        ([B, L, 1 + IMAGE_TOKENS]; nowhere is the token before the image).
+        `image_tokens` is [B, images * IMAGE_TOKENS, width]. Returns the final states [B, L, width]; the image tokens'
+        states after as many layers as each of `image_layers` says; and for each of the last two layers the log
+        attention of its first head from each token to [nowhere, image tokens] ([B, L, 1 + images * IMAGE_TOKENS];
+        nowhere is the token before the first image).
         """
         batch = tokens.shape[0]
-        embed = self.language.embed_tokens
-        before, after = embed(self.prefix[: self.first_image]), embed(self.prefix[self.after_image :])
-        states = torch.cat(
-            [before.expand(batch, -1, -1), image_tokens.to(before.dtype), after.expand(batch, -1, -1), embed(tokens)], 1
-        )
+        states = torch.cat([self._prefix_states(image_tokens), self.language.embed_tokens(tokens)], 1)
         where = torch.cat(
             [
                 self.prefix_position[:, None].expand(3, batch, -1),
@@ -116,14 +124,15 @@ class PackedForward(nn.Module):
         )
         rotation = self.language.rotary_emb(states, where)
         forbidden = _forbidden(self._mask(question))
-        attention = []
+        attention, image_states = [], []
+        places = torch.cat([self.image_at.new_tensor([self.first_image - 1]), self.image_at])
         for index, layer in enumerate(self.language.layers):
             states, scores = _layer(layer, states, rotation, forbidden)
             if index >= len(self.language.layers) - _SUPERVISED_LAYERS:
                 log_attention = scores[:, 0, self.prefix_length :].float().log_softmax(-1)
-                attention.append(log_attention[:, :, self.first_image - 1 : self.after_image])
-            if index == image_layers - 1:
-                image_states = states[:, self.first_image : self.after_image]
+                attention.append(log_attention[:, :, places])
+            if index + 1 in image_layers:
+                image_states.append(states[:, self.image_at])
         return self.language.norm(states[:, self.prefix_length :]), image_states, attention
 
     def _mask(self, question: Tensor) -> Tensor:

@@ -9,12 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS
+from reasonseg_ros.tabletop.video import EVENT_KINDS
 from reasonseg_ros.training.examples import IGNORED
 from reasonseg_ros.training.images import BOX_UNIT_PX
 
 IMAGE_LAYERS = 2
 """After this many text layers the image tokens are asked for category, colour and absolute box."""
 
+EVENT_LAYERS = 3
+"""After this many text layers the image tokens are asked what has happened there."""
+
+_EVENT_WEIGHT, _HAPPENED_WEIGHT = 4.0, 4.0
 _BACKGROUND_WEIGHT = 0.3
 _COLOR_WEIGHT, _BOX_WEIGHT, _PATCH_WEIGHT, _LOOK_WEIGHT = 0.5, 8.0, 0.5, 0.7
 _BOX_KNEE = 0.03
@@ -41,6 +46,7 @@ class Heads(nn.Module):
         self.patch = nn.Linear(vision_width, len(CATEGORIES) + 1)
         self.token = DenseHead(width)
         self.layer = DenseHead(width)
+        self.event = nn.Linear(width, len(EVENT_KINDS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +127,17 @@ def look_loss(log_attention: list[Tensor], looks: Tensor) -> tuple[Tensor, dict[
     missed = [-(attention.masked_fill(~looks, -1e4).logsumexp(-1)).mean() for attention in log_attention]
     loss = sum(missed) / len(missed)
     return _LOOK_WEIGHT * loss, {"looked": torch.exp(-loss.detach())}
+
+
+def event_loss(heads: Heads, states: Tensor, happened: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """What has happened to what each image token shows. `states` is [B, N, width], `happened` [B, N, kinds] of 0 and 1."""
+    scores = heads.event(states).float()
+    weight = scores.new_full((scores.shape[-1],), _HAPPENED_WEIGHT)
+    loss = F.binary_cross_entropy_with_logits(scores, happened, pos_weight=weight)
+    shown = happened > 0
+    report = {"event": loss.detach(), "event_found": (scores > 0)[shown].float().mean()}
+    report["event_false"] = ((scores > 0) & ~shown).sum() / shown.sum().clamp(min=1)
+    return _EVENT_WEIGHT * loss, report
 
 
 def writing(follows: Tensor) -> Tensor:

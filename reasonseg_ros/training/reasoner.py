@@ -25,13 +25,24 @@ from torch import Tensor, nn
 from transformers.utils.logging import disable_progress_bar
 
 from reasonseg_ros.tabletop import questions
-from reasonseg_ros.training.batches import Batch, Batches
+from reasonseg_ros.training.batches import Batch, Batches, VideoBatch
 from reasonseg_ros.training.data import SceneFiles
 from reasonseg_ros.training.examples import Encoder
 from reasonseg_ros.training.forward import PackedForward
-from reasonseg_ros.training.losses import IMAGE_LAYERS, Heads, answer_loss, dense_loss, look_loss, writing
+from reasonseg_ros.training.losses import (
+    EVENT_LAYERS,
+    IMAGE_LAYERS,
+    Heads,
+    answer_loss,
+    dense_loss,
+    event_loss,
+    look_loss,
+    writing,
+)
 from reasonseg_ros.training.model import build_model, number_ids, save_published
 from reasonseg_ros.training.tokenizer import PAD, build_tokenizer
+from reasonseg_ros.training.video_examples import VideoEncoder
+from reasonseg_ros.training.videos import FRAMES, VideoFiles
 
 _WARM_UP_STEPS = {"dense": 50, "questions": 20}
 _NUMBER_SPREAD_PX = (1.5, 0.8)
@@ -50,6 +61,9 @@ class Plan:
         dense_share: share of the budget without questions.
         decay_share: share of the budget, at its end, over which the learning rate falls.
         batch: images for each process and step.
+        videos: folder of rendered videos (see `training.videos`); None trains on still scenes only.
+        video_batch: videos for each process and step.
+        start: state of an earlier run (its `reasoner.pt`) whose weights this run begins with.
     """
 
     scenes: Path
@@ -68,6 +82,9 @@ class Plan:
     checkpoint_s: float = 180.0
     export_s: float = 600.0
     threads: int = 1
+    videos: Path | None = None
+    video_batch: int = 6
+    start: Path | None = None
 
 
 class Trainer:
@@ -80,13 +97,15 @@ class Trainer:
         self.tokenizer = build_tokenizer(questions.corpus())
         encoder = Encoder(self.tokenizer)
         self.files = SceneFiles(plan.scenes)
-        self.batches = Batches(
-            self.files, encoder, self.tokenizer.convert_tokens_to_ids(PAD), plan.batch, plan.seed
-        )
+        self.videos = VideoFiles(plan.videos) if plan.videos else None
+        video_encoder = VideoEncoder(encoder, FRAMES)
+        pad = self.tokenizer.convert_tokens_to_ids(PAD)
+        self.batches = Batches(self.files, encoder, pad, plan.batch, plan.seed, self.videos, video_encoder)
         self.model = build_model(self.tokenizer)
         config = self.model.config
         self.heads = Heads(config.vision_config.hidden_size, config.text_config.hidden_size).to(self.device)
         self.forward = PackedForward(self.model, encoder.prefix).to(self.device)
+        self.video_forward = PackedForward(self.model, video_encoder.prefix).to(self.device)
         self.numbers = number_ids(self.tokenizer).to(self.device)
         self.parameters = [*self.model.parameters(), *self.heads.parameters()]
         # The merger's large square matrix would cost Muon as much as a text layer.
@@ -106,6 +125,8 @@ class Trainer:
         self.report: dict[str, float] = {}
         if self.checkpoint.exists():
             self.restore()
+        elif plan.start:
+            self.begin_with(plan.start)
 
     @property
     def checkpoint(self) -> Path:
@@ -136,6 +157,14 @@ class Trainer:
         self.step, self.question_steps = state["step"], state["question_steps"]
         self.spent_s = state["spent_s"]
 
+    def begin_with(self, path: Path) -> None:
+        """Take over an earlier run's averaged weights, with optimizers and clock at their beginning."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"] | state["average"] | {"lm_head.weight": _embeddings(state["average"])})
+        # A run without videos has no head for their events.
+        self.heads.load_state_dict(state["heads"], strict=False)
+        self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+
     def export(self) -> None:
         """Write the averaged weights in the published layout."""
         state = {**self.model.state_dict(), **self.average}
@@ -162,16 +191,36 @@ class Trainer:
                 return dense_loss(self.heads, patch_states, image_tokens, layer_states, batch.dense)
             texts = batch.texts
             states, layer_states, attention = self.forward.read(
-                image_tokens, texts.tokens, texts.position, texts.question, IMAGE_LAYERS
+                image_tokens, texts.tokens, texts.position, texts.question, (IMAGE_LAYERS,)
             )
             writes = writing(texts.follows)
             scores = self._scores(states[writes])
-            dense, report = dense_loss(self.heads, patch_states, image_tokens, layer_states, batch.dense)
+            dense, report = dense_loss(self.heads, patch_states, image_tokens, layer_states[0], batch.dense)
         start, end = _NUMBER_SPREAD_PX
         spread_px = end + (start - end) * min(1.0, (1 - self.progress) / self.plan.decay_share)
         answer, answer_report = answer_loss(scores, texts.follows[writes], self.numbers, max(spread_px, end))
         look, look_report = look_loss([a[writes] for a in attention], texts.looks[writes])
         return dense + answer + look, report | answer_report | look_report
+
+    def video_loss(self, batch: VideoBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        frames, texts = batch.frames, batch.frames.texts
+        assert texts
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            patch_states, image_tokens = self.forward.see(frames.images)
+            rows = image_tokens.view(len(texts.tokens), -1, image_tokens.shape[-1])
+            states, (layer_states, event_states), attention = self.video_forward.read(
+                rows, texts.tokens, texts.position, texts.question, (IMAGE_LAYERS, EVENT_LAYERS)
+            )
+            writes = writing(texts.follows)
+            scores = self._scores(states[writes])
+            layer_states = layer_states.reshape(image_tokens.shape)
+            dense, report = dense_loss(self.heads, patch_states, image_tokens, layer_states, frames.dense)
+            event, event_report = event_loss(self.heads, event_states, batch.happened)
+        # No pixel numbers are written about videos, so there is nothing to spread.
+        answer, answer_report = answer_loss(scores, texts.follows[writes], self.numbers, 1.0)
+        look, look_report = look_loss([a[writes] for a in attention], texts.looks[writes])
+        report |= answer_report | look_report | event_report
+        return dense + event + answer + look, {f"video_{name}": value for name, value in report.items()}
 
     def _scores(self, states: Tensor) -> Tensor:
         """Scores of the vocabulary for states [N, width].
@@ -187,6 +236,11 @@ class Trainer:
         batch = self.batches.draw(self.step, self.process, with_texts).to(self.device)
         loss, report = self.loss(batch, with_texts)
         loss.backward()
+        if self.videos and with_texts:
+            videos = self.batches.draw_videos(self.step, self.process, self.plan.video_batch).to(self.device)
+            loss, video_report = self.video_loss(videos)
+            loss.backward()
+            report |= video_report
         if dist.is_initialized():
             _average_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -202,6 +256,11 @@ class Trainer:
         for name, value in report.items():
             latest = value.item()
             self.report[name] = 0.95 * self.report.get(name, latest) + 0.05 * latest
+
+
+def _embeddings(state: dict[str, Tensor]) -> Tensor:
+    """The embeddings, which the head is tied to."""
+    return next(value for name, value in state.items() if name.endswith("embed_tokens.weight"))
 
 
 def _average_gradients(parameters: list[nn.Parameter]) -> None:
@@ -240,6 +299,8 @@ def _run(process: int, plan: Plan, meeting: str) -> None:
         trainer.advance()
         if trainer.step % 50 == 0:
             trainer.files.refresh()
+            if trainer.videos:
+                trainer.videos.refresh()
         if not leads:
             continue
         now = time.monotonic()
@@ -294,6 +355,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=Plan.batch, help="images a step and process")
     parser.add_argument("--processes", type=int, default=Plan.processes, help="one for each core; 1 on a GPU")
     parser.add_argument("--seed", type=int, default=Plan.seed)
+    parser.add_argument("--dense-share", type=float, default=Plan.dense_share, help="of the budget, without questions")
+    parser.add_argument("--decay-share", type=float, default=Plan.decay_share, help="of the budget, at its end")
+    parser.add_argument("--matrix-rate", type=float, default=Plan.matrix_rate, help="learning rate of Muon")
+    parser.add_argument("--rate", type=float, default=Plan.rate, help="learning rate of AdamW")
+    parser.add_argument("--videos", type=Path, help="folder of chunks from training.videos")
+    parser.add_argument("--video-batch", type=int, default=Plan.video_batch, help="videos a step and process")
+    parser.add_argument("--from", type=Path, dest="start", help="begin with the weights of this run's reasoner.pt")
     train(Plan(**vars(parser.parse_args(argv))))
 
 

@@ -23,6 +23,12 @@ ANSWER_TOKENS = (
     THINK, THOUGHT_END, ANSWER_END, ITEMS_OPEN, ITEMS_NEXT, ITEMS_POINT, ITEMS_CLOSE, NO_ITEMS
 )  # fmt: skip
 
+MAX_FRAMES = 8
+FRAME_OPEN = tuple(f'[{{"frame_idx":{number},"object description":"the' for number in range(1, MAX_FRAMES + 1))
+FRAME_CLOSE = '"}]'
+FRAME_TOKENS = (*FRAME_OPEN, FRAME_CLOSE)
+"""Round 1 of a question about a video: the number of the keyframe, counted from 1, then what to find in it."""
+
 MAX_NUMBER = 224
 """The largest pixel coordinate: the width of the model's image, as x2 is exclusive."""
 
@@ -70,7 +76,8 @@ def build_tokenizer(corpus: Iterable[str], vocabulary: int = 1200) -> Qwen2Token
         vocab=pieces["vocab"], merges=[tuple(merge) for merge in pieces["merges"]], model_max_length=4096
     )
     tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS[1:])})
-    whole = list(ANSWER_TOKENS) + [str(number) for number in range(10, MAX_NUMBER + 1)]
+    numbers = [str(number) for number in range(10, MAX_NUMBER + 1)]
+    whole = [*ANSWER_TOKENS, *numbers, *FRAME_TOKENS]
     tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in whole])
     tokenizer.chat_template = CHAT_TEMPLATE
     tokenizer.eos_token = END

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from reasonseg_ros.tabletop.questions import corpus
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, Scene, SceneObject, ScenePart
+from reasonseg_ros.tabletop.video import Event, Video
 from reasonseg_ros.training.data import write_chunk
 from reasonseg_ros.training.tokenizer import build_tokenizer
+from reasonseg_ros.training.videos import write_videos
 from reasonseg_ros.types import Intrinsics
 
 SIZE_WH = (320, 240)
@@ -57,4 +60,33 @@ def scene_folder(tmp_path_factory):
     """A folder with one chunk of eight scenes."""
     folder = tmp_path_factory.mktemp("scenes")
     write_chunk((draw_scene(seed) for seed in range(8)), folder / "scenes_0000000000")
+    return folder
+
+
+def draw_video(seed: int) -> Video:
+    """Six frames in which object 2 is pushed, object 4 put down and object 5 hidden, from frame 3 on."""
+    scene = draw_scene(seed)
+    frames = []
+    for frame in range(6):
+        gone = {5} if frame >= 3 else {4}
+        items = tuple(
+            replace(o, area_px=0, visible_share=0.0, box_xyxy=(0, 0, 0, 0)) if o.instance_id in gone else o
+            for o in scene.objects
+        )
+        ids = np.where(np.isin(scene.instance_ids, list(gone)), 0, scene.instance_ids).astype(np.uint8)
+        frames.append(replace(scene, instance_ids=ids, objects=items))
+    events = (Event("pushed", 2, 3, 4), Event("put_down", 4, 3, 3), Event("hidden", 5, 3, 3))
+    return Video(seed, 2.0, tuple(frames), events)
+
+
+@pytest.fixture
+def make_video():
+    return draw_video
+
+
+@pytest.fixture(scope="session")
+def video_folder(tmp_path_factory):
+    """A folder with one chunk of four videos."""
+    folder = tmp_path_factory.mktemp("videos")
+    write_videos([draw_video(seed) for seed in range(4)], folder / "videos_0000000000")
     return folder

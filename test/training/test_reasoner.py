@@ -66,3 +66,20 @@ def test_two_processes_train_one_model(plan):
     train(replace(plan, steps=2, processes=2))
     assert torch.load(plan.work / "reasoner.pt", weights_only=True)["step"] == 2
     assert (plan.out / "model.safetensors").exists()
+
+
+def test_a_run_on_videos_begins_with_the_weights_of_an_earlier_one(plan, video_folder, tmp_path):
+    train(replace(plan, steps=2))
+    later = replace(plan, steps=4, dense_share=0.0, videos=video_folder, video_batch=2, work=tmp_path / "later")
+    trainer = Trainer(replace(later, start=plan.work / "reasoner.pt"), 0)
+    earlier = torch.load(plan.work / "reasoner.pt", weights_only=True)
+    for name, parameter in trainer.model.named_parameters():
+        torch.testing.assert_close(parameter.data, earlier["average"][name], rtol=0, atol=0)
+    assert trainer.step == 0
+    trainer.advance()
+    assert {"video_text", "video_event", "video_looked", "video_layer_box_px", "number"} <= set(trainer.report)
+    assert "video_number" not in trainer.report
+    trainer.save()
+    resumed = Trainer(replace(later, start=plan.work / "reasoner.pt"), 0)
+    assert resumed.step == 1
+    torch.testing.assert_close(resumed.model.state_dict(), trainer.model.state_dict(), rtol=0, atol=0)
