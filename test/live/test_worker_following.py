@@ -1,0 +1,349 @@
+"""The worker on a stream: late answers, followed targets, standing questions. A red square moves to the right."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from reasonseg_ros.config import Config, QueryConfig, StreamConfig
+from reasonseg_ros.geometry import mask_box
+from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.requests import Request
+from reasonseg_ros.live.worker import Worker
+from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
+from reasonseg_ros.types import Answer, Frame, Grounding, Mode, Query, Status
+from test.live.test_carrying import RED, picture
+
+
+class SquareReasoner:
+    """Points at the red square. `pause` is called with every frame, while it thinks."""
+
+    name = "square"
+
+    def __init__(self):
+        self.stamps_ns = []
+        self.pause = lambda frame: None
+
+    def answer(self, frame, text, *, on_text=None, cancelled=None, max_new_tokens=0, time_limit_s=0.0):
+        self.stamps_ns.append(frame.stamp_ns)
+        self.pause(frame)
+        if cancelled():
+            return Answer(Status.CANCELLED, error="cancelled")
+        box = mask_box((frame.rgb == RED).all(axis=-1))
+        return Answer(Status.NO_TARGET) if box is None else Answer(Status.OK, groundings=(Grounding(box),))
+
+
+class Robot:
+    """A worker, its camera and what it told."""
+
+    def __init__(self, query, stream):
+        self.reasoner = SquareReasoner()
+        self.outcomes = []
+        self.came = threading.Condition()
+        config = Config(query=QueryConfig(frame_wait_s=1.0, **query), stream=StreamConfig(buffer_hz=1000.0, **stream))
+        method = SegZero(self.reasoner, ScriptedSegmenter("box"), config)
+        self.worker = Worker(method, config, lambda: ScriptedTracker(lost_after_s=0.25))
+        self.worker.start()
+
+    def show(self, *frames):
+        for frame in frames:
+            self.worker.show(Arrival(frame.stamp_ns, frame.rgb.nbytes, lambda frame=frame: frame))
+
+    def show_all(self, *frames):
+        """Show them one by one, each when the masks of the one before are told."""
+        for frame in frames:
+            count = len(self.outcomes)
+            self.show(frame)
+            self.wait(count + 1)
+
+    def take(self, outcome):
+        with self.came:
+            self.outcomes.append(outcome)
+            self.came.notify_all()
+
+    def ask(self, mode=Mode.ONCE, frames=0, **more):
+        request = Request(Query("what is red?", "q", mode, frames), self.take, **more)
+        self.worker.submit(request)
+        return request
+
+    def wait(self, count):
+        with self.came:
+            assert self.came.wait_for(lambda: len(self.outcomes) >= count, 10), self.outcomes
+        return self.outcomes[count - 1]
+
+    def told(self):
+        return [(str(o.answer.status), o.frame.stamp_ns // 100_000_000, o.is_last) for o in self.outcomes]
+
+
+@pytest.fixture
+def start():
+    robots = []
+
+    def start(query=None, **stream):
+        robots.append(Robot(query or {}, stream))
+        return robots[-1]
+
+    yield start
+    for robot in robots:
+        assert robot.worker.stop()
+
+
+def left_px(outcome):
+    return int(outcome.segmentation.regions[0].box_xyxy[0]) - 2
+
+
+def test_an_answer_comes_with_the_newest_image_and_says_which_it_was_reasoned_on(start):
+    robot = start()
+    robot.show(picture(1))
+    robot.reasoner.pause = lambda frame: robot.show(*map(picture, range(2, 9)))
+    stages = []
+    robot.ask(on_stage=stages.append)
+    outcome = robot.wait(1)
+    assert left_px(outcome) == 8
+    assert outcome.segmentation.frame.stamp_ns == 800_000_000
+    assert outcome.segmentation.reasoned_stamp_ns == 100_000_000
+    assert stages == ["reasoning", "segmenting", "catching_up"]
+    assert outcome.is_last
+
+
+def test_carrying_can_be_left_out(start):
+    robot = start(carry=False)
+    robot.show(picture(1))
+    robot.reasoner.pause = lambda frame: robot.show(picture(5))
+    robot.ask()
+    assert robot.wait(1).segmentation.frame.stamp_ns == 100_000_000
+
+
+def test_an_image_of_its_own_is_not_carried(start):
+    robot = start()
+    robot.show(picture(7))
+    robot.ask(frame=picture(1))
+    assert left_px(robot.wait(1)) == 1
+
+
+def test_a_target_lost_on_the_way_is_asked_for_again_on_the_newest_image(start):
+    robot = start()
+    robot.show(picture(1))
+
+    def pause(frame):
+        if len(robot.reasoner.stamps_ns) == 1:
+            robot.show(picture(2, hidden=True))
+
+    robot.reasoner.pause = pause
+    robot.ask()
+    assert robot.wait(1).answer.status is Status.NO_TARGET
+    assert robot.reasoner.stamps_ns == [100_000_000, 200_000_000]
+
+
+class Blind(ScriptedTracker):
+    """Loses its targets in the next frame, for good."""
+
+    def _follow(self, features, last, stamp_ns):
+        return replace(super()._follow(features, last, stamp_ns), mask=np.zeros((12, 60), bool), state="lost")
+
+
+def test_a_target_lost_again_and_again_ends_as_lost(start):
+    robot = start({"ask_again": 2})
+    robot.worker._carrier.make_tracker = Blind
+    robot.show(picture(1))
+    robot.reasoner.pause = lambda frame: robot.show(picture(1 + frame.stamp_ns // 100_000_000))
+    robot.ask()
+    outcome = robot.wait(1)
+    assert outcome.answer.status is Status.LOST
+    assert "lost on the way" in outcome.answer.error
+    assert robot.reasoner.stamps_ns == [100_000_000, 200_000_000, 300_000_000]
+
+
+def test_a_followed_target_is_told_on_every_image_until_so_many(start):
+    robot = start()
+    robot.show(picture(1))
+    request = robot.ask(Mode.TRACK, frames=4)
+    robot.wait(1)
+    robot.show_all(picture(2), picture(3), picture(5))
+    robot.show(picture(6))
+    assert robot.told() == [("ok", 1, False), ("ok", 2, False), ("ok", 3, False), ("ok", 5, True)]
+    assert [left_px(outcome) for outcome in robot.outcomes] == [1, 2, 3, 5]
+    assert len({outcome.segmentation.regions[0].track_id for outcome in robot.outcomes[1:]}) == 1
+    assert len(robot.reasoner.stamps_ns) == 1
+    assert robot.worker.load().followed == 0
+    assert request.told == 4
+
+
+def test_a_followed_target_is_followed_until_cancelled(start):
+    robot = start()
+    robot.show(picture(1))
+    request = robot.ask(Mode.TRACK)
+    robot.wait(1)
+    robot.show_all(picture(2))
+    assert (robot.worker.load().standing, robot.worker.load().followed) == (1, 1)
+    robot.worker.cancel(request)
+    assert robot.wait(3).answer.status is Status.CANCELLED
+    robot.show(picture(3))
+    assert robot.worker.load().followed == robot.worker.load().standing == 0
+    assert [is_last for _, _, is_last in robot.told()] == [False, False, True]
+
+
+def test_a_lost_target_is_asked_for_again_and_followed_on(start):
+    robot = start()
+    trackers = iter((Blind, ScriptedTracker))
+    robot.worker._carrier.make_tracker = lambda: next(trackers)()
+    robot.show(picture(1))
+    robot.ask(Mode.TRACK)
+    robot.wait(1)
+    robot.show(picture(2))
+    robot.wait(3)
+    robot.show_all(picture(3))
+    assert robot.told() == [("ok", 1, False), ("lost", 2, False), ("ok", 2, False), ("ok", 3, False)]
+
+
+def test_a_target_that_stays_away_ends_the_following_as_lost_or_not_there(start):
+    robot = start()
+    robot.show(picture(1))
+    robot.ask(Mode.TRACK)
+    robot.wait(1)
+    robot.show_all(picture(2, hidden=True))
+    robot.show(picture(9, hidden=True))
+    last = robot.wait(4)
+    assert [status for status, _, _ in robot.told()] == ["ok", "ok", "lost", "no_target"]
+    assert last.is_last
+    assert robot.outcomes[1].segmentation.regions[0].track_state == "occluded"
+
+
+def test_nothing_to_follow_is_the_last_word(start):
+    robot = start()
+    robot.show(picture(1, hidden=True))
+    robot.ask(Mode.TRACK)
+    assert robot.wait(1).is_last
+    assert robot.told() == [("no_target", 1, True)]
+
+
+def test_a_watched_question_is_followed_and_asked_again_when_its_target_is_lost(start):
+    robot = start({"watch_period_s": 3600.0})
+    robot.show(picture(1))
+    request = robot.ask(Mode.WATCH)
+    robot.wait(1)
+    robot.show_all(picture(2), picture(3, hidden=True))
+    robot.show(picture(9, hidden=True))
+    robot.wait(5)
+    assert [status for status, _, _ in robot.told()] == ["ok", "ok", "ok", "lost", "no_target"]
+    assert not any(is_last for _, _, is_last in robot.told())
+    robot.worker.cancel(request)
+    assert robot.wait(6).is_last
+
+
+def test_a_watched_question_is_not_followed_where_that_is_off(start):
+    robot = start({"watch_period_s": 3600.0}, follow_watched=False)
+    robot.show(picture(1))
+    robot.ask(Mode.WATCH)
+    robot.wait(1)
+    assert (robot.worker.load().standing, robot.worker.load().followed) == (1, 0)
+
+
+def test_a_watched_question_is_asked_again_when_the_scene_changed(start):
+    robot = start({"watch_period_s": 3600.0, "watch_change": 0.1}, follow_watched=False)
+    robot.show(picture(1))
+    robot.ask(Mode.WATCH)
+    robot.wait(1)
+    robot.show(picture(2))
+    bright = picture(3)
+    bright.rgb[:, 30:] = 255
+    robot.show(bright)
+    for tenth in range(4, 40):  # looked at twice a second at most
+        if len(robot.outcomes) > 1:
+            break
+        threading.Event().wait(0.1)
+        robot.show(Frame(bright.rgb, tenth * 100_000_000))
+    robot.wait(2)
+    assert robot.reasoner.stamps_ns[0] == 100_000_000
+    assert robot.reasoner.stamps_ns[1] >= 300_000_000
+
+
+def test_a_stream_that_begins_again_is_told_and_asked_anew(start):
+    robot = start()
+    robot.show(picture(20), picture(21))
+    robot.ask(Mode.TRACK)
+    robot.wait(1)
+    robot.show_all(picture(22))
+    robot.show(picture(3))
+    robot.wait(4)
+    robot.show_all(picture(4))
+    assert robot.told() == [
+        ("ok", 21, False), ("ok", 22, False), ("lost", 22, False), ("ok", 3, False), ("ok", 4, False)
+    ]  # fmt: skip
+
+
+def test_while_disabled_nothing_is_followed(start):
+    robot = start()
+    robot.show(picture(1))
+    robot.ask(Mode.TRACK)
+    robot.wait(1)
+    robot.worker.enable(False)
+    robot.show(picture(2))
+    robot.worker.enable(True)
+    robot.show_all(picture(3))
+    assert [tenth for _, tenth, _ in robot.told()] == [1, 3]
+
+
+def test_disabled_and_enabled_while_it_thinks(start):
+    robot = start()
+    robot.show(picture(1))
+
+    def pause(frame):
+        robot.worker.enable(False)
+        robot.show(picture(2))
+        robot.worker.enable(True)
+
+    robot.reasoner.pause = pause
+    robot.ask()
+    assert left_px(robot.wait(1)) == 2
+
+
+def test_stopped_while_it_catches_up(start):
+    robot = start()
+    reached, gate = threading.Event(), threading.Event()
+
+    class Slow(ScriptedTracker):
+        def step(self, features, stamp_ns):
+            reached.set()
+            gate.wait(10)
+            return super().step(features, stamp_ns)
+
+    robot.worker._carrier.make_tracker = Slow
+    robot.show(picture(1))
+    robot.reasoner.pause = lambda frame: robot.show(*map(picture, range(2, 6)))
+    robot.ask(Mode.TRACK)
+    assert reached.wait(10)
+    assert robot.worker.clear("deactivated") == 1
+    robot.worker.forget_frames()
+    gate.set()
+    assert robot.wait(1).is_last
+    assert robot.worker.load().followed == 0
+
+
+@pytest.mark.parametrize("mode", [Mode.TRACK, Mode.WATCH])
+def test_what_goes_on_needs_the_cameras_images(start, mode):
+    robot = start()
+    robot.ask(mode, frame=picture(1))
+    outcome = robot.wait(1)
+    assert outcome.answer.status is Status.REFUSED
+    assert "image of its own" in outcome.answer.error
+
+
+def test_the_same_id_asked_anew_ends_the_old_one(start):
+    robot = start()
+    robot.show(picture(1))
+    robot.ask(Mode.TRACK)
+    robot.wait(1)
+    robot.ask(Mode.TRACK)
+    robot.wait(3)
+    assert sorted(str(outcome.answer.status) for outcome in robot.outcomes) == ["cancelled", "ok", "ok"]
+    assert robot.worker.load().followed == 1
+
+
+def test_what_is_kept_is_bounded(start):
+    robot = start(buffer_mb=1)
+    for tenth in range(300):
+        robot.show(Frame(np.zeros((100, 100, 3), np.uint8), tenth * 10_000_000))
+    assert robot.worker.load().buffered_bytes <= 1_000_000
