@@ -109,6 +109,13 @@ class CameraConfig:
         choices=("best_effort", "reliable"), read_only=True,
     )
     depth: int = setting(5, "queue depth of the image subscription", 1, 100, read_only=True)
+    depth_tolerance_s: float = setting(
+        0.02, "depth images belong to the image of about the same stamp, seconds; less than half the camera's period",
+        0.0, 1.0, read_only=True,
+    )
+    depth_wait_s: float = setting(
+        0.1, "an image waits so long for its depth, if anybody sends depth, seconds", 0.0, 2.0, read_only=True
+    )
     silent_warn_s: float = setting(2.0, "no image for so long is a warning, seconds", 0.1, 3600.0)
     silent_error_s: float = setting(10.0, "no image for so long is an error, seconds", 0.1, 3600.0)
 
@@ -143,6 +150,13 @@ class StreamConfig:
 
 
 @dataclass(frozen=True)
+class PointsConfig:
+    target_frame: str = setting("", "tf frame of results in space; empty is the camera's own", read_only=True)
+    transform_wait_s: float = setting(0.05, "wait so long for the transform of an image, seconds", 0.0, 2.0)
+    min_valid_share: float = setting(0.3, "no box in space where less of the mask's depth is known", 0.0, 1.0)
+
+
+@dataclass(frozen=True)
 class OutputConfig:
     mask_encoding: str = setting("png", "how masks travel in messages", choices=("png", "rle"))
     overlay_alpha: float = setting(0.5, "opacity of the masks in the overlay", 0.0, 1.0)
@@ -161,6 +175,7 @@ class Config:
     camera: CameraConfig = field(default_factory=CameraConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
+    points: PointsConfig = field(default_factory=PointsConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
 

@@ -132,15 +132,20 @@ def rgb_from_compressed(message: Any) -> RgbImage:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
+def check_depth(message: Any) -> None:
+    """Look at the layout of a depth image without touching its pixels. Raises UnusableImage."""
+    if message.encoding not in _DEPTH:
+        raise UnusableImage("unknown depth encoding", f"{message.encoding[:40]!r}; known are {', '.join(_DEPTH)}")
+    _check_layout(message, _DEPTH[message.encoding].itemsize)
+
+
 def depth_from_image(message: Any) -> FloatArray:
     """float32 [H, W] metres of a depth image: 16UC1 in millimetres or 32FC1 in metres (REP-118).
 
     0 or NaN is unknown. Raises UnusableImage, also where not one pixel is known.
     """
-    if message.encoding not in _DEPTH:
-        raise UnusableImage("unknown depth encoding", f"{message.encoding[:40]!r}; known are {', '.join(_DEPTH)}")
+    check_depth(message)
     dtype = _DEPTH[message.encoding]
-    _check_layout(message, dtype.itemsize)
     depth_m = _rows(message, dtype, 1).astype(np.float32)
     if dtype.itemsize == 2:
         depth_m /= 1000
