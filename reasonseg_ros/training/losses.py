@@ -19,7 +19,10 @@ IMAGE_LAYERS = 2
 EVENT_LAYERS = 3
 """After this many text layers the image tokens are asked what has happened there."""
 
-_EVENT_WEIGHT, _HAPPENED_WEIGHT = 4.0, 4.0
+VIDEO_BOX_WEIGHT = 1.0
+"""Where exactly an object is matters little for what happened to it."""
+
+_EVENT_WEIGHT, _HAPPENED_WEIGHT = 6.0, 4.0
 _BACKGROUND_WEIGHT = 0.3
 _COLOR_WEIGHT, _BOX_WEIGHT, _PATCH_WEIGHT, _LOOK_WEIGHT = 0.5, 8.0, 0.5, 0.7
 _BOX_KNEE = 0.03
@@ -64,28 +67,41 @@ def dense_loss(
     heads: Heads, patch_states: Tensor, token_states: Tensor, layer_states: Tensor, targets: DenseTargets
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Category, colour and box at the patches, the image tokens, and the image tokens inside the text model."""
-    weight = torch.ones(len(CATEGORIES) + 1, device=token_states.device)
-    weight[0] = _BACKGROUND_WEIGHT
+    patch = _PATCH_WEIGHT * _category_loss(heads.patch(patch_states), targets.patch_category)
+    token, token_report = _thing_loss(heads.token, token_states, targets, targets.relative_box, _BOX_WEIGHT)
+    layer, report = layer_loss(heads, layer_states, targets)
+    loss = patch + token + layer
+    return loss, {f"token_{name}": value for name, value in token_report.items()} | report | {"dense": loss.detach()}
 
-    def category_loss(scores: Tensor, wanted: Tensor) -> Tensor:
-        return F.cross_entropy(scores.float().flatten(0, -2), wanted.flatten(), weight=weight)
 
+def layer_loss(
+    heads: Heads, states: Tensor, targets: DenseTargets, box_weight: float = _BOX_WEIGHT
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Category, colour and box at the image tokens inside the text model."""
+    loss, report = _thing_loss(heads.layer, states, targets, targets.box, box_weight)
+    return loss, {f"layer_{name}": value for name, value in report.items()}
+
+
+def _thing_loss(
+    head: DenseHead, states: Tensor, targets: DenseTargets, box: Tensor, box_weight: float
+) -> tuple[Tensor, dict[str, Tensor]]:
     seen = targets.category > 0
-    loss = _PATCH_WEIGHT * category_loss(heads.patch(patch_states), targets.patch_category)
-    report = {}
-    for name, head, states, box in (
-        ("token", heads.token, token_states, targets.relative_box),
-        ("layer", heads.layer, layer_states, targets.box),
-    ):
-        category, color, found = head(states)
-        loss = loss + category_loss(category, targets.category)
-        loss = loss + _COLOR_WEIGHT * F.cross_entropy(color[seen], targets.color[seen])
-        loss = loss + _BOX_WEIGHT * F.smooth_l1_loss(found[seen], box[seen], beta=_BOX_KNEE)
-        report[f"{name}_category"] = (category.argmax(-1) == targets.category)[seen].float().mean()
-        report[f"{name}_color"] = (color.argmax(-1) == targets.color)[seen].float().mean()
-        report[f"{name}_box_px"] = (found[seen] - box[seen]).abs().detach().mean() * BOX_UNIT_PX
-    report["dense"] = loss.detach()
+    category, color, found = head(states)
+    loss = _category_loss(category, targets.category)
+    loss = loss + _COLOR_WEIGHT * F.cross_entropy(color[seen], targets.color[seen])
+    loss = loss + box_weight * F.smooth_l1_loss(found[seen], box[seen], beta=_BOX_KNEE)
+    report = {
+        "category": (category.argmax(-1) == targets.category)[seen].float().mean(),
+        "color": (color.argmax(-1) == targets.color)[seen].float().mean(),
+        "box_px": (found[seen] - box[seen]).abs().detach().mean() * BOX_UNIT_PX,
+    }
     return loss, report
+
+
+def _category_loss(scores: Tensor, wanted: Tensor) -> Tensor:
+    weight = torch.ones(len(CATEGORIES) + 1, device=scores.device)
+    weight[0] = _BACKGROUND_WEIGHT
+    return F.cross_entropy(scores.float().flatten(0, -2), wanted.flatten(), weight=weight)
 
 
 def answer_loss(
