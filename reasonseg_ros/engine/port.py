@@ -7,25 +7,17 @@ is `ring = engine.zeros(shape, dtype)` and then `ring[target, slot] = features[0
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from reasonseg_ros.engine.manifest import Tensor
 from reasonseg_ros.errors import InvalidInput
 
 Value = Any
 """numpy array, or a torch tensor on the engine's GPU."""
-
-
-@dataclass(frozen=True)
-class Port:
-    """An input or output of a graph. `shape` has names where a size is free, for example `("N", "P", 2)`."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int | str, ...]
 
 
 class Engine(Protocol):
@@ -42,8 +34,8 @@ class Engine(Protocol):
     name: str
     runtime: str
     device: str
-    inputs: Mapping[str, Port]
-    outputs: Mapping[str, Port]
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
     largest: Mapping[str, int]
 
     def run(self, inputs: Mapping[str, Value], keep: Collection[str] = ()) -> dict[str, Value]:
@@ -75,27 +67,42 @@ def check_inputs(engine: Engine, inputs: Mapping[str, Value]) -> None:
     if inputs.keys() != engine.inputs.keys():
         raise InvalidInput(f"{engine.name}: inputs {sorted(inputs)}; expected {sorted(engine.inputs)}")
     sizes: dict[str, int] = {}
-    for name, port in engine.inputs.items():
+    for name, tensor in engine.inputs.items():
         shape = tuple(inputs[name].shape)
-        fits = len(shape) == len(port.shape)
-        for size, expected in zip(shape, port.shape, strict=False):
+        fits = len(shape) == len(tensor.shape)
+        for size, expected in zip(shape, tensor.shape, strict=False):
             if isinstance(expected, str):
                 limit = engine.largest.get(expected, size)
                 fits &= 1 <= size <= limit and sizes.setdefault(expected, size) == size
             else:
                 fits &= size == expected
         if not fits:
-            limits = ", ".join(f"{key} up to {value}" for key, value in engine.largest.items())
-            raise InvalidInput(
-                f"{engine.name}: {name} has shape {list(shape)}; expected {list(port.shape)}{limits and f', {limits}'}"
-            )
+            limits = "".join(f", {key} up to {value}" for key, value in engine.largest.items())
+            raise InvalidInput(f"{engine.name}: {name} has shape {list(shape)}; expected {list(tensor.shape)}{limits}")
 
 
 def warm_up(engine: Engine) -> None:
     """Run once on zeros, so that the first image does not pay for what a library does on its first run."""
-    one = {
-        name: np.zeros([size if isinstance(size, int) else min(2, engine.largest.get(size, 2)) for size in port.shape],
-                       port.dtype)
-        for name, port in engine.inputs.items()
-    }  # fmt: skip
-    engine.run(one)
+    zeros = {}
+    for name, tensor in engine.inputs.items():
+        zeros[name] = np.zeros(shape_of(tensor, dict.fromkeys(tensor.shape, 1)), tensor.dtype)
+    engine.run(zeros)
+
+
+def by_name(tensors: Iterable[Tensor]) -> Mapping[str, Tensor]:
+    return {tensor.name: tensor for tensor in tensors}
+
+
+def shape_of(tensor: Tensor, sizes: Mapping[Any, int]) -> tuple[int, ...]:
+    """The tensor's shape where its free dimensions have these sizes."""
+    return tuple(sizes[size] if isinstance(size, str) else size for size in tensor.shape)
+
+
+def free_sizes(tensors: Mapping[str, Tensor], values: Mapping[str, Value]) -> dict[str, int]:
+    """What the free dimensions of a graph's inputs are in `values`, by their names."""
+    return {
+        symbol: size
+        for name, tensor in tensors.items()
+        for symbol, size in zip(tensor.shape, values[name].shape, strict=True)
+        if isinstance(symbol, str)
+    }

@@ -1,0 +1,209 @@
+"""Built engines, kept in the user's cache folder under a fingerprint of all that they depend on.
+
+An engine is two files: `NAME.engine`, and `NAME.json` that says what it is and is written last. Whoever builds holds a
+lock, so that two nodes that start at once build once; readers need none, as files are put in place whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+
+from reasonseg_ros.engine.files import replace_file
+from reasonseg_ros.engine.manifest import EXPORT_VERSION, file_sha256
+
+LIMIT_GIB = 10.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """Whatever changes here needs another engine.
+
+    Attributes:
+        onnx_sha256: digest of the graph's file.
+        flavour, version: which TensorRT.
+        capabilities: of the GPUs that it is built for.
+        gpu: name of the GPU that it was built on and is tuned to; empty for TensorRT for RTX, which tunes at run time.
+        cuda_major: CUDA that the library is for.
+        machine: processor architecture of the library, `x86_64` or `aarch64`.
+        sizes: least, usual and greatest value of each free dimension.
+        builder: further options of the builder.
+    """
+
+    onnx_sha256: str
+    flavour: str
+    version: str
+    capabilities: tuple[str, ...]
+    gpu: str
+    cuda_major: str
+    machine: str
+    sizes: Mapping[str, tuple[int, int, int]]
+    builder: Mapping[str, Any] = field(default_factory=dict)
+    export_version: int = EXPORT_VERSION
+
+    @property
+    def digest(self) -> str:
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One kept engine. `check` holds the figures of the accuracy check, and is empty while there was no GPU for it."""
+
+    name: str
+    path: Path
+    key: EngineKey
+    sha256: str
+    size_bytes: int
+    built: str
+    build_s: float
+    check: Mapping[str, float] = field(default_factory=dict)
+
+    def read(self) -> bytes:
+        return self.path.read_bytes()
+
+
+class EngineCache:
+    """The engines in `folder`, by default the user's cache folder (XDG_CACHE_HOME moves it)."""
+
+    def __init__(self, folder: Path | None = None, limit_gib: float = LIMIT_GIB) -> None:
+        self.folder = Path(folder) if folder else user_cache_path("reasonseg_ros") / "engines"
+        self.limit_bytes = int(limit_gib * 2**30)
+
+    @property
+    def timing_cache(self) -> Path:
+        return self.folder / "timing.cache"
+
+    def entries(self) -> list[Entry]:
+        """All engines, the one that was used last first. A description that cannot be read is left out and logged."""
+        found = []
+        for path in self.folder.glob("*.json"):
+            if (entry := self._read(path)) is not None:
+                found.append(entry)
+        return sorted(found, key=_last_use_s, reverse=True)
+
+    def find(self, key: EngineKey) -> Entry | None:
+        """The engine of this key, or one of TensorRT for RTX that was built for these capabilities among others.
+
+        None where there is none, or where its file is damaged.
+        """
+        for entry in self.entries():
+            same = replace(entry.key, capabilities=key.capabilities) == key
+            if same and set(key.capabilities) <= set(entry.key.capabilities):
+                if entry.path.is_file() and file_sha256(entry.path) == entry.sha256:
+                    os.utime(entry.path)  # the time of the last use, for pruning
+                    return entry
+                _log.warning("%s is damaged and is built again", entry.path)
+        return None
+
+    def get_or_build(
+        self,
+        key: EngineKey,
+        label: str,
+        build: Callable[[], bytes],
+        *,
+        force: bool = False,
+        waiting: Callable[[], None] | None = None,
+    ) -> Entry:
+        """The engine of `key`, built where it is missing; `force` builds it in any case.
+
+        While another process builds it, this one calls `waiting` once, waits, and then takes that engine.
+        """
+        if not force and (entry := self.find(key)):
+            return entry
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / f".{key.digest[:16]}.lock")
+        waited = False
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waited = True
+            if waiting is not None:
+                waiting()
+            lock.acquire()
+        try:
+            entry = self.find(key)
+            if entry is not None and (waited or not force):
+                return entry
+            start = time.monotonic()
+            content = build()
+            entry = self._keep(key, label, content, time.monotonic() - start)
+        finally:
+            lock.release()
+        self.prune(keep=entry.name)
+        return entry
+
+    def record_check(self, entry: Entry, figures: Mapping[str, float]) -> Entry:
+        """Note that the engine was compared with its reference."""
+        checked = replace(entry, check=dict(figures))
+        self._write(checked)
+        return checked
+
+    def remove(self, entry: Entry) -> None:
+        """Delete an engine with its description and what was compiled from it."""
+        for path in (entry.path.with_suffix(".json"), entry.path, self.runtime_cache(entry)):
+            path.unlink(missing_ok=True)
+
+    def runtime_cache(self, entry: Entry) -> Path:
+        """Where TensorRT for RTX keeps what it compiled for the GPU that runs this engine."""
+        return entry.path.with_suffix(".runtime")
+
+    def prune(self, keep: str = "") -> list[Entry]:
+        """Delete the engines that were not used for longest until all fit into the limit; never the one named."""
+        removed, total = [], 0
+        for entry in self.entries():
+            total += entry.size_bytes
+            if total > self.limit_bytes and entry.name != keep:
+                self.remove(entry)
+                removed.append(entry)
+                total -= entry.size_bytes
+        return removed
+
+    def _keep(self, key: EngineKey, label: str, content: bytes, build_s: float) -> Entry:
+        name = f"{label}-{key.digest[:16]}"
+        entry = Entry(
+            name=name,
+            path=self.folder / f"{name}.engine",
+            key=key,
+            sha256=hashlib.sha256(content).hexdigest(),
+            size_bytes=len(content),
+            built=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            build_s=round(build_s, 2),
+        )
+        replace_file(entry.path, content)
+        self._write(entry)
+        return entry
+
+    def _write(self, entry: Entry) -> None:
+        values = {key: value for key, value in asdict(entry).items() if key not in ("name", "path")}
+        replace_file(entry.path.with_suffix(".json"), (json.dumps(values, indent=2) + "\n").encode())
+
+    def _read(self, path: Path) -> Entry | None:
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            key = values.pop("key")
+            key["capabilities"] = tuple(key["capabilities"])
+            key["sizes"] = {name: tuple(sizes) for name, sizes in key["sizes"].items()}
+            return Entry(name=path.stem, path=path.with_suffix(".engine"), key=EngineKey(**key), **values)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            _log.warning("%s cannot be read (%s); its engine is built again when it is needed", path, error)
+            return None
+
+
+def _last_use_s(entry: Entry) -> float:
+    try:
+        return entry.path.stat().st_mtime
+    except OSError:
+        return 0.0

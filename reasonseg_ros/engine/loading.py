@@ -1,0 +1,215 @@
+"""From an export folder to engines that run: chosen, built where needed, checked, warmed up."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from reasonseg_ros.engine.accuracy import Reference, check_engine
+from reasonseg_ros.engine.cache import EngineCache, EngineKey, Entry
+from reasonseg_ros.engine.gpu import Gpu, gpus
+from reasonseg_ros.engine.manifest import Graph, Manifest, file_sha256, read_manifest
+from reasonseg_ros.engine.onnxruntime import load_onnxruntime
+from reasonseg_ros.engine.port import Engine, warm_up
+from reasonseg_ros.engine.tensorrt import StaleEngine, TensorRtEngine, cuda_major, library
+from reasonseg_ros.engine.tensorrt_builder import BuildOptions, build
+from reasonseg_ros.errors import ConfigError, ModelError
+
+BACKENDS = ("onnxruntime", "onnxruntime_tensorrt", "tensorrt", "tensorrt_rtx")
+BUILDS = ("never", "if_missing", "force")
+
+SIZES = {"N": (1, 1, 8), "P": (1, 3, 32)}
+"""Objects and points that TensorRT's engines take: least, usual, greatest."""
+
+Report = Callable[[str, "float | None"], None]
+"""Told in words what is being done, as it may take minutes, and how much of it is done, 0 to 1, where that is known."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How graphs are run.
+
+    Attributes:
+        backend: one of `BACKENDS`.
+        device: `auto`, `cpu`, `cuda` or `cuda:1`; auto is the first GPU where there is one, else the CPU.
+        build: what to do about engines that have to be built: one of `BUILDS`.
+        threads: of the CPU, for one operation; 0 is one for each core.
+        capabilities: what TensorRT for RTX builds for; empty is the GPU that is here.
+        workspace_mib: memory that TensorRT's builder may use at most; 0 is no limit.
+    """
+
+    backend: str = "onnxruntime"
+    device: str = "auto"
+    build: str = "if_missing"
+    threads: int = 0
+    capabilities: tuple[str, ...] = ()
+    workspace_mib: int = 0
+    cache: EngineCache = field(default_factory=EngineCache)
+
+
+def load_engines(
+    folder: Path, graphs: Collection[str], options: EngineOptions, report: Report | None = None
+) -> dict[str, Engine]:
+    """Engines for these graphs of an export, each run once.
+
+    Raises ModelError where the export or an engine cannot be used, ConfigError where the backend does not go with this
+    machine or an engine is missing that may not be built.
+    """
+    folder, say = Path(folder), report or _to_log
+    manifest = read_manifest(folder)
+    device, gpu = choose_device(options)
+    engines: dict[str, Engine] = {}
+    try:
+        if options.backend.startswith("tensorrt"):
+            assert gpu is not None
+            engines = _load_tensorrt(folder, manifest, graphs, options, gpu, say)
+        else:
+            for name in graphs:
+                engines[name] = _load_onnxruntime(folder, manifest, name, options, gpu)
+        for name, engine in engines.items():
+            say(f"warming up the {name} on {engine.runtime}, {device}", None)
+            warm_up(engine)
+    except BaseException:
+        for engine in engines.values():
+            engine.close()
+        raise
+    return engines
+
+
+def choose_device(options: EngineOptions) -> tuple[str, Gpu | None]:
+    """Name of the device, and the GPU that it is. Raises ConfigError where it is not there or not right."""
+    found, wanted = gpus(), options.device
+    if wanted == "auto":
+        wanted = "cuda:0" if found else "cpu"
+    kind, _, number = wanted.partition(":")
+    needs_gpu = options.backend != "onnxruntime"
+    if kind == "cpu" and needs_gpu:
+        raise ConfigError(f"{options.backend} runs on an NVIDIA GPU, and device is {options.device}; use onnxruntime")
+    if kind == "cpu":
+        return "cpu", None
+    if kind != "cuda" or not (number.isdigit() or not number) or int(number or 0) >= len(found):
+        names = ", ".join(f"cuda:{gpu.index} ({gpu.name})" for gpu in found) or "no NVIDIA GPU"
+        raise ConfigError(f"device = {options.device!r}; this machine has cpu and {names}")
+    gpu = found[int(number or 0)]
+    return f"cuda:{gpu.index}", gpu
+
+
+def build_engines(
+    folder: Path, graphs: Collection[str], options: EngineOptions, report: Report | None = None
+) -> dict[str, Entry]:
+    """Have TensorRT's engines of these graphs in the cache. Needs no GPU for TensorRT for RTX with capabilities."""
+    folder, say = Path(folder), report or _to_log
+    manifest = read_manifest(folder, verify=True)
+    gpu = None if options.capabilities else choose_device(options)[1]
+    return {name: _build(folder, manifest, name, options, gpu, say) for name in graphs}
+
+
+def _load_onnxruntime(folder: Path, manifest: Manifest, name: str, options: EngineOptions, gpu: Gpu | None) -> Engine:
+    graph = manifest.graphs[name]
+    provider = "cpu" if gpu is None else "tensorrt" if options.backend == "onnxruntime_tensorrt" else "cuda"
+    return load_onnxruntime(
+        folder / graph.file,
+        graph,
+        name=name,
+        provider=provider,
+        gpu=gpu.index if gpu else 0,
+        threads=options.threads,
+        cache_folder=options.cache.folder / "onnxruntime_tensorrt" if provider == "tensorrt" else None,
+        sizes=SIZES,
+    )
+
+
+def _load_tensorrt(
+    folder: Path, manifest: Manifest, graphs: Collection[str], options: EngineOptions, gpu: Gpu, say: Report
+) -> dict[str, Engine]:
+    reference = Reference(folder, manifest, options.threads)
+    # All are built before one is loaded: building needs the memory.
+    entries = {name: _build(folder, manifest, name, options, gpu, say) for name in graphs}
+    engines: dict[str, Engine] = {}
+    for name, entry in entries.items():
+        try:
+            engine = _tensorrt_engine(manifest.graphs[name], name, options, gpu, entry)
+        except StaleEngine as error:
+            if options.build == "never":
+                raise
+            say(f"{error}; building it again", None)
+            entry = _build(folder, manifest, name, options, gpu, say, force=True)
+            engine = _tensorrt_engine(manifest.graphs[name], name, options, gpu, entry)
+        engines[name] = engine
+        if not entry.check:
+            say(f"comparing the {name} with ONNX Runtime", None)
+            options.cache.record_check(entry, check_engine(engine, name, reference))
+    return engines
+
+
+def _tensorrt_engine(graph: Graph, name: str, options: EngineOptions, gpu: Gpu, entry: Entry) -> Engine:
+    return TensorRtEngine(
+        entry.read(),
+        graph,
+        name=name,
+        flavour=options.backend,
+        largest={symbol: greatest for symbol, (_, _, greatest) in SIZES.items()},
+        device=f"cuda:{gpu.index}",
+        runtime_cache=options.cache.runtime_cache(entry),
+    )
+
+
+def _build(
+    folder: Path, manifest: Manifest, name: str, options: EngineOptions, gpu: Gpu | None, say: Report,
+    force: bool = False,
+) -> Entry:  # fmt: skip
+    graph = manifest.graphs[name]
+    key = engine_key(manifest, graph, options, gpu)
+    path = folder / graph.file
+    if options.build == "never":
+        entry = options.cache.find(key)
+        if entry is None:
+            raise ConfigError(
+                f"no {options.backend} engine for the {name} of {folder} and {', '.join(key.capabilities)}, and "
+                f"segmenter.engine_build is never; run `reasonseg engine build {folder} --runtime {options.backend}`"
+            )
+        return entry
+    target = f"{options.backend} engine of the {name} for compute capability {', '.join(key.capabilities)}"
+
+    def build_now() -> bytes:
+        if file_sha256(path) != graph.sha256:
+            raise ModelError(f"{path} is not the file that its manifest describes; export it again")
+        built = BuildOptions(options.backend, SIZES, key.capabilities, workspace_mib=options.workspace_mib)
+        return build(path, graph, built, options.cache.timing_cache, partial(say, f"building the {target}"))
+
+    return options.cache.get_or_build(
+        key,
+        f"{manifest.name}-{name}",
+        build_now,
+        force=force or options.build == "force",
+        waiting=lambda: say(f"waiting for another process that builds the {target}", None),
+    )
+
+
+def engine_key(manifest: Manifest, graph: Graph, options: EngineOptions, gpu: Gpu | None) -> EngineKey:
+    """What an engine of this graph depends on."""
+    flavour = options.backend
+    capabilities = options.capabilities or ((gpu.capability,) if gpu else ())
+    return EngineKey(
+        onnx_sha256=graph.sha256,
+        flavour=flavour,
+        version=str(library(flavour).__version__),
+        capabilities=tuple(sorted(capabilities, key=float)),
+        gpu=gpu.name if gpu and flavour == "tensorrt" else "",
+        cuda_major=cuda_major(flavour) or (gpu.cuda.split(".")[0] if gpu else ""),
+        machine=platform.machine(),
+        sizes=SIZES,
+        builder={"strongly_typed": True, "workspace_mib": options.workspace_mib},
+        export_version=manifest.export_version,
+    )
+
+
+def _to_log(text: str, part: float | None) -> None:
+    if not part:
+        _log.info(text)

@@ -1,0 +1,192 @@
+"""Graphs run by ONNX Runtime: on the CPU, or on a GPU through its CUDA or TensorRT provider.
+
+The one file that imports onnxruntime.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import DTypeLike
+
+from reasonseg_ros.engine.device_memory import DeviceMemory
+from reasonseg_ros.engine.manifest import Graph
+from reasonseg_ros.engine.port import Engine, Value, by_name, check_inputs, free_sizes, shape_of
+from reasonseg_ros.errors import ConfigError, ModelError, OutOfMemory
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+_MEMORY_WORDS = ("Failed to allocate memory", "bad allocation", "bad_alloc", "out of memory", "BFCArena")
+
+
+def version() -> str:
+    return str(onnxruntime.__version__)
+
+
+def has_provider(provider: str) -> bool:
+    """Whether the installed ONNX Runtime was built with this one of `PROVIDERS`."""
+    return PROVIDERS[provider] in onnxruntime.get_available_providers()
+
+
+def load_onnxruntime(
+    path: Path,
+    graph: Graph,
+    *,
+    name: str,
+    provider: str = "cpu",
+    gpu: int = 0,
+    threads: int = 0,
+    cache_folder: Path | None = None,
+    sizes: Mapping[str, tuple[int, int, int]] | None = None,
+) -> Engine:
+    """The graph of `path`, ready to run.
+
+    `threads` is how many the CPU uses for one operation, 0 as many as there are cores. `cache_folder` keeps the
+    engines that the TensorRT provider builds, for the least, usual and greatest `sizes` of the free dimensions.
+
+    Raises ConfigError where the provider is not in the installed ONNX Runtime or cannot start, for nothing is moved to
+    the CPU silently; ModelError where the file cannot be read.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # what goes wrong comes back as an exception
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that spin while they wait slow down everything else on the machine, the reasoner above all.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    wanted = _providers(graph, provider, gpu, cache_folder, sizes or {})
+    if not has_provider(provider):
+        raise ConfigError(
+            f"{name}: ONNX Runtime {version()} is built without {PROVIDERS[provider]} (it has "
+            f"{', '.join(onnxruntime.get_available_providers())}); install onnxruntime-gpu in place of onnxruntime, "
+            "or set segmenter.device to cpu"
+        )
+    try:
+        session = onnxruntime.InferenceSession(os.fspath(path), options, providers=wanted)
+    except Exception as error:  # ONNX Runtime's errors have no common class but Exception
+        raise ModelError(f"{path}: ONNX Runtime {version()} cannot load it: {error}; export it again") from error
+    used = session.get_providers()
+    if used[0] != PROVIDERS[provider]:
+        raise ConfigError(
+            f"{name}: ONNX Runtime {version()} started with {', '.join(used)} and not with {PROVIDERS[provider]}; "
+            "install the CUDA, cuDNN or TensorRT libraries that it asks for, or set segmenter.device to cpu"
+        )
+    if provider == "cpu":
+        return OnnxRuntimeCpu(session, graph, name)
+    largest = {symbol: most for symbol, (_, _, most) in (sizes or {}).items()} if provider == "tensorrt" else {}
+    return OnnxRuntimeBound(session, graph, name, f"cuda:{gpu}", largest)
+
+
+def _providers(
+    graph: Graph, provider: str, gpu: int, cache_folder: Path | None, sizes: Mapping[str, tuple[int, int, int]]
+) -> list[Any]:
+    cuda = (PROVIDERS["cuda"], {"device_id": gpu})
+    if provider == "cpu":
+        return [PROVIDERS["cpu"]]
+    if provider == "cuda":
+        return [cuda]
+    tensorrt: dict[str, Any] = {"device_id": gpu}
+    if cache_folder is not None:
+        cache_folder.mkdir(parents=True, exist_ok=True)
+        tensorrt |= {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache_folder)}
+        tensorrt |= {"trt_timing_cache_enable": True, "trt_timing_cache_path": str(cache_folder)}
+    # Without them the provider builds again whenever it sees a new number of objects or points.
+    free = [tensor for tensor in graph.inputs if any(isinstance(size, str) for size in tensor.shape)]
+    for index, word in enumerate(("min", "opt", "max") if free and sizes else ()):
+        shapes = [
+            f"{tensor.name}:{'x'.join(str(sizes[s][index] if isinstance(s, str) else s) for s in tensor.shape)}"
+            for tensor in free
+        ]
+        tensorrt[f"trt_profile_{word}_shapes"] = ",".join(shapes)
+    return [(PROVIDERS["tensorrt"], tensorrt), cuda]
+
+
+class OnnxRuntimeCpu:
+    """A graph in the machine's memory; every value is a numpy array."""
+
+    def __init__(self, session: Any, graph: Graph, name: str) -> None:
+        self.name = name
+        self.runtime = f"ONNX Runtime {version()}, CPU"
+        self.device = "cpu"
+        self.inputs = by_name(graph.inputs)
+        self.outputs = by_name(graph.outputs)
+        self.largest: Mapping[str, int] = {}
+        self._session = session
+
+    def run(self, inputs: Mapping[str, Value], keep: Collection[str] = ()) -> dict[str, Value]:
+        check_inputs(self, inputs)
+        feeds = {name: np.ascontiguousarray(value, dtype=self.inputs[name].dtype) for name, value in inputs.items()}
+        with _memory_errors(self.name):
+            return dict(zip(self.outputs, self._session.run(list(self.outputs), feeds), strict=True))
+
+    def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Value:
+        return np.zeros(shape, dtype)
+
+    def close(self) -> None:
+        self._session = None
+
+
+class OnnxRuntimeBound:
+    """A graph on a GPU. Inputs and kept outputs are bound where they lie, so that features never leave the device."""
+
+    def __init__(self, session: Any, graph: Graph, name: str, device: str, largest: Mapping[str, int]) -> None:
+        self.name = name
+        self.runtime = f"ONNX Runtime {version()}, {session.get_providers()[0]}"
+        self.device = device
+        self.inputs = by_name(graph.inputs)
+        self.outputs = by_name(graph.outputs)
+        self.largest = largest
+        self._session = session
+        self._memory = DeviceMemory(self.device)
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Mapping[str, Value], keep: Collection[str] = ()) -> dict[str, Value]:
+        check_inputs(self, inputs)
+        with self._lock, _memory_errors(self.name):
+            binding = self._session.io_binding()
+            # The tensors have to outlive the run: the binding knows their addresses only.
+            fed = {name: self._memory.put(value, self.inputs[name].dtype) for name, value in inputs.items()}
+            for name, value in fed.items():
+                self._bind(binding.bind_input, name, self.inputs[name].dtype, value)
+            sizes = free_sizes(self.inputs, inputs)
+            kept = {}
+            for name, tensor in self.outputs.items():
+                kept[name] = self._memory.empty(shape_of(tensor, sizes), tensor.dtype)
+                self._bind(binding.bind_output, name, tensor.dtype, kept[name])
+            self._memory.synchronize()  # what torch still writes; ONNX Runtime has a stream of its own
+            self._session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+            return {name: value if name in keep else value.cpu().numpy() for name, value in kept.items()}
+
+    def _bind(self, bind: Any, name: str, dtype: str, value: Any) -> None:
+        device = value.device
+        bind(name, device.type, device.index or 0, np.dtype(dtype), list(value.shape), value.data_ptr())
+
+    def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Value:
+        return self._memory.zeros(shape, dtype)
+
+    def close(self) -> None:
+        self._session = None
+
+
+@contextmanager
+def _memory_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Neither ONNX Runtime nor torch's CPU allocator has a class of its own for it.
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in _MEMORY_WORDS):
+            raise
+        raise OutOfMemory(
+            f"the segmenter's {name} ran out of memory: {error}; use a smaller checkpoint or image size, or fewer "
+            "targets"
+        ) from error

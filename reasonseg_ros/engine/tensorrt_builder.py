@@ -1,0 +1,155 @@
+"""Building of TensorRT engines from ONNX files. TensorRT for RTX builds without a GPU, for cards that are elsewhere.
+
+Networks are strongly typed: the precision is the one in the ONNX file, as TensorRT 11 knows no other way.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.engine.files import replace_file
+from reasonseg_ros.engine.manifest import Graph
+from reasonseg_ros.engine.tensorrt import library, logger
+from reasonseg_ros.errors import ConfigError, ModelError
+
+Progress = Callable[[float], None]
+"""Called with the part of the work that is done, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How an engine is built.
+
+    Attributes:
+        flavour: `tensorrt` or `tensorrt_rtx`.
+        capabilities: compute capabilities to build for (`8.9`), TensorRT for RTX only; empty is the GPU that is here.
+        sizes: least, usual and greatest value of each free dimension, by its name in the manifest.
+        optimization_level: TensorRT's, 0 to 5; None leaves its default.
+        workspace_mib: memory that tactics may use at most; 0 leaves TensorRT's default (all there is).
+    """
+
+    flavour: str
+    sizes: Mapping[str, tuple[int, int, int]]
+    capabilities: tuple[str, ...] = ()
+    optimization_level: int | None = None
+    workspace_mib: int = 0
+
+
+def build(
+    path: Path, graph: Graph, options: BuildOptions, timing_cache: Path | None = None, progress: Progress | None = None
+) -> bytes:
+    """The serialised engine of an ONNX file.
+
+    `timing_cache` is read and written: with it, TensorRT need not time again what it timed before.
+
+    Raises ModelError where the file cannot be parsed or built, ConfigError for a capability that the library does not
+    know, KeyboardInterrupt where the user stopped it.
+    """
+    trt = library(options.flavour)
+    log = logger(trt)
+    builder = trt.Builder(log)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse_from_file(str(path)):
+        reasons = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
+        raise ModelError(
+            f"{path}: {options.flavour} {trt.__version__} cannot read it: {reasons}; export it as fp16 or fp32"
+        )
+    config = builder.create_builder_config()
+    _set_capabilities(trt, config, options)
+    if options.optimization_level is not None:
+        config.builder_optimization_level = options.optimization_level
+    if options.workspace_mib:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+    profile = builder.create_optimization_profile()
+    for tensor in graph.inputs:
+        if any(isinstance(size, str) for size in tensor.shape):
+            shapes = zip(*(options.sizes[s] if isinstance(s, str) else (s, s, s) for s in tensor.shape), strict=True)
+            profile.set_shape(tensor.name, *(tuple(shape) for shape in shapes))
+    config.add_optimization_profile(profile)
+    cache = _load_timing_cache(config, timing_cache)
+    monitor = _monitor(trt, progress)
+    config.progress_monitor = monitor
+    plan = builder.build_serialized_network(network, config)
+    if monitor.interrupted:
+        raise KeyboardInterrupt
+    if plan is None:
+        raise ModelError(
+            f"{path}: {options.flavour} {trt.__version__} cannot build it: {'; '.join(log.errors) or 'no reason given'}"
+        )
+    if cache is not None and timing_cache is not None:
+        replace_file(timing_cache, bytes(config.get_timing_cache().serialize()))
+    return bytes(plan)
+
+
+def _set_capabilities(trt: Any, config: Any, options: BuildOptions) -> None:
+    if not options.capabilities:
+        return
+    if not hasattr(config, "num_compute_capabilities"):
+        raise ConfigError(
+            f"capabilities {', '.join(options.capabilities)}: {options.flavour} builds on the GPU that will run the "
+            "engine; build there, or use tensorrt_rtx"
+        )
+    known = trt.ComputeCapability.__members__
+    config.num_compute_capabilities = len(options.capabilities)
+    for index, capability in enumerate(options.capabilities):
+        name = f"SM{capability.replace('.', '')}"
+        if name not in known:
+            names = ", ".join(f"{key[2:-1]}.{key[-1]}" for key in known if key.startswith("SM"))
+            raise ConfigError(f"capability {capability}: {options.flavour} {trt.__version__} knows {names}")
+        config.set_compute_capability(known[name], index)
+
+
+def _load_timing_cache(config: Any, file: Path | None) -> Any:
+    if file is None:
+        return None
+    cache = config.create_timing_cache(file.read_bytes() if file.is_file() else b"")
+    return cache if cache is not None and config.set_timing_cache(cache, False) else None
+
+
+def _monitor(trt: Any, progress: Progress | None) -> Any:
+    """TensorRT's phases nest: only the outermost one's steps are counted, each with what its first child has done."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.interrupted = False
+            self._told = -1.0
+            self._steps: dict[str, tuple[str | None, int, int]] = {}  # parent, steps, steps done
+            self._lock = threading.Lock()  # TensorRT calls from several threads
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            with self._lock:
+                self._steps[phase_name] = (parent_phase, num_steps, 0)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            # An exception cannot pass through TensorRT; False has it stop and return no engine.
+            try:
+                with self._lock:
+                    parent, steps, _ = self._steps.get(phase_name, (None, 1, 0))
+                    self._steps[phase_name] = (parent, steps, step + 1)
+                    done = self._done()
+                if progress is not None and done >= self._told + 0.01:
+                    self._told = done
+                    progress(done)
+            except KeyboardInterrupt:
+                self.interrupted = True
+            return not self.interrupted
+
+        def phase_finish(self, phase_name: str) -> None:
+            with self._lock:
+                self._steps.pop(phase_name, None)
+
+        def _done(self) -> float:
+            outer = next((name for name, (parent, _, _) in self._steps.items() if not parent), None)
+            if outer is None:
+                return 0.0
+            _, steps, done = self._steps[outer]
+            inner = [number / max(of, 1) for parent, of, number in self._steps.values() if parent == outer]
+            return min(1.0, (done + min(1.0, sum(inner[:1]))) / max(steps, 1))
+
+    return Monitor()
