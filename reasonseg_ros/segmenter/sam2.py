@@ -10,14 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from transformers import Sam2Config, Sam2Model
 
 from reasonseg_ros.errors import ModelError, OutOfMemory
-from reasonseg_ros.geometry import resize_logits, scale_xy
+from reasonseg_ros.geometry import resize_logits, scale_xy, squash
 from reasonseg_ros.segmenter.port import Features, ScoredMask
 from reasonseg_ros.types import FloatArray, Grounding, RgbImage
 
@@ -149,9 +148,7 @@ class Sam2Segmenter:
 
 def preprocess(rgb: RgbImage, size_px: int) -> FloatArray:
     """float32 [3, size, size], normalised: the whole image squashed to the model's square, as SAM2 was trained."""
-    shrinks = max(rgb.shape[:2]) > size_px
-    square = cv2.resize(rgb, (size_px, size_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    pixels = (square.astype(np.float32) / 255.0 - IMAGE_MEAN) / IMAGE_STD
+    pixels = (squash(rgb, size_px).astype(np.float32) / 255.0 - IMAGE_MEAN) / IMAGE_STD
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 

@@ -1,0 +1,94 @@
+"""SAM2's image part as exported graphs: no torch, and every grounding of an image in one batch.
+
+The same algorithm as `segmenter.sam2`, which runs the checkpoint itself; here the graph chooses the mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from reasonseg_ros.engine.manifest import Manifest
+from reasonseg_ros.engine.port import Engine, Value
+from reasonseg_ros.geometry import resize_logits, scale_xy, squash
+from reasonseg_ros.segmenter.port import Features, ScoredMask
+from reasonseg_ros.types import FloatArray, Grounding, RgbImage
+
+PAD, IGNORED = -1, -10
+"""Labels of the point that SAM2 adds to each prompt, and of points that only fill up the batch."""
+BOX_CORNERS = (2, 3)
+KEPT = ("image_embed", "high_res_0", "high_res_1", "vision_feat")
+
+
+class ExportedSegmenter:
+    """Masks from boxes and points, over an encoder and a decoder engine.
+
+    `Features.data` maps the encoder's outputs by name to values on the engines' device.
+    """
+
+    def __init__(self, encoder: Engine, decoder: Engine, manifest: Manifest) -> None:
+        self.name = f"{manifest.name} ({encoder.runtime})"
+        self.size_px = manifest.size_px
+        self._encoder, self._decoder = encoder, decoder
+
+    def encode(self, rgb: RgbImage) -> Features:
+        """Features of uint8 [H, W, 3], squashed to the model's square. Raises OutOfMemory."""
+        data = self._encoder.run({"image": squash(rgb, self.size_px)[None]}, keep=KEPT)
+        return Features(data, (rgb.shape[1], rgb.shape[0]))
+
+    def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
+        """One mask for each grounding, in as few batches as the decoder's size allows. Raises OutOfMemory."""
+        at_once = self._decoder.largest.get("N", max(len(groundings), 1))
+        return [
+            mask
+            for start in range(0, len(groundings), at_once)
+            for mask in self._decode_batch(features, groundings[start : start + at_once])
+        ]
+
+    def _decode_batch(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
+        coords, labels = prompt_points(groundings, features.size_wh, self.size_px)
+        decoded = self._decoder.run(
+            {
+                "image_embed": _for_each(features.data["image_embed"], len(groundings)),
+                "high_res_0": features.data["high_res_0"],
+                "high_res_1": features.data["high_res_1"],
+                "point_coords": coords,
+                "point_labels": labels,
+            }
+        )
+        return [
+            ScoredMask(resize_logits(logits[0], features.size_wh), float(np.clip(score[0], 0.0, 1.0)))
+            for logits, score in zip(decoded["masks"], decoded["iou"], strict=True)
+        ]
+
+
+def prompt_points(
+    groundings: Sequence[Grounding], size_wh: tuple[int, int], size_px: int
+) -> tuple[FloatArray, np.ndarray]:
+    """Prompts as the decoder takes them: float32 [N, P, 2] in pixels of the square, int32 [N, P] labels.
+
+    Each is its points, its box as two corners, and SAM2's padding point; shorter ones are filled up.
+    """
+    rows = []
+    for grounding in groundings:
+        coords = [np.asarray(grounding.points_xy, np.float32)]
+        labels = [*np.asarray(grounding.point_labels).tolist()]
+        if grounding.has_box:
+            coords.append(grounding.box_xyxy.reshape(2, 2))
+            labels += BOX_CORNERS
+        rows.append((scale_xy(np.concatenate(coords), size_wh, (size_px, size_px)), labels))
+    longest = max(len(labels) for _, labels in rows) + 1
+    all_coords = np.zeros((len(rows), longest, 2), np.float32)
+    all_labels = np.full((len(rows), longest), IGNORED, np.int32)
+    for index, (points, labels) in enumerate(rows):
+        all_coords[index, : len(labels)] = points
+        all_labels[index, : len(labels) + 1] = [*labels, PAD]
+    return all_coords, all_labels
+
+
+def _for_each(embed: Value, count: int) -> Value:
+    """[1, C, h, h] as [count, C, h, h], without a copy where the engine can do without."""
+    if isinstance(embed, np.ndarray):
+        return np.broadcast_to(embed, (count, *embed.shape[1:]))
+    return embed.expand(count, *embed.shape[1:])
