@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.types import BoolMask, FloatArray
+from reasonseg_ros.types import BoolMask, FloatArray, RgbImage
 
 
 def scale_xy(points_xy: ArrayLike, from_wh: tuple[int, int], to_wh: tuple[int, int]) -> FloatArray:
@@ -18,6 +18,14 @@ def scale_xy(points_xy: ArrayLike, from_wh: tuple[int, int], to_wh: tuple[int, i
     points = np.asarray(points_xy, np.float32)
     factors = np.array([to_wh[0] / from_wh[0], to_wh[1] / from_wh[1]], np.float32)
     return (points.reshape(-1, 2) * factors).reshape(points.shape)
+
+
+def squash(rgb: RgbImage, size_px: int) -> RgbImage:
+    """The whole image as a square, uint8 [size, size, 3]: SAM2 is trained on such, without padding."""
+    shrinks = max(rgb.shape[:2]) > size_px
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    square: RgbImage = cv2.resize(rgb, (size_px, size_px), interpolation=interpolation)
+    return square
 
 
 def clip_box(box_xyxy: ArrayLike, size_wh: tuple[int, int]) -> FloatArray | None:
