@@ -61,6 +61,11 @@ class ReasonerConfig:
     offline: bool = setting(False, "never ask the hub, use local files only", read_only=True)
     max_new_tokens: int = setting(0, "longest answer in tokens; 0 takes the model card's", 0, 32768)
     time_limit_s: float = setting(60.0, "longest time for one answer, seconds", 0.1, 3600.0)
+    kept_frames: int = setting(
+        2, "images whose reading is kept, so that further questions about them answer sooner; 0: none", 0, 64,
+        read_only=True,
+    )
+    kept_mb: int = setting(512, "most memory for these readings, MB", 1, 1_000_000, read_only=True)
     server_url: str = setting("http://127.0.0.1:8000/v1", "base address of the server", read_only=True)
     server_key_variable: str = setting("", "environment variable that holds the server's key", read_only=True)
     server_retries: int = setting(2, "further tries when the server does not answer", 0, 10, read_only=True)
