@@ -13,10 +13,12 @@ import argparse
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -40,7 +42,8 @@ RAMP_STEPS = 30
 class Stage:
     """`images` of `size_px` and `targets` in each, a step; `peak_rate` is the learning rate before decay.
 
-    From a stage that `restarts` on, the rate falls anew, along one cosine up to the next such stage.
+    From a stage that `restarts` on, the rate falls anew, along one cosine up to the next such stage. Where videos are
+    learnt from, `images` counts clips of `frames` frames.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Stage:
     targets: int
     peak_rate: float
     restarts: bool = False
+    frames: int = 1
 
 
 STAGES = (
@@ -128,7 +132,7 @@ class Run:
     def __init__(self, folder: Path, stages: tuple[Stage, ...], device: torch.device, seed: int) -> None:
         self.folder, self.stages, self.device, self.seed = folder, stages, device, seed
         self.stage_index, self.step, self.seconds = 0, 0, 0.0
-        self.model = new_model(stages[0].size_px, seed).to(device).train()
+        self.model = self._first_model().to(device).train()
         self.optimizer = self._new_optimizer()
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "state.pt").exists():
@@ -138,30 +142,38 @@ class Run:
     def stage(self) -> Stage:
         return self.stages[self.stage_index]
 
-    def train_step(self, scenes: SceneFiles) -> tuple[float, float]:
+    def train_step(self, scenes: Any) -> tuple[float, float]:
         """One step; returns loss and IoU. What it draws depends only on the seed, the step and the scenes there are."""
         stage = self.stage
         rng = np.random.default_rng([self.seed, self.stage_index, self.step])
         first = self.stage_index == 0
         make = ellipse_batch if first else scene_batch
         batch = make(scenes, stage.images, stage.targets, stage.size_px, rng)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.stages, self.stage_index, self.step)
         logits, scores = predict(self.model, batch, train_encoder=not first)
         loss, iou = mask_loss(logits, scores, batch.targets.to(self.device), batch.boxes_xyxy.to(self.device))
+        self._learn(loss)
+        return loss.item(), iou.item()
+
+    def _learn(self, loss: torch.Tensor) -> None:
+        """One step of the optimizer."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.stages, self.stage_index, self.step)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
-        return loss.item(), iou.item()
+
+    def report(self) -> str:
+        """What else is told of the steps so far."""
+        return ""
 
     def next_stage(self) -> bool:
         """Enter the next stage with the same weights; False after the last one."""
         if self.stage_index + 1 == len(self.stages):
             return False
         self.stage_index, self.step = self.stage_index + 1, 0
-        self.model = resized_model(self.model, self.stage.size_px).train()
+        self.model = self._resized_model().train()
         self.optimizer = self._new_optimizer()
         return True
 
@@ -180,17 +192,32 @@ class Run:
     def _resume(self) -> None:
         state = torch.load(self.folder / "state.pt", weights_only=True, map_location="cpu")
         self.stage_index, self.step, self.seconds = state["stage_index"], state["step"], state["seconds"]
-        self.model = resized_model(self.model, self.stage.size_px).train()
+        self.model = self._resized_model().train()
         self.model.load_state_dict(state["model"])
         self.optimizer = self._new_optimizer()
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch_rng"])
 
+    def _first_model(self) -> Any:
+        return new_model(self.stage.size_px, self.seed)
+
+    def _resized_model(self) -> Any:
+        return resized_model(self.model, self.stage.size_px)
+
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02)
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return torch.optim.AdamW(trained, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02)
 
 
-def train(run: Run, sources: Sequence[SceneFiles]) -> bool:
+class Source(Protocol):
+    """What is learnt from; it may grow while it is used."""
+
+    def refresh(self) -> None: ...
+
+    def __len__(self) -> int: ...
+
+
+def train(run: Run, sources: Sequence[Source]) -> bool:
     """Train to the end, or until SIGTERM or Ctrl-C; True at the end. Both leave a checkpoint.
 
     The steps take their scenes from the sources in turn.
@@ -214,7 +241,7 @@ def train(run: Run, sources: Sequence[SceneFiles]) -> bool:
         if run.step % REPORT_STEPS == 0 or run.step == 1:
             print(
                 f"{run.stage.name} {run.step}/{run.stage.steps} scenes {sum(map(len, sources))} loss {loss_mean:.3f} "
-                f"iou {iou_mean:.3f} {run.seconds:.0f} s",
+                f"iou {iou_mean:.3f} {run.report()}{run.seconds:.0f} s",
                 flush=True,
             )
         if now_s - saved_s > CHECKPOINT_PERIOD_S:
@@ -237,7 +264,15 @@ def publish(model: Sam2Model, folder: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="reasonseg train segmenter", description="Train the embedded segmenter.")
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["--video"]:
+        from reasonseg_ros.training import segmenter_video
+
+        return segmenter_video.main(argv[1:])
+    parser = argparse.ArgumentParser(
+        prog="reasonseg train segmenter",
+        description="Train the embedded segmenter. With --video before the verb: its memory, on videos.",
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("train", help="train, or go on with a run; the model is written at the end")
     verb.add_argument("--data", type=Path, nargs="+", required=True, help="folders with rendered chunks, used in turn")

@@ -55,7 +55,7 @@ def scene_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, rng
         height, width = instance_ids.shape
         factors = np.array([size_px / width, size_px / height], np.float32)
         pixels.append(preprocess(rgb, size_px))
-        masks.append([_shrunk(mask, size_px) for mask in chosen])
+        masks.append([shrunk(mask, size_px) for mask in chosen])
         boxes.append([box_prompt(mask, rng).reshape(2, 2) * factors for mask in chosen])
         points.append([point_prompts(mask, point_count, rng) * factors for mask in chosen])
     return Batch(
@@ -134,7 +134,8 @@ def _augmented(scene: StoredScene, rng: np.random.Generator) -> tuple[RgbImage, 
     return light.clip(0, 255).astype(np.uint8), np.ascontiguousarray(instance_ids), np.ascontiguousarray(part_ids)
 
 
-def _shrunk(mask: BoolMask, size_px: int) -> FloatArray:
+def shrunk(mask: BoolMask, size_px: int) -> FloatArray:
+    """The mask as a square of `size_px`, between 0 and 1 where a border crosses the pixel."""
     shrinks = max(mask.shape) > size_px
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(mask.astype(np.float32), (size_px, size_px), interpolation=interpolation)

@@ -62,7 +62,14 @@ def write_videos(videos: Sequence[Video], folder: Path) -> None:
         (unfinished / "videos.json").write_text(json.dumps(facts, separators=(",", ":")))
 
 
-def render(first_seed: int, count: int, folder: Path, size_wh: tuple[int, int] = SIZE_WH) -> None:
+def render(
+    first_seed: int,
+    count: int,
+    folder: Path,
+    size_wh: tuple[int, int] = SIZE_WH,
+    frames: int = FRAMES,
+    rates_hz: Sequence[float] = _RATES_HZ,
+) -> None:
     """Render the videos of seeds `first_seed` up to `first_seed + count`; chunks already there are kept.
 
     A seed for which no arrangement works is passed over.
@@ -78,7 +85,7 @@ def render(first_seed: int, count: int, folder: Path, size_wh: tuple[int, int] =
             videos = []
             for seed in seeds:
                 try:
-                    videos.append(world.video(seed, FRAMES, _RATES_HZ[seed % len(_RATES_HZ)]))
+                    videos.append(world.video(seed, frames, rates_hz[seed % len(rates_hz)]))
                 except RenderError as error:
                     print(error, flush=True)
             write_videos(videos, chunk)
@@ -117,7 +124,12 @@ def _read_chunk(folder: Path) -> list[StoredVideo]:
     for i, fact in enumerate(json.loads((folder / "videos.json").read_text())):
         scenes = tuple(
             StoredScene(
-                fact["seed"], rgb[i, f], instance_ids[i, f], no_parts, tuple(SceneObject(**tuples(o)) for o in items), ()
+                fact["seed"],
+                rgb[i, f],
+                instance_ids[i, f],
+                no_parts,
+                tuple(SceneObject(**tuples(o)) for o in items),
+                (),
             )
             for f, items in enumerate(fact["frames"])
         )
@@ -129,9 +141,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Render tabletop videos for training.")
     parser.add_argument("--seeds", nargs=2, type=int, required=True, metavar=("START", "COUNT"))
     parser.add_argument("--size", type=size_wh, default=SIZE_WH, metavar="WxH", help="pixels (default: 320x240)")
+    parser.add_argument("--frames", type=int, default=FRAMES, help="a video (default: %(default)s)")
+    parser.add_argument("--rates", type=float, nargs="+", default=_RATES_HZ, metavar="HZ", help="of frames, in turn")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    render(*arguments.seeds, arguments.out, arguments.size)
+    render(*arguments.seeds, arguments.out, arguments.size, arguments.frames, arguments.rates)
 
 
 if __name__ == "__main__":

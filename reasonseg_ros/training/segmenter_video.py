@@ -1,0 +1,165 @@
+"""Training of the embedded segmenter's memory on tabletop videos, and its evaluation.
+
+    reasonseg train segmenter --video train --videos DIR --scenes DIR --image DIR --run DIR --out DIR
+
+The image part is taken as it is and stays so. The memory learns on short clips in small images, where a step is cheap,
+then on longer ones, and in the end at the size of use. A run that was stopped goes on from its last checkpoint when the
+same command is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import Sam2VideoModel
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.segmenter.sam2 import load_sam2
+from reasonseg_ros.torch_device import choose_device
+from reasonseg_ros.training.data import SceneFiles
+from reasonseg_ros.training.segmenter import Run, Stage, mask_loss, publish, train
+from reasonseg_ros.training.segmenter_clips import GONE_PX, LEAST_TARGET_PX, ClipBatch, clip_batch
+from reasonseg_ros.training.segmenter_unroll import Remembered, encode, followed_frame, prompted_frame, recall, remember
+from reasonseg_ros.training.segmenter_video_model import new_video_model, resized_video_model
+from reasonseg_ros.training.videos import VideoFiles
+
+STAGES = (
+    Stage("short", 150, 256, 2, 5, 1e-3, frames=3),
+    Stage("long", 700, 256, 2, 5, 1e-3, restarts=True, frames=5),
+    Stage("sharp", 120, 512, 1, 5, 6e-4, frames=5),
+)
+TRUE_STATE_STAGES = 1
+"""So many stages are told whether the target was seen; later ones remember what they found themselves, as in use."""
+SEEN_WEIGHT = 0.5
+LATE_SHARE, LATEST_AGO = 0.4, 120
+"""Chance that the prompt is told to lie further back than the clip does, and how many frames at most."""
+
+
+class ClipSource:
+    """Films, and still scenes that clips are made of."""
+
+    def __init__(self, videos: Path, scenes: Path) -> None:
+        self.videos, self.scenes = VideoFiles(videos), SceneFiles(scenes)
+
+    def refresh(self) -> None:
+        self.videos.refresh()
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+
+def unrolled_loss(
+    model: Sam2VideoModel, batch: ClipBatch, true_state: bool, later: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, mean IoU of the followed masks, and the share of targets whose being seen was told rightly.
+
+    With `true_state`, the memory is told whether a target was seen; `later` is added to the prompt's age.
+    """
+    targets, frames = batch.targets.shape[1:3]
+    seen = (batch.areas_px > GONE_PX).flatten(0, 1)
+    clear = (batch.areas_px >= LEAST_TARGET_PX).flatten(0, 1)
+    features = encode(model, batch.pixels.to(model.device), targets)
+    points = None if batch.points_xy is None else batch.points_xy.flatten(0, 1).to(model.device)
+    found = prompted_frame(model, features[0], batch.prompts_xyxy.flatten(0, 1).to(model.device), points)
+    first = remember(model, features[0], found, torch.ones_like(seen[:, 0]), prompted=True)
+    results = [found]
+    recent: list[Remembered] = []
+    for t in range(1, frames):
+        found = followed_frame(model, features[t], recall(model, features[t], first, t + later, recent))
+        results.append(found)
+        counts_as_seen = seen[:, t].to(model.device) if true_state else found.score > 0
+        recent.insert(0, remember(model, features[t], found, counts_as_seen, prompted=False))
+    scores = torch.stack([result.score for result in results], 1)
+    logits = torch.stack([result.logits for result in results[1:]], 1)
+    iou = torch.stack([result.iou for result in results[1:]], 1)
+    sure = (clear | (batch.areas_px.flatten(0, 1) == 0)).to(model.device)
+    seen = seen.to(model.device)
+    score_loss = F.binary_cross_entropy_with_logits(scores[sure], seen[sure].float())
+    right = ((scores > 0) == seen)[sure].float().mean()
+    drawn = clear[:, 1:].to(model.device)
+    if not drawn.any():
+        return SEEN_WEIGHT * score_loss, torch.ones(()), right
+    masks = batch.targets.flatten(0, 1).to(model.device)[:, 1:][drawn]
+    boxes = batch.boxes_xyxy.flatten(0, 1).to(model.device)[:, 1:][drawn] / 2
+    loss, mean_iou = mask_loss(logits[drawn][None], iou[drawn][None], masks[None], boxes[None])
+    return loss + SEEN_WEIGHT * score_loss, mean_iou, right
+
+
+class MemoryRun(Run):
+    """A run that trains the memory of an image segmenter that is there."""
+
+    def __init__(
+        self, folder: Path, stages: tuple[Stage, ...], device: torch.device, seed: int, image_model: Path
+    ) -> None:
+        self.image_model = image_model
+        self.right = 1.0
+        super().__init__(folder, stages, device, seed)
+
+    def train_step(self, scenes: Any) -> tuple[float, float]:
+        stage = self.stage
+        rng = np.random.default_rng([self.seed, self.stage_index, self.step])
+        batch = clip_batch(scenes.videos, scenes.scenes, stage.images, stage.targets, stage.frames, stage.size_px, rng)
+        later = int(rng.integers(LATEST_AGO)) if rng.random() < LATE_SHARE else 0
+        loss, iou, right = unrolled_loss(self.model, batch, self.stage_index < TRUE_STATE_STAGES, later)
+        self._learn(loss)
+        self.right = 0.95 * self.right + 0.05 * right.item()
+        return loss.item(), iou.item()
+
+    def report(self) -> str:
+        return f"seen right {self.right:.3f} "
+
+    def _first_model(self) -> Sam2VideoModel:
+        image = load_sam2(
+            str(self.image_model.resolve()), device=torch.device("cpu"), dtype=torch.float32, offline=True
+        )
+        return new_video_model(image, self.stage.size_px, self.seed)
+
+    def _resized_model(self) -> Sam2VideoModel:
+        return resized_video_model(self.model, self.stage.size_px)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="reasonseg train segmenter --video", description="Train the embedded segmenter's memory."
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("train", help="train, or go on with a run; the model is written at the end")
+    verb.add_argument("--videos", type=Path, required=True, help="folder with rendered videos")
+    verb.add_argument("--scenes", type=Path, required=True, help="folder with rendered scenes")
+    _add_run(verb)
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--device", default="auto")
+    verb.add_argument("--threads", type=int, default=1, help="CPU threads")
+    _add_run(verbs.add_parser("export", help="write the model of an unfinished run"))
+    arguments = parser.parse_args(argv)
+
+    if arguments.verb == "export":
+        if not (arguments.run / "state.pt").is_file():
+            raise InvalidInput(f"no state.pt in {arguments.run}; train first")
+        run = MemoryRun(arguments.run, STAGES, torch.device("cpu"), 0, arguments.image)
+        publish(resized_video_model(run.model, STAGES[-1].size_px), arguments.out)
+        return 0
+    torch.set_num_threads(arguments.threads)
+    run = MemoryRun(arguments.run, STAGES, choose_device(arguments.device), arguments.seed, arguments.image)
+    if not train(run, [ClipSource(arguments.videos, arguments.scenes)]):
+        print(f"stopped in stage {run.stage.name} at step {run.step}; the same command goes on from there")
+        return 1
+    publish(run.model, arguments.out)
+    print(f"{arguments.out} written")
+    return 0
+
+
+def _add_run(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--image", type=Path, required=True, help="folder of the trained image segmenter")
+    verb.add_argument("--run", type=Path, required=True, help="folder of the run's checkpoint")
+    verb.add_argument("--out", type=Path, required=True, help="folder for the finished model")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
