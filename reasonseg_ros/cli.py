@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     importlib.import_module("reasonseg_ros.evaluation.bag_command").register(verbs)
     importlib.import_module("reasonseg_ros.evaluation.score_command").register(verbs)
     importlib.import_module("reasonseg_ros.evaluation.compare_command").register(verbs)
+    importlib.import_module("reasonseg_ros.engine.command").register(verbs)
     _add_play(verbs)
     _add_tabletop(verbs)
     train = verbs.add_parser("train", help="render scenes, and train the embedded checkpoints on them")

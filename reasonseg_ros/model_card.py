@@ -162,6 +162,8 @@ def _folder_card(folder: Path, shipped: dict[str, Path]) -> ModelCard:
     for path in shipped.values():
         if (card := read_card(path)).source == str(folder):
             return card
+    if (folder / "manifest.json").is_file():  # exported graphs, which say themselves how they are to be used
+        return ModelCard(name=folder.name, kind="segmenter", source=str(folder))
     try:
         model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
