@@ -51,13 +51,20 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of a request. `segmentation` is None where no frame was looked at; `is_last` ends the request."""
+    """What became of a request.
+
+    Attributes:
+        segmentation: None where no frame was looked at.
+        is_last: ends the request.
+        is_followed: an earlier answer's masks on a newer image.
+    """
 
     request: Request
     answer: Answer
     segmentation: Segmentation | None
     total_s: float
     is_last: bool = True
+    is_followed: bool = False
 
     @property
     def frame(self) -> Frame | None:

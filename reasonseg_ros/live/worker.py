@@ -229,7 +229,8 @@ class Worker:
         with self._changed:
             if request not in self._standing:
                 return
-            outcome = self._settle(Outcome(request, segmentation.answer, segmentation, self._age_s(request)))
+            masks = Outcome(request, segmentation.answer, segmentation, self._age_s(request), is_followed=True)
+            outcome = self._settle(masks)
             if outcome.is_last:
                 self._standing.remove(request)
                 self._follower.drop(request)

@@ -6,19 +6,23 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
 
 from reasonseg_ros import msg
 from reasonseg_ros.config import Config
 from reasonseg_ros.drawing import answer_title, draw
 from reasonseg_ros.live.requests import Outcome
+from reasonseg_ros.ros.cloud import cloud_message
 from reasonseg_ros.ros.conversion import (
     confidence_image,
+    frame_3d,
     header_message,
     image_message,
     label_image,
     reasoning_message,
 )
+from reasonseg_ros.ros.markers import marker_array
 
 RELIABILITY = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
 
@@ -37,6 +41,8 @@ class Outputs:
                 "label_mask": Image,
                 "confidence": Image,
                 "overlay": Image,
+                "points": PointCloud2,
+                "markers": MarkerArray,
             }.items()
         }
 
@@ -45,19 +51,28 @@ class Outputs:
 
     def publish(self, outcome: Outcome, message: msg.Segmentation, overlay_alpha: float) -> None:
         """Publish an answer. Label mask and confidence are sent for answers only, never for a failure."""
-        self._publishers["reasoning"].publish(reasoning_message(outcome))
+        if not outcome.is_followed:
+            self._publishers["reasoning"].publish(reasoning_message(outcome))
         frame, segmentation = outcome.frame, outcome.segmentation
         if frame is not None and segmentation is not None and outcome.answer.status.is_answer:
             header, regions, size_wh = header_message(frame), segmentation.regions, frame.size_wh
             self._publishers["label_mask"].publish(image_message(header, label_image(regions, size_wh)))
             self._publishers["confidence"].publish(image_message(header, confidence_image(regions, size_wh)))
-        if frame is not None and self._publishers["overlay"].get_subscription_count():
+        if frame is not None and self._is_read("overlay"):
             self._publish_overlay(outcome, overlay_alpha)
+        if frame is not None:
+            self._publishers["markers"].publish(marker_array(outcome))
+            if frame_3d(frame) and outcome.answer.status.is_answer and self._is_read("points"):
+                regions = segmentation.regions if segmentation is not None else ()
+                self._publishers["points"].publish(cloud_message(frame, regions))
         self._publishers["segmentation"].publish(message)
 
     def destroy(self) -> None:
         for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
+
+    def _is_read(self, name: str) -> bool:
+        return bool(self._publishers[name].get_subscription_count())
 
     def _publish_overlay(self, outcome: Outcome, alpha: float) -> None:
         frame = outcome.frame

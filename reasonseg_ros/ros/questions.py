@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.live.requests import Outcome, Request, failure
 from reasonseg_ros.live.worker import Worker
+from reasonseg_ros.points import located
 from reasonseg_ros.ros.conversion import (
     groundings_from,
     partial_reasoning_message,
@@ -164,7 +166,12 @@ class Questions:
         """
         answered = Future()
         query = Query(text, query_id or f"q{next(self._numbers)}")
-        request = Request(query, lambda outcome: self._outbox.post(partial(self._publish, answered, outcome)))
+
+        def on_done(outcome: Outcome) -> None:
+            # Still in the worker's thread, where looking at depth holds up no callback.
+            self._outbox.post(partial(self._publish, answered, self._in_space(outcome)))
+
+        request = Request(query, on_done)
         request.max_new_tokens, request.time_limit_s = limits
         try:
             if not self.is_active or self.worker is None:
@@ -202,14 +209,29 @@ class Questions:
         if goal is not None:
             _feed_back(goal, Segment.Feedback.REASONING, thought_so_far(text), tokens)
 
+    def _in_space(self, outcome: Outcome) -> Outcome:
+        """The outcome with its regions' surfaces. Whatever depth images hold, the answer in the image goes out."""
+        segmentation = outcome.segmentation
+        if segmentation is None or not segmentation.regions:
+            return outcome
+        try:
+            found = located(segmentation, self._config().points.min_valid_share)
+        except Exception as error:
+            self._logger.error(f"no 3D: {type(error).__name__}: {error}")
+            frame = replace(segmentation.frame, depth_m=None, warning_3d=f"{type(error).__name__}: {error}")
+            found = located(replace(segmentation, frame=frame), 1.0)
+        return replace(outcome, segmentation=found)
+
     def _publish(self, answered: Future, outcome: Outcome) -> None:
         answer, config = outcome.answer, self._config().output
         message = segmentation_message(outcome, config.mask_encoding)
         if outcome.is_last:
             answered.set_result((answer.status, message))
-        self._health.count(outcome)
         if self.outputs is not None:
             self.outputs.publish(outcome, message, config.overlay_alpha)
+        if outcome.is_followed and answer.status.is_answer:
+            return  # at the camera's rate, and not a new answer
+        self._health.count(outcome)
         line = f"{message.query_id[:40]}: {answer.status} in {outcome.total_s:.2f} s {answer.error}"
         # Two calls, because rclpy ties a line of code to one severity.
         if answer.status.is_answer:
