@@ -1,4 +1,4 @@
-"""`reasonseg compare A B`: how run B differs from run A, as JSON on stdout."""
+"""`reasonseg compare A B`: how run B differs from run A, as JSON on stdout and as a page."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ def register(subparsers: Any) -> None:
         metavar="IOU",
         help="a smaller change is not listed (default: %(default)s)",
     )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="also write a page, .html, with both answers to every sample"
+    )
     parser.set_defaults(run=run)
 
 
@@ -33,11 +36,18 @@ def run(arguments: argparse.Namespace) -> int:
     from reasonseg_ros.evaluation.comparison import compare, outcomes_of
     from reasonseg_ros.evaluation.results import read_results
 
-    runs = [outcomes_of(read_results(_results_file(path))[1]) for path in (arguments.before, arguments.after)]
-    result = compare(runs[0], runs[1], arguments.changed_iou, lambda line: print(f"reasonseg: {line}", file=sys.stderr))
-    print(json.dumps(result, indent=2, ensure_ascii=False))
-    return 1 if result["failed"] else 0
+    files = [path / "results.json" if path.is_dir() else path for path in (arguments.before, arguments.after)]
+    (settings_a, samples_a), (settings_b, samples_b) = (read_results(file) for file in files)
+    before = {result.sample_id: result for result in samples_a}
+    after = {result.sample_id: result for result in samples_b}
+    found = compare(
+        outcomes_of(before.values()), outcomes_of(after.values()), arguments.changed_iou,
+        lambda line: print(f"reasonseg: {line}", file=sys.stderr),
+    )  # fmt: skip
+    if arguments.report:
+        from reasonseg_ros.evaluation.comparison_page import write_comparison
 
-
-def _results_file(path: Path) -> Path:
-    return path / "results.json" if path.is_dir() else path
+        folders = files[0].resolve().parent, files[1].resolve().parent
+        write_comparison(arguments.report, (settings_a, settings_b), (before, after), found, folders)
+    print(json.dumps(found, indent=2, ensure_ascii=False))
+    return 1 if found["failed"] else 0

@@ -5,22 +5,18 @@ The page is `report.html.jinja`; here it gets its numbers, and each sample its p
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reasonseg_ros.evaluation.failures import DESCRIPTIONS
+from reasonseg_ros.evaluation.failures import DEFAULT_THRESHOLDS, DESCRIPTIONS
+from reasonseg_ros.evaluation.page import outline, pictures_json, script_json, write_page
 from reasonseg_ros.evaluation.published import PUBLISHED
 from reasonseg_ros.evaluation.results import SampleResult, mask_from_rle
 from reasonseg_ros.evaluation.summary import UNKNOWN_KIND
-from reasonseg_ros.types import BoolMask
 
 SCORES = {
     "giou": "gIoU",
@@ -38,9 +34,6 @@ SCORES = {
 VIDEO_SCORES = {"j": "J", "f": "F", "j_and_f": "J&F"}
 """The same, of a run with videos."""
 
-_OUTLINE_TOLERANCE = 0.0015
-"""An outline is simplified by at most this share of the image's diagonal."""
-
 
 def write_report(
     path: Path, run: dict[str, Any], summary: dict[str, Any], results: Iterable[SampleResult], folder: Path
@@ -54,29 +47,39 @@ def write_report(
     def samples() -> Iterator[Markup]:
         for result in results:
             names[result.image] = None
-            yield _script_json(sample_values(result))
+            yield script_json(sample_values(result))
 
-    def pictures() -> Iterator[Markup]:
-        for name in names:
-            yield _script_json([name, _picture(folder / name)])
-
-    environment = Environment(
-        loader=PackageLoader("reasonseg_ros.evaluation", "."), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["score"] = _score
-    page = environment.get_template("report.html.jinja").stream(
+    write_page(
+        path,
+        "report.html.jinja",
         run=run,
         summary=summary,
         scores={**SCORES, **VIDEO_SCORES} if summary["expressions"] else SCORES,
         published=PUBLISHED,
         types={str(kind): text for kind, text in DESCRIPTIONS.items()},
+        sweeps=sweep_charts(summary),
         samples_json=samples(),
-        pictures_json=pictures(),
+        pictures_json=pictures_json(names, folder),
     )
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
-        page.dump(file)
-    part.replace(path)
+
+
+def sweep_charts(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each threshold of the failure rules the share of each type, or of each tag, at each value.
+
+    A threshold that only parts the tags of a type has a chart of tags. One that changes nothing in this run is left
+    out. `used` is the value that the run was judged by.
+    """
+    charts = []
+    used = asdict(DEFAULT_THRESHOLDS)
+    for name, rows in summary["sweeps"].items():
+        for counted in ("types", "tags"):
+            names = list(dict.fromkeys(key for row in rows for key, count in row[counted].items() if count))
+            counts = [[row[counted].get(key, 0) for key in names] for row in rows]
+            if any(row != counts[0] for row in counts):
+                values = [row["value"] for row in rows]
+                charts.append({"threshold": name, "used": used[name], "values": values, "names": names, "rows": counts})
+                break
+    return charts
 
 
 def sample_values(result: SampleResult) -> dict[str, Any]:
@@ -107,31 +110,3 @@ def sample_values(result: SampleResult) -> dict[str, Any]:
         "seconds": round(sum(result.seconds.values()), 3),
         "tokens": result.tokens,
     }
-
-
-def outline(mask: BoolMask) -> str:
-    """The outlines of a mask and its holes as an SVG path, to be filled by the even-odd rule."""
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    tolerance_px = _OUTLINE_TOLERANCE * float(np.hypot(*mask.shape))
-    paths = []
-    for contour in found:
-        points = cv2.approxPolyDP(contour, tolerance_px, True).reshape(-1, 2)
-        paths.append("M" + "L".join(f"{x} {y}" for x, y in points) + "Z")
-    return "".join(paths)
-
-
-def _picture(path: Path) -> str:
-    try:
-        return "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode()
-    except OSError:
-        return ""  # the page says that the picture is gone
-
-
-def _script_json(values: Any) -> Markup:
-    """JSON for inside a script element: nothing in it may end the element."""
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
-
-
-def _score(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f}"

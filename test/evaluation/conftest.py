@@ -1,5 +1,7 @@
 """Small bags with questions and ground truth, and a method whose reasoner says what the test wants."""
 
+import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,3 +120,26 @@ def described() -> dict[str, Any]:
         "versions": {"python": "3"},
         "model_cards": {"reasoner": {"name": "reasoner"}, "segmenter": {"name": "segmenter"}},
     }
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Callable[..., str]:
+    """Opens a page in Chromium, runs a script in it, and gives the elements; fails where the page complained."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+
+    def open_page(page: Path, address: str = "", script: str = "") -> str:
+        if script:
+            text = page.read_text(encoding="utf-8")
+            page = page.with_name("scripted.html")
+            page.write_text(text.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
+        command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000"]
+        command += ["--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+        done = subprocess.run(
+            [*command, f"file://{page}{address}"], capture_output=True, text=True, timeout=120, check=True
+        )
+        assert "CONSOLE" not in done.stderr, done.stderr
+        return done.stdout
+
+    return open_page

@@ -3,18 +3,16 @@
 import html
 import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 
 from reasonseg_ros.evaluation.bag_messages import read_samples
-from reasonseg_ros.evaluation.report import outline
+from reasonseg_ros.evaluation.page import outline
+from reasonseg_ros.evaluation.report import sweep_charts
 from reasonseg_ros.evaluation.run import Scoring, evaluate, finish
 
-BOX, OTHER = (8, 8, 24, 24), (40, 30, 60, 44)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BOX, LOW, OTHER = (8, 8, 24, 24), (8, 8, 24, 21), (40, 30, 60, 44)
 CARDS = 24  # drawn at first; more come when the page is scrolled
 
 
@@ -27,7 +25,11 @@ def report(make_bag, samples_of, scripted, answer_text, described, tmp_path):
         samples_of("imagined", None, "none"),
         samples_of("mumbled", image=1),
     ]
-    texts = [answer_text(BOX)] * 30 + [answer_text(OTHER), answer_text(BOX), "</script><script>alert(1)</script> no."]
+    texts = (
+        [answer_text(BOX)] * 29
+        + [answer_text(LOW)]
+        + [answer_text(OTHER), answer_text(BOX), "</script><script>alert(1)</script> no."]
+    )
     bag = make_bag(asked)
     run = evaluate(read_samples(bag), scripted(*texts), tmp_path, Scoring())
     finish(tmp_path, run, described, "reasonseg evaluate <bag>")
@@ -66,30 +68,44 @@ def test_outlines_keep_holes():
     assert outline(np.zeros((20, 20), bool)) == ""
 
 
-def page(report, address=""):
-    """The page's elements after its script has run; fails where the script complained."""
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000"]
-    command += ["--enable-logging=stderr", f"--user-data-dir={report.parent / 'profile'}", "--dump-dom"]
-    done = subprocess.run(
-        [*command, f"file://{report}{address}"], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert "CONSOLE" not in done.stderr, done.stderr
-    return done.stdout
-
-
 def cards(text):
     return re.findall(r'class="card" data-sample="([^"]*)"', text)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_the_page_filters_searches_and_opens(report):
-    whole = page(report)
+def test_the_page_filters_searches_and_opens(report, browse):
+    whole = browse(report)
     assert len(cards(whole)) >= CARDS and cards(whole)[:3] == ["imagined", "mumbled", "wrong"]
     assert ">33 of 33<" in whole and '<dialog id="detail"></dialog>' in whole
-    assert cards(page(report, "#type=T1")) == ["wrong"]
-    assert cards(page(report, "#kind=none")) == ["imagined"]
-    assert cards(page(report, "#q=RIGHT17+looked")) == ["right17"]
-    opened = page(report, "#type=F0&sample=mumbled")
+    assert cards(browse(report, "#kind=none")) == ["imagined"]
+    assert cards(browse(report, "#q=RIGHT17+looked")) == ["right17"]
+    opened = browse(report, "#type=F0&sample=mumbled")
     detail = re.search(r'<dialog id="detail" open="">(.*?)</dialog>', opened, re.DOTALL)[1]
     assert html.escape("</script><script>alert(1)</script> no.", quote=False) in detail
     assert "question mumbled?" in detail
+
+
+def test_a_click_on_the_chart_or_the_table_of_kinds_filters(report, browse):
+    clicked = browse(report, script="document.querySelector('#chart [data-type=T1]').click()")
+    assert cards(clicked) == ["wrong"] and 'data-type="T1" aria-pressed="true"' in clicked
+    clicked = browse(report, "#q=right", "document.querySelector('#confusion [data-kind=none][data-type=FP]').click()")
+    assert cards(clicked) == ["imagined"]
+
+
+def test_sweeps_are_tables_with_the_value_that_was_used(report):
+    text = report.read_text()
+    sweep = re.search(r"<caption>ok_iou</caption>(.*?)</table>", text, re.DOTALL)[1]
+    assert '<th class="used">0.75</th>' in sweep and "<td>T3</td>" in sweep
+    assert "<caption>leakage_precision</caption>" not in text, "it changes nothing here"
+
+
+def test_a_chart_counts_types_or_else_tags():
+    rows = [
+        {"value": 0.7, "types": {"OK": 3, "T1": 0}, "tags": {}},
+        {"value": 0.75, "types": {"OK": 2, "T1": 1}, "tags": {}},
+    ]
+    tags = [{"value": v, "types": {"OK": 3}, "tags": {"holes": n}} for v, n in ((2, 2), (3, 1))]
+    same = [{"value": v, "types": {"OK": 3}, "tags": {}} for v in (0.4, 0.5)]
+    assert sweep_charts({"sweeps": {"ok_iou": rows, "holes": tags, "box_covered": same}}) == [
+        {"threshold": "ok_iou", "used": 0.75, "values": [0.7, 0.75], "names": ["OK", "T1"], "rows": [[3, 0], [2, 1]]},
+        {"threshold": "holes", "used": 3, "values": [2, 3], "names": ["holes"], "rows": [[2], [1]]},
+    ]
