@@ -5,9 +5,14 @@ from __future__ import annotations
 from reasonseg_ros.config import Config
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.loading import load_reasoner
-from reasonseg_ros.segmenter.loading import load_segmenter
+from reasonseg_ros.segmenter.loading import Report, load_segmenter
 
 
-def load_method(config: Config) -> SegZero:
-    """Raises ModelError where a checkpoint is missing, damaged or of another kind."""
-    return SegZero(load_reasoner(config.reasoner), load_segmenter(config.segmenter), config)
+def load_method(config: Config, report: Report | None = None) -> SegZero:
+    """`report` hears of what takes long, as building engines does.
+
+    Raises ModelError where a checkpoint is missing, damaged or of another kind.
+    """
+    # The segmenter first: its engines are built while the memory is free, which a Jetson's CPU and GPU share.
+    segmenter = load_segmenter(config.segmenter, report)
+    return SegZero(load_reasoner(config.reasoner), segmenter, config)

@@ -98,10 +98,14 @@ class QuestionHealth:
         return _status("questions", level, text, values)
 
 
-def node_status(state: str, error: str, models: dict[str, str]) -> DiagnosticStatus:
-    """ERROR with the reason where the node could not be configured, WARN while it is not active."""
+def node_status(state: str, error: str, models: dict[str, str], progress: str = "") -> DiagnosticStatus:
+    """ERROR with the reason where the node could not be configured, WARN while it is not active.
+
+    `progress` says what a node that is being configured is at.
+    """
+    text = f"{state}: {progress}" if state == "configuring" and progress else state
     level = ERROR if error else OK if state == "active" else WARN
-    return _status("node", level, error or state, {"state": state, **models})
+    return _status("node", level, error or text, {"state": state, **models})
 
 
 def array(name: str, stamp: object, statuses: list[DiagnosticStatus]) -> DiagnosticArray:

@@ -37,18 +37,22 @@ from reasonseg_ros.ros.outputs import Outputs
 from reasonseg_ros.ros.questions import Questions
 
 
-def load_models(config: Config) -> SegZero:
+Load = Callable[[Config, Callable[[str, "float | None"], None]], SegZero]
+"""Builds the method from the settings. Reports in words what takes long, and how much of it is done, 0 to 1."""
+
+
+def load_models(config: Config, report: Callable[[str, float | None], None]) -> SegZero:
     """The configured method with its checkpoints."""
     # Imported late, so that a missing or broken model library is a failed configuration and not a dead node.
     from reasonseg_ros.methods.loading import load_method
 
-    return load_method(config)
+    return load_method(config, report)
 
 
 class ReasonSegNode(LifecycleNode):
     """A lifecycle node; `load` builds the method from the settings (tests give one with scripted models)."""
 
-    def __init__(self, load: Callable[[Config], SegZero] = load_models, **node_arguments: Any) -> None:
+    def __init__(self, load: Load = load_models, **node_arguments: Any) -> None:
         super().__init__("reasonseg", **node_arguments)
         self._guard_transitions()
         parameters.declare(self)
@@ -60,6 +64,7 @@ class ReasonSegNode(LifecycleNode):
         self._camera: Camera | None = None
         self._state = "unconfigured"
         self._configure_error = ""
+        self._progress = ""
         self._camera_health = diagnostics.CameraHealth()
         self._question_health = diagnostics.QuestionHealth()
         self._outbox = Outbox(self)
@@ -75,10 +80,10 @@ class ReasonSegNode(LifecycleNode):
             self.trigger_activate()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._state, self._configure_error = "configuring", ""
+        self._state, self._configure_error, self._progress = "configuring", "", ""
         try:
             with self._diagnostics_from_a_thread():
-                method = self._load(self.config)
+                method = self._load(self.config, self._on_progress)
         except Exception as error:
             # Known errors state value and remedy, for others the kind helps; the node can be configured again.
             known = isinstance(error, ReasonSegError)
@@ -160,6 +165,12 @@ class ReasonSegNode(LifecycleNode):
 
         self._service_change_state.callback = guarded
 
+    def _on_progress(self, text: str, part: float | None) -> None:
+        """What configuring is at, for the diagnostics: building engines may take minutes."""
+        self._progress = text if part is None else f"{text}: {part:.0%}"
+        if not part:
+            self.get_logger().info(text)
+
     @contextmanager
     def _diagnostics_from_a_thread(self) -> Iterator[None]:
         """Diagnostics while the executor's thread is busy in here."""
@@ -191,7 +202,7 @@ class ReasonSegNode(LifecycleNode):
         worker = self._worker
         models = {"reasoner": worker.method.reasoner.name, "segmenter": worker.method.segmenter.name} if worker else {}
         statuses = [
-            diagnostics.node_status(self._state, self._configure_error, models),
+            diagnostics.node_status(self._state, self._configure_error, models, self._progress),
             self._camera_health.status(self.config.camera, self._state == "active"),
             self._question_health.status(worker.load() if worker else None),
         ]
@@ -204,7 +215,7 @@ class ReasonSegNode(LifecycleNode):
             self._worker.show(arrival)
 
 
-def main(arguments: Sequence[str] | None = None, load: Callable[[Config], SegZero] = load_models) -> int:
+def main(arguments: Sequence[str] | None = None, load: Load = load_models) -> int:
     """Run the node until Ctrl-C or an external shutdown. Returns the exit status."""
     rclpy.init(args=arguments)
     node = executor = None

@@ -2,19 +2,101 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 from reasonseg_ros.config import SegmenterConfig
+from reasonseg_ros.engine.export_folder import export_folder, is_of_weights
+from reasonseg_ros.engine.port import Report
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.model_card import load_card
+from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.segmenter.port import Segmenter
 from reasonseg_ros.segmenter.refinement import STEPS, RefinedSegmenter
 
+_log = logging.getLogger(__name__)
 
-def load_segmenter(config: SegmenterConfig) -> Segmenter:
-    """Raises ModelError where the checkpoint is missing, damaged or of another kind, or a package is not installed.
 
-    Raises ConfigError for a device that is not there.
+def load_segmenter(config: SegmenterConfig, report: Report | None = None) -> Segmenter:
+    """`report` hears of what takes long, as building engines does.
+
+    Raises ModelError where the checkpoint is missing, damaged or of another kind, or a package is not installed.
+    Raises ConfigError for a device or an engine that is not there.
     """
     card = load_card(config.model, "segmenter")
+    backend, folder = choose_backend(card, config)
+    segmenter = _load_torch(card, config) if folder is None else _load_exported(folder, backend, config, report)
+    refine = card.refine if config.refine == "auto" else config.refine
+    if refine == "none":
+        return segmenter
+    return RefinedSegmenter(segmenter, tuple(STEPS) if refine == "both" else (refine,))
+
+
+def choose_backend(card: ModelCard, config: SegmenterConfig) -> tuple[str, Path | None]:
+    """What runs this card, and its export's folder; None for torch.
+
+    `auto` runs an export by ONNX Runtime, on a GPU only where ONNX Runtime can, and everything else by torch.
+
+    Raises ModelError where an export was asked for and there is none.
+    """
+    folder = export_folder(card)
+    is_checkpoint = folder is None or folder != Path(card.source)
+    if config.backend == "torch":
+        if not is_checkpoint:
+            raise ModelError(f"{card.source} holds exported graphs, which torch does not run; set segmenter.backend to "
+                             "auto, or name the checkpoint they were made from")  # fmt: skip
+        return "torch", None
+    if folder is None:
+        if config.backend == "auto":
+            return "torch", None
+        raise ModelError(
+            f"{card.name} has no exported graphs for {config.backend}; make them with `reasonseg export segmenter "
+            f"--model {config.model} --out FOLDER` and set segmenter.model to FOLDER"
+        )
+    if is_checkpoint and not is_of_weights(folder, Path(card.source)):
+        text = f"{folder} was exported from other weights than {card.source} holds; export them again"
+        if config.backend != "auto":
+            raise ModelError(text)
+        _log.warning("%s. The checkpoint is run by torch", text)
+        return "torch", None
+    if config.backend != "auto":
+        return config.backend, folder
+    if is_checkpoint and (config.dtype != "auto" or not _onnxruntime_has(config.device)):
+        return "torch", None
+    return "onnxruntime", folder
+
+
+def _onnxruntime_has(device: str) -> bool:
+    """Whether ONNX Runtime is installed and runs on this device."""
+    try:
+        from reasonseg_ros.engine.loading import EngineOptions, choose_device
+        from reasonseg_ros.engine.onnxruntime import has_provider
+    except ImportError:
+        return False
+    return has_provider("cpu" if choose_device(EngineOptions(device=device))[1] is None else "cuda")
+
+
+def _load_exported(folder: Path, backend: str, config: SegmenterConfig, report: Report | None) -> Segmenter:
+    try:
+        from reasonseg_ros.engine.cache import EngineCache
+        from reasonseg_ros.engine.loading import EngineOptions, load_engines
+    except ImportError as error:
+        raise ModelError(f"{error}; install the engine extra: pip install 'reasonseg_ros[engine]'") from error
+    from reasonseg_ros.engine.manifest import IMAGE_GRAPHS, read_manifest
+    from reasonseg_ros.segmenter.exported import ExportedSegmenter
+
+    options = EngineOptions(
+        backend=backend,
+        device=config.device,
+        build=config.engine_build,
+        threads=config.threads,
+        workspace_mib=config.engine_workspace_mib,
+        cache=EngineCache(limit_gib=config.engine_cache_gib),
+    )
+    engines = load_engines(folder, IMAGE_GRAPHS, options, report)
+    return ExportedSegmenter(engines["encoder"], engines["decoder"], read_manifest(folder))
+
+
+def _load_torch(card: ModelCard, config: SegmenterConfig) -> Segmenter:
     try:
         # Imported late, so that a missing checkpoint is said at once and not after seconds of importing.
         from reasonseg_ros.segmenter.sam2 import Sam2Segmenter, load_sam2
@@ -30,8 +112,4 @@ def load_segmenter(config: SegmenterConfig) -> Segmenter:
         revision=card.revision,
         size_px=card.image_size,
     )
-    segmenter = Sam2Segmenter(model, multimask=card.multimask, name=card.name)
-    refine = card.refine if config.refine == "auto" else config.refine
-    if refine == "none":
-        return segmenter
-    return RefinedSegmenter(segmenter, tuple(STEPS) if refine == "both" else (refine,))
+    return Sam2Segmenter(model, multimask=card.multimask, name=card.name)

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -47,10 +48,11 @@ class FailingMemorySegmenter(ScriptedSegmenter):
         return super().encode(rgb)
 
 
-def load(config: Config) -> SegZero:
+def load(config: Config, report: Callable[[str, float | None], None]) -> SegZero:
     if config.reasoner.model == "missing":
         raise ModelError("no checkpoint at 'missing'; set reasoner.model to a folder or a model card's name")
     if config.reasoner.model.startswith("slow "):
+        report("building an engine", 0.5)
         time.sleep(float(config.reasoner.model.removeprefix("slow ")))
     return SegZero(WordReasoner(), FailingMemorySegmenter("box"), config)
 

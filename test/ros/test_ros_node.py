@@ -123,12 +123,16 @@ def test_each_bad_image_is_dropped_and_counted_with_its_reason_and_the_node_live
     assert client.ask("the bright one").status == "ok"
 
 
-def test_depth_that_is_all_nan_is_dropped_and_counted(node, client):
+def test_depth_that_is_all_nan_is_told_and_counted(node, client):
     depth = image_of(bright_frame())
     depth.encoding, depth.step = "32FC1", 256
     depth.data = np.full((48, 64), np.nan, np.float32).tobytes()
     client.depths.publish(depth)
-    client.diagnostic("camera", lambda status: value(status, "dropped: empty depth") == "1")
+    client.diagnostic("depth", lambda status: value(status, "received") == "1")
+    client.images.publish(image_of(bright_frame()))
+    client.diagnostic("camera", lambda status: value(status, "received") == "2")
+    assert "empty depth" in client.ask("the bright one").warning_3d
+    client.diagnostic("depth", lambda status: value(status, "problem: empty depth") == "1")
 
 
 def test_depth_and_intrinsics_of_the_same_stamp_come_with_the_frame(node, client):
@@ -419,7 +423,8 @@ def test_diagnostics_go_on_while_the_models_are_loaded(start_node, client):
     start_node(reasoner__model="slow 0.5")
     status = client.diagnostic("node", lambda status: value(status, "state") == "configuring")
     assert status.level == DiagnosticStatus.WARN
-    client.diagnostic("node", lambda status: value(status, "state") == "active")
+    client.diagnostic("node", lambda status: status.message == "configuring: building an engine: 50%")
+    client.diagnostic("node", lambda status: status.message == value(status, "state") == "active")
 
 
 def test_questions_that_wait_when_the_node_is_deactivated_are_seen_to_end(node, client):
