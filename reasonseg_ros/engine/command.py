@@ -104,13 +104,13 @@ def _list(settings: argparse.Namespace) -> int:
 
 
 def _show(console: Any, cache: Any) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     entries = cache.entries()
     if not entries:
         console.print(f"no engines in {cache.folder}")
         return
-    table = Table("name", "runtime", "for", "MB", "built", "accuracy", title=str(cache.folder))
+    table = Table(Column("name", overflow="fold"), "runtime", "for", "MB", "built", "accuracy", title=str(cache.folder))
     for entry in entries:
         key = entry.key
         target = f"{key.gpu} " * bool(key.gpu) + ", ".join(key.capabilities)

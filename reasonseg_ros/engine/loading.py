@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from reasonseg_ros.engine.cache import EngineCache, EngineKey, Entry
 from reasonseg_ros.engine.gpu import Gpu, gpus
 from reasonseg_ros.engine.manifest import Graph, Manifest, file_sha256, read_manifest
 from reasonseg_ros.engine.onnxruntime import load_onnxruntime
-from reasonseg_ros.engine.port import Engine, warm_up
+from reasonseg_ros.engine.port import Engine, Report, warm_up
 from reasonseg_ros.engine.tensorrt import StaleEngine, TensorRtEngine, cuda_major, library
 from reasonseg_ros.engine.tensorrt_builder import BuildOptions, build
 from reasonseg_ros.errors import ConfigError, ModelError
@@ -24,9 +25,6 @@ BUILDS = ("never", "if_missing", "force")
 
 SIZES = {"N": (1, 1, 8), "P": (1, 3, 32)}
 """Objects and points that TensorRT's engines take: least, usual, greatest."""
-
-Report = Callable[[str, "float | None"], None]
-"""Told in words what is being done, as it may take minutes, and how much of it is done, 0 to 1, where that is known."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +49,11 @@ class EngineOptions:
     capabilities: tuple[str, ...] = ()
     workspace_mib: int = 0
     cache: EngineCache = field(default_factory=EngineCache)
+
+    def __post_init__(self) -> None:
+        for capability in self.capabilities:
+            if not re.fullmatch(r"\d+\.\d", capability):
+                raise ConfigError(f"capability {capability!r}; expected a compute capability such as 8.9")
 
 
 def load_engines(
@@ -88,9 +91,12 @@ def choose_device(options: EngineOptions) -> tuple[str, Gpu | None]:
     if wanted == "auto":
         wanted = "cuda:0" if found else "cpu"
     kind, _, number = wanted.partition(":")
-    needs_gpu = options.backend != "onnxruntime"
-    if kind == "cpu" and needs_gpu:
-        raise ConfigError(f"{options.backend} runs on an NVIDIA GPU, and device is {options.device}; use onnxruntime")
+    if kind == "cpu" and options.backend != "onnxruntime":
+        here = "this machine has none" if options.device == "auto" else f"device is {options.device}"
+        raise ConfigError(
+            f"{options.backend} needs an NVIDIA GPU, and {here}; use onnxruntime, or, with tensorrt_rtx, say for which "
+            "GPUs to build: `reasonseg engine build FOLDER --capability 8.6 8.9 12.0`"
+        )
     if kind == "cpu":
         return "cpu", None
     if kind != "cuda" or not (number.isdigit() or not number) or int(number or 0) >= len(found):

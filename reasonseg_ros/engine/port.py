@@ -7,7 +7,7 @@ is `ring = engine.zeros(shape, dtype)` and then `ring[target, slot] = features[0
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +15,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from reasonseg_ros.engine.manifest import Tensor
 from reasonseg_ros.errors import InvalidInput
+
+Report = Callable[[str, "float | None"], None]
+"""Told in words what is being done, as it may take minutes, and how much of it is done, 0 to 1, where that is known."""
 
 Value = Any
 """numpy array, or a torch tensor on the engine's GPU."""
