@@ -25,11 +25,8 @@ def report(make_bag, samples_of, scripted, answer_text, described, tmp_path):
         samples_of("imagined", None, "none"),
         samples_of("mumbled", image=1),
     ]
-    texts = (
-        [answer_text(BOX)] * 29
-        + [answer_text(LOW)]
-        + [answer_text(OTHER), answer_text(BOX), "</script><script>alert(1)</script> no."]
-    )
+    texts = [answer_text(box) for box in [BOX] * 29 + [LOW, OTHER, BOX]]
+    texts += ["</script><script>alert(1)</script> no."]
     bag = make_bag(asked)
     run = evaluate(read_samples(bag), scripted(*texts), tmp_path, Scoring())
     finish(tmp_path, run, described, "reasonseg evaluate <bag>")
