@@ -119,7 +119,7 @@ class CameraConfig:
         0.0, 1.0, read_only=True,
     )
     depth_wait_s: float = setting(
-        0.1, "an image waits so long for its depth, if anybody sends depth, seconds", 0.0, 2.0, read_only=True
+        0.1, "an image waits so long for its depth, once there was any, seconds", 0.0, 2.0, read_only=True
     )
     silent_warn_s: float = setting(2.0, "no image for so long is a warning, seconds", 0.1, 3600.0)
     silent_error_s: float = setting(10.0, "no image for so long is an error, seconds", 0.1, 3600.0)

@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from reasonseg_ros import msg
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.geometry import clip_box, clip_points
+from reasonseg_ros.geometry import clip_box, clip_points, quat_xyzw
 from reasonseg_ros.live.requests import Outcome, Request
 from reasonseg_ros.mask_codec import decode_mask, encode_mask
-from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, Region
+from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, OrientedBox, Region, Surface
 
 
 def header_message(frame: Frame | None) -> Header:
@@ -47,6 +48,7 @@ def segmentation_message(outcome: Outcome, mask_encoding: str) -> msg.Segmentati
         message.regions = [
             _region_message(index + 1, region, mask_encoding) for index, region in enumerate(segmentation.regions)
         ]
+        message.frame_3d, message.warning_3d = frame_3d(segmentation.frame), segmentation.frame.warning_3d
     return message
 
 
@@ -83,6 +85,28 @@ def image_message(header: Header, pixels: NDArray[np.uint8]) -> Image:
     message.step = message.width * (1 if pixels.ndim == 2 else 3)
     message.data = pixels.tobytes()
     return message
+
+
+def frame_3d(frame: Frame) -> str:
+    """The frame of what is told in space about a frame; empty where nothing can be told."""
+    if frame.depth_m is None or frame.intrinsics is None:
+        return ""
+    return frame.camera_pose.frame_id if frame.camera_pose else frame.frame_id
+
+
+def point_message(xyz_m: Sequence[float] | NDArray[np.float64]) -> Point:
+    x, y, z = (float(value) for value in xyz_m)
+    return Point(x=x, y=y, z=z)
+
+
+def vector_message(xyz: Sequence[float] | NDArray[np.float64]) -> Vector3:
+    x, y, z = (float(value) for value in xyz)
+    return Vector3(x=x, y=y, z=z)
+
+
+def pose_message(box: OrientedBox) -> Pose:
+    x, y, z, w = quat_xyzw(box.rotation)
+    return Pose(position=point_message(box.center_m), orientation=Quaternion(x=x, y=y, z=z, w=w))
 
 
 def label_image(regions: Sequence[Region], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
@@ -145,7 +169,17 @@ def _region_message(identity: int, region: Region, mask_encoding: str) -> msg.Re
     message.track_id, message.track_state = int(region.track_id), region.track_state
     message.grounding_box = _box_message(region.grounding.box_xyxy)
     message.grounding_points = [msg.Point2D(x=float(x), y=float(y)) for x, y in region.grounding.points_xy]
+    if region.surface is not None:
+        _fill_surface(message, region.surface)
     return message
+
+
+def _fill_surface(message: msg.Region, surface: Surface) -> None:
+    message.valid_depth_share, message.error_3d = float(surface.valid_share), surface.error
+    if surface.box is not None:
+        message.has_3d, message.point_count = True, len(surface.points_m)
+        message.centroid = point_message(surface.centroid_m)
+        message.box_3d = msg.Box3D(pose=pose_message(surface.box), size=vector_message(surface.box.size_m))
 
 
 def _time_message(stamp_ns: int) -> Time:

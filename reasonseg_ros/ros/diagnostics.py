@@ -66,7 +66,7 @@ class CameraHealth:
             level, text = WARN, f"{fresh_drops} frames dropped; {self.last_drop}"
         values = {"received": self.received, "rate_hz": f"{self.rate_hz:.1f}", "dropped": drops}
         values |= {f"dropped: {reason}": count for reason, count in sorted(self.dropped.items())}
-        return _status("camera", level, text, values | {"silent_s": f"{silent_s:.1f}"})
+        return diagnostic("camera", level, text, values | {"silent_s": f"{silent_s:.1f}"})
 
 
 class QuestionHealth:
@@ -95,7 +95,7 @@ class QuestionHealth:
             values |= {"running": load.running, "waiting": load.waiting, "standing": load.standing}
             values |= {"followed": load.followed, "images kept, MB": round(load.buffered_bytes / 1e6, 1)}
             values |= {"enabled": load.enabled}
-        return _status("questions", level, text, values)
+        return diagnostic("questions", level, text, values)
 
 
 def node_status(state: str, error: str, models: dict[str, str], progress: str = "") -> DiagnosticStatus:
@@ -105,7 +105,7 @@ def node_status(state: str, error: str, models: dict[str, str], progress: str = 
     """
     text = f"{state}: {progress}" if state == "configuring" and progress else state
     level = ERROR if error else OK if state == "active" else WARN
-    return _status("node", level, error or text, {"state": state, **models})
+    return diagnostic("node", level, error or text, {"state": state, **models})
 
 
 def array(name: str, stamp: object, statuses: list[DiagnosticStatus]) -> DiagnosticArray:
@@ -118,6 +118,7 @@ def array(name: str, stamp: object, statuses: list[DiagnosticStatus]) -> Diagnos
     return message
 
 
-def _status(name: str, level: bytes, text: str, values: dict[str, object]) -> DiagnosticStatus:
+def diagnostic(name: str, level: bytes, text: str, values: dict[str, object]) -> DiagnosticStatus:
+    """One status; `array` gives it the node's name."""
     pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     return DiagnosticStatus(level=level, name=name, message=text, values=pairs)

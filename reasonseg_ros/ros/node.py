@@ -32,6 +32,7 @@ from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.ros import diagnostics, parameters
 from reasonseg_ros.ros.camera import Camera
+from reasonseg_ros.ros.depth_health import DepthHealth
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.outputs import Outputs
 from reasonseg_ros.ros.questions import Questions
@@ -66,6 +67,7 @@ class ReasonSegNode(LifecycleNode):
         self._configure_error = ""
         self._progress = ""
         self._camera_health = diagnostics.CameraHealth()
+        self._depth_health = DepthHealth()
         self._question_health = diagnostics.QuestionHealth()
         self._outbox = Outbox(self)
         self._questions = Questions(self, lambda: self.config, self._question_health, self._outbox)
@@ -95,7 +97,9 @@ class ReasonSegNode(LifecycleNode):
         self._worker.start()
         self._outputs = Outputs(self, self.config)
         self._questions.worker, self._questions.outputs = self._worker, self._outputs
-        self._camera = Camera(self, self.config.camera, self._camera_health, self._show, self._outbox.post)
+        self._camera = Camera(
+            self, lambda: self.config, self._camera_health, self._depth_health, self._show, self._outbox.post
+        )
         self._enter("inactive")
         self.get_logger().info(f"reasoner {method.reasoner.name}, segmenter {method.segmenter.name}")
         return super().on_configure(state)
@@ -204,6 +208,7 @@ class ReasonSegNode(LifecycleNode):
         statuses = [
             diagnostics.node_status(self._state, self._configure_error, models, self._progress),
             self._camera_health.status(self.config.camera, self._state == "active"),
+            self._depth_health.status(self.config.camera, self._state == "active"),
             self._question_health.status(worker.load() if worker else None),
         ]
         self._diagnostics.publish(

@@ -1,0 +1,115 @@
+"""Pairs each image with the depth image of about the same stamp, as message_filters does.
+
+message_filters is not among the ROS packages on PyPI, and it holds an image back for ever when its partner does not
+come. Here an image waits for its depth only as long as that is worth it, and then goes on without. No ROS types.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Image = TypeVar("Image")
+Depth = TypeVar("Depth")
+
+QUEUE_SIZE = 10
+"""Images that wait, and depth images that are kept."""
+RESTART_NS = 10**9
+"""A stamp that lies further back than this begins a new stream, as a looping bag does."""
+MAX_MISSES = 10
+"""After so many images in a row whose depth did not come in time, the next ones do not wait."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pair(Generic[Image, Depth]):
+    """An image with its depth, None where none came; `lag_s` is how far the last depth image seen came behind."""
+
+    image: Image
+    depth: Depth | None
+    lag_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting(Generic[Image]):
+    stamp_ns: int
+    image: Image
+    since_s: float
+
+
+class Synchroniser(Generic[Image, Depth]):
+    """Takes both streams as they arrive, and gives the images in their order, each exactly once.
+
+    Args:
+        tolerance_s: stamps that differ by no more than this belong together; less than half the camera's period, so
+            that the nearest one is meant.
+        wait_s: longest time that an image waits for its depth, once there was any; 0 for depth that arrives first.
+
+    `now_s` is of a steady clock and only ever compared with itself. Use it from one thread.
+    """
+
+    def __init__(self, tolerance_s: float, wait_s: float) -> None:
+        self._tolerance_ns = round(tolerance_s * 1e9)
+        self._wait_s = wait_s
+        self._waiting: deque[_Waiting[Image]] = deque()
+        self._gone: deque[_Waiting[None]] = deque(maxlen=QUEUE_SIZE)
+        self._depths: deque[tuple[int, Depth]] = deque(maxlen=QUEUE_SIZE)
+        self._misses = 0
+        self._lag_s = 0.0
+
+    @property
+    def is_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def add_image(self, stamp_ns: int, image: Image, now_s: float) -> list[Pair[Image, Depth]]:
+        """Take an image in. Gives the pairs that are complete now, or not worth waiting for."""
+        self._waiting.append(_Waiting(stamp_ns, image, now_s))
+        return self._complete(now_s)
+
+    def add_depth(self, stamp_ns: int, depth: Depth, now_s: float) -> list[Pair[Image, Depth]]:
+        """Take a depth image in. Gives the pairs that are complete now."""
+        if self._depths and stamp_ns < self._depths[-1][0] - RESTART_NS:
+            self._depths.clear()
+        known = [(stamp, kept) for stamp, kept in self._depths if stamp != stamp_ns]
+        self._depths = deque(sorted([*known, (stamp_ns, depth)], key=lambda item: item[0]), maxlen=QUEUE_SIZE)
+        for late in self._gone:
+            if abs(late.stamp_ns - stamp_ns) <= self._tolerance_ns:
+                self._lag_s = now_s - late.since_s
+                if self._lag_s <= self._wait_s:  # waiting is worth it again
+                    self._misses = 0
+        return self._complete(now_s)
+
+    def overdue(self, now_s: float) -> list[Pair[Image, Depth]]:
+        """The images that have waited long enough. To be called from time to time while `is_waiting`."""
+        return self._complete(now_s)
+
+    def _complete(self, now_s: float) -> list[Pair[Image, Depth]]:
+        pairs: list[Pair[Image, Depth]] = []
+        while self._waiting:
+            first = self._waiting[0]
+            depth = self._nearest(first.stamp_ns)
+            if depth is None and self._is_worth_waiting(first, now_s):
+                break
+            self._waiting.popleft()
+            if depth is not None:
+                self._misses, self._lag_s = 0, now_s - first.since_s
+            else:
+                self._misses += 1
+                self._gone.append(_Waiting(first.stamp_ns, None, first.since_s))
+            pairs.append(Pair(first.image, depth, self._lag_s))
+        return pairs
+
+    def _nearest(self, stamp_ns: int) -> Depth | None:
+        near = [item for item in self._depths if abs(item[0] - stamp_ns) <= self._tolerance_ns]
+        return min(near, key=lambda item: abs(item[0] - stamp_ns))[1] if near else None
+
+    def _is_worth_waiting(self, first: _Waiting[Image], now_s: float) -> bool:
+        # Depth images come in order: after one that is newer than the image, its own comes no more.
+        has_passed = any(self._tolerance_ns < stamp - first.stamp_ns <= RESTART_NS for stamp, _ in self._depths)
+        return (
+            bool(self._depths)
+            and self._misses < MAX_MISSES
+            and now_s - first.since_s < self._wait_s
+            and len(self._waiting) <= QUEUE_SIZE
+            and not has_passed
+        )
