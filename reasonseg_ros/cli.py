@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     importlib.import_module("reasonseg_ros.engine.command").register(verbs)
     _add_play(verbs)
     _add_tabletop(verbs)
+    importlib.import_module("reasonseg_ros.export.command").register(verbs)
     train = verbs.add_parser("train", help="render scenes, and train the embedded checkpoints on them")
     train.add_argument("which", choices=tuple(TRAINING), help="each has its own --help")
     train.set_defaults(run=_train)

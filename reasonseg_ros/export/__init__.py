@@ -1,0 +1,1 @@
+"""SAM2 checkpoints to ONNX graphs, each checked against the checkpoint itself before it is kept. Needs torch."""

@@ -1,0 +1,107 @@
+"""Whether exported graphs give the masks of the checkpoint that they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from reasonseg_ros.engine.manifest import Manifest
+from reasonseg_ros.engine.onnxruntime import load_onnxruntime
+from reasonseg_ros.engine.port import Engine
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.export.reference import track
+from reasonseg_ros.export.scenes import OBJECTS, Scene, scene
+from reasonseg_ros.export.sources import Checkpoint
+from reasonseg_ros.geometry import mask_iou
+from reasonseg_ros.segmenter.exported import ExportedSegmenter, prompt_points
+from reasonseg_ros.segmenter.sam2 import Sam2Segmenter
+from reasonseg_ros.types import BoolMask
+
+LEAST_IOU = {"fp32": 0.999, "fp16": 0.995, "int8": 0.97}
+SEEDS = (0, 1, 2)
+_EMPTY_SHARE = 1e-3
+
+
+def check_export(folder: Path, manifest: Manifest, checkpoint: Checkpoint) -> dict[str, float]:
+    """Compare the graphs in `folder`, run by ONNX Runtime on the CPU, with the checkpoint run by torch.
+
+    Returns the figures by name: mean and least IoU of the masks of prompts decoded one by one and eight at once, and,
+    with memory, of eight objects tracked over two more frames.
+
+    Raises ModelError with the figures where a mean falls short of `LEAST_IOU`, or where the checkpoint marks nothing,
+    so that there is nothing to compare.
+    """
+    engines = {name: load_onnxruntime(folder / graph.file, graph, name=name) for name, graph in manifest.graphs.items()}
+    exported = ExportedSegmenter(engines["encoder"], engines["decoder"], manifest)
+    original = Sam2Segmenter(checkpoint.model, multimask=manifest.multimask, name=manifest.name)
+    masks: dict[str, list[tuple[BoolMask, BoolMask]]] = {"one_object": [], f"{OBJECTS}_objects": []}
+    for item in (scene(manifest.size_px, seed) for seed in SEEDS):
+        expected = [scored.mask for scored in original.decode(original.encode(item.rgb), item.groundings)]
+        features = exported.encode(item.rgb)
+        alone = [exported.decode(features, [grounding])[0].mask for grounding in item.groundings]
+        together = [scored.mask for scored in exported.decode(features, item.groundings)]
+        masks["one_object"] += zip(expected, alone, strict=True)
+        masks[f"{OBJECTS}_objects"] += zip(expected, together, strict=True)
+    if manifest.memory:
+        masks["tracked"] = _tracked(engines, manifest, checkpoint, scene(manifest.size_px, SEEDS[0]))
+    return _judge(masks, manifest.precision)
+
+
+def _judge(masks: Mapping[str, Sequence[tuple[BoolMask, BoolMask]]], precision: str) -> dict[str, float]:
+    figures, least = {}, LEAST_IOU[precision]
+    for name, pairs in masks.items():
+        if not any(_EMPTY_SHARE < expected.mean() < 1 - _EMPTY_SHARE for expected, _ in pairs):
+            raise ModelError(f"the checkpoint marks nothing, or everything, for {name}; is it a trained SAM2?")
+        ious = [mask_iou(*pair) for pair in pairs]
+        figures[f"{name}_mean_iou"] = round(float(np.mean(ious)), 5)
+        figures[f"{name}_least_iou"] = round(min(ious), 5)
+    if wrong := [f"{name} = {value}" for name, value in figures.items() if "mean" in name and value < least]:
+        raise ModelError(
+            f"the {precision} export does not give the checkpoint's masks: {', '.join(wrong)}, allowed is {least} and "
+            "more; nothing was kept. Choose another --precision, or report it for fp32"
+        )
+    return figures
+
+
+def _tracked(
+    engines: Mapping[str, Engine], manifest: Manifest, checkpoint: Checkpoint, item: Scene
+) -> list[tuple[BoolMask, BoolMask]]:
+    """Masks of the second and third frame by the checkpoint, one object at a time, and by the graphs, all at once."""
+    assert manifest.memory is not None
+    frames, size_wh = (item.rgb, item.next_rgb, item.rgb), (manifest.size_px, manifest.size_px)
+    coords, labels = prompt_points(item.groundings, size_wh, manifest.size_px)
+    expected = []
+    for points, kinds in zip(coords, labels, strict=True):
+        real = kinds >= 0
+        expected.append(track(checkpoint.model, frames, points[real], kinds[real].tolist(), manifest.multimask)[1:] > 0)
+
+    count, memory, side = len(labels), manifest.memory, manifest.size_px // 16
+    state = {
+        "mem_feat": np.zeros((count, memory.slots, side * side, memory.channels), np.float32),
+        "mem_slot": np.full((count, memory.slots), -1, np.int32),
+        "obj_ptr": np.zeros((count, memory.pointers, manifest.channels), np.float32),
+        "ptr_dt": np.full((count, memory.pointers), -1, np.float32),
+    }
+    found = []
+    for time, frame in enumerate(frames):
+        features = engines["encoder"].run({"image": frame[None]})
+        vision = {"vision_feat": features.pop("vision_feat")}
+        embed = features.pop("image_embed").repeat(count, axis=0)
+        if time:
+            embed = engines["memory_attention"].run(vision | state)["image_embed"]
+            coords, labels = np.zeros((count, 1, 2), np.float32), np.full((count, 1), -1, np.int32)
+        decoded = engines["decoder"].run(
+            features | {"image_embed": embed, "point_coords": coords, "point_labels": labels}
+        )
+        found.append(decoded["masks"][:, 0] > 0)
+        seen = {name: decoded[name] for name in ("masks", "object_score")}
+        prompted = {"prompted": np.full(count, time == 0, np.float32)}
+        state["mem_feat"][:, time] = engines["memory_encoder"].run(vision | seen | prompted)["mem_feat"]
+        state["obj_ptr"][:, time] = decoded["object_pointer"]
+        # The prompted frame has the last temporal encoding, others are counted back from now.
+        state["mem_slot"][:, time] = 0 if time else memory.slots - 1
+        state["ptr_dt"][:, : time + 1] = np.arange(time + 1, 0, -1)
+    by_object = np.stack(found[1:], axis=1)
+    return [(a, b) for one, other in zip(expected, by_object, strict=True) for a, b in zip(one, other, strict=True)]

@@ -1,0 +1,103 @@
+"""What can be exported: checkpoints of transformers (SAM2, its video model, EdgeTAM) and of the `sam2` package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import EdgeTamConfig, EdgeTamModel, PreTrainedConfig, Sam2VideoConfig, Sam2VideoModel
+from transformers.utils import cached_file
+
+from reasonseg_ros.engine.manifest import file_sha256
+from reasonseg_ros.errors import InvalidInput, ModelError
+from reasonseg_ros.export.official import load_official
+from reasonseg_ros.model_card import ModelCard, load_card
+from reasonseg_ros.segmenter.sam2 import load_sam2, set_image_size
+
+WEIGHTS = "model.safetensors"
+OFFICIAL_SUFFIX = ".pt"
+
+_ARCHITECTURES = {"sam2": "sam2", "sam2_video": "sam2", "edgetam": "edgetam", "edgetam_video": "edgetam"}
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A loaded model of transformers in float32, with what its export has to say of it."""
+
+    model: nn.Module
+    card: ModelCard
+    source: str
+    architecture: str
+    size_px: int
+    weights_sha256: str
+
+    @property
+    def has_memory(self) -> bool:
+        return hasattr(self.model, "memory_attention")
+
+
+def load_checkpoint(source: str, size_px: int = 0) -> Checkpoint:
+    """From a card's name or YAML, a folder, a hub id, or an official `.pt` file; `size_px` 0 takes its own size.
+
+    Raises ModelError where it is missing, damaged, or of an architecture that cannot be exported; InvalidInput for a
+    size that is no multiple of 32.
+    """
+    if size_px < 0 or size_px % 32:
+        raise InvalidInput(f"size {size_px}; expected a multiple of 32, for example 512 or 1024")
+    path = Path(source).expanduser()
+    if path.suffix == OFFICIAL_SUFFIX:
+        if not path.is_file():
+            raise ModelError(f"{path} is not there; give an official SAM2 checkpoint")
+        card = ModelCard(name=path.stem, kind="segmenter", source=str(path.resolve()))
+        model, architecture, weights = load_official(path, size_px), "sam2", path
+    else:
+        card = load_card(source, "segmenter")
+        model, architecture = _load(card, size_px or card.image_size)
+        weights = Path(cached_file(card.source, WEIGHTS, revision=card.revision))
+    size_px = int(model.config.prompt_encoder_config.image_size)
+    return Checkpoint(model, card, source, architecture, size_px, file_sha256(weights))
+
+
+def _load(card: ModelCard, size_px: int) -> tuple[nn.Module, str]:
+    try:
+        values, _ = PreTrainedConfig.get_config_dict(card.source, revision=card.revision)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no checkpoint could be read from {card.source}: {error}; check the name and the network, "
+                         "or give a folder") from error  # fmt: skip
+    kind = str(values.get("model_type"))
+    if kind not in _ARCHITECTURES:
+        raise ModelError(f"{card.source} holds a model of type {kind!r}; can export {', '.join(_ARCHITECTURES)}")
+    if kind == "sam2":
+        model = load_sam2(
+            card.source, device=torch.device("cpu"), dtype=torch.float32, revision=card.revision, size_px=size_px
+        )
+    elif kind == "sam2_video":
+        model = _from_pretrained(Sam2VideoModel, Sam2VideoConfig.from_dict(values), card, size_px)
+    else:
+        model = _from_pretrained(EdgeTamModel, EdgeTamConfig.from_dict(values), card, size_px)
+    return model, _ARCHITECTURES[kind]
+
+
+def _from_pretrained(kind: type[nn.Module], config: PreTrainedConfig, card: ModelCard, size_px: int) -> nn.Module:
+    if size_px and kind is Sam2VideoModel:
+        set_image_size(config, size_px)
+        config.image_size = size_px
+        config.memory_attention_rope_feat_sizes = [size_px // 16] * 2
+    elif size_px:
+        config.prompt_encoder_config.image_size = size_px
+        config.vision_config.backbone_feature_sizes = [[size_px // stride] * 2 for stride in (4, 8, 16)]
+    try:
+        model, report = kind.from_pretrained(
+            card.source, config=config, revision=card.revision, dtype=torch.float32, use_safetensors=True,
+            output_loading_info=True,
+        )  # fmt: skip
+    except ImportError as error:
+        raise ModelError(f"{card.source}: {error}; install it (EdgeTAM's image encoder is timm's)") from error
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"no checkpoint could be read from {card.source}: {error}; download it again") from error
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(f"{card.source} lacks {len(missing)} weights, {missing[0]} for one; download it again")
+    return model.eval().requires_grad_(False)
