@@ -27,7 +27,7 @@ ALLOWED = {
     "reasoner": set(),
     "segmenter": {"engine"},
     "export": {"engine", "segmenter"},
-    "methods": {"reasoner", "segmenter"},
+    "methods": {"engine", "reasoner", "segmenter"},
     "live": {"methods", "reasoner", "segmenter"},
     "tabletop": set(),
     "evaluation": {"methods", "reasoner", "segmenter"},

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from reasonseg_ros.config import Config
+from reasonseg_ros.engine.port import Report
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.loading import load_reasoner
-from reasonseg_ros.segmenter.loading import Report, load_segmenter
+from reasonseg_ros.segmenter.loading import load_segmenter
 
 
 def load_method(config: Config, report: Report | None = None) -> SegZero:
