@@ -7,8 +7,10 @@ On a robot that does other work, one or two threads answer hardly later than all
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -17,17 +19,22 @@ from PIL import Image
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.checkpoint import check_pixels, load_checkpoint
+from reasonseg_ros.reasoner.decoding import FastDecoder, unsuited
 from reasonseg_ros.reasoner.dialects import parse_answer
-from reasonseg_ros.reasoner.generation import PlainDecoder, end_tokens
+from reasonseg_ros.reasoner.generation import GoOn, PlainDecoder, end_tokens
 from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb
+from reasonseg_ros.reasoner.kept_frames import KeptFrames, MakeInputs
 from reasonseg_ros.reasoner.limits import Limits, failure
 from reasonseg_ros.reasoner.port import OnText
 from reasonseg_ros.reasoner.prompts import chat, read_prompt
+from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
 from reasonseg_ros.torch_device import choose_device
 from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
 Messages = list[dict[str, Any]]
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
+_ANY = "{query}"  # stands for any question
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
@@ -64,7 +71,14 @@ class LocalReasoner:
         check_pixels(card, config)
         self.processor, self.model = load_checkpoint(card, config, self.device)
         self._ends = end_tokens(self.model)
-        self._decoder = PlainDecoder(self.model)
+        self._decoder: PlainDecoder | FastDecoder
+        self._kept: KeptFrames | None = None
+        if reason := unsuited(self.model):
+            _LOG.warning("%s decodes through transformers' generate, which is slower: %s", self.name, reason)
+            self._decoder = PlainDecoder(self.model)
+        else:
+            self._decoder = FastDecoder(self.model)
+            self._kept = KeptFrames(self._decoder, self.processor, config.kept_frames, config.kept_mb * 1_000_000)
 
     def answer(
         self,
@@ -82,10 +96,42 @@ class LocalReasoner:
             return question
 
         def ask() -> Answer:
-            speech = self.say(self._messages(question), [self._image(frame)], limits, on_text)
-            return self._parsed(frame, speech, limits)
+            return self._parsed(frame, self._say_about(frame, question, limits, on_text), limits)
 
         return self.guarded(ask, lambda failed: failed)
+
+    def choose(
+        self,
+        frames: Sequence[Frame],
+        text: str,
+        *,
+        on_text: OnText | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        max_new_tokens: int = 0,
+        time_limit_s: float = 0.0,
+    ) -> Keyframe:
+        limits = Limits.configured(self.card, self.config, cancelled, max_new_tokens, time_limit_s)
+        question = limits.begin(text, self.name)
+        if isinstance(question, Answer):
+            return failed_keyframe(question)
+
+        def ask() -> Keyframe:
+            size_wh = shown_wh(self.card)
+            images = [resize_rgb(frame.rgb, size_wh) if size_wh else frame.rgb for frame in frames]
+            messages = round_messages(self.card, question, [{"type": "image"}] * len(frames))
+            speech = self.say(messages, images, limits, on_text)
+            if speech.broken:
+                return failed_keyframe(limits.stopped(speech.broken, speech.text, speech.tokens, self.name))
+            return parse_keyframe(speech.text, len(frames), speech.cut, speech.tokens)
+
+        return self.guarded(ask, failed_keyframe)
+
+    def prepare(self, frame: Frame) -> None:
+        """Read the frame ahead of any question, with what is the same for all of them."""
+        if self._kept is not None:
+            kept, before = self._kept, self._words(self._messages(_ANY)).partition(_ANY)[0]
+            # What fails here fails when a question comes, and is told then.
+            self.guarded(lambda: kept.prepare(frame.rgb, before, self._inputs_about(frame)), lambda failed: None)
 
     def answer_batch(
         self, frames: Sequence[Frame], texts: Sequence[str], *, max_new_tokens: int = 0, time_limit_s: float = 0.0
@@ -140,10 +186,30 @@ class LocalReasoner:
             torch.cuda.empty_cache()
         return failed(answer)
 
+    def _say_about(self, frame: Frame, question: str, limits: Limits, on_text: OnText | None) -> Speech:
+        messages = self._messages(question)
+        if not isinstance(self._decoder, FastDecoder) or self._kept is None:
+            return self.say(messages, [self._image(frame)], limits, on_text)
+        reading = self._kept.read(frame.rgb, self._words(messages), self._inputs_about(frame))
+        return self._spoken(partial(self._decoder.continued, reading.prompt), [reading.seen_wh], limits, on_text)[0]
+
     def _speak(
         self, chats: Sequence[tuple[Messages, Sequence[RgbImage]]], limits: Limits, on_text: OnText | None
     ) -> list[Speech]:
-        inputs, seen_wh = self._inputs(chats)
+        words = [self._words(messages) for messages, _ in chats]
+        inputs, seen_wh = self._inputs(words, [rgb for _, images in chats for rgb in images])
+        sizes = iter(seen_wh)
+        by_chat = [[next(sizes) for _ in images] for _, images in chats]
+        return self._spoken(partial(self._decoder.decode, inputs), by_chat, limits, on_text)
+
+    def _spoken(
+        self,
+        decode: Callable[[int, GoOn], list[list[int]]],
+        seen_wh: list[list[tuple[int, int]]],
+        limits: Limits,
+        on_text: OnText | None,
+    ) -> list[Speech]:
+        """What comes of `decode`, a row for each chat, watched between tokens."""
         broken: Status | None = None
 
         def go_on(rows: list[list[int]]) -> bool:
@@ -154,12 +220,10 @@ class LocalReasoner:
             broken = limits.broken()
             return broken is None
 
-        rows = self._decoder.decode(inputs, limits.max_new_tokens, go_on)
         speeches = []
-        for row, (_, images) in zip(rows, chats, strict=True):
-            ended = bool(row) and row[-1] in self._ends
+        for row, sizes in zip(decode(limits.max_new_tokens, go_on), seen_wh, strict=True):
+            ended = row[-1] in self._ends
             cut = not ended and len(row) >= limits.max_new_tokens
-            sizes, seen_wh = seen_wh[: len(images)], seen_wh[len(images) :]
             speeches.append(Speech(self._text(row), len(row), sizes, cut, None if ended else broken))
         return speeches
 
@@ -182,18 +246,19 @@ class LocalReasoner:
         """The frame's image in the size that the card wants."""
         return resize_rgb(frame.rgb, self.card.image_size_wh) if self.card.image_size_wh else frame.rgb
 
-    def _inputs(self, chats: Sequence[tuple[Messages, Sequence[RgbImage]]]) -> tuple[Any, list[tuple[int, int]]]:
-        """The model's inputs, a row a chat, padded on the left, and the size in which it sees each image."""
-        words = [
-            self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-            for messages, _ in chats
-        ]
-        images = [Image.fromarray(rgb) for _, chat_images in chats for rgb in chat_images]
-        inputs = self.processor(
-            text=words, images=images or None, padding=len(words) > 1, padding_side="left", return_tensors="pt"
-        )
+    def _inputs_about(self, frame: Frame) -> MakeInputs:
+        return lambda words: self._inputs([words], [self._image(frame)])
+
+    def _words(self, messages: Messages) -> str:
+        return str(self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+    def _inputs(self, words: list[str], images: Sequence[RgbImage]) -> tuple[Any, list[tuple[int, int]]]:
+        """The model's inputs, a row for each chat's words, and the size in which it sees each image."""
+        pictures = [Image.fromarray(rgb) for rgb in images] or None
+        several = len(words) > 1
+        inputs = self.processor(text=words, images=pictures, padding=several, padding_side="left", return_tensors="pt")
         patch_px = self.processor.image_processor.patch_size
-        grids = inputs["image_grid_thw"].tolist() if images else []
+        grids = inputs["image_grid_thw"].tolist() if pictures else []
         seen_wh = [(columns * patch_px, rows * patch_px) for _, rows, columns in grids]
         return inputs.to(self.device, dtype=self.model.dtype), seen_wh
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 
+from reasonseg_ros.image_memory import ImageMemory
 from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter
 from reasonseg_ros.types import Grounding, RgbImage
 
@@ -20,21 +19,13 @@ class KeptFeatures:
         """Keeps the features of the last `images` images."""
         self.name = segmenter.name
         self._segmenter = segmenter
-        self._images = images
-        # The image is kept with its features, so that no other gets its id.
-        self._kept: OrderedDict[int, tuple[RgbImage, Features]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: ImageMemory[Features] = ImageMemory(images)
 
     def encode(self, rgb: RgbImage) -> Features:
-        with self._lock:
-            known = self._kept.get(id(rgb))
-        if known is not None:
-            return known[1]
-        features = self._segmenter.encode(rgb)
-        with self._lock:
-            self._kept[id(rgb)] = rgb, features
-            while len(self._kept) > self._images:
-                self._kept.popitem(last=False)
+        features = self._kept.get(rgb)
+        if features is None:
+            features = self._segmenter.encode(rgb)
+            self._kept.put(rgb, features)
         return features
 
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:

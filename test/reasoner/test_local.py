@@ -36,17 +36,16 @@ def reasoner(checkpoint: Path) -> Any:
 
 @pytest.fixture
 def speaking(reasoner: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The reasoner with its model replaced by one that says ANSWER, token by token."""
+    """The reasoner with its decoding replaced by one that says ANSWER, token by token."""
 
-    def generate(input_ids: Any, max_new_tokens: int, stopping_criteria: Any, **inputs: Any) -> Any:
-        tokens = reasoner.processor.tokenizer(ANSWER + "<|im_end|>", return_tensors="pt")["input_ids"]
-        for count in range(1, min(tokens.shape[1], max_new_tokens) + 1):
-            output = torch.cat([input_ids, tokens[:, :count]], 1)
-            if any(criterion(output, None).all() for criterion in stopping_criteria):
-                break
-        return output
+    tokens = reasoner.processor.tokenizer(ANSWER + "<|im_end|>")["input_ids"]
 
-    monkeypatch.setattr(reasoner.model, "generate", generate)
+    def continued(prompt: Any, max_new_tokens: int, go_on: Any) -> list[list[int]]:
+        said = tokens[:max_new_tokens]
+        heard = [count for count in range(1, len(said) + 1) if go_on([said[:count]])]
+        return [said[: len(heard)]]
+
+    monkeypatch.setattr(reasoner._decoder, "continued", continued)
     return reasoner
 
 
@@ -61,7 +60,7 @@ def test_boxes_come_back_in_pixels_of_the_camera_image(speaking: Any, frame: Fra
 
 def test_the_image_is_squashed_as_the_card_says(reasoner: Any) -> None:
     frame = Frame(np.zeros((100, 500, 3), np.uint8))
-    inputs, seen_wh = reasoner._inputs([(reasoner._messages("what is red"), [reasoner._image(frame)])])
+    inputs, seen_wh = reasoner._inputs_about(frame)(reasoner._words(reasoner._messages("what is red")))
     assert seen_wh == [(224, 168)]
     words = reasoner.processor.tokenizer.decode(inputs["input_ids"][0], skip_special_tokens=True)
     assert words == "system\nYou are a helpful assistant.\nuser\nwhat is red\nassistant\n"
@@ -69,9 +68,7 @@ def test_the_image_is_squashed_as_the_card_says(reasoner: Any) -> None:
 
 def test_text_streams_token_by_token(speaking: Any, frame: Frame) -> None:
     heard: list[tuple[str, int]] = []
-    answer = speaking.answer(
-        frame, "a", max_new_tokens=200, on_text=lambda text, tokens: heard.append((text, tokens))
-    )
+    answer = speaking.answer(frame, "a", max_new_tokens=200, on_text=lambda text, tokens: heard.append((text, tokens)))
     assert [tokens for _, tokens in heard] == list(range(1, answer.tokens + 1))
     assert all(ANSWER.startswith(text) for text, _ in heard)
 
@@ -143,11 +140,11 @@ def test_a_question_that_cannot_be_asked_is_refused(reasoner: Any, frame: Frame,
 def test_after_a_failure_the_next_question_works(
     reasoner: Any, frame: Frame, monkeypatch: pytest.MonkeyPatch, error: Exception, status: Status
 ) -> None:
-    def fail(**_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(reasoner.model, "generate", fail)
+        patch.setattr(reasoner._decoder, "continued", fail)
         answer = reasoner.answer(frame, "a")
     assert answer.status is status
     assert type(error).__name__ in answer.error
@@ -166,7 +163,7 @@ def test_without_squash_coordinates_are_those_of_the_processors_image(checkpoint
     card = replace(load_card(str(checkpoint), "reasoner"), image_size_wh=None, coordinates="resized")
     reasoner = LocalReasoner(card, config(checkpoint, min_pixels=784, max_pixels=28 * 28 * 30))
     frame = Frame(np.zeros((480, 640, 3), np.uint8))
-    _, seen_wh = reasoner._inputs([(reasoner._messages("a"), [reasoner._image(frame)])])
+    _, seen_wh = reasoner._inputs_about(frame)(reasoner._words(reasoner._messages("a")))
     assert seen_wh == [(168, 112)]
 
 
@@ -244,9 +241,79 @@ def test_offline_and_not_there_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_bfloat16_runs_on_the_cpu_too(checkpoint: Path, frame: Frame) -> None:
-    reasoner = load_reasoner(config(checkpoint, dtype="bfloat16", attention="eager"))
+    reasoner = load_reasoner(config(checkpoint, dtype="bfloat16"))
     assert reasoner.model.dtype is torch.bfloat16
     assert reasoner.answer(frame, "a", max_new_tokens=2).tokens == 2
+
+
+def test_another_attention_goes_through_generate(
+    checkpoint: Path, reasoner: Any, frame: Frame, caplog: pytest.LogCaptureFixture
+) -> None:
+    eager = load_reasoner(config(checkpoint, attention="eager"))
+    assert "its attention is eager" in caplog.text
+    eager.prepare(frame)
+    answers = [one.answer(frame, "what is red", max_new_tokens=7) for one in (eager, reasoner)]
+    assert answers[0].raw_text == answers[1].raw_text
+    heard: list[int] = []
+    stopped = eager.answer(
+        frame, "a", on_text=lambda _, tokens: heard.append(tokens), cancelled=lambda: len(heard) == 3
+    )
+    assert (stopped.status, stopped.tokens) == (Status.CANCELLED, 3)
+
+
+QUESTIONS = ("what is red", "what is blue", "find the mug", "what is red", "find the mug that holds coffee")
+
+
+def texts(reasoner: Any, frame: Frame, questions: tuple[str, ...] = QUESTIONS) -> list[str]:
+    return [reasoner.answer(frame, question).raw_text for question in questions]
+
+
+def test_a_frame_is_read_once_and_answers_stay_the_same(
+    checkpoint: Path, frame: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Frame(frame.rgb[::-1].copy())
+    forgetful = load_reasoner(config(checkpoint, kept_frames=0))
+    expected = [texts(forgetful, one) for one in (frame, other)]
+    assert expected[0] != expected[1]
+
+    reasoner = load_reasoner(config(checkpoint, kept_frames=1))
+    reads = []
+    prefill = reasoner._decoder.prefill
+    monkeypatch.setattr(reasoner._decoder, "prefill", lambda inputs: reads.append(1) or prefill(inputs))
+    assert texts(reasoner, frame) == expected[0]
+    assert len(reads) == 1
+    reasoner.prepare(other)
+    assert len(reads) == 2
+    assert texts(reasoner, other) == expected[1]
+    reasoner.prepare(other)
+    assert len(reads) == 2
+    # The first one was put out by the other, which has the same size.
+    assert texts(reasoner, frame) == expected[0]
+    assert len(reads) == 3
+    # The same pixels in another place are another image.
+    assert texts(reasoner, Frame(frame.rgb.copy())) == expected[0]
+    assert len(reads) == 4
+
+
+@pytest.mark.parametrize("prompt", ["{query}", 'Please find "{query}" in the image.', "the mug{query}s, if any"])
+def test_words_that_join_the_question_are_read_rightly(checkpoint: Path, frame: Frame, prompt: str) -> None:
+    card = replace(load_card(str(checkpoint), "reasoner"), prompt=prompt)
+    forgetful = LocalReasoner(card, config(checkpoint, kept_frames=0))
+    reasoner = LocalReasoner(card, config(checkpoint))
+    reasoner.prepare(frame)
+    assert texts(reasoner, frame) == texts(forgetful, frame)
+    for question in QUESTIONS:
+        words = reasoner._words(reasoner._messages(question))
+        kept = reasoner._kept.read(frame.rgb, words, reasoner._inputs_about(frame)).prompt.tokens
+        assert kept.tolist() == reasoner._inputs_about(frame)(words)[0]["input_ids"].tolist()
+
+
+def test_a_prompt_that_asks_before_the_image_is_not_prepared(checkpoint: Path, frame: Frame) -> None:
+    card = replace(load_card(str(checkpoint), "reasoner"), system="You are asked {query}.")
+    reasoner = LocalReasoner(card, config(checkpoint))
+    reasoner.prepare(frame)
+    assert len(reasoner._kept._readings) == 0
+    assert texts(reasoner, frame) == texts(LocalReasoner(card, config(checkpoint, kept_frames=0)), frame)
 
 
 def test_another_dialect_brings_its_own_words_and_pixels() -> None:
