@@ -107,6 +107,17 @@ class SegmenterConfig:
 
 
 @dataclass(frozen=True)
+class TrackerConfig:
+    mode: str = setting(
+        "auto", "targets are followed by SAM2's memory, or by prompting with the last mask's box and point, which needs "
+        "no memory and less time; auto is memory where the checkpoint has it",
+        choices=("auto", "memory", "reprompt"), read_only=True,
+    )
+    lost_after_s: float = setting(3.0, "a target out of sight for so long is lost, seconds", 0.0, 3600.0)
+    overlap: bool = setting(False, "masks of followed targets may overlap; else a pixel belongs to the surest one")
+
+
+@dataclass(frozen=True)
 class CameraConfig:
     transport: str = setting("raw", "type of the image topic", choices=("raw", "compressed"), read_only=True)
     reliability: str = setting(
@@ -177,6 +188,7 @@ class Config:
     diagnostics_period_s: float = setting(1.0, "time between diagnostics, seconds", 0.1, 60.0, read_only=True)
     reasoner: ReasonerConfig = field(default_factory=ReasonerConfig)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
