@@ -1,4 +1,4 @@
-"""Masks in files that any tool may have written: PNG images, and COCO run lengths in JSON."""
+"""Masks in files that any tool may have written: PNG images, and COCO run lengths in JSON; and activation maps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.coco_masks import rle_mask
 from reasonseg_ros.mask_codec import MAX_PIXELS
-from reasonseg_ros.types import BoolMask
+from reasonseg_ros.types import BoolMask, FloatArray
 
 IGNORE_VALUE = 255
 
@@ -31,6 +31,7 @@ class TargetMask:
 
 ReadPrediction = Callable[[], BoolMask | None]
 ReadTarget = Callable[[], TargetMask]
+ReadActivation = Callable[[], FloatArray]
 
 
 def predictions_in(path: Path) -> dict[str, ReadPrediction]:
@@ -50,6 +51,14 @@ def targets_in(path: Path) -> dict[str, ReadTarget]:
     return {name: partial(_target, source) for name, source in _sources(path).items()}
 
 
+def activations_in(path: Path) -> dict[str, ReadActivation]:
+    """How to read each activation map of a folder, by name: .npy with numbers [h, w], or a PNG of one channel.
+
+    Maps may be of any size and scale. Every reader raises InvalidInput where its map is damaged.
+    """
+    return {name: partial(_activation, source) for name, source in _files(path, (".npy", ".png")).items()}
+
+
 def mask_from_coco(rle: Any) -> BoolMask:
     """bool [H, W] of COCO run lengths, `counts` a list or a compressed string. Raises InvalidInput."""
     try:
@@ -64,20 +73,37 @@ def mask_from_coco(rle: Any) -> BoolMask:
 def _sources(path: Path) -> dict[str, Any]:
     """Names with the file, or the value from the JSON file, that holds the mask. Raises InvalidInput."""
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in (".png", ".json"))
-        sources: dict[str, Any] = {}
-        for file in files:
-            name = file.relative_to(path).with_suffix("").as_posix()
-            if name in sources:
-                raise InvalidInput(f"{path} has two masks named {name}: keep one of {sources[name].name}, {file.name}")
-            sources[name] = file
-        if not sources:
-            raise InvalidInput(f"{path} holds no .png and no .json file")
-        return sources
+        return _files(path, (".png", ".json"))
     values = _json(path)
     if not isinstance(values, dict) or "counts" in values:
         raise InvalidInput(f"{path} is not a JSON object of names with their run lengths")
     return values
+
+
+def _files(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
+    """Files by their path in the folder without its ending. Raises InvalidInput."""
+    found: dict[str, Path] = {}
+    for file in sorted(file for file in folder.rglob("*") if file.suffix.lower() in endings):
+        name = file.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise InvalidInput(f"{folder} has two files named {name}: keep one of {found[name].name}, {file.name}")
+        found[name] = file
+    if not found:
+        raise InvalidInput(f"{folder} holds no {' and no '.join(endings)} file")
+    return found
+
+
+def _activation(file: Path) -> FloatArray:
+    if file.suffix.lower() == ".png":
+        return _png_values(file).astype(np.float32)
+    try:
+        # Mapped, so that a header that claims a huge map costs nothing; it takes no pickles, which could run code.
+        values = np.lib.format.open_memmap(file, mode="r")
+        if values.ndim != 2 or values.size > MAX_PIXELS or values.dtype.kind not in "fiub":
+            raise InvalidInput(f"{file} holds {values.dtype} {values.shape}; expected numbers [h, w]")
+        return np.asarray(values, np.float32)
+    except (OSError, ValueError, EOFError) as error:
+        raise InvalidInput(f"{file} is not a .npy file that can be read: {error}") from error
 
 
 def _prediction(source: Any) -> BoolMask | None:

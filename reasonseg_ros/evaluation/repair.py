@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.failures import DEFAULT_THRESHOLDS, Failure, FailureType, Measurement, Thresholds, judge
+from reasonseg_ros.evaluation.failures import (
+    DEFAULT_THRESHOLDS,
+    DESCRIPTIONS,
+    Failure,
+    FailureType,
+    Measurement,
+    Thresholds,
+    judge,
+)
 from reasonseg_ros.evaluation.metrics import score_sample
 from reasonseg_ros.evaluation.stand_ins import from_masks
 from reasonseg_ros.types import BoolMask, Grounding
@@ -109,6 +117,11 @@ def repair_gains(
             "gain_from_reasoner": from_reasoner if len(known) == len(members) else None,
         }
     return gains
+
+
+def described(gains: Mapping[FailureType, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Values by type, ready for JSON, each with the type's description."""
+    return {str(kind): {"description": DESCRIPTIONS[kind], **values} for kind, values in gains.items()}
 
 
 def sweep(

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ def register(subparsers: Any) -> None:
         help="score masks made by anything",
         description="Score masks against targets of the same name and print JSON. Masks are PNG (0 is background; in a "
         "target 255 is ignored) or COCO run lengths in JSON: a file a mask, or one file of all names. A prediction "
-        "that is missing, damaged or of another size counts 0. Exit status 1 where anything failed.",
+        "that is missing, damaged or of another size counts 0. The types of failure are told from each mask's box and "
+        "innermost point, or from where a method's activation map is strong. Exit status 1 where anything failed.",
     )
     parser.add_argument("--predictions", type=Path, required=True, metavar="DIR", help="folder, or one JSON file")
     parser.add_argument("--targets", type=Path, required=True, metavar="DIR", help="folder, or one JSON file")
@@ -26,6 +28,11 @@ def register(subparsers: Any) -> None:
         help="lisa leaves ignored pixels out, seg_zero counts them as target (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--video", action="store_true", help="names are EXPRESSION/FRAME; adds J, F and J&F")
+    parser.add_argument(
+        "--activations", type=Path, metavar="DIR",
+        help="activation maps of the same names, .npy [h, w] or PNG of one channel, of any size",
+    )  # fmt: skip
+    parser.add_argument("--each", type=Path, metavar="FILE", help="also write one JSON line a sample, with its type")
     parser.set_defaults(run=run)
 
 
@@ -33,16 +40,24 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from reasonseg_ros.evaluation.mask_scores import score_masks
+    from reasonseg_ros.evaluation.mask_scores import MaskScore, score_masks
 
     console = Console(stderr=True)
 
     def progress(names: list[str]) -> Iterable[str]:
         return track(names, description="Scoring", console=console, disable=not console.is_terminal)
 
-    result = score_masks(
-        arguments.predictions, arguments.targets, arguments.protocol, arguments.video,
-        on_problem=lambda line: print(f"reasonseg: {line}", file=sys.stderr), progress=progress,
-    )  # fmt: skip
+    with ExitStack() as files:
+        lines = files.enter_context(arguments.each.open("w", encoding="utf-8")) if arguments.each else None
+
+        def keep(sample: MaskScore) -> None:
+            if lines:
+                print(json.dumps(sample.to_json(), ensure_ascii=False), file=lines)
+
+        result = score_masks(
+            arguments.predictions, arguments.targets, arguments.protocol, arguments.video,
+            on_problem=lambda line: print(f"reasonseg: {line}", file=sys.stderr), progress=progress,
+            activations=arguments.activations, on_sample=keep,
+        )  # fmt: skip
     print(json.dumps(result, indent=2, ensure_ascii=False))
-    return 1 if result["failed"] else 0
+    return 1 if result["failed"] or result.get("without_activation") else 0

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from reasonseg_ros.evaluation.failures import DESCRIPTIONS, FailureType, Measurement
+from reasonseg_ros.evaluation.failures import FailureType, Measurement
 from reasonseg_ros.evaluation.metrics import SampleScore, summarise
-from reasonseg_ros.evaluation.repair import repair_gains, sweeps
+from reasonseg_ros.evaluation.repair import described, repair_gains, sweeps
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.video_metrics import FrameScore, summarise_videos
 
@@ -113,7 +113,7 @@ def _failures(rows: Sequence[Row]) -> dict[str, Any]:
         # Where there is no target, nothing is prompted with the truth, which is right.
         [1.0 if row.score is not None and row.score.target_empty else row.ideal_iou for _, row in judged],
     )
-    return {str(kind): {"description": DESCRIPTIONS[kind], **values} for kind, values in gains.items()}
+    return described(gains)
 
 
 def _latencies(rows: Sequence[Row]) -> dict[str, dict[str, float]]:

@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.mask_files import mask_from_coco, predictions_in, targets_in
+from reasonseg_ros.evaluation.mask_files import activations_in, mask_from_coco, predictions_in, targets_in
 from reasonseg_ros.geometry import encode_rle
 
 VALUES = np.array([[0, 1, 1, 255], [0, 0, 1, 255], [0, 2, 0, 0]], np.uint8)
@@ -163,5 +163,29 @@ def test_folders_with_no_mask_or_two_of_a_name_are_refused(tmp_path):
         predictions_in(tmp_path)
     (tmp_path / "x.png").touch()
     (tmp_path / "x.json").touch()
-    with pytest.raises(InvalidInput, match="two masks named x"):
+    with pytest.raises(InvalidInput, match="two files named x"):
         predictions_in(tmp_path)
+
+
+@pytest.mark.parametrize("values", [np.zeros((2, 3, 4)), np.array([["a"]]), np.zeros((2, 2), complex)])
+def test_an_array_that_is_no_map_is_refused(tmp_path, values):
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(InvalidInput, match=r"a\.npy"):
+        activations_in(tmp_path)["a"]()
+
+
+def test_a_map_of_pickled_objects_or_in_an_archive_is_refused(tmp_path):
+    np.save(tmp_path / "objects.npy", np.array([[None]]), allow_pickle=True)
+    np.savez(tmp_path / "archive.npz", a=np.zeros((2, 2)))
+    (tmp_path / "archive.npz").rename(tmp_path / "archive.npy")
+    for name, read in activations_in(tmp_path).items():
+        with pytest.raises(InvalidInput, match=name):
+            read()
+
+
+def test_a_map_of_any_numbers_is_read(tmp_path):
+    np.save(tmp_path / "half.npy", np.full((2, 3), 0.5, np.float16))
+    (tmp_path / "png").mkdir()
+    cv2.imwrite(str(tmp_path / "png" / "deep.png"), np.full((2, 3), 40000, np.uint16))
+    readers = activations_in(tmp_path)
+    assert (readers["half"]() == 0.5).all() and (readers["png/deep"]() == 40000).all()

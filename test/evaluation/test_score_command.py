@@ -108,6 +108,53 @@ def test_videos_add_j_and_f_by_expression(tmp_path, capsys):
     assert result["j_and_f"] == 0.75
 
 
+def test_masks_alone_are_typed(tmp_path, capsys):
+    """As those of LISA, which shows nothing but a mask."""
+    elsewhere, thin = np.zeros_like(TARGET), TARGET.copy()
+    elsewhere[20:28, 28:38] = 1
+    thin[7:13, 7:23] = 0
+    said = {"a": TARGET, "b": elsewhere, "c": thin, "d": TARGET, "e": TARGET * 0, "f": TARGET * 0}
+    predictions = write(tmp_path / "said", **said)
+    (predictions / "g.json").write_text("null")
+    targets = write(tmp_path / "true", **dict.fromkeys("abceg", TARGET), d=TARGET * 0, f=TARGET * 0)
+    status, result, _ = score(capsys, predictions, targets, "--each", str(tmp_path / "each.jsonl"))
+    assert status == 1
+    each = [json.loads(line) for line in (tmp_path / "each.jsonl").read_text().splitlines()]
+    assert {line["name"]: line["failure"] for line in each} == {
+        "a": "OK", "b": "T1", "c": "T3", "d": "FP", "e": "FN", "f": "OK", "g": "F0"
+    }  # fmt: skip
+    assert (each[1]["tags"], each[6]["problem"]) == (["wrong object"], "not_parsed")
+    assert {kind: values["samples"] for kind, values in result["failures"].items()} == {
+        "F0": 1, "FP": 1, "FN": 1, "OK": 2, "T1": 1, "T3": 1
+    }  # fmt: skip
+    assert sum(result["sweeps"]["ok_iou"][0]["types"].values()) == 7
+
+
+def test_activation_maps_tell_where_the_model_looked(tmp_path, capsys):
+    """As those of READ: the same mask is misread or badly cut, depending on what was active."""
+    poor = np.zeros_like(TARGET)
+    poor[5:15, 5:12] = 1
+    predictions = write(tmp_path / "said", **dict.fromkeys("abcd", poor))
+    targets = write(tmp_path / "true", **dict.fromkeys("abcd", TARGET))
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    np.save(maps / "a.npy", np.kron(TARGET, np.ones((2, 2))) * 7.5 - 3)  # of another size and scale
+    away = np.zeros((15, 20), np.float16)
+    away[11:, 14:] = 1
+    np.save(maps / "b.npy", away)
+    cv2.imwrite(str(maps / "c.png"), TARGET * 200)
+    (maps / "d.npy").write_bytes(b"no map")
+    status, result, lines = score(
+        capsys, predictions, targets, "--activations", str(maps), "--each", str(tmp_path / "each.jsonl")
+    )
+    assert (status, result["failed"], result["without_activation"]) == (1, 0, 1)
+    assert len(lines) == 1 and "d: activation" in lines[0] and "told from the mask" in lines[0]
+    each = [json.loads(line) for line in (tmp_path / "each.jsonl").read_text().splitlines()]
+    assert [line["failure"] for line in each] == ["T3", "T1", "T3", "T3"]
+    assert [line["measured"]["box_iou"] for line in each[:2]] == [1.0, 0.0]
+    assert result["giou"] == pytest.approx(70 / 200, abs=1e-6), "maps change no score"
+
+
 @pytest.mark.parametrize("missing", ["said", "true"])
 def test_a_folder_that_is_not_there_is_one_line(tmp_path, capsys, missing):
     for name in {"said", "true"} - {missing}:
