@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reasonseg_ros.engine.files import replace_file
 from reasonseg_ros.engine.manifest import Graph
 from reasonseg_ros.engine.tensorrt import library, logger
@@ -59,6 +61,7 @@ def build(
         raise ModelError(
             f"{path}: {options.flavour} {trt.__version__} cannot read it: {reasons}; export it as fp16 or fp32"
         )
+    _check_network(trt, network, graph, path)
     config = builder.create_builder_config()
     _set_capabilities(trt, config, options)
     if options.optimization_level is not None:
@@ -84,6 +87,19 @@ def build(
     if cache is not None and timing_cache is not None:
         replace_file(timing_cache, bytes(config.get_timing_cache().serialize()))
     return bytes(plan)
+
+
+def _check_network(trt: Any, network: Any, graph: Graph, path: Path) -> None:
+    """Raises ModelError where the file's inputs and outputs are not those of the manifest."""
+    found = {
+        "inputs": [network.get_input(index) for index in range(network.num_inputs)],
+        "outputs": [network.get_output(index) for index in range(network.num_outputs)],
+    }
+    for kind, described in (("inputs", graph.inputs), ("outputs", graph.outputs)):
+        expected = [(t.name, t.dtype, tuple(-1 if isinstance(s, str) else s for s in t.shape)) for t in described]
+        present = [(t.name, np.dtype(trt.nptype(t.dtype)).name, tuple(t.shape)) for t in found[kind]]
+        if sorted(present) != sorted(expected):
+            raise ModelError(f"{path}: {kind} {present}; its manifest says {expected}; export it again")
 
 
 def _set_capabilities(trt: Any, config: Any, options: BuildOptions) -> None:
