@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Container
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -47,19 +48,24 @@ class Batch:
         return Batch(self.images.to(device), _moved(self.dense, device), self.texts and _moved(self.texts, device))
 
 
+VideoKey = tuple[int, bool]
+
+
 @dataclass(frozen=True, eq=False)
 class VideoBatch:
     """Videos as a `Batch` of their frames, one video's after the other, with one row of questions a video.
 
     Attributes:
         happened: float32 [videos, frames * IMAGE_TOKENS, kinds of events], see `event_labels`.
+        keys: number of each video and whether it is mirrored. Those known to `draw_videos` have no images.
     """
 
     frames: Batch
     happened: Tensor
+    keys: tuple[VideoKey, ...]
 
     def to(self, device: torch.device) -> VideoBatch:
-        return VideoBatch(self.frames.to(device), self.happened.to(device))
+        return VideoBatch(self.frames.to(device), self.happened.to(device), self.keys)
 
 
 class Batches:
@@ -97,27 +103,33 @@ class Batches:
         packed = Texts(**{f.name: _stacked(texts, f.name) for f in fields(Texts)}) if with_texts else None
         return Batch(torch.from_numpy(np.stack(images)), dense, packed)
 
-    def draw_videos(self, step: int, process: int, size: int) -> VideoBatch:
-        """`size` videos with their questions; a video without a clear question is passed over."""
+    def draw_videos(self, step: int, process: int, size: int, known: Container[VideoKey] = ()) -> VideoBatch:
+        """`size` videos with their questions, without images of the `known` ones.
+
+        A video without a clear question is passed over.
+        """
         assert self._videos and self._video_encoder
         seed = (self._seed, step, process, 1)
         arrays, rng = np.random.default_rng(seed), random.Random(f"{seed}")
-        images, labels, happened, texts = [], [], [], []
+        images, labels, happened, texts, keys = [], [], [], [], []
         while len(texts) < size:
-            video = video_view(self._videos[int(arrays.integers(len(self._videos)))], bool(arrays.random() < 0.5))
+            key = int(arrays.integers(len(self._videos))), bool(arrays.random() < 0.5)
+            video = video_view(self._videos[key[0]], mirrored=key[1])
             own = [dense_labels(scene) for scene in video.scenes]
             examples = self._video_examples(video, own, rng)
             if not examples:
                 continue
             light = int(arrays.integers(1 << 32))  # one camera, so the same disturbance in all frames
-            images += [disturb(scene.rgb, np.random.default_rng(light)) for scene in video.scenes]
+            if key not in known:
+                images += [disturb(scene.rgb, np.random.default_rng(light)) for scene in video.scenes]
+            keys.append(key)
             labels += own
             happened.append(event_labels(video, own))
             texts.append(pack(examples, VIDEO_TEXT_LENGTH, self._pad, len(own)))
         dense = DenseTargets(**{f.name: _stacked(labels, f.name) for f in fields(DenseTargets)})
         packed = Texts(**{f.name: _stacked(texts, f.name) for f in fields(Texts)})
-        frames = Batch(torch.from_numpy(np.stack(images)), dense, packed)
-        return VideoBatch(frames, torch.from_numpy(np.stack(happened)))
+        frames = Batch(torch.from_numpy(np.stack(images)) if images else torch.zeros(0), dense, packed)
+        return VideoBatch(frames, torch.from_numpy(np.stack(happened)), tuple(keys))
 
     def _video_examples(self, video: VideoView, labels: list[DenseLabels], rng: random.Random) -> list[Example]:
         """As many of the video's questions as there is room for."""

@@ -146,7 +146,7 @@ def look_loss(log_attention: list[Tensor], looks: Tensor) -> tuple[Tensor, dict[
 
 
 def event_loss(heads: Heads, states: Tensor, happened: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """What has happened to what each image token shows. `states` is [B, N, width], `happened` [B, N, kinds] of 0 and 1."""
+    """What has happened to what each image token shows: states [B, N, width], happened [B, N, kinds] of 0 and 1."""
     scores = heads.event(states).float()
     weight = scores.new_full((scores.shape[-1],), _HAPPENED_WEIGHT)
     loss = F.binary_cross_entropy_with_logits(scores, happened, pos_weight=weight)

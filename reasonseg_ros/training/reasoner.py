@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers.utils.logging import disable_progress_bar
 
 from reasonseg_ros.tabletop import questions
-from reasonseg_ros.training.batches import Batch, Batches, VideoBatch
+from reasonseg_ros.training.batches import Batch, Batches, VideoBatch, VideoKey
 from reasonseg_ros.training.data import SceneFiles
 from reasonseg_ros.training.examples import Encoder
 from reasonseg_ros.training.forward import PackedForward
@@ -66,6 +66,7 @@ class Plan:
         videos: folder of rendered videos (see `training.videos`); None trains on still scenes only.
         video_batch: videos for each process and step.
         start: state of an earlier run (its `reasoner.pt`) whose weights this run begins with.
+        keep_vision: leave the vision model as it is. What it sees in a video is then kept, which halves the time.
     """
 
     scenes: Path
@@ -87,6 +88,7 @@ class Plan:
     videos: Path | None = None
     video_batch: int = 6
     start: Path | None = None
+    keep_vision: bool = False
 
 
 class Trainer:
@@ -125,6 +127,7 @@ class Trainer:
         self.step = self.question_steps = 0
         self.spent_s = 0.0
         self.report: dict[str, float] = {}
+        self.seen: dict[VideoKey, Tensor] = {}
         if self.checkpoint.exists():
             self.restore()
         elif plan.start:
@@ -162,7 +165,8 @@ class Trainer:
     def begin_with(self, path: Path) -> None:
         """Take over an earlier run's averaged weights, with optimizers and clock at their beginning."""
         state = torch.load(path, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"] | state["average"] | {"lm_head.weight": _embeddings(state["average"])})
+        weights = state["model"] | state["average"]
+        self.model.load_state_dict(weights | {"lm_head.weight": _embeddings(state["average"])})
         # A run without videos has no head for their events.
         self.heads.load_state_dict(state["heads"], strict=False)
         self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
@@ -187,7 +191,8 @@ class Trainer:
 
     def loss(self, batch: Batch, with_texts: bool) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            patch_states, image_tokens = self.forward.see(batch.images)
+            with torch.set_grad_enabled(not self.plan.keep_vision):
+                patch_states, image_tokens = self.forward.see(batch.images)
             if not with_texts:
                 layer_states = self.forward.read_image(image_tokens, IMAGE_LAYERS)
                 return dense_loss(self.heads, patch_states, image_tokens, layer_states, batch.dense)
@@ -209,15 +214,13 @@ class Trainer:
         frames, texts = batch.frames, batch.frames.texts
         assert texts
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            with torch.no_grad():
-                _, image_tokens = self.forward.see(frames.images)
-            rows = image_tokens.view(len(texts.tokens), -1, image_tokens.shape[-1])
+            rows = self._video_tokens(batch)
             states, (layer_states, event_states), attention = self.video_forward.read(
                 rows, texts.tokens, texts.position, texts.question, (IMAGE_LAYERS, EVENT_LAYERS)
             )
             writes = writing(texts.follows)
             scores = self._scores(states[writes])
-            layer_states = layer_states.reshape(image_tokens.shape)
+            layer_states = layer_states.reshape(*frames.dense.category.shape, -1)
             layer, report = layer_loss(self.heads, layer_states, frames.dense, VIDEO_BOX_WEIGHT)
             event, event_report = event_loss(self.heads, event_states, batch.happened)
         # No pixel numbers are written about videos, so there is nothing to spread.
@@ -225,6 +228,16 @@ class Trainer:
         look, look_report = look_loss([a[writes] for a in attention], texts.looks[writes])
         report |= answer_report | look_report | event_report
         return layer + event + answer + look, {f"video_{name}": value for name, value in report.items()}
+
+    def _video_tokens(self, batch: VideoBatch) -> Tensor:
+        """Image tokens of each video's frames, one after the other. [videos, frames * IMAGE_TOKENS, width]."""
+        fresh = [key for key in batch.keys if key not in self.seen]
+        known = self.seen if self.plan.keep_vision else {}
+        if fresh:
+            with torch.no_grad():
+                _, image_tokens = self.forward.see(batch.frames.images)
+            known.update(zip(fresh, image_tokens.view(len(fresh), -1, image_tokens.shape[-1]), strict=True))
+        return torch.stack([known[key] for key in batch.keys])
 
     def _scores(self, states: Tensor) -> Tensor:
         """Scores of the vocabulary for states [N, width].
@@ -241,7 +254,8 @@ class Trainer:
         loss, report = self.loss(batch, with_texts)
         loss.backward()
         if self.videos and with_texts:
-            videos = self.batches.draw_videos(self.step, self.process, self.plan.video_batch).to(self.device)
+            videos = self.batches.draw_videos(self.step, self.process, self.plan.video_batch, self.seen)
+            videos = videos.to(self.device)
             loss, video_report = self.video_loss(videos)
             loss.backward()
             report |= video_report
@@ -365,6 +379,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=Plan.rate, help="learning rate of AdamW")
     parser.add_argument("--videos", type=Path, help="folder of chunks from training.videos")
     parser.add_argument("--video-batch", type=int, default=Plan.video_batch, help="videos a step and process")
+    parser.add_argument("--keep-vision", action="store_true", help="leave the vision model as it is")
     parser.add_argument("--from", type=Path, dest="start", help="begin with the weights of this run's reasoner.pt")
     train(Plan(**vars(parser.parse_args(argv))))
 

@@ -93,7 +93,7 @@ class VideoEncoder:
         self.prefix = video_prefix(encoder, frames)
 
     def examples(self, video: VideoView, labels: Sequence[DenseLabels], rng: random.Random) -> list[Example]:
-        """A question for each event with a clear answer, in two wordings, and one after something that did not happen."""
+        """Each event with a clear answer is asked for in two wordings; often something that did not happen as well."""
         drawn = [
             self.happened(video, labels, event, rng)
             for event in video.events
