@@ -39,6 +39,8 @@ MIN_SUPPORT_SHARE = 0.4
 """Of the surroundings, on the plane."""
 MIN_ABOVE_SHARE = 0.9
 """Of the target, above the plane; else it does not rest on it."""
+PART_HEIGHT_M = 0.3
+"""A part of something may be this far above what the whole stands on; what is further away is background."""
 REST_M = 0.012
 """A target that is seen to begin this near to its support rests on it."""
 MAX_PLANE_POINTS = 1500
@@ -93,7 +95,7 @@ def surface_of(frame: Frame, mask: BoolMask, min_valid_share: float) -> Surface 
     points = back_projected(depth_m, foreground, frame.intrinsics, (left, top))
     pixels = np.argwhere(foreground)[:, ::-1] + (left, top)
     plane = fit_plane(back_projected(depth_m, _surroundings(inside, valid), frame.intrinsics, (left, top)))
-    if plane is not None and np.mean(plane.heights_m(points) > -3 * plane.noise_m) < MIN_ABOVE_SHARE:
+    if plane is not None and not _may_rest_on(plane, points):
         plane = None
     if plane is not None:
         above = plane.heights_m(points) > 3 * plane.noise_m
@@ -207,6 +209,16 @@ def carried(surface: Surface, pose: CameraPose) -> Surface:
         centroid_m=rotation @ surface.centroid_m + origin,
         box=box and OrientedBox(rotation @ box.center_m + origin, rotation @ box.rotation, box.size_m),
     )
+
+
+def _may_rest_on(plane: Plane, points_m: Points) -> bool:
+    """Whether the points, or the whole that they are a part of, may stand on the plane."""
+    if not len(points_m):
+        return False
+    heights = plane.heights_m(points_m)
+    is_above = np.mean(heights > -3 * plane.noise_m) >= MIN_ABOVE_SHARE
+    reach_m = max(float(np.linalg.norm(np.ptp(points_m, axis=0))), PART_HEIGHT_M)
+    return bool(is_above and np.median(heights) < reach_m)
 
 
 def _grown(box_xyxy: FloatArray, shape_hw: tuple[int, ...]) -> tuple[int, int, int, int]:
