@@ -20,6 +20,15 @@ KINDS = ("reasoner", "segmenter")
 DIALECTS = ("seg_zero", "vision_reasoner", "qwen2.5-vl", "qwen3-vl")
 REFINEMENTS = ("none", "edges", "points", "both")
 COORDINATES = ("squashed", "resized", "relative_1000")
+FRAMES_PROMPT = (
+    "These {frames} frames of one video come in the order of time, each behind its number. The question about the "
+    'video is: "{query}". Follow what happens from frame to frame and settle on the one object that is meant. Then '
+    "choose the frame in which this object is easiest to find: in full view, large, sharp, and not like its "
+    "neighbours. Write your thinking inside <think> </think> tags and the final answer inside <answer> </answer> tags. "
+    "The answer is the number of that frame and a short description by which the object can be found in it, as JSON, "
+    'for example <think> your thinking goes here </think> <answer>[{"frame_idx": 4, "object description": "the blue '
+    'cup next to the sink"}]</answer>. Where nothing fits, answer [].'
+)
 
 # Which card's settings fit a checkpoint without a card: looked for in its name first, then by its config's model_type.
 _LIKE_NAME = (
@@ -52,6 +61,10 @@ class ModelCard:
             processor's resized image, or thousandths of width and height.
         prompt: reasoners: the user's turn; `{query}` is replaced by the question.
         system: reasoners: the system's turn, left out when empty.
+        frames_prompt: reasoners: the user's words about the frames of a video; `{query}` and `{frames}`, their number,
+            are replaced.
+        frame_name: reasoners: stands before each frame; `{number}`, counted from 1, is replaced.
+        frames_size_wh: reasoners: each frame of a video is squashed to this; None takes `image_size_wh`.
         image_size: segmenters: side of the square input in pixels; 0 takes the checkpoint's own.
         multimask: segmenters: decode several masks a prompt and keep the best predicted IoU.
         refine: segmenters: what makes its masks better (`segmenter.refinement`), as far as that was measured.
@@ -70,6 +83,9 @@ class ModelCard:
     coordinates: str = "squashed"
     prompt: str = "{query}"
     system: str = ""
+    frames_prompt: str = FRAMES_PROMPT
+    frame_name: str = "Frame {number}:"
+    frames_size_wh: tuple[int, int] | None = (448, 448)
     max_new_tokens: int = 1024
     image_size: int = 0
     multimask: bool = True
@@ -80,7 +96,7 @@ class ModelCard:
             if not right:
                 raise ModelError(f"model card {self.name!r}: {key} = {getattr(self, key)!r}; expected {expected}")
 
-        for key in ("name", "source", "licence", "url", "revision", "prompt", "system"):
+        for key in ("name", "source", "licence", "url", "revision", "prompt", "system", "frames_prompt", "frame_name"):
             need(isinstance(getattr(self, key), str), key, "text")
         for key in ("min_pixels", "max_pixels", "image_size"):
             need(_is_count(getattr(self, key), 0), key, "a whole number, 0 or more")
@@ -93,10 +109,14 @@ class ModelCard:
         need(self.coordinates in COORDINATES, "coordinates", f"one of {', '.join(COORDINATES)}")
         need("{query}" in self.prompt, "prompt", "a text that holds {query}")
         need(_is_count(self.max_new_tokens, 1), "max_new_tokens", "a whole number above 0")
-        size = self.image_size_wh
-        sized = isinstance(size, tuple) and len(size) == 2 and all(_is_count(side, 1) for side in size)
-        need(size is None or sized, "image_size_wh", "[width, height] in pixels, or null")
-        need(size is not None or self.coordinates != "squashed", "image_size_wh", "a size, as coordinates is squashed")
+        need("{query}" in self.frames_prompt, "frames_prompt", "a text that holds {query}")
+        need("{number}" in self.frame_name, "frame_name", "a text that holds {number}")
+        for key in ("image_size_wh", "frames_size_wh"):
+            size = getattr(self, key)
+            sized = isinstance(size, tuple) and len(size) == 2 and all(_is_count(side, 1) for side in size)
+            need(size is None or sized, key, "[width, height] in pixels, or null")
+        sized = self.image_size_wh is not None or self.coordinates != "squashed"
+        need(sized, "image_size_wh", "a size, as coordinates is squashed")
 
     @property
     def is_folder(self) -> bool:
@@ -131,8 +151,9 @@ def read_card(path: Path) -> ModelCard:
     known = {item.name for item in fields(ModelCard)} - {"name"}
     if not isinstance(values, dict) or not {"kind", "source"} <= values.keys() <= known:
         raise ModelError(f"model card {path}: kind and source are needed; known keys are {', '.join(sorted(known))}")
-    if isinstance(values.get("image_size_wh"), list):
-        values["image_size_wh"] = tuple(values["image_size_wh"])
+    for key in ("image_size_wh", "frames_size_wh"):
+        if isinstance(values.get(key), list):
+            values[key] = tuple(values[key])
     if str(values["source"]).startswith((".", "/")):
         values["source"] = str((path.parent / values["source"]).resolve())
     return ModelCard(name=path.parent.name if path.stem == "card" else path.stem, **values)

@@ -35,7 +35,7 @@ _TAGGED = ("seg_zero", "vision_reasoner")
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """A text taken apart. `open_end`: it stops inside the thought, inside the answer, or inside a tag."""
 
     thought: str
@@ -69,7 +69,7 @@ def parse_answer(
         raise InvalidInput(f"image of {source_wh} answered in {answer_wh}; expected sizes of at least 1 pixel")
     if dialect not in ("auto", *DIALECTS):
         raise InvalidInput(f"dialect {dialect!r}; expected auto or one of {', '.join(DIALECTS)}")
-    parts = _take_apart(text)
+    parts = take_apart(text)
     found = [list(_candidates_in(answer)) for answer in parts.answers]
     looks_like = _detect([item for items in found for item in items], parts)
     spoken = dialect if dialect != "auto" else looks_like
@@ -84,7 +84,7 @@ def parse_answer(
 
 
 def _read(
-    parts: _Parts, found: list[list[dict[str, Any]]], source_wh: SizeWh, answer_wh: SizeWh, cut: bool
+    parts: Parts, found: list[list[dict[str, Any]]], source_wh: SizeWh, answer_wh: SizeWh, cut: bool
 ) -> Answer:
     readings = [read_groundings(items, answer_wh, source_wh) for items in found]
     reading = next((one for one in readings if one.groundings), None)
@@ -101,7 +101,7 @@ def _read(
     return Answer(Status.OK, parts.thought, tuple(reading.groundings), error="; ".join(notes))
 
 
-def _without_box(parts: _Parts, readings: list[Reading], cut: bool) -> Answer:
+def _without_box(parts: Parts, readings: list[Reading], cut: bool) -> Answer:
     notes = [note for reading in readings for note in reading.notes]
     contents = [_FENCE.sub("", answer).strip(" \n\t\r.\"'") for answer in parts.answers]
     values = [find_values(content) for content in contents]
@@ -128,12 +128,13 @@ def _says_nothing(content: str, values: list[Any]) -> bool:
     return content.lower() in _NOTHING_WORDS or bool(denying_clause(content))
 
 
-def _take_apart(text: str) -> _Parts:
+def take_apart(text: str) -> Parts:
+    """Thought and answers of a text, with or without tags. Never raises."""
     tags = [(tag[2].lower(), bool(tag[1])) for tag in _TAG.finditer(text)]
     if not tags:
         opener = re.search(r"[\[{]", text)
         thought = text[: opener.start()] if opener else text
-        return _Parts(_plain(thought), (text,) if text.strip() else (), False, bool(_HALF_TAG.search(text[-12:])))
+        return Parts(_plain(thought), (text,) if text.strip() else (), False, bool(_HALF_TAG.search(text[-12:])))
     ends = list(_THOUGHT_END.finditer(text))
     # The thought may speak of the tags; its end is the one with the answer behind it.
     end = next((one for one in ends if "answer" in one[0].lower()), ends[0] if ends else None)
@@ -144,7 +145,7 @@ def _take_apart(text: str) -> _Parts:
     elif first_answer is not None:
         split = first_answer.start()
     elif tags[0] == ("think", False):
-        return _Parts(_plain(text), (), True, True)
+        return Parts(_plain(text), (), True, True)
     else:
         split = 0
     thought, rest = text[:split], text[split:]
@@ -153,7 +154,7 @@ def _take_apart(text: str) -> _Parts:
     open_end = bool(_HALF_TAG.search(rest[-12:])) or last == [("answer", "")]
     if not answers and _HALF_TAG.sub("", rest).strip():
         answers = [rest]
-    return _Parts(_plain(thought), tuple(answers), True, open_end)
+    return Parts(_plain(thought), tuple(answers), True, open_end)
 
 
 def _answers(rest: str) -> list[str]:
@@ -170,7 +171,7 @@ def _candidates_in(answer: str) -> list[dict[str, Any]]:
     return [item for value in find_values(answer)[0] for item in candidates(value) if not is_nothing(item)]
 
 
-def _detect(found: list[dict[str, Any]], parts: _Parts) -> str:
+def _detect(found: list[dict[str, Any]], parts: Parts) -> str:
     """The dialect that a text looks like; empty where nothing tells."""
     keys = {key for item in found for key in item}
     if keys & {"bbox", "points_1", "points_2"} and "bbox_2d" not in keys:

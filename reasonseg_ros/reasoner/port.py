@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from reasonseg_ros.reasoner.rounds import Keyframe
 from reasonseg_ros.types import Answer, Frame
 
 OnText = Callable[[str, int], None]
@@ -31,5 +32,21 @@ class Reasoner(Protocol):
         `cancelled` is asked between tokens. A limit of 0 means the configured one. Everything that the model or its
         server does wrong ends in a status of the Answer (UNPARSABLE, TRUNCATED, CONTRADICTION, TIMEOUT, CANCELLED,
         UNAVAILABLE, OUT_OF_MEMORY), never in an exception.
+        """
+        ...
+
+    def choose(
+        self,
+        frames: Sequence[Frame],
+        text: str,
+        *,
+        on_text: OnText | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        max_new_tokens: int = 0,
+        time_limit_s: float = 0.0,
+    ) -> Keyframe:
+        """Round 1 of a question about what happened in `frames`, which are in the order of time: see `rounds`.
+
+        The limits and failures are those of `answer`.
         """
         ...

@@ -10,6 +10,7 @@ from dataclasses import replace
 from reasonseg_ros.reasoner.dialects import parse_answer
 from reasonseg_ros.reasoner.limits import Limits
 from reasonseg_ros.reasoner.port import OnText
+from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe
 from reasonseg_ros.types import Answer, Frame
 
 
@@ -46,11 +47,37 @@ class ScriptedReasoner:
         max_new_tokens: int = 0,
         time_limit_s: float = 0.0,
     ) -> Answer:
+        said = self._say(text, Limits(max_new_tokens, time_limit_s or 3600.0, cancelled), on_text)
+        if isinstance(said, Answer):
+            return said
+        words, tokens, cut = said
+        answer = parse_answer(
+            words, frame.size_wh, dialect=self.dialect, answer_wh=self.answer_wh or frame.size_wh, cut=cut
+        )
+        return replace(answer, model=self.name, tokens=tokens)
+
+    def choose(
+        self,
+        frames: Sequence[Frame],
+        text: str,
+        *,
+        on_text: OnText | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        max_new_tokens: int = 0,
+        time_limit_s: float = 0.0,
+    ) -> Keyframe:
+        said = self._say(text, Limits(max_new_tokens, time_limit_s or 3600.0, cancelled), on_text)
+        if isinstance(said, Answer):
+            return failed_keyframe(said)
+        words, tokens, cut = said
+        return parse_keyframe(words, len(frames), cut, tokens)
+
+    def _say(self, text: str, limits: Limits, on_text: OnText | None) -> tuple[str, int, bool] | Answer:
+        """The next text as far as it goes, its number of words, and whether words are missing."""
         words = re.findall(r"\s*\S+", self.texts[len(self.questions) % len(self.texts)])
         self.questions.append(text)
-        limits = Limits(max_new_tokens or len(words), time_limit_s or 3600.0, cancelled)
+        spoken = words[: limits.max_new_tokens or None]
         said = ""
-        spoken = words[: limits.max_new_tokens]
         for tokens, word in enumerate(spoken):
             time.sleep(min(self.word_s, max(limits.remaining_s, 0)))
             if status := limits.broken():
@@ -58,11 +85,4 @@ class ScriptedReasoner:
             said += word
             if on_text:
                 on_text(said, tokens + 1)
-        answer = parse_answer(
-            said,
-            frame.size_wh,
-            dialect=self.dialect,
-            answer_wh=self.answer_wh or frame.size_wh,
-            cut=len(spoken) < len(words),
-        )
-        return replace(answer, model=self.name, tokens=len(spoken))
+        return said, len(spoken), len(spoken) < len(words)

@@ -9,7 +9,7 @@ import base64
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb, resized_wh
 from reasonseg_ros.reasoner.limits import Limits, failure
 from reasonseg_ros.reasoner.port import OnText
 from reasonseg_ros.reasoner.prompts import chat, read_prompt
+from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
 from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
 _POLL_S = 0.02
@@ -63,7 +64,41 @@ class ServerReasoner:
         if isinstance(question, Answer):
             return question
         rgb = resize_rgb(frame.rgb, self._image_wh(frame.size_wh))
-        messages = chat(self.card, question, _image_entry(rgb), self.prompt)
+        talk = self._talk(chat(self.card, question, _image_entry(rgb), self.prompt), limits, on_text)
+        if isinstance(talk, Answer):
+            return talk
+        answer = parse_answer(
+            talk.text,
+            frame.size_wh,
+            dialect=self.card.dialect,
+            answer_wh=answer_wh(self.card, (rgb.shape[1], rgb.shape[0])),
+            cut=talk.cut,
+        )
+        return replace(answer, model=self.name, tokens=talk.tokens)
+
+    def choose(
+        self,
+        frames: Sequence[Frame],
+        text: str,
+        *,
+        on_text: OnText | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        max_new_tokens: int = 0,
+        time_limit_s: float = 0.0,
+    ) -> Keyframe:
+        limits = Limits.configured(self.card, self.config, cancelled, max_new_tokens, time_limit_s)
+        question = limits.begin(text, self.name)
+        if isinstance(question, Answer):
+            return failed_keyframe(question)
+        sizes = [shown_wh(self.card) or self._image_wh(frame.size_wh) for frame in frames]
+        images = [_image_entry(resize_rgb(frame.rgb, size)) for frame, size in zip(frames, sizes, strict=True)]
+        talk = self._talk(round_messages(self.card, question, images), limits, on_text)
+        if isinstance(talk, Answer):
+            return failed_keyframe(talk)
+        return parse_keyframe(talk.text, len(frames), talk.cut, talk.tokens)
+
+    def _talk(self, messages: list[dict[str, Any]], limits: Limits, on_text: OnText | None) -> _Talk | Answer:
+        """A talk that came to its end, or the Answer that says why it did not."""
         talk = _Talk(self.client, self.card.source, messages, limits)
         while (status := limits.broken()) is None and not talk.done:
             if talk.listen() and on_text:
@@ -74,14 +109,7 @@ class ServerReasoner:
         if talk.error:
             reason = f"server {self.config.server_url}: {talk.error}"
             return failure(Status.UNAVAILABLE, reason, self.name, talk.text, talk.tokens)
-        answer = parse_answer(
-            talk.text,
-            frame.size_wh,
-            dialect=self.card.dialect,
-            answer_wh=answer_wh(self.card, (rgb.shape[1], rgb.shape[0])),
-            cut=talk.cut,
-        )
-        return replace(answer, model=self.name, tokens=talk.tokens)
+        return talk
 
     def _image_wh(self, source_wh: tuple[int, int]) -> tuple[int, int]:
         """The size that is sent: the one the server's processor leaves as it is."""

@@ -1,0 +1,138 @@
+"""Round 1 of a question about what happened: which of several frames shows the target, and what it is there.
+
+Source: ReVSeg, "Incentivizing the Reasoning Chain for Video Segmentation with Reinforcement Learning", 2025. Its first
+round answers with `[{"frame_idx": k, "object description": "..."}]`; the second one is a question about one image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.dialects import take_apart
+from reasonseg_ros.reasoner.fields import is_nothing
+from reasonseg_ros.reasoner.json_text import find_values
+from reasonseg_ros.types import Answer, Status
+
+_PROSE = re.compile(r"\bframe(?:[ _-]?(?:idx|index|number|no\.?))?\W{0,4}(\d{1,4})\b", re.IGNORECASE)
+_NUMBER = re.compile(r"\d{1,4}")
+_FRAME_KEY = re.compile(r"frame|^(?:idx|index|image)$")
+_DESCRIPTION_KEY = re.compile(r"descri|object|target|label|name")
+_LONGEST_DESCRIPTION = 300
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """What round 1 said.
+
+    Attributes:
+        status: OK with a keyframe; NO_TARGET where it says that nothing fits; else why there is no keyframe.
+        index: of the keyframe among the frames that were shown, counted from 0; -1 without one.
+        description: of the target, empty where none was given.
+    """
+
+    status: Status
+    index: int = -1
+    description: str = ""
+    thought: str = ""
+    raw_text: str = ""
+    error: str = ""
+    tokens: int = 0
+
+
+def failed_keyframe(answer: Answer) -> Keyframe:
+    """The Keyframe of a round that ended without any, for the reason that `answer` tells."""
+    return Keyframe(
+        answer.status, thought=answer.thought, raw_text=answer.raw_text, error=answer.error, tokens=answer.tokens
+    )
+
+
+def round_messages(card: ModelCard, question: str, images: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Chat messages of round 1 for a normalised question; `images` are content entries as in `prompts.chat`."""
+    content: list[dict[str, Any]] = []
+    for number, image in enumerate(images, 1):
+        content += [{"type": "text", "text": card.frame_name.replace("{number}", str(number))}, image]
+    words = card.frames_prompt.replace("{frames}", str(len(images))).replace("{query}", question)
+    user = {"role": "user", "content": [*content, {"type": "text", "text": words}]}
+    return [{"role": "system", "content": card.system}, user] if card.system else [user]
+
+
+def parse_keyframe(text: str, frames: int, cut: bool = False, tokens: int = 0) -> Keyframe:
+    """What a model meant by its answer to round 1. Never raises.
+
+    Args:
+        frames: how many frames it was shown; they are numbered from 1.
+        cut: the token limit was hit, so the end of the text is missing.
+
+    Keys, quotes and number formats may differ from what was asked for; of several frames the first that exists
+    counts. Where only the number is wrong, the description is kept.
+    """
+    parts = take_apart(text)
+    entries = [entry for answer in parts.answers for entry in _entries(find_values(answer)[0])]
+    found = [(_number(entry), _description(entry)) for entry in entries]
+    if not any(number is not None for number, _ in found):
+        found += [(int(match[1]), "") for answer in parts.answers for match in _PROSE.finditer(answer)]
+    for number, description in found:
+        if number is not None and 1 <= number <= frames:
+            return Keyframe(Status.OK, number - 1, description, parts.thought, text, tokens=tokens)
+    description = next((words for _, words in found if words), "")
+    numbers = [number for number, _ in found if number is not None]
+    values = [value for answer in parts.answers for value in find_values(answer)[0]]
+    if numbers:
+        status, error = Status.UNPARSABLE, f"frame {numbers[0]}; there are frames 1 to {frames}"
+    elif description:
+        status, error = Status.UNPARSABLE, f"no frame is named for {description[:80]!r}"
+    elif values and all(is_nothing(value) for value in values):
+        return Keyframe(Status.NO_TARGET, thought=parts.thought, raw_text=text, tokens=tokens)
+    elif cut or parts.open_end:
+        status, error = Status.TRUNCATED, "the text ends before a frame is named; raise max_new_tokens"
+    else:
+        status, error = Status.UNPARSABLE, f"no frame is named in {text[-80:]!r}"
+    return Keyframe(status, -1, description, parts.thought, text, error, tokens)
+
+
+def _entries(values: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """Every object that names a frame or describes something, however deep, with its keys in plain form."""
+    for value in values:
+        if isinstance(value, list):
+            yield from _entries(value)
+        elif isinstance(value, dict):
+            keyed = {str(key).lower().replace("_", " ").strip(): item for key, item in value.items()}
+            if any(_FRAME_KEY.search(key) or _DESCRIPTION_KEY.search(key) for key in keyed):
+                yield keyed
+            yield from _entries([item for item in value.values() if isinstance(item, (dict, list))])
+
+
+def _number(entry: dict[str, Any]) -> int | None:
+    for key, value in entry.items():
+        if not _FRAME_KEY.search(key):
+            continue
+        if isinstance(value, list) and value:
+            value = value[0]
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
+            return int(min(max(value, -1), 9999))
+        if isinstance(value, str) and (digits := _NUMBER.search(value)):
+            return int(digits[0])
+    return None
+
+
+def _description(entry: dict[str, Any]) -> str:
+    for key, value in entry.items():
+        if _DESCRIPTION_KEY.search(key) and not _FRAME_KEY.search(key) and isinstance(value, str):
+            return " ".join(value.split())[:_LONGEST_DESCRIPTION]
+    return ""
+
+
+def sampled(count: int, most: int) -> list[int]:
+    """Indices of at most `most` of `count` frames, evenly spread, the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)] if most > 1 else [count - 1]
+
+
+def shown_wh(card: ModelCard) -> tuple[int, int] | None:
+    """The size in which round 1 shows each frame; None leaves it to the processor."""
+    return card.frames_size_wh or card.image_size_wh
