@@ -37,7 +37,6 @@ from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.outputs import Outputs
 from reasonseg_ros.ros.questions import Questions
 
-
 Load = Callable[[Config, Callable[[str, "float | None"], None]], SegZero]
 """Builds the method from the settings. Reports in words what takes long, and how much of it is done, 0 to 1."""
 
