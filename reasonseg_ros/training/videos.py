@@ -4,7 +4,8 @@ A folder holds chunks named `videos_<first seed>`, each with
 
     rgb.npy           uint8 [N, F, H, W, 3]
     instance_ids.npy  uint8 [N, F, H, W], 0 is the background
-    videos.json       N times {"seed": ..., "rate_hz": ..., "events": [Event fields], "frames": F x [SceneObject fields]}
+    videos.json       N times {"seed": ..., "rate_hz": ..., "events": [Event fields], "frames": F times [SceneObject
+                      fields]}
 
 Only the frames that a model is shown are drawn: drawing costs far more than the physics between them. As with scenes,
 a chunk appears under its name when it is complete.
