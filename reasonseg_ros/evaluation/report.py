@@ -64,20 +64,20 @@ def write_report(
 
 
 def sweep_charts(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """For each threshold of the failure rules the share of each type, or of each tag, at each value.
+    """For each threshold of the failure rules how many samples are of which type at each value of it.
 
-    A threshold that only parts the tags of a type has a chart of tags. One that changes nothing in this run is left
-    out. `used` is the value that the run was judged by.
+    `counts` has the types that change, or, where none does, the tags. A threshold that changes neither in this run is
+    left out. `used` is the value that the run was judged by.
     """
     charts = []
     used = asdict(DEFAULT_THRESHOLDS)
-    for name, rows in summary["sweeps"].items():
+    for threshold, rows in summary["sweeps"].items():
         for counted in ("types", "tags"):
-            names = list(dict.fromkeys(key for row in rows for key, count in row[counted].items() if count))
-            counts = [[row[counted].get(key, 0) for key in names] for row in rows]
-            if any(row != counts[0] for row in counts):
+            counts = {name: [row[counted].get(name, 0) for row in rows] for row in rows for name in row[counted]}
+            counts = {name: values for name, values in counts.items() if len(set(values)) > 1}
+            if counts:
                 values = [row["value"] for row in rows]
-                charts.append({"threshold": name, "used": used[name], "values": values, "names": names, "rows": counts})
+                charts.append({"threshold": threshold, "used": used[threshold], "values": values, "counts": counts})
                 break
     return charts
 

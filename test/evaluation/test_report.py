@@ -96,13 +96,11 @@ def test_sweeps_are_tables_with_the_value_that_was_used(report):
 
 
 def test_a_chart_counts_types_or_else_tags():
-    rows = [
-        {"value": 0.7, "types": {"OK": 3, "T1": 0}, "tags": {}},
-        {"value": 0.75, "types": {"OK": 2, "T1": 1}, "tags": {}},
-    ]
+    types = [{"FN": 1, "OK": 3, "T1": 0}, {"FN": 1, "OK": 2, "T1": 1}]
+    rows = [{"value": v, "types": found, "tags": {}} for v, found in zip((0.7, 0.75), types, strict=True)]
     tags = [{"value": v, "types": {"OK": 3}, "tags": {"holes": n}} for v, n in ((2, 2), (3, 1))]
     same = [{"value": v, "types": {"OK": 3}, "tags": {}} for v in (0.4, 0.5)]
     assert sweep_charts({"sweeps": {"ok_iou": rows, "holes": tags, "box_covered": same}}) == [
-        {"threshold": "ok_iou", "used": 0.75, "values": [0.7, 0.75], "names": ["OK", "T1"], "rows": [[3, 0], [2, 1]]},
-        {"threshold": "holes", "used": 3, "values": [2, 3], "names": ["holes"], "rows": [[2], [1]]},
+        {"threshold": "ok_iou", "used": 0.75, "values": [0.7, 0.75], "counts": {"OK": [3, 2], "T1": [0, 1]}},
+        {"threshold": "holes", "used": 3, "values": [2, 3], "counts": {"holes": [2, 1]}},
     ]
