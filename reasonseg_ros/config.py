@@ -103,6 +103,10 @@ class SegmenterConfig:
         "auto", "better masks: outlines moved to image edges, stray parts prompted away; auto asks the model card",
         choices=("auto", "none", "edges", "points", "both"), read_only=True,
     )
+    encode_beside: bool = setting(
+        True, "encode the image while the reasoner thinks, in vain where nothing fits; false: after it, if needed"
+    )
+    kept_frames: int = setting(2, "images whose features are kept for further questions", 1, 64, read_only=True)
     keep_raw_mask: bool = setting(False, "publish the mask before clean-up as well")
 
 
@@ -149,6 +153,11 @@ class QueryConfig:
         0.0, "a standing question is asked again when the image changed by this mean share of its range; 0: never",
         0.0, 1.0,
     )
+    prepare: str = setting(
+        "off", "idle: while nothing is asked, read and encode the newest image ahead; a question is then about the "
+        "last prepared image, if that is not older than the period", choices=("off", "idle"),
+    )
+    prepare_period_s: float = setting(1.0, "least time between two images prepared, seconds", 0.05, 3600.0)
     ask_again: int = setting(1, "how often a question is asked again when its target was lost", 0, 100)
 
 
@@ -163,6 +172,12 @@ class StreamConfig:
     follow_hz: float = setting(
         0.0, "follow targets at most so often a second; 0: on every image", 0.0, 1000.0, read_only=True
     )
+
+
+@dataclass(frozen=True)
+class HistoryConfig:
+    frames: int = setting(6, "a question about what happened is shown so many images, evenly spread in time", 2, 64)
+    seconds: float = setting(4.0, "and they are of the last so many seconds", 0.1, 600.0)
 
 
 @dataclass(frozen=True)
@@ -192,6 +207,7 @@ class Config:
     camera: CameraConfig = field(default_factory=CameraConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
+    history: HistoryConfig = field(default_factory=HistoryConfig)
     points: PointsConfig = field(default_factory=PointsConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
