@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.geometry import mask_box
 from reasonseg_ros.live.frame_buffer import FrameBuffer, thinned
 from reasonseg_ros.segmenter.port import Segmenter, Track, Tracker
-from reasonseg_ros.types import Frame, Region, Segmentation, Status
+from reasonseg_ros.segmenter.regions import followed
+from reasonseg_ros.types import Frame, Segmentation, Status
 
 _SMOOTHING = 0.3
 """Weight of the newest frame in the mean time a frame takes."""
@@ -116,17 +116,3 @@ class Carrier:
 
     def _took(self, seconds: float) -> None:
         self._frame_s = (1 - _SMOOTHING) * self._frame_s + _SMOOTHING * seconds if self._frame_s else seconds
-
-
-def followed(region: Region, track: Track) -> Region:
-    """`region` where its target is in another frame. Its agreement with the grounding stays what it was."""
-    box_xyxy = mask_box(track.mask)
-    return replace(
-        region,
-        mask=track.mask,
-        box_xyxy=region.box_xyxy if box_xyxy is None else box_xyxy,
-        mask_score=track.score,
-        raw_mask=None,
-        track_id=track.track_id,
-        track_state=track.state,
-    )

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.carrying import followed
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.segmenter.port import Features, Segmenter, Tracker
+from reasonseg_ros.segmenter.regions import followed
 from reasonseg_ros.types import Frame, Segmentation, Status
 
 _LOG = logging.getLogger(__name__)

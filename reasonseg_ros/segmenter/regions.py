@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.geometry import box_iou, clip_points, mask_box
-from reasonseg_ros.segmenter.port import ScoredMask
+from reasonseg_ros.segmenter.port import ScoredMask, Track
 from reasonseg_ros.types import BoolMask, Grounding, Region
 
 
@@ -87,3 +87,17 @@ def points_inside(mask: BoolMask, grounding: Grounding) -> float:
         return 1.0
     columns, rows = clip_points(positive_xy, (mask.shape[1], mask.shape[0])).astype(int).T
     return float(mask[rows, columns].mean())
+
+
+def followed(region: Region, track: Track) -> Region:
+    """`region` where its target is in another frame. Its agreement with the grounding stays what it was."""
+    box_xyxy = mask_box(track.mask)
+    return replace(
+        region,
+        mask=track.mask,
+        box_xyxy=region.box_xyxy if box_xyxy is None else box_xyxy,
+        mask_score=track.score,
+        raw_mask=None,
+        track_id=track.track_id,
+        track_state=track.state,
+    )

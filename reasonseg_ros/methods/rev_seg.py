@@ -1,0 +1,172 @@
+"""ReVSeg: questions about what happened, answered in two rounds and then followed through the video.
+
+Round 1 sees some of the frames and chooses the one that shows the target best, with a description. Round 2 is asked
+for what was described, on that frame alone, as any question about one image. The target is then followed from there
+to the end and, backwards in time, to the beginning.
+
+Source: ReVSeg, "Incentivizing the Reasoning Chain for Video Segmentation with Reinforcement Learning", 2025.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reasonseg_ros.config import Config
+from reasonseg_ros.errors import InvalidInput, OutOfMemory
+from reasonseg_ros.methods.seg_zero import OnStage, SegZero
+from reasonseg_ros.reasoner.port import OnText, Reasoner
+from reasonseg_ros.reasoner.rounds import Keyframe, sampled
+from reasonseg_ros.segmenter.port import Segmenter, Tracker
+from reasonseg_ros.segmenter.regions import followed
+from reasonseg_ros.types import Answer, Frame, Query, Segmentation, Status
+
+_FINAL = (Status.NO_TARGET, Status.CANCELLED, Status.TIMEOUT, Status.REFUSED, Status.UNAVAILABLE)
+"""Of round 1. After these, asking about the newest frame would not help, or nobody would want it."""
+
+
+@dataclass(frozen=True, eq=False)
+class LookBack:
+    """The two rounds of one question.
+
+    Attributes:
+        segmentation: the answer on the frame that round 2 was asked about; on the newest where it was not asked.
+        index: of that frame among all frames.
+        keyframe: what round 1 said, with its status. `segmentation` has that of round 2, or of both.
+        fell_back: round 1 failed, so the newest frame was asked about.
+    """
+
+    segmentation: Segmentation
+    index: int
+    keyframe: Keyframe
+    fell_back: bool = False
+
+
+class RevSeg(SegZero):
+    """Answers questions about several frames, and about one as Seg-Zero does. Not thread-safe.
+
+    `make_tracker` gives a tracker for the segmenter's features.
+    """
+
+    def __init__(
+        self, reasoner: Reasoner, segmenter: Segmenter, config: Config, make_tracker: Callable[[], Tracker]
+    ) -> None:
+        super().__init__(reasoner, segmenter, config)
+        self.make_tracker = make_tracker
+
+    def answer_video(self, frames: Sequence[Frame], query: Query, **limits: Any) -> list[Segmentation]:
+        """The answer on every one of `frames`, which are in the order of time. `limits` are those of `look_back`."""
+        return self.follow(self.look_back(frames, query, **limits), frames)
+
+    def look_back(
+        self,
+        frames: Sequence[Frame],
+        query: Query,
+        *,
+        on_text: OnText | None = None,
+        on_stage: OnStage | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        max_new_tokens: int = 0,
+        time_limit_s: float = 0.0,
+    ) -> LookBack:
+        """Both rounds. A time limit is for them together; of 0 it is the configured one for each.
+
+        Round 1 is shown `history.frames` of the frames, evenly spread. Where it fails, the newest frame is asked about
+        and the answer's `error` says so. Raises InvalidInput where there are no frames.
+        """
+        if not frames:
+            raise InvalidInput("no frames to look back at; wait for the camera")
+        if on_stage:
+            on_stage("reasoning")
+        start_s = time.perf_counter()
+        shown = sampled(len(frames), self.config.history.frames)
+        keyframe = self.reasoner.choose(
+            [frames[i] for i in shown],
+            query.text,
+            on_text=on_text,
+            cancelled=cancelled,
+            max_new_tokens=max_new_tokens,
+            time_limit_s=time_limit_s,
+        )
+        seconds = {"choosing": time.perf_counter() - start_s}
+        newest = len(frames) - 1
+        if keyframe.status in _FINAL:
+            answer = Answer(
+                keyframe.status, keyframe.thought, raw_text=keyframe.raw_text, error=keyframe.error,
+                model=self.reasoner.name, tokens=keyframe.tokens,
+            )  # fmt: skip
+            return LookBack(Segmentation(frames[newest], query, answer, (), seconds), newest, keyframe)
+        fell_back = keyframe.status is not Status.OK
+        index = newest if fell_back else shown[keyframe.index]
+        second = self.answer(
+            frames[index],
+            Query(keyframe.description or query.text, query.query_id),
+            on_text=on_text,
+            on_stage=on_stage,
+            cancelled=cancelled,
+            max_new_tokens=max_new_tokens,
+            time_limit_s=max(time_limit_s - seconds["choosing"], 0.001) if time_limit_s else 0.0,
+        )
+        answer = _both(keyframe, second.answer, index)
+        both = replace(second, query=query, answer=answer, seconds={**seconds, **second.seconds})
+        return LookBack(both, index, keyframe, fell_back)
+
+    def follow(self, looked: LookBack, frames: Sequence[Frame]) -> list[Segmentation]:
+        """The answer on every one of `frames`, which are those that were looked back at.
+
+        A frame in which the target is not seen has an empty mask.
+        """
+        base, index = looked.segmentation, looked.index
+        if not base.regions:
+            return [replace(base, frame=frame) for frame in frames]
+        start_s = time.perf_counter()
+        try:
+            forwards = self._followed(base, frames[index:])
+            # The tracker wants stamps that grow, so time runs backwards from the keyframe's.
+            backwards = self._followed(base, frames[index::-1])
+        except OutOfMemory as error:
+            failed = replace(base.answer, status=Status.OUT_OF_MEMORY, groundings=(), error=str(error))
+            return [replace(base, frame=frame, answer=failed, regions=()) for frame in frames]
+        each_s = (time.perf_counter() - start_s) / len(frames)
+        return [
+            replace(one, seconds={**base.seconds, "tracking": each_s})
+            for one in (*backwards[:0:-1], replace(base, reasoned_stamp_ns=base.frame.stamp_ns), *forwards[1:])
+        ]
+
+    def _followed(self, base: Segmentation, frames: Sequence[Frame]) -> list[Segmentation]:
+        """`base`, which is of the first of `frames`, on each of them."""
+        tracker = self.make_tracker()
+        begin_ns = base.frame.stamp_ns
+        tracker.add(self.segmenter.encode(base.frame.rgb), [region.grounding for region in base.regions], begin_ns)
+        found = [base]
+        for frame in frames[1:]:
+            if frame.size_wh != base.frame.size_wh:
+                raise InvalidInput(f"frames of {base.frame.size_wh} and {frame.size_wh} pixels; expected one size")
+            tracks = tracker.step(self.segmenter.encode(frame.rgb), begin_ns + abs(frame.stamp_ns - begin_ns))
+            regions = tuple(followed(region, track) for region, track in zip(base.regions, tracks, strict=True))
+            found.append(replace(base, frame=frame, regions=regions, reasoned_stamp_ns=begin_ns))
+        return found
+
+
+def _both(keyframe: Keyframe, second: Answer, index: int) -> Answer:
+    """One Answer of both rounds: the thoughts one after the other, and what went wrong in which."""
+    notes = []
+    if keyframe.status is not Status.OK:
+        notes.append(f"round 1: {keyframe.status} ({keyframe.error}); the newest image was asked about")
+    status = second.status
+    if keyframe.status is Status.OK and status is Status.NO_TARGET:
+        # Round 1 saw it there.
+        status = Status.CONTRADICTION
+        notes.append(f"round 2: nothing like {keyframe.description!r} is found in the chosen image, number {index + 1}")
+    if second.error:
+        notes.append(f"round 2: {second.error}")
+    return replace(
+        second,
+        status=status,
+        thought=" ".join(text for text in (keyframe.thought, second.thought) if text),
+        raw_text="\n".join(text for text in (keyframe.raw_text, second.raw_text) if text),
+        error="; ".join(notes),
+        tokens=keyframe.tokens + second.tokens,
+    )

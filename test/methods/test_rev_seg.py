@@ -1,0 +1,136 @@
+"""Questions about what happened: two rounds, then the target followed both ways."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from reasonseg_ros.config import config_from
+from reasonseg_ros.errors import InvalidInput, OutOfMemory
+from reasonseg_ros.methods.rev_seg import RevSeg
+from reasonseg_ros.reasoner.scripted import ScriptedReasoner
+from reasonseg_ros.segmenter.port import Track
+from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
+from reasonseg_ros.types import Frame, Query, Status
+
+SIZE_WH = (64, 48)
+CHOSEN = '<think>it rolled.</think><answer>[{"frame_idx": 2, "object description": "the red can"}]</answer>'
+BOX = '<think>the red can.</think><answer>[{"bbox_2d":[8,8,24,24],"point_2d":[16,16]}]</answer>'
+NOTHING = "<think>nothing fits.</think><answer>[]</answer>"
+QUERY = Query("what rolled?", "q")
+
+
+def frames(count):
+    """Frame i is grey i and was taken i tenths of a second after the first."""
+    return [Frame(np.full((48, 64, 3), i, np.uint8), 10**9 + i * 10**8) for i in range(count)]
+
+
+@dataclass
+class MovingTracker:
+    """Tells in which order it saw frames; the target's mask is a column that says which frame it is in."""
+
+    log: list
+
+    def add(self, features, groundings, stamp_ns):
+        self.log.append([])
+        return self._tracks(features, stamp_ns)
+
+    def step(self, features, stamp_ns):
+        return self._tracks(features, stamp_ns)
+
+    def _tracks(self, features, stamp_ns):
+        number = int(features.data[0, 0, 0])
+        self.log[-1].append((number, stamp_ns))
+        mask = np.zeros((48, 64), bool)
+        mask[:, number] = True
+        return [Track(1, mask, 0.9, "tracked", stamp_ns, stamp_ns)]
+
+
+@pytest.fixture
+def ask():
+    def make(*texts, count=9, shown=3):
+        log = []
+        config = config_from({"history.frames": shown})
+        reasoner = ScriptedReasoner(texts, dialect="vision_reasoner", answer_wh=SIZE_WH)
+        return RevSeg(reasoner, ScriptedSegmenter("box"), config, lambda: MovingTracker(log)), log, frames(count)
+
+    return make
+
+
+def test_the_target_is_followed_from_the_keyframe_both_ways(ask):
+    method, log, video = ask(CHOSEN, BOX)
+    answers = method.answer_video(video, QUERY)
+    assert method.reasoner.questions == ["what rolled?", "the red can"]
+    # Frames 0, 4 and 8 were shown, so number 2 is frame 4; stamps grow in both directions.
+    assert [[number for number, _ in run] for run in log] == [[4, 5, 6, 7, 8], [4, 3, 2, 1, 0]]
+    assert all(stamps == sorted(set(stamps)) for stamps in ([stamp_ns for _, stamp_ns in run] for run in log))
+    assert [one.frame.stamp_ns for one in answers] == [frame.stamp_ns for frame in video]
+    assert {one.reasoned_stamp_ns for one in answers} == {video[4].stamp_ns}
+    for number, one in enumerate(answers):
+        assert one.status is Status.OK and one.query is QUERY
+        if number != 4:
+            assert one.mask[:, number].all() and one.mask.sum() == 48
+    assert answers[4].regions[0].box_xyxy.tolist() == [8, 8, 24, 24]
+    assert answers[0].answer.thought == "it rolled. the red can."
+    assert {"choosing", "reasoning", "tracking"} <= set(answers[0].seconds)
+
+
+@pytest.mark.parametrize(
+    ("first", "asked"),
+    [
+        ("<think>hm</think><answer>no idea</answer>", "what rolled?"),
+        ('<answer>[{"frame_idx": 77, "object description": "the red can"}]</answer>', "the red can"),
+        ("<think>it rol", "what rolled?"),
+    ],
+)
+def test_where_round_1_fails_the_newest_frame_is_asked_about(ask, first, asked):
+    method, _, video = ask(first, BOX)
+    looked = method.look_back(video, QUERY)
+    assert (looked.fell_back, looked.index, looked.segmentation.status) == (True, 8, Status.OK)
+    assert method.reasoner.questions[1] == asked
+    assert looked.segmentation.answer.error.startswith(f"round 1: {looked.keyframe.status} (")
+
+
+def test_nothing_that_happened_is_an_answer_for_all_frames(ask):
+    method, log, video = ask(NOTHING)
+    answers = method.answer_video(video, QUERY)
+    assert {one.status for one in answers} == {Status.NO_TARGET} and len(answers) == 9
+    assert not log and len(method.reasoner.questions) == 1
+
+
+def test_rounds_that_contradict_each_other_say_so(ask):
+    method, _, video = ask(CHOSEN, NOTHING)
+    looked = method.look_back(video, QUERY)
+    assert looked.segmentation.status is Status.CONTRADICTION
+    assert "nothing like 'the red can' is found" in looked.segmentation.answer.error
+
+
+def test_a_cancelled_question_ends_after_either_round(ask):
+    method, _, video = ask(CHOSEN, BOX)
+    assert method.answer_video(video, QUERY, cancelled=lambda: True)[0].status is Status.CANCELLED
+    rounds = []
+    method, _, video = ask(CHOSEN, BOX)
+    looked = method.look_back(video, QUERY, on_text=lambda text, _: rounds.append(text),
+                              cancelled=lambda: rounds[-1:] == [CHOSEN])  # fmt: skip
+    assert (looked.keyframe.status, looked.segmentation.status) == (Status.OK, Status.CANCELLED)
+
+
+def test_the_only_frame_is_a_video_too(ask):
+    method, _, video = ask('<answer>[{"frame_idx": 1, "label": "the can"}]</answer>', BOX, count=1)
+    answers = method.answer_video(video, QUERY)
+    assert len(answers) == 1 and answers[0].status is Status.OK
+    with pytest.raises(InvalidInput, match="no frames"):
+        method.answer_video([], QUERY)
+
+
+def test_memory_that_runs_out_while_following_is_told_on_every_frame(ask):
+    method, _, video = ask(CHOSEN, BOX)
+    tracker = MovingTracker([[]])
+
+    def no_memory(*_):
+        raise OutOfMemory("CUDA out of memory")
+
+    tracker.step = no_memory
+    method.make_tracker = lambda: tracker
+    answers = method.answer_video(video, QUERY)
+    assert {one.status for one in answers} == {Status.OUT_OF_MEMORY} and not any(one.regions for one in answers)
