@@ -126,8 +126,9 @@ class RevSeg(SegZero):
             forwards = self._followed(base, frames[index:])
             # The tracker wants stamps that grow, so time runs backwards from the keyframe's.
             backwards = self._followed(base, frames[index::-1])
-        except OutOfMemory as error:
-            failed = replace(base.answer, status=Status.OUT_OF_MEMORY, groundings=(), error=str(error))
+        except (OutOfMemory, InvalidInput) as error:
+            status = Status.OUT_OF_MEMORY if isinstance(error, OutOfMemory) else Status.FAILED
+            failed = replace(base.answer, status=status, groundings=(), error=str(error))
             return [replace(base, frame=frame, answer=failed, regions=()) for frame in frames]
         each_s = (time.perf_counter() - start_s) / len(frames)
         return [

@@ -134,3 +134,11 @@ def test_memory_that_runs_out_while_following_is_told_on_every_frame(ask):
     method.make_tracker = lambda: tracker
     answers = method.answer_video(video, QUERY)
     assert {one.status for one in answers} == {Status.OUT_OF_MEMORY} and not any(one.regions for one in answers)
+
+
+def test_a_camera_that_changes_its_size_is_told_on_every_frame(ask):
+    method, _, video = ask(CHOSEN, BOX)
+    video[7] = Frame(np.zeros((24, 32, 3), np.uint8), video[7].stamp_ns)
+    answers = method.answer_video(video, QUERY)
+    assert {one.status for one in answers} == {Status.FAILED}
+    assert "(64, 48) and (32, 24) pixels" in answers[0].answer.error
