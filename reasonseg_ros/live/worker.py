@@ -23,6 +23,7 @@ from reasonseg_ros.errors import InvalidInput, OutOfMemory, ReasonSegError
 from reasonseg_ros.live.carrying import Carried, Carrier
 from reasonseg_ros.live.following import Follower
 from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
+from reasonseg_ros.live.preparation import Preparation
 from reasonseg_ros.live.requests import STANDING, Load, Outcome, Request, failure
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.prompts import normalise_question
@@ -49,6 +50,7 @@ class Worker:
         self._make_tracker = make_tracker
         self._carrier = Carrier(method.segmenter, make_tracker, stream.catch_up_s) if make_tracker else None
         self._follower = Follower(method.segmenter, self._on_masks, stream.follow_hz)
+        self._preparation = Preparation(method)
         self._changed = threading.Condition()
         self._newest: Arrival | None = None
         self._looked_s = 0.0
@@ -79,6 +81,7 @@ class Worker:
         is_newer = self.buffer.add(arrival)
         if self.buffer.beginnings != beginnings:
             self._follower.end_all("the stream of images began again")
+            self._preparation.forget()
         with self._changed:
             self._newest = arrival
             if is_newer and self._enabled:
@@ -87,6 +90,7 @@ class Worker:
 
     def forget_frames(self) -> None:
         self.buffer.clear()
+        self._preparation.forget()
         with self._changed:
             self._newest = None
             self._frame_error = ""
@@ -196,6 +200,9 @@ class Worker:
 
     def _run(self) -> None:
         while (request := self._take()) is not None:
+            if isinstance(request, Arrival):
+                self._preparation.prepare(request, lambda: not (self._waiting or self._stopping))
+                continue
             outcome, tracker = self._outcome(request)
             with self._changed:
                 self._running = None
@@ -237,14 +244,14 @@ class Worker:
             self._changed.notify_all()
         request.on_done(outcome)
 
-    def _take(self) -> Request | None:
-        """Wait for the next request: new questions first, then the standing one that is due longest."""
+    def _take(self) -> Request | Arrival | None:
+        """Wait for what is next: new questions, then the standing one that is due longest, then an image to prepare."""
         with self._changed:
             while not self._stopping:
                 if self._waiting:
                     self._running = self._waiting.popleft()
                     return self._running
-                left_s = None
+                left_s = math.inf
                 if self._standing and self._enabled:
                     due = min(self._standing, key=self._due_s)
                     left_s = self._due_s(due) - time.monotonic()
@@ -253,7 +260,12 @@ class Worker:
                         due.asked_s, due.is_due = time.monotonic(), False
                         self._running = due
                         return due
-                self._changed.wait(left_s if left_s is None or left_s < threading.TIMEOUT_MAX else None)
+                if self._newest is not None and self._enabled:
+                    prepare_s = self._preparation.due_s(self._newest, self.config.query)
+                    if prepare_s == 0:
+                        return self._newest
+                    left_s = min(left_s, prepare_s)
+                self._changed.wait(left_s if left_s < threading.TIMEOUT_MAX else None)
             return None
 
     def _due_s(self, request: Request) -> float:
@@ -350,6 +362,9 @@ class Worker:
                         return None
                     self._changed.wait(left_s)
                 arrival = self._newest
+            prepared = self._preparation.frame(arrival, self.config.query)
+            if prepared is not None and not request.lost:  # a target that was lost is looked for on another image
+                return prepared
             try:
                 return arrival.load()
             except InvalidInput as error:

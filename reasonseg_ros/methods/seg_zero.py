@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import OutOfMemory
 from reasonseg_ros.reasoner.port import OnText, Reasoner
-from reasonseg_ros.segmenter.port import Segmenter
+from reasonseg_ros.segmenter.port import Features, Segmenter
 from reasonseg_ros.segmenter.regions import build_region
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segmentation, Status
 
@@ -21,12 +22,25 @@ OnStage = Callable[[str], None]
 
 
 class SegZero:
-    """Answers questions about frames with one reasoner and one segmenter. Not thread-safe."""
+    """Answers questions about frames with one reasoner and one segmenter. Not thread-safe.
+
+    The segmenter encodes the image while the reasoner thinks, in a thread of its own.
+    """
 
     def __init__(self, reasoner: Reasoner, segmenter: Segmenter, config: Config) -> None:
         self.reasoner = reasoner
         self.segmenter = segmenter
         self.config = config
+        self._beside = ThreadPoolExecutor(1, "reasonseg encoder")
+
+    def prepare(self, frame: Frame, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Encode and read a frame ahead of any question, as long as `is_wanted`, which is asked between the two.
+
+        Of use where segmenter and reasoner keep what they make of an image. Raises OutOfMemory.
+        """
+        self.segmenter.encode(frame.rgb)
+        if is_wanted():
+            self.reasoner.prepare(frame)
 
     def answer(
         self,
@@ -43,6 +57,8 @@ class SegZero:
         if on_stage:
             on_stage("reasoning")
         start_s = time.perf_counter()
+        beside = self.config.segmenter.encode_beside
+        encoding = self._beside.submit(self.segmenter.encode, frame.rgb) if beside else None
         answer = self.reasoner.answer(
             frame,
             query.text,
@@ -52,14 +68,17 @@ class SegZero:
             time_limit_s=time_limit_s,
         )
         seconds = {"reasoning": time.perf_counter() - start_s}
+        is_cancelled = bool(cancelled and cancelled())
+        if encoding and (is_cancelled or not answer.groundings):
+            encoding.cancel()  # where it waits for an earlier one; else it ends by itself
         if not answer.groundings:
             return Segmentation(frame, query, answer, (), seconds)
-        if cancelled and cancelled():
+        if is_cancelled:
             stopped = replace(answer, status=Status.CANCELLED, groundings=(), error="cancelled before segmenting")
             return Segmentation(frame, query, stopped, (), seconds)
         if on_stage:
             on_stage("segmenting")
-        return self._segment(frame, query, answer, seconds)
+        return self._segment(frame, query, answer, seconds, encoding)
 
     def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> list[Segmentation]:
         """Think about several questions together, then segment one after the other. The thinking counts evenly.
@@ -81,11 +100,18 @@ class SegZero:
         answer = Answer(Status.OK, groundings=tuple(groundings)) if groundings else Answer(Status.NO_TARGET)
         return self._segment(frame, Query(""), answer, {})
 
-    def _segment(self, frame: Frame, query: Query, answer: Answer, seconds: dict[str, float]) -> Segmentation:
+    def _segment(
+        self,
+        frame: Frame,
+        query: Query,
+        answer: Answer,
+        seconds: dict[str, float],
+        encoding: Future[Features] | None = None,
+    ) -> Segmentation:
         start_s = time.perf_counter()
         regions: tuple[Region, ...] = ()
         try:
-            features = self.segmenter.encode(frame.rgb)
+            features = encoding.result() if encoding else self.segmenter.encode(frame.rgb)
             masks = self.segmenter.decode(features, answer.groundings)
             regions = tuple(
                 build_region(grounding, mask, self.config.segmenter)

@@ -155,19 +155,20 @@ class _Layer:
         self, hidden: Tensor, cos: Tensor, sin: Tensor, slot: Tensor, length: int, mask: Tensor | None
     ) -> Tensor:
         """Hidden states [rows, width]; cos and sin [rows, 1, head size]; mask [rows, 1, 1, length]."""
-        rows, heads = len(hidden), self._kv_heads * self._groups
+        rows, heads = hidden.shape[0], self._kv_heads * self._groups
         parts = F.linear(_normed(hidden, self._before), *self._qkv).view(rows, -1, self._head_size)
-        turning, values = parts.split([heads + self._kv_heads, self._kv_heads], 1)
+        turned, values = parts[:, : -self._kv_heads], parts[:, -self._kv_heads :]
         if self._norms:
-            queries, keys = turning.split([heads, self._kv_heads], 1)
-            turning = torch.cat([_normed(queries, self._norms[0]), _normed(keys, self._norms[1])], 1)
+            turned = torch.cat(
+                [_normed(turned[:, :heads], self._norms[0]), _normed(turned[:, heads:], self._norms[1])], 1
+            )
         half = self._head_size // 2
-        crossed = torch.cat((-turning[..., half:], turning[..., :half]), -1)
-        queries, keys = (turning * cos + crossed * sin).split([heads, self._kv_heads], 1)
-        self.keys.index_copy_(2, slot, keys[:, :, None])
+        crossed = torch.cat((-turned[..., half:], turned[..., :half]), -1)
+        turned = turned * cos + crossed * sin
+        self.keys.index_copy_(2, slot, turned[:, heads:, None])
         self.values.index_copy_(2, slot, values[:, :, None])
         seen = F.scaled_dot_product_attention(
-            queries.view(rows, self._kv_heads, self._groups, self._head_size),
+            turned[:, :heads].reshape(rows, self._kv_heads, self._groups, self._head_size),
             self.keys[:, :, :length],
             self.values[:, :, :length],
             attn_mask=mask,

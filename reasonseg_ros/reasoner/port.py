@@ -50,3 +50,7 @@ class Reasoner(Protocol):
         The limits and failures are those of `answer`.
         """
         ...
+
+    def prepare(self, frame: Frame) -> None:
+        """Do ahead what questions about this frame have in common. Never raises: what fails is told by `answer`."""
+        ...

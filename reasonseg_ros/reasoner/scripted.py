@@ -72,6 +72,9 @@ class ScriptedReasoner:
         words, tokens, cut = said
         return parse_keyframe(words, len(frames), cut, tokens)
 
+    def prepare(self, frame: Frame) -> None:
+        """Nothing: the texts are there."""
+
     def _say(self, text: str, limits: Limits, on_text: OnText | None) -> tuple[str, int, bool] | Answer:
         """The next text as far as it goes, its number of words, and whether words are missing."""
         words = re.findall(r"\s*\S+", self.texts[len(self.questions) % len(self.texts)])

@@ -111,6 +111,9 @@ class ServerReasoner:
             return failure(Status.UNAVAILABLE, reason, self.name, talk.text, talk.tokens)
         return talk
 
+    def prepare(self, frame: Frame) -> None:
+        """Nothing: what the server keeps of an image is its own affair."""
+
     def _image_wh(self, source_wh: tuple[int, int]) -> tuple[int, int]:
         """The size that is sent: the one the server's processor leaves as it is."""
         card, config = self.card, self.config
