@@ -1,0 +1,162 @@
+"""The examples as consumers of the real node."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped
+from rclpy.executors import SingleThreadedExecutor
+from ros_client import image_of, value
+from scripted_node import bright_frame
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from reasonseg_ros import msg
+from reasonseg_ros.geometry import rotation_matrix
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+MS = 1_000_000
+
+
+def example(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+grasping, semantic = example("grasp_consumer"), example("semantic_costmap_consumer")
+
+
+def depth_image(stamp_ns, target_mm):
+    """The bright part, 20 x 10 pixels, stands out by 20 mm."""
+    bright = bright_frame().rgb[:, :, 0] > 0
+    message = image_of(bright_frame(stamp_ns))
+    message.encoding, message.step = "16UC1", 128
+    message.data = np.where(bright, target_mm, target_mm + 20).astype(np.uint16).tobytes()
+    return message
+
+
+@pytest.fixture
+def show(start_node, client):
+    """Starts the node, and shows it an image with depth."""
+    start_node(query__watch_period_s=0.3)
+    client.connect()
+    client.until(client.infos.get_subscription_count)
+
+    def shown(target_mm):
+        client.infos.publish(CameraInfo(width=64, height=48, k=[50.0, 0.0, 32.0, 0.0, 50.0, 24.0, 0.0, 0.0, 1.0]))
+        client.depths.publish(depth_image(50 * MS, target_mm))
+        client.diagnostic("depth", lambda status: value(status, "received") == "1")
+        client.images.publish(image_of(bright_frame(50 * MS)))
+        client.diagnostic("depth", lambda status: value(status, "images with depth") == "1")
+
+    return shown
+
+
+@pytest.fixture
+def grasp(context, client):
+    """Asks by the example's own node, which spins beside the client."""
+    node = grasping.GraspConsumer(context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+
+    def asked(question):
+        task = executor.create_task(node.grasp, question)
+        client.until(lambda: executor.spin_once(timeout_sec=0.02) or task.done())
+        return task.result()
+
+    yield asked
+    executor.shutdown()
+    node.destroy_node()
+
+
+def test_a_grasp_closes_on_the_narrow_side_from_above_the_support(show, client, grasp):
+    client.listen("grasp", PoseStamped, "grasp")
+    show(target_mm=250)  # 20 x 10 pixels are 0.1 x 0.05 m there
+    proposed = grasp("the handle of the bright one")
+    assert proposed.header.frame_id == "camera" and proposed.header.stamp.nanosec == 50 * MS
+    place, quat = proposed.pose.position, proposed.pose.orientation
+    axes = rotation_matrix([quat.x, quat.y, quat.z, quat.w])
+    np.testing.assert_allclose(axes[:, 2], [0, 0, 1], atol=0.02)  # away from the camera, into the support
+    np.testing.assert_allclose(np.abs(axes[:, 1]), [0, 1, 0], atol=0.02)  # 10 rows are narrower than 20 columns
+    assert (place.x, place.y) == pytest.approx(((39.5 - 32) / 200, (14.5 - 24) / 200), abs=0.005)
+    assert 0.24 < place.z < 0.27
+    assert client.until(lambda: client.got["grasp"])[0].pose == proposed.pose
+
+
+@pytest.mark.parametrize(
+    ("target_mm", "question", "words"),
+    [
+        (1000, "the bright one", "the gripper opens 0.080 m"),
+        (250, "the unicorn", "no_target"),
+        (250, "boom", "failed"),
+    ],
+)
+def test_a_grasp_is_refused_with_its_reason(show, grasp, target_mm, question, words):
+    show(target_mm)
+    with pytest.raises(grasping.Refused, match=words):
+        grasp(question)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"mask_score": 0.3}, "mask_score is 0.30; at least 0.60"),
+        ({"box_iou": 0.1}, "box_iou is 0.10"),
+        ({"valid_depth_share": 0.4}, "valid_depth_share is 0.40"),
+        ({"point_count": 9}, "only 9 points"),
+        ({"has_3d": False, "error_3d": "too little depth"}, "too little depth"),
+        ({"has_3d": False}, "without depth"),
+    ],
+)
+def test_poor_quality_is_refused(fields, words):
+    good = {"mask_score": 0.9, "box_iou": 0.9, "valid_depth_share": 0.9, "point_count": 500, "has_3d": True}
+    answer = msg.Segmentation(status="ok", regions=[msg.Region(**{**good, **fields})])
+    with pytest.raises(grasping.Refused, match=words):
+        grasping.propose(answer, grasping.Limits())
+
+
+def test_several_things_are_refused():
+    answer = msg.Segmentation(status="ok", regions=[msg.Region(), msg.Region()])
+    with pytest.raises(grasping.Refused, match="2 things fit"):
+        grasping.propose(answer, grasping.Limits())
+
+
+def test_answers_reach_the_semantic_layer_as_classes_with_an_aligned_cloud(show, context, client):
+    for name, kind in (("label_mask", Image), ("confidence", Image), ("points", PointCloud2)):
+        client.listen(f"layer {name}", kind, f"semantic_layer/{name}")
+    node = semantic.SemanticCostmapConsumer(["the unicorn", "the bright one"], context=context)
+    client.spinner.add_node(node)
+    try:
+        client.until(lambda: client.depths.get_subscription_count() == client.infos.get_subscription_count() == 2)
+        show(target_mm=900)
+        # The unicorn's masks are empty; the class of the second question is 2.
+        client.until(lambda: any(max(mask.data) == 2 for mask in client.got["layer label_mask"]))
+        at = next(i for i, mask in enumerate(client.got["layer label_mask"]) if max(mask.data))
+        client.until(lambda: min(len(client.got[f"layer {name}"]) for name in ("confidence", "points")) > at)
+        mask, confidence, cloud = (client.got[f"layer {name}"][at] for name in ("label_mask", "confidence", "points"))
+    finally:
+        client.spinner.remove_node(node)
+        node.destroy_node()
+    assert mask.header == confidence.header == cloud.header and mask.header.stamp.nanosec == 50 * MS
+    assert (mask.encoding, cloud.height, cloud.width) == ("mono8", mask.height, mask.width)
+    labels = np.frombuffer(mask.data, np.uint8).reshape(48, 64)
+    bright = bright_frame().rgb[:, :, 0] > 0
+    np.testing.assert_array_equal(labels, 2 * bright)
+    np.testing.assert_array_equal(np.frombuffer(confidence.data, np.uint8).reshape(48, 64) > 0, bright)
+    points = np.frombuffer(cloud.data, np.float32).reshape(48, 64, 3)
+    np.testing.assert_array_equal(np.isfinite(points).all(-1), bright)
+    np.testing.assert_allclose(points[10, 30], [0.9 * (30 - 32) / 50, 0.9 * (10 - 24) / 50, 0.9], atol=1e-5)
+    first = client.got["layer label_mask"][0] if at else None
+    assert first is None or not np.any(first.data)
+
+
+def test_label_info_numbers_the_questions_from_one():
+    messages = SimpleNamespace(
+        VisionClass=lambda **fields: SimpleNamespace(**fields), LabelInfo=lambda **fields: SimpleNamespace(**fields)
+    )
+    classes = semantic.label_info(messages, ["wet floor", "cable"]).class_map
+    assert [(one.class_id, one.class_name) for one in classes] == [(1, "wet floor"), (2, "cable")]
