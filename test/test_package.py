@@ -27,7 +27,7 @@ ALLOWED = {
     "reasoner": set(),
     "segmenter": {"engine"},
     "export": {"engine", "segmenter"},
-    "methods": {"engine", "reasoner", "segmenter"},
+    "methods": {"engine", "export", "reasoner", "segmenter"},
     "live": {"methods", "reasoner", "segmenter"},
     "tabletop": set(),
     "evaluation": {"methods", "reasoner", "segmenter"},
@@ -121,7 +121,9 @@ def test_cmake_installs_what_is_there():
     folders = " ".join(re.findall(r"install\(DIRECTORY ([\w ]+?) DESTINATION share", text)).split()
     assert sorted(folders) == ["config", "demo", "launch", "models", "rviz"]
     assert not [name for name in folders if not any((ROOT / name).iterdir())]
-    for script in re.search(r"install\(PROGRAMS ([\w/ ]+?) DESTINATION", text)[1].split():
+    scripts = re.search(r"install\(PROGRAMS ([\w/ ]+?) DESTINATION", text)[1].split()
+    assert scripts == sorted(f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir() if not path.suffix)
+    for script in scripts:
         assert os.access(ROOT / script, os.X_OK), script
 
 
