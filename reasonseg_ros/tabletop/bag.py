@@ -66,7 +66,7 @@ def write_bag(plan: BagPlan, world: SceneSource, path: Path, force: bool = False
         for number in range(plan.scenes):
             scene = world.scene(plan.seed + number)
             stamp_ns = START_NS + number * SCENE_PERIOD_NS
-            _write_scene(bag, scene, stamp_ns, plan.depth)
+            write_scene(bag, scene, stamp_ns, plan.depth)
             # The kinds that were asked least come first, so that rare ones are as many in the end.
             kinds = sorted(plan.kinds, key=lambda kind: asked[kind])
             for index, question in enumerate(scene_questions(scene, plan.questions, kinds, plan.phrasing)):
@@ -74,7 +74,7 @@ def write_bag(plan: BagPlan, world: SceneSource, path: Path, force: bool = False
                 query = Query(question.text, f"{scene.seed}-{index}")
                 asked_ns = stamp_ns + (index + 1) * SCENE_PERIOD_NS // (plan.questions + 1)
                 bag.write(QUERY_TOPIC, bags.query_message(query), asked_ns)
-                bag.write(GROUND_TRUTH_TOPIC, _ground_truth(scene, question, query, stamp_ns), asked_ns)
+                bag.write(GROUND_TRUTH_TOPIC, ground_truth(scene, question, query, stamp_ns), asked_ns)
             yield number + 1
 
 
@@ -107,7 +107,8 @@ def _draw(
     return None
 
 
-def _write_scene(bag: bags.BagWriter, scene: Scene, stamp_ns: int, depth: bool) -> None:
+def write_scene(bag: bags.BagWriter, scene: Scene, stamp_ns: int, depth: bool) -> None:
+    """Image, camera and, where wanted, depth."""
     size_wh = scene.rgb.shape[1], scene.rgb.shape[0]
     camera = bags.camera_info_message(scene.intrinsics, size_wh, stamp_ns, FRAME_ID)
     bag.write(IMAGE_TOPIC, bags.image_message(scene.rgb, stamp_ns, FRAME_ID), stamp_ns)
@@ -116,15 +117,20 @@ def _write_scene(bag: bags.BagWriter, scene: Scene, stamp_ns: int, depth: bool) 
         bag.write(DEPTH_TOPIC, bags.depth_message(scene.depth_m, stamp_ns, FRAME_ID), stamp_ns)
 
 
-def _ground_truth(scene: Scene, question: Question, query: Query, stamp_ns: int) -> object:
+def ground_truth(scene: Scene, question: Question, query: Query, stamp_ns: int, kind: str = "") -> object:
+    """The message with what answers the question in this scene; `kind` is the question's own where it is empty.
+
+    Targets that are not seen, as in a video, are left out.
+    """
     split = next((name for name, seeds in SEED_RANGES.items() if scene.seed in seeds), "")
     targets = [_target(scene, instance_id, question.part) for instance_id in question.targets]
+    targets = [target for target in targets if target.area_px]
     return bags.ground_truth_message(
         query,
         scene.mask(question.targets, question.part),
         stamp_ns,
         FRAME_ID,
-        kind=question.kind,
+        kind=kind or question.kind,
         thought=question.thought_text,
         split=split,
         is_sentence=question.text.endswith("?"),

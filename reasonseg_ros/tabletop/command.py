@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.options import size_wh
+from reasonseg_ros.options import size_wh, whole_number
 
 
 def register(verbs: Any) -> None:
@@ -19,6 +19,12 @@ def register(verbs: Any) -> None:
     bag.add_argument("--questions", type=int, default=2, help="a scene (default: %(default)s)")
     bag.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="of the questions, in turn (default: all)")
     bag.add_argument("--phrasing", choices=("train", "unseen"), default="train", help="sentences of the questions")
+    bag.add_argument(
+        "--video", nargs="?", type=whole_number(1), const=24, default=0, metavar="FRAMES",
+        help="write videos of so many frames (without a number: %(const)s) with questions about what happened, as many "
+        "as --scenes says",
+    )  # fmt: skip
+    bag.add_argument("--rate", type=float, default=8.0, metavar="HZ", help="of a video's frames (default: %(default)s)")
     bag.add_argument("--no-depth", action="store_true", help="leave the depth images out")
     bag.add_argument("--force", action="store_true", help="replace a bag that is there")
     bag.set_defaults(run=_bag)
@@ -42,6 +48,9 @@ def _bag(settings: argparse.Namespace) -> None:
     from reasonseg_ros.tabletop.questions import KINDS
     from reasonseg_ros.tabletop.world import World
 
+    if settings.video:
+        _video_bag(settings)
+        return
     plan = BagPlan(
         settings.seed, settings.scenes, settings.questions, tuple(settings.kinds) or KINDS, settings.phrasing,
         not settings.no_depth,
@@ -50,6 +59,25 @@ def _bag(settings: argparse.Namespace) -> None:
     for _ in track(written, description="Rendering", total=plan.scenes):
         pass
     print(f"{settings.out}: {plan.scenes} scenes, up to {plan.questions} questions each")
+
+
+def _video_bag(settings: argparse.Namespace) -> None:
+    from rich.progress import track
+
+    from reasonseg_ros.errors import InvalidInput
+    from reasonseg_ros.tabletop.video_bag import VideoBagPlan, write_video_bag
+    from reasonseg_ros.tabletop.world import World
+
+    if settings.kinds:
+        raise InvalidInput("--kinds are those of questions about still scenes; leave it out with --video")
+    plan = VideoBagPlan(
+        settings.seed, settings.scenes, settings.questions, settings.video, settings.rate, settings.phrasing,
+        not settings.no_depth,
+    )  # fmt: skip
+    written = write_video_bag(plan, World(settings.size), settings.out, settings.force)
+    for _ in track(written, description="Rendering", total=plan.videos):
+        pass
+    print(f"{settings.out}: {plan.videos} videos of {plan.frames} frames, up to {plan.questions} questions each")
 
 
 def _show(settings: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from reasonseg_ros.tabletop.questions import Piece, Question, View
 from reasonseg_ros.tabletop.sentences import ENDINGS, OPENINGS
 
 if TYPE_CHECKING:
-    from reasonseg_ros.tabletop.video import Video
+    from reasonseg_ros.tabletop.video import Event, Video
 
 TEMPORAL_KIND = "temporal"
 
@@ -101,11 +101,15 @@ def sentence(kind: str, rng: random.Random, phrasing: str = "train") -> str:
 
 
 def generate_temporal(video: Video, rng: random.Random, phrasing: str = "train") -> Question | None:
-    """A question about an event that happened to one object only, or None where the draw has no clear answer.
+    """A question about one of the video's events, or None where the draw has no clear answer."""
+    return ask_about(video, rng.choice(video.events), rng, phrasing)
+
+
+def ask_about(video: Video, event: Event, rng: random.Random, phrasing: str = "train") -> Question | None:
+    """A question about the event; None where it happened to several objects, or its target is hardly ever seen.
 
     The thought describes the target where it is seen best; its id is the same in every frame.
     """
-    event = rng.choice(video.events)
     if sum(other.kind == event.kind for other in video.events) > 1:
         return None
     seen = sightings(video, event.instance_id)

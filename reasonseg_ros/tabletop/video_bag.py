@@ -1,0 +1,82 @@
+"""Bags of simulated tabletop videos: questions about what happened, with the truth for every frame."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from reasonseg_ros import bags
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.tabletop.bag import GROUND_TRUTH_TOPIC, QUERY_TOPIC, START_NS, ground_truth, write_scene
+from reasonseg_ros.tabletop.questions import Question
+from reasonseg_ros.tabletop.temporal import ask_about
+from reasonseg_ros.tabletop.video import Video
+from reasonseg_ros.tabletop.world import RESERVED_SEED
+from reasonseg_ros.types import Mode, Query
+
+PAUSE_NS = 10**9
+"""Between the last frame of a video and the first one of the next, at least."""
+
+
+class VideoSource(Protocol):
+    def video(self, seed: int, frames: int = 24, rate_hz: float = 8.0) -> Video: ...
+
+
+@dataclass(frozen=True)
+class VideoBagPlan:
+    """What to write: videos of seeds `seed`, `seed + 1`, ..., with up to `questions` about the events of each."""
+
+    seed: int
+    videos: int
+    questions: int = 1
+    frames: int = 24
+    rate_hz: float = 8.0
+    phrasing: str = "train"
+    depth: bool = True
+
+    def __post_init__(self) -> None:
+        if self.videos < 1 or self.questions < 0:
+            raise InvalidInput(f"{self.videos} videos with {self.questions} questions; expected 1 video at least")
+        if self.seed < 0 or self.seed + self.videos > RESERVED_SEED:
+            seeds = f"seeds {self.seed} to {self.seed + self.videos - 1}"
+            raise InvalidInput(f"{seeds}; expected 0 to {RESERVED_SEED - 1}, the others are reserved")
+
+    @property
+    def period_ns(self) -> int:
+        """From the beginning of one video to that of the next; whole seconds."""
+        return math.ceil(self.frames / self.rate_hz) * 10**9 + PAUSE_NS
+
+
+def write_video_bag(plan: VideoBagPlan, world: VideoSource, path: Path, force: bool = False) -> Iterator[int]:
+    """Write the bag and yield the number of videos that are done, for a progress display.
+
+    A question is asked right after the last frame of its video, in the mode `history`; its truth comes with every
+    frame, under the same id and with the kind of its event. The same plan gives the same messages. Raises InvalidInput
+    where `path` exists and `force` is not set.
+    """
+    with bags.BagWriter(path, force) as bag:
+        for number in range(plan.videos):
+            video = world.video(plan.seed + number, plan.frames, plan.rate_hz)
+            questions = video_questions(video, plan.questions, plan.phrasing)
+            queries = [Query(q.text, f"{video.seed}-{i}", Mode.HISTORY) for i, (_, q) in enumerate(questions)]
+            for frame, scene in enumerate(video.scenes):
+                stamp_ns = START_NS + number * plan.period_ns + round(frame / plan.rate_hz * 1e9)
+                write_scene(bag, scene, stamp_ns, plan.depth)
+                for (kind, question), query in zip(questions, queries, strict=True):
+                    bag.write(GROUND_TRUTH_TOPIC, ground_truth(scene, question, query, stamp_ns, kind), stamp_ns)
+            for query in queries:
+                bag.write(QUERY_TOPIC, bags.query_message(query), stamp_ns + 1)
+            yield number + 1
+
+
+def video_questions(video: Video, count: int, phrasing: str) -> list[tuple[str, Question]]:
+    """Up to `count` questions about different events, each with the kind of its event; fewer where none is clear."""
+    rng = random.Random(video.seed)
+    events = list(video.events)
+    rng.shuffle(events)
+    drawn = [(event.kind, ask_about(video, event, rng, phrasing)) for event in events]
+    return [(kind, question) for kind, question in drawn if question is not None][:count]
