@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.bag_targets import bag_targets, is_bag
 from reasonseg_ros.evaluation.failures import Failure, classify
 from reasonseg_ros.evaluation.mask_files import ReadActivation, TargetMask, activations_in, predictions_in, targets_in
 from reasonseg_ros.evaluation.metrics import SampleScore, score_sample, summarise
@@ -46,7 +47,7 @@ def score_masks(
     activations: Path | None = None,
     on_sample: Callable[[MaskScore], None] = lambda sample: None,
 ) -> dict[str, Any]:
-    """The scores of two folders (or JSON files) of masks, as plain values.
+    """The scores of two folders (or JSON files) of masks, or of one against the ground truth of a bag, as plain values.
 
     `samples` is the number of names on either side, `scored` of those whose two masks could be compared, `failed` of
     all the others; `problems` says how many failed for which reason, and `on_problem` gets one line for each.
@@ -55,7 +56,8 @@ def score_masks(
     With `video`, names are EXPRESSION/FRAME, and J, F and J&F are added. Raises InvalidInput where a folder is missing
     or empty.
     """
-    said, true = predictions_in(predictions), targets_in(targets)
+    said = predictions_in(predictions)
+    true = bag_targets(targets) if is_bag(targets) else targets_in(targets)
     active = activations_in(activations) if activations else {}
     scores: list[SampleScore] = []
     failures: list[Failure] = []

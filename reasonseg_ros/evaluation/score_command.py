@@ -22,12 +22,17 @@ def register(subparsers: Any) -> None:
         "innermost point, or from where a method's activation map is strong. Exit status 1 where anything failed.",
     )
     parser.add_argument("--predictions", type=Path, required=True, metavar="DIR", help="folder, or one JSON file")
-    parser.add_argument("--targets", type=Path, required=True, metavar="DIR", help="folder, or one JSON file")
+    parser.add_argument(
+        "--targets", type=Path, required=True, metavar="DIR",
+        help="folder, one JSON file, or a bag, whose targets have the ids of their questions as names",
+    )  # fmt: skip
     parser.add_argument(
         "--protocol", choices=("lisa", "seg_zero"), default="lisa",
         help="lisa leaves ignored pixels out, seg_zero counts them as target (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--video", action="store_true", help="names are EXPRESSION/FRAME; adds J, F and J&F")
+    parser.add_argument(
+        "--video", action="store_true", help="names are EXPRESSION/FRAME, in a bag 00000, 00001, ...; adds J, F and J&F"
+    )
     parser.add_argument(
         "--activations", type=Path, metavar="DIR",
         help="activation maps of the same names, .npy [h, w] or PNG of one channel, of any size",

@@ -155,6 +155,29 @@ def test_activation_maps_tell_where_the_model_looked(tmp_path, capsys):
     assert result["giou"] == pytest.approx(70 / 200, abs=1e-6), "maps change no score"
 
 
+def test_masks_against_the_ground_truth_of_a_bag(make_bag, samples_of, tmp_path, capsys):
+    box = np.zeros((48, 64), np.uint8)
+    box[8:24, 8:24] = 1
+    bag = make_bag(
+        [samples_of("still"), samples_of("no image", image=1), samples_of("v/0", image=2), samples_of("v/0", image=3)],
+        change=lambda messages: messages[:3] + messages[4:],
+    )
+    predictions = write(tmp_path / "said", still=box)
+    write(predictions / "v" / "0", **{"00000": box})
+    status, result, lines = score(capsys, predictions, bag, "--video")
+    assert (status, result["samples"], result["scored"], result["failed"]) == (1, 4, 2, 2)
+    assert result["problems"]["missing"] == result["problems"]["target_unreadable"] == 1
+    assert sorted(line.split(": ")[1] for line in lines) == ["no image", "v/0/00001"]
+    assert result["by_expression"]["v/0"]["j"] == 0.5
+
+
+def test_a_bag_without_ground_truth_is_refused(make_bag, samples_of, tmp_path, capsys):
+    bag = make_bag([samples_of("a")], with_truth=False)
+    command = ["score", "--predictions", str(write(tmp_path / "said", a=TARGET)), "--targets", str(bag)]
+    assert cli.main(command) == cli.USAGE_ERROR
+    assert "no ground truth" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("missing", ["said", "true"])
 def test_a_folder_that_is_not_there_is_one_line(tmp_path, capsys, missing):
     for name in {"said", "true"} - {missing}:
