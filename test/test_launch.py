@@ -96,10 +96,13 @@ def test_replay_plays_the_bag_beside_the_node_and_rviz(described):
     assert rviz.kwargs["condition"].args[0].args == ("rviz",)
 
 
+OUTPUTS = ("overlay", "label_mask", "confidence", "points", "markers")
+
+
 def test_rviz_shows_what_the_node_publishes():
     displays = yaml.safe_load((ROOT / "rviz" / "reasonseg.rviz").read_text(encoding="utf-8"))
     topics = {display["Topic"]["Value"] for display in displays["Visualization Manager"]["Displays"]}
-    assert topics == {"/image", "/reasonseg/overlay", "/reasonseg/label_mask", "/reasonseg/confidence"}
+    assert topics == {"/image", *(f"/reasonseg/{name}" for name in OUTPUTS)}
 
 
 @pytest.mark.parametrize("name", ["reasonseg.launch.py", "replay.launch.py"])
