@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,9 @@ from reasonseg_ros.training.data import SceneFiles
 from reasonseg_ros.training.examples import boxes_and_points, draw_question
 from reasonseg_ros.training.images import View, view
 from reasonseg_ros.training.model import IMAGE_WH
-from reasonseg_ros.types import Status
+from reasonseg_ros.types import RgbImage, Status
+
+Chat = list[dict[str, Any]]
 
 _MAX_NEW_TOKENS = 160
 
@@ -103,17 +106,24 @@ class Asker:
 
     def texts(self, pairs: Sequence[tuple[View, Question]], batch: int = 50) -> list[str]:
         """The model's text for each question, greedy."""
+        chats = [
+            [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": normalise_question(q.text)}]}]
+            for _, q in pairs
+        ]
+        return self.said(chats, [[scene.rgb] for scene, _ in pairs], batch)
+
+    def said(self, chats: Sequence[Chat], rgbs: Sequence[Sequence[RgbImage]], batch: int) -> list[str]:
+        """The model's text to each chat, whose images are `rgbs` in turn, greedy."""
         said: list[str] = []
-        for start in range(0, len(pairs), batch):
-            part = pairs[start : start + batch]
-            chats = [
-                [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": normalise_question(q.text)}]}]
-                for _, q in part
-            ]
+        for start in range(0, len(chats), batch):
+            part = slice(start, start + batch)
             prompts = [
-                self._processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for chat in chats
+                self._processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+                for chat in chats[part]
             ]
-            images = [Image.fromarray(resize_rgb(np.ascontiguousarray(scene.rgb), IMAGE_WH)) for scene, _ in part]
+            images = [
+                Image.fromarray(resize_rgb(np.ascontiguousarray(rgb), IMAGE_WH)) for row in rgbs[part] for rgb in row
+            ]
             inputs = self._processor(text=prompts, images=images, padding=True, return_tensors="pt")
             with torch.inference_mode():
                 output = self._model.generate(**inputs, max_new_tokens=_MAX_NEW_TOKENS, do_sample=False)
@@ -143,7 +153,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, float]:
     }
 
 
-def _line(name: str, values: dict[str, float]) -> str:
+def line(name: str, values: dict[str, float]) -> str:
     words = [f"{key} {value:.3f}" for key, value in values.items() if key != "count"]
     return f"{name:12} {values['count']:4} " + " ".join(words)
 
@@ -163,10 +173,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     texts = Asker(arguments.model).texts(pairs)
     outcomes = [judge(scene, question, text) for (scene, question), text in zip(pairs, texts, strict=True)]
-    print(_line(arguments.phrasing, summary(outcomes)))
+    print(line(arguments.phrasing, summary(outcomes)))
     for kind in arguments.kinds:
         own = [o for o in outcomes if o.question.kind == kind]
-        print(_line(f"  {kind}", summary(own)))
+        print(line(f"  {kind}", summary(own)))
         for outcome in [o for o in own if not o.right][: arguments.show]:
             print(f"    {outcome.question.text} | {outcome.question.thought_text} | {outcome.text}")
 
