@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -71,7 +71,8 @@ def load_engines(
     try:
         if options.backend.startswith("tensorrt"):
             assert gpu is not None
-            engines = _load_tensorrt(folder, manifest, graphs, options, gpu, say)
+            for name, engine in _load_tensorrt(folder, manifest, graphs, options, gpu, say):
+                engines[name] = engine
         else:
             for name in graphs:
                 engines[name] = _load_onnxruntime(folder, manifest, name, options, gpu)
@@ -133,11 +134,10 @@ def _load_onnxruntime(folder: Path, manifest: Manifest, name: str, options: Engi
 
 def _load_tensorrt(
     folder: Path, manifest: Manifest, graphs: Collection[str], options: EngineOptions, gpu: Gpu, say: Report
-) -> dict[str, Engine]:
+) -> Iterator[tuple[str, Engine]]:
     reference = Reference(folder, manifest, options.threads)
     # All are built before one is loaded: building needs the memory.
     entries = {name: _build(folder, manifest, name, options, gpu, say) for name in graphs}
-    engines: dict[str, Engine] = {}
     for name, entry in entries.items():
         try:
             engine = _tensorrt_engine(manifest.graphs[name], name, options, gpu, entry)
@@ -147,11 +147,10 @@ def _load_tensorrt(
             say(f"{error}; building it again", None)
             entry = _build(folder, manifest, name, options, gpu, say, force=True)
             engine = _tensorrt_engine(manifest.graphs[name], name, options, gpu, entry)
-        engines[name] = engine
+        yield name, engine
         if not entry.check:
             say(f"comparing the {name} with ONNX Runtime", None)
             options.cache.record_check(entry, check_engine(engine, name, reference))
-    return engines
 
 
 def _tensorrt_engine(graph: Graph, name: str, options: EngineOptions, gpu: Gpu, entry: Entry) -> Engine:

@@ -46,7 +46,7 @@ def build(
 ) -> bytes:
     """The serialised engine of an ONNX file.
 
-    `timing_cache` is read and written: with it, TensorRT need not time again what it timed before.
+    `timing_cache` is read and written: with it, plain TensorRT need not time again what it timed before.
 
     Raises ModelError where the file cannot be parsed or built, ConfigError for a capability that the library does not
     know, KeyboardInterrupt where the user stopped it.
@@ -74,7 +74,9 @@ def build(
             shapes = zip(*(options.sizes[s] if isinstance(s, str) else (s, s, s) for s in tensor.shape), strict=True)
             profile.set_shape(tensor.name, *(tuple(shape) for shape in shapes))
     config.add_optimization_profile(profile)
-    cache = _load_timing_cache(config, timing_cache)
+    if timing_cache is not None and options.flavour == "tensorrt":  # the other one times nothing while it builds
+        known = timing_cache.read_bytes() if timing_cache.is_file() else b""
+        config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
     monitor = _monitor(trt, progress)
     config.progress_monitor = monitor
     plan = builder.build_serialized_network(network, config)
@@ -84,7 +86,7 @@ def build(
         raise ModelError(
             f"{path}: {options.flavour} {trt.__version__} cannot build it: {'; '.join(log.errors) or 'no reason given'}"
         )
-    if cache is not None and timing_cache is not None:
+    if timing_cache is not None and options.flavour == "tensorrt":
         replace_file(timing_cache, bytes(config.get_timing_cache().serialize()))
     return bytes(plan)
 
@@ -118,13 +120,6 @@ def _set_capabilities(trt: Any, config: Any, options: BuildOptions) -> None:
             names = ", ".join(f"{key[2:-1]}.{key[-1]}" for key in known if key.startswith("SM"))
             raise ConfigError(f"capability {capability}: {options.flavour} {trt.__version__} knows {names}")
         config.set_compute_capability(known[name], index)
-
-
-def _load_timing_cache(config: Any, file: Path | None) -> Any:
-    if file is None:
-        return None
-    cache = config.create_timing_cache(file.read_bytes() if file.is_file() else b"")
-    return cache if cache is not None and config.set_timing_cache(cache, False) else None
 
 
 def _monitor(trt: Any, progress: Progress | None) -> Any:

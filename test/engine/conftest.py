@@ -25,7 +25,9 @@ MASKS = (
 )
 GRAPHS = {
     "encoder": Graph("encoder.onnx", "", (Tensor("image", "uint8", (1, SIZE_PX, SIZE_PX, 3)),), FEATURES),
-    "decoder": Graph("decoder.onnx", "", (replace(FEATURES[0], shape=("N", 32, 2, 2)), *FEATURES[1:3], *PROMPTS), MASKS),
+    "decoder": Graph(
+        "decoder.onnx", "", (replace(FEATURES[0], shape=("N", 32, 2, 2)), *FEATURES[1:3], *PROMPTS), MASKS
+    ),
 }
 NODES = {
     "encoder": """

@@ -137,7 +137,7 @@ def test_memory_that_runs_out_is_said(export: Path) -> None:
             raise RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 1")
 
     working, engine._session = engine._session, Full()
-    with pytest.raises(OutOfMemory, match="encoder.*smaller checkpoint"):
+    with pytest.raises(OutOfMemory, match=r"encoder.*smaller checkpoint"):
         engine.run({"image": IMAGE})
     engine._session = working
     assert engine.run({"image": IMAGE})

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reasonseg_ros.engine import loading
+from reasonseg_ros.engine.cache import EngineCache
+from reasonseg_ros.engine.gpu import Gpu, gpus
+from reasonseg_ros.engine.loading import EngineOptions, build_engines, choose_device, load_engines
+from reasonseg_ros.engine.manifest import read_manifest
+from reasonseg_ros.engine.onnxruntime import load_onnxruntime
+from reasonseg_ros.engine.tensorrt import StaleEngine
+from reasonseg_ros.errors import ConfigError, ModelError
+
+ADA = Gpu(0, "RTX 4090", "8.9", 24 << 30, "13.0")
+
+
+@pytest.fixture
+def with_gpus(monkeypatch: pytest.MonkeyPatch):
+    def pretend(*found: Gpu) -> None:
+        monkeypatch.setattr(loading, "gpus", lambda: found)
+
+    pretend(ADA, Gpu(1, "RTX 3060", "8.6", 12 << 30, "13.0"))
+    return pretend
+
+
+class TensorRt:
+    """Stands in for TensorRT: engines are ONNX Runtime's, plans are texts, and everything is counted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, export: Path) -> None:
+        self.export, self.built, self.made, self.closed = export, [], [], []
+        self.stale, self.wrong = 0, False
+        monkeypatch.setattr(loading, "build", self.build)
+        monkeypatch.setattr(loading, "TensorRtEngine", self.engine)
+        monkeypatch.setattr(loading, "library", lambda flavour: type("trt", (), {"__version__": "10.3.0"}))
+
+    def build(self, path, graph, options, timing_cache, progress) -> bytes:
+        assert (self.export / graph.file) == path
+        self.built.append((path.stem, options.capabilities))
+        progress(0.5)
+        return f"plan {len(self.built)} of {path.stem}".encode()
+
+    def engine(self, plan, graph, *, name, flavour, largest, device, runtime_cache):
+        if self.stale:
+            self.stale -= 1
+            raise StaleEngine(f"{name}: refused")
+        self.made.append((plan.decode(), device))
+        engine = load_onnxruntime(self.export / graph.file, graph, name=name, threads=1)
+        engine.largest = largest
+        run = engine.run
+        if self.wrong:
+            engine.run = lambda inputs, keep=(): {key: value + 9 for key, value in run(inputs, keep).items()}
+        engine.close = lambda: self.closed.append(name)
+        return engine
+
+
+@pytest.fixture
+def tensorrt(monkeypatch: pytest.MonkeyPatch, export: Path, with_gpus) -> TensorRt:
+    return TensorRt(monkeypatch, export)
+
+
+@pytest.fixture
+def options(tmp_path: Path):
+    def make(**values) -> EngineOptions:
+        return EngineOptions(**{"backend": "tensorrt", "threads": 1, "cache": EngineCache(tmp_path), **values})
+
+    return make
+
+
+def test_the_driver_is_asked_without_a_library() -> None:
+    for gpu in gpus():  # none on most machines
+        assert gpu.name and gpu.memory_bytes > 0
+        assert float(gpu.capability) >= 3.0
+
+
+def test_the_first_gpu_is_taken_where_there_is_one(with_gpus) -> None:
+    assert choose_device(EngineOptions()) == ("cuda:0", ADA)
+    assert choose_device(EngineOptions(device="cuda")) == ("cuda:0", ADA)
+    assert choose_device(EngineOptions(device="cuda:1"))[0] == "cuda:1"
+    assert choose_device(EngineOptions(device="cpu")) == ("cpu", None)
+    with_gpus()
+    assert choose_device(EngineOptions()) == ("cpu", None)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"device": "cuda:2"}, r"cuda:2.*cuda:0 \(RTX 4090\), cuda:1"),
+        ({"device": "tpu"}, "tpu"),
+        ({"device": "cuda:x"}, "cuda:x"),
+        ({"device": "cpu", "backend": "tensorrt"}, "tensorrt needs an NVIDIA GPU, and device is cpu; use onnxruntime"),
+    ],
+)
+def test_a_device_that_cannot_be_is_named_with_those_that_can(with_gpus, values: dict, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        choose_device(EngineOptions(**values))
+
+
+def test_tensorrt_without_a_gpu_says_how_to_build_ahead(with_gpus, export: Path, options) -> None:
+    with_gpus()
+    with pytest.raises(ConfigError, match=r"this machine has none.*--capability"):
+        load_engines(export, ("encoder",), options())
+
+
+@pytest.mark.parametrize("capability", ["SM89", "8", "89", ""])
+def test_a_capability_is_a_number_with_a_point(capability: str) -> None:
+    with pytest.raises(ConfigError, match=r"such as 8\.9"):
+        EngineOptions(capabilities=(capability,))
+
+
+def test_onnxruntime_runs_an_export_as_it_is(export: Path, options) -> None:
+    told = []
+    engines = load_engines(
+        export, ("encoder", "decoder"), options(backend="onnxruntime", device="cpu"), lambda *step: told.append(step)
+    )
+    image = np.zeros((1, 32, 32, 3), np.uint8)
+    assert engines["encoder"].run({"image": image})["image_embed"].shape == (1, 32, 2, 2)
+    assert any("warming up the decoder" in text for text, _ in told)
+
+
+def test_engines_are_built_checked_and_then_taken_from_the_cache(tensorrt: TensorRt, export: Path, options) -> None:
+    told = []
+    engines = load_engines(export, ("encoder", "decoder"), options(), lambda *step: told.append(step))
+    assert tensorrt.built == [("encoder", ("8.9",)), ("decoder", ("8.9",))]
+    assert tensorrt.made == [("plan 1 of encoder", "cuda:0"), ("plan 2 of decoder", "cuda:0")]
+    assert engines["decoder"].largest == {"N": 8, "P": 32}
+    assert ("building the tensorrt engine of the encoder for compute capability 8.9", 0.5) in told
+    assert [text for text, _ in told if "comparing" in text] == [
+        "comparing the encoder with ONNX Runtime", "comparing the decoder with ONNX Runtime",
+    ]  # fmt: skip
+    checks = [entry.check for entry in options().cache.entries()]
+    assert all(checks) and any("mean_mask_iou" in check for check in checks)
+
+    told.clear()
+    load_engines(export, ("encoder", "decoder"), options(build="never"), lambda *step: told.append(step))
+    assert len(tensorrt.built) == 2
+    assert not [text for text, _ in told if "comparing" in text]
+
+
+def test_another_gpu_gets_engines_of_its_own(tensorrt: TensorRt, export: Path, options) -> None:
+    load_engines(export, ("encoder",), options())
+    load_engines(export, ("encoder",), options(device="cuda:1"))
+    assert tensorrt.built == [("encoder", ("8.9",)), ("encoder", ("8.6",))]
+
+
+def test_never_building_says_what_to_run(tensorrt: TensorRt, export: Path, options) -> None:
+    with pytest.raises(ConfigError, match=f"reasonseg engine build {export} --runtime tensorrt"):
+        load_engines(export, ("encoder",), options(build="never"))
+    assert tensorrt.built == []
+
+
+def test_force_builds_what_is_there(tensorrt: TensorRt, export: Path, options) -> None:
+    for _ in range(2):
+        load_engines(export, ("encoder",), options(build="force"))
+    assert len(tensorrt.built) == 2
+
+
+def test_an_engine_that_the_library_refuses_is_built_again(tensorrt: TensorRt, export: Path, options) -> None:
+    load_engines(export, ("encoder",), options())
+    tensorrt.stale = 1
+    load_engines(export, ("encoder",), options())
+    assert len(tensorrt.built) == 2
+    tensorrt.stale = 2
+    with pytest.raises(ModelError, match="refused"):
+        load_engines(export, ("encoder",), options())
+
+
+def test_a_wrong_engine_is_not_used(tensorrt: TensorRt, export: Path, options) -> None:
+    tensorrt.wrong = True
+    with pytest.raises(ModelError, match="image_embed_error = "):
+        load_engines(export, ("encoder", "decoder"), options())
+    assert tensorrt.closed == ["encoder"]
+    assert not any(entry.check for entry in options().cache.entries())
+    with pytest.raises(ModelError, match="image_embed_error = "):  # nor the next time, from the cache
+        load_engines(export, ("encoder", "decoder"), options())
+
+
+def test_engines_for_other_machines_are_built_without_a_gpu(tensorrt: TensorRt, with_gpus, export: Path, options):
+    with_gpus()
+    for _ in range(2):
+        entries = build_engines(export, ("encoder",), options(backend="tensorrt_rtx", capabilities=("12.0", "8.9")))
+    assert tensorrt.built == [("encoder", ("8.9", "12.0"))]
+    assert entries["encoder"].check == {}
+    with_gpus(ADA)
+    load_engines(export, ("encoder",), options(backend="tensorrt_rtx", build="never"))
+    assert options().cache.entries()[0].check  # it was built unchecked, and checked where it is used
+
+
+def test_a_graph_that_is_not_the_manifests_is_not_built(tensorrt: TensorRt, export: Path, tmp_path: Path, options):
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    for path in export.iterdir():
+        (changed / path.name).write_bytes(path.read_bytes())
+    (changed / "encoder.onnx").write_bytes(b"other")
+    with pytest.raises(ModelError, match=r"encoder\.onnx.*manifest"):
+        load_engines(changed, ("encoder",), options())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not gpus(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("backend", loading.BACKENDS)
+def test_engines_run_on_the_gpu(export: Path, options, backend: str) -> None:
+    """Loading compares TensorRT's engines with ONNX Runtime on the CPU."""
+    try:
+        engines = load_engines(export, ("encoder", "decoder"), options(backend=backend, device="cuda:0"))
+    except (ConfigError, ModelError) as error:
+        if "not installed" in str(error) or "built without" in str(error):
+            pytest.skip(str(error))
+        raise
+    manifest = read_manifest(export)
+    on_cpu = load_engines(export, ("encoder", "decoder"), options(backend="onnxruntime", device="cpu"))
+    image = np.random.default_rng(2).integers(0, 256, (1, 32, 32, 3), np.uint8)
+    for objects in (1, 3):
+        masks = []
+        for pair in (engines, on_cpu):
+            features = pair["encoder"].run({"image": image}, keep=[t.name for t in manifest.graphs["encoder"].outputs])
+            prompts = {name: features[name] for name in ("high_res_0", "high_res_1")}
+            prompts["image_embed"] = pair["decoder"].zeros((objects, 32, 2, 2), np.float32)
+            prompts["image_embed"][:] = features["image_embed"]
+            prompts["point_coords"] = np.arange(objects * 4, dtype=np.float32).reshape(objects, 2, 2)
+            prompts["point_labels"] = np.ones((objects, 2), np.int32)
+            masks.append(pair["decoder"].run(prompts)["masks"])
+        np.testing.assert_allclose(masks[0], masks[1], rtol=0.02, atol=0.02)
+    for engine in engines.values():
+        engine.close()

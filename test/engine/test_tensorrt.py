@@ -1,0 +1,115 @@
+"""Builds need TensorRT for RTX and no GPU; running is tested where there is one (test_loading)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import onnx
+import pytest
+
+from reasonseg_ros.cli import main
+from reasonseg_ros.engine.cache import EngineCache
+from reasonseg_ros.engine.loading import SIZES
+from reasonseg_ros.engine.manifest import read_manifest
+from reasonseg_ros.engine.tensorrt import cuda_major, library
+from reasonseg_ros.engine.tensorrt_builder import BuildOptions, build
+from reasonseg_ros.errors import ConfigError, ModelError
+
+CAPABILITIES = ("8.6", "8.9", "12.0")
+
+
+@pytest.fixture(scope="module")
+def trt():
+    try:
+        return library("tensorrt_rtx")
+    except ModelError as error:
+        pytest.skip(str(error))
+
+
+def options_of(**values) -> BuildOptions:
+    return BuildOptions(**{"flavour": "tensorrt_rtx", "sizes": SIZES, "capabilities": CAPABILITIES, **values})
+
+
+def test_a_library_that_is_missing_is_named_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reasonseg_ros.engine.tensorrt.FLAVOURS", {"tensorrt_rtx": ("no_such_module",)})
+    with pytest.raises(ModelError, match=r"not installed.*pip install --no-deps tensorrt_rtx_cu13_libs"):
+        library("tensorrt_rtx")
+
+
+def test_the_wheel_tells_its_cuda(trt) -> None:
+    assert cuda_major("tensorrt_rtx").isdigit()
+
+
+def test_building_tells_how_far_it_is(trt, export: Path) -> None:
+    graph, parts = read_manifest(export).graphs["decoder"], []
+    plan = build(export / graph.file, graph, options_of(), progress=parts.append)
+    assert len(plan) > 1000
+    assert parts == sorted(parts) and len(parts) > 2 and parts[0] >= 0 and parts[-1] <= 1
+
+
+def test_ctrl_c_ends_a_build(trt, export: Path) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    graph = read_manifest(export).graphs["encoder"]
+    with pytest.raises(KeyboardInterrupt):
+        build(export / graph.file, graph, options_of(), progress=interrupt)
+
+
+def test_a_capability_that_the_library_does_not_know_is_named_with_those_it_does(trt, export: Path) -> None:
+    graph = read_manifest(export).graphs["encoder"]
+    with pytest.raises(ConfigError, match=r"capability 3\.5: .*8\.9"):
+        build(export / graph.file, graph, options_of(capabilities=("3.5",)))
+
+
+def test_a_file_that_is_no_graph_is_named(trt, export: Path, tmp_path: Path) -> None:
+    path = tmp_path / "encoder.onnx"
+    path.write_bytes(b"no graph")
+    with pytest.raises(ModelError, match=r"encoder\.onnx.*cannot read it"):
+        build(path, read_manifest(export).graphs["encoder"], options_of())
+
+
+def test_a_graph_of_other_inputs_than_the_manifests_is_refused(trt, export: Path, tmp_path: Path) -> None:
+    model = onnx.load(export / "decoder.onnx")
+    model.graph.output[1].name = "quality"
+    next(node for node in model.graph.node if node.output[0] == "iou").output[0] = "quality"
+    onnx.save(model, tmp_path / "decoder.onnx")
+    with pytest.raises(ModelError, match=r"outputs.*quality.*iou"):
+        build(tmp_path / "decoder.onnx", read_manifest(export).graphs["decoder"], options_of())
+
+
+def test_the_command_builds_lists_and_removes(trt, export: Path, tmp_path: Path, capsys) -> None:
+    cache = ["--cache", str(tmp_path)]
+    build_all = ["engine", "build", str(export), "--capability", *CAPABILITIES, *cache]
+    assert main(build_all) == 0
+    entries = EngineCache(tmp_path).entries()
+    assert {entry.key.capabilities for entry in entries} == {CAPABILITIES}
+    assert "not checked" in " ".join(capsys.readouterr().out.split())
+    times = [entry.built for entry in entries]
+    assert main(build_all) == 0
+    assert [entry.built for entry in EngineCache(tmp_path).entries()] == times
+
+    capsys.readouterr()
+    assert main(["engine", "list", *cache]) == 0
+    assert "made-up-" in capsys.readouterr().out
+    assert main(["engine", "remove", "made-up-decoder", *cache]) == 0
+    assert [entry.name.rsplit("-", 1)[0] for entry in EngineCache(tmp_path).entries()] == ["made-up-encoder"]
+    assert main(["engine", "remove", "--all", *cache]) == 0
+    assert EngineCache(tmp_path).entries() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["remove"], "--all"),
+        (["remove", "nothing"], "nothing"),
+        (["build", "sam2.1-tiny"], "reasonseg export segmenter"),
+        (["build", "EXPORT", "--graphs", "tracker"], "tracker.*encoder, decoder"),
+        (["build", "EXPORT", "--capability", "SM89"], "such as 8.9"),
+    ],
+)
+def test_wrong_use_is_told_with_the_remedy(export: Path, tmp_path: Path, capsys, arguments: list[str], named: str):
+    arguments = [str(export) if argument == "EXPORT" else argument for argument in arguments]
+    assert main(["engine", *arguments, "--cache", str(tmp_path)]) == 2
+    assert re.search(named, capsys.readouterr().err)
