@@ -1,4 +1,4 @@
-"""Published results on ReasonSeg, to stand beside a run's own. They are quoted from the papers, not measured here."""
+"""Published results, to stand beside a run's own. They are quoted from the papers, not measured here."""
 
 from __future__ import annotations
 
@@ -30,4 +30,23 @@ PUBLISHED = (
     Published("Seg-Zero-7B", (62.6, 62.0), (57.5, 52.0)),
     Published("VisionReasoner-7B", (66.3, None), (63.6, 55.7)),
     Published("Rea2Seg", None, (66.6, 65.5)),
+)
+
+
+@dataclass(frozen=True)
+class PublishedVideo:
+    """J, F and J&F in per cent; None where the paper gives J&F alone."""
+
+    method: str
+    data: str
+    j: float | None
+    f: float | None
+    j_and_f: float
+
+
+PUBLISHED_VIDEO = (
+    PublishedVideo("ReVSeg-7B", "ReasonVOS", 61.8, 67.7, 64.8),
+    PublishedVideo("ReVSeg-7B", "ReVOS", None, None, 62.1),
+    PublishedVideo("ReVSeg-7B", "Ref-DAVIS17", None, None, 80.7),
+    PublishedVideo("ReVSeg-7B", "MeViS", None, None, 59.8),
 )

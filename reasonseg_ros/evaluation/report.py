@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from reasonseg_ros.evaluation.failures import DEFAULT_THRESHOLDS, DESCRIPTIONS
 from reasonseg_ros.evaluation.page import outline, pictures_json, script_json, write_page
-from reasonseg_ros.evaluation.published import PUBLISHED
+from reasonseg_ros.evaluation.published import PUBLISHED, PUBLISHED_VIDEO
 from reasonseg_ros.evaluation.results import SampleResult, mask_from_rle
 from reasonseg_ros.evaluation.summary import UNKNOWN_KIND
 
@@ -56,6 +56,7 @@ def write_report(
         summary=summary,
         scores={**SCORES, **VIDEO_SCORES} if summary["expressions"] else SCORES,
         published=PUBLISHED,
+        published_video=PUBLISHED_VIDEO,
         types={str(kind): text for kind, text in DESCRIPTIONS.items()},
         sweeps=sweep_charts(summary),
         samples_json=samples(),
