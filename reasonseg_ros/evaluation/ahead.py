@@ -56,10 +56,15 @@ def _fill(
         last: tuple[str, Any] = ("end", None)
     except BaseException as error:  # whatever it is, the one who waits must hear of it
         last = ("error", error)
-    close = getattr(iterator, "close", None)
-    if close is not None:
-        close()  # where the items are worked on ahead as well, so that their thread ends
+    end(iterator)
     results.put(last)
+
+
+def end(items: Iterable[Any]) -> None:
+    """Close a generator, so that where its items are worked on ahead their thread ends. Others are left as they are."""
+    close = getattr(items, "close", None)
+    if close is not None:
+        close()
 
 
 def _name(work: Callable[..., Any]) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +20,15 @@ from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.options import whole_number
 
 if TYPE_CHECKING:
-    from reasonseg_ros.evaluation.pipeline import Pace
+    from reasonseg_ros.config import Config
+    from reasonseg_ros.evaluation.judging import Scoring
+    from reasonseg_ros.evaluation.ray_cluster import RayCluster
+    from reasonseg_ros.evaluation.run import Answer
     from reasonseg_ros.evaluation.samples import Sample, Unreadable
 
-METHODS = ("seg_zero",)
+METHODS = ("seg_zero", "rev_seg")
+VIDEO_METHODS = ("rev_seg",)
+"""Those that answer for the frames of a video together."""
 REFINE_STEPS = ("holes", "specks", "points", "edges")
 AHEAD = 4
 LONGEST_ANSWER_S = 3600.0
@@ -64,6 +72,15 @@ def register(verbs: Any) -> None:
         "--ahead", type=whole_number(0), default=AHEAD, metavar="N",
         help="load and encode up to N samples while the reasoner runs; 0: one after the other (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--ray", nargs="?", const="auto", metavar="ADDRESS",
+        help="spread the samples over a Ray cluster that runs already (without an address: RAY_ADDRESS, or this "
+        "machine's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=whole_number(1), default=0, metavar="N",
+        help="with --ray: processes that hold the models (default: one for each GPU or CPU of the cluster)",
+    )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with the run that --out holds")
     parser.set_defaults(run=_evaluate)
 
@@ -74,12 +91,9 @@ def _evaluate(settings: argparse.Namespace) -> int:
     from reasonseg_ros.config import config_from
     from reasonseg_ros.evaluation.bag_messages import read_bags
     from reasonseg_ros.evaluation.judging import Scoring
-    from reasonseg_ros.evaluation.pipeline import Pace, images_on_their_way
     from reasonseg_ros.evaluation.questions import read_questions
-    from reasonseg_ros.evaluation.run import ASKED_AGAIN, begin, evaluate, finish
+    from reasonseg_ros.evaluation.run import ASKED_AGAIN, begin, collect, finish
     from reasonseg_ros.evaluation.videos import with_videos
-    from reasonseg_ros.methods.loading import load_method
-    from reasonseg_ros.segmenter.kept_features import KeptFeatures
 
     values = config_values(settings)
     config = config_from(values)
@@ -93,16 +107,16 @@ def _evaluate(settings: argparse.Namespace) -> int:
     described = run_settings(settings, values)
     begin(settings.out, described, settings.resume)
     console = Console(stderr=True)
-    pace = Pace(settings.batch_size, settings.ahead)
-    with console.status("Loading models"):
-        method = load_method(config)
-        check_pace(pace, method)
-        # The counterfactual asks about the same image, and so do questions that follow each other.
-        method.segmenter = KeptFeatures(method.segmenter, images_on_their_way(pace))
     scoring = Scoring(settings.protocol, not settings.no_counterfactual)
-    samples = with_videos(read) if hasattr(method, "answer_video") else read()
-    with _Progress(console, settings.limit) as progress:
-        run = evaluate(samples, method, settings.out, scoring, settings.limit, progress.show, pace)
+    with ExitStack() as stack:
+        with console.status("Loading models"):
+            if settings.ray:
+                answer = stack.enter_context(_cluster(settings, config, scoring, console)).answered
+            else:
+                answer = _here(settings, config, scoring)
+        samples = with_videos(read) if settings.method in VIDEO_METHODS else read()
+        progress = stack.enter_context(_Progress(console, settings.limit))
+        run = collect(samples, answer, settings.out, settings.limit, progress.show)
     found = finish(settings.out, run, described, shlex.join(["reasonseg", *sys.argv[1:]]))
     _print(found, settings.out)
     away = sum(row.status in ASKED_AGAIN for row in run.rows)
@@ -111,13 +125,47 @@ def _evaluate(settings: argparse.Namespace) -> int:
     return 1 if run.unreadable or away or not run.rows else 0
 
 
-def check_pace(pace: Pace, method: Any) -> None:
-    """Raises ConfigError where the method or its reasoner answers one question at a time only."""
+def leave_a_core() -> None:
+    """Have torch use one thread less than there are cores, since the stages of a run are threads too.
+
+    On two cores the threads of torch and of the stages would only wait for each other. `OMP_NUM_THREADS` goes first.
+    """
+    torch = sys.modules.get("torch")  # not needed where a server answers
+    if torch is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) - 1)))
+
+
+def _here(settings: argparse.Namespace, config: Config, scoring: Scoring) -> Answer:
+    """The stages of a run in this process."""
+    from reasonseg_ros.evaluation.pipeline import Pace, answered, images_on_their_way
+    from reasonseg_ros.methods.loading import load_method
+    from reasonseg_ros.segmenter.kept_features import KeptFeatures
+
+    pace = Pace(settings.batch_size, settings.ahead)
+    method = load_method(config, name=settings.method)
+    if pace.most_ahead:
+        leave_a_core()
     if pace.batch_size > 1 and not (hasattr(method, "answer_batch") and hasattr(method.reasoner, "answer_batch")):
-        raise ConfigError(
-            f"--batch-size {pace.batch_size}: {method.reasoner.name} answers one question at a time; use 1, or the "
-            "method seg_zero with a local model"
-        )
+        told = f"{settings.method} with {method.reasoner.name} asks one question at a time"
+        raise ConfigError(f"--batch-size {pace.batch_size}: {told}; leave it out, or use seg_zero with a local model")
+    # The counterfactual asks about the same image, and so do questions that follow each other.
+    method.segmenter = KeptFeatures(method.segmenter, images_on_their_way(pace))
+    return partial(answered, method=method, scoring=scoring, pace=pace)
+
+
+def _cluster(settings: argparse.Namespace, config: Config, scoring: Scoring, console: Any) -> RayCluster:
+    from reasonseg_ros.evaluation.ray_cluster import RayCluster
+    from reasonseg_ros.methods.loading import load_method
+
+    return RayCluster(
+        settings.ray,
+        partial(load_method, config, name=settings.method),
+        scoring,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        use_gpus=config.reasoner.device.startswith("cuda"),
+        tell=lambda line: console.print(line, markup=False, highlight=False),
+    )
 
 
 def config_values(settings: argparse.Namespace) -> dict[str, Any]:
@@ -165,7 +213,7 @@ def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dic
         "method": settings.method,
         "protocol": settings.protocol,
         "counterfactual": not settings.no_counterfactual,
-        "parameters": {"reasoner": asdict(config.reasoner), "segmenter": asdict(config.segmenter)},
+        "parameters": {name: asdict(getattr(config, name)) for name in ("reasoner", "segmenter", "tracker", "history")},
         "model_cards": {kind: _card(load_card(name, kind)) for kind, name in cards.items()},
         "batch_size": settings.batch_size,
         "seed": SEED,

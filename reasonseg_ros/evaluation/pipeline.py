@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput, OutOfMemory
-from reasonseg_ros.evaluation.ahead import ahead
+from reasonseg_ros.evaluation.ahead import ahead, end
 from reasonseg_ros.evaluation.judging import Scoring, judged
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.samples import Sample, Unreadable
@@ -92,14 +92,16 @@ def answered(items: Iterable[Item], method: Any, scoring: Scoring, pace: Pace) -
     most = pace.most_ahead
     if most:
         items = ahead(items, partial(_encoded, method.segmenter.encode), max(most, pace.batch_size))
-    asked = ahead(_groups(items, pace.batch_size), partial(_ask, method, pace.batch_size), min(most, 1))
+    asked = ahead(groups(items, pace.batch_size), partial(_ask, method, pace.batch_size), min(most, 1))
     for group in ahead(asked, partial(_judge, method, scoring), min(most, 1)):
         yield from group
 
 
 def images_on_their_way(pace: Pace) -> int:
-    """How many images at most lie between encoding and judging."""
-    return 1 + (max(pace.most_ahead, pace.batch_size) + 4 * pace.batch_size + 1) * bool(pace.most_ahead)
+    """How many images at most lie between encoding and judging: in three groups, before them, and in hand."""
+    if not pace.most_ahead:
+        return pace.batch_size
+    return max(pace.most_ahead, pace.batch_size) + 4 * pace.batch_size + 1
 
 
 def _encoded(encode: Callable[[RgbImage], object], item: Item) -> Item:
@@ -113,18 +115,21 @@ def _encoded(encode: Callable[[RgbImage], object], item: Item) -> Item:
     return replace(item, encoding_s=time.perf_counter() - start_s)
 
 
-def _groups(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
+def groups(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
     """The items in order, in groups with at most `batch_size` questions about one image; a video ends a group."""
     group: list[Item] = []
     questions = 0
-    for item in items:
-        group.append(item)
-        questions += isinstance(item, Loaded)
-        if questions >= batch_size or batch_size == 1 or (isinstance(item, Loaded) and item.video):
+    try:
+        for item in items:
+            group.append(item)
+            questions += isinstance(item, Loaded)
+            if questions >= batch_size or batch_size == 1 or (isinstance(item, Loaded) and item.video):
+                yield group
+                group, questions = [], 0
+        if group:
             yield group
-            group, questions = [], 0
-    if group:
-        yield group
+    finally:
+        end(items)
 
 
 def _ask(method: Any, batch_size: int, group: Sequence[Item]) -> list[Asked]:

@@ -27,6 +27,9 @@ PICTURE_SIDE_PX = 400
 PICTURE_QUALITY = 75
 """Longer side and JPEG quality of the images kept for the report, so that it stays light."""
 
+Answer = Callable[[Iterator[Item]], Iterator[Outcome]]
+"""What makes of all items their outcomes, in the same order."""
+
 ASKED_AGAIN = (Status.UNAVAILABLE, Status.OUT_OF_MEMORY, Status.FAILED)
 """A resumed run asks again where the machine, not the model, was at fault."""
 
@@ -90,7 +93,7 @@ def evaluate(
 
 def collect(
     samples: Iterable[Sample | VideoSample | Unreadable],
-    answer: Callable[[Iterator[Item]], Iterator[Outcome]],
+    answer: Answer,
     out: Path,
     limit: int = 0,
     on_progress: Callable[[Run], None] | None = None,

@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +21,7 @@ BOX = (8, 8, 24, 24)
 def method(scripted, answer_text, monkeypatch):
     """What the command loads instead of checkpoints."""
     method = scripted(answer_text(BOX))
-    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config: method)
+    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config, **_: method)
     return method
 
 
@@ -37,6 +41,46 @@ def test_a_bag_is_evaluated_and_gone_on_with(method, make_bag, samples_of, tmp_p
     assert run["model_cards"]["reasoner"]["name"] == "tabletop-reasoner" and run["batch_size"] == 1
     assert run["versions"]["numpy"] and run["bag"]["files"]["metadata.yaml"] > 0
     assert "0.667" in capsys.readouterr().out
+
+
+def test_the_executable_for_ros2_run_is_the_verb(tmp_path):
+    script = Path(__file__).resolve().parents[2] / "scripts" / "evaluate"
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[1])}
+    command = [sys.executable, script, tmp_path / "nothing", "--out", tmp_path / "out"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == cli.USAGE_ERROR and "there is no bag" in ended.stderr
+
+
+def test_several_bags_are_one_run(method, make_bag, samples_of, tmp_path):
+    bags = [make_bag([samples_of("a"), samples_of("b")], name="one"), make_bag([samples_of("a")], name="two")]
+    out = tmp_path / "out"
+    assert cli.main(["evaluate", *map(str, bags), "--out", str(out)]) == 0
+    assert json.loads((out / "summary.json").read_text())["samples"] == 3
+    values = json.loads((out / "results.json").read_text())
+    assert [sample["sample_id"] for sample in values["samples"]] == ["one/a", "one/b", "two/a"]
+    assert values["run"]["bag"]["name"] == "one, two" and values["run"]["bag"]["files"]["two/metadata.yaml"] > 0
+    assert len({sample["image"] for sample in values["samples"]}) == 2
+    assert all((out / sample["image"]).is_file() for sample in values["samples"])
+
+
+def test_a_second_bag_that_is_no_use_is_told_before_models_are_loaded(make_bag, samples_of, tmp_path, monkeypatch):
+    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config, **_: pytest.fail("loaded"))
+    bags = [str(make_bag([samples_of("a")])), str(tmp_path / "nothing")]
+    assert cli.main(["evaluate", *bags, "--out", str(tmp_path / "out")]) == cli.USAGE_ERROR
+
+
+def test_a_reasoner_without_batches_is_told(method, make_bag, samples_of, tmp_path, capsys):
+    bag, out = make_bag([samples_of("a")]), tmp_path / "out"
+    assert cli.main(["evaluate", str(bag), "--out", str(out), "--batch-size", "2"]) == cli.USAGE_ERROR
+    assert "--batch-size 2: seg_zero with scripted asks one question at a time" in capsys.readouterr().err
+
+
+def test_batches_are_asked_and_recorded(method, make_bag, samples_of, tmp_path):
+    reasoner = method.reasoner
+    reasoner.answer_batch = lambda frames, texts: [reasoner.answer(*asked) for asked in zip(frames, texts, strict=True)]
+    bag, out = make_bag([samples_of(name) for name in "abc"]), tmp_path / "out"
+    assert cli.main(["evaluate", str(bag), "--out", str(out), "--batch-size", "2"]) == 0
+    assert json.loads((out / "results.json").read_text())["run"]["batch_size"] == 2
 
 
 def test_kinds_and_protocol_are_passed_on(method, make_bag, samples_of, tmp_path):
@@ -68,7 +112,7 @@ def test_a_server_that_is_away_gives_status_1(method, make_bag, samples_of, tmp_
 
 
 def test_a_bag_that_is_no_use_is_told_before_models_are_loaded(make_bag, samples_of, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config: pytest.fail("loaded"))
+    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config, **_: pytest.fail("loaded"))
     assert cli.main(["evaluate", str(tmp_path / "nothing"), "--out", str(tmp_path / "out")]) == cli.USAGE_ERROR
     assert "there is no bag" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.pipeline import Pace
 from reasonseg_ros.evaluation.results import mask_from_rle, read_results
 from reasonseg_ros.evaluation.run import Scoring, begin, evaluate, finish
 from reasonseg_ros.reasoner.limits import failure
@@ -158,6 +160,7 @@ KILLED = """
 import json, sys
 from reasonseg_ros.config import Config
 from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.pipeline import Pace
 from reasonseg_ros.evaluation.run import Scoring, begin, evaluate
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
@@ -165,18 +168,25 @@ from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 from pathlib import Path
 bag, out = Path(sys.argv[1]), Path(sys.argv[2])
 begin(out, json.loads(sys.argv[4]), False)
-method = SegZero(ScriptedReasoner([sys.argv[3]], word_s=0.02), ScriptedSegmenter("box"), Config())
-evaluate(read_samples(bag), method, out, Scoring())
+
+class Reasoner(ScriptedReasoner):
+    def answer_batch(self, frames, texts):
+        return [self.answer(frame, text) for frame, text in zip(frames, texts)]
+
+method = SegZero(Reasoner([sys.argv[3]], word_s=0.02), ScriptedSegmenter("box"), Config())
+evaluate(read_samples(bag), method, out, Scoring(), pace=Pace(*json.loads(sys.argv[5])))
 """
 
 
-def test_a_killed_process_loses_at_most_the_sample_in_flight(
-    run_all, described, make_bag, samples_of, scripted, answer_text, tmp_path
+@pytest.mark.parametrize("pace", [Pace(), Pace(batch_size=4, most_ahead=4)], ids=str)
+def test_a_killed_process_loses_at_most_the_samples_in_flight(
+    run_all, described, make_bag, samples_of, scripted, answer_text, tmp_path, pace
 ):
     bag = make_bag([samples_of(f"{number}", image=number) for number in range(40)])
     out, text = tmp_path / "out", answer_text(BOX)
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(bag), str(out), text, json.dumps(described)], cwd=ROOT
+        [sys.executable, "-c", KILLED, str(bag), str(out), text, json.dumps(described), json.dumps(astuple(pace))],
+        cwd=ROOT,
     )
     lines = out / "results.jsonl"
     deadline_s = time.monotonic() + 60

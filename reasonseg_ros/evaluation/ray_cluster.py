@@ -1,0 +1,222 @@
+"""The samples of a run, spread over workers of a Ray cluster that each hold the models.
+
+Frames and questions travel to the workers, results come back, so only this process needs the bags and the folder.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from types import TracebackType
+from typing import Any
+
+from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.evaluation.judging import Scoring, judged
+from reasonseg_ros.evaluation.pipeline import Item, Loaded, Outcome, Pace, answered, groups, images_on_their_way
+from reasonseg_ros.reasoner.limits import failure
+from reasonseg_ros.segmenter.kept_features import KeptFeatures
+from reasonseg_ros.types import Frame, Query, Segmentation, Status
+
+MOST_TRIES = 3
+"""A sample whose worker died so often is given up."""
+
+GROUPS_A_WORKER = 4
+"""So many are on their way for each worker, so that a long answer does not hold up the others."""
+
+
+class Worker:
+    """What runs on the cluster: the models, and the stages from encoding to judging."""
+
+    def __init__(self, load_method: Callable[[], Any], scoring: Scoring, pace: Pace) -> None:
+        self._method = load_method()
+        self._method.segmenter = KeptFeatures(self._method.segmenter, images_on_their_way(pace))
+        self._scoring = scoring
+        self._pace = pace
+
+    def ready(self) -> bool:
+        return True
+
+    def answer(self, group: Sequence[Loaded]) -> list[Outcome]:
+        return list(answered(group, self._method, self._scoring, self._pace))
+
+
+@dataclass(eq=False)
+class _Task:
+    """A group on its way. `result` is Ray's reference to the outcomes of its loaded items."""
+
+    group: list[Item]
+    loaded: list[Loaded]
+    worker: Any = None
+    result: Any = None
+    tries: int = 0
+
+
+class RayCluster:
+    """Workers on an existing cluster. Use it in a `with` statement, which ends them, also after an error or Ctrl-C.
+
+    Raises ConfigError where Ray is not installed, no cluster answers, or it is too small. What the workers raise while
+    they load the models, such as ModelError, is raised too.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        load_method: Callable[[], Any],
+        scoring: Scoring,
+        *,
+        batch_size: int = 1,
+        workers: int = 0,
+        use_gpus: bool = False,
+        tell: Callable[[str], None] = print,
+    ) -> None:
+        """`address` is `auto`, `HOST:PORT` or `ray://HOST:PORT`.
+
+        Without `workers` there is one for each GPU, or, without `use_gpus`, one for each CPU. `tell` gets a line when
+        a worker dies.
+        """
+        try:
+            import ray
+        except ImportError as error:
+            raise ConfigError("--ray needs Ray; pip install 'reasonseg_ros[ray]'") from error
+        self._ray = ray
+        self._address = address
+        self._scoring = scoring
+        self._batch_size = batch_size
+        self._wanted = workers
+        self._resource = "GPU" if use_gpus else "CPU"
+        self._load = partial(Worker, load_method, scoring, Pace(batch_size))
+        self._tell = tell
+        self._workers: list[Any] = []
+        self._starting: dict[Any, Any] = {}  # workers by what is ready when they are
+
+    def __enter__(self) -> RayCluster:
+        ray = self._ray
+        try:
+            ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            reason = " ".join(str(error.__cause__ or error).split())[:300]
+            raise ConfigError(
+                f"no use of a Ray cluster at {self._address!r} ({reason}); start one with `ray start --head`, or give "
+                "--ray its address"
+            ) from error
+        try:
+            there = int(ray.cluster_resources().get(self._resource, 0))
+            count = self._wanted or there
+            if not 0 < count <= there:
+                raise ConfigError(f"{count or 1} workers need a {self._resource} each; the cluster has {there}")
+            for _ in range(count):
+                self._start()
+            ray.get(list(self._starting))
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    @property
+    def workers(self) -> int:
+        return len(self._workers) + len(self._starting)
+
+    def answered(self, items: Iterator[Item]) -> Iterator[Outcome]:
+        """The outcomes of `items` in their order. Samples of a worker that dies are given to another."""
+        tasks: deque[_Task] = deque()
+        for group in groups(items, self._batch_size):
+            task = _Task(group, [_portable(item) for item in group if isinstance(item, Loaded)])
+            tasks.append(self._given(task, tasks))
+            while len(tasks) > GROUPS_A_WORKER * self.workers:
+                yield from self._outcomes(tasks.popleft(), tasks)
+        while tasks:
+            yield from self._outcomes(tasks.popleft(), tasks)
+
+    def _start(self) -> None:
+        options = {"num_cpus": 1, "num_gpus": 1 if self._resource == "GPU" else 0, "max_restarts": 0}
+        worker = self._ray.remote(Worker).options(**options).remote(*self._load.args)
+        self._starting[worker.ready.remote()] = worker
+
+    def _take_those_that_are_up(self) -> None:
+        """Workers that replace dead ones may wait for room on the cluster, so they get nothing before they are up."""
+        if not self._starting:
+            return
+        starting = list(self._starting)
+        # Without any worker there is nothing to do but to wait for the first.
+        wanted, timeout_s = (len(starting), 0) if self._workers else (1, None)
+        for reference in self._ray.wait(starting, num_returns=wanted, timeout=timeout_s)[0]:
+            worker = self._starting.pop(reference)
+            self._ray.get(reference)
+            self._workers.append(worker)
+
+    def _given(self, task: _Task, others: Sequence[_Task]) -> _Task:
+        """The task with the worker that has the least to do."""
+        if not task.loaded:
+            return task
+        self._take_those_that_are_up()
+        results = [other.result for other in others if other.result is not None]
+        busy = set(self._ray.wait(results, num_returns=len(results), timeout=0)[1]) if results else set()
+        load = {id(worker): 0 for worker in self._workers}
+        for other in others:
+            if other.result in busy and id(other.worker) in load:
+                load[id(other.worker)] += 1
+        task.worker = min(self._workers, key=lambda worker: load[id(worker)])
+        task.result = task.worker.answer.remote(task.loaded)
+        return task
+
+    def _outcomes(self, task: _Task, others: Sequence[_Task]) -> Iterator[Outcome]:
+        found = iter(self._results(task, others))
+        for item in task.group:
+            if isinstance(item, Loaded):
+                yield from islice(found, len(item.samples))
+            else:
+                yield item
+
+    def _results(self, task: _Task, others: Sequence[_Task]) -> list[Outcome]:
+        errors = self._ray.exceptions
+        while task.loaded:
+            try:
+                return list(self._ray.get(task.result))
+            except errors.RayTaskError:
+                raise  # an error of this program, which another worker would repeat
+            except errors.RayError as error:
+                reason = " ".join(str(error).split())[:200]
+            if task.worker in self._workers:
+                # It was at this task, as far as one can tell; the others that it had are not to blame.
+                self._workers.remove(task.worker)
+                self._start()
+                task.tries += 1
+                ids = ", ".join(sample.sample_id for item in task.loaded for sample in item.samples)
+                self._tell(f"a worker died at {ids}, try {task.tries} of {MOST_TRIES}: {reason}")
+            if task.tries == MOST_TRIES:
+                return [
+                    self._given_up(item, index, reason) for item in task.loaded for index in range(len(item.samples))
+                ]
+            self._given(task, others)
+        return []
+
+    def _given_up(self, item: Loaded, index: int, reason: str) -> Outcome:
+        answer = failure(Status.FAILED, f"its worker died {MOST_TRIES} times: {reason}", "")
+        segmentation = Segmentation(item.frames[index], Query(item.samples[index].question), answer)
+        return judged(item.samples[index], segmentation, None, replace(self._scoring, counterfactual=False))
+
+    def _leave(self) -> None:
+        for worker in [*self._workers, *self._starting.values()]:
+            self._ray.kill(worker)
+        self._ray.shutdown()
+
+
+def _portable(item: Loaded) -> Loaded:
+    """The item without what holds on to the bag."""
+    samples = tuple(
+        replace(sample, load_frame=partial(_same, frame))
+        for sample, frame in zip(item.samples, item.frames, strict=True)
+    )
+    return replace(item, samples=samples, video=item.video and replace(item.video, samples=samples))
+
+
+def _same(frame: Frame) -> Frame:
+    return frame
