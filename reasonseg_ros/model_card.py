@@ -37,12 +37,15 @@ _LIKE_NAME = (
     ("qwen2[._]5-?_?vl", "qwen2.5-vl-7b"),
     ("qwen3-?_?vl", "qwen3-vl-8b"),
     ("sam2", "sam2.1-small"),
+    ("edge-?_?tam", "sam2.1-tiny"),
 )
 _LIKE_TYPE = {
     "qwen2_5_vl": "qwen2.5-vl-7b",
     "qwen3_vl": "qwen3-vl-8b",
     "sam2": "sam2.1-small",
     "sam2_video": "sam2.1-small",
+    "edgetam": "sam2.1-tiny",
+    "edgetam_video": "sam2.1-tiny",
 }
 
 

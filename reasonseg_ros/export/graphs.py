@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reasonseg_ros.engine import manifest
+from reasonseg_ros.errors import ModelError
 from reasonseg_ros.export.decoder import Decoder
 from reasonseg_ros.export.encoder import Encoder
 from reasonseg_ros.export.memory import MemoryAttention, MemoryEncoder
@@ -90,12 +91,18 @@ def _write(
 ) -> manifest.Graph:
     examples = tuple(example for example, _ in inputs.values())
     free = tuple(dict(sizes) for _, sizes in inputs.values())
-    with _silence(), torch.no_grad():
-        torch.onnx.export(
-            module.eval().requires_grad_(False), examples, str(path),
-            input_names=list(inputs), output_names=list(outputs), dynamic_shapes=free,
-            opset_version=OPSET, dynamo=True, external_data=False, verbose=False,
-        )  # fmt: skip
+    try:
+        with _silence(), torch.no_grad():
+            torch.onnx.export(
+                module.eval().requires_grad_(False), examples, str(path),
+                input_names=list(inputs), output_names=list(outputs), dynamic_shapes=free,
+                opset_version=OPSET, dynamo=True, external_data=False, verbose=False,
+            )  # fmt: skip
+    except torch.onnx.OnnxExporterError as error:
+        cause = error.__cause__ or error
+        raise ModelError(
+            f"torch {torch.__version__} cannot write the {path.stem}: {cause}; try another size"
+        ) from error
     _strip(path)
     return describe(path)
 

@@ -83,7 +83,8 @@ def load_official(path: Path, size_px: int = 0) -> Sam2VideoModel:
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)["model"]
         state = transformers_weights(weights)
-    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, EOFError,
+            pickle.UnpicklingError) as error:  # fmt: skip
         raise ModelError(f"{path} is no checkpoint of the official sam2 package: {error}; download it again") from error
     return model_of(state, config_of(state, size_px or 1024))
 

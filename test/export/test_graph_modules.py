@@ -1,0 +1,108 @@
+"""The modules behind the graphs, run by torch, against the library's own forward."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import EdgeTamConfig, EdgeTamModel, Sam2Model, TimmWrapperConfig
+
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.export.decoder import Decoder
+from reasonseg_ros.export.encoder import Encoder
+from reasonseg_ros.export.scenes import scene
+from reasonseg_ros.export.sources import load_checkpoint
+from reasonseg_ros.segmenter.exported import prompt_points
+from reasonseg_ros.segmenter.sam2 import preprocess
+from reasonseg_ros.training.segmenter_model import small_config
+from test.export.conftest import randomize
+
+SIZE_PX = 64
+SCENE = scene(SIZE_PX, 2)
+
+
+def compare_encoders(model: torch.nn.Module, size_px: int) -> None:
+    rgb = scene(size_px, 2).rgb
+    with torch.inference_mode():
+        expected = model.get_image_embeddings(torch.from_numpy(preprocess(rgb, size_px)[None]))
+        found = Encoder(model, size_px, torch.float32)(torch.from_numpy(rgb[None]))
+    for value, reference in zip((found[1], found[2], found[0]), expected, strict=True):
+        np.testing.assert_allclose(value, reference, atol=1e-4)
+        assert float(reference.std()) > 0.01
+
+
+@pytest.mark.parametrize("size_px", [64, 160])
+def test_hieras_features_are_the_librarys(size_px: int) -> None:
+    model = Sam2Model(small_config(size_px)).eval()
+    randomize(model, 4)
+    compare_encoders(model, size_px)
+
+
+def edge_tam() -> EdgeTamModel:
+    pytest.importorskip("timm", reason="run `make setup`")
+    layers = {"in_chans": 3, "features_only": True, "out_indices": [1, 2, 3, 4]}
+    backbone = TimmWrapperConfig(architecture="resnet10t", model_args=layers)
+    config = EdgeTamConfig(
+        vision_config={
+            "backbone_config": backbone.to_dict(),
+            "backbone_channel_list": [512, 256, 128, 64],
+            "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+            "fpn_hidden_size": 64,
+        },
+        prompt_encoder_config={"image_size": SIZE_PX, "hidden_size": 64},
+        mask_decoder_config={"hidden_size": 64, "mlp_dim": 64, "iou_head_hidden_dim": 64, "num_attention_heads": 2},
+    )
+    model = EdgeTamModel(config).eval()
+    randomize(model, 4)
+    return model
+
+
+def test_edgetam_is_exported_by_the_same_modules(tmp_path: Path) -> None:
+    model = edge_tam()
+    compare_encoders(model, SIZE_PX)
+    model.save_pretrained(tmp_path)
+    checkpoint = load_checkpoint(str(tmp_path))
+    assert (checkpoint.architecture, checkpoint.size_px, checkpoint.has_memory) == ("edgetam", SIZE_PX, False)
+    compare_encoders(checkpoint.model, SIZE_PX)
+
+
+def test_an_unstable_single_mask_falls_back_to_the_best_of_three() -> None:
+    config = small_config(SIZE_PX)
+    config.mask_decoder_config.dynamic_multimask_via_stability = True
+    model = Sam2Model(config).eval()
+    randomize(model, 9)
+    place = model.shared_image_embedding.positional_embedding
+    model.prompt_encoder.shared_embedding.positional_embedding.copy_(place)
+    coords, labels = (torch.from_numpy(value) for value in prompt_points(SCENE.groundings, (64, 64), SIZE_PX))
+    library, rows = model.mask_decoder, range(len(labels))
+    with torch.inference_mode():
+        features = model.get_image_embeddings(torch.from_numpy(preprocess(SCENE.rgb, SIZE_PX)[None]))
+        inputs = []
+        for points, kinds in zip(coords, labels, strict=True):
+            real = kinds >= 0
+            prompts = model.prompt_encoder(points[real][None, None], kinds[real][None, None], None, None)
+            inputs.append((features[2], model.get_image_wide_positional_embeddings(), *prompts, False, features[:2]))
+        library.dynamic_multimask_via_stability = False
+        single = [library(*values)[0] for values in inputs]
+        library.dynamic_multimask_via_stability = True
+        stability = np.array([float(library._get_stability_scores(mask)) for mask in single])
+        library.dynamic_multimask_stability_thresh = float(np.median(stability))
+        expected = [library(*values) for values in inputs]
+        decoder = Decoder(model, SIZE_PX, False, torch.float32)
+        embed = features[2].expand(len(labels), -1, -1, -1)
+        masks, iou, score = decoder(embed, features[0], features[1], coords, labels)
+    for row, (mask, quality, _, present) in enumerate(expected):
+        np.testing.assert_allclose(masks[row], mask[0, 0], atol=1e-3)
+        np.testing.assert_allclose(iou[row], quality[0, 0], atol=1e-5)
+        np.testing.assert_allclose(score[row], present[0, 0], atol=1e-3)
+    fallen_back = [not torch.equal(single[row], expected[row][0]) for row in rows]
+    assert 0 < sum(fallen_back) < len(fallen_back), "both ways are taken"
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "sam"}')
+    (tmp_path / "card.yaml").write_text("kind: segmenter\nsource: .\n")
+    with pytest.raises(ModelError, match="holds a model of type 'sam'; can export sam2, sam2_video"):
+        load_checkpoint(str(tmp_path))
