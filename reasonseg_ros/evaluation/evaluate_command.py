@@ -111,7 +111,7 @@ def _evaluate(settings: argparse.Namespace) -> int:
     with ExitStack() as stack:
         with console.status("Loading models"):
             if settings.ray:
-                answer = stack.enter_context(_cluster(settings, config, scoring, console)).answered
+                answer: Answer = stack.enter_context(_cluster(settings, config, scoring, console)).answered
             else:
                 answer = _here(settings, config, scoring)
         samples = with_videos(read) if settings.method in VIDEO_METHODS else read()
@@ -236,7 +236,7 @@ def _described(bags: Sequence[Path]) -> dict[str, Any]:
     from reasonseg_ros.evaluation.bag_messages import bag_names
 
     names = bag_names(bags)
-    files = {}
+    files: dict[str, int] = {}
     for name, bag in zip(names, bags, strict=True):
         paths = sorted(path for path in bag.iterdir() if path.is_file()) if bag.is_dir() else [bag]
         prefix = f"{name}/" if len(bags) > 1 else ""

@@ -50,9 +50,12 @@ def picture_name(sample: Sample) -> str:
 
 
 def judged(
-    sample: Sample, segmentation: Segmentation, method: Method, scoring: Scoring, encoding_s: float = 0.0
+    sample: Sample, segmentation: Segmentation, method: Method | None, scoring: Scoring, encoding_s: float = 0.0
 ) -> SampleResult:
-    """The result of a sample, scored where it has ground truth. `encoding_s` was spent on its image ahead."""
+    """The result of a sample, scored where it has ground truth; without `method` there is no counterfactual.
+
+    `encoding_s` was spent on its image ahead.
+    """
     answer = segmentation.answer
     seconds = {"encoding": encoding_s} if encoding_s else {}
     result = SampleResult(
@@ -79,7 +82,7 @@ def judged(
     if sample.truth is None:
         return result
     result = _scored(result, segmentation, sample.truth, scoring.protocol)
-    if not scoring.counterfactual or not sample.truth.mask.any():
+    if method is None or not scoring.counterfactual or not sample.truth.mask.any():
         return result
     ideal = method.prompt(segmentation.frame, true_groundings(sample.truth)).mask
     ideal_iou = score_sample(ideal, sample.truth.mask, sample.truth.ignore, scoring.protocol).iou

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -83,7 +83,7 @@ def _frame(sample: Sample) -> Frame:
     return frame
 
 
-def answered(items: Iterable[Item], method: Any, scoring: Scoring, pace: Pace) -> Iterator[Outcome]:
+def answered(items: Iterable[Item], method: Any, scoring: Scoring, pace: Pace) -> Generator[Outcome, None, None]:
     """Answer and judge `items`, in order. Videos need a method with `answer_video`, batches one with `answer_batch`.
 
     With `pace.most_ahead` the segmenter's features are made ahead, so `method.segmenter` must keep those of as many

@@ -6,7 +6,7 @@ Frames and questions travel to the workers, results come back, so only this proc
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -87,7 +87,7 @@ class RayCluster:
         self._batch_size = batch_size
         self._wanted = workers
         self._resource = "GPU" if use_gpus else "CPU"
-        self._load = partial(Worker, load_method, scoring, Pace(batch_size))
+        self._arguments = load_method, scoring, Pace(batch_size)
         self._tell = tell
         self._workers: list[Any] = []
         self._starting: dict[Any, Any] = {}  # workers by what is ready when they are
@@ -124,7 +124,7 @@ class RayCluster:
     def workers(self) -> int:
         return len(self._workers) + len(self._starting)
 
-    def answered(self, items: Iterator[Item]) -> Iterator[Outcome]:
+    def answered(self, items: Iterable[Item]) -> Generator[Outcome, None, None]:
         """The outcomes of `items` in their order. Samples of a worker that dies are given to another."""
         tasks: deque[_Task] = deque()
         for group in groups(items, self._batch_size):
@@ -137,7 +137,7 @@ class RayCluster:
 
     def _start(self) -> None:
         options = {"num_cpus": 1, "num_gpus": 1 if self._resource == "GPU" else 0, "max_restarts": 0}
-        worker = self._ray.remote(Worker).options(**options).remote(*self._load.args)
+        worker: Any = self._ray.remote(Worker).options(**options).remote(*self._arguments)
         self._starting[worker.ready.remote()] = worker
 
     def _take_those_that_are_up(self) -> None:
@@ -201,7 +201,7 @@ class RayCluster:
     def _given_up(self, item: Loaded, index: int, reason: str) -> Outcome:
         answer = failure(Status.FAILED, f"its worker died {MOST_TRIES} times: {reason}", "")
         segmentation = Segmentation(item.frames[index], Query(item.samples[index].question), answer)
-        return judged(item.samples[index], segmentation, None, replace(self._scoring, counterfactual=False))
+        return judged(item.samples[index], segmentation, None, self._scoring)
 
     def _leave(self) -> None:
         for worker in [*self._workers, *self._starting.values()]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +27,7 @@ PICTURE_SIDE_PX = 400
 PICTURE_QUALITY = 75
 """Longer side and JPEG quality of the images kept for the report, so that it stays light."""
 
-Answer = Callable[[Iterator[Item]], Iterator[Outcome]]
+Answer = Callable[[Iterable[Item]], Generator[Outcome, None, None]]
 """What makes of all items their outcomes, in the same order."""
 
 ASKED_AGAIN = (Status.UNAVAILABLE, Status.OUT_OF_MEMORY, Status.FAILED)
