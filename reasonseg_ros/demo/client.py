@@ -26,6 +26,7 @@ ACTIVE = State.PRIMARY_STATE_ACTIVE
 NODE = "/reasonseg"
 IMAGE_TOPIC = "/camera/image"
 CAMERA_INFO_TOPIC = "/camera/camera_info"
+DEPTH_TOPIC = "/camera/depth"
 QUERY_TOPIC = f"{NODE}/query"
 REASONING_TOPIC = f"{NODE}/reasoning"
 SEGMENTATION_TOPIC = f"{NODE}/segmentation"

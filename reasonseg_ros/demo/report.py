@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,21 @@ class Result:
     error: str
     stamp_ns: int
     overlay: str
+    boxes_3d: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def answered(self) -> bool:
         return Status(self.status).is_answer
+
+
+def box_in_space(answer: Any, region: Any) -> dict[str, Any]:
+    """Middle and side lengths of a region's box, in metres and the frame of that name."""
+    place, size = region.box_3d.pose.position, region.box_3d.size
+    return {
+        "frame": answer.frame_3d,
+        "middle_m": [round(value, 4) for value in (place.x, place.y, place.z)],
+        "size_m": [round(value, 4) for value in (size.x, size.y, size.z)],
+    }
 
 
 def answer_mask(message: Any) -> BoolMask:
@@ -75,6 +86,9 @@ def panel(number: int, total: int, kind: str, question: str, thought: str, resul
         for box, score in zip(result.boxes, result.mask_scores, strict=True):
             corners = ", ".join(f"{value:.0f}" for value in box)
             body.append("\nbox      ", "dim").append(f"[{corners}]  mask score {score:.2f}")
+        for box_3d in result.boxes_3d:
+            sides, middle = (", ".join(f"{value:.3f}" for value in box_3d[name]) for name in ("size_m", "middle_m"))
+            body.append("\nin space ", "dim").append(f"{sides} m around ({middle}) in {box_3d['frame']}")
         body.append("\nIoU      ", "dim").append(f"{result.iou:.2f}", style)
         body.append(f" with the ground truth, {result.seconds:.1f} s")
     return Panel(body, title=Text(f"{number}/{total} {kind}"), title_align="left")

@@ -15,7 +15,7 @@ from rich.live import Live
 
 from reasonseg_ros.bags import BagReader, BagWriter, header_stamp_ns
 from reasonseg_ros.demo import report
-from reasonseg_ros.demo.client import CAMERA_INFO_TOPIC, IMAGE_TOPIC, DemoClient
+from reasonseg_ros.demo.client import CAMERA_INFO_TOPIC, DEPTH_TOPIC, IMAGE_TOPIC, DemoClient
 from reasonseg_ros.demo.processes import Child, use_private_ros
 from reasonseg_ros.errors import InvalidInput, ReasonSegError
 from reasonseg_ros.image_messages import rgb_from_image
@@ -94,7 +94,7 @@ def _node_arguments(params: Path, overrides: Mapping[str, str]) -> list[str]:
     # Held images are few, so none may be lost.
     parameters = {"camera.reliability": "reliable", **overrides}
     arguments = ["--ros-args", "-r", f"image:={IMAGE_TOPIC}", "-r", f"camera_info:={CAMERA_INFO_TOPIC}"]
-    arguments += ["--params-file", str(params)]
+    arguments += ["-r", f"depth:={DEPTH_TOPIC}", "--params-file", str(params)]
     for name, value in parameters.items():
         arguments += ["-p", f"{name}:={value}"]
     return arguments
@@ -103,7 +103,9 @@ def _node_arguments(params: Path, overrides: Mapping[str, str]) -> list[str]:
 def _start(stack: ExitStack, bag: Path, out: Path, node_command: list[str]) -> list[Child]:
     use_private_ros()
     play = [sys.executable, "-m", "reasonseg_ros.cli", "play", str(bag), "--hold", str(HOLD_HZ)]
-    commands = {"node": node_command, "player": [*play, "--topics", IMAGE_TOPIC, CAMERA_INFO_TOPIC]}
+    with BagReader(bag) as reader:
+        topics = [topic for topic in (IMAGE_TOPIC, CAMERA_INFO_TOPIC, DEPTH_TOPIC) if topic in reader.topics]
+    commands = {"node": node_command, "player": [*play, "--topics", *topics]}
     children = []
     for name, command in commands.items():
         with _signals_later():
@@ -165,6 +167,7 @@ def _result(task: Task, answer: Any, picture: str) -> report.Result:
         error=answer.error,
         stamp_ns=header_stamp_ns(answer.header),
         overlay=picture,
+        boxes_3d=[report.box_in_space(answer, region) for region in answer.regions if region.has_3d],
     )
 
 

@@ -17,6 +17,7 @@ from std_srvs.srv import Trigger
 from reasonseg_ros.bags import BagReader, raw_stamp_ns, restamped, typestore
 from reasonseg_ros.errors import InvalidInput
 
+DEPTH_ENCODINGS = ("16UC1", "32FC1")
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 NODE_NAME = "bag_player"
 NEXT_SERVICE = f"/{NODE_NAME}/next"
@@ -79,11 +80,12 @@ def message_class(kind: str) -> Any:
 
 
 def image_groups(bag: BagReader, topics: Sequence[str]) -> Iterator[list[Message]]:
-    """Each image with the other messages up to the next one; what comes before the first image is left out.
+    """Each image with the other messages, depth among them, up to the next one.
 
-    Raises InvalidInput where there is no image topic, or more than one.
+    What comes before the first image is left out. Raises InvalidInput where there is no topic of colour images, or more
+    than one.
     """
-    images = [topic for topic in topics if bag.topics[topic] in IMAGE_TYPES]
+    images = [topic for topic in topics if bag.topics[topic] in IMAGE_TYPES and not _is_depth(bag, topic)]
     if len(images) != 1:
         raise InvalidInput(f"{len(images)} image topics to hold; choose one with --topics")
     group: list[Message] = []
@@ -96,6 +98,12 @@ def image_groups(bag: BagReader, topics: Sequence[str]) -> Iterator[list[Message
             group.append((topic, data))
     if group:
         yield group
+
+
+def _is_depth(bag: BagReader, topic: str) -> bool:
+    """By the topic's first image."""
+    message = next((message for _, _, message in bag.messages([topic])), None)
+    return getattr(message, "encoding", "") in DEPTH_ENCODINGS or "compressedDepth" in getattr(message, "format", "")
 
 
 def play(

@@ -53,8 +53,10 @@ def test_the_demo_passes_when_all_is_answered_and_the_masks_agree(results, passe
 
 def test_a_printed_answer_is_taken_as_it_is():
     console = Console(record=True, width=100)
-    failed = replace(RESULT, status="failed", error="[bold]no[/bold]")
+    box_3d = {"frame": "[optical]", "middle_m": [0.1, -0.2, 0.75], "size_m": [0.12, 0.06, 0.05]}
+    failed = replace(RESULT, status="failed", error="[bold]no[/bold]", boxes_3d=[box_3d])
     console.print(report.panel(1, 8, "function", "what is [red]?", "I see [blue].", failed))
     printed = console.export_text()
+    assert "0.120, 0.060, 0.050 m around (0.100, -0.200, 0.750) in [optical]" in printed
     for words in ("1/8 function", "what is [red]?", "I see [blue].", "[bold]no[/bold]", "[1, 2, 3, 4]", "0.90"):
         assert words in printed

@@ -49,6 +49,8 @@ def bag(tmp_path):
             bag.write("/camera/image", bags.image_message(rgb, stamp_ns, "optical"), stamp_ns)
             camera = bags.camera_info_message(bags.Intrinsics(50.0, 50.0, 32.0, 24.0), SIZE_WH, stamp_ns, "optical")
             bag.write("/camera/camera_info", camera, stamp_ns)
+            depth_m = np.where(mask, np.float32(0.5), np.float32(0.52))
+            bag.write("/camera/depth", bags.depth_message(depth_m, stamp_ns, "optical"), stamp_ns)
             bag.write("/reasonseg/ground_truth", truth, stamp_ns)
     return tmp_path / "bag"
 
@@ -115,8 +117,10 @@ def test_every_question_is_answered_printed_and_kept(start, tmp_path):
     assert [answer["status"] for answer in answers] == ["ok", "no_target", "ok"]
     assert [answer["stamp_ns"] for answer in answers] == [10**9, 2 * 10**9, 3 * 10**9]
     assert [[tuple(box) for box in answer["boxes"]] for answer in answers] == BOXES
+    assert [len(answer["boxes_3d"]) for answer in answers] == [1, 0, 2]
+    assert answers[0]["boxes_3d"][0]["middle_m"] == pytest.approx([-0.125, -0.065, 0.5], abs=0.01)
     assert answers[2]["thought"] == "It is in 2 places."
-    for words in ("question 2", "It is in 2 places.", "no_target", "gIoU 1.000"):
+    for words in ("question 2", "It is in 2 places.", "no_target", "gIoU 1.000", "in optical"):
         assert words in printed
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [answer["overlay"] for answer in answers]
     with bags.BagReader(tmp_path / "out/result") as result:

@@ -45,6 +45,16 @@ def test_an_image_is_held_with_what_belongs_to_it(bag):
     ]
 
 
+def test_depth_is_held_with_its_image(tmp_path):
+    with bags.BagWriter(tmp_path / "bag") as bag:
+        for stamp_ns in (1, 2):
+            bag.write("/image", bags.image_message(np.zeros((6, 8, 3), np.uint8), stamp_ns, "optical"), stamp_ns)
+            bag.write("/depth", bags.depth_message(np.ones((6, 8), np.float32), stamp_ns, "optical"), stamp_ns)
+    with bags.BagReader(tmp_path / "bag") as reader:
+        groups = list(image_groups(reader, ["/depth", "/image"]))
+    assert [[topic for topic, _ in group] for group in groups] == [["/image", "/depth"]] * 2
+
+
 def test_holding_needs_one_image_topic(bag):
     with bags.BagReader(bag) as reader, pytest.raises(InvalidInput, match="0 image topics"):
         next(image_groups(reader, ["/query"]))
