@@ -50,14 +50,18 @@ class Outputs:
         self._publishers["reasoning"].publish(message)
 
     def publish(self, outcome: Outcome, message: msg.Segmentation, overlay_alpha: float) -> None:
-        """Publish an answer. Label mask and confidence are sent for answers only, never for a failure."""
+        """Publish an answer. Label mask and confidence are sent for answers only, never for a failure.
+
+        Images that nobody reads are not made: at the rate of a followed target they would cost much of a core.
+        """
         if not outcome.is_followed:
             self._publishers["reasoning"].publish(reasoning_message(outcome))
         frame, segmentation = outcome.frame, outcome.segmentation
         if frame is not None and segmentation is not None and outcome.answer.status.is_answer:
-            header, regions, size_wh = header_message(frame), segmentation.regions, frame.size_wh
-            self._publishers["label_mask"].publish(image_message(header, label_image(regions, size_wh)))
-            self._publishers["confidence"].publish(image_message(header, confidence_image(regions, size_wh)))
+            for name, make_image in (("label_mask", label_image), ("confidence", confidence_image)):
+                if self._is_read(name):
+                    pixels = make_image(segmentation.regions, frame.size_wh)
+                    self._publishers[name].publish(image_message(header_message(frame), pixels))
         if frame is not None and self._is_read("overlay"):
             self._publish_overlay(outcome, overlay_alpha)
         if frame is not None:
