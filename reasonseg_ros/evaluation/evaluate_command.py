@@ -273,8 +273,8 @@ def _print(found: Mapping[str, Any], out: Path) -> None:
     from rich.table import Table
 
     console = Console()
-    names = ["samples", "failed", "giou", "ciou", "n_acc", "parseable", "right_target"]
-    names += ["j", "f", "j_and_f"] if found["expressions"] else []
+    scores = ("j", "f", "j_and_f") if found["expressions"] else ("ciou", "n_acc", "parseable")
+    names = ("samples", "failed", "giou", *scores, "right_target")
     table = Table()
     for name in ("kind", *names):
         table.add_column(name, overflow="fold", no_wrap=name == "kind")
