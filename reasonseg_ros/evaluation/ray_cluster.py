@@ -5,6 +5,7 @@ Frames and questions travel to the workers, results come back, so only this proc
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from reasonseg_ros.types import Frame, Query, Segmentation, Status
 
 MOST_TRIES = 3
 """A sample whose worker died so often is given up."""
+
+REACHABLE_WITHIN_S = 10.0
 
 GROUPS_A_WORKER = 4
 """So many are on their way for each worker, so that a long answer does not hold up the others."""
@@ -95,6 +98,7 @@ class RayCluster:
     def __enter__(self) -> RayCluster:
         ray = self._ray
         try:
+            _check_reachable(self._address)
             ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = " ".join(str(error.__cause__ or error).split())[:300]
@@ -207,6 +211,13 @@ class RayCluster:
         for worker in [*self._workers, *self._starting.values()]:
             self._ray.kill(worker)
         self._ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises OSError where nothing listens, which Ray itself would notice after minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), timeout=REACHABLE_WITHIN_S).close()
 
 
 def _portable(item: Loaded) -> Loaded:

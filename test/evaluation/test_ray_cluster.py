@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -282,6 +283,14 @@ def test_a_cluster_that_is_too_small_is_told(fake_ray):
     with pytest.raises(ConfigError, match="1 workers need a GPU each; the cluster has 0"):
         RayCluster("auto", lambda: None, Scoring(), use_gpus=True).__enter__()
     assert fake_ray.left
+
+
+def test_an_address_where_nothing_listens_is_told_at_once(fake_ray):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = "127.0.0.1:{1}".format(*free.getsockname())
+        with pytest.raises(ConfigError, match=f"{address}.* refused.*ray start --head"):
+            RayCluster(address, lambda: None, Scoring()).__enter__()
 
 
 def test_without_ray_it_is_told_how_to_get_it(monkeypatch):
