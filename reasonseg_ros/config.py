@@ -176,7 +176,10 @@ class StreamConfig:
 
 @dataclass(frozen=True)
 class HistoryConfig:
-    frames: int = setting(6, "a question about what happened is shown so many images, evenly spread in time", 2, 64)
+    frames: int = setting(
+        0, "a question about what happened is shown so many images, evenly spread in time; 0 takes the model card's",
+        0, 64,
+    )
     seconds: float = setting(4.0, "and they are of the last so many seconds", 0.1, 600.0)
 
 

@@ -67,6 +67,7 @@ class ModelCard:
         frames_prompt: reasoners: the user's words about the frames of a video; `{query}` and `{frames}`, their number,
             are replaced.
         frame_name: reasoners: stands before each frame; `{number}`, counted from 1, is replaced.
+        frames: reasoners: how many frames of a video it is shown, unless the settings say otherwise.
         frames_size_wh: reasoners: each frame of a video is squashed to this; None takes `image_size_wh`.
         image_size: segmenters: side of the square input in pixels; 0 takes the checkpoint's own.
         multimask: segmenters: decode several masks a prompt and keep the best predicted IoU.
@@ -88,6 +89,7 @@ class ModelCard:
     system: str = ""
     frames_prompt: str = FRAMES_PROMPT
     frame_name: str = "Frame {number}:"
+    frames: int = 16
     frames_size_wh: tuple[int, int] | None = (448, 448)
     max_new_tokens: int = 1024
     image_size: int = 0
@@ -111,7 +113,8 @@ class ModelCard:
         need(self.dialect in DIALECTS, "dialect", f"one of {', '.join(DIALECTS)}")
         need(self.coordinates in COORDINATES, "coordinates", f"one of {', '.join(COORDINATES)}")
         need("{query}" in self.prompt, "prompt", "a text that holds {query}")
-        need(_is_count(self.max_new_tokens, 1), "max_new_tokens", "a whole number above 0")
+        for key in ("max_new_tokens", "frames"):
+            need(_is_count(getattr(self, key), 1), key, "a whole number above 0")
         need("{query}" in self.frames_prompt, "frames_prompt", "a text that holds {query}")
         need("{number}" in self.frame_name, "frame_name", "a text that holds {number}")
         for key in ("image_size_wh", "frames_size_wh"):

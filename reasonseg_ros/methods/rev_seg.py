@@ -73,15 +73,16 @@ class RevSeg(SegZero):
     ) -> LookBack:
         """Both rounds. A time limit is for them together; of 0 it is the configured one for each.
 
-        Round 1 is shown `history.frames` of the frames, evenly spread. Where it fails, the newest frame is asked about
-        and the answer's `error` says so. Raises InvalidInput where there are no frames.
+        Round 1 is shown some of the frames, evenly spread: `history.frames`, or as many as the reasoner likes. Where
+        it fails, the newest frame is asked about and the answer's `error` says so. Raises InvalidInput where there are
+        no frames.
         """
         if not frames:
             raise InvalidInput("no frames to look back at; wait for the camera")
         if on_stage:
             on_stage("reasoning")
         start_s = time.perf_counter()
-        shown = sampled(len(frames), self.config.history.frames)
+        shown = sampled(len(frames), self.config.history.frames or self.reasoner.frames)
         keyframe = self.reasoner.choose(
             [frames[i] for i in shown],
             query.text,

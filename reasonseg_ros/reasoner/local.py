@@ -65,6 +65,7 @@ class LocalReasoner:
     def __init__(self, card: ModelCard, config: ReasonerConfig) -> None:
         self.name = card.name
         self.card = card
+        self.frames = card.frames
         self.config = config
         self.prompt = read_prompt(config.prompt_file) if config.prompt_file else ""
         self.device = choose_device(config.device)

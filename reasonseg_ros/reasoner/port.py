@@ -16,6 +16,8 @@ class Reasoner(Protocol):
     """A question about an image in, groundings with their reason out."""
 
     name: str
+    frames: int
+    """How many frames of a video `choose` is best shown."""
 
     def answer(
         self,

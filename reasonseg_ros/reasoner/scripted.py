@@ -22,6 +22,7 @@ class ScriptedReasoner:
     """
 
     name = "scripted"
+    frames = 6
 
     def __init__(
         self,

@@ -41,6 +41,7 @@ class ServerReasoner:
     def __init__(self, card: ModelCard, config: ReasonerConfig) -> None:
         self.name = card.name
         self.card = card
+        self.frames = card.frames
         self.config = config
         self.prompt = read_prompt(config.prompt_file) if config.prompt_file else ""
         variable = config.server_key_variable

@@ -111,7 +111,8 @@ class Batches:
         assert self._videos and self._video_encoder
         seed = (self._seed, step, process, 1)
         arrays, rng = np.random.default_rng(seed), random.Random(f"{seed}")
-        images, labels, happened, texts, keys = [], [], [], [], []
+        images, labels, happened, keys = [], [], [], []
+        texts: list[Packed] = []
         while len(texts) < size:
             key = int(arrays.integers(len(self._videos))), bool(arrays.random() < 0.5)
             video = video_view(self._videos[key[0]], mirrored=key[1])

@@ -197,6 +197,7 @@ class Trainer:
                 layer_states = self.forward.read_image(image_tokens, IMAGE_LAYERS)
                 return dense_loss(self.heads, patch_states, image_tokens, layer_states, batch.dense)
             texts = batch.texts
+            assert texts
             states, layer_states, attention = self.forward.read(
                 image_tokens, texts.tokens, texts.position, texts.question, (IMAGE_LAYERS,)
             )

@@ -84,7 +84,7 @@ def ask(asker: Asker, questions: Sequence[VideoQuestion], batch: int = 16) -> li
     second = dict(zip(chosen, asker.texts(pairs), strict=True))
     seen = dict(zip(chosen, pairs, strict=True))
     return [
-        _outcome(q, keyframe, *seen.get(k, (None, None)), second.get(k, ""))
+        _outcome(q, keyframe, seen.get(k), second.get(k, ""))
         for k, (q, keyframe) in enumerate(zip(questions, first, strict=True))
     ]
 
@@ -93,13 +93,12 @@ def _second(question: VideoQuestion, keyframe: Keyframe) -> Question:
     return Question("attribute", keyframe.description or question.text, (), (question.target,) * (question.target > 0))
 
 
-def _outcome(
-    asked: VideoQuestion, keyframe: Keyframe, scene: View | None, question: Question | None, text: str
-) -> VideoOutcome:
+def _outcome(asked: VideoQuestion, keyframe: Keyframe, shown: tuple[View, Question] | None, text: str) -> VideoOutcome:
     if not asked.target:
         return VideoOutcome(asked.event, keyframe, False, False, keyframe.status is Status.NO_TARGET)
-    if scene is None or question is None:
+    if shown is None:
         return VideoOutcome(asked.event, keyframe, False, False, False)
+    scene, question = shown
     target = next(o for o in scene.objects if o.instance_id == asked.target)
     seen = temporal.sightings(asked.video, asked.target)  # type: ignore[arg-type]
     usable = keyframe.index in [sighting.frame for sighting in seen]

@@ -142,3 +142,9 @@ def test_a_camera_that_changes_its_size_is_told_on_every_frame(ask):
     answers = method.answer_video(video, QUERY)
     assert {one.status for one in answers} == {Status.FAILED}
     assert "(64, 48) and (32, 24) pixels" in answers[0].answer.error
+
+
+def test_the_reasoner_says_how_many_frames_it_likes(ask):
+    method, log, video = ask(CHOSEN, BOX, count=11, shown=0)
+    method.answer_video(video, QUERY)
+    assert log[0][0][0] == 2  # number 2 of 0, 2, 4, 6, 8, 10
