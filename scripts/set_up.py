@@ -24,7 +24,7 @@ LOG = ROOT / "build" / "set_up.log"
 REQUIREMENTS = ("pyproject.toml", "setup.py", "requirements/ros.txt", "requirements/constraints.txt")
 MESSAGES = ("msg", "srv", "action", "cmake", "config", "launch", "rviz", "CMakeLists.txt", "package.xml",
             "scripts/evaluate", "scripts/node", "scripts/reasonseg", "reasonseg_ros/__init__.py")
-EXTRAS = "models,evaluation,tabletop,test,lint"
+EXTRAS = "models,engine,export,evaluation,tabletop,tensorrt-rtx,test,lint"
 DISK_GB = 8
 PROGRESS_S = 20
 
