@@ -91,11 +91,12 @@ def _tracked(
         embed = features.pop("image_embed").repeat(count, axis=0)
         if time:
             embed = engines["memory_attention"].run(vision | state)["image_embed"]
-            coords, labels = np.zeros((count, 1, 2), np.float32), np.full((count, 1), -1, np.int32)
+            # A frame without a prompt is one padding point, which is padded like every prompt.
+            coords, labels = np.zeros((count, 2, 2), np.float32), np.full((count, 2), -1, np.int32)
         decoded = engines["decoder"].run(
             features | {"image_embed": embed, "point_coords": coords, "point_labels": labels}
         )
-        found.append(decoded["masks"][:, 0] > 0)
+        found.append((decoded["masks"][:, 0] > 0) & (decoded["object_score"][:, :, None] > 0))
         seen = {name: decoded[name] for name in ("masks", "object_score")}
         prompted = {"prompted": np.full(count, time == 0, np.float32)}
         state["mem_feat"][:, time] = engines["memory_encoder"].run(vision | seen | prompted)["mem_feat"]

@@ -96,7 +96,7 @@ def config_of(state: Mapping[str, Tensor], size_px: int) -> Sam2VideoConfig:
         width = state[f"{backbone}patch_embed.projection.weight"].shape[0]
     except KeyError as error:
         raise ModelError(f"no weights by the name {error}; expected a SAM2 or SAM2.1 checkpoint") from error
-    blocks = 1 + max(int(name.split(".")[3]) for name in state if name.startswith(f"{backbone}blocks."))
+    blocks = _layers(state, f"{backbone}blocks.")
     if (width, blocks) not in _HIERA:
         known = ", ".join(f"{w} and {b}" for w, b in _HIERA)
         raise ModelError(f"an image encoder of width {width} and {blocks} blocks; known are {known} (tiny to large)")
@@ -114,12 +114,18 @@ def config_of(state: Mapping[str, Tensor], size_px: int) -> Sam2VideoConfig:
         prompt_encoder_config={"image_size": size_px},
         image_size=size_px,
         memory_attention_rope_feat_sizes=[size_px // 16] * 2,
+        memory_attention_num_layers=_layers(state, "memory_attention.layers."),
         # SAM2.1 has both, SAM2 neither.
         enable_temporal_pos_encoding_for_object_pointers=any(
             name.startswith("temporal_positional_encoding_projection_layer.") for name in state
         ),
         enable_occlusion_spatial_embedding="occlusion_spatial_embedding_parameter" in state,
     )
+
+
+def _layers(state: Mapping[str, Tensor], prefix: str) -> int:
+    """How many layers there are of names like `prefix` + number."""
+    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
 
 
 def model_of(state: Mapping[str, Tensor], config: Sam2VideoConfig) -> Sam2VideoModel:
