@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.errors import InvalidInput
+
 
 def register(subparsers: Any) -> None:
     """Add the verb to the subparsers of a command line."""
@@ -48,6 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
         from reasonseg_ros.evaluation.comparison_page import write_comparison
 
         folders = files[0].resolve().parent, files[1].resolve().parent
-        write_comparison(arguments.report, (settings_a, settings_b), (before, after), found, folders)
+        try:
+            write_comparison(arguments.report, (settings_a, settings_b), (before, after), found, folders)
+        except OSError as error:
+            raise InvalidInput(f"--report {arguments.report} cannot be written: {error.strerror}") from error
     print(json.dumps(found, indent=2, ensure_ascii=False))
     return 1 if found["failed"] else 0

@@ -27,9 +27,12 @@ def write_page(path: Path, template: str, **values: Any) -> None:
     environment.filters["score"] = _score
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        environment.get_template(template).stream(**values).dump(file, "utf-8")
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            environment.get_template(template).stream(**values).dump(file, "utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def script_json(values: Any) -> Markup:

@@ -54,7 +54,7 @@ def write_report(
         "report.html.jinja",
         run=run,
         summary=summary,
-        scores={**SCORES, **VIDEO_SCORES} if summary["expressions"] else SCORES,
+        scores={**VIDEO_SCORES, **SCORES} if summary["expressions"] else SCORES,
         published=PUBLISHED,
         published_video=PUBLISHED_VIDEO,
         types={str(kind): text for kind, text in DESCRIPTIONS.items()},

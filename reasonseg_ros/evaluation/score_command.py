@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.errors import InvalidInput
+
 
 def register(subparsers: Any) -> None:
     """Add the verb to the subparsers of a command line."""
@@ -53,7 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
         return track(names, description="Scoring", console=console, disable=not console.is_terminal)
 
     with ExitStack() as files:
-        lines = files.enter_context(arguments.each.open("w", encoding="utf-8")) if arguments.each else None
+        try:
+            lines = files.enter_context(arguments.each.open("w", encoding="utf-8")) if arguments.each else None
+        except OSError as error:
+            raise InvalidInput(f"--each {arguments.each} cannot be written: {error.strerror}") from error
 
         def keep(sample: MaskScore) -> None:
             if lines:

@@ -102,3 +102,18 @@ def test_runs_with_nothing_in_common_and_files_that_are_no_runs(tmp_path, capsys
     for bad in ("c.json", "nowhere.json"):
         assert cli.main(["compare", path, str(tmp_path / bad)]) == cli.USAGE_ERROR
         assert bad in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    path = write(tmp_path / "results.json", BEFORE)
+    (tmp_path / "page").mkdir()
+    assert cli.main(["compare", path, path, "--report", str(tmp_path / "page")]) == cli.USAGE_ERROR
+    assert "page cannot be written" in capsys.readouterr().err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["page", "results.json"], "nothing is left half written"
+
+
+def test_a_page_without_pictures_says_so(tmp_path, capsys):
+    """Results that were copied without their folder."""
+    path, page = write(tmp_path / "results.json", BEFORE), tmp_path / "page.html"
+    assert compare(capsys, path, path, "--report", str(page))[0] == 0
+    assert "the picture is gone" in page.read_text() and '["",""]' in page.read_text()

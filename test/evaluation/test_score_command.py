@@ -178,6 +178,14 @@ def test_a_bag_without_ground_truth_is_refused(make_bag, samples_of, tmp_path, c
     assert "no ground truth" in capsys.readouterr().err
 
 
+def test_lines_that_cannot_be_written_are_refused_before_anything_is_scored(tmp_path, capsys):
+    masks = str(write(tmp_path / "said", a=TARGET))
+    command = ["score", "--predictions", masks, "--targets", masks, "--each", str(tmp_path)]
+    assert cli.main(command) == cli.USAGE_ERROR
+    printed = capsys.readouterr()
+    assert printed.out == "" and f"--each {tmp_path} cannot be written" in printed.err
+
+
 @pytest.mark.parametrize("missing", ["said", "true"])
 def test_a_folder_that_is_not_there_is_one_line(tmp_path, capsys, missing):
     for name in {"said", "true"} - {missing}:
