@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = ROOT / "build" / "set_up.log"
-REQUIREMENTS = ("pyproject.toml", "setup.py", "requirements/ros.txt", "requirements/constraints.txt")
+REQUIREMENTS = ("pyproject.toml", "setup.py", "requirements/ros.txt", "requirements/sam2.txt",
+                "requirements/constraints.txt")
 MESSAGES = ("msg", "srv", "action", "cmake", "config", "launch", "rviz", "CMakeLists.txt", "package.xml",
             "scripts/evaluate", "scripts/node", "scripts/reasonseg", "reasonseg_ros/__init__.py")
 EXTRAS = "models,engine,export,evaluation,tabletop,tensorrt-rtx,test,lint"
@@ -43,6 +44,7 @@ def environment() -> dict[str, str]:
         AMENT_PREFIX_PATH=str(VENV),
         TMPDIR=str(ROOT / "build" / "tmp"),
         PIP_DISABLE_PIP_VERSION_CHECK="1",
+        SAM2_BUILD_CUDA="0",
     )
     return values
 
@@ -135,6 +137,9 @@ def install_libraries() -> None:
     # Editable by a path file: the sources here are the ones that run, and the generated messages join them.
     run(PYTHON, "-m", "pip", "install", "--progress-bar", "off", "-c", "requirements/constraints.txt",
         "-r", "requirements/ros.txt", "-e", f".[{EXTRAS}]", "--config-settings", "editable_mode=compat")
+    # By itself, as it wants the installed torch to build; in isolation pip would download a second one for that.
+    run(PYTHON, "-m", "pip", "install", "--progress-bar", "off", "--no-build-isolation", "--no-deps",
+        "-r", "requirements/sam2.txt")
     (VENV / "libraries.stamp").write_text(fingerprint(*REQUIREMENTS), encoding="utf-8")
 
 
