@@ -18,7 +18,7 @@ from reasonseg_ros.engine.manifest import PRECISIONS, Graph, Manifest, write_man
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.export import graphs
 from reasonseg_ros.export.check import check_export
-from reasonseg_ros.export.int8 import quantize
+from reasonseg_ros.export.int8 import QUANTISED, quantize
 from reasonseg_ros.export.sources import Checkpoint, load_checkpoint
 
 LIBRARIES = ("onnx", "onnxscript", "onnxruntime", "torch", "transformers")
@@ -70,7 +70,7 @@ def _write_graphs(
         report(f"writing the {name.replace('_', ' ')}")
         path = folder / f"{name}.onnx"
         written[name] = write(path)
-        if precision == "int8":
+        if precision == "int8" and name in QUANTISED:
             quantize(path)
             written[name] = graphs.describe(path)
     return written
