@@ -1,8 +1,9 @@
 import pytest
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from reasonseg_ros.evaluation.bag_messages import _decoded
+from reasonseg_ros.evaluation.bag_messages import _decoded, bag_names, read_bags
 from reasonseg_ros.evaluation.damaged_bag import Record
+from reasonseg_ros.evaluation.samples import Unreadable
 
 OLDER = "string query_id\nstring text"
 
@@ -24,3 +25,19 @@ def test_messages_of_another_version_are_read_by_the_bags_own_definition():
 def test_without_a_definition_that_can_be_used_it_is_this_versions(definition):
     assert "reasonseg_ros/msg/Query" in str(_decoded(query_record(definition))), "an error that names the type"
     assert isinstance(_decoded(query_record(definition)), Exception)
+
+
+def test_ids_of_several_bags_begin_with_the_names_of_the_bags(make_bag, samples_of):
+    whole = make_bag([samples_of("a"), samples_of("b")], name="one")
+    damaged = make_bag([samples_of("a"), samples_of("b", image=1)], change=lambda m: m[1:], name="two")
+    items = list(read_bags([whole, damaged, whole]))
+    assert [item.sample_id for item in items] == ["one/a", "one/b", "two/b", "two/a", "one#2/a", "one#2/b"]
+    assert [item.reason[:5] for item in items if isinstance(item, Unreadable)] == ["two: "]
+    assert [item.bag for item in items if not isinstance(item, Unreadable)] == ["one", "one", "two", "one#2", "one#2"]
+    assert items[0].expression == "one/a"
+    assert [item.sample_id for item in read_bags([whole])] == ["a", "b"]
+
+
+def test_equal_names_are_numbered(tmp_path):
+    folders = [tmp_path / "x" / "bag", tmp_path / "y" / "bag", tmp_path / "bag#2", tmp_path / "z" / "bag"]
+    assert bag_names(folders) == ["bag", "bag#2", "bag#2#2", "bag#3"]
