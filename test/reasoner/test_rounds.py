@@ -1,13 +1,16 @@
 """Round 1 of questions about what happened: how it is asked, and every way in which it was ever answered."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.rounds import parse_keyframe, round_messages, sampled
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
-from reasonseg_ros.types import Status
+from reasonseg_ros.types import Frame, Status
 
 CAN = "the red can"
 
@@ -91,3 +94,25 @@ def test_a_scripted_reasoner_chooses_too():
     assert reasoner.choose([None, None], "what fell?").index == 1
     stopped = reasoner.choose([None, None], "what fell?", cancelled=lambda: True)
     assert stopped.status is Status.CANCELLED and stopped.error
+
+
+def test_a_local_checkpoint_sees_every_frame_in_its_order(checkpoint, frame, monkeypatch):
+    from reasonseg_ros.reasoner.local import LocalReasoner
+
+    card = replace(
+        load_card(str(checkpoint), "reasoner"), frames_prompt="{query}", frame_name="{number}", frames_size_wh=None
+    )
+    reasoner = LocalReasoner(card, ReasonerConfig(device="cpu"))
+    shown = []
+    say = reasoner.say
+    monkeypatch.setattr(
+        reasoner, "say", lambda messages, images, *rest: shown.extend(images) or say(messages, images, *rest)
+    )
+    darker = Frame(frame.rgb // 2)
+    keyframe = reasoner.choose([frame, darker, frame], "What fell over?", max_new_tokens=5)
+    assert keyframe.tokens == 5 and keyframe.raw_text  # whatever random weights say
+    assert [image.shape for image in shown] == [(168, 224, 3)] * 3
+    assert shown[1].mean() < 0.6 * shown[0].mean()
+    refused = reasoner.choose([frame], "what\0?")
+    assert refused.status is Status.REFUSED and not refused.tokens
+    assert reasoner.choose([frame], "what?", cancelled=lambda: True).status is Status.CANCELLED

@@ -236,3 +236,25 @@ def test_a_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     assert reasoner_for(1, server_key_variable="ROBOT_SERVER_KEY").client.api_key == "abc"
     with pytest.raises(ConfigError, match="NO_SUCH_VARIABLE"):
         reasoner_for(1, server_key_variable="NO_SUCH_VARIABLE")
+
+
+def test_the_frames_of_a_video_go_with_their_numbers(server: Any, frame: Frame) -> None:
+    def choose(handler: Handler) -> None:
+        handler.start()
+        handler.say('<think>it fell</think><answer>[{"frame_idx": 2, "object description": "the jar"}]</answer>')
+        handler.say(None, "stop")
+        handler.wfile.write(b"data: [DONE]\n\n")
+
+    server.behaviour = choose
+    reasoner = reasoner_for(server.server_port)
+    keyframe = reasoner.choose([frame, frame], "What fell?")
+    assert (keyframe.status, keyframe.index, keyframe.description) == (Status.OK, 1, "the jar")
+    content = server.requests[0]["messages"][-1]["content"]
+    assert [part["type"] for part in content] == ["text", "image_url", "text", "image_url", "text"]
+    assert content[2]["text"] == "Frame 2:" and "what fell" in content[4]["text"]
+    png = base64.b64decode(content[1]["image_url"]["url"].partition(",")[2])
+    assert cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR).shape == (448, 448, 3)
+
+    server.behaviour = refuse(500)
+    away = reasoner.choose([frame, frame], "What fell?")
+    assert away.status is Status.UNAVAILABLE and "HTTP 500" in away.error
