@@ -16,6 +16,7 @@ import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from reasonseg_ros.action import Segment
 from reasonseg_ros.msg import Region, Segmentation
@@ -117,7 +118,7 @@ def main() -> int:
     except Refused as refusal:
         print(f"no grasp: {refusal}")
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ExternalShutdownException):
         return 130
     finally:
         node.destroy_node()
