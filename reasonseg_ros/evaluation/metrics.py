@@ -5,8 +5,7 @@ A `SampleScore` holds a few numbers, so a data set of any size is summarised wit
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,14 +154,6 @@ def summarise(scores: Sequence[SampleScore], resamples: int = RESAMPLES, seed: i
         **{name: float(mean) if np.isfinite(mean) else None for name, mean in zip(names, means, strict=True)},
         "intervals_95": dict(zip(names, intervals(drawn), strict=True)),
     }
-
-
-def summarise_by(scores: Sequence[SampleScore], labels: Sequence[Hashable]) -> dict[Any, dict[str, Any]]:
-    """`summarise` for each label's samples, the labels in the order in which they appear."""
-    groups: dict[Hashable, list[SampleScore]] = defaultdict(list)
-    for score, label in zip(scores, labels, strict=True):
-        groups[label].append(score)
-    return {label: summarise(group) for label, group in groups.items()}
 
 
 def difference(before: Sequence[SampleScore], after: Sequence[SampleScore]) -> dict[str, dict[str, Any]]:

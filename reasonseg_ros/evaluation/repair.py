@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,15 +13,11 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.failures import (
     DEFAULT_THRESHOLDS,
     DESCRIPTIONS,
-    Failure,
     FailureType,
     Measurement,
     Thresholds,
     judge,
 )
-from reasonseg_ros.evaluation.metrics import score_sample
-from reasonseg_ros.evaluation.stand_ins import from_masks
-from reasonseg_ros.types import BoolMask, Grounding
 
 SEGMENTER_LIMIT_IOU = 0.6
 """Below this IoU with the true box and point, the segmenter is what fails, whatever the reasoner says."""
@@ -72,23 +68,24 @@ class LossShares:
         return self.ideal_iou < SEGMENTER_LIMIT_IOU
 
 
-def ideal_iou(
-    decode: Callable[[Sequence[Grounding]], Sequence[BoolMask]],
-    targets: Sequence[BoolMask],
-    ignore: BoolMask | None = None,
-    protocol: str = "lisa",
-) -> float:
-    """IoU of the union that the segmenter decodes from the true groundings with the union of the targets.
+def loss_shares(ious: Sequence[float], ideal_ious: Sequence[float | None]) -> dict[str, float | int | None]:
+    """The mean `loss`, 1 - IoU, of the samples whose ideal IoU is known, and of it the `reasoner`'s and `segmenter`'s.
 
-    `targets` is one mask bool [H, W] an object, or their union alone; there must be at least one. `decode` gives one
-    mask a grounding. Without any target pixel nothing is prompted, which is right.
+    `samples` is how many these are, `segmenter_limited` how many of them the segmenter would fail even so. The means
+    are None without any.
     """
-    target = np.any(targets, axis=0)
-    prediction = np.zeros_like(target)
-    groundings = from_masks(targets)
-    for mask in decode(groundings) if groundings else ():
-        prediction |= mask
-    return score_sample(prediction, target, ignore, protocol).iou
+    known = [LossShares(iou, ideal) for iou, ideal in zip(ious, ideal_ious, strict=True) if ideal is not None]
+
+    def mean(values: Sequence[float]) -> float | None:
+        return float(np.mean(values)) if values else None
+
+    return {
+        "samples": len(known),
+        "loss": mean([1 - share.iou for share in known]),
+        "reasoner": mean([share.reasoner for share in known]),
+        "segmenter": mean([share.segmenter for share in known]),
+        "segmenter_limited": sum(share.segmenter_limited for share in known),
+    }
 
 
 def repair_gains(
@@ -153,8 +150,3 @@ def sweep(
 def sweeps(measurements: Sequence[Measurement]) -> dict[str, list[dict[str, Any]]]:
     """`sweep` of every threshold in turn; nothing without measurements."""
     return {name: sweep(measurements, name, values) for name, values in SWEPT.items()} if measurements else {}
-
-
-def shift(before: Sequence[Failure], after: Sequence[Failure]) -> dict[tuple[FailureType, FailureType], int]:
-    """How many samples went from which type to which, of two runs over the same samples in the same order."""
-    return dict(Counter((old.type, new.type) for old, new in zip(before, after, strict=True)))

@@ -6,8 +6,6 @@ would point at it, for the question what the segmenter alone would have lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
@@ -26,11 +24,6 @@ def from_mask(mask: BoolMask) -> tuple[Grounding, ...]:
     """The box around a mask bool [H, W] and its innermost point; nothing for an empty mask."""
     box_xyxy = mask_box(mask)
     return () if box_xyxy is None else (Grounding(box_xyxy, innermost_xy(mask)[None]),)
-
-
-def from_masks(masks: Sequence[BoolMask]) -> tuple[Grounding, ...]:
-    """One grounding for each target's mask that is not empty."""
-    return tuple(grounding for mask in masks for grounding in from_mask(mask))
 
 
 def from_activation(activation: FloatArray, size_wh: tuple[int, int]) -> tuple[Grounding, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from reasonseg_ros.evaluation.failures import FailureType, Measurement
 from reasonseg_ros.evaluation.metrics import SampleScore, summarise
-from reasonseg_ros.evaluation.repair import described, repair_gains, sweeps
+from reasonseg_ros.evaluation.repair import described, loss_shares, repair_gains, sweeps
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.video_metrics import FrameScore, summarise_videos
 
@@ -83,6 +83,7 @@ def summary(rows: Sequence[Row], lost: Mapping[str, int]) -> dict[str, Any]:
 def _group(rows: Sequence[Row], failed: int) -> dict[str, Any]:
     scores = [row.score for row in rows if row.score is not None]
     values, videos = summarise(scores), _videos(rows)
+    judged = [row for row in rows if row.score is not None]
     return {
         **values,
         **{key: videos[key] for key in ("j", "f", "j_and_f", "expressions")},
@@ -92,6 +93,7 @@ def _group(rows: Sequence[Row], failed: int) -> dict[str, Any]:
         "without_truth": len(rows) - len(scores),
         "failed": failed,
         "unanswered": sum(not row.answered for row in rows),
+        "loss": loss_shares(*_ious(judged)),
         "failures": {str(kind): sum(row.failure == kind for row in rows) for kind in FailureType},
     }
 
@@ -106,14 +108,15 @@ def _videos(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _failures(rows: Sequence[Row]) -> dict[str, Any]:
     """Of each type: how many, their mean IoU, and what repairing them would gain."""
-    judged = [(FailureType(row.failure), row) for row in rows if row.score is not None]
-    gains = repair_gains(
-        [kind for kind, _ in judged],
-        [row.score.iou for _, row in judged if row.score is not None],
-        # Where there is no target, nothing is prompted with the truth, which is right.
-        [1.0 if row.score is not None and row.score.target_empty else row.ideal_iou for _, row in judged],
-    )
-    return described(gains)
+    judged = [row for row in rows if row.score is not None]
+    return described(repair_gains([FailureType(row.failure) for row in judged], *_ious(judged)))
+
+
+def _ious(judged: Sequence[Row]) -> tuple[list[float], list[float | None]]:
+    """IoUs, and those with the true prompts. Where there is no target nothing is prompted, which is right."""
+    scores = [row.score for row in judged if row.score is not None]
+    ideals = [1.0 if score.target_empty else row.ideal_iou for row, score in zip(judged, scores, strict=True)]
+    return [score.iou for score in scores], ideals
 
 
 def _latencies(rows: Sequence[Row]) -> dict[str, dict[str, float]]:

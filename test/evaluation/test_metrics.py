@@ -18,7 +18,6 @@ from reasonseg_ros.evaluation.metrics import (
     points_share,
     score_sample,
     summarise,
-    summarise_by,
 )
 from reasonseg_ros.types import Grounding
 
@@ -181,15 +180,6 @@ def test_nothing_at_all_is_summarised_without_a_number():
     summary = summarise([])
     assert (summary["samples"], summary["failed"], summary["giou"]) == (0, 0, None)
     assert summary["intervals_95"]["ciou"] is None
-
-
-def test_groups_are_summarised_apart():
-    good, bad = score_sample(RING, RING, protocol="seg_zero"), score_sample(EMPTY, RING, protocol="seg_zero")
-    groups = summarise_by([good, bad, good], ["colour", "part", "colour"])
-    assert {name: (group["samples"], group["giou"]) for name, group in groups.items()} == {
-        "colour": (2, 1.0),
-        "part": (1, 0.0),
-    }
 
 
 def test_a_steady_gain_has_a_narrower_interval_than_the_scores_themselves():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.failures import Failure, FailureType, Measurement, Thresholds
-from reasonseg_ros.evaluation.repair import SWEPT, LossShares, ideal_iou, repair_gains, shift, sweep, sweeps
+from reasonseg_ros.evaluation.failures import FailureType, Measurement, Thresholds
+from reasonseg_ros.evaluation.repair import SWEPT, LossShares, loss_shares, repair_gains, sweep, sweeps
 
 LOCATED = Measurement(
     parsed=True, target_empty=False, prediction_empty=False, grounded=True, iou=0.7, boundary_iou=0.6, boundary_f=0.9,
@@ -33,22 +33,14 @@ def test_a_loss_is_split(iou, ideal, reasoner, segmenter, limited):
         assert shares.reasoner + shares.segmenter == pytest.approx(1 - iou)
 
 
-def test_the_ideal_prompt_is_every_target_with_its_innermost_point():
-    left, right = np.zeros((40, 60), bool), np.zeros((40, 60), bool)
-    left[5:20, 5:20] = right[10:30, 30:50] = True
-    asked = []
-
-    def decode(groundings):
-        asked.extend(groundings)
-        return [left, np.zeros_like(left)]
-
-    assert ideal_iou(decode, [left, right], protocol="seg_zero") == pytest.approx(225 / 625)
-    assert [grounding.box_xyxy.tolist() for grounding in asked] == [[5, 5, 20, 20], [30, 10, 50, 30]]
-    assert asked[0].points_xy.tolist() == [[12, 12]]
-
-
-def test_without_a_target_nothing_is_prompted():
-    assert ideal_iou(lambda groundings: pytest.fail("prompted"), [np.zeros((4, 4), bool)]) == 1.0
+def test_losses_are_averaged_over_the_samples_whose_ideal_is_known():
+    shares = loss_shares([0.1, 0.5, 0.8, 0.3], [0.9, 0.5, 0.8, None])
+    assert shares == pytest.approx(
+        {"samples": 3, "loss": 1.6 / 3, "reasoner": 0.8 / 3, "segmenter": 0.8 / 3, "segmenter_limited": 1}
+    )
+    assert loss_shares([0.3], [None]) == {
+        "samples": 0, "loss": None, "reasoner": None, "segmenter": None, "segmenter_limited": 0
+    }  # fmt: skip
 
 
 def test_gains_add_up_to_the_whole_loss():
@@ -91,9 +83,3 @@ def test_every_threshold_is_swept_with_its_own_value_among_the_others():
     assert [row["value"] for row in found["wrong_iou"]] == list(SWEPT["wrong_iou"])
     assert [row["types"]["T2"] for row in found["wrong_precision_and_recall"]] == [0] * 7
     assert sweeps([]) == {}
-
-
-def test_a_shift_says_where_each_type_went():
-    before = [Failure(kind, (), LOCATED) for kind in (POOR, POOR, MISREAD)]
-    after = [Failure(kind, (), LOCATED) for kind in (WELL, POOR, MISREAD)]
-    assert shift(before, after) == {(POOR, WELL): 1, (POOR, POOR): 1, (MISREAD, MISREAD): 1}

@@ -49,6 +49,12 @@ def test_the_report_holds_everything(report):
     assert not re.search(r'(?:src|href)="|url\(|@import|\bfetch\(', text), "nothing is loaded from elsewhere"
     assert "a &lt;bag&gt;" in text and "<bag>" not in text
     assert "Seg-Zero-7B" in text and text.count("published</td>") >= 10
+    assert re.findall(r'data-kind="(\w+)" data-type="(\w+)">(\d+)<', text) == [
+        ("function", "F0", "1"), ("function", "OK", "30"), ("none", "FP", "1"), ("relation", "T1", "1")
+    ]  # fmt: skip
+    # Three whole losses and a part of one are all the reasoner's: the true boxes give the true masks.
+    loss = re.search(r'id="loss">Of the mean loss of (\S+) IoU points, (\S+) are .* and (\S+) the segmenter', text)
+    assert loss.groups() == ("9.7", "9.7", "0.0")
     assert len(text) < 500_000
 
 
