@@ -93,7 +93,7 @@ class TensorRtEngine:
     ) -> None:
         """`runtime_cache` keeps what TensorRT for RTX compiles for this very GPU at the first runs.
 
-        A graph without free sizes is run as a CUDA graph.
+        A graph without free sizes is run as a CUDA graph where it can be recorded.
 
         Raises StaleEngine where `plan` is not for this library and GPU, OutOfMemory where the GPU is too small.
         """
@@ -119,7 +119,9 @@ class TensorRtEngine:
             self._context = self._new_context(trt)
             if self._context is None:
                 raise OutOfMemory(f"no room on {device} for the {name}: {'; '.join(self._log.errors)}")
-            self._graph = _CudaGraph(self) if is_static else None
+            # TensorRT for RTX knows what cannot be recorded; the plain one records all that is static.
+            can_record = getattr(self._context, "is_stream_capturable", lambda _: True)
+            self._graph = _CudaGraph(self) if is_static and can_record(self._stream.cuda_stream) else None
 
     def _new_context(self, trt: Any) -> Any:
         if not hasattr(self._engine, "create_runtime_config") or not hasattr(trt, "IRuntimeCache"):
@@ -138,9 +140,16 @@ class TensorRtEngine:
             with self._lock, torch.cuda.device(self._memory.device):
                 fed = {name: self._memory.put(value, self.inputs[name].dtype) for name, value in inputs.items()}
                 results = self._graph.run(fed) if self._graph else self._execute(fed)
+                self._keep_compiled()
                 return {name: value if name in keep else value.cpu().numpy() for name, value in results.items()}
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(f"the segmenter's {self.name} ran out of memory on {self.device}: {error}") from error
+
+    def _keep_compiled(self) -> None:
+        """After the first run TensorRT for RTX has compiled the engine for this GPU; the next start need not."""
+        if self._runtime_cache is not None and self._runtime_cache_file is not None:
+            replace_file(self._runtime_cache_file, bytes(self._runtime_cache.serialize()))
+            self._runtime_cache_file = None
 
     def _execute(self, fed: Mapping[str, Any]) -> dict[str, Any]:
         sizes = free_sizes(self.inputs, fed)
@@ -168,10 +177,8 @@ class TensorRtEngine:
         return self._memory.zeros(shape, dtype)
 
     def close(self) -> None:
-        """Give the memory back, and keep what was compiled for this GPU."""
+        """Give the memory back. The engine cannot run afterwards."""
         with self._lock:
-            if self._runtime_cache is not None and self._runtime_cache_file is not None:
-                replace_file(self._runtime_cache_file, bytes(self._runtime_cache.serialize()))
             self._graph = self._context = self._engine = self._runtime_cache = None
 
 
