@@ -102,7 +102,8 @@ class DecodingStep:
     def _allocate(self, rows: int, tokens: int) -> None:
         """Memory for at least so many tokens, and on a GPU a graph that works in it. What is in it is undefined."""
         like = self._head
-        self._rows, self._capacity = rows, -(-tokens // _BLOCK) * _BLOCK
+        self._rows = 0  # where memory runs out in here, the next prompt allocates anew
+        self._capacity = -(-tokens // _BLOCK) * _BLOCK
         for layer in self._layers:
             layer.allocate(rows, self._capacity, like)
         self._slot = torch.zeros(1, dtype=torch.long, device=like.device)
@@ -113,11 +114,12 @@ class DecodingStep:
         everywhere = torch.arange(self._capacity, device=like.device).expand(3, 1, -1)
         self._cos, self._sin = (turn[0] for turn in self._rotary(like, everywhere))
         if self._graphed:
-            self._capture()
+            self._capture(rows)
+        self._rows = rows
 
-    def _capture(self) -> None:
+    def _capture(self, rows: int) -> None:
         self._masked = True
-        self._graph_tokens = torch.zeros(self._rows, dtype=torch.long, device=self._head.device)
+        self._graph_tokens = torch.zeros(rows, dtype=torch.long, device=self._head.device)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

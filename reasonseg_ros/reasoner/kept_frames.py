@@ -55,6 +55,10 @@ class KeptFrames:
         if self._readings.images and self._readings.get(rgb) is None and self._image_mark in words:
             self.read(rgb, words, make_inputs)
 
+    def clear(self) -> None:
+        """Give the memory back."""
+        self._readings.clear()
+
     def _read_all(self, words: str, make_inputs: MakeInputs) -> Reading:
         inputs, seen_wh = make_inputs(words)
         head, mark, _ = words.rpartition(self._image_mark)

@@ -182,6 +182,8 @@ class LocalReasoner:
             status = Status.OUT_OF_MEMORY if _is_no_memory(error) else Status.FAILED
             answer = failure(status, f"{type(error).__name__}: {error}"[:500], self.name)
         # The error and the tensors in its frames are gone here, so that their memory can be given back.
+        if self._kept is not None:
+            self._kept.clear()
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -135,6 +135,23 @@ def test_one_decoder_serves_prompts_of_every_size() -> None:
         assert fast.decode(inputs, 12, ever) == plain.decode(inputs, 12, ever)
 
 
+def test_after_memory_ran_out_the_next_prompt_is_decoded_rightly(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small("qwen2.5")
+    fast = decoding.FastDecoder(model)
+    one, two = prompts(model, [20]), prompts(model, [30], [31, 32])
+    expected = generation.PlainDecoder(model).decode(two, 12, ever)
+    fast.decode(one, 12, ever)
+
+    def full(rows: int, capacity: int, like: Any) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fast._step._layers[1], "allocate", full)
+        with pytest.raises(torch.OutOfMemoryError):
+            fast.decode(two, 12, ever)
+    assert fast.decode(two, 12, ever) == expected
+
+
 def test_it_stops_when_told_and_at_the_end_token() -> None:
     model = small("qwen2.5")
     fast = decoding.FastDecoder(model)
@@ -213,7 +230,7 @@ def test_the_step_that_a_graph_captures_gives_the_same_tokens(kind: str, monkeyp
         def replay(self) -> None:
             step._graph_next = step._run(step._graph_tokens, step._capacity)
 
-    def capture() -> None:
+    def capture(rows: int) -> None:
         step._graph, step._graph_tokens = Graph(), torch.zeros(1, dtype=torch.long)
 
     monkeypatch.setattr(step, "_graphed", True)
