@@ -90,7 +90,7 @@ def errors(target: Target, surface: Surface) -> dict[str, float]:
         return {}
     depth_m, lens = target.frame.depth_m, target.frame.intrinsics
     assert depth_m is not None and lens is not None
-    seen = back_projected(depth_m, target.mask, lens, (0, 0)).mean(0)
+    seen = back_projected(depth_m, target.mask, lens).mean(0)
     sides = np.abs(np.sort(box.size_m) - np.sort(truth.size_m))
     return {
         "middle": 1000 * float(np.linalg.norm(box.center_m - truth.center_m)),

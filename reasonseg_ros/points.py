@@ -14,6 +14,7 @@ carried to the frame that the image's camera pose leads to.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import cv2
@@ -32,6 +33,8 @@ MIN_CLUSTER_SHARE = 0.1
 MIN_COMPANY = 5
 """Of the 9 pixels of a neighbourhood, itself included."""
 MAX_SPECK_SHARE = 0.02
+MAX_POINTS = 40_000
+"""A larger mask is thinned to every second, third, ... row and column, which bounds time and message size."""
 MIN_POINTS = 12
 SURROUNDINGS_SHARE = 0.5
 """The support is looked for around the mask's box, as far as this share of its longer side."""
@@ -84,17 +87,20 @@ def surface_of(frame: Frame, mask: BoolMask, min_valid_share: float) -> Surface 
     if box is None:
         return Surface(frame_id, error="the mask is empty")
     left, top, right, bottom = _grown(box, mask.shape)
-    depth_m = np.nan_to_num(frame.depth_m[top:bottom, left:right], nan=0.0, posinf=0.0, neginf=0.0)
-    inside = mask[top:bottom, left:right]
+    step = max(1, math.ceil(math.sqrt(np.count_nonzero(mask) / MAX_POINTS)))
+    part = slice(top, bottom, step), slice(left, right, step)
+    lens = _lens_of_part(frame.intrinsics, (left, top), step)
+    depth_m = np.nan_to_num(frame.depth_m[part], nan=0.0, posinf=0.0, neginf=0.0)
+    inside = np.ascontiguousarray(mask[part])
     valid = depth_m > 0
     share = float(np.count_nonzero(inside & valid) / np.count_nonzero(inside))
     if share < min_valid_share:
         error = f"the depth of {share:.0%} of the mask is known; a box needs {min_valid_share:.0%}"
         return Surface(frame_id, valid_share=share, error=error)
     foreground = _foreground(inside, depth_m)
-    points = back_projected(depth_m, foreground, frame.intrinsics, (left, top))
-    pixels = np.argwhere(foreground)[:, ::-1] + (left, top)
-    plane = fit_plane(back_projected(depth_m, _surroundings(inside, valid), frame.intrinsics, (left, top)))
+    points = back_projected(depth_m, foreground, lens)
+    pixels = np.argwhere(foreground)[:, ::-1] * step + (left, top)
+    plane = fit_plane(back_projected(depth_m, _surroundings(inside, valid), lens))
     if plane is not None and not _may_rest_on(plane, points):
         plane = None
     if plane is not None:
@@ -120,15 +126,12 @@ def surface_of(frame: Frame, mask: BoolMask, min_valid_share: float) -> Surface 
     return carried(surface, frame.camera_pose) if frame.camera_pose else surface
 
 
-def back_projected(depth_m: FloatArray, mask: BoolMask, lens: Intrinsics, corner_xy: tuple[int, int]) -> Points:
-    """Points [N, 3] of the mask's pixels, row by row, in a crop of the depth image that begins at `corner_xy`.
-
-    Pixel centres lie at whole numbers, as in sensor_msgs/CameraInfo.
-    """
+def back_projected(depth_m: FloatArray, mask: BoolMask, lens: Intrinsics) -> Points:
+    """Points [N, 3] of the mask's pixels in a depth image, row by row; pixel centres lie at whole numbers."""
     rows, columns = np.nonzero(mask)
     z = depth_m[rows, columns].astype(np.float64)
-    x = (columns + corner_xy[0] - lens.cx_px) / lens.fx_px * z
-    y = (rows + corner_xy[1] - lens.cy_px) / lens.fy_px * z
+    x = (columns - lens.cx_px) / lens.fx_px * z
+    y = (rows - lens.cy_px) / lens.fy_px * z
     return np.stack([x, y, z], 1)
 
 
@@ -225,6 +228,12 @@ def _grown(box_xyxy: FloatArray, shape_hw: tuple[int, ...]) -> tuple[int, int, i
     x1, y1, x2, y2 = (int(value) for value in box_xyxy)
     margin = max(16, round(SURROUNDINGS_SHARE * max(x2 - x1, y2 - y1)))
     return max(x1 - margin, 0), max(y1 - margin, 0), min(x2 + margin, shape_hw[1]), min(y2 + margin, shape_hw[0])
+
+
+def _lens_of_part(lens: Intrinsics, corner_xy: tuple[int, int], step: int) -> Intrinsics:
+    """Of every `step`-th pixel from that corner on."""
+    x, y = corner_xy
+    return Intrinsics(lens.fx_px / step, lens.fy_px / step, (lens.cx_px - x) / step, (lens.cy_px - y) / step)
 
 
 def _surroundings(inside: BoolMask, valid: BoolMask) -> BoolMask:

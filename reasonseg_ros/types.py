@@ -206,7 +206,7 @@ class Surface:
 
     Attributes:
         frame_id: of all coordinates.
-        points_m: float32 [N, 3], outliers removed; none where there is no box.
+        points_m: float32 [N, 3], outliers removed, thinned for large masks; none where there is no box.
         pixels_xy: int32 [N, 2], the pixel of each point.
         valid_share: share of the mask's pixels whose depth is known, 0 to 1.
         centroid_m: float64 [3], mean of the points. It lies on the visible side; the target's middle is the box's.

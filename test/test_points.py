@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonseg_ros.geometry import quat_xyzw, rotation_matrix
-from reasonseg_ros.points import fit_plane, located, surface_of
+from reasonseg_ros.points import MAX_POINTS, fit_plane, located, surface_of
 from reasonseg_ros.types import (
     Answer,
     CameraPose,
@@ -148,6 +148,20 @@ def test_odd_masks_end_in_a_stated_result():
     assert surface_of(unknown, mask, 0.0).box is None
     assert surface_of(replace(frame, depth_m=None), mask, 0.3) is None
     assert surface_of(replace(frame, intrinsics=None), mask, 0.3) is None
+
+
+def test_a_large_mask_is_thinned_and_measured_all_the_same():
+    truth = resting((0.12, 0.1, 0.04))
+    frame, mask = see(truth)
+    scale = 16
+    lens = Intrinsics(*(scale * value for value in (LENS.fx_px, LENS.fy_px, LENS.cx_px, LENS.cy_px)))
+    large = mask.repeat(scale, 0).repeat(scale, 1)
+    depth_m = frame.depth_m.repeat(scale, 0).repeat(scale, 1)
+    surface = surface_of(Frame(np.zeros((*large.shape, 3), np.uint8), 1, "optical", depth_m, lens), large, 0.3)
+    assert large.sum() > 2 * MAX_POINTS >= 2 * len(surface.points_m) > MAX_POINTS / 4
+    columns, rows = surface.pixels_xy.T
+    assert large[rows, columns].all()
+    close(surface.box, truth)
 
 
 def test_a_mat_in_the_table_keeps_its_points():
