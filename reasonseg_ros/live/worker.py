@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,12 +26,15 @@ from reasonseg_ros.live.following import Follower
 from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.live.preparation import Preparation
 from reasonseg_ros.live.requests import STANDING, Load, Outcome, Request, failure
+from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.prompts import normalise_question
 from reasonseg_ros.segmenter.port import Tracker
 from reasonseg_ros.types import FloatArray, Frame, Mode, RgbImage, Segmentation, Status
 
 MAX_ID_CHARACTERS = 256
+MOST_LOOKED_BACK_AT = 32
+"""Images of the past that are decoded for a question about it; the reasoner is shown some of them."""
 CHANGE_PERIOD_S = 0.5
 """Least time between two looks at whether the scene has changed."""
 _LOG = logging.getLogger(__name__)
@@ -157,7 +161,9 @@ class Worker:
             raise InvalidInput(f"query_id of {len(request.query.query_id)} characters; at most {MAX_ID_CHARACTERS}")
         if request.query.mode is Mode.TRACK and self._make_tracker is None:
             raise InvalidInput("mode track: this segmenter cannot follow; use mode once or watch")
-        if request.query.mode in STANDING and request.frame is not None:
+        if request.query.mode is Mode.HISTORY and not isinstance(self.method, RevSeg):
+            raise InvalidInput("mode history: this method knows one image only; use mode once or watch")
+        if request.query.mode is not Mode.ONCE and request.frame is not None:
             raise InvalidInput(f"mode {request.query.mode} with an image of its own; it needs the camera's")
         limits = ReasonerConfig.__dataclass_fields__
         if request.time_limit_s != 0 or math.isnan(request.time_limit_s):
@@ -318,21 +324,36 @@ class Worker:
                 return failure(request, Status.REFUSED, str(error)), None
             segmentation = replace(self.method.prompt(frame, groundings), query=request.query)
             return Outcome(request, segmentation.answer, segmentation, self._age_s(request)), None
-        segmentation = self.method.answer(
-            frame,
-            request.query,
-            on_text=request.on_text,
-            on_stage=request.on_stage,
-            cancelled=lambda: bool(request.dropped_because),
-            max_new_tokens=request.max_new_tokens or config.reasoner.max_new_tokens,
-            time_limit_s=request.time_limit_s or config.reasoner.time_limit_s,
-        )
+        limits: dict[str, Any] = {
+            "on_text": request.on_text,
+            "on_stage": request.on_stage,
+            "cancelled": lambda: bool(request.dropped_because),
+            "max_new_tokens": request.max_new_tokens or config.reasoner.max_new_tokens,
+            "time_limit_s": request.time_limit_s or config.reasoner.time_limit_s,
+        }
+        if request.query.mode is Mode.HISTORY and isinstance(self.method, RevSeg):
+            segmentation = self.method.look_back(self._past(frame), request.query, **limits).segmentation
+        else:
+            segmentation = self.method.answer(frame, request.query, **limits)
         carried = self._carry(request, segmentation)
         found = carried.segmentation
+        if found.status is Status.LOST and request.query.mode is Mode.HISTORY:
+            found = segmentation  # it happened, wherever the target is now
         if found.status is Status.LOST and request.query.mode is Mode.ONCE and request.lost < config.query.ask_again:
             request.lost += 1
             return self._answer(request)
         return Outcome(request, found.answer, found, self._age_s(request)), carried.tracker
+
+    def _past(self, newest: Frame) -> list[Frame]:
+        """The images of the last seconds that can be used, oldest first; at least the newest."""
+        history = self.config.history
+        frames = []
+        for arrival in self.buffer.sample(MOST_LOOKED_BACK_AT, history.seconds):
+            try:
+                frames.append(arrival.load())
+            except InvalidInput:
+                continue  # counted where it arrived
+        return [frame for frame in frames if frame.size_wh == newest.size_wh] or [newest]
 
     def _carry(self, request: Request, segmentation: Segmentation) -> Carried:
         """The answer on the newest image, and a tracker where its targets are to be followed on."""

@@ -11,7 +11,9 @@ from reasonseg_ros.geometry import mask_box
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.requests import Request
 from reasonseg_ros.live.worker import Worker
+from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.reasoner.rounds import Keyframe
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Answer, Frame, Grounding, Mode, Query, Status
 from test.live.test_carrying import RED, picture
@@ -21,6 +23,7 @@ class SquareReasoner:
     """Points at the red square. `pause` is called with every frame, while it thinks."""
 
     name = "square"
+    frames = 4
 
     def __init__(self):
         self.stamps_ns = []
@@ -34,6 +37,12 @@ class SquareReasoner:
         box = mask_box((frame.rgb == RED).all(axis=-1))
         return Answer(Status.NO_TARGET) if box is None else Answer(Status.OK, groundings=(Grounding(box),))
 
+    def choose(self, frames, text, **limits):
+        """The first of the frames in which the square is seen."""
+        self.shown_ns = [frame.stamp_ns for frame in frames]
+        seen = [index for index, frame in enumerate(frames) if (frame.rgb == RED).all(axis=-1).any()]
+        return Keyframe(Status.OK, seen[0], "the square") if seen else Keyframe(Status.NO_TARGET)
+
 
 class Robot:
     """A worker, its camera and what it told."""
@@ -43,8 +52,9 @@ class Robot:
         self.outcomes = []
         self.came = threading.Condition()
         config = Config(query=QueryConfig(frame_wait_s=1.0, **query), stream=StreamConfig(buffer_hz=1000.0, **stream))
-        method = SegZero(self.reasoner, ScriptedSegmenter("box"), config)
-        self.worker = Worker(method, config, lambda: ScriptedTracker(lost_after_s=0.25))
+        make_tracker = lambda: ScriptedTracker(lost_after_s=0.25)  # noqa: E731
+        method = RevSeg(self.reasoner, ScriptedSegmenter("box"), config, make_tracker)
+        self.worker = Worker(method, config, make_tracker)
         self.worker.start()
 
     def show(self, *frames):
@@ -322,7 +332,46 @@ def test_stopped_while_it_catches_up(start):
     assert robot.worker.load().followed == 0
 
 
-@pytest.mark.parametrize("mode", [Mode.TRACK, Mode.WATCH])
+def test_what_happened_is_answered_on_the_newest_image_where_the_target_is_still_seen(start):
+    robot = start()
+    robot.show(*map(picture, range(1, 9)))
+    robot.ask(Mode.HISTORY)
+    outcome = robot.wait(1)
+    assert robot.reasoner.shown_ns == [100_000_000, 300_000_000, 600_000_000, 800_000_000]
+    assert (left_px(outcome), outcome.is_last) == (8, True)
+    assert outcome.segmentation.reasoned_stamp_ns == 100_000_000
+
+
+def test_what_happened_is_answered_on_the_image_that_shows_it_where_the_target_is_gone(start):
+    robot = start()
+    robot.show(*map(picture, range(1, 7)), picture(7, hidden=True))
+    robot.ask(Mode.HISTORY)
+    outcome = robot.wait(1)
+    assert (outcome.answer.status, left_px(outcome)) == (Status.OK, 1)
+    assert outcome.segmentation.frame.stamp_ns == 100_000_000
+    assert len(robot.reasoner.stamps_ns) == 1
+
+
+def test_nothing_happened(start):
+    robot = start()
+    robot.show(picture(1, hidden=True), picture(2, hidden=True))
+    robot.ask(Mode.HISTORY)
+    assert robot.wait(1).answer.status is Status.NO_TARGET
+
+
+def test_a_method_for_one_image_refuses_to_look_back_and_to_follow(start):
+    robot = start()
+    robot.worker.method = SegZero(robot.reasoner, robot.worker.method.segmenter, robot.worker.config)
+    robot.worker._make_tracker = None
+    robot.show(picture(1))
+    robot.ask(Mode.HISTORY)
+    robot.ask(Mode.TRACK)
+    assert [str(robot.wait(count).answer.status) for count in (1, 2)] == ["refused", "refused"]
+    assert "one image only" in robot.outcomes[0].answer.error
+    assert "cannot follow" in robot.outcomes[1].answer.error
+
+
+@pytest.mark.parametrize("mode", [Mode.TRACK, Mode.WATCH, Mode.HISTORY])
 def test_what_goes_on_needs_the_cameras_images(start, mode):
     robot = start()
     robot.ask(mode, frame=picture(1))
