@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reasonseg_ros.config import SegmenterConfig
-from reasonseg_ros.engine.export_folder import export_folder, is_of_weights
+from reasonseg_ros.engine.export_folder import difference, export_folder
 from reasonseg_ros.engine.port import Report
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.segmenter.port import Segmenter
 from reasonseg_ros.segmenter.refinement import STEPS, RefinedSegmenter
+
+if TYPE_CHECKING:
+    from reasonseg_ros.engine.loading import EngineOptions
 
 _log = logging.getLogger(__name__)
 
@@ -52,11 +56,10 @@ def choose_backend(card: ModelCard, config: SegmenterConfig) -> tuple[str, Path 
             f"{card.name} has no exported graphs for {config.backend}; make them with `reasonseg export segmenter "
             f"--model {config.model} --out FOLDER` and set segmenter.model to FOLDER"
         )
-    if is_checkpoint and not is_of_weights(folder, Path(card.source)):
-        text = f"{folder} was exported from other weights than {card.source} holds; export them again"
+    if is_checkpoint and (wrong := difference(folder, card)):
         if config.backend != "auto":
-            raise ModelError(text)
-        _log.warning("%s. The checkpoint is run by torch", text)
+            raise ModelError(f"the export {folder} {wrong}; export the checkpoint again")
+        _log.warning("the export %s %s; the checkpoint is run by torch until it is exported again", folder, wrong)
         return "torch", None
     if config.backend != "auto":
         return config.backend, folder
@@ -66,7 +69,9 @@ def choose_backend(card: ModelCard, config: SegmenterConfig) -> tuple[str, Path 
 
 
 def _onnxruntime_has(device: str) -> bool:
-    """Whether ONNX Runtime is installed and runs on this device."""
+    """Whether ONNX Runtime is installed and runs on this device. Raises ConfigError for a GPU that is not there."""
+    if device.partition(":")[0] not in ("auto", "cpu", "cuda"):
+        return False  # one that torch may know
     try:
         from reasonseg_ros.engine.loading import EngineOptions, choose_device
         from reasonseg_ros.engine.onnxruntime import has_provider
@@ -77,14 +82,22 @@ def _onnxruntime_has(device: str) -> bool:
 
 def _load_exported(folder: Path, backend: str, config: SegmenterConfig, report: Report | None) -> Segmenter:
     try:
-        from reasonseg_ros.engine.cache import EngineCache
-        from reasonseg_ros.engine.loading import EngineOptions, load_engines
+        from reasonseg_ros.engine.loading import load_engines
     except ImportError as error:
         raise ModelError(f"{error}; install the engine extra: pip install 'reasonseg_ros[engine]'") from error
     from reasonseg_ros.engine.manifest import IMAGE_GRAPHS, read_manifest
     from reasonseg_ros.segmenter.exported import ExportedSegmenter
 
-    options = EngineOptions(
+    engines = load_engines(folder, IMAGE_GRAPHS, engine_options(backend, config), report)
+    return ExportedSegmenter(engines["encoder"], engines["decoder"], read_manifest(folder))
+
+
+def engine_options(backend: str, config: SegmenterConfig) -> EngineOptions:
+    """How the graphs of an export are to be run."""
+    from reasonseg_ros.engine.cache import EngineCache
+    from reasonseg_ros.engine.loading import EngineOptions
+
+    return EngineOptions(
         backend=backend,
         device=config.device,
         build=config.engine_build,
@@ -92,8 +105,6 @@ def _load_exported(folder: Path, backend: str, config: SegmenterConfig, report: 
         workspace_mib=config.engine_workspace_mib,
         cache=EngineCache(limit_gib=config.engine_cache_gib),
     )
-    engines = load_engines(folder, IMAGE_GRAPHS, options, report)
-    return ExportedSegmenter(engines["encoder"], engines["decoder"], read_manifest(folder))
 
 
 def _load_torch(card: ModelCard, config: SegmenterConfig) -> Segmenter:

@@ -56,6 +56,14 @@ class RefinedSegmenter:
         return masks
 
 
+def unrefined(features: Features) -> Features:
+    """The features of the segmenter inside a `RefinedSegmenter`, of what it encoded; others as they are."""
+    if not isinstance(features.data, tuple):
+        return features
+    inner: Features = features.data[1]
+    return inner
+
+
 def prompt_again(
     rgb: RgbImage, groundings: Sequence[Grounding], masks: list[ScoredMask], decode: Decode
 ) -> list[ScoredMask]:

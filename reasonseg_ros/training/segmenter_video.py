@@ -32,7 +32,7 @@ from reasonseg_ros.training.videos import VideoFiles
 STAGES = (
     Stage("short", 150, 256, 2, 5, 1e-3, frames=3),
     Stage("long", 700, 256, 2, 5, 1e-3, restarts=True, frames=5),
-    Stage("sharp", 120, 512, 1, 5, 6e-4, frames=5),
+    Stage("sharp", 240, 512, 1, 5, 8e-4, frames=5),
 )
 TRUE_STATE_STAGES = 1
 """So many stages are told whether the target was seen; later ones remember what they found themselves, as in use."""

@@ -1,0 +1,106 @@
+"""The tracker that a configuration asks for, over the features of the segmenter that is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.config import Config
+from reasonseg_ros.engine.manifest import MEMORY_GRAPHS, Memory, read_manifest
+from reasonseg_ros.engine.port import Value
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.model_card import ModelCard, load_card
+from reasonseg_ros.segmenter.loading import choose_backend, engine_options
+from reasonseg_ros.segmenter.port import Features, Segmenter, Tracker
+from reasonseg_ros.segmenter.refinement import unrefined
+from reasonseg_ros.segmenter.reprompting import RepromptTracker
+from reasonseg_ros.segmenter.tracker import MemoryTracker
+
+TRACKER_GRAPHS = ("decoder", *MEMORY_GRAPHS)
+
+
+def load_tracker(config: Config, segmenter: Segmenter) -> Callable[[], Tracker]:
+    """What makes a new tracker for each answer; all of them share the models.
+
+    `segmenter` is what `load_segmenter` made of the same configuration, or a wrapper that hands its features on.
+
+    Raises ModelError where `tracker.mode` is memory and the checkpoint has none.
+    """
+    if config.tracker.mode != "reprompt":
+        card = load_card(config.segmenter.model, "segmenter")
+        backend, folder = choose_backend(card, config.segmenter)
+        make = _exported_tracker(folder, backend, config) if folder else _torch_tracker(card, config)
+        if make is not None:
+            return make
+        if config.tracker.mode == "memory":
+            raise ModelError(
+                f"{card.name} was exported or trained without SAM2's memory; set tracker.mode to reprompt or auto, or "
+                "name a video checkpoint in segmenter.model"
+            )
+    return lambda: RepromptTracker(segmenter, config.tracker)
+
+
+def _exported_tracker(folder: Path, backend: str, config: Config) -> Callable[[], Tracker] | None:
+    manifest = read_manifest(folder)
+    memory = manifest.memory
+    if memory is None:
+        return None
+    from reasonseg_ros.engine.loading import load_engines
+
+    engines = load_engines(folder, TRACKER_GRAPHS, engine_options(backend, config.segmenter))
+    return lambda: MemoryTracker(
+        engines, memory, manifest.size_px, config.tracker, lambda features: unrefined(features).data
+    )
+
+
+def _torch_tracker(card: ModelCard, config: Config) -> Callable[[], Tracker] | None:
+    from reasonseg_ros.export.sources import load_checkpoint
+    from reasonseg_ros.torch_device import choose_device, choose_dtype
+
+    model = load_checkpoint(config.segmenter.model).model
+    if not hasattr(model, "memory_attention"):
+        return None
+    device = choose_device(config.segmenter.device)
+    dtype = choose_dtype(config.segmenter.dtype, device)
+    size_px = int(model.config.prompt_encoder_config.image_size)
+    graphs = torch_graphs(model, size_px, card.multimask, device, dtype)
+    memory = Memory(model.num_maskmem, model.config.max_object_pointers_in_encoder, model.mem_dim)
+    maps = torch_maps(model.no_memory_embedding.detach().reshape(1, -1, 1, 1).to(device, dtype))
+    return lambda: MemoryTracker(graphs, memory, size_px, config.tracker, maps)
+
+
+def torch_graphs(model: Any, size_px: int, multimask: bool, device: Any, dtype: Any) -> dict[str, Any]:
+    """The tracker's graphs of a Sam2VideoModel, run by torch."""
+    from reasonseg_ros.engine.torch_modules import TorchModule
+    from reasonseg_ros.export.decoder import Decoder
+    from reasonseg_ros.export.memory import MemoryAttention, MemoryEncoder
+
+    prompted = ("image_embed", "high_res_0", "high_res_1", "point_coords", "point_labels")
+    found = ("masks", "iou", "object_score", "object_pointer")
+    remembered = ("vision_feat", "mem_feat", "mem_slot", "obj_ptr", "ptr_dt")
+    seen = ("vision_feat", "masks", "object_score", "prompted")
+    return {
+        "decoder": TorchModule("decoder", Decoder(model, size_px, multimask, dtype), prompted, found, device),
+        "memory_attention": TorchModule(
+            "memory attention", MemoryAttention(model, size_px, dtype), remembered, ("image_embed",), device
+        ),
+        "memory_encoder": TorchModule(
+            "memory encoder", MemoryEncoder(model, size_px, dtype), seen, ("mem_feat",), device
+        ),
+    }
+
+
+def torch_maps(no_memory: Any) -> Callable[[Features], Mapping[str, Value]]:
+    """The encoder's outputs by name, of what `Sam2Segmenter` keeps; it adds the no-memory embedding [1, C, 1, 1]."""
+
+    def maps(features: Features) -> dict[str, Value]:
+        high_res_0, high_res_1, image_embed = unrefined(features).data
+        return {
+            "image_embed": image_embed,
+            "high_res_0": high_res_0,
+            "high_res_1": high_res_1,
+            "vision_feat": image_embed - no_memory,
+        }
+
+    return maps

@@ -1,0 +1,126 @@
+"""Following without a memory: what the last mask covered is asked for again in the next frame.
+
+Works with every segmenter and costs one decoding a frame. It knows a target only by where it was: what moves by more
+than its own size between two frames, or hides, is lost to whatever is in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from reasonseg_ros.config import TrackerConfig
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.geometry import clip_box, innermost_xy, mask_box
+from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter, Track
+from reasonseg_ros.segmenter.track_states import NEW, TrackState
+from reasonseg_ros.types import BoolMask, Grounding
+
+MARGIN_SHARE = 0.1
+"""Of the last mask's box, added on each side, as the target may have moved."""
+LEAST_SCORE = 0.5
+GREATEST_CHANGE = 2.5
+"""A mask that the segmenter trusts less, or so many times larger or smaller than the last one, is not the target."""
+
+
+@dataclass
+class _Target:
+    state: TrackState
+    prompt: Grounding
+    area_px: int
+
+
+class RepromptTracker:
+    """Follows targets by where they were. Not thread-safe."""
+
+    def __init__(self, segmenter: Segmenter, config: TrackerConfig) -> None:
+        self._segmenter = segmenter
+        self._config = config
+        self._targets: dict[int, _Target] = {}
+        self._next_id = 1
+
+    def reset(self) -> None:
+        """Forget every target; ids are not used again."""
+        self._targets.clear()
+
+    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
+        """Begin to follow one target for each grounding in this frame; the others are followed on."""
+        tracks = []
+        for grounding, scored in zip(groundings, self._decode(features, groundings), strict=True):
+            tracks.append(self._begin(self._next_id, grounding, scored, stamp_ns))
+            self._next_id += 1
+        return tracks
+
+    def reprompt(self, features: Features, track_id: int, grounding: Grounding, stamp_ns: int) -> Track:
+        """Correct a target in this frame: from here on it is what `grounding` says. Raises InvalidInput."""
+        self._need(track_id)
+        return self._begin(track_id, grounding, self._decode(features, [grounding])[0], stamp_ns)
+
+    def step(self, features: Features, stamp_ns: int) -> list[Track]:
+        """Every target in the next frame, in the order of their ids."""
+        targets = sorted(self._targets.values(), key=lambda target: target.state.track_id)
+        found = self._decode(features, [target.prompt for target in targets])
+        seen = [_is_target(target, scored) for target, scored in zip(targets, found, strict=True)]
+        masks = [
+            scored.mask if is_seen else np.zeros_like(scored.mask) for scored, is_seen in zip(found, seen, strict=True)
+        ]
+        if not self._config.overlap:
+            _divide(masks, [scored.score for scored in found])
+        tracks = []
+        for target, scored, mask in zip(targets, found, masks, strict=True):
+            area_px = np.count_nonzero(mask)
+            if area_px:
+                target.prompt, target.area_px = _prompt(mask, target.prompt), area_px
+            target.state = target.state.after(area_px > 0, stamp_ns, self._config.lost_after_s)
+            tracks.append(target.state.track(mask, scored.score if area_px else 0.0))
+        return tracks
+
+    def remove(self, track_ids: Sequence[int]) -> None:
+        """Stop following these targets. Raises InvalidInput for an id that is not followed."""
+        for track_id in track_ids:
+            self._need(track_id)
+            del self._targets[track_id]
+
+    def _decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
+        return self._segmenter.decode(features, groundings) if groundings else []
+
+    def _begin(self, track_id: int, grounding: Grounding, scored: ScoredMask, stamp_ns: int) -> Track:
+        state = TrackState(track_id, NEW, stamp_ns, stamp_ns)
+        area_px = np.count_nonzero(scored.mask)
+        prompt = _prompt(scored.mask, grounding) if area_px else grounding
+        self._targets[track_id] = _Target(state, prompt, area_px)
+        return state.track(scored.mask, scored.score)
+
+    def _need(self, track_id: int) -> None:
+        if track_id not in self._targets:
+            known = ", ".join(map(str, self._targets)) or "nothing"
+            raise InvalidInput(f"track {track_id} is not followed; followed: {known}")
+
+
+def _prompt(mask: BoolMask, last: Grounding) -> Grounding:
+    """Box and innermost point of a mask that is not empty."""
+    box = mask_box(mask)
+    assert box is not None
+    margin = np.tile((box[2:] - box[:2]) * MARGIN_SHARE, 2) * [-1, -1, 1, 1]
+    wider = clip_box(box + margin, (mask.shape[1], mask.shape[0]))
+    point = innermost_xy(mask)[None]
+    return replace(
+        last, box_xyxy=box if wider is None else wider, points_xy=point, point_labels=np.ones(1, np.int32), has_box=True
+    )
+
+
+def _is_target(target: _Target, scored: ScoredMask) -> bool:
+    area_px = np.count_nonzero(scored.mask)
+    if not area_px or scored.score < LEAST_SCORE:
+        return False
+    return not target.area_px or 1 / GREATEST_CHANGE < area_px / target.area_px < GREATEST_CHANGE
+
+
+def _divide(masks: list[BoolMask], scores: list[float]) -> None:
+    """Give each pixel to the mask of the highest score. Changes the masks."""
+    taken = np.zeros_like(masks[0]) if masks else None
+    for index in np.argsort([-score for score in scores], kind="stable"):
+        masks[index] = masks[index] & ~taken
+        taken |= masks[index]
