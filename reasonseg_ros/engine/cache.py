@@ -124,7 +124,7 @@ class EngineCache:
         if not force and (entry := self.find(key)):
             return entry
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / f".{key.digest[:16]}.lock")
+        lock = FileLock(self.folder / f".{key.digest[:12]}.lock")
         waited = False
         try:
             lock.acquire(timeout=0)
@@ -172,7 +172,7 @@ class EngineCache:
         return removed
 
     def _keep(self, key: EngineKey, label: str, content: bytes, build_s: float) -> Entry:
-        name = f"{label}-{key.digest[:16]}"
+        name = f"{label}-{key.digest[:12]}"
         entry = Entry(
             name=name,
             path=self.folder / f"{name}.engine",

@@ -80,7 +80,7 @@ def _build(settings: argparse.Namespace) -> int:
                 console.print(f"{engine.name}: runs on {engine.runtime}, {engine.device}")
                 engine.close()
     if settings.runtime.startswith("tensorrt"):
-        _show(console, cache)
+        _show(cache)
     return 0
 
 
@@ -95,29 +95,22 @@ def _folder(model: str) -> Path:
 
 
 def _list(settings: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from reasonseg_ros.engine.cache import EngineCache
 
-    _show(Console(), EngineCache(settings.cache))
+    _show(EngineCache(settings.cache))
     return 0
 
 
-def _show(console: Any, cache: Any) -> None:
-    from rich.table import Column, Table
-
+def _show(cache: Any) -> None:
+    """One line each, to be read by people and cut by scripts."""
     entries = cache.entries()
-    if not entries:
-        console.print(f"no engines in {cache.folder}")
-        return
-    table = Table(Column("name", overflow="fold"), "runtime", "for", "MB", "built", "accuracy", title=str(cache.folder))
+    print(f"{len(entries)} engines, {sum(entry.size_bytes for entry in entries) / 1e6:.1f} MB, in {cache.folder}")
     for entry in entries:
         key = entry.key
         target = f"{key.gpu} " * bool(key.gpu) + ", ".join(key.capabilities)
         figures = ", ".join(f"{name} {value:g}" for name, value in entry.check.items()) or "not checked"
-        size = f"{entry.size_bytes / 1e6:.1f}"
-        table.add_row(entry.name, f"{key.flavour} {key.version}", target, size, entry.built, figures)
-    console.print(table)
+        size = f"{entry.size_bytes / 1e6:.1f} MB"
+        print(f"{entry.name}  {size}  {key.flavour} {key.version} for {target}  {entry.built}  {figures}")
 
 
 def _remove(settings: argparse.Namespace) -> int:

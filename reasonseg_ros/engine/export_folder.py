@@ -19,7 +19,14 @@ def export_folder(card: ModelCard) -> Path | None:
     return next((path for path in (folder, folder / BESIDE) if (path / FILE_NAME).is_file()), None)
 
 
-def is_of_weights(folder: Path, checkpoint: Path) -> bool:
-    """Whether the export was made from the weights that lie in `checkpoint` now. Raises ModelError where damaged."""
-    weights = checkpoint / WEIGHTS
-    return not weights.is_file() or read_manifest(folder).weights_sha256 == file_sha256(weights)
+def difference(folder: Path, card: ModelCard) -> str:
+    """What the export is not, and the card's checkpoint is; empty where they agree. Raises ModelError where damaged."""
+    manifest = read_manifest(folder)
+    weights = Path(card.source) / WEIGHTS
+    if weights.is_file() and manifest.weights_sha256 != file_sha256(weights):
+        return f"was made from other weights than {weights}"
+    if card.image_size not in (0, manifest.size_px):
+        return f"takes images of {manifest.size_px} px, and the card {card.name} says {card.image_size}"
+    if card.multimask != manifest.multimask:
+        return f"has multimask {manifest.multimask}, and the card {card.name} says {card.multimask}"
+    return ""

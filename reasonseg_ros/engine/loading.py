@@ -185,7 +185,9 @@ def _build(
     def build_now() -> bytes:
         if file_sha256(path) != graph.sha256:
             raise ModelError(f"{path} is not the file that its manifest describes; export it again")
-        built = BuildOptions(options.backend, SIZES, key.capabilities, workspace_mib=options.workspace_mib)
+        # The plain library builds for the GPU it is on, and knows no capabilities.
+        capabilities = key.capabilities if options.backend == "tensorrt_rtx" else options.capabilities
+        built = BuildOptions(options.backend, SIZES, capabilities, workspace_mib=options.workspace_mib)
         return build(path, graph, built, options.cache.timing_cache, partial(say, f"building the {target}"))
 
     return options.cache.get_or_build(

@@ -123,7 +123,7 @@ def test_onnxruntime_runs_an_export_as_it_is(export: Path, options) -> None:
 def test_engines_are_built_checked_and_then_taken_from_the_cache(tensorrt: TensorRt, export: Path, options) -> None:
     told = []
     engines = load_engines(export, ("encoder", "decoder"), options(), lambda *step: told.append(step))
-    assert tensorrt.built == [("encoder", ("8.9",)), ("decoder", ("8.9",))]
+    assert tensorrt.built == [("encoder", ()), ("decoder", ())]  # the plain library builds for the GPU it is on
     assert tensorrt.made == [("plan 1 of encoder", "cuda:0"), ("plan 2 of decoder", "cuda:0")]
     assert engines["decoder"].largest == {"N": 8, "P": 32}
     assert ("building the tensorrt engine of the encoder for compute capability 8.9", 0.5) in told
@@ -140,8 +140,8 @@ def test_engines_are_built_checked_and_then_taken_from_the_cache(tensorrt: Tenso
 
 
 def test_another_gpu_gets_engines_of_its_own(tensorrt: TensorRt, export: Path, options) -> None:
-    load_engines(export, ("encoder",), options())
-    load_engines(export, ("encoder",), options(device="cuda:1"))
+    for device in ("cuda:0", "cuda:1", "cuda:0"):
+        load_engines(export, ("encoder",), options(backend="tensorrt_rtx", device=device))
     assert tensorrt.built == [("encoder", ("8.9",)), ("encoder", ("8.6",))]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import MagicMock
 
 import onnx
 import pytest
@@ -17,6 +19,16 @@ from reasonseg_ros.engine.tensorrt_builder import BuildOptions, build
 from reasonseg_ros.errors import ConfigError, ModelError
 
 CAPABILITIES = ("8.6", "8.9", "12.0")
+PLAIN_CONFIG = (
+    "add_optimization_profile", "create_timing_cache", "set_timing_cache", "get_timing_cache", "set_memory_pool_limit",
+    "progress_monitor", "builder_optimization_level",
+)  # fmt: skip
+
+
+class _TrtTensor(NamedTuple):
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +125,35 @@ def test_wrong_use_is_told_with_the_remedy(export: Path, tmp_path: Path, capsys,
     arguments = [str(export) if argument == "EXPORT" else argument for argument in arguments]
     assert main(["engine", *arguments, "--cache", str(tmp_path)]) == 2
     assert re.search(named, capsys.readouterr().err)
+
+
+def test_plain_tensorrt_keeps_its_timings_and_builds_for_this_gpu_only(
+    export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plain library is not on every machine, so this stands in for it."""
+    graph = read_manifest(export).graphs["decoder"]
+    trt, config = MagicMock(__version__="10.3"), MagicMock(spec_set=PLAIN_CONFIG)
+    trt.ILogger, trt.IProgressMonitor, trt.nptype = object, object, lambda name: name
+    builder = trt.Builder.return_value
+    builder.create_builder_config.return_value = config
+    builder.build_serialized_network.return_value = b"plan"
+    network = builder.create_network.return_value
+    for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+        found = [_TrtTensor(t.name, t.dtype, tuple(-1 if isinstance(s, str) else s for s in t.shape)) for t in tensors]
+        setattr(network, f"num_{kind}s", len(found))
+        getattr(network, f"get_{kind}").side_effect = found.__getitem__
+    config.get_timing_cache.return_value.serialize.return_value = b"new timings"
+    monkeypatch.setattr("reasonseg_ros.engine.tensorrt_builder.library", lambda _: trt)
+    timings = tmp_path / "timing.cache"
+    timings.write_bytes(b"old timings")
+
+    options = options_of(flavour="tensorrt", capabilities=(), workspace_mib=512)
+    assert build(export / graph.file, graph, options, timings) == b"plan"
+    config.create_timing_cache.assert_called_once_with(b"old timings")
+    assert timings.read_bytes() == b"new timings"
+    assert config.set_memory_pool_limit.call_args.args[1] == 512 << 20
+    profile = builder.create_optimization_profile.return_value
+    profile.set_shape.assert_any_call("point_coords", (1, 1, 2), (1, 3, 2), (8, 32, 2))
+    assert profile.set_shape.call_count == 3  # of what has free sizes
+    with pytest.raises(ConfigError, match=r"builds on the GPU that will run.*tensorrt_rtx"):
+        build(export / graph.file, graph, options_of(flavour="tensorrt"), timings)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.engine.export_folder import BESIDE
@@ -167,8 +168,18 @@ def test_an_export_of_other_weights_is_not_used(folder: Path, caplog: pytest.Log
     content[-1] ^= 1
     weights.write_bytes(content)
     assert backend_of(str(folder)) == ("torch", None)
-    assert "other weights" in caplog.text
+    assert "other weights" in caplog.text and "run by torch" in caplog.text
     with pytest.raises(ModelError, match="other weights"):
+        backend_of(str(folder), backend="onnxruntime")
+
+
+@pytest.mark.parametrize(("key", "value"), [("image_size", 256), ("multimask", True)])
+def test_an_export_that_is_not_what_the_card_says_is_not_used(folder: Path, key: str, value: object) -> None:
+    (folder / "card.yaml").write_text(
+        yaml.safe_dump({"kind": "segmenter", "source": ".", "multimask": False, key: value})
+    )
+    assert backend_of(str(folder)) == ("torch", None)
+    with pytest.raises(ModelError, match=r"px|multimask"):
         backend_of(str(folder), backend="onnxruntime")
 
 
