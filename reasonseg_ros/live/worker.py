@@ -12,7 +12,6 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -43,15 +42,15 @@ _LOG = logging.getLogger(__name__)
 class Worker:
     """Answers requests one after the other with `method`, in a thread of its own.
 
-    Without `make_tracker` answers stay on the image that was reasoned on, and nothing can be followed.
+    A method without trackers leaves answers on the image that was reasoned on, and nothing can be followed.
     """
 
-    def __init__(self, method: SegZero, config: Config, make_tracker: Callable[[], Tracker] | None = None) -> None:
+    def __init__(self, method: SegZero, config: Config) -> None:
         self.method = method
         self.config = config
         stream = config.stream
         self.buffer = FrameBuffer(stream.buffer_s, stream.buffer_mb * 1_000_000, stream.buffer_hz)
-        self._make_tracker = make_tracker
+        make_tracker = method.make_tracker if isinstance(method, RevSeg) else None
         self._carrier = Carrier(method.segmenter, make_tracker, stream.catch_up_s) if make_tracker else None
         self._follower = Follower(method.segmenter, self._on_masks, stream.follow_hz)
         self._preparation = Preparation(method)
@@ -159,7 +158,7 @@ class Worker:
             normalise_question(request.query.text, self.config.query.max_characters)
         if len(request.query.query_id) > MAX_ID_CHARACTERS:
             raise InvalidInput(f"query_id of {len(request.query.query_id)} characters; at most {MAX_ID_CHARACTERS}")
-        if request.query.mode is Mode.TRACK and self._make_tracker is None:
+        if request.query.mode is Mode.TRACK and self._carrier is None:
             raise InvalidInput("mode track: this segmenter cannot follow; use mode once or watch")
         if request.query.mode is Mode.HISTORY and not isinstance(self.method, RevSeg):
             raise InvalidInput("mode history: this method knows one image only; use mode once or watch")

@@ -46,7 +46,7 @@ def load_models(config: Config, report: Callable[[str, float | None], None]) -> 
     # Imported late, so that a missing or broken model library is a failed configuration and not a dead node.
     from reasonseg_ros.methods.loading import load_method
 
-    return load_method(config, report)
+    return load_method(config, report, "rev_seg")
 
 
 class ReasonSegNode(LifecycleNode):

@@ -52,9 +52,9 @@ class Robot:
         self.outcomes = []
         self.came = threading.Condition()
         config = Config(query=QueryConfig(frame_wait_s=1.0, **query), stream=StreamConfig(buffer_hz=1000.0, **stream))
-        make_tracker = lambda: ScriptedTracker(lost_after_s=0.25)  # noqa: E731
-        method = RevSeg(self.reasoner, ScriptedSegmenter("box"), config, make_tracker)
-        self.worker = Worker(method, config, make_tracker)
+        segmenter = ScriptedSegmenter("box")
+        method = RevSeg(self.reasoner, segmenter, config, lambda: ScriptedTracker(lost_after_s=0.25))
+        self.worker = Worker(method, config)
         self.worker.start()
 
     def show(self, *frames):
@@ -361,8 +361,10 @@ def test_nothing_happened(start):
 
 def test_a_method_for_one_image_refuses_to_look_back_and_to_follow(start):
     robot = start()
-    robot.worker.method = SegZero(robot.reasoner, robot.worker.method.segmenter, robot.worker.config)
-    robot.worker._make_tracker = None
+    robot.worker.stop()
+    method = SegZero(robot.reasoner, ScriptedSegmenter("box"), robot.worker.config)
+    robot.worker = Worker(method, robot.worker.config)
+    robot.worker.start()
     robot.show(picture(1))
     robot.ask(Mode.HISTORY)
     robot.ask(Mode.TRACK)
