@@ -12,8 +12,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 QUANTISED = ("encoder",)
-"""The graphs that are quantised. The decoder is not: on the embedded checkpoint that alone lowers the mean IoU of its
-masks from 0.993 to 0.978 and the least from 0.93 to 0.87, and the encoder is where the time goes."""
+"""The graphs that are quantised. With the decoder quantised too, the embedded checkpoint's masks fall from a mean IoU
+of 0.995 to 0.976 and the least from 0.96 to 0.87, and the encoder is where the time goes."""
 
 
 def quantize(path: Path) -> None:

@@ -42,6 +42,7 @@ def official_model() -> Any:
         changes = [f"++model.image_encoder.trunk.{key}={value}" for key, value in SMALL_TRUNK.items()]
         changes += [f"++model.image_size={SIZE_PX}", "++model.image_encoder.neck.backbone_channel_list=[128,64,32,16]"]
         changes.append("++model.memory_attention.num_layers=1")
+        torch.manual_seed(1)  # for the matrix of positions, which is no parameter
         model = build_sam2("configs/sam2.1/sam2.1_hiera_t.yaml", device="cpu", hydra_overrides_extra=changes)
     randomize(model, 1)
     with torch.no_grad():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,9 @@ def test_the_official_predictor_transformers_and_the_graphs_agree(
 
     monkeypatch.setitem(official._HIERA, (16, 5), SMALL_HIERA)
     transformers = official.load_official(official_checkpoint, SIZE_PX)
-    predictor = SAM2ImagePredictor(official_model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the package about itself
+        predictor = SAM2ImagePredictor(official_model)
     predictor._bb_feat_sizes = [(16, 16), (8, 8), (4, 4)]  # it expects 1024 px
     predictor.set_image(SCENE.rgb)
     coords, labels = prompt_points(SCENE.groundings, (SIZE_PX, SIZE_PX), SIZE_PX)
@@ -150,8 +153,8 @@ def test_ignored_points_change_nothing(engines: dict[str, Any], features: dict[s
     filled = decode(engines, features, [[*box, [7.0, 9.0], [60.0, 1.0]]], [[2, 3, -1, -10, -10]])
     padded = decode(engines, features, [[*box, [7.0, 9.0]]], [[2, 3, -1, -1]])
     for name, value in alone.items():
-        np.testing.assert_allclose(filled[name], value, atol=1e-3, err_msg=name)
-    assert np.abs(padded["masks"] - alone["masks"]).max() > 0.1, "a padding point is not an ignored one"
+        np.testing.assert_allclose(filled[name], value, atol=1e-4, err_msg=name)
+    assert np.abs(padded["masks"] - alone["masks"]).max() > 0.01, "a padding point is not an ignored one"
 
 
 def test_memories_that_are_empty_change_nothing(
