@@ -180,7 +180,7 @@ def _build(
                 f"segmenter.engine_build is never; run `reasonseg engine build {folder} --runtime {options.backend}`"
             )
         return entry
-    target = f"{options.backend} engine of the {name} for compute capability {', '.join(key.capabilities)}"
+    target = f"the {name} for {', '.join(key.capabilities)} ({options.backend})"
 
     def build_now() -> bytes:
         if file_sha256(path) != graph.sha256:
@@ -188,14 +188,14 @@ def _build(
         # The plain library builds for the GPU it is on, and knows no capabilities.
         capabilities = key.capabilities if options.backend == "tensorrt_rtx" else options.capabilities
         built = BuildOptions(options.backend, SIZES, capabilities, workspace_mib=options.workspace_mib)
-        return build(path, graph, built, options.cache.timing_cache, partial(say, f"building the {target}"))
+        return build(path, graph, built, options.cache.timing_cache, partial(say, f"building {target}"))
 
     return options.cache.get_or_build(
         key,
         f"{manifest.name}-{name}",
         build_now,
         force=force or options.build == "force",
-        waiting=lambda: say(f"waiting for another process that builds the {target}", None),
+        waiting=lambda: say(f"waiting for another process that builds {target}", None),
     )
 
 

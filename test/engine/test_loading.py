@@ -126,7 +126,7 @@ def test_engines_are_built_checked_and_then_taken_from_the_cache(tensorrt: Tenso
     assert tensorrt.built == [("encoder", ()), ("decoder", ())]  # the plain library builds for the GPU it is on
     assert tensorrt.made == [("plan 1 of encoder", "cuda:0"), ("plan 2 of decoder", "cuda:0")]
     assert engines["decoder"].largest == {"N": 8, "P": 32}
-    assert ("building the tensorrt engine of the encoder for compute capability 8.9", 0.5) in told
+    assert ("building the encoder for 8.9 (tensorrt)", 0.5) in told
     assert [text for text, _ in told if "comparing" in text] == [
         "comparing the encoder with ONNX Runtime", "comparing the decoder with ONNX Runtime",
     ]  # fmt: skip
