@@ -6,6 +6,7 @@ The library's session does the same and more, but rounds memories to bfloat16, w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ def track(
     Returns:
         Mask logits float32 [frames, S/4, S/4].
     """
-    masks, memories = [], []
+    masks: list[FloatArray] = []
+    memories: list[tuple[Tensor, Tensor, Tensor]] = []
     for time, frame in enumerate(frames):
         pixels = torch.from_numpy(preprocess(frame, model.image_size)[None])
         vision = model.vision_encoder(pixels)
@@ -50,7 +52,7 @@ def track(
     return np.stack(masks)
 
 
-def _remember(model: nn.Module, feature: Tensor, seen: object, prompted: bool) -> tuple[Tensor, Tensor]:
+def _remember(model: nn.Module, feature: Tensor, seen: Any, prompted: bool) -> tuple[Tensor, Tensor]:
     """Features of a memory and their positions, both [h*h, 1, D]."""
     logits = seen.high_res_masks.reshape(1, 1, model.image_size, model.image_size)
     mask = (logits > 0).float() if prompted else logits.sigmoid()

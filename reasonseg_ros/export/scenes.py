@@ -34,8 +34,8 @@ def scene(size_px: int, seed: int) -> Scene:
     radii = cell * rng.uniform(0.15, 0.36, (OBJECTS, 2))
     colours = rng.integers(0, 256, (OBJECTS, 3))
     moves = cell * rng.uniform(-0.06, 0.06, (OBJECTS, 2))
-    frames = [_draw(table, centres + time * moves, radii, colours) for time in (0, 1)]
-    return Scene(*frames, [_grounding(index, *row) for index, row in enumerate(zip(centres, radii, strict=True))])
+    now, later = (_draw(table, centres + time * moves, radii, colours) for time in (0, 1))
+    return Scene(now, later, [_grounding(index, *row) for index, row in enumerate(zip(centres, radii, strict=True))])
 
 
 def _draw(table: np.ndarray, centres: np.ndarray, radii: np.ndarray, colours: np.ndarray) -> RgbImage:
@@ -51,7 +51,8 @@ def _draw(table: np.ndarray, centres: np.ndarray, radii: np.ndarray, colours: np
             )
         shade = np.linspace(0.7, 1.2, len(image), dtype=np.float32)[:, None, None]
         image = np.where(mask[..., None] > 0, colour.astype(np.float32) * shade, image)
-    return cv2.GaussianBlur(image.clip(0, 255).astype(np.uint8), (3, 3), 0)
+    blurred: RgbImage = cv2.GaussianBlur(image.clip(0, 255).astype(np.uint8), (3, 3), 0)
+    return blurred
 
 
 def _grounding(index: int, centre: np.ndarray, radius: np.ndarray) -> Grounding:

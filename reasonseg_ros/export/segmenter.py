@@ -96,8 +96,14 @@ def _manifest(checkpoint: Checkpoint, precision: str, written: dict[str, Graph])
 def _write_card(checkpoint: Checkpoint, folder: Path) -> None:
     """So that the folder's path names the segmenter like any other model's."""
     card = checkpoint.card
-    values = {"kind": "segmenter", "source": ".", "licence": card.licence, "url": card.url}
-    values |= {"multimask": card.multimask, "refine": card.refine}
+    values = {
+        "kind": "segmenter",
+        "source": ".",
+        "licence": card.licence,
+        "url": card.url,
+        "multimask": card.multimask,
+        "refine": card.refine,
+    }
     (folder / "card.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import EdgeTamConfig, EdgeTamModel, Sam2Model, TimmWrapperConfig
+from transformers import EdgeTamConfig, EdgeTamModel, Sam2Model, Sam2VideoConfig, Sam2VideoModel, TimmWrapperConfig
 
+from reasonseg_ros.engine.manifest import file_sha256
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.export.decoder import Decoder
 from reasonseg_ros.export.encoder import Encoder
+from reasonseg_ros.export.memory import MemoryAttention
 from reasonseg_ros.export.scenes import scene
 from reasonseg_ros.export.sources import load_checkpoint
 from reasonseg_ros.segmenter.exported import prompt_points
@@ -66,6 +68,40 @@ def test_edgetam_is_exported_by_the_same_modules(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(str(tmp_path))
     assert (checkpoint.architecture, checkpoint.size_px, checkpoint.has_memory) == ("edgetam", SIZE_PX, False)
     compare_encoders(checkpoint.model, SIZE_PX)
+
+
+def test_a_published_video_checkpoint_brings_its_memory_at_any_size(tmp_path: Path) -> None:
+    small = small_config(SIZE_PX)
+    config = Sam2VideoConfig(
+        vision_config=small.vision_config,
+        prompt_encoder_config={"hidden_size": 128, "image_size": SIZE_PX},
+        mask_decoder_config={"hidden_size": 128, "mlp_dim": 64, "iou_head_hidden_dim": 64, "num_attention_heads": 4},
+        image_size=SIZE_PX,
+        memory_attention_hidden_size=128,
+        memory_attention_feed_forward_hidden_size=64,
+        memory_attention_num_layers=1,
+        memory_attention_rope_feat_sizes=[4, 4],
+        memory_encoder_hidden_size=128,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_embed_dim=128,
+        memory_fuser_intermediate_dim=64,
+    )
+    model = Sam2VideoModel(config)
+    randomize(model, 4)
+    model.save_pretrained(tmp_path)
+    checkpoint = load_checkpoint(str(tmp_path), 96)
+    assert (checkpoint.architecture, checkpoint.size_px, checkpoint.has_memory) == ("sam2", 96, True)
+    assert checkpoint.weights_sha256 == file_sha256(tmp_path / "model.safetensors")
+    compare_encoders(checkpoint.model, 96)
+    feature, memory = torch.randn(1, 128, 6, 6), torch.randn(2, 7, 36, 64)
+    slots, pointers, ages = (
+        torch.tensor([[6, 0, *[-1] * 5]] * 2),
+        torch.randn(2, 16, 128),
+        torch.arange(16.0).tile(2, 1),
+    )
+    with torch.inference_mode():
+        fused = MemoryAttention(checkpoint.model, 96, torch.float32)(feature, memory, slots, pointers, ages)
+    assert fused.shape == (2, 128, 6, 6) and bool(fused.isfinite().all())
 
 
 def test_an_unstable_single_mask_falls_back_to_the_best_of_three() -> None:
