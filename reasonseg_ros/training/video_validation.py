@@ -57,6 +57,8 @@ def draw_video_questions(files: VideoFiles, count: int, phrasing: str, seed: int
     """`count` questions about the videos in turn, at most one about each; a sixth is about what did not happen."""
     rng, drawn = random.Random(seed), []
     for index in range(len(files)):
+        if len(drawn) == count:
+            break
         video = files[index]
         absent = [kind for kind in EVENT_KINDS if all(event.kind != kind for event in video.events)]
         if absent and rng.random() < 1 / 6:
@@ -67,8 +69,6 @@ def draw_video_questions(files: VideoFiles, count: int, phrasing: str, seed: int
         question = temporal.ask_about(video, event, rng, phrasing)  # type: ignore[arg-type]
         if question is not None:
             drawn.append(VideoQuestion(video, event.kind, question.text, event.instance_id))
-        if len(drawn) == count:
-            break
     return drawn
 
 
