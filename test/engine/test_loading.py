@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.engine import loading
+from reasonseg_ros.engine.accuracy import Reference, check_engine
 from reasonseg_ros.engine.cache import EngineCache
 from reasonseg_ros.engine.gpu import Gpu, gpus
 from reasonseg_ros.engine.loading import EngineOptions, build_engines, choose_device, load_engines
@@ -13,6 +14,7 @@ from reasonseg_ros.engine.manifest import read_manifest
 from reasonseg_ros.engine.onnxruntime import load_onnxruntime
 from reasonseg_ros.engine.tensorrt import StaleEngine
 from reasonseg_ros.errors import ConfigError, ModelError
+from reasonseg_ros.resources import resource
 
 ADA = Gpu(0, "RTX 4090", "8.9", 24 << 30, "13.0")
 
@@ -198,30 +200,43 @@ def test_a_graph_that_is_not_the_manifests_is_not_built(tensorrt: TensorRt, expo
         load_engines(changed, ("encoder",), options())
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not gpus(), reason="needs an NVIDIA GPU")
-@pytest.mark.parametrize("backend", loading.BACKENDS)
-def test_engines_run_on_the_gpu(export: Path, options, backend: str) -> None:
-    """Loading compares TensorRT's engines with ONNX Runtime on the CPU."""
+def run_everything(folder: Path, options: EngineOptions) -> None:
+    """Load all graphs, compare each with ONNX Runtime on the CPU, and hand kept features from one to the next."""
     try:
-        engines = load_engines(export, ("encoder", "decoder"), options(backend=backend, device="cuda:0"))
+        manifest = read_manifest(folder)
+        engines = load_engines(folder, manifest.graphs, options)
     except (ConfigError, ModelError) as error:
         if "not installed" in str(error) or "built without" in str(error):
             pytest.skip(str(error))
         raise
-    manifest = read_manifest(export)
-    on_cpu = load_engines(export, ("encoder", "decoder"), options(backend="onnxruntime", device="cpu"))
-    image = np.random.default_rng(2).integers(0, 256, (1, 32, 32, 3), np.uint8)
+    reference = Reference(folder, manifest, threads=1)
+    for name, engine in engines.items():
+        assert check_engine(engine, name, reference)
+    outputs = [tensor.name for tensor in manifest.graphs["encoder"].outputs]
+    kept = engines["encoder"].run(reference.inputs("encoder", 1), keep=outputs)
     for objects in (1, 3):
-        masks = []
-        for pair in (engines, on_cpu):
-            features = pair["encoder"].run({"image": image}, keep=[t.name for t in manifest.graphs["encoder"].outputs])
-            prompts = {name: features[name] for name in ("high_res_0", "high_res_1")}
-            prompts["image_embed"] = pair["decoder"].zeros((objects, 32, 2, 2), np.float32)
-            prompts["image_embed"][:] = features["image_embed"]
-            prompts["point_coords"] = np.arange(objects * 4, dtype=np.float32).reshape(objects, 2, 2)
-            prompts["point_labels"] = np.ones((objects, 2), np.int32)
-            masks.append(pair["decoder"].run(prompts)["masks"])
-        np.testing.assert_allclose(masks[0], masks[1], rtol=0.02, atol=0.02)
+        prompts = reference.inputs("decoder", objects)
+        expected = reference.run("decoder", prompts)["masks"]
+        on_device = {name: kept.get(name, value) for name, value in prompts.items()}
+        on_device["image_embed"] = engines["decoder"].zeros(prompts["image_embed"].shape, prompts["image_embed"].dtype)
+        on_device["image_embed"][:] = kept["image_embed"]
+        found = engines["decoder"].run(on_device)["masks"]
+        assert np.mean((found > 0) == (expected > 0)) > 0.99
     for engine in engines.values():
         engine.close()
+
+
+EXPORTS = {"made-up": None, "embedded": resource("models") / "tabletop" / "segmenter" / "onnx"}
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_engines_hand_on_what_they_kept(export: Path, options, name: str) -> None:
+    run_everything(EXPORTS[name] or export, options(backend="onnxruntime", device="cpu"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not gpus(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("name", EXPORTS)
+@pytest.mark.parametrize("backend", loading.BACKENDS)
+def test_engines_run_on_the_gpu(export: Path, options, name: str, backend: str) -> None:
+    run_everything(EXPORTS[name] or export, options(backend=backend, device="cuda:0"))
