@@ -76,7 +76,7 @@ class SegmenterConfig:
     model: str = setting(
         "tabletop-segmenter", "name of a model card in models/, a folder, or a hub id", read_only=True
     )
-    device: str = setting("auto", "torch device; auto is cuda where there is one, else cpu", read_only=True)
+    device: str = setting("auto", "cpu, cuda or cuda:1; auto is cuda where there is one, else cpu", read_only=True)
     dtype: str = setting(
         "auto", "weights' type in torch; auto is bfloat16 on a GPU and float32 on the CPU",
         choices=("auto", "float32", "bfloat16", "float16"), read_only=True,
