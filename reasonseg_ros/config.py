@@ -154,8 +154,8 @@ class QueryConfig:
         0.0, 1.0,
     )
     prepare: str = setting(
-        "off", "idle: while nothing is asked, read and encode the newest image ahead; a question is then about the "
-        "last prepared image, if that is not older than the period", choices=("off", "idle"),
+        "never", "idle: while nothing is asked, read and encode the newest image ahead; a question is then about the "
+        "last prepared image, if that is not older than the period", choices=("never", "idle"),
     )
     prepare_period_s: float = setting(1.0, "least time between two images prepared, seconds", 0.05, 3600.0)
     ask_again: int = setting(1, "how often a question is asked again when its target was lost", 0, 100)

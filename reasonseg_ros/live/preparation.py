@@ -27,7 +27,7 @@ class Preparation:
 
     def due_s(self, newest: Arrival | None, query: QueryConfig) -> float:
         """Seconds until `newest` should be prepared; infinity where there is nothing to do."""
-        if query.prepare == "off" or newest is None or (self._ready and self._ready[0] is newest):
+        if query.prepare == "never" or newest is None or (self._ready and self._ready[0] is newest):
             return math.inf
         return max(0.0, self._begun_s + query.prepare_period_s - time.monotonic())
 
@@ -49,7 +49,7 @@ class Preparation:
     def frame(self, newest: Arrival, query: QueryConfig) -> Frame | None:
         """The frame to ask about instead of `newest`: the prepared one where it is that or young enough."""
         ready = self._ready
-        if query.prepare == "off" or ready is None:
+        if query.prepare == "never" or ready is None:
             return None
         is_young = time.monotonic() - self._begun_s <= query.prepare_period_s
         return ready[1] if is_young or ready[0] is newest else None
