@@ -25,6 +25,7 @@ def register(verbs: Any) -> None:
         "as --scenes says",
     )  # fmt: skip
     bag.add_argument("--rate", type=float, default=8.0, metavar="HZ", help="of a video's frames (default: %(default)s)")
+    bag.add_argument("--track", action="store_true", help="also name what is to be followed on a video's first frame")
     bag.add_argument("--no-depth", action="store_true", help="leave the depth images out")
     bag.add_argument("--force", action="store_true", help="replace a bag that is there")
     bag.set_defaults(run=_bag)
@@ -72,7 +73,7 @@ def _video_bag(settings: argparse.Namespace) -> None:
         raise InvalidInput("--kinds are those of questions about still scenes; leave it out with --video")
     plan = VideoBagPlan(
         settings.seed, settings.scenes, settings.questions, settings.video, settings.rate, settings.phrasing,
-        not settings.no_depth,
+        not settings.no_depth, settings.track,
     )  # fmt: skip
     written = write_video_bag(plan, World(settings.size), settings.out, settings.force)
     for _ in track(written, description="Rendering", total=plan.videos):

@@ -12,7 +12,8 @@ from typing import Protocol
 from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.tabletop.bag import GROUND_TRUTH_TOPIC, QUERY_TOPIC, START_NS, ground_truth, write_scene
-from reasonseg_ros.tabletop.questions import Question
+from reasonseg_ros.tabletop.questions import Piece, Question
+from reasonseg_ros.tabletop.scene import Scene
 from reasonseg_ros.tabletop.temporal import ask_about
 from reasonseg_ros.tabletop.video import Video
 from reasonseg_ros.tabletop.world import RESERVED_SEED
@@ -28,7 +29,10 @@ class VideoSource(Protocol):
 
 @dataclass(frozen=True)
 class VideoBagPlan:
-    """What to write: videos of seeds `seed`, `seed + 1`, ..., with up to `questions` about the events of each."""
+    """What to write: videos of seeds `seed`, `seed + 1`, ..., with up to `questions` about the events of each.
+
+    With `track`, what the first of these is about is also named on the first image, to be followed from there.
+    """
 
     seed: int
     videos: int
@@ -37,6 +41,7 @@ class VideoBagPlan:
     rate_hz: float = 8.0
     phrasing: str = "train"
     depth: bool = True
+    track: bool = False
 
     def __post_init__(self) -> None:
         if self.videos < 1 or self.questions < 0:
@@ -54,8 +59,9 @@ class VideoBagPlan:
 def write_video_bag(plan: VideoBagPlan, world: VideoSource, path: Path, force: bool = False) -> Iterator[int]:
     """Write the bag and yield the number of videos that are done, for a progress display.
 
-    A question is asked right after the last frame of its video, in the mode `history`; its truth comes with every
-    frame, under the same id and with the kind of its event. The same plan gives the same messages. Raises InvalidInput
+    A question about what happened is asked after the last frame of its video, in the mode `history`; what is to be
+    followed is named after the first, in the mode `track`. Their truth comes with every frame, under the same id, with
+    the kind of the event or `track`. The same plan gives the same messages. Raises InvalidInput
     where `path` exists and `force` is not set.
     """
     with bags.BagWriter(path, force) as bag:
@@ -63,13 +69,18 @@ def write_video_bag(plan: VideoBagPlan, world: VideoSource, path: Path, force: b
             video = world.video(plan.seed + number, plan.frames, plan.rate_hz)
             questions = video_questions(video, plan.questions, plan.phrasing)
             queries = [Query(q.text, f"{video.seed}-{i}", Mode.HISTORY) for i, (_, q) in enumerate(questions)]
+            named = _named(video.scenes[0], questions[0][1].targets[0]) if plan.track and questions else None
+            if named is not None:
+                questions.append(("track", named))
+                queries.append(Query(named.text, f"{video.seed}-track", Mode.TRACK))
             for frame, scene in enumerate(video.scenes):
                 stamp_ns = START_NS + number * plan.period_ns + round(frame / plan.rate_hz * 1e9)
                 write_scene(bag, scene, stamp_ns, plan.depth)
                 for (kind, question), query in zip(questions, queries, strict=True):
                     bag.write(GROUND_TRUTH_TOPIC, ground_truth(scene, question, query, stamp_ns, kind), stamp_ns)
-            for query in queries:
-                bag.write(QUERY_TOPIC, bags.query_message(query), stamp_ns + 1)
+                for query in queries:
+                    if frame == (0 if query.mode is Mode.TRACK else plan.frames - 1):
+                        bag.write(QUERY_TOPIC, bags.query_message(query), stamp_ns + 1)
             yield number + 1
 
 
@@ -80,3 +91,13 @@ def video_questions(video: Video, count: int, phrasing: str) -> list[tuple[str, 
     rng.shuffle(events)
     drawn = [(event.kind, ask_about(video, event, rng, phrasing)) for event in events]
     return [(kind, question) for kind, question in drawn if question is not None][:count]
+
+
+def _named(scene: Scene, instance_id: int) -> Question | None:
+    """The object by its colour and category, where that is clear in this scene."""
+    (target,) = (item for item in scene.objects if item.instance_id == instance_id)
+    alike = [item for item in scene.objects if (item.color, item.category) == (target.color, target.category)]
+    if len(alike) > 1 or target.visible_share < 0.5:
+        return None
+    name = f"{target.color} {target.category}"
+    return Question("track", f"the {name}", (Piece(f"it is the {name}.", (instance_id,)),), (instance_id,))

@@ -56,6 +56,22 @@ def test_questions_are_about_different_events(world):
     assert ask_about(twice, video.events[0], random.Random(1)) is None
 
 
+def test_what_is_to_be_followed_is_named_after_the_first_frame(world, tmp_path):
+    plan = VideoBagPlan(1001, 1, frames=6, rate_hz=2.0, depth=False, track=True)
+    list(write_video_bag(plan, world, tmp_path / "bag"))
+    with BagReader(tmp_path / "bag") as opened:
+        images = [stamp_ns for _, stamp_ns, _ in opened.messages(["/camera/image"])]
+        asked = {query.mode: stamp_ns for _, stamp_ns, query in opened.messages(["/reasonseg/query"])}
+    assert asked == {"track": images[0] + 1, "history": images[-1] + 1}
+    named = [truth for truth in read(tmp_path / "bag", "/reasonseg/ground_truth") if truth.kind == "track"]
+    happened = [truth for truth in read(tmp_path / "bag", "/reasonseg/ground_truth") if truth.kind != "track"]
+    assert len(named) == len(happened) == 6
+    target = world.video(1001, 6, 2.0).scenes[0].objects
+    assert named[0].question in {f"the {item.color} {item.category}" for item in target}
+    for one, other in zip(named, happened, strict=True):
+        assert (decode_mask(one.mask) == decode_mask(other.mask)).all()
+
+
 @pytest.mark.parametrize(("seed", "videos"), [(1, 0), (-1, 2), (999_999_999, 2)])
 def test_plans_that_make_no_sense_are_refused(seed, videos):
     with pytest.raises(InvalidInput, match="expected"):
