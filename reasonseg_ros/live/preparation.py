@@ -22,14 +22,18 @@ class Preparation:
     def __init__(self, method: SegZero) -> None:
         self._method = method
         self._ready: tuple[Arrival, Frame] | None = None
-        self._begun_s = -math.inf
+        self._begun_s = self._rests_since_s = -math.inf
         self._has_failed = False
 
     def due_s(self, newest: Arrival | None, query: QueryConfig) -> float:
         """Seconds until `newest` should be prepared; infinity where there is nothing to do."""
         if query.prepare == "never" or newest is None or (self._ready and self._ready[0] is newest):
             return math.inf
-        return max(0.0, self._begun_s + query.prepare_period_s - time.monotonic())
+        return max(0.0, max(self._begun_s, self._rests_since_s) + query.prepare_period_s - time.monotonic())
+
+    def rest(self) -> None:
+        """A question was answered: the next one may follow at once, so for a period nothing stands in its way."""
+        self._rests_since_s = time.monotonic()
 
     def prepare(self, newest: Arrival, is_wanted: Callable[[], bool]) -> None:
         """Never raises: what is wrong with the image or the models is told when a question comes."""

@@ -209,6 +209,7 @@ class Worker:
                 self._preparation.prepare(request, lambda: not (self._waiting or self._stopping))
                 continue
             outcome, tracker = self._outcome(request)
+            self._preparation.rest()
             with self._changed:
                 self._running = None
                 outcome = self._settle(outcome)

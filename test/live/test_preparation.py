@@ -103,6 +103,18 @@ def test_images_are_prepared_no_more_often_than_the_period(start):
     assert worker.method.prepared == [1, 2, 3]
 
 
+def test_after_an_answer_nothing_stands_in_the_way_of_the_next_question_for_a_period(start):
+    worker = start(prepare="idle", prepare_period_s=0.5)
+    done = threading.Event()
+    frame = Frame(np.zeros((8, 8, 3), np.uint8))
+    worker.submit(Request(Query("a"), lambda outcome: done.set(), frame=frame))
+    assert done.wait(5)
+    answered_s = time.monotonic()
+    worker.show(arrival(1))
+    assert worker.method.finished.acquire(timeout=5)
+    assert time.monotonic() - answered_s >= 0.3
+
+
 def test_a_question_that_comes_meanwhile_waits_for_the_running_stage_alone(start):
     worker = start(prepare="idle", prepare_period_s=3600.0)
     worker.method.gate.clear()
