@@ -82,6 +82,13 @@ def test_plain_values_import_no_part():
         assert {part_of(module) for module in imports(PACKAGE / f"{name}.py")} <= {""}
 
 
+def test_one_file_runs_onnxruntime_and_one_tensorrt():
+    """The tools that quantise an export are no runtime."""
+    runtimes = re.compile(r"(onnxruntime(?!\.quantization)|tensorrt|tensorrt_rtx|tensorrt_rtx_bindings)\b")
+    files = {path.relative_to(PACKAGE).as_posix() for path in SOURCES if any(map(runtimes.match, imports(path)))}
+    assert files == {"engine/onnxruntime.py"}  # engine/tensorrt.py takes the one of its libraries that is there
+
+
 def test_import_loads_neither_torch_nor_ros():
     code = "import sys, reasonseg_ros, reasonseg_ros.config, reasonseg_ros.types; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
