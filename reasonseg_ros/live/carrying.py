@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.live.frame_buffer import FrameBuffer, thinned
+from reasonseg_ros.live.requests import lost
 from reasonseg_ros.segmenter.port import Segmenter, Track, Tracker
 from reasonseg_ros.segmenter.regions import followed
-from reasonseg_ros.types import Frame, Segmentation, Status
+from reasonseg_ros.types import Frame, Segmentation
+
+RESTARTED = "the stream of images began again meanwhile"
 
 _SMOOTHING = 0.3
 """Weight of the newest frame in the mean time a frame takes."""
@@ -50,13 +53,21 @@ class Carrier:
         self._frame_s = 0.0
 
     def carry(
-        self, segmentation: Segmentation, buffer: FrameBuffer, cancelled: Callable[[], bool] = lambda: False
+        self,
+        segmentation: Segmentation,
+        buffer: FrameBuffer,
+        cancelled: Callable[[], bool] = lambda: False,
+        beginnings: int | None = None,
     ) -> Carried:
         """`segmentation` on the newest frame of `buffer`; as it is where nothing came since, or it has no regions.
 
-        Its status is LOST where none of its targets is seen there, or the stream began again.
+        `beginnings` are the buffer's from before the frame was taken from it; without them, those of now. Its status is
+        LOST where none of its targets is seen in the newest frame, or the stream began again.
         """
-        reasoned_on, beginnings = segmentation.frame, buffer.beginnings
+        reasoned_on = segmentation.frame
+        beginnings = buffer.beginnings if beginnings is None else beginnings
+        if segmentation.regions and buffer.beginnings != beginnings:
+            return Carried(lost(segmentation, RESTARTED), None, 0, 0)
         later = buffer.after(reasoned_on.stamp_ns)
         if not segmentation.regions or not later:
             return Carried(segmentation, None, 0, 0)
@@ -83,7 +94,7 @@ class Carrier:
                 done += 1
             seen += len(later)
             if buffer.beginnings != beginnings:
-                return self._lost(segmentation, frame, start_s, "the stream of images began again meanwhile")
+                return self._lost(segmentation, frame, start_s, RESTARTED)
             is_over = cancelled() or self._clock() - start_s >= self.budget_s
             later = [] if is_over else buffer.after(later[-1].stamp_ns)
         if not any(track.mask.any() for track in tracks):
@@ -103,13 +114,11 @@ class Carrier:
         return tracker, tracker.add(features, groundings, segmentation.frame.stamp_ns)
 
     def _lost(self, segmentation: Segmentation, frame: Frame, start_s: float, reason: str) -> Carried:
-        error = f"{reason}; ask again"
-        answer = replace(segmentation.answer, status=Status.LOST, groundings=(), error=error)
-        lost = replace(
-            segmentation, frame=frame, answer=answer, regions=(),
-            reasoned_stamp_ns=segmentation.frame.stamp_ns, seconds=self._seconds(segmentation, start_s),
+        told = replace(
+            lost(segmentation, reason), frame=frame, reasoned_stamp_ns=segmentation.frame.stamp_ns,
+            seconds=self._seconds(segmentation, start_s),
         )  # fmt: skip
-        return Carried(lost, None, 0, 0)
+        return Carried(told, None, 0, 0)
 
     def _seconds(self, segmentation: Segmentation, start_s: float) -> dict[str, float]:
         return {**segmentation.seconds, "catching_up": self._clock() - start_s}

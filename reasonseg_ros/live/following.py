@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.requests import lost
 from reasonseg_ros.segmenter.port import Features, Segmenter, Tracker
 from reasonseg_ros.segmenter.regions import followed
 from reasonseg_ros.types import Frame, Segmentation, Status
@@ -76,6 +77,7 @@ class Follower(Generic[_Key]):
         with self._changed:
             self._followed = [item for item in self._followed if item.key is not key]
             self._followed.append(_Followed(key, segmentation, tracker))
+            self._changed.notify_all()
 
     def drop(self, key: _Key) -> bool:
         """Follow `key` no longer. False where it was not followed."""
@@ -90,7 +92,7 @@ class Follower(Generic[_Key]):
             items, self._followed = self._followed, []
             self._newest = None
         for item in items:
-            self.on_masks(item.key, _lost(item.segmentation, reason))
+            self.on_masks(item.key, lost(item.segmentation, reason))
 
     def keys(self) -> list[_Key]:
         with self._changed:
@@ -108,7 +110,9 @@ class Follower(Generic[_Key]):
                 _LOG.exception("following failed")
                 self.end_all(f"following failed: {type(error).__name__}: {error}")
             if self.max_rate_hz:
-                time.sleep(max(0.0, begin_s + 1 / self.max_rate_hz - time.monotonic()))
+                with self._changed:
+                    left_s = begin_s + 1 / self.max_rate_hz - time.monotonic()
+                    self._changed.wait_for(lambda: self._stopping, max(0.0, left_s))
 
     def _take(self) -> tuple[Arrival, list[_Followed[_Key]]] | None:
         with self._changed:
@@ -141,7 +145,7 @@ def _next(item: _Followed[Any], frame: Frame, features: Features) -> Segmentatio
     """The answer's masks in the next frame, or LOST."""
     last = item.segmentation
     if last.frame.size_wh != frame.size_wh:
-        return replace(_lost(last, "the camera changed its image size"), frame=frame)
+        return replace(lost(last, "the camera changed its image size"), frame=frame)
     start_s = time.perf_counter()
     tracks = item.tracker.step(features, frame.stamp_ns)
     regions = tuple(followed(region, track) for region, track in zip(last.regions, tracks, strict=True))
@@ -153,9 +157,4 @@ def _next(item: _Followed[Any], frame: Frame, features: Features) -> Segmentatio
         reasoned_stamp_ns=last.reasoned_stamp_ns or last.frame.stamp_ns,
     )
     is_lost = all(track.state == "lost" for track in tracks)
-    return _lost(masks, "the target has not been seen for long") if is_lost else masks
-
-
-def _lost(last: Segmentation, reason: str) -> Segmentation:
-    answer = replace(last.answer, status=Status.LOST, groundings=(), error=f"{reason}; ask again")
-    return replace(last, answer=answer, regions=())
+    return lost(masks, "the target has not been seen for long") if is_lost else masks

@@ -12,6 +12,11 @@ import numpy as np
 
 from reasonseg_ros.types import Frame
 
+RESTART_NS = 10**9
+"""A stamp that lies further back than this begins a new stream."""
+RESTART_COUNT = 10
+"""So do as many images in a row whose stamps go on, all of them behind the newest one: a clock that was set back."""
+
 _Item = TypeVar("_Item")
 
 
@@ -28,8 +33,8 @@ class FrameBuffer:
     """Holds at most `max_s` seconds and `max_bytes` of the newest images, oldest first out. Thread-safe.
 
     The newest one is always held; the others are at least 1 / `max_hz` apart.
-    An image whose stamp is not newer than the last one's is not kept. One that lies further back than the buffer
-    reaches shows that the stream began again, as a looping bag does: everything before it is forgotten.
+    An image whose stamp is not newer than the newest one's is not kept. One that lies far back, or back for long, shows
+    that the stream began again, as a looping bag does: everything before it is forgotten.
     """
 
     def __init__(self, max_s: float, max_bytes: int, max_hz: float = float("inf")) -> None:
@@ -40,14 +45,14 @@ class FrameBuffer:
         self._arrivals: deque[Arrival] = deque()
         self._size_bytes = 0
         self._beginnings = 0
+        self._last_ns = -1
+        self._behind = 0
 
     def add(self, arrival: Arrival) -> bool:
         """False where the image repeats or goes back a little, and is not kept."""
         with self._lock:
-            if self._arrivals and arrival.stamp_ns <= self._arrivals[-1].stamp_ns:
-                if arrival.stamp_ns >= self._arrivals[0].stamp_ns:
-                    return False
-                self._forget()
+            if not self._is_newer(arrival.stamp_ns):
+                return False
             if len(self._arrivals) > 1 and (arrival.stamp_ns - self._arrivals[-2].stamp_ns) * self.max_hz < 1e9:
                 self._size_bytes -= self._arrivals.pop().size_bytes
             self._arrivals.append(arrival)
@@ -89,9 +94,20 @@ class FrameBuffer:
     def __len__(self) -> int:
         return len(self._arrivals)
 
+    def _is_newer(self, stamp_ns: int) -> bool:
+        """Whether an image of that stamp is to be kept; forgets what was before a new beginning."""
+        goes_on, self._last_ns = stamp_ns > self._last_ns, stamp_ns
+        behind_ns = self._arrivals[-1].stamp_ns - stamp_ns if self._arrivals else -1
+        self._behind = self._behind + goes_on if behind_ns >= 0 else 0
+        if behind_ns > RESTART_NS or self._behind > RESTART_COUNT:
+            self._forget()
+            return True
+        return behind_ns < 0
+
     def _forget(self) -> None:
         self._arrivals.clear()
         self._size_bytes = 0
+        self._behind = 0
         self._beginnings += 1
 
 

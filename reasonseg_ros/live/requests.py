@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reasonseg_ros.methods.seg_zero import OnStage
 from reasonseg_ros.reasoner.port import OnText
@@ -27,7 +28,10 @@ class Request:
         seen: the frame that was looked at last; set by the worker, as are the following.
         dropped_because: why it shall end; empty while it shall go on.
         told: outcomes so far.
-        lost: how often in a row its target was lost.
+        telling: held while an outcome is settled and told, so that outcomes are told in their order.
+        has_ended: the last outcome has been told.
+        beginnings: of the stream, when its image was taken from it.
+        lost: how often its target was lost since it was followed last.
         is_due: to be asked again now.
         thumbnail: the scene when it was asked last.
     """
@@ -44,9 +48,19 @@ class Request:
     seen: Frame | None = None
     dropped_because: str = ""
     told: int = 0
+    telling: threading.RLock = field(default_factory=threading.RLock)
+    has_ended: bool = False
+    beginnings: int = 0
     lost: int = 0
     is_due: bool = False
     thumbnail: FloatArray | None = None
+
+    def tell(self, outcome: Outcome) -> None:
+        """Hand an outcome to `on_done`; none after the last one. From any thread."""
+        with self.telling:
+            if not self.has_ended:
+                self.has_ended = outcome.is_last
+                self.on_done(outcome)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +95,12 @@ class Load:
     followed: int
     buffered_bytes: int
     enabled: bool
+
+
+def lost(segmentation: Segmentation, reason: str) -> Segmentation:
+    """What is told instead of an answer whose targets cannot be followed to the newest image."""
+    answer = replace(segmentation.answer, status=Status.LOST, groundings=(), error=f"{reason}; ask again")
+    return replace(segmentation, answer=answer, regions=())
 
 
 def failure(request: Request, status: Status, error: str) -> Outcome:

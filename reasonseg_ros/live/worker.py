@@ -20,11 +20,11 @@ import numpy as np
 
 from reasonseg_ros.config import Config, ReasonerConfig, check
 from reasonseg_ros.errors import InvalidInput, OutOfMemory, ReasonSegError
-from reasonseg_ros.live.carrying import Carried, Carrier
+from reasonseg_ros.live.carrying import RESTARTED, Carried, Carrier
 from reasonseg_ros.live.following import Follower
 from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.live.preparation import Preparation
-from reasonseg_ros.live.requests import STANDING, Load, Outcome, Request, failure
+from reasonseg_ros.live.requests import STANDING, Load, Outcome, Request, failure, lost
 from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.prompts import normalise_question
@@ -56,6 +56,7 @@ class Worker:
         self._preparation = Preparation(method)
         self._changed = threading.Condition()
         self._newest: Arrival | None = None
+        self._newer_s = time.monotonic()
         self._looked_s = 0.0
         self._frame_error = ""
         self._waiting: deque[Request] = deque()
@@ -78,21 +79,30 @@ class Worker:
             self._thread.join(timeout_s)
         return self._follower.stop(timeout_s) and not self._thread.is_alive()
 
-    def show(self, arrival: Arrival) -> None:
-        """Take the newest image. It is decoded in the threads that need it."""
-        beginnings = self.buffer.beginnings
-        is_newer = self.buffer.add(arrival)
-        if self.buffer.beginnings != beginnings:
+    def show(self, arrival: Arrival) -> bool:
+        """Take the newest image. It is decoded in the threads that need it.
+
+        False where its stamp is not newer than the last one's: it can be asked about, and nothing is followed to it.
+        """
+        with self._changed:
+            beginnings = self.buffer.beginnings
+            is_newer = self.buffer.add(arrival)
+            has_restarted = self.buffer.beginnings != beginnings
+        if has_restarted:
             self._follower.end_all("the stream of images began again")
             self._preparation.forget()
         with self._changed:
             self._newest = arrival
+            if is_newer:
+                self._newer_s = time.monotonic()
             if is_newer and self._enabled:
                 self._follower.show(arrival)
             self._changed.notify_all()
+        return is_newer
 
     def forget_frames(self) -> None:
         self.buffer.clear()
+        self._follower.end_all("the images so far were forgotten")
         self._preparation.forget()
         with self._changed:
             self._newest = None
@@ -121,7 +131,7 @@ class Worker:
                 self._waiting.append(request)
                 self._changed.notify_all()
         except ReasonSegError as error:
-            request.on_done(failure(request, Status.REFUSED, str(error)))
+            request.tell(failure(request, Status.REFUSED, str(error)))
         self._finish_dropped(dropped)
 
     def cancel(self, request: Request, reason: str = "cancelled on request") -> None:
@@ -177,8 +187,8 @@ class Worker:
             raise InvalidInput("the node is disabled; call ~/enable with data: true")
         if query.policy == "refuse" and (self._running or self._waiting):
             raise InvalidInput("another question is being answered; ask again later, or set query.policy to queue")
-        if query.policy == "queue" and len(self._waiting) + len(self._standing) >= query.queue_size:
-            raise InvalidInput(f"{query.queue_size} questions wait already; ask again later, or call ~/clear")
+        if query.policy != "replace" and len(self._waiting) + len(self._standing) >= query.queue_size:
+            raise InvalidInput(f"{query.queue_size} questions wait or stand already; ask again later, or call ~/clear")
 
     def _drop_same(self, request: Request) -> list[Request]:
         """A standing question that is sent again under its id takes the old one's place."""
@@ -201,7 +211,7 @@ class Worker:
     @staticmethod
     def _finish_dropped(requests: list[Request]) -> None:
         for request in requests:
-            request.on_done(failure(request, Status.CANCELLED, request.dropped_because))
+            request.tell(failure(request, Status.CANCELLED, request.dropped_because))
 
     def _run(self) -> None:
         while (request := self._take()) is not None:
@@ -210,21 +220,32 @@ class Worker:
                 continue
             outcome, tracker = self._outcome(request)
             self._preparation.rest()
-            with self._changed:
-                self._running = None
-                outcome = self._settle(outcome)
-                if not outcome.is_last:
-                    self._standing.append(request)
-                    if tracker is not None and outcome.segmentation is not None:
+            with request.telling:
+                with self._changed:
+                    self._running = None
+                    if tracker is not None and request.beginnings != self.buffer.beginnings:
+                        # In between carrying it and now; the follower would wait for ever for a newer stamp.
+                        outcome = _lost(outcome, RESTARTED)
+                    outcome = self._settle(outcome)
+                    if not outcome.is_last:
+                        self._standing.append(request)
+                    if outcome.is_last or outcome.answer.status in (Status.NO_TARGET, Status.LOST):
+                        self._follower.drop(request)
+                    elif tracker is not None and outcome.segmentation is not None:
                         self._follower.follow(request, outcome.segmentation, tracker)
-            request.on_done(outcome)
+                request.tell(outcome)
 
     def _settle(self, outcome: Outcome) -> Outcome:
         """Whether the request ends with this outcome. Runs under the lock."""
-        request, status = outcome.request, outcome.answer.status
-        query = request.query
+        request, query = outcome.request, outcome.request.query
+        if request.dropped_because and outcome.answer.status is not Status.CANCELLED:
+            outcome = failure(request, Status.CANCELLED, request.dropped_because)
+        status = outcome.answer.status
         request.told += 1
-        request.lost = request.lost + 1 if status is Status.LOST else 0
+        if status is Status.LOST:
+            request.lost += 1
+        elif outcome.is_followed or not self._follows(query.mode):
+            request.lost = 0
         is_over = (
             query.mode not in STANDING
             or bool(request.dropped_because)
@@ -238,17 +259,20 @@ class Worker:
         return replace(outcome, is_last=is_over)
 
     def _on_masks(self, request: Request, segmentation: Segmentation) -> None:
-        """The follower's masks of a standing request on a newer image."""
-        with self._changed:
-            if request not in self._standing:
-                return
-            masks = Outcome(request, segmentation.answer, segmentation, self._age_s(request), is_followed=True)
-            outcome = self._settle(masks)
-            if outcome.is_last:
-                self._standing.remove(request)
-                self._follower.drop(request)
-            self._changed.notify_all()
-        request.on_done(outcome)
+        """The follower's masks of a standing request on a newer image, also while it is being asked again."""
+        with request.telling:
+            with self._changed:
+                if request.dropped_because or not (request in self._standing or request is self._running):
+                    return
+                masks = Outcome(request, segmentation.answer, segmentation, self._age_s(request), is_followed=True)
+                outcome = self._settle(masks)
+                if outcome.is_last:
+                    request.dropped_because = "it has ended"
+                    if request in self._standing:
+                        self._standing.remove(request)
+                    self._follower.drop(request)
+                self._changed.notify_all()
+            request.tell(outcome)
 
     def _take(self) -> Request | Arrival | None:
         """Wait for what is next: new questions, then the standing one that is due longest, then an image to prepare."""
@@ -277,7 +301,12 @@ class Worker:
     def _due_s(self, request: Request) -> float:
         if request.is_due:
             return 0.0
-        return request.asked_s + self.config.query.watch_period_s if request.query.mode is Mode.WATCH else math.inf
+        if request.query.mode is Mode.WATCH:
+            return request.asked_s + self.config.query.watch_period_s
+        return self._newer_s + self.config.camera.silent_error_s
+
+    def _follows(self, mode: Mode) -> bool:
+        return mode is Mode.TRACK or (mode is Mode.WATCH and self.config.stream.follow_watched)
 
     def _has_changed(self, request: Request) -> bool:
         """Whether the newest image differs much from the one when `request` was asked."""
@@ -309,11 +338,12 @@ class Worker:
             return failure(request, Status.FAILED, f"{type(error).__name__}: {error}"), None
 
     def _answer(self, request: Request) -> tuple[Outcome, Tracker | None]:
+        request.beginnings = self.buffer.beginnings
         frame = request.seen = request.frame or self._newest_frame(request)
         if request.dropped_because:
             return failure(request, Status.CANCELLED, request.dropped_because), None
         if frame is None:
-            return failure(request, Status.NO_FRAME, self._no_frame_reason()), None
+            return failure(request, Status.NO_FRAME, self._no_frame_reason(request)), None
         config = self.method.config = self.config
         if request.query.mode is Mode.WATCH and config.query.watch_change:
             request.thumbnail = thumbnail(frame.rgb)
@@ -365,19 +395,26 @@ class Worker:
         if stream.carry:
             if request.on_stage:
                 request.on_stage("catching_up")
-            carried = self._carrier.carry(segmentation, self.buffer, lambda: bool(request.dropped_because))
-        if mode is Mode.TRACK or (mode is Mode.WATCH and stream.follow_watched):
-            if carried.tracker is None and carried.segmentation.status is Status.OK:
-                return replace(carried, tracker=self._carrier.begin(carried.segmentation)[0])
-            return carried
-        return replace(carried, tracker=None)
+            carried = self._carrier.carry(
+                segmentation, self.buffer, lambda: bool(request.dropped_because), request.beginnings
+            )
+        if not self._follows(mode):
+            return replace(carried, tracker=None)
+        if carried.tracker is None and carried.segmentation.status is Status.OK:
+            tracker, tracks = self._carrier.begin(carried.segmentation)
+            regions = tuple(
+                replace(region, track_id=track.track_id, track_state=track.state)
+                for region, track in zip(carried.segmentation.regions, tracks, strict=True)
+            )
+            return replace(carried, segmentation=replace(carried.segmentation, regions=regions), tracker=tracker)
+        return carried
 
     def _newest_frame(self, request: Request) -> Frame | None:
         """The newest usable frame; None where none comes in time or the request is dropped."""
         deadline_s = time.monotonic() + self.config.query.frame_wait_s
         while True:
             with self._changed:
-                while self._newest is None:
+                while self._newest is None or self._is_stale(request):
                     left_s = deadline_s - time.monotonic()
                     if left_s <= 0 or request.dropped_because:
                         return None
@@ -394,9 +431,24 @@ class Worker:
                     if self._newest is arrival:
                         self._newest = None
 
-    def _no_frame_reason(self) -> str:
+    def _is_stale(self, request: Request) -> bool:
+        """Whether the stream has stopped; an answer about its last image would be no news to who follows it."""
+        silent_s = time.monotonic() - self._newer_s
+        return request.query.mode in STANDING and silent_s >= self.config.camera.silent_error_s
+
+    def _no_frame_reason(self, request: Request) -> str:
+        if self._newest is not None and self._is_stale(request):
+            silent_s = time.monotonic() - self._newer_s
+            return f"no newer image for {silent_s:.1f} s; does the camera still publish, and do its stamps go on?"
         reason = f"no image within {self.config.query.frame_wait_s:g} s; does the camera publish on the image topic?"
         return f"{reason} The last image was not usable: {self._frame_error}" if self._frame_error else reason
+
+
+def _lost(outcome: Outcome, reason: str) -> Outcome:
+    if outcome.segmentation is None:
+        return outcome
+    segmentation = lost(outcome.segmentation, reason)
+    return replace(outcome, answer=segmentation.answer, segmentation=segmentation)
 
 
 def thumbnail(rgb: RgbImage) -> FloatArray:

@@ -215,8 +215,10 @@ class ReasonSegNode(LifecycleNode):
         )
 
     def _show(self, arrival: Arrival) -> None:
-        if self._state == "active" and self._worker is not None:
-            self._worker.show(arrival)
+        if self._state != "active" or self._worker is None or self._worker.show(arrival):
+            return
+        detail = f"{arrival.stamp_ns / 1e9:.3f} s came after a newer one or twice; nothing is followed to such images"
+        self._camera_health.drop("stamp not newer", f"stamp {detail}")
 
 
 def main(arguments: Sequence[str] | None = None, load: Load = load_models) -> int:

@@ -185,7 +185,7 @@ class Questions:
                 self._stream(request, goal)
             self.worker.submit(request)
         except InvalidInput as error:
-            request.on_done(failure(request, Status.REFUSED, str(error)))
+            request.tell(failure(request, Status.REFUSED, str(error)))
         return request, answered
 
     def _stream(self, request: Request, goal: ServerGoalHandle | None) -> None:
