@@ -51,7 +51,7 @@ class MemoryTracker:
         config: TrackerConfig,
         maps: Callable[[Features], Mapping[str, Value]] = lambda features: features.data,
     ) -> None:
-        """`graphs` are `decoder`, `memory_attention` and `memory_encoder`; `maps` gives the encoder's outputs by name."""
+        """`graphs` are the decoder, memory_attention and memory_encoder; `maps` gives the encoder's outputs by name."""
         self._graphs = graphs
         self._memory = memory
         self._size_px = size_px

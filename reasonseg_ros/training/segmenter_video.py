@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Sam2VideoModel
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.segmenter.sam2 import load_sam2
@@ -26,13 +28,14 @@ from reasonseg_ros.training.data import SceneFiles
 from reasonseg_ros.training.segmenter import Run, Stage, mask_loss, publish, train
 from reasonseg_ros.training.segmenter_clips import GONE_PX, LEAST_TARGET_PX, ClipBatch, clip_batch
 from reasonseg_ros.training.segmenter_unroll import Remembered, encode, followed_frame, prompted_frame, recall, remember
-from reasonseg_ros.training.segmenter_video_model import new_video_model, resized_video_model
+from reasonseg_ros.training.segmenter_video_evaluation import MODES, evaluate
+from reasonseg_ros.training.segmenter_video_model import TRAINED, new_video_model, resized_video_model
 from reasonseg_ros.training.videos import VideoFiles
 
 STAGES = (
     Stage("short", 150, 256, 2, 5, 1e-3, frames=3),
-    Stage("long", 700, 256, 2, 5, 1e-3, restarts=True, frames=5),
-    Stage("sharp", 240, 512, 1, 5, 8e-4, frames=5),
+    Stage("long", 560, 256, 2, 5, 1e-3, restarts=True, frames=5),
+    Stage("sharp", 280, 512, 1, 5, 8e-4, frames=5),
 )
 TRUE_STATE_STAGES = 1
 """So many stages are told whether the target was seen; later ones remember what they found themselves, as in use."""
@@ -124,6 +127,16 @@ class MemoryRun(Run):
         return resized_video_model(self.model, self.stage.size_px)
 
 
+def publish_video(model: Sam2VideoModel, folder: Path) -> None:
+    """Write the checkpoint with its card; the memory's weights as float16, the image part as it was."""
+    publish(model, folder)
+    weights = {
+        name: (weight.half() if name.startswith(TRAINED) else weight).contiguous()
+        for name, weight in model.state_dict().items()
+    }
+    save_file(weights, folder / SAFE_WEIGHTS_NAME, {"format": "pt"})
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="reasonseg train segmenter --video", description="Train the embedded segmenter's memory."
@@ -137,20 +150,31 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("--device", default="auto")
     verb.add_argument("--threads", type=int, default=1, help="CPU threads")
     _add_run(verbs.add_parser("export", help="write the model of an unfinished run"))
+    verb = verbs.add_parser("evaluate", help="J&F on stored videos from a true prompt in the first frame")
+    verb.add_argument("--model", required=True, help="model card, folder or hub id")
+    verb.add_argument("--videos", type=Path, required=True, help="folder with rendered videos")
+    verb.add_argument("--modes", nargs="+", default=MODES, choices=MODES, help="of the tracker (default: both)")
+    verb.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N videos")
+    verb.add_argument("--threads", type=int, default=1, help="CPU threads")
+    verb.add_argument("--pictures", type=Path, help="folder for strips of frames with outlines")
     arguments = parser.parse_args(argv)
 
+    if arguments.verb == "evaluate":
+        torch.set_num_threads(arguments.threads)
+        evaluate(arguments.model, arguments.videos, arguments.modes, arguments.limit, arguments.pictures)
+        return 0
     if arguments.verb == "export":
         if not (arguments.run / "state.pt").is_file():
             raise InvalidInput(f"no state.pt in {arguments.run}; train first")
         run = MemoryRun(arguments.run, STAGES, torch.device("cpu"), 0, arguments.image)
-        publish(resized_video_model(run.model, STAGES[-1].size_px), arguments.out)
+        publish_video(resized_video_model(run.model, STAGES[-1].size_px), arguments.out)
         return 0
     torch.set_num_threads(arguments.threads)
     run = MemoryRun(arguments.run, STAGES, choose_device(arguments.device), arguments.seed, arguments.image)
     if not train(run, [ClipSource(arguments.videos, arguments.scenes)]):
         print(f"stopped in stage {run.stage.name} at step {run.step}; the same command goes on from there")
         return 1
-    publish(run.model, arguments.out)
+    publish_video(run.model, arguments.out)
     print(f"{arguments.out} written")
     return 0
 

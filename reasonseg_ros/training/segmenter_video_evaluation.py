@@ -1,0 +1,124 @@
+"""How well targets are followed through unseen videos from a true prompt in the first frame, by each tracker mode."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from reasonseg_ros.config import config_from
+from reasonseg_ros.evaluation.video_metrics import FrameScore, score_frame, summarise_videos
+from reasonseg_ros.geometry import innermost_xy
+from reasonseg_ros.methods.tracking import load_tracker
+from reasonseg_ros.segmenter.loading import load_segmenter
+from reasonseg_ros.tabletop.contact_sheet import outlined
+from reasonseg_ros.tabletop.questions import MIN_AREA_SHARE, MIN_VISIBLE_SHARE
+from reasonseg_ros.tabletop.scene import SceneObject
+from reasonseg_ros.training.data import StoredScene
+from reasonseg_ros.training.videos import StoredVideo, VideoFiles
+from reasonseg_ros.types import BoolMask, Grounding
+
+MODES = ("memory", "reprompt")
+PICTURE_VIDEOS, PICTURE_FRAMES = 6, 6
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One target of one video in one mode. `events` are the kinds of what happens to it."""
+
+    mode: str
+    seed: int
+    instance_id: int
+    events: tuple[str, ...]
+    scores: tuple[FrameScore, ...]
+
+
+def evaluate(
+    model: str, videos: Path, modes: Sequence[str] = MODES, limit: int = 0, pictures: Path | None = None
+) -> list[Followed]:
+    """Follow every clear object of the stored videos' first frames, and print J, F and J&F by mode and event.
+
+    The first frame, which is prompted, does not count. With `pictures`, strips of frames with outlines are put there.
+    """
+    configs = {mode: config_from({"segmenter.model": model, "segmenter.refine": "none", "tracker.mode": mode})
+               for mode in modes}  # fmt: skip
+    segmenter = load_segmenter(configs[modes[0]].segmenter)
+    makers = {mode: load_tracker(config, segmenter) for mode, config in configs.items()}
+    files = VideoFiles(videos)
+    count = min(limit, len(files)) if limit else len(files)
+    followed: list[Followed] = []
+    seconds: dict[str, float] = defaultdict(float)
+    steps = 0
+    for number in range(count):
+        video = files[number]
+        targets = clear_objects(video.scenes[0])
+        if not targets:
+            continue
+        trackers = {mode: make() for mode, make in makers.items()}
+        masks: dict[str, list[list[BoolMask]]] = {mode: [] for mode in modes}
+        for index, scene in enumerate(video.scenes):
+            begin_s = time.process_time()
+            features = segmenter.encode(np.ascontiguousarray(scene.rgb))
+            seconds["encoding"] += time.process_time() - begin_s
+            for mode, tracker in trackers.items():
+                begin_s = time.process_time()
+                if index == 0:
+                    tracks = tracker.add(features, [_prompt(scene, item) for item in targets], 0)
+                else:
+                    tracks = tracker.step(features, round(index / video.rate_hz * 1e9))
+                    seconds[mode] += time.process_time() - begin_s
+                masks[mode].append([track.mask for track in tracks])
+        steps += (len(video.scenes) - 1) * len(targets)
+        for mode, found in masks.items():
+            followed += [_scored(mode, video, item, [frame[i] for frame in found]) for i, item in enumerate(targets)]
+            if pictures is not None and number < PICTURE_VIDEOS:
+                _draw(pictures / f"video_{video.seed}_{mode}.png", video, found)
+        if (number + 1) % 10 == 0:
+            print(f"{number + 1} of {count} videos", flush=True)
+    _report(followed, modes)
+    for mode in modes:
+        print(f"{mode}: {1e3 * seconds[mode] / max(1, steps):.1f} ms of CPU time a target and frame")
+    return followed
+
+
+def clear_objects(scene: StoredScene) -> list[SceneObject]:
+    """The objects that questions may ask for."""
+    least_px = MIN_AREA_SHARE * scene.instance_ids.size
+    return [item for item in scene.objects if item.area_px >= least_px and item.visible_share >= MIN_VISIBLE_SHARE]
+
+
+def _prompt(scene: StoredScene, item: SceneObject) -> Grounding:
+    point = innermost_xy(scene.instance_ids == item.instance_id)
+    return Grounding(np.array(item.box_xyxy, np.float32), point[None])
+
+
+def _scored(mode: str, video: StoredVideo, item: SceneObject, masks: Sequence[BoolMask]) -> Followed:
+    true = [scene.instance_ids == item.instance_id for scene in video.scenes]
+    scores = tuple(score_frame(mask, target) for mask, target in zip(masks[1:], true[1:], strict=True))
+    kinds = tuple(event.kind for event in video.events if event.instance_id == item.instance_id)
+    return Followed(mode, video.seed, item.instance_id, kinds, scores)
+
+
+def _report(followed: Sequence[Followed], modes: Sequence[str]) -> None:
+    for mode in modes:
+        groups: dict[str, dict[str, Sequence[FrameScore]]] = defaultdict(dict)
+        for item in followed:
+            if item.mode == mode:
+                for group in ("all", *(item.events or ("at rest",)), *(("moved or hidden",) if item.events else ())):
+                    groups[group][f"{item.seed}/{item.instance_id}"] = item.scores
+        for group, expressions in groups.items():
+            means = summarise_videos(expressions)
+            print(f"{mode:9s} {group:16s} J {means['j']:.3f} F {means['f']:.3f} J&F {means['j_and_f']:.3f} "
+                  f"({len(expressions)} targets)")  # fmt: skip
+
+
+def _draw(path: Path, video: StoredVideo, masks: Sequence[Sequence[BoolMask]]) -> None:
+    shown = np.linspace(0, len(video.scenes) - 1, min(PICTURE_FRAMES, len(video.scenes))).round().astype(int)
+    frames = [outlined(np.ascontiguousarray(video.scenes[i].rgb), list(masks[i])) for i in shown]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.cvtColor(np.hstack(frames), cv2.COLOR_RGB2BGR))
