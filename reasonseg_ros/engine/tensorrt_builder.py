@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def build(
     `timing_cache` is read and written: with it, plain TensorRT need not time again what it timed before.
 
     Raises ModelError where the file cannot be parsed or built, ConfigError for a capability that the library does not
-    know, KeyboardInterrupt where the user stopped it.
+    know. An exception of `progress`, or one that a signal raises, ends the build.
     """
     trt = library(options.flavour)
     log = logger(trt)
@@ -79,9 +80,7 @@ def build(
         config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
     monitor = _monitor(trt, progress)
     config.progress_monitor = monitor
-    plan = builder.build_serialized_network(network, config)
-    if monitor.interrupted:
-        raise KeyboardInterrupt
+    plan = _build_in_a_thread(builder, network, config, monitor)
     if plan is None:
         raise ModelError(
             f"{path}: {options.flavour} {trt.__version__} cannot build it: {'; '.join(log.errors) or 'no reason given'}"
@@ -89,6 +88,19 @@ def build(
     if timing_cache is not None and options.flavour == "tensorrt":
         replace_file(timing_cache, bytes(config.get_timing_cache().serialize()))
     return bytes(plan)
+
+
+def _build_in_a_thread(builder: Any, network: Any, config: Any, monitor: Any) -> Any:
+    """The engine, or None. In a thread, as exceptions of signals come in the main one and cannot pass TensorRT."""
+    with ThreadPoolExecutor(1) as pool:
+        built = pool.submit(builder.build_serialized_network, network, config)
+        try:
+            plan = built.result()
+        except BaseException as error:
+            monitor.error = monitor.error or error
+    if monitor.error is not None:
+        raise monitor.error
+    return plan
 
 
 def _check_network(trt: Any, network: Any, graph: Graph, path: Path) -> None:
@@ -128,7 +140,7 @@ def _monitor(trt: Any, progress: Progress | None) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.interrupted = False
+            self.error: BaseException | None = None
             self._told = -1.0
             self._steps: dict[str, tuple[str | None, int, int]] = {}  # parent, steps, steps done
             self._lock = threading.Lock()  # TensorRT calls from several threads
@@ -138,7 +150,7 @@ def _monitor(trt: Any, progress: Progress | None) -> Any:
                 self._steps[phase_name] = (parent_phase, num_steps, 0)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            # An exception cannot pass through TensorRT; False has it stop and return no engine.
+            # False has TensorRT stop and return no engine.
             try:
                 with self._lock:
                     parent, steps, _ = self._steps.get(phase_name, (None, 1, 0))
@@ -147,9 +159,9 @@ def _monitor(trt: Any, progress: Progress | None) -> Any:
                 if progress is not None and done >= self._told + 0.01:
                     self._told = done
                     progress(done)
-            except KeyboardInterrupt:
-                self.interrupted = True
-            return not self.interrupted
+            except BaseException as error:
+                self.error = error
+            return self.error is None
 
         def phase_finish(self, phase_name: str) -> None:
             with self._lock:
