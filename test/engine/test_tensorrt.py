@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import MagicMock
@@ -60,12 +63,13 @@ def test_building_tells_how_far_it_is(trt, export: Path) -> None:
     assert parts == sorted(parts) and len(parts) > 2 and parts[0] >= 0 and parts[-1] <= 1
 
 
-def test_ctrl_c_ends_a_build(trt, export: Path) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
+def test_an_exception_ends_a_build(trt, export: Path, error: type[BaseException]) -> None:
     def interrupt(_: float) -> None:
-        raise KeyboardInterrupt
+        raise error
 
     graph = read_manifest(export).graphs["encoder"]
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         build(export / graph.file, graph, options_of(), progress=interrupt)
 
 
@@ -157,3 +161,38 @@ def test_plain_tensorrt_keeps_its_timings_and_builds_for_this_gpu_only(
     assert profile.set_shape.call_count == 3  # of what has free sizes
     with pytest.raises(ConfigError, match=r"builds on the GPU that will run.*tensorrt_rtx"):
         build(export / graph.file, graph, options_of(flavour="tensorrt"), timings)
+
+
+WAITING_BUILD = """
+import sys, time
+from pathlib import Path
+from reasonseg_ros.cli import main
+from reasonseg_ros.engine import loading
+
+build = loading.build
+
+def slow(path, graph, options, timing_cache, progress):
+    def tell(part):
+        Path(sys.argv[2], "started").touch()
+        time.sleep(0.2)  # in TensorRT's thread; the signal comes in the main one
+        progress(part)
+    return build(path, graph, options, timing_cache, tell)
+
+loading.build = slow
+sys.exit(main(["engine", "build", sys.argv[1], "--capability", "8.9", "--cache", sys.argv[2] + "/engines"]))
+"""
+
+
+def test_a_terminated_build_leaves_no_engine(trt, export: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WAITING_BUILD, str(export), str(tmp_path)]
+    process = subprocess.Popen(command, cwd=Path(__file__).resolve().parents[2], stdout=subprocess.DEVNULL)
+    try:
+        subprocess.run(
+            ["timeout", "60", "sh", "-c", "until [ -e started ]; do sleep 0.05; done"], cwd=tmp_path, check=True
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+    assert EngineCache(tmp_path / "engines").entries() == []
