@@ -11,9 +11,9 @@ from reasonseg_ros.engine.manifest import MEMORY_GRAPHS, Memory, read_manifest
 from reasonseg_ros.engine.port import Value
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.model_card import ModelCard, load_card
-from reasonseg_ros.segmenter.loading import choose_backend, engine_options
+from reasonseg_ros.segmenter.loading import choose_backend, engine_options, refine_steps
 from reasonseg_ros.segmenter.port import Features, Segmenter, Tracker
-from reasonseg_ros.segmenter.refinement import unrefined
+from reasonseg_ros.segmenter.refinement import RefinedTracker, unrefined
 from reasonseg_ros.segmenter.reprompting import RepromptTracker
 from reasonseg_ros.segmenter.tracker import MemoryTracker
 
@@ -31,6 +31,8 @@ def load_tracker(config: Config, segmenter: Segmenter) -> Callable[[], Tracker]:
         card = load_card(config.segmenter.model, "segmenter")
         backend, folder = choose_backend(card, config.segmenter)
         make = _exported_tracker(folder, backend, config) if folder else _torch_tracker(card, config)
+        if make is not None and "edges" in refine_steps(card, config.segmenter):
+            return lambda: RefinedTracker(make(), config.tracker.overlap)
         if make is not None:
             return make
         if config.tracker.mode == "memory":

@@ -29,10 +29,14 @@ def load_segmenter(config: SegmenterConfig, report: Report | None = None) -> Seg
     card = load_card(config.model, "segmenter")
     backend, folder = choose_backend(card, config)
     segmenter = _load_torch(card, config) if folder is None else _load_exported(folder, backend, config, report)
+    steps = refine_steps(card, config)
+    return RefinedSegmenter(segmenter, steps) if steps else segmenter
+
+
+def refine_steps(card: ModelCard, config: SegmenterConfig) -> tuple[str, ...]:
+    """Names of `refinement.STEPS`."""
     refine = card.refine if config.refine == "auto" else config.refine
-    if refine == "none":
-        return segmenter
-    return RefinedSegmenter(segmenter, tuple(STEPS) if refine == "both" else (refine,))
+    return tuple(STEPS) if refine == "both" else () if refine == "none" else (refine,)
 
 
 def choose_backend(card: ModelCard, config: SegmenterConfig) -> tuple[str, Path | None]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from reasonseg_ros.geometry import clip_points, innermost_xy, mask_box, resize_logits
-from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter
+from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter, Track, Tracker
 from reasonseg_ros.segmenter.regions import box_agreement, points_inside
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding, RgbImage
 
@@ -54,6 +54,38 @@ class RefinedSegmenter:
         for step in self._steps:
             masks = step(rgb, groundings, masks, decode)
         return masks
+
+
+class RefinedTracker:
+    """Wraps a tracker over the features of a `RefinedSegmenter`: every mask is snapped to the image's edges."""
+
+    def __init__(self, tracker: Tracker, overlap: bool) -> None:
+        self._tracker = tracker
+        self._overlap = overlap
+
+    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
+        return self._snapped(features, self._tracker.add(features, groundings, stamp_ns))
+
+    def step(self, features: Features, stamp_ns: int) -> list[Track]:
+        return self._snapped(features, self._tracker.step(features, stamp_ns))
+
+    def remove(self, track_ids: Sequence[int]) -> None:
+        self._tracker.remove(track_ids)
+
+    def reset(self) -> None:
+        self._tracker.reset()
+
+    def _snapped(self, features: Features, tracks: Sequence[Track]) -> list[Track]:
+        rgb, _ = features.data
+        snapped: list[Track] = []
+        taken = np.zeros(rgb.shape[:2], bool)
+        for track in tracks:
+            mask = snap_to_edges(rgb, track.mask)
+            if not self._overlap:
+                mask = mask & ~taken
+                taken |= mask
+            snapped.append(replace(track, mask=mask))
+        return snapped
 
 
 def unrefined(features: Features) -> Features:

@@ -70,7 +70,7 @@ class RepromptTracker:
             _divide(masks, [scored.score for scored in found])
         tracks = []
         for target, scored, mask in zip(targets, found, masks, strict=True):
-            area_px = np.count_nonzero(mask)
+            area_px = int(np.count_nonzero(mask))
             if area_px:
                 target.prompt, target.area_px = _prompt(mask, target.prompt), area_px
             target.state = target.state.after(area_px > 0, stamp_ns, self._config.lost_after_s)
@@ -88,7 +88,7 @@ class RepromptTracker:
 
     def _begin(self, track_id: int, grounding: Grounding, scored: ScoredMask, stamp_ns: int) -> Track:
         state = TrackState(track_id, NEW, stamp_ns, stamp_ns)
-        area_px = np.count_nonzero(scored.mask)
+        area_px = int(np.count_nonzero(scored.mask))
         prompt = _prompt(scored.mask, grounding) if area_px else grounding
         self._targets[track_id] = _Target(state, prompt, area_px)
         return state.track(scored.mask, scored.score)
@@ -112,7 +112,7 @@ def _prompt(mask: BoolMask, last: Grounding) -> Grounding:
 
 
 def _is_target(target: _Target, scored: ScoredMask) -> bool:
-    area_px = np.count_nonzero(scored.mask)
+    area_px = int(np.count_nonzero(scored.mask))
     if not area_px or scored.score < LEAST_SCORE:
         return False
     return not target.area_px or 1 / GREATEST_CHANGE < area_px / target.area_px < GREATEST_CHANGE
@@ -120,7 +120,9 @@ def _is_target(target: _Target, scored: ScoredMask) -> bool:
 
 def _divide(masks: list[BoolMask], scores: list[float]) -> None:
     """Give each pixel to the mask of the highest score. Changes the masks."""
-    taken = np.zeros_like(masks[0]) if masks else None
-    for index in np.argsort([-score for score in scores], kind="stable"):
+    if not masks:
+        return
+    taken = np.zeros_like(masks[0])
+    for index in sorted(range(len(masks)), key=lambda index: -scores[index]):
         masks[index] = masks[index] & ~taken
         taken |= masks[index]

@@ -45,7 +45,7 @@ def evaluate(
 
     The first frame, which is prompted, does not count. With `pictures`, strips of frames with outlines are put there.
     """
-    configs = {mode: config_from({"segmenter.model": model, "segmenter.refine": "none", "tracker.mode": mode})
+    configs = {mode: config_from({"segmenter.model": model, "tracker.mode": mode})
                for mode in modes}  # fmt: skip
     segmenter = load_segmenter(configs[modes[0]].segmenter)
     makers = {mode: load_tracker(config, segmenter) for mode, config in configs.items()}

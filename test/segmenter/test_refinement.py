@@ -9,8 +9,8 @@ import pytest
 from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.segmenter.loading import load_segmenter
-from reasonseg_ros.segmenter.port import Features, ScoredMask
-from reasonseg_ros.segmenter.refinement import STEPS, RefinedSegmenter, negative_points, snap_to_edges
+from reasonseg_ros.segmenter.port import Features, ScoredMask, Track
+from reasonseg_ros.segmenter.refinement import STEPS, RefinedSegmenter, RefinedTracker, negative_points, snap_to_edges
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 from reasonseg_ros.types import Grounding
 
@@ -201,3 +201,40 @@ def test_a_real_segmenter_is_refined_and_decodes_twice_on_the_same_features(chec
     masks = segmenter.decode(segmenter.encode(picture(OBJECT)), [BOXED, Grounding([90, 40, 100, 50])])
     assert [mask.mask.shape for mask in masks] == [(120, 160)] * 2
     assert all(mask.mask.dtype == bool for mask in masks)
+
+
+class TwoTracks:
+    """A tracker of two masks that never change."""
+
+    def __init__(self, *masks: np.ndarray) -> None:
+        self.tracks = [Track(index, mask, 0.9, "tracked", 1, 2) for index, mask in enumerate(masks, 1)]
+
+    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
+        return self.tracks
+
+    def step(self, features: Features, stamp_ns: int) -> list[Track]:
+        return self.tracks
+
+    def remove(self, track_ids: Sequence[int]) -> None:
+        del self.tracks[:]
+
+    def reset(self) -> None:
+        del self.tracks[:]
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_followed_masks_are_moved_to_edges_and_stay_apart(overlap: bool) -> None:
+    rough = rectangle(41, 29, 81, 71)
+    inner = TwoTracks(rough, rough)
+    tracker = RefinedTracker(inner, overlap)
+    features = Features((picture(OBJECT), Features(None, SIZE_WH)), SIZE_WH)
+    for tracks in (tracker.add(features, [BOXED], 1), tracker.step(features, 2)):
+        assert mask_iou(tracks[0].mask, OBJECT) > mask_iou(rough, OBJECT)
+        assert tracks[1].mask.any() == overlap
+        assert [(track.track_id, track.state, track.score) for track in tracks] == [
+            (1, "tracked", 0.9),
+            (2, "tracked", 0.9),
+        ]
+    assert np.array_equal(inner.tracks[0].mask, rough), "the inner tracker's own mask is not changed"
+    tracker.remove([1])
+    assert tracker.step(features, 3) == []
