@@ -99,7 +99,7 @@ class FrameBuffer:
         goes_on, self._last_ns = stamp_ns > self._last_ns, stamp_ns
         behind_ns = self._arrivals[-1].stamp_ns - stamp_ns if self._arrivals else -1
         self._behind = self._behind + goes_on if behind_ns >= 0 else 0
-        if behind_ns > RESTART_NS or self._behind > RESTART_COUNT:
+        if behind_ns > RESTART_NS or self._behind >= RESTART_COUNT:
             self._forget()
             return True
         return behind_ns < 0

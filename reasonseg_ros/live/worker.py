@@ -137,7 +137,7 @@ class Worker:
     def cancel(self, request: Request, reason: str = "cancelled on request") -> None:
         """End one request: at once where it waits, between tokens where it runs."""
         with self._changed:
-            request.dropped_because = reason
+            request.dropped_because = request.dropped_because or reason
             found = request in self._waiting or request in self._standing
             if request in self._waiting:
                 self._waiting.remove(request)
@@ -204,7 +204,7 @@ class Worker:
         self._waiting.clear()
         self._standing.clear()
         for request in [*dropped, *([self._running] if self._running else [])]:
-            request.dropped_because = reason
+            request.dropped_because = request.dropped_because or reason
             self._follower.drop(request)
         return dropped
 

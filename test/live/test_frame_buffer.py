@@ -85,3 +85,33 @@ def test_nothing_comes_after_the_newest(stamp_s):
     buffer = FrameBuffer(10, 1000)
     buffer.add(arrival(3))
     assert buffer.after(stamp_s * SECOND_NS) == []
+
+
+def test_a_loop_within_the_buffer_begins_again():
+    buffer = FrameBuffer(10, 1000)
+    for second in (1, 2, 3, 1):
+        assert buffer.add(arrival(second))
+    assert stamps_s(buffer.after(-1)) == [1]
+    assert buffer.beginnings == 1
+
+
+def test_a_clock_set_back_a_little_begins_again_when_it_stays_behind():
+    buffer = FrameBuffer(10, 1000)
+    for tenth in range(9):
+        buffer.add(arrival(5 + tenth / 10))
+    kept = [buffer.add(arrival(5 + hundredth / 100)) for hundredth in range(20)]
+    assert kept == [False] * 10 + [True] * 10
+    assert buffer.beginnings == 1
+
+
+def test_a_stamp_that_always_repeats_never_begins_again():
+    buffer = FrameBuffer(10, 1000)
+    assert [buffer.add(arrival(0)) for _ in range(50)] == [True] + [False] * 49
+    assert buffer.beginnings == 0
+
+
+def test_one_stamp_far_in_the_future_is_forgotten_at_the_next_image():
+    buffer = FrameBuffer(10, 1000)
+    for second in (1, 4_000_000_000, 2, 3):
+        assert buffer.add(arrival(second))
+    assert stamps_s(buffer.after(-1)) == [2, 3]

@@ -6,102 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reasonseg_ros.config import Config, QueryConfig, StreamConfig
-from reasonseg_ros.geometry import mask_box
-from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.live.requests import Request
 from reasonseg_ros.live.worker import Worker
-from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
-from reasonseg_ros.reasoner.rounds import Keyframe
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
-from reasonseg_ros.types import Answer, Frame, Grounding, Mode, Query, Status
-from test.live.test_carrying import RED, picture
-
-
-class SquareReasoner:
-    """Points at the red square. `pause` is called with every frame, while it thinks."""
-
-    name = "square"
-    frames = 4
-
-    def __init__(self):
-        self.stamps_ns = []
-        self.pause = lambda frame: None
-
-    def answer(self, frame, text, *, on_text=None, cancelled=None, max_new_tokens=0, time_limit_s=0.0):
-        self.stamps_ns.append(frame.stamp_ns)
-        self.pause(frame)
-        if cancelled():
-            return Answer(Status.CANCELLED, error="cancelled")
-        box = mask_box((frame.rgb == RED).all(axis=-1))
-        return Answer(Status.NO_TARGET) if box is None else Answer(Status.OK, groundings=(Grounding(box),))
-
-    def choose(self, frames, text, **limits):
-        """The first of the frames in which the square is seen."""
-        self.shown_ns = [frame.stamp_ns for frame in frames]
-        seen = [index for index, frame in enumerate(frames) if (frame.rgb == RED).all(axis=-1).any()]
-        return Keyframe(Status.OK, seen[0], "the square") if seen else Keyframe(Status.NO_TARGET)
-
-
-class Robot:
-    """A worker, its camera and what it told."""
-
-    def __init__(self, query, stream):
-        self.reasoner = SquareReasoner()
-        self.outcomes = []
-        self.came = threading.Condition()
-        config = Config(query=QueryConfig(frame_wait_s=1.0, **query), stream=StreamConfig(buffer_hz=1000.0, **stream))
-        segmenter = ScriptedSegmenter("box")
-        method = RevSeg(self.reasoner, segmenter, config, lambda: ScriptedTracker(lost_after_s=0.25))
-        self.worker = Worker(method, config)
-        self.worker.start()
-
-    def show(self, *frames):
-        for frame in frames:
-            self.worker.show(Arrival(frame.stamp_ns, frame.rgb.nbytes, lambda frame=frame: frame))
-
-    def show_all(self, *frames):
-        """Show them one by one, each when the masks of the one before are told."""
-        for frame in frames:
-            count = len(self.outcomes)
-            self.show(frame)
-            self.wait(count + 1)
-
-    def take(self, outcome):
-        with self.came:
-            self.outcomes.append(outcome)
-            self.came.notify_all()
-
-    def ask(self, mode=Mode.ONCE, frames=0, **more):
-        request = Request(Query("what is red?", "q", mode, frames), self.take, **more)
-        self.worker.submit(request)
-        return request
-
-    def wait(self, count):
-        with self.came:
-            assert self.came.wait_for(lambda: len(self.outcomes) >= count, 10), self.outcomes
-        return self.outcomes[count - 1]
-
-    def told(self):
-        return [(str(o.answer.status), o.frame.stamp_ns // 100_000_000, o.is_last) for o in self.outcomes]
-
-
-@pytest.fixture
-def start():
-    robots = []
-
-    def start(query=None, **stream):
-        robots.append(Robot(query or {}, stream))
-        return robots[-1]
-
-    yield start
-    for robot in robots:
-        assert robot.worker.stop()
-
-
-def left_px(outcome):
-    return int(outcome.segmentation.regions[0].box_xyxy[0]) - 2
+from reasonseg_ros.types import Frame, Mode, Status
+from test.live.robot import left_px
+from test.live.test_carrying import picture
 
 
 def test_an_answer_comes_with_the_newest_image_and_says_which_it_was_reasoned_on(start):
