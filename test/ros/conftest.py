@@ -54,7 +54,7 @@ def start_node(context):
     """Start the node in a thread of its own, with parameters by keyword (`__` for dots)."""
     running = []
 
-    def start(arguments=None, **values):
+    def start(arguments=None, load=load, **values):
         values = {"query__frame_wait_s": 0.3, "diagnostics_period_s": 0.1, **values}
         overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
         node = ReasonSegNode(load, context=context, parameter_overrides=overrides, cli_args=arguments)
