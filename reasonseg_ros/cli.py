@@ -17,7 +17,7 @@ from reasonseg_ros.errors import InvalidInput, ReasonSegError
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
-TRAINING = {"scenes": "data", "reasoner": "reasoner", "segmenter": "segmenter"}
+TRAINING = {"scenes": "data", "videos": "videos", "reasoner": "reasoner", "segmenter": "segmenter"}
 """Modules of reasonseg_ros.training, each with a command line of its own."""
 
 
