@@ -61,11 +61,11 @@ def main() -> None:
         query = Query(sample.question)
         found[ROWS[0]].append(judged(sample, method, frames, method.look_back(frames, query)))
         found[ROWS[1]].append(judged(sample, method, frames, last_alone(method, frames, query)))
-        if number % 20 == 0 or number == arguments.limit:
+        if number % 50 == 0 and number != arguments.limit:
             print(f"after {number}", flush=True)
             show(found)
         if number == arguments.limit:
-            return
+            break
     show(found)
 
 
