@@ -44,6 +44,10 @@ class ReasonerConfig:
         "auto", "answer format; auto takes the model card's and detects others",
         choices=("auto", "seg_zero", "vision_reasoner", "qwen2.5-vl", "qwen3-vl"), read_only=True,
     )
+    strict: bool = setting(
+        False, "read answers only as the dialect's authors do when they score, without repair; for evaluations",
+        read_only=True,
+    )
     prompt_file: str = setting("", "text file with the checkpoint's own prompt; {query} is replaced", read_only=True)
     device: str = setting("auto", "torch device; auto is cuda where there is one, else cpu", read_only=True)
     dtype: str = setting(
@@ -137,7 +141,9 @@ class CameraConfig:
         0.1, "an image waits so long for its depth, once there was any, seconds", 0.0, 2.0, read_only=True
     )
     silent_warn_s: float = setting(2.0, "no image for so long is a warning, seconds", 0.1, 3600.0)
-    silent_error_s: float = setting(10.0, "no image for so long is an error, seconds", 0.1, 3600.0)
+    silent_error_s: float = setting(
+        10.0, "no image for so long is an error and ends what is followed, seconds", 0.1, 3600.0
+    )
 
 
 @dataclass(frozen=True)

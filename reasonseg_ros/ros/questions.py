@@ -40,6 +40,8 @@ from reasonseg_ros.types import Mode, Query, Status
 
 STREAM_PERIOD_S = 0.1
 """Least time between two messages of a thought that grows."""
+RESULT_KEPT_S = 60
+"""A goal's result holds masks, and is kept so long for clients that ask for it late."""
 INPUT_DEPTH = 100
 """Questions that may arrive at once. What overflows here is lost in silence, so it is far more than ever waits."""
 
@@ -77,6 +79,7 @@ class Questions:
             self._on_goal,
             callback_group=overlapping,
             cancel_callback=self._on_cancel,
+            result_timeout=RESULT_KEPT_S,
             goal_service_qos_profile=quality,
             result_service_qos_profile=quality,
         )
