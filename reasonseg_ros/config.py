@@ -117,8 +117,8 @@ class SegmenterConfig:
 @dataclass(frozen=True)
 class TrackerConfig:
     mode: str = setting(
-        "auto", "targets are followed by SAM2's memory, or by prompting with the last mask's box and point, which needs "
-        "no memory and less time; auto is memory where the checkpoint has it",
+        "auto", "targets are followed by SAM2's memory, or by prompting with the last mask's box and point, which "
+        "needs no memory and less time; auto is memory where the checkpoint has it",
         choices=("auto", "memory", "reprompt"), read_only=True,
     )
     lost_after_s: float = setting(3.0, "a target out of sight for so long is lost, seconds", 0.0, 3600.0)

@@ -6,9 +6,9 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,11 @@ from reasonseg_ros.options import whole_number
 if TYPE_CHECKING:
     from reasonseg_ros.config import Config
     from reasonseg_ros.evaluation.judging import Scoring
+    from reasonseg_ros.evaluation.pipeline import Pace
     from reasonseg_ros.evaluation.ray_cluster import RayCluster
     from reasonseg_ros.evaluation.run import Answer
     from reasonseg_ros.evaluation.samples import Sample, Unreadable
+    from reasonseg_ros.methods.seg_zero import SegZero
 
 METHODS = ("seg_zero", "rev_seg")
 VIDEO_METHODS = ("rev_seg",)
@@ -48,7 +50,11 @@ def register(verbs: Any) -> None:
         "--protocol", choices=("lisa", "seg_zero"), default="lisa",
         help="ignored pixels are left out, or count as target (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N samples")
+    parser.add_argument(
+        "--strict", action="store_true",
+        help="read answers as the checkpoint's own scoring script does; what that gives up on counts 0",
+    )  # fmt: skip
+    parser.add_argument("--limit", type=whole_number(1), default=0, metavar="N", help="only the first N samples")
     parser.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="only questions of these kinds")
     parser.add_argument("--image-topic", default="", metavar="TOPIC", help="needed where a bag has several cameras")
     parser.add_argument(
@@ -137,31 +143,41 @@ def leave_a_core() -> None:
 
 def _here(settings: argparse.Namespace, config: Config, scoring: Scoring) -> Answer:
     """The stages of a run in this process."""
-    from reasonseg_ros.evaluation.pipeline import Pace, answered, images_on_their_way
-    from reasonseg_ros.methods.loading import load_method
-    from reasonseg_ros.segmenter.kept_features import KeptFeatures
+    from reasonseg_ros.evaluation.pipeline import Pace, answered
 
     pace = Pace(settings.batch_size, settings.ahead)
-    method = load_method(config, name=settings.method)
+    method = _loader(settings, config, pace)()
     if pace.most_ahead:
         leave_a_core()
     if pace.batch_size > 1 and not (hasattr(method, "answer_batch") and hasattr(method.reasoner, "answer_batch")):
         told = f"{settings.method} with {method.reasoner.name} asks one question at a time"
         raise ConfigError(f"--batch-size {pace.batch_size}: {told}; leave it out, or use seg_zero with a local model")
-    # The counterfactual asks about the same image, and so do questions that follow each other.
-    method.segmenter = KeptFeatures(method.segmenter, images_on_their_way(pace))
     return partial(answered, method=method, scoring=scoring, pace=pace)
 
 
-def _cluster(settings: argparse.Namespace, config: Config, scoring: Scoring, console: Any) -> RayCluster:
-    from reasonseg_ros.evaluation.ray_cluster import RayCluster
+def _loader(settings: argparse.Namespace, config: Config, pace: Pace) -> Callable[[], SegZero]:
+    """What loads the method, whose segmenter keeps the features of all images that are on their way at that pace.
+
+    The counterfactual asks about the same image as the question, and so do questions that follow each other.
+    """
+    from reasonseg_ros.evaluation.pipeline import images_on_their_way
     from reasonseg_ros.methods.loading import load_method
 
+    kept = max(config.segmenter.kept_frames, images_on_their_way(pace))
+    wide = replace(config, segmenter=replace(config.segmenter, kept_frames=kept))
+    return partial(load_method, wide, name=settings.method)
+
+
+def _cluster(settings: argparse.Namespace, config: Config, scoring: Scoring, console: Any) -> RayCluster:
+    from reasonseg_ros.evaluation.pipeline import Pace
+    from reasonseg_ros.evaluation.ray_cluster import RayCluster
+
+    pace = Pace(settings.batch_size)  # the cluster is what runs side by side
     return RayCluster(
         settings.ray,
-        partial(load_method, config, name=settings.method),
+        _loader(settings, config, pace),
         scoring,
-        batch_size=settings.batch_size,
+        pace,
         workers=settings.workers,
         use_gpus=config.reasoner.device.startswith("cuda"),
         tell=lambda line: console.print(line, markup=False, highlight=False),
@@ -173,6 +189,8 @@ def config_values(settings: argparse.Namespace) -> dict[str, Any]:
     values: dict[str, Any] = {"reasoner.time_limit_s": LONGEST_ANSWER_S}
     if settings.refine is not None:
         values |= refine_values(settings.refine)
+    if settings.strict:
+        values["reasoner.strict"] = True
     for text in settings.overrides:
         name, equals, value = text.partition("=")
         if not equals:

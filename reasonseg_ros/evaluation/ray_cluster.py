@@ -16,9 +16,8 @@ from typing import Any
 
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.evaluation.judging import Scoring, judged
-from reasonseg_ros.evaluation.pipeline import Item, Loaded, Outcome, Pace, answered, groups, images_on_their_way
+from reasonseg_ros.evaluation.pipeline import Item, Loaded, Outcome, Pace, answered, groups
 from reasonseg_ros.reasoner.limits import failure
-from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.types import Frame, Query, Segmentation, Status
 
 MOST_TRIES = 3
@@ -35,7 +34,6 @@ class Worker:
 
     def __init__(self, load_method: Callable[[], Any], scoring: Scoring, pace: Pace) -> None:
         self._method = load_method()
-        self._method.segmenter = KeptFeatures(self._method.segmenter, images_on_their_way(pace))
         self._scoring = scoring
         self._pace = pace
 
@@ -69,8 +67,8 @@ class RayCluster:
         address: str,
         load_method: Callable[[], Any],
         scoring: Scoring,
+        pace: Pace | None = None,
         *,
-        batch_size: int = 1,
         workers: int = 0,
         use_gpus: bool = False,
         tell: Callable[[str], None] = print,
@@ -87,10 +85,10 @@ class RayCluster:
         self._ray = ray
         self._address = address
         self._scoring = scoring
-        self._batch_size = batch_size
+        self._pace = pace or Pace()
         self._wanted = workers
         self._resource = "GPU" if use_gpus else "CPU"
-        self._arguments = load_method, scoring, Pace(batch_size)
+        self._arguments = load_method, scoring, self._pace
         self._tell = tell
         self._workers: list[Any] = []
         self._starting: dict[Any, Any] = {}  # workers by what is ready when they are
@@ -131,7 +129,7 @@ class RayCluster:
     def answered(self, items: Iterable[Item]) -> Generator[Outcome, None, None]:
         """The outcomes of `items` in their order. Samples of a worker that dies are given to another."""
         tasks: deque[_Task] = deque()
-        for group in groups(items, self._batch_size):
+        for group in groups(items, self._pace.batch_size):
             task = _Task(group, [_portable(item) for item in group if isinstance(item, Loaded)])
             tasks.append(self._given(task, tasks))
             while len(tasks) > GROUPS_A_WORKER * self.workers:

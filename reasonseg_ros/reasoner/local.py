@@ -238,6 +238,7 @@ class LocalReasoner:
             frame.size_wh,
             dialect=self.card.dialect,
             answer_wh=answer_wh(self.card, speech.seen_wh[0]),
+            strict=self.config.strict,
             cut=speech.cut,
         )
         return replace(answer, model=self.name, tokens=speech.tokens)

@@ -73,6 +73,7 @@ class ServerReasoner:
             frame.size_wh,
             dialect=self.card.dialect,
             answer_wh=answer_wh(self.card, (rgb.shape[1], rgb.shape[0])),
+            strict=self.config.strict,
             cut=talk.cut,
         )
         return replace(answer, model=self.name, tokens=talk.tokens)

@@ -83,6 +83,31 @@ def test_batches_are_asked_and_recorded(method, make_bag, samples_of, tmp_path):
     assert json.loads((out / "results.json").read_text())["run"]["batch_size"] == 2
 
 
+def test_a_strict_run_is_recorded_and_gone_on_with_strictly(method, make_bag, samples_of, tmp_path, capsys):
+    bag, out = str(make_bag([samples_of("a")])), tmp_path / "out"
+    assert cli.main(["evaluate", bag, "--out", str(out), "--strict"]) == 0
+    assert json.loads((out / "results.json").read_text())["run"]["parameters"]["reasoner"]["strict"] is True
+    assert cli.main(["evaluate", bag, "--out", str(out), "--resume"]) == cli.USAGE_ERROR
+    assert "'strict': True" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"), [([], 9), (["--ahead", "0"], 2), (["--set", "segmenter.kept_frames=20"], 20)]
+)
+def test_features_of_all_images_on_their_way_are_kept(
+    method, make_bag, samples_of, tmp_path, monkeypatch, options, kept
+):
+    configs = []
+
+    def load(config, **_):
+        configs.append(config)
+        return method
+
+    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", load)
+    assert cli.main(["evaluate", str(make_bag([samples_of("a")])), "--out", str(tmp_path / "out"), *options]) == 0
+    assert [config.segmenter.kept_frames for config in configs] == [kept]
+
+
 @pytest.mark.parametrize(("chosen", "before", "after"), [(None, 4, 3), (None, 2, 2), ("4", 4, 4)])
 def test_a_core_is_left_to_the_stages(monkeypatch, chosen, before, after):
     threads = [before]
@@ -158,10 +183,10 @@ def test_none_goes_with_no_step():
 
 def test_parameters_are_the_node_s():
     settings = SimpleNamespace(
-        reasoner="seg-zero-7b", segmenter=None, overrides=["reasoner.device=cuda", "x.y=2"], refine=None
+        reasoner="seg-zero-7b", segmenter=None, overrides=["reasoner.device=cuda", "x.y=2"], refine=None, strict=False
     )
     assert config_values(settings) == {
         "reasoner.time_limit_s": 3600.0, "reasoner.device": "cuda", "x.y": 2, "reasoner.model": "seg-zero-7b"
     }  # fmt: skip
     with pytest.raises(ConfigError, match="expected NAME=VALUE"):
-        config_values(SimpleNamespace(reasoner=None, segmenter=None, overrides=["reasoner.device"], refine=None))
+        config_values(SimpleNamespace(refine=None, strict=False, overrides=["reasoner.device"]))

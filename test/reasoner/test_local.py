@@ -66,6 +66,15 @@ def test_the_image_is_squashed_as_the_card_says(reasoner: Any) -> None:
     assert words == "system\nYou are a helpful assistant.\nuser\nwhat is red\nassistant\n"
 
 
+def test_strict_reading_repairs_nothing(speaking: Any, frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
+    all_but_the_end = speaking.answer(frame, "a", max_new_tokens=200).tokens - 2
+    cut = speaking.answer(frame, "a", max_new_tokens=all_but_the_end)
+    assert (cut.status, "cut off" in cut.error) == (Status.OK, True)
+    monkeypatch.setattr(speaking, "config", replace(speaking.config, strict=True))
+    assert speaking.answer(frame, "a", max_new_tokens=200).status is Status.OK
+    assert speaking.answer(frame, "a", max_new_tokens=all_but_the_end).status is Status.UNPARSABLE
+
+
 def test_text_streams_token_by_token(speaking: Any, frame: Frame) -> None:
     heard: list[tuple[str, int]] = []
     answer = speaking.answer(frame, "a", max_new_tokens=200, on_text=lambda text, tokens: heard.append((text, tokens)))

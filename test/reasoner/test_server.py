@@ -153,6 +153,17 @@ def test_an_answer_streams_in(server: Any, frame: Frame) -> None:
     assert answer.tokens == len(heard)
 
 
+def test_strict_reading_repairs_nothing(server: Any, frame: Frame) -> None:
+    def without_tags(handler: Handler) -> None:
+        handler.start()
+        handler.say('It is red: [{"bbox_2d":[84,84,420,420],"point_2d":[200,200]}]', "stop")
+        handler.wfile.write(b"data: [DONE]\n\n")
+
+    server.behaviour = without_tags
+    found = [reasoner_for(server.server_port, strict=strict).answer(frame, "red?") for strict in (False, True)]
+    assert [answer.status for answer in found] == [Status.OK, Status.UNPARSABLE]
+
+
 def test_the_request_is_greedy_and_holds_the_squashed_image(server: Any, frame: Frame) -> None:
     reasoner_for(server.server_port).answer(frame, "What is red?", max_new_tokens=77)
     request = server.requests[0]
