@@ -35,7 +35,7 @@ from reasonseg_ros.training.videos import VideoFiles
 STAGES = (
     Stage("short", 150, 256, 2, 5, 1e-3, frames=3),
     Stage("long", 560, 256, 2, 5, 1e-3, restarts=True, frames=5),
-    Stage("sharp", 280, 512, 1, 5, 8e-4, frames=5),
+    Stage("sharp", 160, 512, 1, 5, 6e-4, restarts=True, frames=5),
 )
 TRUE_STATE_STAGES = 1
 """So many stages are told whether the target was seen; later ones remember what they found themselves, as in use."""
@@ -155,13 +155,16 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("--videos", type=Path, required=True, help="folder with rendered videos")
     verb.add_argument("--modes", nargs="+", default=MODES, choices=MODES, help="of the tracker (default: both)")
     verb.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N videos")
+    verb.add_argument("--targets", type=int, default=0, metavar="N", help="only N a video, moved or hidden ones first")
     verb.add_argument("--threads", type=int, default=1, help="CPU threads")
     verb.add_argument("--pictures", type=Path, help="folder for strips of frames with outlines")
     arguments = parser.parse_args(argv)
 
     if arguments.verb == "evaluate":
         torch.set_num_threads(arguments.threads)
-        evaluate(arguments.model, arguments.videos, arguments.modes, arguments.limit, arguments.pictures)
+        evaluate(
+            arguments.model, arguments.videos, arguments.modes, arguments.limit, arguments.targets, arguments.pictures
+        )
         return 0
     if arguments.verb == "export":
         if not (arguments.run / "state.pt").is_file():

@@ -39,11 +39,18 @@ class Followed:
 
 
 def evaluate(
-    model: str, videos: Path, modes: Sequence[str] = MODES, limit: int = 0, pictures: Path | None = None
+    model: str,
+    videos: Path,
+    modes: Sequence[str] = MODES,
+    limit: int = 0,
+    most_targets: int = 0,
+    pictures: Path | None = None,
 ) -> list[Followed]:
-    """Follow every clear object of the stored videos' first frames, and print J, F and J&F by mode and event.
+    """Follow the clear objects of the stored videos' first frames, and print J, F and J&F by mode and event.
 
-    The first frame, which is prompted, does not count. With `pictures`, strips of frames with outlines are put there.
+    `limit` takes the first videos only, `most_targets` so many objects of each, those that something happens to first;
+    0 takes all. The first frame, which is prompted, does not count. With `pictures`, strips of frames with outlines are
+    put there.
     """
     configs = {mode: config_from({"segmenter.model": model, "tracker.mode": mode})
                for mode in modes}  # fmt: skip
@@ -56,7 +63,9 @@ def evaluate(
     steps = 0
     for number in range(count):
         video = files[number]
-        targets = clear_objects(video.scenes[0])
+        happening = {event.instance_id for event in video.events}
+        targets = sorted(clear_objects(video.scenes[0]), key=lambda item: item.instance_id not in happening)
+        targets = targets[: most_targets or len(targets)]
         if not targets:
             continue
         trackers = {mode: make() for mode, make in makers.items()}
@@ -80,6 +89,7 @@ def evaluate(
                 _draw(pictures / f"video_{video.seed}_{mode}.png", video, found)
         if (number + 1) % 10 == 0:
             print(f"{number + 1} of {count} videos", flush=True)
+            _report(followed, modes, brief=True)
     _report(followed, modes)
     for mode in modes:
         print(f"{mode}: {1e3 * seconds[mode] / max(1, steps):.1f} ms of CPU time a target and frame")
@@ -104,7 +114,7 @@ def _scored(mode: str, video: StoredVideo, item: SceneObject, masks: Sequence[Bo
     return Followed(mode, video.seed, item.instance_id, kinds, scores)
 
 
-def _report(followed: Sequence[Followed], modes: Sequence[str]) -> None:
+def _report(followed: Sequence[Followed], modes: Sequence[str], brief: bool = False) -> None:
     for mode in modes:
         groups: dict[str, dict[str, Sequence[FrameScore]]] = defaultdict(dict)
         for item in followed:
@@ -112,9 +122,11 @@ def _report(followed: Sequence[Followed], modes: Sequence[str]) -> None:
                 for group in ("all", *(item.events or ("at rest",)), *(("moved or hidden",) if item.events else ())):
                     groups[group][f"{item.seed}/{item.instance_id}"] = item.scores
         for group, expressions in groups.items():
+            if brief and group != "all":
+                continue
             means = summarise_videos(expressions)
             print(f"{mode:9s} {group:16s} J {means['j']:.3f} F {means['f']:.3f} J&F {means['j_and_f']:.3f} "
-                  f"({len(expressions)} targets)")  # fmt: skip
+                  f"({len(expressions)} targets)", flush=True)  # fmt: skip
 
 
 def _draw(path: Path, video: StoredVideo, masks: Sequence[Sequence[BoolMask]]) -> None:
