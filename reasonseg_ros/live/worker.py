@@ -62,6 +62,7 @@ class Worker:
         self._waiting: deque[Request] = deque()
         self._standing: list[Request] = []
         self._running: Request | None = None
+        self._taken: Request | None = None
         self._enabled = True
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="reasonseg worker", daemon=True)
@@ -157,6 +158,17 @@ class Worker:
         self._finish_dropped(dropped)
         return len(dropped) + running
 
+    def rest(self, timeout_s: float) -> bool:
+        """Wait until no question is being answered and the last outcome is told. False where that takes longer."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._running is None, timeout_s):
+                return False
+            taken = self._taken
+        if taken is not None:
+            with taken.telling:  # held from the moment that nothing runs until the outcome is told
+                pass
+        return True
+
     def load(self) -> Load:
         with self._changed:
             running = self._running.query.query_id if self._running else ""
@@ -223,6 +235,7 @@ class Worker:
             with request.telling:
                 with self._changed:
                     self._running = None
+                    self._changed.notify_all()
                     if tracker is not None and request.beginnings != self.buffer.beginnings:
                         # In between carrying it and now; the follower would wait for ever for a newer stamp.
                         outcome = _lost(outcome, RESTARTED)
@@ -279,7 +292,7 @@ class Worker:
         with self._changed:
             while not self._stopping:
                 if self._waiting:
-                    self._running = self._waiting.popleft()
+                    self._running = self._taken = self._waiting.popleft()
                     return self._running
                 left_s = math.inf
                 if self._standing and self._enabled:
@@ -288,7 +301,7 @@ class Worker:
                     if left_s <= 0 or self._has_changed(due):
                         self._standing.remove(due)
                         due.asked_s, due.is_due = time.monotonic(), False
-                        self._running = due
+                        self._running = self._taken = due
                         return due
                 if self._newest is not None and self._enabled:
                     prepare_s = self._preparation.due_s(self._newest, self.config.query)

@@ -37,6 +37,8 @@ from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.outputs import Outputs
 from reasonseg_ros.ros.questions import Questions
 
+LET_GO_S = 2.0
+"""Deactivating waits so long for the model to let go of its question; it ends later where that takes longer."""
 Load = Callable[[Config, Callable[[str, "float | None"], None]], SegZero]
 """Builds the method from the settings. Reports in words what takes long, and how much of it is done, 0 to 1."""
 
@@ -113,7 +115,8 @@ class ReasonSegNode(LifecycleNode):
         if self._worker is not None:
             self._worker.clear("the node was deactivated")
             self._worker.forget_frames()
-        # While the publishers still send, so that waiting questions are seen to end.
+            self._worker.rest(LET_GO_S)
+        # While the publishers still send, so that all questions are seen to end.
         self._outbox.empty()
         return super().on_deactivate(state)
 

@@ -383,3 +383,16 @@ def test_a_target_of_one_pixel_and_one_that_fills_the_image(start, width):
     robot.show_all(frame(3), frame(4))
     assert [status for status, _, _ in robot.told()] == ["ok"] * 3
     assert {int(outcome.segmentation.mask.sum()) for outcome in robot.outcomes} == {width * (12 if width == 60 else 1)}
+
+
+def test_resting_waits_until_the_running_question_is_told(start):
+    robot = start()
+    gate = threading.Event()
+    robot.reasoner.pause = lambda frame: gate.wait(10)
+    robot.show(picture(1))
+    robot.ask()
+    until(lambda: robot.worker.load().running)
+    assert not robot.worker.rest(0.05)
+    threading.Timer(0.1, gate.set).start()
+    assert robot.worker.rest(10)
+    assert len(robot.outcomes) == 1
