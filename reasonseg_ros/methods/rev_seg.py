@@ -4,7 +4,8 @@ Round 1 sees some of the frames and chooses the one that shows the target best, 
 for what was described, on that frame alone, as any question about one image. The target is then followed from there
 to the end and, backwards in time, to the beginning.
 
-Source: ReVSeg, "Incentivizing the Reasoning Chain for Video Segmentation with Reinforcement Learning", 2025.
+Source: Li et al., "ReVSeg: Incentivizing the Reasoning Chain for Video Segmentation with Reinforcement Learning", 2025,
+arXiv:2512.02835.
 """
 
 from __future__ import annotations

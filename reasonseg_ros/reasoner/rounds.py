@@ -1,7 +1,8 @@
 """Round 1 of a question about what happened: which of several frames shows the target, and what it is there.
 
-Source: ReVSeg, "Incentivizing the Reasoning Chain for Video Segmentation with Reinforcement Learning", 2025. Its first
-round answers with `[{"frame_idx": k, "object description": "..."}]`; the second one is a question about one image.
+Source: Li et al., "ReVSeg: Incentivizing the Reasoning Chain for Video Segmentation with Reinforcement Learning", 2025,
+arXiv:2512.02835. Its first round answers with `[{"frame_idx": k, "object description": "..."}]`; the second one is a
+question about one image.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Questions about videos as token sequences: round 1 of two, in which the keyframe is chosen and its target described.
 
-Source of the two rounds: ReVSeg, "Incentivizing the Reasoning Chain for Video Segmentation with Reinforcement
-Learning", 2025. Round 2 is a question about one image, which the reasoner learns from still scenes.
+Source of the two rounds: Li et al., "ReVSeg: Incentivizing the Reasoning Chain for Video Segmentation with
+Reinforcement Learning", 2025, arXiv:2512.02835. Round 2 is a question about one image, which the reasoner learns from
+still scenes.
 """
 
 from __future__ import annotations
