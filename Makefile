@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean config
+.PHONY: help setup demo test lint bench bench-gpu clean config
 
 # An installed ROS 2 or another virtual environment must not mix with .venv.
 unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -17,6 +17,8 @@ help:
 	@echo "make test    set up, then run every test"
 	@echo "make setup   .venv with every library, the messages and .venv/bin/reasonseg (PYTHON=python3.12 chooses one)"
 	@echo "make lint    ruff and mypy"
+	@echo "make bench   set up, then measure beside what a user would run instead; 15 minutes on a quiet machine"
+	@echo "make bench-gpu   the same on an NVIDIA GPU, and what needs one"
 	@echo "make clean   remove .venv, the builds and out"
 
 setup:
@@ -32,6 +34,12 @@ test: setup
 lint: setup
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+
+bench: setup
+	@.venv/bin/python -m benchmarks
+
+bench-gpu: setup
+	@.venv/bin/python -m benchmarks --gpu
 
 config: setup
 	@.venv/bin/python -m reasonseg_ros.parameter_file > config/reasonseg.yaml

@@ -1,0 +1,211 @@
+"""The node in a process of its own: its overhead, its start, and the growth of its memory. Needs rclpy."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from statistics import median
+
+import cv2
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from scipy.stats import theilslopes
+from sensor_msgs.msg import Image
+
+from benchmarks.results import Row
+from reasonseg_ros import msg
+from reasonseg_ros.demo.processes import Child, use_private_ros
+from reasonseg_ros.errors import ReasonSegError
+from reasonseg_ros.evaluation.bag_messages import read_bags
+from reasonseg_ros.resources import resource
+from reasonseg_ros.types import RgbImage
+
+START_LIMIT_S = 180.0
+ANSWER_LIMIT_S = 60.0
+
+
+class Camera(Node):
+    """Publishes images, asks, and listens to the node, which runs in another process."""
+
+    def __init__(self, node: Child) -> None:
+        super().__init__("benchmark")
+        self.node = node
+        self.values: dict[str, str] = {}
+        self.answers: list[tuple[float, msg.Segmentation]] = []
+        self.images = self.create_publisher(Image, "image", qos_profile_sensor_data)
+        self.questions = self.create_publisher(msg.Query, "reasonseg/query", 10)
+        self.create_subscription(msg.Segmentation, "reasonseg/segmentation", self._on_answer, 10)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self._change_state = self.create_client(ChangeState, "reasonseg/change_state")
+
+    def _on_answer(self, message: msg.Segmentation) -> None:
+        self.answers.append((self.now_s(), message))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.values = {pair.key: pair.value for status in message.status for pair in status.values}
+
+    def now_s(self) -> float:
+        return self.get_clock().now().nanoseconds / 1e9
+
+    def wait(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
+        """Raises ReasonSegError where the node ends, or `done` does not come within the limit."""
+        deadline_s = time.monotonic() + limit_s
+        while not done():
+            self.node.check()
+            if time.monotonic() > deadline_s:
+                raise ReasonSegError(f"the node {what} not within {limit_s:g} s:\n{self.node.last_lines()}")
+            rclpy.spin_once(self, timeout_sec=0.05)
+
+    def rest(self, seconds: float) -> None:
+        deadline_s = time.monotonic() + seconds
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            rclpy.spin_once(self, timeout_sec=left_s)
+
+    def show(self, image: Image) -> float:
+        """Publish an image with the time as its stamp, which is returned."""
+        now = self.get_clock().now()
+        image.header.stamp = now.to_msg()
+        self.images.publish(image)
+        return now.nanoseconds / 1e9
+
+    def change(self, transition: int) -> None:
+        self._change_state.wait_for_service(ANSWER_LIMIT_S)
+        future = self._change_state.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        self.wait(future.done, ANSWER_LIMIT_S, "changed its state")
+
+    def forget_images(self) -> None:
+        """Afterwards a question waits for the next image."""
+        self.change(Transition.TRANSITION_DEACTIVATE)
+        self.change(Transition.TRANSITION_ACTIVATE)
+
+
+@contextmanager
+def node_and_camera(log: Path, parameters: Sequence[str] = ()) -> Iterator[tuple[Camera, float]]:
+    """The active node, and how many seconds it took from its start until it said so."""
+    use_private_ros()
+    rclpy.init()
+    options = [part for text in ("diagnostics_period_s:=0.1", *parameters) for part in ("-p", text)]
+    start_s = time.monotonic()
+    node = Child("node", [sys.executable, "-m", "reasonseg_ros.ros.node", "--ros-args", *options], log)
+    camera = None
+    try:
+        camera = Camera(node)
+        camera.wait(lambda: camera.values.get("state") == "active", START_LIMIT_S, "became active")
+        ready_s = time.monotonic() - start_s
+        camera.wait(lambda: camera.questions.get_subscription_count() > 0, ANSWER_LIMIT_S, "took questions")
+        camera.wait(lambda: camera.images.get_subscription_count() > 0, ANSWER_LIMIT_S, "took images")
+        yield camera, ready_s
+    finally:
+        node.end()
+        if camera is not None:
+            camera.destroy_node()
+        rclpy.try_shutdown()
+
+
+def questions_and_images(size_wh: tuple[int, int]) -> list[tuple[str, Image]]:
+    """Those of the shipped bag that have a target, as rgb8 messages of that size."""
+    found = []
+    for sample in read_bags([resource("demo/tabletop")]):
+        if sample.truth is not None and sample.truth.mask.any():
+            found.append((sample.question, image_message(cv2.resize(sample.load_frame().rgb, size_wh))))
+    return found
+
+
+def image_message(rgb: RgbImage) -> Image:
+    height, width = rgb.shape[:2]
+    message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
+    message.header.frame_id = "camera"
+    message.data = rgb.tobytes()
+    return message
+
+
+def overhead_row(folder: Path, repetitions: int, parameters: Sequence[str] = ()) -> Row:
+    """A question waits at the node; then one image is published. Its stamp to its masks, less the models' time."""
+    overheads_s, pipelines_s = [], []
+    scenes = cycle(questions_and_images((1280, 720)))
+    with node_and_camera(folder / "overhead.log", parameters) as (camera, _):
+        for repetition in range(-3, repetitions):
+            question, image = next(scenes)
+            camera.forget_images()
+            camera.questions.publish(msg.Query(text=question))
+            camera.rest(0.1)
+            count, stamp_s = len(camera.answers), camera.show(image)
+            camera.wait(lambda count=count: len(camera.answers) > count, ANSWER_LIMIT_S, "answered")
+            came_s, answer = camera.answers[-1]
+            if answer.status != msg.Segmentation.OK or answer.header.stamp != image.header.stamp:
+                raise ReasonSegError(f"the node answered {answer.status} {answer.error} to {question!r}")
+            if repetition >= 0:
+                pipelines_s.append(answer.reasoning_s + answer.segmenting_s)
+                overheads_s.append(came_s - stamp_s - pipelines_s[-1] - answer.catching_up_s)
+    spread = [round(1e3 * float(np.percentile(overheads_s, share)), 2) for share in (5, 50, 95)]
+    share = 100 * median(overheads_s) / median(pipelines_s)
+    return Row(
+        "node: image stamp to published masks, less the models' time, 720p", "two processes, shared memory, rclpy",
+        value=1e3 * median(overheads_s), unit="ms", aim=5.0,
+        note=f"{share:.1f} % of the pipeline's {1e3 * median(pipelines_s):.0f} ms (aim 3 %); 5 % and 95 %: "
+        f"{spread[0]} and {spread[2]} ms; from the message's stamp until the answer has reached the other process",
+        details={"overhead_ms_p5_p50_p95": spread, "share_of_pipeline_percent": share,
+                 "pipeline_ms_median": 1e3 * median(pipelines_s), "answers": len(overheads_s)},
+    )  # fmt: skip
+
+
+def start_row(folder: Path, repetitions: int, parameters: Sequence[str] = ()) -> Row:
+    times_s = []
+    for _ in range(repetitions):
+        with node_and_camera(folder / "start.log", parameters) as (_, ready_s):
+            times_s.append(ready_s)
+    return Row(
+        "start of the node to ready, embedded models", "process started until its diagnostics say active",
+        value=median(times_s), unit="s", aim=5.0, note="with the files in the system's cache",
+        details={"seconds": times_s},
+    )  # fmt: skip
+
+
+def memory_row(
+    folder: Path, frames: int, questions: int, limit_s: float, rate_hz: float = 45.0, parameters: Sequence[str] = ()
+) -> Row:
+    """Images come all the time, one question follows the other; the slope of the node's resident memory."""
+    scenes = questions_and_images((320, 240))
+    samples: list[tuple[int, float]] = []
+    with node_and_camera(folder / "memory.log", parameters) as (camera, _):
+        asked = shown = 0
+        start_s = time.monotonic()
+        while (shown < frames or len(camera.answers) < questions) and time.monotonic() - start_s < limit_s:
+            if len(camera.answers) == asked and asked < questions:
+                camera.questions.publish(msg.Query(text=scenes[asked % len(scenes)][0]))
+                asked += 1
+            if shown < frames:
+                camera.show(scenes[shown // 30 % len(scenes)][1])
+                shown += 1
+                if shown % 50 == 0:
+                    camera.node.check()
+                    samples.append((int(camera.values["received"]), resident_mb(camera.node.process.pid)))
+            camera.rest(max(0.0, start_s + shown / rate_hz - time.monotonic()) if shown < frames else 1 / rate_hz)
+        received, answers = int(camera.values["received"]), camera.answers
+        ok = sum(answer.status == msg.Segmentation.OK for _, answer in answers)
+    seen, memory_mb = np.array(samples[len(samples) // 10 :]).T  # the first tenth warms up
+    slope = theilslopes(memory_mb, seen / 1000)
+    return Row(
+        "growth of the node's memory per 1,000 frames", f"{received} frames of 320 x 240 and {len(answers)} questions",
+        value=float(slope.slope), unit="MB", aim=1.0,
+        note=f"asked for were {frames} frames and {questions} questions in {limit_s:.0f} s; {ok} of the answers marked "
+        f"something; embedded models, segmenter at 256 px, answers carried to the newest frame; resident memory "
+        f"{memory_mb[0]:.0f} MB after the first tenth, {memory_mb[-1]:.0f} MB at the end; Theil-Sen slope, 95 %: "
+        f"{slope.low_slope:.2f} to {slope.high_slope:.2f}",
+        details={"frames": received, "answers": len(answers), "frames_and_mb": samples},
+    )  # fmt: skip
+
+
+def resident_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -1,0 +1,108 @@
+"""Each group of rows with one repetition, on small models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import gpu_rows, method_rows, random_reasoner, sam2_shapes, segmenter_rows
+from benchmarks.random_reasoner import BY_NAME, Pointing, Shape
+from reasonseg_ros.config import Config, SegmenterConfig
+from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.segmenter.kept_features import KeptFeatures
+from reasonseg_ros.segmenter.loading import load_segmenter
+from reasonseg_ros.segmenter.port import Segmenter
+
+SMALL = Shape(
+    "small", 48, 2, 3, 1, 64, 2000, True, mrope=(2, 3, 3), vision_depth=4, vision_hidden=32, vision_heads=2,
+    vision_intermediate=48, image_wh=(112, 112),
+)  # fmt: skip
+SMALL_OFFICIAL = (
+    "++model.image_encoder.trunk.embed_dim=16",
+    "++model.image_encoder.trunk.stages=[1,1,2,1]",
+    "++model.image_encoder.trunk.global_att_blocks=[3]",
+    "++model.image_encoder.neck.backbone_channel_list=[128,64,32,16]",
+    "++model.image_size=64",
+    "++model.memory_attention.num_layers=1",
+)
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return load_segmenter(SegmenterConfig(device="cpu", threads=1, refine="none"))
+
+
+@pytest.fixture(scope="module")
+def predictor() -> sam2_shapes.OfficialPredictor:
+    pytest.importorskip("sam2", reason="run `make setup`")
+    return sam2_shapes.OfficialPredictor(sam2_shapes.official_model("tiny", SMALL_OFFICIAL), "cpu")
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return random_reasoner.random_model(SMALL, "cpu", torch.float32)
+
+
+def test_the_encoder_and_the_decoder(predictor: sam2_shapes.OfficialPredictor, segmenter: Segmenter) -> None:
+    encoder = list(segmenter_rows.encoder_rows(predictor, {"fp32": segmenter}, 1, {"fp32": 1.2}))
+    decoder = list(segmenter_rows.decoder_rows(predictor, segmenter, 1, {1: None, 8: 1e9}))
+    assert [row.aim for row in encoder] == [1.2]
+    assert all(row.value > 0 and row.details["ours"]["median_ms"] > 0 for row in [*encoder, *decoder])
+    assert segmenter_rows.WHY_ONE_BATCH in decoder[1].note and not decoder[0].note
+
+
+def test_the_picture_has_eight_prompts_in_it() -> None:
+    rgb, groundings = sam2_shapes.picture_with_prompts((1280, 720))
+    assert rgb.shape == (720, 1280, 3) and len(groundings) == 8
+    for grounding in groundings:
+        x1, y1, x2, y2 = grounding.box_xyxy
+        assert 0 <= x1 < x2 <= 1280 and 0 <= y1 < y2 <= 720
+        assert ((grounding.points_xy > [x1, y1]) & (grounding.points_xy < [x2, y2])).all()
+        assert grounding.points_xy.shape == (2, 2)
+
+
+def test_questions_and_tokens_of_the_embedded_models() -> None:
+    fresh, prepared, tokens = method_rows.rows("cpu", 1, 1)
+    assert fresh.aim == 1.3 and prepared.aim == 2.5 and tokens.aim == 1.5
+    assert float(fresh.note.rpartition(" ")[2]) > 0.8, "both sides mark the same"
+    assert "0 of 1 answers differ" in tokens.note
+
+
+def test_the_published_shapes_have_the_published_numbers_of_weights() -> None:
+    found = {name: random_reasoner.random_model(shape, "meta", torch.bfloat16) for name, shape in BY_NAME.items()}
+    assert {name: sum(weight.numel() for weight in model.parameters()) for name, model in found.items()} == {
+        "3B": 3_754_622_976, "7B": 8_292_166_656,
+    }  # fmt: skip
+
+
+def test_a_token_reads_the_weights_and_what_came_before(model: Any) -> None:
+    layer = 48 * (48 + 16 + 16) + 48 + 16 + 16 + 48 * 48 + 3 * 48 * 64 + 2 * 48
+    weights = 2 * layer + 48 + 2000 * 48
+    assert random_reasoner.token_bytes(model, 10) == 4 * (weights + 10 * 2 * 2 * 16)
+
+
+def test_the_rows_of_a_random_reasoner(
+    model: Any, predictor: sam2_shapes.OfficialPredictor, segmenter: Segmenter
+) -> None:
+    prompt, token, share = gpu_rows.token_rows(SMALL, model, 1, 1e9, new_tokens=5)
+    assert prompt.name.startswith("prompt of ") and prompt.value > 0
+    assert "which are the same" in token.note
+    assert share.aim == 60.0 and "bound" in share.note  # the time is a difference, which a busy machine makes negative
+    reasoner = Pointing(SMALL, model, 4)
+    method = SegZero(reasoner, KeptFeatures(segmenter), Config())
+    fresh, prepared = gpu_rows.question_rows(method, predictor, 1)
+    assert (fresh.aim, prepared.aim) == (1.3, 2.5)
+    assert prepared.details["ours"]["median_ms"] > 0
+
+
+def test_the_bandwidth_is_in_bytes_a_second() -> None:
+    assert 1e7 < gpu_rows.copy_bandwidth("cpu", 1 << 24, 2) < 1e13
+
+
+def test_memory_of_what_was_used_once() -> None:
+    used = []
+    made, memory_mib = gpu_rows.loaded(lambda: [1], used.append)
+    assert made == [1] and used == [[1]]
+    assert memory_mib == 0.0 or torch.cuda.is_available()
