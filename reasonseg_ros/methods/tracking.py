@@ -57,12 +57,15 @@ def _exported_tracker(folder: Path, backend: str, config: Config) -> Callable[[]
 
 
 def _torch_tracker(card: ModelCard, config: Config) -> Callable[[], Tracker] | None:
+    from transformers import PreTrainedConfig
+
     from reasonseg_ros.export.sources import load_checkpoint
     from reasonseg_ros.torch_device import choose_device, choose_dtype
 
-    model = load_checkpoint(config.segmenter.model).model
-    if not hasattr(model, "memory_attention"):
+    where = {"revision": card.revision, "local_files_only": config.segmenter.offline}
+    if PreTrainedConfig.get_config_dict(card.source, **where)[0].get("model_type") != "sam2_video":
         return None
+    model = load_checkpoint(config.segmenter.model).model
     device = choose_device(config.segmenter.device)
     dtype = choose_dtype(config.segmenter.dtype, device)
     size_px = int(model.config.prompt_encoder_config.image_size)

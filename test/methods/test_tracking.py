@@ -1,0 +1,63 @@
+"""Which tracker a configuration gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import Sam2Model
+
+from reasonseg_ros.config import config_from
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.methods.tracking import load_tracker
+from reasonseg_ros.segmenter.loading import load_segmenter
+from reasonseg_ros.segmenter.refinement import RefinedTracker
+from reasonseg_ros.segmenter.reprompting import RepromptTracker
+from reasonseg_ros.segmenter.tracker import MemoryTracker
+from reasonseg_ros.training.segmenter_model import small_config
+from reasonseg_ros.training.segmenter_video_model import new_video_model
+from reasonseg_ros.types import Grounding
+
+RGB = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    image = Sam2Model(small_config(64))
+    image.save_pretrained(folder / "image")
+    new_video_model(image, 64, 0).save_pretrained(folder / "video")
+    return {name: folder / name for name in ("image", "video")}
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "mode", "refine", "expected"),
+    [
+        ("image", "auto", "none", RepromptTracker),
+        ("image", "reprompt", "edges", RepromptTracker),
+        ("video", "reprompt", "none", RepromptTracker),
+        ("video", "auto", "none", MemoryTracker),
+        ("video", "memory", "edges", RefinedTracker),
+    ],
+)
+def test_the_tracker_is_chosen(
+    checkpoints: dict[str, Path], checkpoint: str, mode: str, refine: str, expected: type
+) -> None:
+    settings = {"segmenter.model": str(checkpoints[checkpoint]), "segmenter.refine": refine, "tracker.mode": mode}
+    config = config_from({**settings, "segmenter.device": "cpu"})
+    segmenter = load_segmenter(config.segmenter)
+    make = load_tracker(config, segmenter)
+    one, two = make(), make()
+    assert type(one) is expected and one is not two
+    prompts = [Grounding(np.array([8, 8, 40, 40], np.float32))]
+    assert [track.track_id for track in one.add(segmenter.encode(RGB), prompts, 0)] == [1]
+    assert [track.mask.shape for track in one.step(segmenter.encode(RGB), 1)] == [(48, 64)]
+    assert two.step(segmenter.encode(RGB), 1) == []
+
+
+def test_a_checkpoint_without_memory_is_named(checkpoints: dict[str, Path]) -> None:
+    settings = {"segmenter.model": str(checkpoints["image"]), "segmenter.device": "cpu", "tracker.mode": "memory"}
+    config = config_from(settings)
+    with pytest.raises(ModelError, match=r"image was exported or trained without SAM2's memory; set tracker\.mode"):
+        load_tracker(config, load_segmenter(config.segmenter))
