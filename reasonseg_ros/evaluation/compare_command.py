@@ -36,12 +36,10 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from reasonseg_ros.evaluation.comparison import compare, outcomes_of
-    from reasonseg_ros.evaluation.results import read_results
+    from reasonseg_ros.evaluation.results import Results
 
     files = [path / "results.json" if path.is_dir() else path for path in (arguments.before, arguments.after)]
-    (settings_a, samples_a), (settings_b, samples_b) = (read_results(file) for file in files)
-    before = {result.sample_id: result for result in samples_a}
-    after = {result.sample_id: result for result in samples_b}
+    before, after = (Results(file) for file in files)
     found = compare(
         outcomes_of(before.values()), outcomes_of(after.values()), arguments.changed_iou,
         lambda line: print(f"reasonseg: {line}", file=sys.stderr),
@@ -51,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         folders = files[0].resolve().parent, files[1].resolve().parent
         try:
-            write_comparison(arguments.report, (settings_a, settings_b), (before, after), found, folders)
+            write_comparison(arguments.report, (before.run, after.run), (before, after), found, folders)
         except OSError as error:
             raise InvalidInput(f"--report {arguments.report} cannot be written: {error.strerror}") from error
     print(json.dumps(found, indent=2, ensure_ascii=False))

@@ -34,17 +34,24 @@ def write_comparison(
     """Write the page of what `compare` found in two runs; it takes its place when it is complete.
 
     Every sample that both runs hold is shown: the changed ones first, each group with the largest change of IoU first.
-    `folders` are the runs' own; the pictures are taken from the first.
+    Two are read, drawn and written at a time. `folders` are the runs' own; the pictures are taken from the first.
     """
     before, after = results
     changed = {row["sample_id"] for row in found["changed"]}
-    pairs = [(before[sample_id], after[sample_id]) for sample_id in before if sample_id in after]
-    pairs.sort(key=lambda pair: (pair[0].sample_id not in changed, -abs(gain(*pair))))
-    moves = Counter((old.failure, new.failure) for old, new in pairs if old.failure and new.failure)
+    order: dict[str, tuple[bool, float]] = {}
+    moves: Counter[tuple[str, str]] = Counter()
+    kinds: set[str] = set()
+    pictures: dict[str, None] = {}
+    for sample_id in filter(after.__contains__, before):
+        old, new = before[sample_id], after[sample_id]
+        order[sample_id] = sample_id not in changed, -abs(gain(old, new))
+        moves[old.failure, new.failure] += bool(old.failure and new.failure)
+        kinds.add(old.kind or UNKNOWN_KIND)
+        pictures[old.image] = None
 
     def samples() -> Iterator[Markup]:
-        for old, new in pairs:
-            yield script_json(pair_values(old, new, old.sample_id in changed))
+        for sample_id in sorted(order, key=order.__getitem__):
+            yield script_json(pair_values(before[sample_id], after[sample_id], sample_id in changed))
 
     write_page(
         path,
@@ -56,9 +63,9 @@ def write_comparison(
         scores={key: name for key, name in SCORES.items() if key in found["scores"]},
         moves=moves,
         types={str(kind): text for kind, text in DESCRIPTIONS.items() if any(str(kind) in move for move in moves)},
-        kinds=sorted({old.kind or UNKNOWN_KIND for old, _ in pairs}),
+        kinds=sorted(kinds),
         samples_json=samples(),
-        pictures_json=pictures_json(dict.fromkeys(old.image for old, _ in pairs), folders[0]),
+        pictures_json=pictures_json(pictures, folders[0]),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
@@ -196,11 +196,39 @@ def write_results(path: Path, run: dict[str, Any], results: Iterable[SampleResul
     os.replace(part, path)
 
 
-def read_results(path: Path) -> tuple[dict[str, Any], Iterator[SampleResult]]:
-    """The run and the samples of a results.json. Raises InvalidInput where it is not one."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        run, samples = values["run"], values["samples"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(f"{path} is not the results of an evaluation: {error}") from error
-    return run, (SampleResult.from_json(sample) for sample in samples)
+class Results(Mapping[str, SampleResult]):
+    """The samples of a results.json by their ids, each read when it is asked for; only its place is kept in memory.
+
+    Attributes:
+        run: what is told of the run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises InvalidInput where the file is not as `write_results` writes it."""
+        self.path = path
+        self._places: dict[str, int] = {}
+        try:
+            with path.open("rb") as file:
+                self.run: dict[str, Any] = json.loads(file.readline().rstrip(b",\n") + b"}")["run"]
+                if file.readline() != b'"samples": [\n':
+                    raise ValueError("its second line does not begin the samples, which stand one a line")
+                place = file.tell()
+                for line in file:
+                    if line == b"]}\n":
+                        return
+                    self._places[json.loads(line.rstrip(b",\n"))["sample_id"]] = place
+                    place += len(line)
+                raise ValueError("it breaks off")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InvalidInput(f"{path} is not the results of an evaluation: {error}") from error
+
+    def __getitem__(self, sample_id: str) -> SampleResult:
+        with self.path.open("rb") as file:
+            file.seek(self._places[sample_id])
+            return SampleResult.from_json(json.loads(file.readline().rstrip(b",\n")))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)

@@ -52,17 +52,26 @@ class Run:
 
 
 def begin(out: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Make the folder of a run and note its settings. Raises InvalidInput where it holds another run."""
-    path = out / "settings.json"
-    if not resume:
-        if path.exists():
-            raise InvalidInput(f"{out} holds a run already; add --resume to finish it, or choose another --out")
-        out.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        _check_same(json.loads(path.read_text(encoding="utf-8")), settings, out)
-    else:
+    """Make the folder of a run and note its settings. Raises InvalidInput where it holds another run.
+
+    One that ended before its first result, because a model is missing for instance, left nothing to go on with.
+    """
+    path, lines = out / "settings.json", out / "results.jsonl"
+    if not lines.exists() or not lines.stat().st_size:
         out.mkdir(parents=True, exist_ok=True)
         _write_json(path, settings)
+    elif not resume:
+        raise InvalidInput(f"{out} holds a run already; add --resume to finish it, or choose another --out")
+    else:
+        _check_same(_settings_of(path), settings, out)
+
+
+def _settings_of(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return values
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} of the run cannot be read ({error}); choose another --out") from error
 
 
 def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:

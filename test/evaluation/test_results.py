@@ -7,9 +7,9 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.metrics import score_sample
 from reasonseg_ros.evaluation.results import (
     ResultLines,
+    Results,
     SampleResult,
     mask_from_rle,
-    read_results,
     rle_from_mask,
     write_results,
 )
@@ -83,16 +83,24 @@ def test_a_half_written_line_is_cut_off(result, tmp_path, left):
 def test_results_are_written_and_read(result, tmp_path):
     path = tmp_path / "results.json"
     write_results(path, {"seed": 1}, iter([result, again(result, sample_id="b")]))
-    run, samples = read_results(path)
-    assert run == {"seed": 1}
-    assert [sample.sample_id for sample in samples] == ["a", "b"]
+    results = Results(path)
+    assert results.run == {"seed": 1} and list(results) == ["a", "b"]
+    assert results["a"] == result and results["b"].sample_id == "b" and results.get("c") is None
+    assert json.loads(path.read_text())["samples"][1]["sample_id"] == "b", "it is plain JSON"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4])
+    with pytest.raises(InvalidInput, match="breaks off"):
+        Results(path)
+    path.write_text(json.dumps(json.loads(whole), indent=2))
+    with pytest.raises(InvalidInput, match="not the results of an evaluation"):
+        Results(path)
     write_results(path, {}, iter([]))
-    assert list(read_results(path)[1]) == []
+    assert len(Results(path)) == 0
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"run": {}}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"run": {}}', "{}\n", '{"run": {},\n"samples": [\n3\n]}\n'])
 def test_another_file_is_no_results(tmp_path, text):
     path = tmp_path / "results.json"
     path.write_text(text)
     with pytest.raises(InvalidInput, match="not the results of an evaluation"):
-        read_results(path)
+        Results(path)

@@ -15,7 +15,7 @@ import pytest
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_samples
 from reasonseg_ros.evaluation.pipeline import Pace
-from reasonseg_ros.evaluation.results import mask_from_rle, read_results
+from reasonseg_ros.evaluation.results import Results, mask_from_rle
 from reasonseg_ros.evaluation.run import Scoring, begin, evaluate, finish
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.types import Status
@@ -67,9 +67,8 @@ def test_every_sample_is_answered_scored_and_kept(run_all, make_bag, samples_of,
     assert found["tokens"]["total"] > 0 and found["memory_peak_mib"]["process"] > 10
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == json.loads(json.dumps(found))
 
-    run, samples = read_results(tmp_path / "out" / "results.json")
-    results = {result.sample_id: result for result in samples}
-    assert run["command"] == "reasonseg evaluate"
+    results = Results(tmp_path / "out" / "results.json")
+    assert results.run["command"] == "reasonseg evaluate"
     assert list(results) == ["right", "wrong", "none", "imagined", "mumbled"]
     assert np.array_equal(mask_from_rle(results["right"].mask), mask_from_rle(results["right"].target))
     assert results["mumbled"].mask is None and results["mumbled"].status == "unparsable" and results["mumbled"].error
@@ -101,7 +100,7 @@ def test_without_truth_there_are_answers_and_no_scores(run_all, make_bag, sample
     found = run_all(bag, scripted(answer_text(BOX)), tmp_path / "out")
     assert (found["samples"], found["scored"], found["without_truth"], found["failed"]) == (2, 0, 2, 0)
     assert found["giou"] is None and found["failures"] == {}
-    result = next(read_results(tmp_path / "out" / "results.json")[1])
+    result = next(iter(Results(tmp_path / "out" / "results.json").values()))
     assert result.score is None and result.failure == "" and result.mask and result.regions[0]["mask_score"] == 0.9
 
 
@@ -154,6 +153,22 @@ def test_another_run_s_folder_is_not_mixed(run_all, make_bag, samples_of, script
         run_all(bag, scripted(answer_text(BOX)), tmp_path / "out")
     with pytest.raises(InvalidInput, match=r"protocol was 'lisa' and is 'seg_zero'"):
         run_all(bag, scripted(answer_text(BOX)), tmp_path / "out", resume=True, scoring=Scoring("seg_zero"))
+
+
+def test_a_run_without_a_result_is_begun_anew(described, tmp_path):
+    begin(tmp_path, described, resume=False)
+    (tmp_path / "results.jsonl").touch()
+    begin(tmp_path, {**described, "seed": 4}, resume=False)
+    assert json.loads((tmp_path / "settings.json").read_text())["seed"] == 4
+
+
+@pytest.mark.parametrize("text", [None, "", "{"])
+def test_results_without_settings_are_not_gone_on_with(described, tmp_path, text):
+    (tmp_path / "results.jsonl").write_text("{}\n")
+    if text is not None:
+        (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(InvalidInput, match="choose another --out"):
+        begin(tmp_path, described, resume=True)
 
 
 KILLED = """
