@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bootstrap import RESAMPLES, SEED, intervals, ratios, resampled_sums
 from reasonseg_ros.evaluation.boundaries import boundary_f, boundary_iou
-from reasonseg_ros.evaluation.right_target import box_around, right_target
+from reasonseg_ros.evaluation.right_target import Boxes, box_around, right_target
 from reasonseg_ros.evaluation.stand_ins import from_mask
 from reasonseg_ros.geometry import box_iou, mask_box
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding
@@ -62,7 +61,7 @@ def score_sample(
     ignore: BoolMask | None = None,
     protocol: str = "lisa",
     groundings: Sequence[Grounding] | None = None,
-    target_boxes_xyxy: Sequence[ArrayLike] = (),
+    target_boxes_xyxy: Boxes = (),
 ) -> SampleScore:
     """Score bool [H, W] against bool [H, W]. Raises InvalidInput where the sizes differ or the protocol is unknown.
 

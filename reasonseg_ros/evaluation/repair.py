@@ -48,8 +48,8 @@ SWEPT: dict[str, tuple[float, ...]] = {
 class LossShares:
     """The loss of one sample, split. `ideal_iou` is the segmenter's with the true box and innermost point.
 
-    The shares add up to 1 - IoU, except where the actual prompt did better than the true one: then the reasoner's is
-    0 and the segmenter's the loss that it would have had.
+    The shares add up to 1 - IoU: what the true prompt would not mend is the segmenter's. Where the actual prompt did
+    better than the true one, all of the loss is.
     """
 
     iou: float
@@ -61,7 +61,7 @@ class LossShares:
 
     @property
     def segmenter(self) -> float:
-        return 1.0 - self.ideal_iou
+        return 1.0 - max(self.iou, self.ideal_iou)
 
     @property
     def segmenter_limited(self) -> bool:

@@ -11,11 +11,14 @@ from scipy.optimize import linear_sum_assignment
 from reasonseg_ros.geometry import box_iou, mask_box
 from reasonseg_ros.types import BoolMask, FloatArray
 
+Boxes = Sequence[ArrayLike] | FloatArray
+"""Boxes x1, y1, x2, y2: one after the other, or an array [N, 4]."""
+
 MIN_BOX_IOU = 0.3
 """A box means a target where they overlap more than this; how well it fits is for the other scores to say."""
 
 
-def right_target(boxes_xyxy: Sequence[ArrayLike], target_boxes_xyxy: Sequence[ArrayLike], target: BoolMask) -> bool:
+def right_target(boxes_xyxy: Boxes, target_boxes_xyxy: Boxes, target: BoolMask) -> bool:
     """Whether predicted boxes mean the targets of a mask bool [H, W]; no boxes where it is empty.
 
     They have to pair up with the targets' boxes. Where those are not known, nor how many targets the mask holds, the
@@ -29,7 +32,7 @@ def right_target(boxes_xyxy: Sequence[ArrayLike], target_boxes_xyxy: Sequence[Ar
     return bool(len(boxes_xyxy)) and paired([box_around(boxes_xyxy)], [true_box_xyxy])
 
 
-def paired(boxes_xyxy: Sequence[ArrayLike], target_boxes_xyxy: Sequence[ArrayLike]) -> bool:
+def paired(boxes_xyxy: Boxes, target_boxes_xyxy: Boxes) -> bool:
     """Whether predicted and true boxes can be paired one to one, all of them."""
     if len(boxes_xyxy) != len(target_boxes_xyxy):
         return False
@@ -40,7 +43,7 @@ def paired(boxes_xyxy: Sequence[ArrayLike], target_boxes_xyxy: Sequence[ArrayLik
     return bool(matches[rows, columns].all())
 
 
-def box_around(boxes_xyxy: Sequence[ArrayLike]) -> FloatArray:
+def box_around(boxes_xyxy: Boxes) -> FloatArray:
     """The box around all boxes, of which there is at least one. float32 [4]."""
     boxes = np.asarray(boxes_xyxy, np.float32)
     return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
