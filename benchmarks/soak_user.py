@@ -130,17 +130,20 @@ class User(Node):
         """End everything; the questions that have no end by then."""
         self._call("enable", SetBool.Request(data=True))
         self._call("clear", Trigger.Request())
+        self._values.clear()  # what comes from now on is of the time after
         deadline_s = time.monotonic() + limit_s
-        while self.open and time.monotonic() < deadline_s:
+        while (self.open or not self._is_idle()) and time.monotonic() < deadline_s:
             self._spin(0.5)
-        # That a lost target is not asked about again shows in that nothing is left.
-        idle = all(self._values.get(name) == "0" for name in ("waiting", "standing", "followed"))
-        for question in self.questions.values():
-            if idle and not question.ended and question.last == "lost":
-                question.ended = "lost"
-        if not idle:
+            for question in self.questions.values():
+                # That a lost target is not asked about again shows in that nothing is left.
+                if self._is_idle() and not question.ended and question.last == "lost":
+                    question.ended = "lost"
+        if not self._is_idle():
             self.wrong.append(f"cleared, and still busy: {self._values}")
         return self.open
+
+    def _is_idle(self) -> bool:
+        return all(self._values.get(name) == "0" for name in ("waiting", "standing", "followed"))
 
     def _draw(self, way: str) -> tuple[str, Question]:
         mode = self.rng.choice(("once", "once", "once", "track", "track", "watch", "history"))

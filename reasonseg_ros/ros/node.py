@@ -7,6 +7,7 @@ outbox that wakes the executor, so only the executor's thread touches ROS and no
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import signal
@@ -37,6 +38,7 @@ from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.outputs import Outputs
 from reasonseg_ros.ros.questions import Questions
 
+M_MMAP_THRESHOLD, LARGE_BYTES = -3, 512 * 1024
 LET_GO_S = 2.0
 """Deactivating waits so long for the model to let go of its question; it ends later where that takes longer."""
 Load = Callable[[Config, Callable[[str, "float | None"], None]], SegZero]
@@ -254,12 +256,22 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_models) -> in
     return 0
 
 
+def give_memory_back() -> None:
+    """Have blocks of LARGE_BYTES, as images are, go back to the system when they are freed.
+
+    glibc keeps ever larger ones in its heaps, and images of several sizes and threads tear these to pieces that grow.
+    """
+    with suppress(AttributeError, OSError):  # not glibc
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
 def run() -> NoReturn:
     """`main` for a process of its own.
 
     It leaves out Python's own end, which goes through every object of the model libraries: seconds on a busy machine,
     longer than launch waits before it terminates a node.
     """
+    give_memory_back()
     status = main()
     gc.collect()  # what is left of the node holds the context, which gives its shared memory back when it is destroyed
     rclpy.get_default_context().destroy()

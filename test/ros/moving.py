@@ -1,5 +1,9 @@
-"""A stream in which a bright square moves one pixel to the right with every image, and models that follow it."""
+"""A stream in which a bright square moves one pixel to the right with every image, and models that follow it.
 
+Also run as a process of its own: the node with these models.
+"""
+
+import sys
 import time
 
 import numpy as np
@@ -72,3 +76,9 @@ class Stream:
 def number_of(answer):
     """Of the image that an answer belongs to."""
     return (answer.header.stamp.sec * 10**9 + answer.header.stamp.nanosec) // PERIOD_NS
+
+
+if __name__ == "__main__":
+    from reasonseg_ros.ros.node import main
+
+    sys.exit(main(sys.argv, load_moving))

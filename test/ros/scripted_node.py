@@ -34,6 +34,8 @@ class WordReasoner:
         if "unicorn" in text:
             return Answer(Status.NO_TARGET, thought="nothing here fits", model=self.name)
         ys, xs = np.nonzero(frame.rgb.max(2) > 128)
+        if not len(xs):
+            return Answer(Status.NO_TARGET, thought="it is dark", model=self.name)
         box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
         raw = f"{thought}</think><answer>[]</answer>"
         return Answer(Status.OK, "the bright one", (Grounding(box),), raw, model=self.name, tokens=3)

@@ -1,0 +1,71 @@
+"""A short soak: the node in a process of its own with scripted models, all that the long one does."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+from moving import picture
+
+from benchmarks.soak import ROOT, failures, growth, run
+
+SECONDS = 8.0
+PACE = 0.05
+"""Longest pause between two things that are done, seconds."""
+
+
+@pytest.fixture
+def video(tmp_path):
+    """Lossless, as the scripted tracker knows colours exactly."""
+    path = str(tmp_path / "moving.avi")
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"FFV1"), 10.0, (64, 48))
+    for number in range(40):
+        writer.write(picture(number).rgb[:, :, ::-1])
+    writer.release()
+    return path
+
+
+def test_every_question_ends_once_whatever_is_done(video, domain_id, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    monkeypatch.setattr("benchmarks.soak_user.LONGEST_PAUSE_S", PACE)
+    monkeypatch.setattr("benchmarks.soak_user.RECONFIGURE_S", 3.0)
+    node = [str(ROOT / "test/ros/moving.py"), "--ros-args", "-p", "output.depth:=1000"]
+    camera = ["-m", "benchmarks.soak", video, "--camera", "--rate", "20", "--tabletop", "0", "--seed", "1"]
+    result = run(node, camera, SECONDS, 1, domain_id)
+    assert not result["without_an_end"], result
+    assert not result["wrong"], result
+    assert (result["node_exit_code"], result["tracebacks"]) == (0, 0), result
+    ends = {end for way in result["ends"].values() for end in way}
+    assert {"ok", "refused", "succeeded, ok"} <= ends
+    assert result["followed"] > 0 and result["carried"] > 0
+
+
+GOOD = {
+    "node_exit_code": 0, "tracebacks": 0, "without_an_end": [], "wrong": [], "memory_growth_mb_per_1000_images": 0.2,
+    "threads": [20, 24, 25], "files": [20, 20, 20],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"node_exit_code": -11}, "ended with -11"),
+        ({"tracebacks": 1}, "1 tracebacks"),
+        ({"without_an_end": ["q"]}, "1 questions have no end"),
+        ({"wrong": ["a second end"]}, "a second end"),
+        ({"memory_growth_mb_per_1000_images": 1.1}, "1.1 MB"),
+        ({"threads": [20, 24, 30]}, "threads grow"),
+        ({"files": [20, 20, 90]}, "files grow"),
+    ],
+)
+def test_what_a_soak_must_not_show(change, words):
+    assert not failures(GOOD)
+    (found,) = failures(GOOD | change)
+    assert words in found
+
+
+def test_growth_is_that_of_most_samples_and_not_of_a_peak():
+    images = np.arange(0, 4000, 100)
+    samples = [{"images": int(i), "memory_mb": 500 + 0.002 * i + 300 * (i == 3900)} for i in images]
+    assert growth(samples, "memory_mb") == pytest.approx(2.0, abs=0.05)
+    assert growth(samples[:1], "memory_mb") == 0
