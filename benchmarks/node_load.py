@@ -78,7 +78,9 @@ class Asker(Node):
         self.answers.append((time.time(), message))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        self.values = {pair.key: pair.value for status in message.status for pair in status.values}
+        # Camera and depth count images by the same name.
+        seen = (status for status in message.status if not status.name.endswith("depth"))
+        self.values = {pair.key: pair.value for status in seen for pair in status.values}
         self.received.append((time.monotonic(), int(self.values["received"])))
 
     def spin_until(self, done, limit_s: float) -> bool:

@@ -1,0 +1,45 @@
+"""The rows of the real node, as small as they can be."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+
+with warnings.catch_warnings():
+    # The parser generator below it (lark) imports a deprecated module of the standard library.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    pytest.importorskip("rosidl_generator_py", reason="run `make setup`")
+pytest.importorskip("reasonseg_ros.msg", reason="run `make setup`")
+
+from benchmarks.node_rows import memory_row, overhead_row, questions_and_images
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows change these for this process and the node's; afterwards they are as before."""
+    for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def test_the_overhead_of_one_answer(tmp_path: Path) -> None:
+    row = overhead_row(tmp_path, 1)
+    assert row.details["answers"] == 1
+    assert 0 < row.value < row.details["pipeline_ms_median"] * 100
+    assert row.unit == "ms" and row.aim == 5.0
+
+
+def test_the_growth_of_memory(tmp_path: Path) -> None:
+    row = memory_row(tmp_path, frames=150, questions=2, limit_s=120.0, rate_hz=30.0)
+    assert row.details["answers"] == 2
+    assert row.details["frames"] > 50, "best-effort images may be lost"
+    assert all(memory_mb > 100 for _, memory_mb in row.details["frames_and_mb"])
+
+
+def test_every_question_has_its_image() -> None:
+    scenes = questions_and_images((320, 240))
+    assert len(scenes) == 9
+    assert {(len(image.data), image.step) for _, image in scenes} == {(320 * 240 * 3, 960)}
