@@ -175,9 +175,13 @@ def start_row(folder: Path, repetitions: int, parameters: Sequence[str] = ()) ->
 
 
 def memory_row(
-    folder: Path, frames: int, questions: int, limit_s: float, rate_hz: float = 45.0, parameters: Sequence[str] = ()
-) -> Row:
-    """Images come all the time, one question follows the other; the slope of the node's resident memory."""
+    folder: Path, frames: int, questions: int, limit_s: float, *, told: str = "the embedded models",
+    rate_hz: float = 45.0, parameters: Sequence[str] = (),
+) -> Row:  # fmt: skip
+    """Images come all the time, one question follows the other; the slope of the node's resident memory.
+
+    `told` says which models the `parameters` choose.
+    """
     scenes = questions_and_images((320, 240))
     samples: list[tuple[int, float]] = []
     with node_and_camera(folder / "memory.log", parameters) as (camera, _):
@@ -204,7 +208,7 @@ def memory_row(
         "growth of the node's memory per 1,000 frames", f"{seen[-1]:.0f} frames, 320 x 240, {len(answers)} questions",
         value=float(slope.slope), unit="MB", aim=1.0,
         note=f"wanted are {frames} frames and {questions} questions within {limit_s:.0f} s; {ok} of the answers marked "
-        f"something; embedded models, segmenter at 256 px, answers carried to the newest frame; resident memory "
+        f"something; {told}, answers carried to the newest frame; resident memory "
         f"{memory_mb[0]:.0f} MB after the first tenth, {memory_mb[-1]:.0f} MB at the end; Theil-Sen slope, 95 %: "
         f"{slope.low_slope:.2f} to {slope.high_slope:.2f}",
         details={"frames": int(seen[-1]), "answers": len(answers), "frames_and_mb": samples},

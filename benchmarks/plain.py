@@ -23,19 +23,20 @@ from transformers.models.sam2.image_processing_sam2 import Sam2ImageProcessor
 from transformers.models.sam2.processing_sam2 import Sam2Processor
 
 from reasonseg_ros.model_card import load_card
+from reasonseg_ros.torch_device import choose_dtype
 
 Targets = list[dict[str, list[float]]]
 
 
 class PlainSequence:
-    """One checkpoint of each kind, run one after the other."""
+    """One checkpoint of each kind, run one after the other; SAM2 in float32, as the library loads it."""
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         self.card, segmenter = load_card("tabletop-reasoner", "reasoner"), load_card("tabletop-segmenter", "segmenter")
         self.device, self.dtype, self.multimask = device, dtype, segmenter.multimask
         self.processor = AutoProcessor.from_pretrained(self.card.source)
         self.model = Qwen2_5_VLForConditionalGeneration.from_pretrained(self.card.source, dtype=dtype).to(device).eval()
-        self.sam = Sam2Model.from_pretrained(segmenter.source, dtype=dtype).to(device).eval()
+        self.sam = Sam2Model.from_pretrained(segmenter.source).to(device).eval()
         side = self.sam.config.prompt_encoder_config.image_size
         image_processor = Sam2ImageProcessor(
             size={"height": side, "width": side}, mask_size={"height": side // 4, "width": side // 4}
@@ -101,7 +102,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=0, help="only the first samples")
     parser.add_argument("--device", default="cpu")
     settings = parser.parse_args()
-    plain, ious = PlainSequence(settings.device), []
+    plain, ious = PlainSequence(settings.device, choose_dtype("auto", torch.device(settings.device))), []
     for sample in read_bags([settings.bag]):
         mask = plain.answer(sample.load_frame().rgb, sample.question)
         union = (mask | sample.truth.mask).sum()
