@@ -1,5 +1,6 @@
 """Streams and questions as they should not be: each ends in a stated status, and nothing is left behind."""
 
+import gc
 import threading
 import time
 
@@ -8,6 +9,7 @@ import pytest
 
 from reasonseg_ros.live.following import Follower
 from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.requests import Outcome, Request
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Frame, Mode, Status
 from test.live.robot import left_px
@@ -353,6 +355,36 @@ def test_cancelled_in_the_middle_of_a_flow_of_masks_nothing_comes_after_the_end(
         if outcome.is_last:
             ended[key] = outcome
     assert len(ended) == 12
+
+
+def test_nothing_is_left_of_questions_that_have_ended(start):
+    gc.collect()
+    before = count_alive(Request, Outcome, ScriptedTracker)
+    robot = start({"queue_size": 1000})
+    stamp = 0
+    for number in range(25):
+        for mode in (Mode.ONCE, Mode.TRACK, Mode.WATCH, Mode.HISTORY):
+            request = robot.ask(mode, frames=2, query_id=f"{number} {mode}")
+        for _ in range(4):
+            stamp += 1
+            robot.show(Frame(picture(stamp % 40).rgb, stamp * 100_000_000))
+            time.sleep(0.002)
+        robot.worker.cancel(request)
+    robot.worker.clear()
+    until(lambda: is_idle(robot.worker))
+    assert robot.worker.rest(10)
+    last = {outcome.request.query.query_id for outcome in robot.outcomes if outcome.is_last}
+    assert len(last) == 100
+    del request
+    robot.outcomes.clear()
+    gc.collect()
+    # What the threads were at last stays until they are at something else; of frames, ten seconds are kept.
+    assert count_alive(Request, Outcome, ScriptedTracker) - before <= 10
+    assert len(robot.worker.buffer) <= 102
+
+
+def count_alive(*kinds):
+    return sum(isinstance(item, kinds) for item in gc.get_objects())
 
 
 def test_a_slow_rate_of_following_does_not_hold_up_the_end():
