@@ -16,7 +16,7 @@ from reasonseg_ros.bags import BagReader, typestore
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.damaged_bag import Damage, Record, mcap_files, read_records
 from reasonseg_ros.evaluation.questions import TimedQuestion
-from reasonseg_ros.evaluation.samples import Sample, SampleStream, Unreadable
+from reasonseg_ros.evaluation.samples import OnImage, Sample, SampleStream, Unreadable
 from reasonseg_ros.evaluation.topics import GROUND_TRUTH, QUERY, Topics, find_topics
 
 Message = tuple[str, int, Any]
@@ -24,14 +24,18 @@ Message = tuple[str, int, Any]
 
 
 def read_bags(
-    bags: Sequence[Path], image_topic: str = "", kinds: Sequence[str] = (), questions: Sequence[TimedQuestion] = ()
+    bags: Sequence[Path],
+    image_topic: str = "",
+    kinds: Sequence[str] = (),
+    questions: Sequence[TimedQuestion] = (),
+    on_image: OnImage | None = None,
 ) -> Iterator[Sample | Unreadable]:
     """The samples of one bag after the other. Where there are several, ids begin with their bag's name."""
     if len(bags) == 1:
-        yield from read_samples(bags[0], image_topic, kinds, questions)
+        yield from read_samples(bags[0], image_topic, kinds, questions, on_image)
         return
     for name, bag in zip(bag_names(bags), bags, strict=True):
-        for item in read_samples(bag, image_topic, kinds, questions):
+        for item in read_samples(bag, image_topic, kinds, questions, on_image):
             sample_id = f"{name}/{item.sample_id}" if item.sample_id else ""
             if isinstance(item, Unreadable):
                 yield replace(item, sample_id=sample_id, reason=f"{name}: {item.reason}")
@@ -54,9 +58,13 @@ def bag_names(bags: Sequence[Path]) -> list[str]:
 
 
 def read_samples(
-    bag: Path, image_topic: str = "", kinds: Sequence[str] = (), questions: Sequence[TimedQuestion] = ()
+    bag: Path,
+    image_topic: str = "",
+    kinds: Sequence[str] = (),
+    questions: Sequence[TimedQuestion] = (),
+    on_image: OnImage | None = None,
 ) -> Iterator[Sample | Unreadable]:
-    """The samples of a bag in their order, with what cannot be read in between.
+    """The samples of a bag in their order, with what cannot be read in between; `on_image` gets all its images.
 
     Raises InvalidInput where nothing can be read, a topic is missing, of a wrong type, or not clear.
     """
@@ -66,11 +74,12 @@ def read_samples(
     if mcap_files(bag):
         types = _mcap_types(bag)
         topics = find_topics(bag, types, lambda topic: _first(_mcap_messages(bag, [topic])), *choice)
-        yield from _counted(bag, topics, SampleStream(_mcap_messages(bag, topics.types), topics, kinds, questions))
+        stream = SampleStream(_mcap_messages(bag, topics.types), topics, kinds, questions, on_image)
+        yield from _counted(bag, topics, stream)
         return
     with BagReader(bag) as reader:
         topics = find_topics(bag, reader.topics, lambda topic: _first(_messages(reader, [topic])), *choice)
-        yield from SampleStream(_messages(reader, list(topics.types)), topics, kinds, questions)
+        yield from SampleStream(_messages(reader, list(topics.types)), topics, kinds, questions, on_image)
 
 
 def _first(messages: Iterator[Message]) -> Any:

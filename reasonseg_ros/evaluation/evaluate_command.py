@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reasonseg_ros.evaluation.pipeline import Pace
     from reasonseg_ros.evaluation.ray_cluster import RayCluster
     from reasonseg_ros.evaluation.run import Answer
-    from reasonseg_ros.evaluation.samples import Sample, Unreadable
+    from reasonseg_ros.evaluation.samples import OnImage, Sample, Unreadable
     from reasonseg_ros.methods.seg_zero import SegZero
 
 METHODS = ("seg_zero", "rev_seg")
@@ -105,11 +105,11 @@ def _evaluate(settings: argparse.Namespace) -> int:
     config = config_from(values)
     questions = read_questions(settings.questions) if settings.questions else []
 
-    def read(bags: Sequence[Path] = settings.bags) -> Iterator[Sample | Unreadable]:
-        return read_bags(bags, settings.image_topic, settings.kinds, questions)
+    def read(on_image: OnImage | None = None, bags: Sequence[Path] = settings.bags) -> Iterator[Sample | Unreadable]:
+        return read_bags(bags, settings.image_topic, settings.kinds, questions, on_image)
 
     for bag in settings.bags:  # one that cannot be used is told before models are loaded
-        next(read([bag]), None)
+        next(read(bags=[bag]), None)
     described = run_settings(settings, values)
     begin(settings.out, described, settings.resume)
     console = Console(stderr=True)

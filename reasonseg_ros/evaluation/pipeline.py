@@ -22,15 +22,23 @@ class Loaded:
     """A question with its frame in memory, or, of a video, with its frames.
 
     Attributes:
-        samples, frames: one each; of a video those that can be read.
+        samples: those that can be read; of a video, of its frames with ground truth.
+        frames: of a video all that can be read, otherwise the one.
+        places: index of each sample's frame.
         video: of which `samples` are.
         encoding_s: time that was spent on the frame's features ahead.
     """
 
     samples: tuple[Sample, ...]
     frames: tuple[Frame, ...]
+    places: tuple[int, ...] = (0,)
     video: VideoSample | None = None
     encoding_s: float = 0.0
+
+    @property
+    def pairs(self) -> list[tuple[Sample, Frame]]:
+        """Each sample with its own frame."""
+        return [(sample, self.frames[place]) for sample, place in zip(self.samples, self.places, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -64,15 +72,22 @@ def samples_of(item: Sample | VideoSample) -> tuple[Sample, ...]:
 
 def load(item: Sample | VideoSample) -> Iterator[Loaded | Unreadable]:
     """What of a sample or a video cannot be read, then what can, with the frames decoded."""
-    loaded: list[tuple[Sample, Frame]] = []
-    for sample in samples_of(item):
+    samples: list[tuple[Sample, int]] = []
+    frames: list[Frame] = []
+    for one in item.frames if isinstance(item, VideoSample) else (item,):
         try:
-            loaded.append((sample, _frame(sample)))
+            frames.append(_frame(one) if isinstance(one, Sample) else one.load_frame())
         except InvalidInput as error:
-            yield Unreadable(sample.sample_id, str(error))
-    if loaded:
-        samples, frames = zip(*loaded, strict=True)
-        yield Loaded(samples, frames, item if isinstance(item, VideoSample) else None)
+            if isinstance(one, Sample):
+                yield Unreadable(one.sample_id, str(error))
+            else:  # it costs no sample
+                yield Unreadable("", f"image of stamp {one.stamp_ns} ns, between those of a video: {error}", 0)
+        else:
+            if isinstance(one, Sample):
+                samples.append((one, len(frames) - 1))
+    if samples:
+        read, places = zip(*samples, strict=True)
+        yield Loaded(read, tuple(frames), places, item if isinstance(item, VideoSample) else None)
 
 
 def _frame(sample: Sample) -> Frame:
@@ -161,6 +176,6 @@ def _judge(method: Any, scoring: Scoring, group: Sequence[Asked]) -> list[Outcom
         if not isinstance(item, Loaded):
             outcomes.append(item)
             continue
-        for sample, segmentation in zip(item.samples, segmentations, strict=True):
-            outcomes.append(judged(sample, segmentation, method, scoring, item.encoding_s))
+        for sample, place in zip(item.samples, item.places, strict=True):
+            outcomes.append(judged(sample, segmentations[place], method, scoring, item.encoding_s))
     return outcomes

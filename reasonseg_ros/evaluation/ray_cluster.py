@@ -17,6 +17,7 @@ from typing import Any
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.evaluation.judging import Scoring, judged
 from reasonseg_ros.evaluation.pipeline import Item, Loaded, Outcome, Pace, answered, groups
+from reasonseg_ros.evaluation.videos import VideoSample
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.types import Frame, Query, Segmentation, Status
 
@@ -99,10 +100,11 @@ class RayCluster:
             _check_reachable(self._address)
             ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            reason = " ".join(str(error.__cause__ or error).split())[:300]
+            lines = str(error.__cause__ or error).strip().splitlines()  # the last one of a traceback says what it was
             raise ConfigError(
-                f"no use of a Ray cluster at {self._address!r} ({reason}); start one with `ray start --head`, or give "
-                "--ray its address"
+                f"no use of a Ray cluster at {self._address!r} ({lines[-1][:300] if lines else type(error).__name__}); "
+                "start one with `ray start --head`, give --ray its address, or set RAY_AUTH_MODE=token where it asks "
+                "for a token"
             ) from error
         try:
             there = int(ray.cluster_resources().get(self._resource, 0))
@@ -202,8 +204,8 @@ class RayCluster:
 
     def _given_up(self, item: Loaded, index: int, reason: str) -> Outcome:
         answer = failure(Status.FAILED, f"its worker died {MOST_TRIES} times: {reason}", "")
-        segmentation = Segmentation(item.frames[index], Query(item.samples[index].question), answer)
-        return judged(item.samples[index], segmentation, None, self._scoring)
+        sample, frame = item.pairs[index]
+        return judged(sample, Segmentation(frame, Query(sample.question), answer), None, self._scoring)
 
     def _leave(self) -> None:
         for worker in [*self._workers, *self._starting.values()]:
@@ -220,11 +222,8 @@ def _check_reachable(address: str) -> None:
 
 def _portable(item: Loaded) -> Loaded:
     """The item without what holds on to the bag."""
-    samples = tuple(
-        replace(sample, load_frame=partial(_same, frame))
-        for sample, frame in zip(item.samples, item.frames, strict=True)
-    )
-    return replace(item, samples=samples, video=item.video and replace(item.video, samples=samples))
+    samples = tuple(replace(sample, load_frame=partial(_same, frame)) for sample, frame in item.pairs)
+    return replace(item, samples=samples, video=item.video and VideoSample(samples))
 
 
 def _same(frame: Frame) -> Frame:

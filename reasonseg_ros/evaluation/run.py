@@ -152,7 +152,7 @@ def _items(samples: Iterable[Sample | VideoSample | Unreadable], done: Collectio
             continue
         for loaded in load(item):
             if isinstance(loaded, Loaded):
-                for sample, frame in zip(loaded.samples, loaded.frames, strict=True):
+                for sample, frame in loaded.pairs:
                     _write_picture(out / picture_name(sample), frame.rgb)
             yield loaded
 

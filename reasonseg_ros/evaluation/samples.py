@@ -66,6 +66,17 @@ class Sample:
     bag: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """An image of the bag, whatever is asked about it: of a video, a method sees those between the samples too."""
+
+    stamp_ns: int
+    load_frame: Callable[[], Frame]
+
+
+OnImage = Callable[[Shown], None]
+
+
 @dataclass(frozen=True)
 class Unreadable:
     """Something in a bag that cannot be evaluated. `samples` is how many questions are lost by it, where known."""
@@ -103,15 +114,18 @@ class SampleStream:
         topics: Topics,
         kinds: Sequence[str] = (),
         questions: Sequence[TimedQuestion] = (),
+        on_image: OnImage | None = None,
     ) -> None:
         """`messages` are topic, stamp of the recording in nanoseconds and message, in order.
 
         An error instead of a message is listed; without a topic it is a damaged part of the file. Only questions of
         `kinds` are taken, all without them. With `questions`, in the order of time, the bag's own are not.
+        `on_image` gets every image, before the samples that are about it.
         """
         self.messages = messages
         self.topics = topics
         self.kinds = kinds
+        self.on_image = on_image
         self.asked = 0
         self.damaged_parts = 0
         self._left = list(questions)
@@ -153,6 +167,8 @@ class SampleStream:
         image = self._recent[stamp_ns] = _Image(message)
         if len(self._recent) > KEPT_IMAGES:
             self._recent.popitem(last=False)
+        if self.on_image:
+            self.on_image(Shown(stamp_ns, image.load))
         for truth in self._waiting.pop(stamp_ns, []):
             yield self._with_truth(truth, image)
         while self._early:

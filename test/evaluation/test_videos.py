@@ -1,6 +1,7 @@
 """One question about several frames: which samples belong together, and a method that answers for all at once."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -11,6 +12,10 @@ from reasonseg_ros.evaluation.samples import Sample, Unreadable
 from reasonseg_ros.evaluation.videos import VideoSample, with_videos
 
 BOX, OTHER = (8, 8, 24, 24), (40, 30, 60, 44)
+
+
+def read_all(bag, on_image=None):
+    return read_samples(bag, on_image=on_image)
 
 
 def told(items):
@@ -27,7 +32,7 @@ def video_bag(make_bag, samples_of):
 
 def test_the_frames_of_an_expression_come_together(video_bag):
     assert told(read_samples(video_bag)) == ["v/0", "v/0#2", "v/1", "v/0#3", "v/1#2", "still"]
-    found = list(with_videos(lambda: read_samples(video_bag)))
+    found = list(with_videos(partial(read_all, video_bag)))
     assert told(found) == [["v/0", "v/0#2", "v/0#3"], ["v/1", "v/1#2"], "still"]
     assert (found[1].expression, found[1].question) == ("v/1", "question v/1?")
     assert [sample.stamp_ns % 10**10 // 10**9 for sample in found[0].samples] == [0, 1, 2]
@@ -35,20 +40,20 @@ def test_the_frames_of_an_expression_come_together(video_bag):
 
 def test_an_id_used_twice_on_one_image_or_for_two_questions_is_no_video(make_bag, samples_of):
     bag = make_bag([samples_of("a"), samples_of("a")])
-    assert told(with_videos(lambda: read_samples(bag))) == ["a", "a#2"]
+    assert told(with_videos(partial(read_all, bag))) == ["a", "a#2"]
 
     def reword(messages):
         topic, truth, stamp_ns = messages[-1]
         return [*messages[:-1], (topic, replace(truth, question="something else"), stamp_ns)]
 
     reworded = make_bag([samples_of("a"), samples_of("a", image=1)], change=reword, name="reworded")
-    assert told(with_videos(lambda: read_samples(reworded))) == ["a", "a#2"]
+    assert told(with_videos(partial(read_all, reworded))) == ["a", "a#2"]
 
 
 def test_a_frame_that_cannot_be_read_is_listed_and_the_others_stay_together(make_bag, samples_of):
     asked = [samples_of("v", image=number) for number in range(3)]
     bag = make_bag(asked, change=lambda messages: messages[1:])
-    found = list(with_videos(lambda: read_samples(bag)))
+    found = list(with_videos(partial(read_all, bag)))
     assert [isinstance(item, Unreadable) for item in found] == [False, True]
     assert [sample.stamp_ns % 10**10 // 10**9 for sample in found[0].samples] == [1, 2]
 
@@ -68,13 +73,57 @@ class Watcher:
 def test_a_video_is_asked_about_once_and_every_frame_is_scored(video_bag, scripted, answer_text, tmp_path):
     texts = [answer_text(*boxes) for boxes in ([BOX], [OTHER], [BOX], [OTHER], [], [BOX])]
     watcher = Watcher(scripted(*texts))
-    run = evaluate(with_videos(lambda: read_samples(video_bag)), watcher, tmp_path, Scoring())
+    run = evaluate(with_videos(partial(read_all, video_bag)), watcher, tmp_path, Scoring())
     assert watcher.videos == [("v/0", "question v/0?", 3), ("v/1", "question v/1?", 2)]
     assert run.ids == ["v/0", "v/0#2", "v/0#3", "v/1", "v/1#2", "still"]
     assert [round(row.score.iou, 3) for row in run.rows] == [1, 0, 1, 1, 1, 1]
 
-    again = evaluate(with_videos(lambda: read_samples(video_bag)), watcher, tmp_path, Scoring())
+    again = evaluate(with_videos(partial(read_all, video_bag)), watcher, tmp_path, Scoring())
     assert again.ids == run.ids and len(watcher.videos) == 2, "nothing is asked again"
+
+
+def test_images_between_labelled_frames_are_shown_and_not_scored(make_bag, samples_of, scripted, answer_text, tmp_path):
+    """As where only every n-th frame has a mask. What follows the last labelled frame is no part of the video."""
+    asked = [samples_of(name, image=image) for image, name in enumerate(("v", "other", "v", "x", "v", "x", "y"))]
+    # The truth of the third frame comes after the fourth image.
+    bag = make_bag(asked, change=lambda messages: [*messages[:8], messages[9], messages[8], *messages[10:]])
+    videos = list(with_videos(partial(read_all, bag)))
+    assert told(videos) == ["other", ["v", "v#2", "v#3"], ["x", "x#2"], "y"]
+    frames = [item.frames for item in videos if isinstance(item, VideoSample)]
+    assert [[frame.stamp_ns % 10**10 // 10**9 for frame in of_one] for of_one in frames] == [[0, 1, 2, 3, 4], [3, 4, 5]]
+
+    watcher = Watcher(scripted(*(answer_text(BOX) for _ in range(10))))
+    run = evaluate(with_videos(partial(read_all, bag)), watcher, tmp_path, Scoring())
+    assert watcher.videos == [("v", "question v?", 5), ("x", "question x?", 3)]
+    assert sorted(run.ids) == ["other", "v", "v#2", "v#3", "x", "x#2", "y"]
+    assert len(list((tmp_path / "images").iterdir())) == 7
+    assert all(row.score.iou == pytest.approx(1) for row in run.rows)
+
+
+def test_each_frame_is_scored_by_its_own_answer(make_bag, samples_of, scripted, answer_text, tmp_path):
+    bag = make_bag([samples_of("v"), samples_of("w", OTHER, image=1), samples_of("v", image=2)])
+    texts = [answer_text(box) for box in (OTHER, BOX, OTHER, BOX)]  # w, which is complete first, then v on three images
+    run = evaluate(with_videos(partial(read_all, bag)), Watcher(scripted(*texts)), tmp_path, Scoring())
+    assert run.ids == ["w", "v", "v#2"] and [row.score.iou for row in run.rows] == pytest.approx([1, 1, 1])
+
+
+def test_a_damaged_image_between_labelled_frames_is_told_and_costs_no_sample(make_bag, samples_of, scripted, tmp_path):
+    def read(on_image=None):
+        def damaging(image):
+            on_image(replace(image, load_frame=damaged) if image.stamp_ns == stamps[1] else image)
+
+        return read_samples(bag, on_image=on_image and damaging)
+
+    def damaged():
+        raise InvalidInput("this image is damaged")
+
+    bag = make_bag([samples_of("v"), samples_of("w", image=1), samples_of("v", image=2)])
+    stamps = [sample.stamp_ns for sample in read_samples(bag)]
+    watcher = Watcher(scripted("nothing"))
+    run = evaluate(with_videos(read), watcher, tmp_path, Scoring())
+    assert (run.samples, run.failed, watcher.videos[0][2]) == (3, 0, 2)
+    assert [(item.sample_id, item.samples) for item in run.unreadable] == [("", 0)]
+    assert "is damaged" in run.unreadable[0].reason
 
 
 def test_frames_asked_one_by_one_are_summarised_by_expression(video_bag, scripted, answer_text, described, tmp_path):
@@ -107,8 +156,8 @@ def test_a_damaged_frame_does_not_lose_the_video(video_bag, scripted, answer_tex
     def damaged():
         raise InvalidInput("this image is damaged")
 
-    def read():
-        for item in read_samples(video_bag):
+    def read(on_image=None):
+        for item in read_all(video_bag, on_image):
             yield replace(item, load_frame=damaged) if item.sample_id == "v/0#2" else item
 
     watcher = Watcher(scripted(answer_text(BOX)))
