@@ -67,7 +67,11 @@ class Client(Node):
         """Publish a question and wait for its first answer."""
         before = len(self.got["segmentation"])
         self.queries.publish(msg.Query(text=text, query_id=query_id, mode=mode))
-        return self.until(lambda: self.got["segmentation"][before:])[0]
+
+        def answers():  # those to earlier questions may still be on their way
+            return [one for one in self.got["segmentation"][before:] if query_id in ("", one.query_id)]
+
+        return self.until(answers)[0]
 
     def call(self, kind, name, request):
         client = self.create_client(kind, f"reasonseg/{name}")
