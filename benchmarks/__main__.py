@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from benchmarks.results import RESULTS, ROOT, Row, commit, library_versions, machine, markdown, write
 
@@ -135,7 +136,7 @@ def main() -> int:
     groups = gpu_groups(sizes) if settings.gpu else cpu_groups(sizes)
     if unknown := set(settings.rows) - set(groups):
         parser.error(f"no rows {', '.join(sorted(unknown))}; there are {', '.join(groups)}")
-    about = {
+    about: dict[str, Any] = {
         "title": f"reasonseg_ros beside what a user would run instead, {'GPU' if settings.gpu else 'CPU'}"
         f"{', sizes of --quick' if settings.quick else ''}",
         "date": datetime.date.today().isoformat(),

@@ -43,7 +43,7 @@ def engine_rows(cache: Path, repetitions: int) -> Iterator[Row]:
         shape = f"SAM2.1 {size} at {SIZE_PX} px"
         model = sam2_shapes.official_model(size)
         source = str(sam2_shapes.checkpoint(model, cache / f"sam2.1-{size}-random"))
-        predictor, memory_mib = loaded(lambda model=model: OfficialPredictor(model, "cuda"), _encoded)
+        predictor, memory_mib = loaded(partial(OfficialPredictor, model, "cuda"), _encoded)
         yield Row(f"GPU memory, {shape}", EAGER, value=memory_mib, unit="MiB")
         segmenters: dict[str, Segmenter] = {}
         for runtime in ("onnxruntime", *(name for name in FLAVOURS if any(map(find_spec, FLAVOURS[name])))):
@@ -209,7 +209,7 @@ def _used_mib() -> float:
         return 0.0
     torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info()
-    return (total - free) / 2**20
+    return float(total - free) / 2**20
 
 
 def _settle() -> None:

@@ -10,15 +10,14 @@ import torch
 
 from benchmarks.plain import PlainSequence
 from benchmarks.results import Row, compared
+from benchmarks.samples import shipped_questions
 from benchmarks.timing import mean_of, side_by_side
 from reasonseg_ros.config import config_from
-from reasonseg_ros.evaluation.bag_messages import read_bags
 from reasonseg_ros.evaluation.samples import Sample
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.methods.loading import load_method
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.decoding import FastDecoder
-from reasonseg_ros.resources import resource
 from reasonseg_ros.torch_device import choose_dtype
 from reasonseg_ros.types import BoolMask, Frame, Query
 
@@ -27,8 +26,7 @@ SEQUENCE = "process, `generate`, parse, set image, predict (transformers)"
 
 def rows(device: str, repetitions: int, questions: int = 0) -> Iterator[Row]:
     """The shipped bag's questions with a target, the first so many of them or all."""
-    samples = [sample for sample in read_bags([resource("demo/tabletop")]) if sample.truth.mask.any()]
-    samples = samples[: questions or None]
+    samples = shipped_questions()[: questions or None]
     method = load_method(config_from({"reasoner.device": device, "segmenter.device": device}))
     plain = PlainSequence(device, choose_dtype("auto", torch.device(device)))
     yield from question_rows(plain, method, samples, repetitions)

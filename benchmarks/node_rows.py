@@ -23,11 +23,10 @@ from scipy.stats import theilslopes
 from sensor_msgs.msg import Image
 
 from benchmarks.results import Row
+from benchmarks.samples import shipped_questions
 from reasonseg_ros import msg
 from reasonseg_ros.demo.processes import Child, use_private_ros
 from reasonseg_ros.errors import ReasonSegError
-from reasonseg_ros.evaluation.bag_messages import read_bags
-from reasonseg_ros.resources import resource
 from reasonseg_ros.types import RgbImage
 
 START_LIMIT_S = 180.0
@@ -117,11 +116,7 @@ def node_and_camera(log: Path, parameters: Sequence[str] = ()) -> Iterator[tuple
 
 def questions_and_images(size_wh: tuple[int, int]) -> list[tuple[str, Image]]:
     """Those of the shipped bag that have a target, as rgb8 messages of that size."""
-    found = []
-    for sample in read_bags([resource("demo/tabletop")]):
-        if sample.truth is not None and sample.truth.mask.any():
-            found.append((sample.question, image_message(cv2.resize(sample.load_frame().rgb, size_wh))))
-    return found
+    return [(s.question, image_message(cv2.resize(s.load_frame().rgb, size_wh))) for s in shipped_questions()]
 
 
 def image_message(rgb: RgbImage) -> Image:

@@ -22,6 +22,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration, Sam2
 from transformers.models.sam2.image_processing_sam2 import Sam2ImageProcessor
 from transformers.models.sam2.processing_sam2 import Sam2Processor
 
+from benchmarks.samples import judged
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.torch_device import choose_dtype
 
@@ -33,6 +34,8 @@ class PlainSequence:
 
     def __init__(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         self.card, segmenter = load_card("tabletop-reasoner", "reasoner"), load_card("tabletop-segmenter", "segmenter")
+        assert self.card.image_size_wh is not None
+        self.image_wh = self.card.image_size_wh
         self.device, self.dtype, self.multimask = device, dtype, segmenter.multimask
         self.processor = AutoProcessor.from_pretrained(self.card.source)
         self.model = Qwen2_5_VLForConditionalGeneration.from_pretrained(self.card.source, dtype=dtype).to(device).eval()
@@ -53,14 +56,14 @@ class PlainSequence:
         user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": words}]}
         chat = [{"role": "system", "content": self.card.system}, user]
         text = self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-        image = Image.fromarray(rgb).resize(self.card.image_size_wh, Image.Resampling.BILINEAR)
+        image = Image.fromarray(rgb).resize(self.image_wh, Image.Resampling.BILINEAR)
         return self.processor(text=text, images=[image], return_tensors="pt").to(self.device, dtype=self.dtype)
 
     def generated(self, inputs: Any) -> list[int]:
         """The new tokens."""
         with torch.inference_mode():
             tokens = self.model.generate(**inputs, max_new_tokens=self.card.max_new_tokens, do_sample=False)
-        return tokens[0, inputs["input_ids"].shape[1] :].tolist()
+        return list(tokens[0, inputs["input_ids"].shape[1] :].tolist())
 
     def said(self, inputs: Any) -> str:
         return str(self.processor.tokenizer.decode(self.generated(inputs), skip_special_tokens=True))
@@ -72,7 +75,7 @@ class PlainSequence:
             targets = json.loads(found[1]) if found else []
         except json.JSONDecodeError:
             return []
-        scale = np.array([rgb.shape[1], rgb.shape[0]]) / self.card.image_size_wh
+        scale = np.array([rgb.shape[1], rgb.shape[0]]) / self.image_wh
         return [
             {"box": (t["bbox_2d"] * np.tile(scale, 2)).tolist(), "point": (t["point_2d"] * scale).tolist()}
             for t in targets
@@ -91,22 +94,20 @@ class PlainSequence:
         logits, sizes = output.pred_masks.float().cpu(), inputs["original_sizes"].cpu()
         masks = self.sam_processor.post_process_masks(logits, sizes)[0]
         best = output.iou_scores[0].argmax(-1).cpu()
-        return masks[torch.arange(len(targets)), best].any(0).numpy()
+        return np.asarray(masks[torch.arange(len(targets)), best].any(0).numpy())
 
 
 def main() -> None:
-    from reasonseg_ros.evaluation.bag_messages import read_bags
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bag", type=Path)
     parser.add_argument("--limit", type=int, default=0, help="only the first samples")
     parser.add_argument("--device", default="cpu")
     settings = parser.parse_args()
     plain, ious = PlainSequence(settings.device, choose_dtype("auto", torch.device(settings.device))), []
-    for sample in read_bags([settings.bag]):
+    for sample, truth in judged(settings.bag):
         mask = plain.answer(sample.load_frame().rgb, sample.question)
-        union = (mask | sample.truth.mask).sum()
-        ious.append((mask & sample.truth.mask).sum() / union if union else 1.0)
+        union = (mask | truth.mask).sum()
+        ious.append((mask & truth.mask).sum() / union if union else 1.0)
         if len(ious) == settings.limit:
             break
     print(json.dumps({"samples": len(ious), "giou": round(float(np.mean(ious)), 4)}))

@@ -104,7 +104,8 @@ def token_bytes(model: Any, length: int) -> int:
     read = [weight for name, weight in language.named_parameters() if "embed_tokens" not in name] + [head.weight]
     config = model.config.text_config
     kept = 2 * config.num_hidden_layers * config.num_key_value_heads * config.hidden_size // config.num_attention_heads
-    return sum(weight.numel() for weight in read) * head.weight.element_size() + kept * length * model.dtype.itemsize
+    weights = sum(weight.numel() for weight in read)
+    return int(weights * head.weight.element_size() + kept * length * model.dtype.itemsize)
 
 
 class Pointing(local.LocalReasoner):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,8 @@ def encoder_rows(
 ) -> Iterator[Row]:  # fmt: skip
     """A row for each of `segmenters`, all measured in turns."""
     rgb, groundings = picture_with_prompts(CAMERA_WH)
-    ways = {"other": lambda: predictor.encode(rgb)}
-    ways |= {name: lambda segmenter=segmenter: segmenter.encode(rgb) for name, segmenter in segmenters.items()}
+    ways: dict[str, Callable[[], object]] = {"other": partial(predictor.encode, rgb)}
+    ways |= {name: partial(segmenter.encode, rgb) for name, segmenter in segmenters.items()}
     times, features = side_by_side(ways, repetitions)
     expected = predictor.decode(groundings)
     for name, segmenter in segmenters.items():
@@ -75,10 +76,8 @@ def decoder_rows(
     features = segmenter.encode(rgb)
     for objects, aim in aims.items():
         chosen = groundings[:objects]
-        times, _ = side_by_side(
-            {"other": lambda: predictor.decode(chosen), "ours": lambda: segmenter.decode(features, chosen)},  # noqa: B023
-            3 * repetitions,
-        )
+        one, other = partial(segmenter.decode, features, chosen), partial(predictor.decode, chosen)
+        times, _ = side_by_side({"other": other, "ours": one}, 3 * repetitions)
         what = "one object" if objects == 1 else f"{objects} objects"
         row = compared(
             f"box and 2 points to 720p masks, {what}, {shape}", f"{segmenter.name}, one batch",
