@@ -72,8 +72,12 @@ def read_samples(
         raise InvalidInput(f"there is no bag at {bag}")
     choice = (image_topic, bool(questions))
     if mcap_files(bag):
-        types = _mcap_types(bag)
-        topics = find_topics(bag, types, lambda topic: _first(_mcap_messages(bag, [topic])), *choice)
+        types, damaged = _mcap_types(bag)
+        try:
+            topics = find_topics(bag, types, lambda topic: _first(_mcap_messages(bag, [topic])), *choice)
+        except InvalidInput as error:
+            told = f"; the bag is damaged, `reasonseg bag info {bag}` tells where" if damaged else ""
+            raise InvalidInput(f"{error}{told}") from error
         stream = SampleStream(_mcap_messages(bag, topics.types), topics, kinds, questions, on_image)
         yield from _counted(bag, topics, stream)
         return
@@ -94,16 +98,16 @@ def _messages(reader: BagReader, topics: Sequence[str]) -> Iterator[Message]:
             yield topic, stamp_ns, error
 
 
-def _mcap_types(bag: Path) -> dict[str, str]:
-    """Message types by topic: from the index, or from the messages themselves where the index is damaged."""
+def _mcap_types(bag: Path) -> tuple[dict[str, str], bool]:
+    """Message types by topic: from the index, or, True, from the messages themselves where the index is damaged."""
     try:
         with BagReader(bag) as reader:
-            return reader.topics
+            return reader.topics, False
     except InvalidInput as error:
         types = {entry.topic: entry.message_type for entry in read_records(bag) if isinstance(entry, Record)}
         if not types:
             raise InvalidInput(f"not one message of {bag} can be read: {error}") from error
-        return types
+        return types, True
 
 
 def _mcap_messages(bag: Path, topics: Sequence[str] | dict[str, str]) -> Iterator[Message]:

@@ -51,7 +51,8 @@ def read_records(path: Path) -> Iterator[Record | Damage]:
     """Messages of a bag's MCAP files in the order of the files, with the damaged parts in between.
 
     Neither metadata.yaml nor the index of the files is needed. A chunk that does not unpack is passed over; a file
-    that breaks off, or in which the length of a record is wrong, is read up to there.
+    that breaks off, or in which the length of a record is wrong, is read up to there. Topics are named in the chunk
+    where they begin and at the end of the file; where both are damaged, their messages are lost.
     Raises InvalidInput where there is no MCAP file, or one is no MCAP file at all.
     """
     files = mcap_files(path)
@@ -70,8 +71,10 @@ def _read_file(path: Path, stream: io.BufferedReader) -> Iterator[Record | Damag
     except ImportError as error:
         raise InvalidInput("reading MCAP piece by piece needs mcap; pip install 'reasonseg_ros[evaluation]'") from error
     size = os.fstat(stream.fileno()).st_size
+    schemas, channels = _named_at_the_end(stream, size)
+    known: dict[type, dict[int, Any]] = {Schema: schemas, Channel: channels}
+    stream.seek(0)
     records = iter(StreamReader(stream, emit_chunks=True, record_size_limit=size).records)
-    known: dict[type, dict[int, Any]] = {Schema: {}, Channel: {}}
     offset = 0
     while True:
         offset = stream.tell()
@@ -98,6 +101,7 @@ def _read_file(path: Path, stream: io.BufferedReader) -> Iterator[Record | Damag
                 continue
         else:
             pieces = [record]
+        nameless = 0
         for piece in pieces:
             if isinstance(piece, (Schema, Channel)):
                 known[type(piece)][piece.id] = piece
@@ -105,10 +109,23 @@ def _read_file(path: Path, stream: io.BufferedReader) -> Iterator[Record | Damag
                 channel = known[Channel].get(piece.channel_id)
                 schema = known[Schema].get(channel.schema_id) if channel else None
                 if channel is None or schema is None:
-                    yield Damage(path, offset, "a message of an unknown topic; the chunk that names it is damaged")
+                    nameless += 1
                 else:
                     definition = schema.data.decode(errors="replace") if schema.encoding == "ros2msg" else ""
                     yield Record(channel.topic, schema.name, piece.log_time, piece.data, definition)
+        if nameless:
+            yield Damage(path, offset, f"{nameless} messages of unknown topics; what names these is damaged")
+
+
+def _named_at_the_end(stream: io.BufferedReader, size: int) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Schemas and channels by their ids from the end of a file; none where that is damaged or missing."""
+    from mcap.reader import SeekingReader
+
+    try:
+        summary = SeekingReader(stream, record_size_limit=size).get_summary()
+    except Exception:  # whatever damaged bytes make of the decoder
+        return {}, {}
+    return (dict(summary.schemas), dict(summary.channels)) if summary else ({}, {})
 
 
 def _told(error: Exception) -> str:

@@ -128,6 +128,9 @@ def _evaluate(settings: argparse.Namespace) -> int:
     away = sum(row.status in ASKED_AGAIN for row in run.rows)
     if away:
         console.print(f"{away} questions failed for want of memory or of a server; --resume asks them again")
+    if not run.samples:
+        told = f"no question of {', '.join(settings.kinds)}" if settings.kinds else "no question"
+        console.print(f"the bag holds {told}; `reasonseg bag info` tells its kinds")
     return 1 if run.unreadable or away or not run.rows else 0
 
 

@@ -58,8 +58,11 @@ def begin(out: Path, settings: dict[str, Any], resume: bool) -> None:
     """
     path, lines = out / "settings.json", out / "results.jsonl"
     if not lines.exists() or not lines.stat().st_size:
-        out.mkdir(parents=True, exist_ok=True)
-        _write_json(path, settings)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            _write_json(path, settings)
+        except OSError as error:
+            raise InvalidInput(f"--out {out} cannot be written: {error.strerror}; choose another folder") from error
     elif not resume:
         raise InvalidInput(f"{out} holds a run already; add --resume to finish it, or choose another --out")
     else:

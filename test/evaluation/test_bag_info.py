@@ -90,6 +90,21 @@ def test_a_damaged_chunk_costs_no_other(bag, chunks, capsys):
     assert 40 < sum(bag_info(bag).messages.values()) < 80
 
 
+def test_a_damaged_first_chunk_costs_no_other(bag, chunks, capsys):
+    """It names the topics of all the others, as does the end of the file."""
+    offset, _ = chunks[0]
+    edit(bag, lambda data: data.__setitem__(slice(offset + 53, offset + 93), b"\xff" * 40))  # where zstd begins
+    info = bag_info(bag)
+    assert len(info.damages) == 1 and f"damaged at byte {offset}" in info.damages[0]
+    assert 40 < sum(info.messages.values()) < 80 and len(info.messages) == 2
+
+    last, _ = chunks[-1]
+    edit(bag, lambda data: data[: last + 9])
+    lines = bag_info(bag).damages
+    assert len(lines) == len(chunks), "one for each chunk, however many messages it has"
+    assert "messages of unknown topics" in lines[1] and "breaks off" in lines[-1]
+
+
 def test_a_bag_that_breaks_off_is_read_up_to_there(bag, chunks, capsys):
     offset, length = chunks[-1]
     edit(bag, lambda data: data[: offset + length // 2])

@@ -127,6 +127,15 @@ def test_kinds_and_protocol_are_passed_on(method, make_bag, samples_of, tmp_path
     assert list(json.loads((out / "summary.json").read_text())["by_kind"]) == ["none"]
 
 
+def test_a_kind_that_nobody_asks_and_an_out_that_is_a_file_are_told(method, make_bag, samples_of, tmp_path, capsys):
+    bag, out = str(make_bag([samples_of("a")])), tmp_path / "out"
+    assert cli.main(["evaluate", bag, "--out", str(out), "--kinds", "nonsense"]) == 1
+    assert "no question of nonsense" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert cli.main(["evaluate", bag, "--out", str(tmp_path / "file")]) == cli.USAGE_ERROR
+    assert "file cannot be written" in capsys.readouterr().err
+
+
 def test_a_robot_s_bag_is_asked_from_a_file(method, make_bag, samples_of, tmp_path):
     bag = make_bag([samples_of("x", image=2)], with_truth=False, with_queries=False)
     questions = tmp_path / "questions.yaml"
