@@ -70,7 +70,8 @@ def main() -> None:
 
 
 def videos(bag: Path) -> Iterator[VideoSample]:
-    return (item for item in with_videos(lambda: read_bags([bag])) if isinstance(item, VideoSample))
+    items = with_videos(lambda on_image: read_bags([bag], on_image=on_image))
+    return (item for item in items if isinstance(item, VideoSample))
 
 
 def last_alone(method: RevSeg, frames: Sequence[Frame], query: Query) -> LookBack:

@@ -42,7 +42,7 @@ def test_every_frame_has_the_truth_of_every_question(bag):
 
 
 def test_evaluation_takes_the_frames_of_a_question_together(bag):
-    samples = list(with_videos(lambda: read_bags([bag])))
+    samples = list(with_videos(lambda on_image: read_bags([bag], on_image=on_image)))
     assert all(isinstance(sample, VideoSample) for sample in samples)
     assert [len(sample.samples) for sample in samples] == [6] * len(read(bag, "/reasonseg/query"))
 
