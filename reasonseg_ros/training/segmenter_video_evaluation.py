@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -44,13 +44,14 @@ def evaluate(
     modes: Sequence[str] = MODES,
     limit: int = 0,
     most_targets: int = 0,
+    returning: bool = False,
     pictures: Path | None = None,
 ) -> list[Followed]:
     """Follow the clear objects of the stored videos' first frames, and print J, F and J&F by mode and event.
 
     `limit` takes the first videos only, `most_targets` so many objects of each, those that something happens to first;
-    0 takes all. The first frame, which is prompted, does not count. With `pictures`, strips of frames with outlines are
-    put there.
+    0 takes all. The first frame, which is prompted, does not count. `returning` takes only objects that get hidden, and
+    plays each video on to its beginning, so that they come back. With `pictures`, strips of frames are put there.
     """
     configs = {mode: config_from({"segmenter.model": model, "tracker.mode": mode})
                for mode in modes}  # fmt: skip
@@ -65,6 +66,10 @@ def evaluate(
         video = files[number]
         happening = {event.instance_id for event in video.events}
         targets = sorted(clear_objects(video.scenes[0]), key=lambda item: item.instance_id not in happening)
+        if returning:
+            hidden = {event.instance_id for event in video.events if event.kind == "hidden"}
+            targets = [item for item in targets if item.instance_id in hidden]
+            video = replace(video, scenes=(*video.scenes, *video.scenes[-2::-1]))
         targets = targets[: most_targets or len(targets)]
         if not targets:
             continue

@@ -142,6 +142,8 @@ def test_evaluation_tells_both_modes(
     assert {kind for item in followed for kind in item.events} == {"pushed", "hidden"}
     assert all(len(item.scores) == 5 for item in followed)
     assert "J&F" in capsys.readouterr().out
+    [returned] = evaluate(str(tmp_path / "model"), video_folder, ["reprompt"], limit=1, returning=True)
+    assert returned.instance_id == 5 and len(returned.scores) == 10
     assert len(list((tmp_path / "pictures").iterdir())) == 2
 
 
