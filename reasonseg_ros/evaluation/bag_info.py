@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from reasonseg_ros.bags import BagReader, header_stamp_ns, typestore
 from reasonseg_ros.errors import InvalidInput
@@ -81,7 +82,7 @@ def _add(info: BagInfo, record: Record) -> None:
     if record.message_type != GROUND_TRUTH:
         return
     try:
-        truth = typestore().deserialize_cdr(record.data, GROUND_TRUTH)
+        truth: Any = typestore().deserialize_cdr(record.data, GROUND_TRUTH)
     except Exception as error:  # whatever damaged bytes make of the decoder
         info.damages.append(f"{record.topic} at {record.stamp_ns} ns is no {GROUND_TRUTH}: {error}")
         return

@@ -108,7 +108,8 @@ def _activation(file: Path) -> FloatArray:
 
 def _prediction(source: Any) -> BoolMask | None:
     if isinstance(source, Path) and source.suffix.lower() == ".png":
-        return _png_values(source) != 0
+        marked: BoolMask = _png_values(source) != 0
+        return marked
     value = _json(source) if isinstance(source, Path) else source
     return None if value is None else mask_from_coco(value)
 

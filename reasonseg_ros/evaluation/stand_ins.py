@@ -48,6 +48,6 @@ def from_activation(activation: FloatArray, size_wh: tuple[int, int]) -> tuple[G
         if not rows.size or box_xyxy is None:
             continue
         strongest = np.argsort(-values[rows, columns], kind="stable")[:MAX_POINTS]
-        points_xy = np.stack([columns[strongest], rows[strongest]], axis=1)
+        points_xy = np.stack([columns[strongest], rows[strongest]], axis=1).astype(np.float32)
         groundings.append(Grounding(box_xyxy, points_xy, score=float(values[rows, columns].max())))
     return tuple(groundings)

@@ -68,5 +68,5 @@ def _image_topic(bag: Path, types: Mapping[str, str], first_message: Callable[[s
 
 
 def _is_depth(message: Any) -> bool:
-    encoding = getattr(message, "encoding", None) or getattr(message, "format", "")
+    encoding = str(getattr(message, "encoding", "") or getattr(message, "format", ""))
     return encoding in _DEPTH_ENCODINGS or "compressedDepth" in encoding

@@ -71,10 +71,11 @@ def read_refs(path: Path) -> list[dict[str, Any]]:
         refs = _load_plain(data)
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from error
-    for number, ref in enumerate(refs if isinstance(refs, list) else [None]):
+    entries: list[Any] = refs if isinstance(refs, list) else [None]
+    for number, ref in enumerate(entries):
         if not _is_ref(ref):
             raise InvalidInput(f"{path}: entry {number} is no reference as published; get it from the data set again")
-    return refs
+    return entries
 
 
 def _is_ref(ref: Any) -> bool:

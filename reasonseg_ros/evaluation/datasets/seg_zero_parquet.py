@@ -76,7 +76,8 @@ def _mask(value: Any) -> BoolMask:
     pixels = rows.flatten().to_numpy(zero_copy_only=False)
     if pixels.dtype == object:
         raise InvalidInput("its mask has missing pixels; get the file again")
-    return pixels.reshape(len(widths), int(widths[0])) > 0
+    mask: BoolMask = pixels.reshape(len(widths), int(widths[0])) > 0
+    return mask
 
 
 def _parquet() -> Any:

@@ -180,7 +180,8 @@ def _from_pngs(folder: Path, index: int | None, number: int, frame: str, size_wh
     if not path.is_file():
         return None
     indices = _indices(path)
-    return indices != 0 if index is None else indices == index
+    mask: BoolMask = indices != 0 if index is None else indices == index
+    return mask
 
 
 @lru_cache(maxsize=1)  # several expressions are about objects of the same file
