@@ -156,9 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("--modes", nargs="+", default=MODES, choices=MODES, help="of the tracker (default: both)")
     verb.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N videos")
     verb.add_argument("--targets", type=int, default=0, metavar="N", help="only N a video, moved or hidden ones first")
-    verb.add_argument(
-        "--returning", action="store_true", help="only what gets hidden; videos then run back"
-    )
+    verb.add_argument("--returning", action="store_true", help="only what gets hidden; videos then run back")
     verb.add_argument("--threads", type=int, default=1, help="CPU threads")
     verb.add_argument("--pictures", type=Path, help="folder for strips of frames with outlines")
     arguments = parser.parse_args(argv)
