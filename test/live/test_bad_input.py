@@ -384,7 +384,7 @@ def test_nothing_is_left_of_questions_that_have_ended(start):
 
 
 def count_alive(*kinds):
-    return sum(isinstance(item, kinds) for item in gc.get_objects())
+    return sum(type(item) in kinds for item in gc.get_objects())
 
 
 def test_a_slow_rate_of_following_does_not_hold_up_the_end():
