@@ -33,6 +33,8 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 def draw(rgb: RgbImage, regions: Sequence[Region], title: str = "", alpha: float = 0.5) -> RgbImage:
     """A copy of uint8 [H, W, 3] with each region's mask (opacity `alpha`), outline, box and label, and a title on top.
 
+    A followed target that is not seen is not drawn.
+
     Text is drawn in ASCII; other characters show as question marks.
     """
     picture: RgbImage = rgb.copy()
@@ -41,7 +43,8 @@ def draw(rgb: RgbImage, regions: Sequence[Region], title: str = "", alpha: float
     if title:
         _draw_title(picture, title)
     for index, region in enumerate(regions):
-        _draw_box(picture, region, index, PALETTE_RGB[index % len(PALETTE_RGB)])
+        if region.track_state not in ("occluded", "lost"):
+            _draw_box(picture, region, index, PALETTE_RGB[index % len(PALETTE_RGB)])
     return picture
 
 
@@ -63,7 +66,8 @@ def _draw_box(picture: RgbImage, region: Region, index: int, colour_rgb: np.ndar
     colour = colour_rgb.tolist()
     x1, y1, x2, y2 = (round(float(value)) for value in region.box_xyxy)
     cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), colour, _line_px(picture))
-    for x, y in region.grounding.points_xy:
+    # Those of a followed target belong to an earlier image.
+    for x, y in region.grounding.points_xy if region.track_state in ("", "new") else ():
         cv2.circle(picture, (round(float(x)), round(float(y))), 2 * _line_px(picture), (255, 255, 255), cv2.FILLED)
     text = _ascii(f"{index + 1} {region.label}".strip() + f" {region.mask_score:.2f}")
     scale = _font_scale(picture)

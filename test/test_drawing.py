@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,3 +53,11 @@ def test_the_title_gives_the_reason_or_why_there_is_none():
     assert answer_title("a drink", Answer(Status.OK, "a mug", (mug,))) == "a drink\na mug"
     assert answer_title("a drink", Answer(Status.NO_TARGET, "no mug here")) == "a drink\n[no_target] no mug here"
     assert answer_title("a drink", Answer(Status.TIMEOUT, "a m", error="60 s")) == "a drink\n[timeout] 60 s"
+
+
+def test_of_a_followed_target_only_what_belongs_to_this_image_is_drawn(mask):
+    rgb = np.full((120, 160, 3), 100, np.uint8)
+    followed = draw(rgb, [replace(region(mask), track_id=1, track_state="tracked")], alpha=0.5)
+    assert tuple(followed[55, 45]) == tuple(followed[66, 35])  # no point
+    hidden = replace(region(np.zeros_like(mask)), track_id=1, track_state="occluded")
+    assert (draw(rgb, [hidden]) == rgb).all()
