@@ -63,6 +63,19 @@ def test_a_report_without_any_answer_is_a_report(described, tmp_path):
     assert "0 samples" in (tmp_path / "report.html").read_text()
 
 
+def test_a_run_without_ground_truth_shows_answers_and_no_scores(
+    make_bag, samples_of, scripted, answer_text, described, tmp_path
+):
+    run = evaluate(
+        read_samples(make_bag([samples_of("a")], with_truth=False)), scripted(answer_text(BOX)), tmp_path, Scoring()
+    )
+    strictly = {**described, "parameters": {"reasoner": {"strict": True}}}
+    finish(tmp_path, run, strictly, "")
+    text = (tmp_path / "report.html").read_text()
+    assert data(text, "samples")[0]["mask"] and "answers read strictly" in text
+    assert 'id="scores"' not in text and 'id="published"' not in text
+
+
 def test_outlines_keep_holes():
     mask = np.zeros((20, 20), bool)
     mask[2:18, 2:18] = True
