@@ -147,6 +147,7 @@ def run(
     result["camera"] = json.loads(published.splitlines()[-1])
     result["node_exit_code"], result["tracebacks"] = node.returncode, words.count("Traceback")
     result["node_errors"] = sorted({line[:300] for line in words.splitlines() if "[ERROR]" in line})[:10]
+    result["first_traceback"] = words[words.index("Traceback") :][:2000] if result["tracebacks"] else ""
     result["load_average"] = [round(value, 1) for value in os.getloadavg()]
     result["failures"] = failures(result)
     return result

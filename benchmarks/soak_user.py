@@ -193,6 +193,7 @@ class User(Node):
 
     def _restart(self, with_models: bool) -> None:
         """Deactivate and activate, loading the models anew in between where wanted."""
+        self._wait_until_read()
         labels = ("deactivate", "cleanup", "configure", "activate") if with_models else ("deactivate", "activate")
         for label in labels:
             request = ChangeState.Request()
@@ -204,6 +205,12 @@ class User(Node):
         self._until(lambda: self._queries.get_subscription_count(), 30.0, "the node's topics")
         if with_models:
             self._configured_s = time.monotonic()
+
+    def _wait_until_read(self) -> None:
+        """Until the node has read every question on the topic; a node that is not active tells nothing there."""
+        name, question = self._draw("topic")
+        self._queries.publish(msg.Query(text="", query_id=name))  # refused as soon as it is read
+        self._until(lambda: question.ended, ANSWER_S, "the end of an empty question")
 
     def _on_segmentation(self, message: msg.Segmentation) -> None:
         self.segmentations += 1

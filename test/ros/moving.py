@@ -23,6 +23,9 @@ class MovingReasoner(WordReasoner):
 
     frames = 4
 
+    def prepare(self, frame):
+        """Nothing to be done ahead."""
+
     def choose(self, frames, text, **limits):
         if "unicorn" in text:
             return Keyframe(Status.NO_TARGET)
