@@ -22,6 +22,7 @@ from reasonseg_ros.engine.accuracy import picture, picture_boxes_xyxy
 from reasonseg_ros.export.official import config_of, transformers_weights
 from reasonseg_ros.export.segmenter import LIBRARIES, export_segmenter
 from reasonseg_ros.geometry import scale_xy
+from reasonseg_ros.model_card import load_card
 from reasonseg_ros.types import BoolMask, Grounding, RgbImage
 
 CONFIGS = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
@@ -99,9 +100,13 @@ def checkpoint(model: Any, folder: Path) -> Path:
 
 
 def exported(source: str, size_px: int, precision: str, cache: Path) -> Path:
-    """The folder of an export, made only where it is not in `cache` yet. Raises ModelError where its check refuses."""
+    """The folder of a local checkpoint's export, made only where it is not in `cache` yet.
+
+    Raises ModelError where the export's check refuses it.
+    """
     digest = hashlib.sha256(repr([version(name) for name in LIBRARIES]).encode())
-    for path in sorted(Path(export.__file__).parent.glob("*.py")):
+    weights = Path(load_card(source, "segmenter").source) / "model.safetensors"
+    for path in (*sorted(Path(export.__file__).parent.glob("*.py")), weights):
         digest.update(path.read_bytes())
     folder = cache / f"{Path(source).name}-{size_px}-{precision}-{digest.hexdigest()[:12]}"
     if not folder.is_dir():

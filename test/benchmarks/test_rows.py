@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,3 +107,22 @@ def test_memory_of_what_was_used_once() -> None:
     made, memory_mib = gpu_rows.loaded(lambda: [1], used.append)
     assert made == [1] and used == [[1]]
     assert memory_mib == 0.0 or torch.cuda.is_available()
+
+
+def test_an_export_is_made_again_when_the_weights_are_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path] = []
+
+    def export(source: str, folder: Path, **_: Any) -> None:
+        made.append(folder)
+        folder.mkdir()
+
+    monkeypatch.setattr(sam2_shapes, "export_segmenter", export)
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "model.safetensors").write_bytes(b"first")
+    first = [sam2_shapes.exported(str(checkpoint), 64, "fp32", tmp_path) for _ in range(2)]
+    assert made == first[:1] == first[1:]
+    (checkpoint / "model.safetensors").write_bytes(b"second")
+    second = sam2_shapes.exported(str(checkpoint), 64, "fp32", tmp_path)
+    assert second != first[0] and second.is_dir()
+    assert not first[0].exists(), "the old one is gone"
