@@ -119,6 +119,7 @@ def test_an_export_is_made_again_when_the_weights_are_others(tmp_path: Path, mon
     monkeypatch.setattr(sam2_shapes, "export_segmenter", export)
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
+    (checkpoint / "config.json").write_text('{"model_type": "sam2"}', encoding="utf-8")
     (checkpoint / "model.safetensors").write_bytes(b"first")
     first = [sam2_shapes.exported(str(checkpoint), 64, "fp32", tmp_path) for _ in range(2)]
     assert made == first[:1] == first[1:]
