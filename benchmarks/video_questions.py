@@ -79,7 +79,7 @@ def last_alone(method: RevSeg, frames: Sequence[Frame], query: Query) -> LookBac
 
 
 def judged(sample: VideoSample, method: RevSeg, frames: Sequence[Frame], looked: LookBack) -> Row:
-    truths = [one.truth for one in sample.samples]
+    truths = [one.truth for one in sample.samples if one.truth]
     areas_px = [np.count_nonzero(truth.mask) for truth in truths]
     is_usable = bool(areas_px[looked.index] >= LEAST_USABLE_SHARE * max(areas_px))
     boxes_xyxy = [region.grounding.box_xyxy for region in looked.segmentation.regions]

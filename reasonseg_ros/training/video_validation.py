@@ -55,7 +55,8 @@ class VideoOutcome:
 
 def draw_video_questions(files: VideoFiles, count: int, phrasing: str, seed: int) -> list[VideoQuestion]:
     """`count` questions about the videos in turn, at most one about each; a sixth is about what did not happen."""
-    rng, drawn = random.Random(seed), []
+    rng = random.Random(seed)
+    drawn: list[VideoQuestion] = []
     for index in range(len(files)):
         if len(drawn) == count:
             break
