@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import rclpy
@@ -51,7 +51,8 @@ DISCOVERY_S = 1.0
 class DemoClient:
     """Talks to the node and to the player by topics and services only, and records all of it into `recorder`.
 
-    Use it in a `with` statement. `check` is called while it waits, and raises where a process has died.
+    Use it in a `with` statement. `check` is called while it waits, and raises where a process has died. `masks` holds
+    every answer by its question's id and its image's stamp.
     """
 
     def __init__(self, recorder: BagWriter, check: Callable[[], None]) -> None:
@@ -61,6 +62,7 @@ class DemoClient:
         self._recorded: set[tuple[str, int]] = set()
         self._asked: set[str] = set()
         self._answers: dict[str, Segmentation] = {}
+        self.masks: dict[tuple[str, int], Segmentation] = {}
         self._overlays: dict[int, Image] = {}
         self._on_reasoning: Callable[[Reasoning], None] = lambda _: None
         self.camera_types = {IMAGE_TOPIC: "sensor_msgs/msg/Image", CAMERA_INFO_TOPIC: "sensor_msgs/msg/CameraInfo"}
@@ -118,21 +120,46 @@ class DemoClient:
         Raises ReasonSegError where no answer comes, or only answers about other images.
         """
         self._on_reasoning = on_reasoning
+        self._overlays.clear()
+        answer = self.first_answer(Query(query_id=query_id, text=text, mode=Query.ONCE), {stamp_ns})
+        if header_stamp_ns(answer.header) != stamp_ns:
+            return answer, None
+        self._spin(OVERLAY_LIMIT_S, until=lambda: stamp_ns in self._overlays)
+        return answer, self._overlays.get(stamp_ns)
+
+    def first_answer(self, query: Query, stamps_ns: Collection[int]) -> Segmentation:
+        """The node's next answer to a question of any mode about one of these images, or why there is none.
+
+        Raises ReasonSegError where no answer comes, or only answers about other images.
+        """
         for _ in range(TRIES):
-            self._asked.add(query_id)
-            self._answers.pop(query_id, None)
-            self._overlays.clear()
-            query = Query(query_id=query_id, text=text, mode=Query.ONCE)
+            self._asked.add(query.query_id)
+            self._answers.pop(query.query_id, None)
             self._queries.publish(query)
             self._record(QUERY_TOPIC, "reasonseg_ros/msg/Query", serialize_message(query))
-            self._wait(lambda: query_id in self._answers, ANSWER_LIMIT_S, f"no answer to {text!r}")
-            answer = self._answers[query_id]
-            if header_stamp_ns(answer.header) == stamp_ns:
-                self._spin(OVERLAY_LIMIT_S, until=lambda: stamp_ns in self._overlays)
-                return answer, self._overlays.get(stamp_ns)
+            self._wait(lambda: query.query_id in self._answers, ANSWER_LIMIT_S, f"no answer to {query.text!r}")
+            answer = self._answers[query.query_id]
+            if header_stamp_ns(answer.header) in stamps_ns:
+                return answer
         if Status(answer.status).is_answer:
-            raise ReasonSegError(f"{TRIES} answers to {text!r} belong to other images than the one it is about")
-        return answer, None
+            raise ReasonSegError(f"{TRIES} answers to {query.text!r} belong to other images than it is about")
+        return answer
+
+    def restart(self) -> None:
+        """Wait for the first image of another player."""
+        self._image_stamp_ns = -1
+        self._wait(lambda: self._image_stamp_ns >= 0, START_LIMIT_S, "no image arrived from the player")
+        self._spin(SETTLE_S)
+
+    def run(self, stamps_ns: Sequence[int]) -> dict[int, Image]:
+        """Have the player show the next images at their own pace; the overlays drawn meanwhile, by stamp."""
+        self._overlays.clear()
+        start_s = time.monotonic()
+        for stamp_ns in stamps_ns:
+            self._spin(start_s + (stamp_ns - stamps_ns[0]) / 1e9 - time.monotonic())
+            self._call(self._next_image, Trigger.Request())
+        self._spin(OVERLAY_LIMIT_S, until=lambda: stamps_ns[-1] in self._overlays)
+        return dict(self._overlays)
 
     def _on_camera(self, topic: str, data: bytes) -> None:
         stamp_ns = raw_stamp_ns(data)
@@ -153,6 +180,7 @@ class DemoClient:
         if message.query_id in self._asked:
             self._record(SEGMENTATION_TOPIC, "reasonseg_ros/msg/Segmentation", data)
             self._answers[message.query_id] = message
+            self.masks[message.query_id, header_stamp_ns(message.header)] = message
 
     def _on_overlay(self, message: Image) -> None:
         self._overlays[header_stamp_ns(message.header)] = message

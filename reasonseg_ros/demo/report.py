@@ -41,6 +41,32 @@ class Result:
         return Status(self.status).is_answer
 
 
+@dataclass(frozen=True)
+class Moving:
+    """A question about a moving scene.
+
+    Attributes:
+        mode: `track`, followed from the first image on; or `history`, about what happened.
+        frames: images that were shown.
+        masks: images for which the node published masks; the others came while it was busy with earlier ones.
+        iou: mean over those images.
+    """
+
+    question: str
+    mode: str
+    thought: str
+    status: str
+    iou: float
+    frames: int
+    masks: int
+    seconds: float
+    error: str
+
+    @property
+    def answered(self) -> bool:
+        return Status(self.status).is_answer
+
+
 def box_in_space(answer: Any, region: Any) -> dict[str, Any]:
     """Middle and side lengths of a region's box, in metres and the frame of that name."""
     place, size = region.box_3d.pose.position, region.box_3d.size
@@ -71,8 +97,23 @@ def giou(results: list[Result]) -> float:
     return float(np.mean([result.iou for result in results])) if results else 0.0
 
 
-def passed(results: list[Result], min_giou: float) -> bool:
-    return bool(results) and all(result.answered for result in results) and giou(results) >= min_giou
+MIN_MOVING_IOU = 0.5
+
+
+def passed(results: list[Result], moving: list[Moving], min_giou: float) -> bool:
+    still = bool(results) and all(result.answered for result in results) and giou(results) >= min_giou
+    return still and all(one.answered and one.iou >= MIN_MOVING_IOU for one in moving)
+
+
+def moving_panel(found: Moving) -> Panel:
+    style = "green" if found.answered and found.iou >= MIN_MOVING_IOU else "red"
+    body = Text.assemble(("question ", "dim"), (found.question, "bold"), ("\nthought  ", "dim"), found.thought)
+    body.append("\nstatus   ", "dim").append(found.status, style)
+    if found.error:
+        body.append(f" ({found.error})")
+    body.append("\nIoU      ", "dim").append(f"{found.iou:.2f}", style)
+    body.append(f" over {found.masks} masks, {found.frames} images shown; answered in {found.seconds:.1f} s")
+    return Panel(body, title=Text(f"moving scene, {found.mode}"), title_align="left")
 
 
 def panel(number: int, total: int, kind: str, question: str, thought: str, result: Result | None = None) -> Panel:
@@ -94,19 +135,23 @@ def panel(number: int, total: int, kind: str, question: str, thought: str, resul
     return Panel(body, title=Text(f"{number}/{total} {kind}"), title_align="left")
 
 
-def print_total(console: Console, results: list[Result], min_giou: float, out: Path) -> None:
+def print_total(console: Console, results: list[Result], moving: list[Moving], min_giou: float, out: Path) -> None:
     answered = sum(result.answered for result in results)
-    verdict = "[green]passed[/]" if passed(results, min_giou) else "[red]failed[/]"
+    verdict = "[green]passed[/]" if passed(results, moving, min_giou) else "[red]failed[/]"
     console.print(f"{answered} of {len(results)} questions answered, gIoU {giou(results):.3f} (needed: {min_giou:.2f})")
-    console.print(f"{verdict}; summary, overlays and result bag are in {out}", highlight=False)
+    film = "film, " if moving else ""
+    console.print(f"{verdict}; summary, overlays, {film}and result bag are in {out}", highlight=False)
 
 
-def write_summary(path: Path, results: list[Result], min_giou: float, models: dict[str, str]) -> None:
+def write_summary(
+    path: Path, results: list[Result], moving: list[Moving], min_giou: float, models: dict[str, str]
+) -> None:
     summary = {
         "giou": round(giou(results), 4),
         "min_giou": min_giou,
-        "passed": passed(results, min_giou),
+        "passed": passed(results, moving, min_giou),
         "answers": [asdict(result) for result in results],
+        "moving": [asdict(one) for one in moving],
         "models": models,
         "versions": versions(),
         "processors": os.cpu_count(),

@@ -16,6 +16,7 @@ from rich.live import Live
 from reasonseg_ros.bags import BagReader, BagWriter, header_stamp_ns
 from reasonseg_ros.demo import report
 from reasonseg_ros.demo.client import CAMERA_INFO_TOPIC, DEPTH_TOPIC, IMAGE_TOPIC, DemoClient
+from reasonseg_ros.demo.moving import follow, read_moving
 from reasonseg_ros.demo.processes import Child, use_private_ros
 from reasonseg_ros.errors import InvalidInput, ReasonSegError
 from reasonseg_ros.image_messages import rgb_from_image
@@ -63,15 +64,19 @@ def run_demo(
     bag's ground truth is `min_giou` at least, else 1.
     """
     console = Console()
+    moving = None if bag else read_moving(resource("demo/tabletop_video"))
     bag = bag or resource("demo/tabletop")
     tasks = read_tasks(bag)
     out.mkdir(parents=True, exist_ok=True)
-    for old in [out / "summary.json", *out.glob("[0-9][0-9]-*.png")]:
+    for old in [out / "summary.json", out / "moving.mp4", *out.glob("[0-9][0-9]-*.png")]:
         old.unlink(missing_ok=True)
     with ExitStack() as stack:
         recorder = stack.enter_context(BagWriter(out / "result", force=True))
         params = params or resource("config/reasonseg.yaml")
-        children = _start(stack, bag, out, [*node_command, *_node_arguments(params, overrides or {})])
+        use_private_ros()
+        node_arguments = _node_arguments(params, overrides or {})
+        children = [_start(stack, "node", [*node_command, *node_arguments], out), _start_player(stack, bag, out)]
+        found: list[report.Moving] = []
 
         def check() -> None:
             for child in children:
@@ -82,12 +87,16 @@ def run_demo(
             with console.status("Starting the node and loading its models ..."):
                 client.wait_until_active()
             results, models = _ask_all(client, tasks, out, console)
+            if moving is not None:
+                children.pop().end()
+                children.append(_start_player(stack, moving.bag, out, "video"))
+                found = follow(client, moving, out / "moving.mp4", console)
         except ReasonSegError as error:
             _explain(console, error, children)
             return 1
-    report.write_summary(out / "summary.json", results, min_giou, models)
-    report.print_total(console, results, min_giou, out)
-    return 0 if report.passed(results, min_giou) else 1
+    report.write_summary(out / "summary.json", results, found, min_giou, models)
+    report.print_total(console, results, found, min_giou, out)
+    return 0 if report.passed(results, found, min_giou) else 1
 
 
 def _node_arguments(params: Path, overrides: Mapping[str, str]) -> list[str]:
@@ -100,19 +109,19 @@ def _node_arguments(params: Path, overrides: Mapping[str, str]) -> list[str]:
     return arguments
 
 
-def _start(stack: ExitStack, bag: Path, out: Path, node_command: list[str]) -> list[Child]:
-    use_private_ros()
-    play = [sys.executable, "-m", "reasonseg_ros.cli", "play", str(bag), "--hold", str(HOLD_HZ)]
+def _start_player(stack: ExitStack, bag: Path, out: Path, name: str = "player") -> Child:
     with BagReader(bag) as reader:
         topics = [topic for topic in (IMAGE_TOPIC, CAMERA_INFO_TOPIC, DEPTH_TOPIC) if topic in reader.topics]
-    commands = {"node": node_command, "player": [*play, "--topics", *topics]}
-    children = []
-    for name, command in commands.items():
-        with _signals_later():
-            children.append(Child(name, command, out / "logs" / f"{name}.log"))
-            stack.callback(children[-1].end)
+    play = [sys.executable, "-m", "reasonseg_ros.cli", "play", str(bag), "--hold", str(HOLD_HZ)]
+    return _start(stack, name, [*play, "--topics", *topics], out)
+
+
+def _start(stack: ExitStack, name: str, command: list[str], out: Path) -> Child:
+    with _signals_later():
+        child = Child(name, command, out / "logs" / f"{name}.log")
+        stack.callback(child.end)
     stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # ending takes a moment; a second Ctrl-C waits for it
-    return children
+    return child
 
 
 @contextmanager

@@ -48,7 +48,15 @@ def test_an_answer_is_compared_with_the_truth(message, truth, iou):
     ],
 )
 def test_the_demo_passes_when_all_is_answered_and_the_masks_agree(results, passed):
-    assert report.passed(results, 0.7) is passed
+    assert report.passed(results, [], 0.7) is passed
+
+
+@pytest.mark.parametrize(
+    ("change", "passed"), [({}, True), ({"iou": 0.4}, False), ({"status": "lost", "error": "not seen"}, False)]
+)
+def test_the_demo_passes_when_the_moving_target_is_followed(change, passed):
+    moving = report.Moving("the red can", "track", "it is red", "ok", 0.8, 32, 30, 0.5, "")
+    assert report.passed([RESULT], [moving, replace(moving, **change)], 0.7) is passed
 
 
 def test_a_printed_answer_is_taken_as_it_is():
