@@ -21,6 +21,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from benchmarks.results import RESULTS, ROOT, Row, commit, library_versions, machine, markdown, write
 
 CACHE = ROOT / "build" / "benchmarks"
@@ -152,7 +154,12 @@ def main() -> int:
     os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is downloaded
     start_s = time.monotonic()
     chosen = {name: group for name, group in groups.items() if not settings.rows or name in settings.rows}
-    rows = list(chain.from_iterable(measured(name, group) for name, group in chosen.items()))
+    try:
+        with FileLock(CACHE / "lock", timeout=0):
+            rows = list(chain.from_iterable(measured(name, group) for name, group in chosen.items()))
+    except Timeout:
+        print("benchmarks: another run goes on, and both would be disturbed; wait for its end", file=sys.stderr)
+        return 2
     about["seconds"] = round(time.monotonic() - start_s, 1)
     complete = all(row.value is not None for row in rows)
     if not settings.gpu and not settings.rows:
