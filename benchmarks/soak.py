@@ -3,18 +3,21 @@
     python -m benchmarks.soak [VIDEO ...] [--seconds 600] [--rate 5] [--tabletop 4] [--seed 0] [--out FILE.json]
                               [--node -p NAME:=VALUE ...]
 
-The node, the camera (`soak_camera.py`) and the user are a process each. Counted is how every question ends; memory,
-threads and open files of the node are noted every ten seconds. Prints one JSON object. Exit status 1 and `failures` in
-it where the node ended or wrote a traceback, a question has no end or more than one, memory grows by more than 1 MB in
-1,000 images after the first fifth of the time (see `growth`), or threads or files grow.
+The node, the camera (`soak_camera.py`) and the user are a process each. Counted is how every question ends. Every
+fifteen seconds the user clears everything and, as soon as nothing is asked or followed, memory, threads and open files
+of the node are noted. Prints one JSON object. Exit status 1 and `failures` in it where the node ended or wrote a
+traceback, a question has no end or more than one, memory grows or cannot be shown not to (`soak_growth.py`), or threads
+or files grow.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,59 +25,41 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import rclpy
 
+from benchmarks.results import commit, library_versions, machine
+from benchmarks.soak_growth import Growth, after_warm_up, count_grows, growth, usage
 from benchmarks.soak_user import User
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLE_S = 10.0
-WARM_UP_SHARE = 0.2
-MOST_GROWTH_MB = 1.0
-"""In 1,000 images."""
-MOST_FURTHER = 4
-"""Threads, and open files, more at the end than after the warm-up; ROS opens some as clients come."""
-
-
-def usage(pid: int) -> dict[str, float]:
-    """Resident memory in MB, threads and open files of a process."""
-    process = Path(f"/proc/{pid}")
-    pages = int((process / "statm").read_text().split()[1])
-    return {
-        "memory_mb": pages * os.sysconf("SC_PAGE_SIZE") / 1e6,
-        "threads": len(list((process / "task").iterdir())),
-        "files": len(list((process / "fd").iterdir())),
-    }
-
-
-def growth(samples: Sequence[dict[str, float]], name: str) -> float:
-    """Of `name` in 1,000 images: how far its least value in the second half lies above that in the first.
-
-    What a question needs for a while (a look back decodes up to 32 images) rises far above this floor and goes again;
-    what is never given back raises the floor.
-    """
-    middle = len(samples) // 2
-    if not middle:
-        return 0.0
-    halves = [min(half, key=lambda sample: sample[name]) for half in (samples[:middle], samples[middle:])]
-    images = samples[-1]["images"] - samples[0]["images"]
-    return 1000 * (halves[1][name] - halves[0][name]) / max(images / 2, 1)
+SAMPLE_S = 15.0
+REST_S = 60.0
+"""Longest time until a cleared node is at rest."""
 
 
 def soak(user: User, node: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
     """Let the user do what it likes for so long, then wait until every question has ended."""
     samples: list[dict[str, float]] = []
     start_s = time.monotonic()
+
+    def note() -> None:
+        now = {"second": round(time.monotonic() - start_s), "images": user.received, "kept_mb": user.kept_mb}
+        samples.append({**now, **usage(node.pid)})
+        print(samples[-1], file=sys.stderr, flush=True)
+
     while (now_s := time.monotonic() - start_s) < seconds and node.poll() is None:
-        if now_s >= len(samples) * SAMPLE_S:
-            samples.append({"second": round(now_s), "images": user.received, **usage(node.pid)})
-            print(samples[-1], file=sys.stderr)
+        if now_s >= len(samples) * SAMPLE_S and user.rest(REST_S):
+            note()
         user.act()
-    open_questions = user.finish(60.0) if node.poll() is None else list(user.open)
-    samples.append({"second": round(time.monotonic() - start_s), "images": user.received, **usage(node.pid)})
-    steady = samples[int(WARM_UP_SHARE * len(samples)) :]
+    open_questions = user.finish(REST_S) if node.poll() is None else list(user.open)
+    if node.poll() is None:
+        note()
+    steady = after_warm_up(samples)
+    grows = growth(steady)
     return {
         "seconds": round(time.monotonic() - start_s, 1),
         "images_received": user.received,
@@ -91,11 +76,10 @@ def soak(user: User, node: subprocess.Popen[str], seconds: float) -> dict[str, A
         "reasons": dict(user.reasons.most_common(20)),
         "without_an_end": open_questions,
         "wrong": user.wrong[:20],
-        "memory_growth_mb_per_1000_images": round(growth(steady, "memory_mb"), 2),
+        "memory_growth_mb_per_1000_images": {name: round(value, 2) for name, value in asdict(grows).items()},
         "threads": [int(samples[0]["threads"]), int(steady[0]["threads"]), int(samples[-1]["threads"])],
         "files": [int(samples[0]["files"]), int(steady[0]["files"]), int(samples[-1]["files"])],
-        "memory_mb_every_10_s": [round(sample["memory_mb"]) for sample in samples],
-        "images_every_10_s": [int(sample["images"]) for sample in samples],
+        "samples": samples,
     }
 
 
@@ -107,14 +91,9 @@ def failures(result: dict[str, Any]) -> list[str]:
         found.append(f"{len(result['without_an_end'])} questions have no end")
     if result["wrong"]:
         found.append(f"wrong: {result['wrong'][0]}")
-    if result["memory_growth_mb_per_1000_images"] > MOST_GROWTH_MB:
-        found.append(f"memory grows by {result['memory_growth_mb_per_1000_images']} MB in 1,000 images")
-    found += [f"{name} grow: {result[name]}" for name in ("threads", "files") if _grows(result[name])]
+    found += Growth(**result["memory_growth_mb_per_1000_images"]).faults()
+    found += [f"{name} grow: {result[name]}" for name in ("threads", "files") if count_grows(result[name])]
     return found
-
-
-def _grows(counts: Sequence[int]) -> bool:
-    return counts[2] > counts[1] + MOST_FURTHER
 
 
 def run(
@@ -186,6 +165,7 @@ def main() -> int:
         return 0
     os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fastdds_shm.xml"))
     stream = ["--rate", str(chosen.rate), "--tabletop", str(chosen.tabletop), "--seed", str(chosen.seed)]
+    about = machine()
     # A buffer of one size whatever the images', so that memory can be compared; no answer may be lost on its way here.
     fixed = ["-p", "stream.buffer_mb:=50", "-p", "output.depth:=1000"]
     result = run(
@@ -195,7 +175,15 @@ def main() -> int:
         chosen.seed,
         free_domain(),
     )
-    text = json.dumps({"command": sys.argv[1:], **result}, indent=1)
+    words = [Path(word).name if word in chosen.videos else word for word in sys.argv[1:]]
+    told: dict[str, Any] = {
+        "command": shlex.join(["python", "-m", "benchmarks.soak", *words]),
+        "commit": commit(),
+        "date": datetime.date.today().isoformat(),
+        "machine": about,
+        "versions": library_versions(),
+    }
+    text = json.dumps({**told, **result}, indent=1)
     if chosen.out:
         chosen.out.write_text(text + "\n")
     print(text)

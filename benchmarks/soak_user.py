@@ -46,6 +46,7 @@ ACTIONS = {
 LONGEST_PAUSE_S = 4.0
 ANSWER_S = 120.0
 """No service of the node may take longer, on however loaded a machine."""
+CLEAR_AGAIN_S = 5.0
 RECONFIGURE_S = 90.0
 """Least time between two times that the models are loaded."""
 GOAL_STATUS = {4: "succeeded", 5: "canceled", 6: "aborted"}
@@ -129,21 +130,41 @@ class User(Node):
     def finish(self, limit_s: float) -> list[str]:
         """End everything; the questions that have no end by then."""
         self._call("enable", SetBool.Request(data=True))
-        self._call("clear", Trigger.Request())
-        self._values.clear()  # what comes from now on is of the time after
+        self.rest(limit_s)
         deadline_s = time.monotonic() + limit_s
-        while (self.open or not self._is_idle()) and time.monotonic() < deadline_s:
+        while self.open and time.monotonic() < deadline_s:
             self._spin(0.5)
             for question in self.questions.values():
                 # That a lost target is not asked about again shows in that nothing is left.
-                if self._is_idle() and not question.ended and question.last == "lost":
+                if not question.ended and question.last == "lost":
                     question.ended = "lost"
-        if not self._is_idle():
-            self.wrong.append(f"cleared, and still busy: {self._values}")
         return self.open
 
+    def rest(self, limit_s: float) -> bool:
+        """Clear everything until the node says that it is at nothing; what is on its way is cleared when it is there.
+
+        False, and noted as wrong, where that takes longer.
+        """
+        deadline_s = time.monotonic() + limit_s
+        while time.monotonic() < deadline_s:
+            self._call("clear", Trigger.Request())
+            self._values.clear()  # what comes from now on is of the time after
+            again_s = time.monotonic() + CLEAR_AGAIN_S
+            while time.monotonic() < again_s:
+                self._spin(0.1)
+                if self._is_idle():
+                    return True
+        self.wrong.append(f"cleared, and still busy: {self._values}")
+        return False
+
+    @property
+    def kept_mb(self) -> float:
+        """Of images that the node keeps for late answers, as it said last."""
+        return float(self._values.get("images kept, MB", 0.0))
+
     def _is_idle(self) -> bool:
-        return all(self._values.get(name) == "0" for name in ("waiting", "standing", "followed"))
+        counts = (self._values.get(name) for name in ("waiting", "standing", "followed"))
+        return self._values.get("running") == "" and all(count == "0" for count in counts)
 
     def _draw(self, way: str) -> tuple[str, Question]:
         mode = self.rng.choice(("once", "once", "once", "track", "track", "watch", "history"))

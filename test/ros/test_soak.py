@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from moving import picture
 
-from benchmarks.soak import ROOT, failures, growth, run
+from benchmarks.soak import ROOT, failures, run
+from benchmarks.soak_growth import Growth, growth
 
 SECONDS = 8.0
 PACE = 0.05
@@ -41,8 +42,9 @@ def test_every_question_ends_once_whatever_is_done(video, domain_id, monkeypatch
 
 
 GOOD = {
-    "node_exit_code": 0, "tracebacks": 0, "without_an_end": [], "wrong": [], "memory_growth_mb_per_1000_images": 0.2,
+    "node_exit_code": 0, "tracebacks": 0, "without_an_end": [], "wrong": [],
     "threads": [20, 24, 25], "files": [20, 20, 20],
+    "memory_growth_mb_per_1000_images": {"slope": 2.0, "low": -5.0, "high": 9.0},
 }  # fmt: skip
 
 
@@ -53,7 +55,8 @@ GOOD = {
         ({"tracebacks": 1}, "1 tracebacks"),
         ({"without_an_end": ["q"]}, "1 questions have no end"),
         ({"wrong": ["a second end"]}, "a second end"),
-        ({"memory_growth_mb_per_1000_images": 1.1}, "1.1 MB"),
+        ({"memory_growth_mb_per_1000_images": {"slope": 3.0, "low": 1.1, "high": 5.0}}, "grows by 3.0 MB"),
+        ({"memory_growth_mb_per_1000_images": {"slope": 3.0, "low": -9.0, "high": 25.0}}, "not shown to be flat"),
         ({"threads": [20, 24, 30]}, "threads grow"),
         ({"files": [20, 20, 90]}, "files grow"),
     ],
@@ -64,9 +67,20 @@ def test_what_a_soak_must_not_show(change, words):
     assert words in found
 
 
-@pytest.mark.parametrize("leak_mb", [0.0, 2.0])
-def test_growth_is_that_of_the_floor_and_not_of_the_peaks(leak_mb):
+@pytest.mark.parametrize("leak_mb", [0.0, 30.0])
+def test_growth_is_of_what_is_held_at_rest_whatever_is_kept_for_late_answers(leak_mb):
     rng = np.random.default_rng(0)
-    samples = [{"images": 100 * i, "memory_mb": 500 + leak_mb * i / 10 + i % 7 * rng.uniform(0, 20)} for i in range(80)]
-    assert growth(samples, "memory_mb") == pytest.approx(leak_mb, abs=0.3)
-    assert growth(samples[:1], "memory_mb") == 0
+    kept_mb = rng.uniform(0, 50, 32)
+    samples = [
+        {"images": 75 * i, "kept_mb": kept, "memory_mb": 500 + kept + leak_mb * 0.075 * i + rng.exponential(10)}
+        for i, kept in enumerate(kept_mb)
+    ]
+    found = growth(samples)
+    assert found.low < leak_mb < found.high
+    assert found.high - found.low < 20
+    assert bool(found.faults()) == bool(leak_mb)
+
+
+def test_of_too_few_samples_nothing_is_known():
+    assert growth([]) == Growth(0.0, float("-inf"), float("inf"))
+    assert growth([]).faults()
