@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from reasonseg_ros.config import StreamConfig
 from reasonseg_ros.methods.seg_zero import OnStage
 from reasonseg_ros.reasoner.port import OnText
 from reasonseg_ros.types import Answer, FloatArray, Frame, Grounding, Mode, Query, Segmentation, Status
@@ -95,6 +96,11 @@ class Load:
     followed: int
     buffered_bytes: int
     enabled: bool
+
+
+def is_followed_on(mode: Mode, stream: StreamConfig) -> bool:
+    """Whether the targets of a question of this mode are followed after its answer."""
+    return mode is Mode.TRACK or (mode is Mode.WATCH and stream.follow_watched)
 
 
 def lost(segmentation: Segmentation, reason: str) -> Segmentation:

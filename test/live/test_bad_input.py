@@ -231,7 +231,7 @@ def test_a_watched_target_that_is_gone_or_told_often_enough_is_followed_no_longe
     robot.ask(Mode.WATCH, frames)
     robot.wait(1)
     robot.worker.buffer.clear()
-    robot.worker._newest = None  # the next image is asked about before the follower has it
+    robot.worker._newest.forget()  # the next image is asked about before the follower has it
     frame = picture(2, hidden=True)
     robot.worker._follower.show = lambda arrival: None
     robot.show(frame)

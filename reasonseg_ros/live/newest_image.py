@@ -1,0 +1,71 @@
+"""The slot of the newest image: each one replaces the one before, and whoever wants one waits for it here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from reasonseg_ros.live.frame_buffer import Arrival
+
+
+class NewestImage:
+    """Thread-safe. `changed` is shared with its owner, so that one lock holds all that a waiting thread looks at."""
+
+    def __init__(self, changed: threading.Condition) -> None:
+        self._changed = changed
+        self._arrival: Arrival | None = None
+        self._newer_s = time.monotonic()
+        self._fault = ""
+
+    @property
+    def arrival(self) -> Arrival | None:
+        return self._arrival
+
+    @property
+    def newer_s(self) -> float:
+        """Time of the monotonic clock when an image came last whose stamp was newer than all before."""
+        return self._newer_s
+
+    def show(self, arrival: Arrival, is_newer: bool) -> None:
+        with self._changed:
+            self._arrival = arrival
+            if is_newer:
+                self._newer_s = time.monotonic()
+            self._changed.notify_all()
+
+    def forget(self) -> None:
+        with self._changed:
+            self._arrival = None
+            self._fault = ""
+
+    def reject(self, arrival: Arrival, reason: str) -> None:
+        """This image cannot be used; `reason` is told where none follows."""
+        with self._changed:
+            self._fault = reason
+            if self._arrival is arrival:
+                self._arrival = None
+
+    def wait(self, deadline_s: float, silent_s: float, is_given_up: Callable[[], object]) -> Arrival | None:
+        """The newest image; None where there is none by the deadline (of the monotonic clock), or it is given up.
+
+        Where no newer one has come for `silent_s` the stream has stopped, and its last image does not count.
+        """
+        with self._changed:
+            while self._arrival is None or self._is_silent(silent_s):
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0 or is_given_up():
+                    return None
+                self._changed.wait(left_s)
+            return self._arrival
+
+    def why_none(self, waited_s: float, silent_s: float) -> str:
+        """The reason to tell after `wait` gave nothing."""
+        if self._arrival is not None and self._is_silent(silent_s):
+            quiet_s = time.monotonic() - self._newer_s
+            return f"no newer image for {quiet_s:.1f} s; does the camera still publish, and do its stamps go on?"
+        reason = f"no image within {waited_s:g} s; does the camera publish on the image topic?"
+        return f"{reason} The last image was not usable: {self._fault}" if self._fault else reason
+
+    def _is_silent(self, silent_s: float) -> bool:
+        return time.monotonic() - self._newer_s >= silent_s
