@@ -154,6 +154,9 @@ class QueryConfig:
     queue_size: int = setting(8, "questions that may wait; further ones are refused", 1, 1000)
     max_characters: int = setting(2000, "longest question", 1, 100_000)
     frame_wait_s: float = setting(5.0, "how long a question waits for a frame, seconds", 0.0, 3600.0)
+    image_max_age_s: float = setting(
+        10.0, "a question is not about an image that came longer ago, seconds; 0: whatever its age", 0.0, 86_400.0
+    )
     watch_period_s: float = setting(5.0, "a standing question is asked again after so long, seconds", 0.1, 3600.0)
     watch_change: float = setting(
         0.0, "a standing question is asked again when the image changed by this mean share of its range; 0: never",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -66,7 +67,7 @@ class Thinker:
             return failure(request, Status.CANCELLED, request.dropped_because), None
         config = self._method.config = self._config()
         if frame is None:
-            reason = self._newest.why_none(config.query.frame_wait_s, self._silent_s(request))
+            reason = self._newest.why_none(config.query.frame_wait_s, *self._limits_s(request))
             return failure(request, Status.NO_FRAME, reason), None
         if request.query.mode is Mode.WATCH and config.query.watch_change:
             request.thumbnail = thumbnail(frame.rgb)
@@ -137,7 +138,7 @@ class Thinker:
         """The newest usable frame; None where none comes in time or the request is dropped."""
         deadline_s = time.monotonic() + self._config().query.frame_wait_s
         while True:
-            arrival = self._newest.wait(deadline_s, self._silent_s(request), lambda: request.dropped_because)
+            arrival = self._newest.wait(deadline_s, *self._limits_s(request), lambda: request.dropped_because)
             if arrival is None:
                 return None
             prepared = self._preparation.frame(arrival, self._config().query)
@@ -148,9 +149,15 @@ class Thinker:
             except InvalidInput as error:
                 self._newest.reject(arrival, str(error))
 
-    def _silent_s(self, request: Request) -> float:
-        """After such a silence the last image is none: an answer about it would be no news to who follows it."""
-        return self._config().camera.silent_error_s if request.query.mode in STANDING else float("inf")
+    def _limits_s(self, request: Request) -> tuple[float, float]:
+        """After such a silence, and at such an age, the last image is none.
+
+        To who follows it an answer about it would be no news; to who asks once it would be about the past.
+        """
+        config = self._config()
+        if request.query.mode in STANDING:
+            return config.camera.silent_error_s, math.inf
+        return math.inf, config.query.image_max_age_s or math.inf
 
 
 def _outcome(request: Request, segmentation: Segmentation) -> Outcome:
