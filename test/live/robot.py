@@ -1,6 +1,7 @@
 """A worker with scripted models, its camera and what it told."""
 
 import threading
+import time
 
 from reasonseg_ros.config import CameraConfig, Config, QueryConfig, StreamConfig
 from reasonseg_ros.geometry import mask_box
@@ -88,3 +89,15 @@ class Robot:
 
 def left_px(outcome):
     return int(outcome.segmentation.regions[0].box_xyxy[0]) - 2
+
+
+def is_idle(worker):
+    load = worker.load()
+    return not (load.running or load.waiting or load.standing or load.followed)
+
+
+def until(done):
+    deadline_s = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)

@@ -160,3 +160,16 @@ def test_at_a_lower_rate_only_the_newest_image_is_taken():
         assert came.wait_for(lambda: told[-1] == 19 * 100_000_000, 10)
     assert follower.stop()
     assert len(told) < 10
+
+
+def test_a_slow_rate_of_following_does_not_hold_up_the_end():
+    told = threading.Event()
+    follower = Follower(ScriptedSegmenter(), lambda key, masks: told.set(), max_rate_hz=0.01)
+    first, second = picture(1), picture(2)
+    tracker = ScriptedTracker()
+    tracker.add(ScriptedSegmenter().encode(first.rgb), [FIRST], first.stamp_ns)
+    follower.follow("key", answered(first, FIRST), tracker)
+    follower.start()
+    follower.show(Arrival(second.stamp_ns, 0, lambda: second))
+    assert told.wait(10)
+    assert follower.stop(5.0)

@@ -139,47 +139,6 @@ def test_nothing_to_follow_is_the_last_word(start):
     assert robot.told() == [("no_target", 1, True)]
 
 
-def test_a_watched_question_is_followed_and_asked_again_when_its_target_is_lost(start):
-    robot = start({"watch_period_s": 3600.0})
-    robot.show(picture(1))
-    request = robot.ask(Mode.WATCH)
-    robot.wait(1)
-    robot.show_all(picture(2), picture(3, hidden=True))
-    robot.show(picture(9, hidden=True))
-    robot.wait(5)
-    assert [status for status, _, _ in robot.told()] == ["ok", "ok", "ok", "lost", "no_target"]
-    assert not any(is_last for _, _, is_last in robot.told())
-    robot.worker.cancel(request)
-    assert robot.wait(6).is_last
-
-
-def test_a_watched_question_is_not_followed_where_that_is_off(start):
-    robot = start({"watch_period_s": 3600.0}, follow_watched=False)
-    robot.show(picture(1))
-    robot.ask(Mode.WATCH)
-    robot.wait(1)
-    assert (robot.worker.load().standing, robot.worker.load().followed) == (1, 0)
-
-
-def test_a_watched_question_is_asked_again_when_the_scene_changed(start):
-    robot = start({"watch_period_s": 3600.0, "watch_change": 0.1}, follow_watched=False)
-    robot.show(picture(1))
-    robot.ask(Mode.WATCH)
-    robot.wait(1)
-    robot.show(picture(2))
-    bright = picture(3)
-    bright.rgb[:, 30:] = 255
-    robot.show(bright)
-    for tenth in range(4, 40):  # looked at twice a second at most
-        if len(robot.outcomes) > 1:
-            break
-        threading.Event().wait(0.1)
-        robot.show(Frame(bright.rgb, tenth * 100_000_000))
-    robot.wait(2)
-    assert robot.reasoner.stamps_ns[0] == 100_000_000
-    assert robot.reasoner.stamps_ns[1] >= 300_000_000
-
-
 def test_a_stream_that_begins_again_is_told_and_asked_anew(start):
     robot = start()
     robot.show(picture(20), picture(21))

@@ -1,0 +1,108 @@
+"""What fails, is cancelled or switched off while an answer is carried or followed."""
+
+import threading
+
+import pytest
+
+from reasonseg_ros.segmenter.scripted import ScriptedTracker
+from reasonseg_ros.types import Mode, Status
+from test.live.robot import is_idle, until
+from test.live.test_carrying import picture
+
+
+class Broken(ScriptedTracker):
+    def step(self, features, stamp_ns):
+        raise RuntimeError("the tracker fell over")
+
+
+def test_a_tracker_that_always_fails_ends_the_following(start):
+    robot = start({"ask_again": 2})
+    robot.worker._carrier.make_tracker = Broken
+    robot.show(picture(1))
+    robot.ask(Mode.TRACK)
+    for tenth in range(2, 5):
+        robot.wait(2 * tenth - 3)
+        robot.show(picture(tenth))
+    robot.wait(6)
+    assert [status for status, _, _ in robot.told()] == ["ok", "lost"] * 3
+    assert [is_last for _, _, is_last in robot.told()] == [False] * 5 + [True]
+    assert "fell over" in robot.outcomes[-1].answer.error
+    assert is_idle(robot.worker)
+
+
+def test_a_model_that_fails_while_catching_up_is_the_questions_status(start):
+    robot = start()
+    robot.worker._carrier.make_tracker = Broken
+    robot.show(picture(1))
+    robot.reasoner.pause = lambda frame: robot.show(picture(2))
+    robot.ask()
+    outcome = robot.wait(1)
+    assert (outcome.answer.status, "fell over" in outcome.answer.error) == (Status.FAILED, True)
+
+
+class Slow(ScriptedTracker):
+    """Says when it begins with an image, and waits with it."""
+
+    begun = threading.Event()
+    gate = threading.Event()
+
+    def step(self, features, stamp_ns):
+        self.begun.set()
+        self.gate.wait(10)
+        return super().step(features, stamp_ns)
+
+
+@pytest.fixture
+def slow():
+    Slow.begun.clear()
+    Slow.gate.clear()
+    yield Slow
+    Slow.gate.set()
+
+
+@pytest.mark.parametrize("mode", [Mode.ONCE, Mode.TRACK])
+def test_cancelled_while_it_catches_up(start, slow, mode):
+    robot = start()
+    robot.worker._carrier.make_tracker = slow
+    robot.show(picture(1))
+    robot.reasoner.pause = lambda frame: robot.show(*map(picture, range(2, 9)))
+    request = robot.ask(mode)
+    assert slow.begun.wait(10)
+    robot.worker.cancel(request)
+    slow.gate.set()
+    outcome = robot.wait(1)
+    assert (outcome.answer.status, outcome.is_last) == (Status.CANCELLED, True)
+    until(lambda: is_idle(robot.worker))
+    assert len(robot.outcomes) == 1
+
+
+def test_deactivated_and_cleaned_up_while_it_catches_up(start, slow):
+    robot = start()
+    robot.worker._carrier.make_tracker = slow
+    robot.show(picture(1))
+    robot.reasoner.pause = lambda frame: robot.show(*map(picture, range(2, 9)))
+    robot.ask(Mode.TRACK)
+    assert slow.begun.wait(10)
+    robot.worker.clear("the node was deactivated")
+    robot.worker.forget_frames()
+    threading.Timer(0.2, slow.gate.set).start()
+    assert robot.worker.stop()
+    assert [str(outcome.answer.status) for outcome in robot.outcomes] == ["cancelled"]
+    assert "deactivated" in robot.outcomes[0].answer.error
+    assert robot.worker.load().buffered_bytes == 0
+
+
+def test_disabled_and_enabled_while_it_catches_up(start, slow):
+    robot = start()
+    robot.worker._carrier.make_tracker = slow
+    robot.show(picture(1))
+    robot.reasoner.pause = lambda frame: robot.show(picture(2))
+    robot.ask(Mode.TRACK)
+    assert slow.begun.wait(10)
+    robot.worker.enable(False)
+    robot.show(picture(3))
+    robot.worker.enable(True)
+    slow.gate.set()
+    robot.wait(1)
+    robot.show_all(picture(4))
+    assert robot.told()[-1] == ("ok", 4, False)
