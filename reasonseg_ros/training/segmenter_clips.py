@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from reasonseg_ros.geometry import mask_box
 from reasonseg_ros.segmenter.sam2 import preprocess
 from reasonseg_ros.training.data import SceneFiles, StoredScene
 from reasonseg_ros.training.segmenter_batches import POINT_COUNT_SHARES, POINT_COUNTS, box_prompt, point_prompts, shrunk
+from reasonseg_ros.training.segmenter_hiding import Ids, hiding_order, lay_over, paste, resized, whole_object
 from reasonseg_ros.training.videos import VideoFiles
 from reasonseg_ros.types import BoolMask, FloatArray, RgbImage
-
-Ids = NDArray[np.uint8]
 
 LEAST_TARGET_PX, GONE_PX = 60, 4
 """Of the target's mask: smaller ones are not asked for, and with fewer pixels it counts as out of sight."""
@@ -30,8 +27,11 @@ STILL_SHARE = 0.35
 EVENT_SHARE = 0.7
 PASSING_SHARES = (0.35, 0.45, 0.2)
 """Chances of no, one and two cut-outs that pass through a clip."""
-_CUT_OUT_LEAST_PX = 350
+HIDING_FILM_SHARE = 0.5
+"""Of the clips in which targets get hidden, those in which a film does it and not a cut-out."""
 _FIRST_CUT_OUT_ID = 100
+_FILMS_TRIED = 20
+_HIDDEN_FIRST = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +63,17 @@ def clip_batch(
     frames: int,
     size_px: int,
     rng: np.random.Generator,
+    hiding_share: float = 0.0,
 ) -> ClipBatch:
-    """`clips` clips of `frames` frames; targets that change come before others."""
+    """`clips` clips of `frames` frames; targets that change come before others.
+
+    In a share of the clips targets are wholly hidden for some frames, and these targets come first.
+    """
     point_count = int(rng.choice(POINT_COUNTS, p=POINT_COUNT_SHARES))
     pixels: list[list[FloatArray]] = []
     masks, boxes, areas, prompts, points = [], [], [], [], []
     while len(pixels) < clips:
-        rgb, ids = _clip(videos, scenes, frames, rng)
+        rgb, ids = _clip(videos, scenes, frames, rng, hiding=rng.random() < hiding_share)
         chosen = _choose(ids, targets, rng)
         if not chosen:
             continue
@@ -93,19 +97,20 @@ def clip_batch(
 
 
 def _clip(
-    videos: VideoFiles, scenes: SceneFiles, frames: int, rng: np.random.Generator
+    videos: VideoFiles, scenes: SceneFiles, frames: int, rng: np.random.Generator, hiding: bool
 ) -> tuple[list[RgbImage], list[Ids]]:
     """Frames with the ids of what is in them, through one moving window, mirrored, in one light."""
-    if rng.random() < STILL_SHARE:
-        base: Sequence[StoredScene] = [scenes[int(rng.integers(len(scenes)))]] * frames
-    else:
-        video = videos[int(rng.integers(len(videos)))]
-        events = [event for event in video.events if rng.random() < EVENT_SHARE]
-        begin = events[0].first_frame - int(rng.integers(1, frames)) if events else int(rng.integers(len(video.scenes)))
-        order = _to_and_fro(begin, int(rng.integers(1, 4)) * int(rng.choice([-1, 1, 1])), frames, len(video.scenes))
-        base = [video.scenes[i] for i in order]
+    base = _hiding_film(videos, frames, rng) if hiding and rng.random() < HIDING_FILM_SHARE else None
+    hidden_by_film = base is not None
+    base = base or _frames(videos, scenes, frames, rng)
     rgb, ids = [scene.rgb.copy() for scene in base], [scene.instance_ids.copy() for scene in base]
-    for number in range(int(rng.choice(3, p=PASSING_SHARES))):
+    passing = int(rng.choice(3, p=PASSING_SHARES))
+    if hiding and not hidden_by_film:
+        things = _things(ids[0])
+        count = int(rng.integers(2, 4))
+        for number, target in enumerate(rng.permutation(things)[:count]):
+            lay_over(rgb, ids, int(target), _FIRST_CUT_OUT_ID + passing + number, scenes, rng)
+    for number in range(passing):
         _pass(rgb, ids, _FIRST_CUT_OUT_ID + number, scenes, rng)
     windows = _windows(ids[0].shape, frames, rng)
     mirrored = rng.random() < 0.5
@@ -119,6 +124,27 @@ def _clip(
         rgb[i] = np.ascontiguousarray(light.clip(0, 255).astype(np.uint8)[:, ::step])
         ids[i] = np.ascontiguousarray(ids[i][window][:, ::step])
     return rgb, ids
+
+
+def _frames(videos: VideoFiles, scenes: SceneFiles, frames: int, rng: np.random.Generator) -> Sequence[StoredScene]:
+    """One scene again and again, or some of a film's, more often than not where something happens."""
+    if rng.random() < STILL_SHARE:
+        return [scenes[int(rng.integers(len(scenes)))]] * frames
+    video = videos[int(rng.integers(len(videos)))]
+    events = [event for event in video.events if rng.random() < EVENT_SHARE]
+    begin = events[0].first_frame - int(rng.integers(1, frames)) if events else int(rng.integers(len(video.scenes)))
+    order = _to_and_fro(begin, int(rng.integers(1, 4)) * int(rng.choice([-1, 1, 1])), frames, len(video.scenes))
+    return [video.scenes[i] for i in order]
+
+
+def _hiding_film(videos: VideoFiles, frames: int, rng: np.random.Generator) -> Sequence[StoredScene] | None:
+    """Scenes of a film in which something goes out of sight; None where the films drawn have none."""
+    for _ in range(_FILMS_TRIED):
+        video = videos[int(rng.integers(len(videos)))]
+        order = hiding_order(video, frames, rng)
+        if order:
+            return [video.scenes[i] for i in order]
+    return None
 
 
 def _to_and_fro(begin: int, stride: int, count: int, length: int) -> list[int]:
@@ -142,10 +168,10 @@ def _windows(shape: tuple[int, int], frames: int, rng: np.random.Generator) -> l
 
 def _pass(rgb: list[RgbImage], ids: list[Ids], cut_out_id: int, scenes: SceneFiles, rng: np.random.Generator) -> None:
     """Move another scene's object through the frames along a line, over something that lies there. Changes both."""
-    cut_out = _cut_out(scenes, rng)
+    cut_out = whole_object(scenes, rng)
     if cut_out is None:
         return
-    color, cover = cut_out
+    color, cover = resized(*cut_out, rng.uniform(0.7, 1.8))
     things = np.unique(ids[0])[1:]
     height, width = ids[0].shape
     over = rng.uniform((0, 0), (width, height))
@@ -156,51 +182,31 @@ def _pass(rgb: list[RgbImage], ids: list[Ids], cut_out_id: int, scenes: SceneFil
     reach = np.array([np.cos(angle), np.sin(angle)]) * length_px
     middle = rng.uniform(0.25, 0.75)
     for i, (image, labels) in enumerate(zip(rgb, ids, strict=True)):
-        x, y = (over + reach * (i / max(1, len(ids) - 1) - middle) * 2 - np.array(cover.shape[::-1]) / 2).astype(int)
-        target = slice(max(0, y), max(0, y + cover.shape[0])), slice(max(0, x), max(0, x + cover.shape[1]))
-        under = labels[target]
-        source = slice(target[0].start - y, target[0].start - y + under.shape[0])
-        across = slice(target[1].start - x, target[1].start - x + under.shape[1])
-        solid = cover[source, across]
-        image[target] = np.where(solid[..., None] > 0.5, color[source, across], image[target])
-        labels[target] = np.where(solid > 0.5, cut_out_id, under)
-
-
-def _cut_out(scenes: SceneFiles, rng: np.random.Generator) -> tuple[RgbImage, FloatArray] | None:
-    """Colours and cover, 0 to 1, of a whole object of some scene, somewhat larger or smaller; None where none is."""
-    scene = scenes[int(rng.integers(len(scenes)))]
-    height, width = scene.instance_ids.shape
-    whole = [
-        o for o in scene.objects
-        if o.area_px >= _CUT_OUT_LEAST_PX and o.visible_share > 0.95
-        and o.box_xyxy[0] > 0 and o.box_xyxy[1] > 0 and o.box_xyxy[2] < width and o.box_xyxy[3] < height
-    ]  # fmt: skip
-    if not whole:
-        return None
-    item = whole[int(rng.integers(len(whole)))]
-    x1, y1, x2, y2 = item.box_xyxy
-    scale = rng.uniform(0.7, 1.8)
-    size_wh = max(4, round((x2 - x1) * scale)), max(4, round((y2 - y1) * scale))
-    color = cv2.resize(np.ascontiguousarray(scene.rgb[y1:y2, x1:x2]), size_wh)
-    cover = cv2.resize((scene.instance_ids[y1:y2, x1:x2] == item.instance_id).astype(np.float32), size_wh)
-    return color, cover
+        at = over + reach * (i / max(1, len(ids) - 1) - middle) * 2 - np.array(cover.shape[::-1]) / 2
+        paste(image, labels, color, cover, at.astype(int), cut_out_id)
 
 
 def _choose(ids: list[Ids], count: int, rng: np.random.Generator) -> list[int]:
     """`count` ids seen in the first frame, those that change most first more often than not; again where too few."""
     first = ids[0]
-    things = [int(i) for i in np.unique(first) if i and np.count_nonzero(first == i) >= LEAST_TARGET_PX]
+    things = _things(first)
     if not things:
         return []
 
     def change(i: int) -> float:
         here = first == i
-        return max(
+        changes = [
             1 - np.count_nonzero(here & (frame == i)) / np.count_nonzero(here | (frame == i)) for frame in ids[1:]
-        )
+        ]
+        return float(max(changes)) + (_HIDDEN_FIRST if max(changes) == 1 else 0.0)
 
     things.sort(key=lambda i: -change(i) + rng.uniform(-0.3, 0.3))
     return [things[k % len(things)] for k in range(count)]
+
+
+def _things(ids: Ids) -> list[int]:
+    """What is large enough to be asked for."""
+    return [int(i) for i in np.unique(ids) if i and np.count_nonzero(ids == i) >= LEAST_TARGET_PX]
 
 
 def _box(mask: BoolMask) -> FloatArray:

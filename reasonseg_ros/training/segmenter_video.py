@@ -10,6 +10,8 @@ same command is given.
 from __future__ import annotations
 
 import argparse
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +29,43 @@ from reasonseg_ros.torch_device import choose_device
 from reasonseg_ros.training.data import SceneFiles
 from reasonseg_ros.training.segmenter import Run, Stage, mask_loss, publish, train
 from reasonseg_ros.training.segmenter_clips import GONE_PX, LEAST_TARGET_PX, ClipBatch, clip_batch
-from reasonseg_ros.training.segmenter_unroll import Remembered, encode, followed_frame, prompted_frame, recall, remember
+from reasonseg_ros.training.segmenter_unroll import (
+    Decoded,
+    Remembered,
+    encode,
+    followed_frame,
+    prompted_frame,
+    recall,
+    remember,
+)
 from reasonseg_ros.training.segmenter_video_evaluation import MODES, evaluate
 from reasonseg_ros.training.segmenter_video_model import TRAINED, new_video_model, resized_video_model
 from reasonseg_ros.training.videos import VideoFiles
 
+
+@dataclass(frozen=True)
+class MemoryStage(Stage):
+    """`told` is the share of steps in which the memory is told what is in sight; in others, as in use, it remembers
+    what it found itself. In a share `hiding` of the clips some targets are wholly hidden for some frames.
+    """
+
+    told: float = 0.0
+    hiding: float = 0.0
+
+
 STAGES = (
-    Stage("short", 150, 256, 2, 5, 1e-3, frames=3),
-    Stage("long", 560, 256, 2, 5, 1e-3, restarts=True, frames=5),
-    Stage("sharp", 160, 512, 1, 5, 6e-4, restarts=True, frames=5),
+    MemoryStage("short", 150, 256, 2, 5, 1e-3, frames=3, told=1.0),
+    MemoryStage("long", 560, 256, 2, 5, 1e-3, restarts=True, frames=5),
+    MemoryStage("sharp", 160, 512, 1, 5, 6e-4, restarts=True, frames=5),
+    MemoryStage("hiding", 400, 256, 2, 5, 1e-3, restarts=True, frames=7, told=0.4, hiding=0.8),
+    MemoryStage("sharp hiding", 100, 512, 1, 5, 6e-4, restarts=True, frames=6, hiding=0.7),
 )
-TRUE_STATE_STAGES = 1
-"""So many stages are told whether the target was seen; later ones remember what they found themselves, as in use."""
-SEEN_WEIGHT = 0.5
+SEEN_WEIGHT, HIDDEN_SHARE = 1.0, 0.4
+"""Of telling what is in sight: its weight beside the masks' loss, and the share of it that hidden targets make up,
+however few they are."""
+GHOST_WEIGHT = 0.2
+"""Of what is drawn although the target is hidden."""
+GHOST_LEAST_PX, MOST_GHOST = 16, 8.0
 LATE_SHARE, LATEST_AGO = 0.4, 120
 """Chance that the prompt is told to lie further back than the clip does, and how many frames at most."""
 
@@ -57,41 +83,60 @@ class ClipSource:
         return len(self.videos)
 
 
-def unrolled_loss(
-    model: Sam2VideoModel, batch: ClipBatch, true_state: bool, later: int = 0
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, mean IoU of the followed masks, and the share of targets whose being seen was told rightly.
+@dataclass(frozen=True, eq=False)
+class Unrolled:
+    """What came of a batch of clips: the loss, the mean IoU of followed masks, and how many were told as what they are.
 
-    With `true_state`, the memory is told whether a target was seen; `later` is added to the prompt's age.
+    `told_seen` and `told_hidden` are shares of the followed targets in sight and of the hidden ones, NaN without any.
+    """
+
+    loss: Tensor
+    iou: float
+    told_seen: float
+    told_hidden: float
+
+
+def unrolled_loss(model: Sam2VideoModel, batch: ClipBatch, told: bool, later: int = 0) -> Unrolled:
+    """Follow the targets of clips, and judge what was found in all frames after the first.
+
+    With `told`, the memory is told whether a target is in sight; `later` is added to the prompt's age.
     """
     targets, frames = batch.targets.shape[1:3]
-    seen = (batch.areas_px > GONE_PX).flatten(0, 1)
-    clear = (batch.areas_px >= LEAST_TARGET_PX).flatten(0, 1)
+    areas_px = batch.areas_px.flatten(0, 1).to(model.device)
+    in_sight, clear, hidden = areas_px > GONE_PX, areas_px[:, 1:] >= LEAST_TARGET_PX, areas_px[:, 1:] == 0
+    masks = batch.targets.flatten(0, 1).to(model.device)
     features = encode(model, batch.pixels.to(model.device), targets)
     points = None if batch.points_xy is None else batch.points_xy.flatten(0, 1).to(model.device)
     found = prompted_frame(model, features[0], batch.prompts_xyxy.flatten(0, 1).to(model.device), points)
-    first = remember(model, features[0], found, torch.ones_like(seen[:, 0]), prompted=True)
-    results = [found]
+    first = remember(model, features[0], found, torch.ones_like(in_sight[:, 0]), prompted=True)
+    results: list[Decoded] = []
     recent: list[Remembered] = []
     for t in range(1, frames):
         found = followed_frame(model, features[t], recall(model, features[t], first, t + later, recent))
         results.append(found)
-        counts_as_seen = seen[:, t].to(model.device) if true_state else found.score > 0
-        recent.insert(0, remember(model, features[t], found, counts_as_seen, prompted=False))
-    scores = torch.stack([result.score for result in results], 1)
-    logits = torch.stack([result.logits for result in results[1:]], 1)
-    iou = torch.stack([result.iou for result in results[1:]], 1)
-    sure = (clear | (batch.areas_px.flatten(0, 1) == 0)).to(model.device)
-    seen = seen.to(model.device)
-    score_loss = F.binary_cross_entropy_with_logits(scores[sure], seen[sure].float())
-    right = ((scores > 0) == seen)[sure].float().mean()
-    drawn = clear[:, 1:].to(model.device)
-    if not drawn.any():
-        return SEEN_WEIGHT * score_loss, torch.ones(()), right
-    masks = batch.targets.flatten(0, 1).to(model.device)[:, 1:][drawn]
-    boxes = batch.boxes_xyxy.flatten(0, 1).to(model.device)[:, 1:][drawn] / 2
-    loss, mean_iou = mask_loss(logits[drawn][None], iou[drawn][None], masks[None], boxes[None])
-    return loss + SEEN_WEIGHT * score_loss, mean_iou, right
+        recent.insert(0, remember(model, features[t], found, in_sight[:, t] if told else found.score > 0, False))
+    scores, logits, iou = (
+        torch.stack([getattr(result, name) for result in results], 1) for name in ("score", "logits", "iou")
+    )
+    loss, mean_iou = scores.new_zeros(()), torch.ones(())
+    for kind, truth, share in ((clear, 1.0, 1 - HIDDEN_SHARE), (hidden, 0.0, HIDDEN_SHARE)):
+        if kind.any():
+            told_wrongly = F.binary_cross_entropy_with_logits(scores[kind], torch.full_like(scores[kind], truth))
+            loss = loss + SEEN_WEIGHT * share * told_wrongly
+    if clear.any():
+        # What returns counts twice: it is rare, and the memory of the last frames does not help.
+        returned = clear & (hidden.cumsum(1) > 0)
+        rows = torch.cat([clear.nonzero(), returned.nonzero()]).unbind(1)
+        boxes = batch.boxes_xyxy.flatten(0, 1).to(model.device)[:, 1:][rows] / 2
+        drawn, mean_iou = mask_loss(logits[rows][None], iou[rows][None], masks[:, 1:][rows][None], boxes[None])
+        loss = loss + drawn
+    if hidden.any():
+        # Nothing is to be drawn, and more than the target itself is no worse than that.
+        whole_px = (masks[:, :1].sum((-1, -2)) / 4).clamp(min=GHOST_LEAST_PX).expand(hidden.shape)[hidden]
+        ghosts = F.softplus(logits[hidden]).sum((-1, -2)) / whole_px
+        loss = loss + GHOST_WEIGHT * ghosts.clamp(max=MOST_GHOST).mean()
+    right_seen, right_hidden = (scores[clear] > 0).float().mean(), (scores[hidden] <= 0).float().mean()
+    return Unrolled(loss, mean_iou.item(), right_seen.item(), right_hidden.item())
 
 
 class MemoryRun(Run):
@@ -101,21 +146,26 @@ class MemoryRun(Run):
         self, folder: Path, stages: tuple[Stage, ...], device: torch.device, seed: int, image_model: Path
     ) -> None:
         self.image_model = image_model
-        self.right = 1.0
+        self.told_seen, self.told_hidden = 1.0, 0.0
         super().__init__(folder, stages, device, seed)
 
     def train_step(self, scenes: Any) -> tuple[float, float]:
         stage = self.stage
+        assert isinstance(stage, MemoryStage)
         rng = np.random.default_rng([self.seed, self.stage_index, self.step])
-        batch = clip_batch(scenes.videos, scenes.scenes, stage.images, stage.targets, stage.frames, stage.size_px, rng)
+        batch = clip_batch(
+            scenes.videos, scenes.scenes, stage.images, stage.targets, stage.frames, stage.size_px, rng, stage.hiding
+        )
         later = int(rng.integers(LATEST_AGO)) if rng.random() < LATE_SHARE else 0
-        loss, iou, right = unrolled_loss(self.model, batch, self.stage_index < TRUE_STATE_STAGES, later)
-        self._learn(loss)
-        self.right = 0.95 * self.right + 0.05 * right.item()
-        return loss.item(), iou.item()
+        found = unrolled_loss(self.model, batch, rng.random() < stage.told, later)
+        self._learn(found.loss)
+        for name in ("told_seen", "told_hidden"):
+            before, now = getattr(self, name), getattr(found, name)
+            setattr(self, name, before if math.isnan(now) else 0.95 * before + 0.05 * now)
+        return found.loss.item(), found.iou
 
     def report(self) -> str:
-        return f"seen right {self.right:.3f} "
+        return f"seen told {self.told_seen:.3f} hidden told {self.told_hidden:.3f} "
 
     def _first_model(self) -> Sam2VideoModel:
         image = load_sam2(

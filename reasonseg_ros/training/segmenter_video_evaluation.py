@@ -25,17 +25,24 @@ from reasonseg_ros.types import BoolMask, Grounding
 
 MODES = ("memory", "reprompt")
 PICTURE_VIDEOS, PICTURE_FRAMES = 6, 6
+CLEAR_SHARE = 0.25
+"""Of its area in the first frame: what shows less of itself is neither clearly in sight nor hidden."""
 
 
 @dataclass(frozen=True)
 class Followed:
-    """One target of one video in one mode. `events` are the kinds of what happens to it."""
+    """One target of one video in one mode, in all frames after the first. `events` are the kinds of what happens to it.
+
+    `in_sight` is its true area as a share of the first frame's, 0 where it is hidden; `found` tells where it was drawn.
+    """
 
     mode: str
     seed: int
     instance_id: int
     events: tuple[str, ...]
     scores: tuple[FrameScore, ...]
+    in_sight: tuple[float, ...]
+    found: tuple[bool, ...]
 
 
 def evaluate(
@@ -49,9 +56,10 @@ def evaluate(
 ) -> list[Followed]:
     """Follow the clear objects of the stored videos' first frames, and print J, F and J&F by mode and event.
 
-    `limit` takes the first videos only, `most_targets` so many objects of each, those that something happens to first;
-    0 takes all. The first frame, which is prompted, does not count. `returning` takes only objects that get hidden, and
-    plays each video on to its beginning, so that they come back. With `pictures`, strips of frames are put there.
+    How often a hidden target is told as such is printed as well. `limit` takes the first videos only, `most_targets` so
+    many objects of each, those that something happens to first; 0 takes all. The first frame, which is prompted, does
+    not count. `returning` takes only objects that get hidden, and plays each video on to its beginning, so that they
+    come back. With `pictures`, strips of frames are put there.
     """
     configs = {mode: config_from({"segmenter.model": model, "tracker.mode": mode})
                for mode in modes}  # fmt: skip
@@ -116,7 +124,19 @@ def _scored(mode: str, video: StoredVideo, item: SceneObject, masks: Sequence[Bo
     true = [scene.instance_ids == item.instance_id for scene in video.scenes]
     scores = tuple(score_frame(mask, target) for mask, target in zip(masks[1:], true[1:], strict=True))
     kinds = tuple(event.kind for event in video.events if event.instance_id == item.instance_id)
-    return Followed(mode, video.seed, item.instance_id, kinds, scores)
+    areas_px = [int(np.count_nonzero(mask)) for mask in true]
+    in_sight = tuple(area / areas_px[0] for area in areas_px[1:])
+    found = tuple(bool(mask.any()) for mask in masks[1:])
+    return Followed(mode, video.seed, item.instance_id, kinds, scores, in_sight, found)
+
+
+def told_rightly(followed: Sequence[Followed]) -> dict[str, tuple[int, int]]:
+    """Of the frames in which targets are hidden, and of those in which they are clearly in sight: how many were told as
+    such, and how many there are."""
+    frames = [frame for item in followed for frame in zip(item.in_sight, item.found, strict=True)]
+    hidden = [not found for share, found in frames if share == 0]
+    clear = [found for share, found in frames if share >= CLEAR_SHARE]
+    return {"hidden": (sum(hidden), len(hidden)), "in sight": (sum(clear), len(clear))}
 
 
 def _report(followed: Sequence[Followed], modes: Sequence[str], brief: bool = False) -> None:
@@ -132,6 +152,8 @@ def _report(followed: Sequence[Followed], modes: Sequence[str], brief: bool = Fa
             means = summarise_videos(expressions)
             print(f"{mode:9s} {group:16s} J {means['j']:.3f} F {means['f']:.3f} J&F {means['j_and_f']:.3f} "
                   f"({len(expressions)} targets)", flush=True)  # fmt: skip
+        for name, (right, count) in told_rightly([item for item in followed if item.mode == mode]).items():
+            print(f"{mode:9s} told {name:11s} in {right} of {count} frames, {right / max(1, count):.3f}")
 
 
 def _draw(path: Path, video: StoredVideo, masks: Sequence[Sequence[BoolMask]]) -> None:

@@ -17,19 +17,20 @@ from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.sam2 import preprocess
 from reasonseg_ros.training import segmenter_video as training
 from reasonseg_ros.training.data import SceneFiles
-from reasonseg_ros.training.segmenter import Stage, publish
+from reasonseg_ros.training.segmenter import publish
 from reasonseg_ros.training.segmenter_clips import _to_and_fro, clip_batch
 from reasonseg_ros.training.segmenter_model import new_model, resized_model
 from reasonseg_ros.training.segmenter_unroll import encode, followed_frame, prompted_frame, recall, remember
-from reasonseg_ros.training.segmenter_video_evaluation import evaluate
+from reasonseg_ros.training.segmenter_video import MemoryStage, unrolled_loss
+from reasonseg_ros.training.segmenter_video_evaluation import Followed, evaluate, told_rightly
 from reasonseg_ros.training.segmenter_video_model import TRAINED
 from reasonseg_ros.training.videos import VideoFiles
 from reasonseg_ros.types import Grounding
 
 STAGES = (
-    Stage("short", 1, 64, 1, 2, 1e-3, frames=3),
-    Stage("long", 1, 64, 1, 2, 1e-3, restarts=True, frames=4),
-    Stage("sharp", 1, 96, 1, 2, 1e-3, frames=3),
+    MemoryStage("short", 1, 64, 1, 2, 1e-3, frames=3, told=1.0),
+    MemoryStage("long", 1, 64, 1, 2, 1e-3, restarts=True, frames=4, hiding=1.0),
+    MemoryStage("sharp", 1, 96, 1, 2, 1e-3, frames=3),
 )
 CPU = torch.device("cpu")
 
@@ -131,6 +132,28 @@ def test_what_is_published_draws_single_images_as_before(
         drawn.append(segmenter.decode(segmenter.encode(rgb), prompts)[0])
     assert np.array_equal(drawn[0].mask, drawn[1].mask)
     assert drawn[0].score == pytest.approx(drawn[1].score, abs=1e-5)
+
+
+@pytest.mark.parametrize(("bias", "told"), [(30.0, (1.0, 0.0)), (-30.0, (0.0, 1.0))])
+def test_telling_hidden_and_seen_targets_is_learnt(
+    trained: training.MemoryRun, video_folder: Path, scene_folder: Path, bias: float, told: tuple[float, float]
+) -> None:
+    videos, scenes = VideoFiles(video_folder), SceneFiles(scene_folder)
+    batch = clip_batch(videos, scenes, 2, 3, 5, 96, np.random.default_rng(3), hiding_share=1.0)
+    assert (batch.areas_px[:, :, 1:] == 0).any() and (batch.areas_px[:, :, 1:] >= 60).any()
+    model = trained.model
+    last = model.mask_decoder.pred_obj_score_head.proj_out.bias
+    with torch.no_grad():
+        last += bias
+        found = unrolled_loss(model, batch, told=True)
+        last -= bias
+        assert (found.told_seen, found.told_hidden) == told
+        assert found.loss > unrolled_loss(model, batch, told=True).loss + 1
+
+
+def test_shares_of_what_is_told_rightly() -> None:
+    followed = Followed("memory", 1, 2, (), (), (0.0, 0.0, 0.1, 0.6, 1.0), (True, False, False, True, False))
+    assert told_rightly([followed, followed]) == {"hidden": (2, 4), "in sight": (2, 4)}
 
 
 def test_evaluation_tells_both_modes(
