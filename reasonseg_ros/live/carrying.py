@@ -6,12 +6,13 @@ the targets are segmented on that frame and followed from there; where time is s
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.frame_buffer import FrameBuffer, thinned
+from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.live.requests import lost
 from reasonseg_ros.segmenter.port import Segmenter, Track, Tracker
 from reasonseg_ros.segmenter.regions import followed
@@ -68,35 +69,34 @@ class Carrier:
         beginnings = buffer.beginnings if beginnings is None else beginnings
         if segmentation.regions and buffer.beginnings != beginnings:
             return Carried(lost(segmentation, RESTARTED), None, 0, 0)
-        later = buffer.after(reasoned_on.stamp_ns)
-        if not segmentation.regions or not later:
+        if not segmentation.regions or not buffer.after(reasoned_on.stamp_ns):
             return Carried(segmentation, None, 0, 0)
         start_s = self._clock()
         tracker, tracks = self.begin(segmentation)
-        self._took(self._clock() - start_s)
+        guess_s = self._clock() - start_s
 
-        frame, done, seen = reasoned_on, 0, 0
-        while later:
-            left_s = start_s + self.budget_s - self._clock()
-            for arrival in thinned(later, max(1, int(left_s / self._frame_s) if self._frame_s else len(later))):
-                if cancelled():
-                    break
-                begin_s = self._clock()
-                try:
-                    loaded = arrival.load()
-                except InvalidInput:
-                    continue  # counted where it arrived; the next one serves as well
-                if loaded.size_wh != frame.size_wh:
-                    return self._lost(segmentation, loaded, start_s, "the camera changed its image size meanwhile")
-                frame = loaded
-                tracks = tracker.step(self.segmenter.encode(frame.rgb), frame.stamp_ns)
-                self._took(self._clock() - begin_s)
-                done += 1
-            seen += len(later)
+        frame, done, left_out = reasoned_on, 0, 0
+        damaged: list[Arrival] = []
+        while not cancelled():
+            later = [arrival for arrival in buffer.after(frame.stamp_ns) if arrival not in damaged]
             if buffer.beginnings != beginnings:
                 return self._lost(segmentation, frame, start_s, RESTARTED)
-            is_over = cancelled() or self._clock() - start_s >= self.budget_s
-            later = [] if is_over else buffer.after(later[-1].stamp_ns)
+            begin_s = self._clock()
+            left_s, frame_s = start_s + self.budget_s - begin_s, self._frame_s or guess_s
+            if not later or (done and left_s < frame_s):
+                break
+            index = stride(len(later), left_s, frame_s) - 1
+            try:
+                loaded = later[index].load()
+            except InvalidInput:  # counted where it arrived; one beside it serves as well
+                damaged.append(later[index])
+                continue
+            if loaded.size_wh != frame.size_wh:
+                return self._lost(segmentation, loaded, start_s, "the camera changed its image size meanwhile")
+            frame = loaded
+            tracks = tracker.step(self.segmenter.encode(frame.rgb), frame.stamp_ns)
+            self._took(self._clock() - begin_s)
+            done, left_out = done + 1, left_out + index
         if not any(track.mask.any() for track in tracks):
             return self._lost(segmentation, frame, start_s, "the target was lost on the way to the newest image")
         regions = tuple(followed(region, track) for region, track in zip(segmentation.regions, tracks, strict=True))
@@ -104,7 +104,7 @@ class Carrier:
             segmentation, frame=frame, regions=regions, reasoned_stamp_ns=reasoned_on.stamp_ns,
             seconds=self._seconds(segmentation, start_s),
         )  # fmt: skip
-        return Carried(carried, tracker, done, seen - done)
+        return Carried(carried, tracker, done, left_out)
 
     def begin(self, segmentation: Segmentation) -> tuple[Tracker, list[Track]]:
         """A tracker that has seen the regions of `segmentation` on its frame."""
@@ -125,3 +125,12 @@ class Carrier:
 
     def _took(self, seconds: float) -> None:
         self._frame_s = (1 - _SMOOTHING) * self._frame_s + _SMOOTHING * seconds if self._frame_s else seconds
+
+
+def stride(waiting: int, left_s: float, frame_s: float) -> int:
+    """Of so many images that wait, the how manieth is next, so that even steps reach the last one in the time left.
+
+    Even steps are the smallest ones, and the way that a target goes in one step is what loses it.
+    """
+    affordable = int(left_s / frame_s) if frame_s else waiting
+    return math.ceil(waiting / max(1, affordable))

@@ -5,7 +5,7 @@ import pytest
 
 from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.carrying import Carrier
+from reasonseg_ros.live.carrying import Carrier, stride
 from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.segmenter.regions import build_region
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
@@ -77,7 +77,7 @@ def test_frames_are_left_out_so_that_catching_up_ends_in_time():
     frames = [picture(tenth) for tenth in range(41)]
     carried = clock.carrier(0.55).carry(answered(frames[0], FIRST), stream(frames))
     assert carried.segmentation.frame is frames[40]
-    assert clock.encoded == [0, 1, 14, 27, 40]
+    assert clock.encoded == [0, 10, 20, 30, 40]
     assert clock.now_s <= 0.55
     assert (carried.frames, carried.left_out) == (4, 36)
 
@@ -175,6 +175,54 @@ def test_a_damaged_image_on_the_way_is_passed_over():
     buffer.add(Arrival(frames[3].stamp_ns, 1, broken))
     carried = Clock(0.01).carrier(1.0).carry(answered(frames[0], FIRST), buffer)
     assert carried.segmentation.frame is frames[2]
+
+
+def test_where_the_newest_image_is_damaged_the_one_before_is_taken():
+    frames = [picture(tenth) for tenth in range(9)]
+    buffer = stream(frames)
+
+    def broken():
+        raise InvalidInput("cut in half")
+
+    buffer.add(Arrival(900_000_000, 1, broken))
+    clock = Clock(3.0)  # time for one image
+    carried = clock.carrier(0.5).carry(answered(frames[0], FIRST), buffer)
+    assert (clock.encoded, carried.segmentation.status) == ([0, 8], Status.OK)
+    assert carried.segmentation.frame is frames[8]
+
+
+def test_no_further_image_is_begun_where_it_would_take_too_long():
+    frames = [picture(tenth) for tenth in range(40)]
+    buffer = stream(frames[:10])
+    clock = Clock(0.2)
+    carrier = clock.carrier(0.5)
+    encode = carrier.segmenter.encode
+
+    def camera(rgb):
+        features = encode(rgb)
+        for frame in frames[10 : 10 + int(clock.now_s * 10)]:
+            buffer.add(Arrival(frame.stamp_ns, 1, lambda frame=frame: frame))
+        return features
+
+    carrier.segmenter.encode = camera
+    carried = carrier.carry(answered(frames[0], FIRST), buffer)
+    assert clock.encoded == [0, 11]
+    assert (clock.now_s, carried.left_out) == (0.4, 10)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "left_s", "frame_s", "expected"),
+    [
+        (20, 0.5, 0.15, 7),
+        (20, 0.5, 0.01, 1),
+        (20, 0.1, 0.15, 20),
+        (20, -1.0, 0.15, 20),
+        (3, 0.5, 0.0, 1),
+        (1, 9, 0.1, 1),
+    ],
+)
+def test_steps_are_even_and_reach_the_newest_image_in_time(waiting, left_s, frame_s, expected):
+    assert stride(waiting, left_s, frame_s) == expected
 
 
 def test_a_cancelled_one_stops_between_frames():
