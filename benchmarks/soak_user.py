@@ -33,7 +33,7 @@ SETTINGS: tuple[tuple[str, Any], ...] = (
     ("query.policy", "queue"), ("query.policy", "queue"), ("query.policy", "replace"), ("query.policy", "refuse"),
     ("query.watch_period_s", 1.0), ("query.watch_period_s", 5.0), ("query.watch_change", 0.05),
     ("query.watch_change", 0.0), ("query.ask_again", 0), ("query.ask_again", 2), ("query.prepare", "idle"),
-    ("query.prepare", "off"), ("stream.carry", True), ("stream.carry", False), ("stream.catch_up_s", 0.1),
+    ("query.prepare", "never"), ("stream.carry", True), ("stream.carry", False), ("stream.catch_up_s", 0.1),
     ("stream.catch_up_s", 1.0), ("stream.follow_watched", True), ("stream.follow_watched", False),
     ("output.mask_encoding", "png"), ("output.mask_encoding", "rle"), ("segmenter.keep_raw_mask", True),
     ("segmenter.keep_raw_mask", False), ("reasoner.time_limit_s", 5.0), ("reasoner.time_limit_s", 60.0),
