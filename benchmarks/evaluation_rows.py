@@ -46,19 +46,24 @@ def evaluation_row(cache: Path, samples: int, repetitions: int, device: str = "c
 
 
 def late_rows(folder: Path, videos: int) -> Iterator[Row]:
-    """`late_answers.py`: masks that are told late, as they were reasoned on and carried forward."""
-    out = folder / "late_answers.json"
-    run("benchmarks/late_answers.py", "--videos", str(videos), "--out", str(out))
-    found = json.loads(out.read_text(encoding="utf-8"))
-    for delay_s, table in found["by_delay_s"].items():
-        if not table["answers"]:
-            continue
-        yield Row(
-            f"IoU with the truth when told, answer {float(delay_s):g} s late", "carried to the newest image",
-            f"as reasoned on: {table['naive_iou']}", table["carried_iou"], "IoU",
-            note=f"{table['answers']} answers; catching up takes {table['catch_up_s_median']} s in the median",
-            details=table,
-        )  # fmt: skip
+    """`late_answers.py`: masks of moved targets that are told late, as they were reasoned on and carried forward."""
+    out = folder / "late"
+    run("-m", "benchmarks.late_answers", "--videos", str(videos), "--out", str(out))
+    found = json.loads(max(out.glob("*-late-answers.json")).read_text(encoding="utf-8"))
+    for tracker, kinds in found["by_tracker"].items():
+        for delay_s, table in kinds["moved"].items():
+            if not table["answers"]:
+                continue
+            yield Row(
+                f"IoU with the truth when told, answer {float(delay_s):g} s late, {tracker}",
+                "carried to the newest image",
+                f"as reasoned on: {table['as_it_was']['mean']}; the same box: {table['same_box']['mean']}",
+                table["carried"]["mean"],
+                "IoU",
+                note=f"{table['answers']} targets that moved; simulated time, catching up takes "
+                f"{table['catch_up_s']['median']:.2f} s in the median",
+                details=table,
+            )
 
 
 def run(*arguments: str) -> str:

@@ -1,165 +1,425 @@
-"""How well a late answer fits: the mask as it was reasoned on, and carried forward, against the truth when it is told.
+"""How well a late answer fits: as it was reasoned on, and carried forward, against the truth when it is told.
 
-    python benchmarks/late_answers.py --videos 20 --out FILE.json [--set tracker.mode=reprompt]
+    python -m benchmarks.late_answers [--videos 24] [--costs measured] [--set stream.catch_up_s=1.0] [--out FOLDER]
 
-Videos of the simulated tabletop, 6 s at 10 Hz; the question is about the object that something happens to, asked in
-the frame before it begins. The reasoner is scripted: it says the true box and point of that frame after the delay. Its
-thinking is simulated time; catching up takes the time that it takes here, while further frames come.
+Videos of the simulated tabletop at 10 Hz, of seeds that no model was trained on; the question comes in the last image
+before something happens, about the object that it happens to and about one that stays. The reasoner is scripted: it
+gives the true box and point of the image that it saw, after the delay.
+
+All time is simulated, so a busy machine changes nothing: thinking takes the delay, and catching up is charged so much
+for each image that is encoded and each step of the tracker, meanwhile further images come. `--costs assumed` charges
+what a quiet machine with 2 cores took; `measured` first measures it here. A target that was lost on the way is asked
+for again as the node does it, which takes the delay once more.
+
+Beside the carried mask are told the mask as it was, and what the segmenter makes of the same box in the newest image.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import itertools
 import json
+import shlex
+import sys
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import numpy as np
 import yaml
 
+from benchmarks.results import RESULTS, commit, library_versions, machine
 from reasonseg_ros.config import Config, config_from
 from reasonseg_ros.evaluation.stand_ins import from_mask
 from reasonseg_ros.geometry import mask_iou
-from reasonseg_ros.live.carrying import Carrier
+from reasonseg_ros.live.carrying import Carried, Carrier
 from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.methods.tracking import load_tracker
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
+from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter, Track, Tracker
 from reasonseg_ros.segmenter.regions import build_region
 from reasonseg_ros.tabletop.video import Video, film
 from reasonseg_ros.tabletop.world import World
-from reasonseg_ros.types import Answer, BoolMask, Frame, Query, Segmentation, Status
-from reasonseg_ros.versions import versions
+from reasonseg_ros.types import Answer, BoolMask, Frame, Grounding, Query, RgbImage, Segmentation, Status
 
-DELAYS_S = (0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
+TRACKERS = ("memory", "reprompt")
+DELAYS_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+MEASURES = ("as_it_was", "same_box", "carried", "on_its_image")
 RATE_HZ = 10.0
-FRAMES = 60
+FRAMES = 76
 FIRST_SEED = 20_500_000
 SIZE_WH = (640, 480)
+MOVED_IOU = 0.5
+"""A target has moved where its true masks, when it was asked about and when it is told, overlap less."""
+LEAST_PX = 100
+"""Of a target that counts as seen."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds on the machine that is simulated: an image encoded, a step with one target."""
+
+    encode_s: float
+    memory_s: float
+    reprompt_s: float
+
+
+ASSUMED = Costs(0.085, 0.066, 0.03)
+"""One thread of an AMD EPYC: encoding 85 ms; memory attention, decoder and memory encoder 50 ms; outline 16 ms."""
+
+
+class Clock:
+    """Simulated seconds since the first image."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Charged:
+    """A segmenter or a tracker whose work takes simulated time."""
+
+    def __init__(self, clock: Clock, encode_s: float, segmenter: Segmenter) -> None:
+        self.name = segmenter.name
+        self._clock, self._encode_s, self._segmenter = clock, encode_s, segmenter
+
+    def encode(self, rgb: RgbImage) -> Features:
+        self._clock.now_s += self._encode_s
+        return self._segmenter.encode(rgb)
+
+    def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
+        return self._segmenter.decode(features, groundings)
+
+
+class ChargedTracker:
+    def __init__(self, clock: Clock, step_s: float, tracker: Tracker) -> None:
+        self._clock, self._step_s, self._tracker = clock, step_s, tracker
+
+    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
+        self._clock.now_s += self._step_s
+        return self._tracker.add(features, groundings, stamp_ns)
+
+    def step(self, features: Features, stamp_ns: int) -> list[Track]:
+        self._clock.now_s += self._step_s
+        return self._tracker.step(features, stamp_ns)
+
+    def remove(self, track_ids: Sequence[int]) -> None:
+        self._tracker.remove(track_ids)
+
+    def reset(self) -> None:
+        self._tracker.reset()
 
 
 class Stream(FrameBuffer):
-    """A buffer in simulated time: what has been taken `now_s` after the first frame is in it."""
+    """The node's buffer in simulated time: what has been taken by now is in it."""
 
-    def __init__(self, frames: list[Frame], asked: int, delay_s: float) -> None:
-        super().__init__(1e6, 1 << 40)
-        self._frames = frames
-        self._asked_s, self._delay_s = asked / RATE_HZ, delay_s
-        self.answered_s = time.perf_counter()
+    def __init__(self, frames: Sequence[Frame], config: Config, clock: Clock) -> None:
+        stream = config.stream
+        super().__init__(stream.buffer_s, stream.buffer_mb * 1_000_000, stream.buffer_hz)
+        self._frames, self._clock, self._shown = frames, clock, 0
 
     @property
-    def now_s(self) -> float:
-        return self._asked_s + self._delay_s + time.perf_counter() - self.answered_s
+    def newest(self) -> int:
+        """Index of the newest image."""
+        return min(int(self._clock.now_s * RATE_HZ + 1e-6), len(self._frames) - 1)
 
     def after(self, stamp_ns: int) -> list[Arrival]:
-        shown = self._frames[: int(self.now_s * RATE_HZ) + 1]
-        return [Arrival(f.stamp_ns, 0, lambda f=f: f) for f in shown if f.stamp_ns > stamp_ns]
+        for frame in self._frames[self._shown : self.newest + 1]:
+            self.add(Arrival(frame.stamp_ns, frame.rgb.nbytes, partial(_same, frame)))
+        self._shown = self.newest + 1
+        return super().after(stamp_ns)
 
 
-def truth(video: Video, index: int, instance_id: int) -> BoolMask:
-    return video.scenes[index].mask((instance_id,))
+def _same(frame: Frame) -> Frame:
+    return frame
 
 
-def measure(video: Video, delay_s: float, carrier: Carrier, config: Config) -> dict[str, float] | None:
-    """One late answer; None where the video is too short for it or the target is not seen at its end."""
-    event = video.events[0]
-    asked = max(event.first_frame - 1, 0)
-    told = asked + round(delay_s * RATE_HZ)
-    target = event.instance_id
-    if told >= FRAMES or not truth(video, asked, target).any():
-        return None
-    frames = [Frame(scene.rgb, round(i * 1e9 / RATE_HZ)) for i, scene in enumerate(video.scenes)]
-    groundings = from_mask(truth(video, asked, target))
-    masks = carrier.segmenter.decode(carrier.segmenter.encode(frames[asked].rgb), groundings)
-    regions = tuple(build_region(g, m, config.segmenter) for g, m in zip(groundings, masks, strict=True))
-    answer = Answer(Status.OK, groundings=groundings)
-    late = Segmentation(frames[asked], Query("what happened?"), answer, regions)
-    stream = Stream(frames, asked, delay_s)
-    carried = carrier.carry(late, stream)
-    newest = min(int(stream.now_s * RATE_HZ), FRAMES - 1)
-    now = truth(video, newest, target)
-    if not now.any():
-        return None
-    found = carried.segmentation
-    return {
-        "naive_iou": mask_iou(late.mask, now),
-        "carried_iou": mask_iou(found.mask, now),
-        "moved": float(mask_iou(truth(video, asked, target), now) < 0.5),
-        "lost": float(found.status is Status.LOST),
-        "catch_up_s": found.seconds.get("catching_up", 0.0),
-        "age_s": newest / RATE_HZ - found.frame.stamp_ns / 1e9,
-        "frames": carried.frames,
-        "left_out": carried.left_out,
-    }
+@dataclass
+class Told:
+    """One question at its end: IoUs with the truth in the image that is the newest then.
+
+    `on_its_image` is that of the carried mask with the truth in the image whose stamp it has, which is a little older.
+    """
+
+    video: int
+    event: str
+    delay_s: float
+    tracker: str
+    moved: bool
+    as_it_was: float
+    same_box: float
+    carried: float
+    on_its_image: float
+    status: str
+    asked: int
+    catch_up_s: float
+    age_s: float
+    stepped: int
+    left_out: int
 
 
-def table(rows: list[dict[str, Any]]) -> dict[str, Any]:
+class Robot:
+    """What catches up, of one kind of tracker: it learns from question to question how long an image takes."""
+
+    def __init__(self, config: Config, segmenter: Segmenter, make_tracker: Callable[[], Tracker], costs: Costs) -> None:
+        self.clock = Clock()
+        step_s = costs.memory_s if config.tracker.mode == "memory" else costs.reprompt_s
+        # The image that was reasoned on is kept, as in the node.
+        self.segmenter = KeptFeatures(Charged(self.clock, costs.encode_s, segmenter), 1)
+        self.config = config
+        self.carrier = Carrier(
+            self.segmenter,
+            lambda: ChargedTracker(self.clock, step_s, make_tracker()),
+            config.stream.catch_up_s,
+            self.clock,
+        )
+
+
+class Questions:
+    """Asks about one video, of features that were encoded once."""
+
+    def __init__(self, video: Video, segmenter: Segmenter) -> None:
+        self.video = video
+        self.frames = [Frame(scene.rgb, round(i * 1e9 / RATE_HZ)) for i, scene in enumerate(video.scenes)]
+        self._segmenter = segmenter
+
+    def truth(self, index: int, target: int) -> BoolMask:
+        return self.video.scenes[index].mask((target,))
+
+    def is_seen(self, index: int, target: int) -> bool:
+        return int(self.truth(index, target).sum()) >= LEAST_PX
+
+    def ask(self, asked: int, target: int, delay_s: float, robot: Robot) -> Told | None:
+        """None where the video ends before the answer comes, or the target is not seen then."""
+        clock, config = robot.clock, robot.config
+        clock.now_s = asked / RATE_HZ
+        stream = Stream(self.frames, config, clock)
+        times = 0
+        while True:
+            late = self.answer(stream.newest, target, config)
+            robot.segmenter.encode(late.frame.rgb)  # beside the reasoner
+            clock.now_s = late.frame.stamp_ns / 1e9 + delay_s
+            carried = robot.carrier.carry(late, stream)
+            times += 1
+            if carried.segmentation.status is not Status.LOST or times > config.query.ask_again:
+                break
+        newest = stream.newest
+        if clock.now_s >= FRAMES / RATE_HZ or not self.is_seen(newest, target):
+            return None
+        return self._told(asked, target, delay_s, config.tracker.mode, times, newest, late, carried)
+
+    def answer(self, index: int, target: int, config: Config) -> Segmentation:
+        """What is made of the true box and point in an image; no target where it is not seen."""
+        frame, query = self.frames[index], Query("which one?")
+        if not self.is_seen(index, target):
+            return Segmentation(frame, query, Answer(Status.NO_TARGET), ())
+        groundings = from_mask(self.truth(index, target))
+        masks = self._segmenter.decode(self._segmenter.encode(frame.rgb), groundings)
+        regions = tuple(build_region(g, m, config.segmenter) for g, m in zip(groundings, masks, strict=True))
+        return Segmentation(frame, query, Answer(Status.OK, groundings=groundings), regions)
+
+    def _told(
+        self, asked: int, target: int, delay_s: float, tracker: str, times: int, newest: int, late: Segmentation,
+        carried: Carried,
+    ) -> Told:  # fmt: skip
+        now, found = self.truth(newest, target), carried.segmentation
+        features = self._segmenter.encode(self.frames[newest].rgb)
+        again = self._segmenter.decode(features, late.answer.groundings) if late.regions else []
+        events = [event.kind for event in self.video.events if event.instance_id == target]
+        return Told(
+            video=self.video.seed,
+            event=events[0] if events else "none",
+            delay_s=delay_s,
+            tracker=tracker,
+            moved=mask_iou(self.truth(asked, target), now) < MOVED_IOU,
+            as_it_was=mask_iou(late.mask, now),
+            same_box=mask_iou(again[0].mask, now) if again else 0.0,
+            carried=mask_iou(found.mask, now),
+            on_its_image=mask_iou(found.mask, self.truth(round(found.frame.stamp_ns / 1e9 * RATE_HZ), target)),
+            status=str(found.status),
+            asked=times,
+            catch_up_s=found.seconds.get("catching_up", 0.0),
+            age_s=newest / RATE_HZ - found.frame.stamp_ns / 1e9,
+            stepped=carried.frames,
+            left_out=carried.left_out,
+        )
+
+
+def questions(video: Video) -> Iterator[tuple[int, int]]:
+    """Image and object: what something happens to, in the last image before; and, then too, one that stays."""
+    acted = {event.instance_id for event in video.events}
+    for event in video.events[:1]:
+        asked = max(event.first_frame - 1, 0)
+        yield asked, event.instance_id
+        scene = video.scenes[asked]
+        others = [item.instance_id for item in scene.objects if item.instance_id not in acted]
+        yield from ((asked, other) for other in others[:1])
+
+
+def measured_costs(video: Video, segmenter: Segmenter, make: Mapping[str, Callable[[], Tracker]]) -> Costs:
+    """Medians over 20 images of following one target here."""
+    asked, target = next(iter(questions(video)))
+    encode_s: list[float] = []
+    step_s: dict[str, list[float]] = {name: [] for name in TRACKERS}
+    trackers = {name: make[name]() for name in TRACKERS}
+    groundings = from_mask(video.scenes[asked].mask((target,)))
+    for index, scene in enumerate(video.scenes[asked : asked + 21]):
+        start_s = time.perf_counter()
+        features = segmenter.encode(scene.rgb)
+        encode_s.append(time.perf_counter() - start_s)
+        for name, tracker in trackers.items():
+            start_s = time.perf_counter()
+            if index:
+                tracker.step(features, index)
+            else:
+                tracker.add(features, groundings, index)
+            step_s[name].append(time.perf_counter() - start_s)
+    return Costs(*(round(median(times[1:]), 4) for times in (encode_s, *step_s.values())))
+
+
+def summary(rows: Sequence[Told]) -> dict[str, Any]:
+    """Of the answers of one tracker and delay."""
     if not rows:
         return {"answers": 0}
-    moved = [row for row in rows if row["moved"]]
-
-    def means(of: list[dict[str, Any]], *names: str) -> dict[str, float | None]:
-        return {name: round(mean(row[name] for row in of), 3) if of else None for name in names}
-
+    ious = {
+        name: {"mean": round(mean(values), 3), "median": round(median(values), 3)}
+        for name in MEASURES
+        for values in [[getattr(row, name) for row in rows]]
+    }
     return {
         "answers": len(rows),
-        **means(rows, "naive_iou", "carried_iou", "lost"),
-        "of_these_moved": {"answers": len(moved), **means(moved, "naive_iou", "carried_iou")},
-        "catch_up_s_median": round(median(row["catch_up_s"] for row in rows), 3),
-        "catch_up_s_max": round(max(row["catch_up_s"] for row in rows), 3),
-        "age_when_told_s_median": round(median(row["age_s"] for row in rows), 3),
-        **means(rows, "frames", "left_out"),
+        **ious,
+        "lost": sum(row.status == Status.LOST for row in rows),
+        "asked_again": sum(row.asked > 1 for row in rows),
+        "catch_up_s": {"median": median(row.catch_up_s for row in rows), "most": max(row.catch_up_s for row in rows)},
+        "age_s_median": median(row.age_s for row in rows),
+        "stepped": mean(row.stepped for row in rows),
+        "left_out": mean(row.left_out for row in rows),
     }
 
 
-def masks_a_second(video: Video, carrier: Carrier) -> float:
-    """Frames a second of following one target, encoding included, after the first few."""
-    target = video.events[0].instance_id
-    first = next(i for i in range(FRAMES) if truth(video, i, target).any())
-    tracker = carrier.make_tracker()
-    tracker.add(carrier.segmenter.encode(video.scenes[first].rgb), from_mask(truth(video, first, target)), 0)
-    times_s = []
-    for index, scene in enumerate(video.scenes[first + 1 : first + 21]):
-        start_s = time.perf_counter()
-        tracker.step(carrier.segmenter.encode(scene.rgb), index + 1)
-        times_s.append(time.perf_counter() - start_s)
-    return 1 / float(np.median(times_s))
+def tables(rows: Sequence[Told]) -> dict[str, Any]:
+    """By tracker, then moved or all, then delay."""
+    return {
+        tracker: {
+            kind: {
+                str(delay_s): summary(
+                    [
+                        row
+                        for row in rows
+                        if (row.tracker, row.delay_s) == (tracker, delay_s) and (row.moved or not moved)
+                    ]
+                )
+                for delay_s in DELAYS_S
+            }
+            for kind, moved in (("moved", True), ("all", False))
+        }
+        for tracker in TRACKERS
+    }
+
+
+def markdown(found: dict[str, Any]) -> str:
+    costs = found["costs_s"]
+    lines = [
+        f"# Late answers, {found['date']}", "",
+        f"- `{found['command']}`, commit {found['commit']}; {found['videos']} videos, {found['answers']} answers",
+        f"- simulated time, {found['costs']}: encoding {1e3 * costs['encode_s']:.0f} ms an image, a step "
+        f"{1e3 * costs['memory_s']:.0f} ms (memory) and {1e3 * costs['reprompt_s']:.0f} ms (reprompt); "
+        f"at most {found['settings']['stream.catch_up_s']:g} s to catch up; camera {RATE_HZ:g} Hz",
+        "- masks a second of one followed target: " + ", ".join(
+            f"{rate:.1f} ({name})" for name, rate in found["masks_a_second"].items()
+        ), "",
+        "IoU with the truth in the newest image when the answer is told, mean / median: the mask as it was reasoned "
+        "on, the same box in the newest image, and the mask carried there; then the carried mask with the truth in the "
+        "image whose stamp it has. Lost: of these, at the end.", "",
+        "| tracker | targets | delay | answers | as it was | same box | **carried** | on its image | lost | "
+        "asked again | catching up, median / most | images stepped / left out |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for tracker, kinds in found["by_tracker"].items():
+        for kind, delays in kinds.items():
+            for delay_s, one in delays.items():
+                if not one["answers"]:
+                    continue
+                ious = " | ".join(f"{one[name]['mean']:.2f} / {one[name]['median']:.2f}" for name in MEASURES)
+                took = one["catch_up_s"]
+                lines.append(
+                    f"| {tracker} | {kind} | {delay_s} s | {one['answers']} | {ious} | {one['lost']} | "
+                    f"{one['asked_again']} | {took['median']:.2f} / {took['most']:.2f} s | "
+                    f"{one['stepped']:.1f} / {one['left_out']:.1f} |"
+                )
+    return "\n".join([*lines, ""])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--videos", type=int, default=20)
+    parser.add_argument("--videos", type=int, default=24, help="with a target that can be asked for (default: 24)")
+    parser.add_argument("--costs", choices=("assumed", "measured"), default="assumed")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", dest="overrides")
-    parser.add_argument("--out", type=Path)
-    settings = parser.parse_args()
-    values = dict(text.split("=", 1) for text in settings.overrides)
-    config = config_from({name: yaml.safe_load(value) for name, value in values.items()})
-    segmenter = KeptFeatures(load_segmenter(config.segmenter), config.segmenter.kept_frames)
-    carrier = Carrier(segmenter, load_tracker(config, segmenter), config.stream.catch_up_s)
-    rows: dict[float, list[dict[str, Any]]] = {delay_s: [] for delay_s in DELAYS_S}
-    rates = []
-    world = World(SIZE_WH)
-    for number in range(settings.videos):
-        video = film(world, FIRST_SEED + number, FRAMES, RATE_HZ)
-        for delay_s in DELAYS_S:
-            if (row := measure(video, delay_s, carrier, config)) is not None:
-                rows[delay_s].append(row)
-        rates.append(masks_a_second(video, carrier))
-        print(f"video {number + 1} of {settings.videos}", flush=True)
-    found = {
-        "command": f"python benchmarks/late_answers.py --videos {settings.videos} {' '.join(settings.overrides)}",
-        "versions": versions(),
-        "settings": {"catch_up_s": config.stream.catch_up_s, **values},
-        "by_delay_s": {str(delay_s): table(found) for delay_s, found in rows.items()},
-        "masks_a_second_median": round(median(rates), 1),
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (default: %(default)s)")
+    chosen = parser.parse_args()
+    values = dict(text.split("=", 1) for text in chosen.overrides)
+    config = config_from({"segmenter.threads": 1, **{name: yaml.safe_load(value) for name, value in values.items()}})
+    configs = [replace(config, tracker=replace(config.tracker, mode=mode)) for mode in TRACKERS]
+    segmenter = KeptFeatures(load_segmenter(config.segmenter), FRAMES)
+    make = {one.tracker.mode: load_tracker(one, segmenter) for one in configs}
+    costs, robots = ASSUMED, [Robot(one, segmenter, make[one.tracker.mode], ASSUMED) for one in configs]
+    rows: list[Told] = []
+    about = {
+        "command": shlex.join(["python", "-m", "benchmarks.late_answers", *sys.argv[1:]]),
+        "date": datetime.date.today().isoformat(),
+        "commit": commit(),
+        "machine": machine(),
+        "versions": library_versions(),
+        "settings": {
+            "stream.catch_up_s": config.stream.catch_up_s,
+            "query.ask_again": config.query.ask_again,
+            **values,
+        },
+        "costs": chosen.costs,
     }
-    text = json.dumps(found, indent=2)
-    print(text)
-    if settings.out:
-        settings.out.parent.mkdir(parents=True, exist_ok=True)
-        settings.out.write_text(text + "\n", encoding="utf-8")
+    count, world = 0, World(SIZE_WH)
+    for seed in itertools.count(FIRST_SEED):
+        asked = Questions(film(world, seed, FRAMES, RATE_HZ), segmenter)
+        pairs = [pair for pair in questions(asked.video) if asked.is_seen(*pair)]
+        if len(pairs) < 2:  # what is put down is not there before
+            continue
+        if not count and chosen.costs == "measured":
+            costs = measured_costs(asked.video, load_segmenter(config.segmenter), make)
+            robots = [Robot(one, segmenter, make[one.tracker.mode], costs) for one in configs]
+        for index, target in pairs:
+            told = [asked.ask(index, target, delay_s, robot) for delay_s in DELAYS_S for robot in robots]
+            rows += [one for one in told if one is not None]
+        count += 1
+        print(f"video {count} of {chosen.videos}", file=sys.stderr, flush=True)
+        write(chosen.out, about, costs, count, rows)  # a run that is broken off has told what it saw
+        if count == chosen.videos:
+            break
+
+
+def write(folder: Path, about: dict[str, Any], costs: Costs, videos: int, rows: Sequence[Told]) -> None:
+    """`<date>-late-answers.json` and `.md`."""
+    steps_s = {"memory": costs.memory_s, "reprompt": costs.reprompt_s}
+    found = {
+        **about,
+        "videos": videos,
+        "answers": len(rows),
+        "costs_s": asdict(costs),
+        "masks_a_second": {name: 1 / (costs.encode_s + step_s) for name, step_s in steps_s.items()},
+        "by_tracker": tables(rows),
+        "rows": [asdict(row) for row in rows],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{about['date']}-late-answers.json"
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(markdown(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

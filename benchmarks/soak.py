@@ -33,10 +33,13 @@ import rclpy
 
 from benchmarks.results import commit, library_versions, machine
 from benchmarks.soak_growth import Growth, after_warm_up, count_grows, growth, usage
+from benchmarks.soak_report import markdown
 from benchmarks.soak_user import User
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_S = 15.0
+LOADING_SHARE = 0.4
+"""Of the time: the models are not loaded anew after it, so that growth can be seen."""
 REST_S = 60.0
 """Longest time until a cleared node is at rest."""
 
@@ -47,19 +50,22 @@ def soak(user: User, node: subprocess.Popen[str], seconds: float) -> dict[str, A
     start_s = time.monotonic()
 
     def note() -> None:
-        now = {"second": round(time.monotonic() - start_s), "images": user.received, "kept_mb": user.kept_mb}
-        samples.append({**now, **usage(node.pid)})
+        now_s = time.monotonic()
+        now = {"second": round(now_s - start_s), "images": user.received, "kept_mb": user.kept_mb}
+        loaded = {"loads": user.loads, "loaded_for_s": round(now_s - user.loaded_s)}
+        samples.append({**now, **loaded, **usage(node.pid)})
         print(samples[-1], file=sys.stderr, flush=True)
 
     while (now_s := time.monotonic() - start_s) < seconds and node.poll() is None:
         if now_s >= len(samples) * SAMPLE_S and user.rest(REST_S):
             note()
+        user.may_load_again = now_s < LOADING_SHARE * seconds
         user.act()
     open_questions = user.finish(REST_S) if node.poll() is None else list(user.open)
     if node.poll() is None:
         note()
-    steady = after_warm_up(samples)
-    grows = growth(steady)
+    steady = after_warm_up(samples) or samples
+    grows = growth(after_warm_up(samples))
     return {
         "seconds": round(time.monotonic() - start_s, 1),
         "images_received": user.received,
@@ -154,7 +160,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=5.0, help="images a second (default: %(default)s)")
     parser.add_argument("--tabletop", type=int, default=4, help="tabletop videos to render (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="write the JSON there as well")
+    parser.add_argument("--out", type=Path, help="write the JSON there as well, and a summary as .md")
     parser.add_argument("--camera", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--node", nargs=argparse.REMAINDER, default=[], help="ROS arguments of the node")
     chosen = parser.parse_args()
@@ -185,7 +191,8 @@ def main() -> int:
     }
     text = json.dumps({**told, **result}, indent=1)
     if chosen.out:
-        chosen.out.write_text(text + "\n")
+        chosen.out.write_text(text + "\n", encoding="utf-8")
+        chosen.out.with_suffix(".md").write_text(markdown({**told, **result}), encoding="utf-8")
     print(text)
     return 1 if result["failures"] else 0
 

@@ -2,7 +2,8 @@
 
 Single samples of a node differ by 100 MB: by the images it keeps for late answers, by what a question needs while it is
 answered, by pages of libraries that the system drops and loads at will. So samples are taken at rest, without the
-kept images and without file pages; of these the Theil-Sen slope is told with its 95 % interval.
+kept images and without file pages; of these the Theil-Sen slope is told with its 95 % interval. Where the models are
+loaded again memory begins anew, so it is the common slope of the times between.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 
 from scipy.stats import theilslopes
 
-WARM_UP_SHARE = 0.2
-"""Of the samples: caches fill, and the allocator's pools grow to what the work needs."""
+WARM_UP_S = 100.0
+"""After each time that the models were loaded: caches fill, and the allocators' pools grow to what the work needs."""
 MOST_GROWTH_MB = 1.0
 LEAST_LEAK_MB = 20.0
 """In 1,000 images. Memory grows where the whole interval lies above the one, and is flat where it lies below the other:
@@ -39,17 +40,26 @@ class Growth:
         return [f"memory is not shown to be flat, run longer: {told}"] if not self.high < LEAST_LEAK_MB else []
 
 
-def after_warm_up(samples: Sequence[dict[str, float]]) -> Sequence[dict[str, float]]:
-    return samples[int(WARM_UP_SHARE * len(samples)) :]
+def after_warm_up(samples: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    return [sample for sample in samples if sample["loaded_for_s"] >= WARM_UP_S]
 
 
 def growth(samples: Sequence[dict[str, float]]) -> Growth:
-    """Of `memory_mb` without `kept_mb` over `images`; unknown of fewer than three samples."""
-    if len(samples) < 3 or samples[0]["images"] == samples[-1]["images"]:
+    """Of `memory_mb` without `kept_mb` over `images`, between two of `loads`; unknown of fewer than three samples."""
+    images: list[float] = []
+    held_mb: list[float] = []
+    for load in {sample["loads"] for sample in samples}:
+        some = [sample for sample in samples if sample["loads"] == load]
+        images += _centred([sample["images"] for sample in some])
+        held_mb += _centred([sample["memory_mb"] - sample["kept_mb"] for sample in some])
+    if len(samples) < 3 or not any(images):
         return Growth(0.0, float("-inf"), float("inf"))
-    held_mb = [sample["memory_mb"] - sample["kept_mb"] for sample in samples]
-    found = theilslopes(held_mb, [sample["images"] for sample in samples], 0.95)
+    found = theilslopes(held_mb, images, 0.95)
     return Growth(*(1000 * float(value) for value in (found.slope, found.low_slope, found.high_slope)))
+
+
+def _centred(values: Sequence[float]) -> list[float]:
+    return [value - sum(values) / len(values) for value in values]
 
 
 def usage(pid: int) -> dict[str, float]:

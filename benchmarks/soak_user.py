@@ -75,9 +75,11 @@ class User(Node):
         self.actions: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.wrong: list[str] = []
+        self.loads = 1
+        self.may_load_again = True
+        self.loaded_s = time.monotonic()
         self.received = self.segmentations = self.carried = self.followed = self.in_space = 0
         self._values: dict[str, str] = {}
-        self._configured_s = time.monotonic()
         self._spinner = SingleThreadedExecutor(context=context)
         self._spinner.add_node(self)
         quality = QoSProfile(depth=1000)
@@ -101,7 +103,7 @@ class User(Node):
     def act(self) -> None:
         """Do something at random, then rest a while."""
         (action,) = self.rng.choices(list(ACTIONS), weights=list(ACTIONS.values()))
-        if action == "clean up and configure" and time.monotonic() < self._configured_s + RECONFIGURE_S:
+        if action == "clean up and configure" and not self._is_time_to_load():
             action = "ask"
         self.actions[action] += 1
         if action == "ask":
@@ -225,7 +227,10 @@ class User(Node):
             self._send_goal()  # which is answered in every state
         self._until(lambda: self._queries.get_subscription_count(), 30.0, "the node's topics")
         if with_models:
-            self._configured_s = time.monotonic()
+            self.loads, self.loaded_s = self.loads + 1, time.monotonic()
+
+    def _is_time_to_load(self) -> bool:
+        return self.may_load_again and time.monotonic() > self.loaded_s + RECONFIGURE_S
 
     def _wait_until_read(self) -> None:
         """Until the node has read every question on the topic; a node that is not active tells nothing there."""

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from moving import picture
 
+from benchmarks.results import machine
 from benchmarks.soak import ROOT, failures, run
-from benchmarks.soak_growth import Growth, growth
+from benchmarks.soak_growth import Growth, after_warm_up, growth
+from benchmarks.soak_report import markdown
 
 SECONDS = 8.0
 PACE = 0.05
@@ -39,6 +41,8 @@ def test_every_question_ends_once_whatever_is_done(video, domain_id, monkeypatch
     ends = {end for way in result["ends"].values() for end in way}
     assert any("ok" in end for end in ends), result
     assert result["followed"] + result["carried"] > 0
+    about = {"command": "soak", "commit": "0", "date": "2026-11-21", "machine": machine()}
+    assert f"{result['questions']} questions" in markdown({**about, **result})
 
 
 GOOD = {
@@ -72,13 +76,21 @@ def test_growth_is_of_what_is_held_at_rest_whatever_is_kept_for_late_answers(lea
     rng = np.random.default_rng(0)
     kept_mb = rng.uniform(0, 50, 32)
     samples = [
-        {"images": 75 * i, "kept_mb": kept, "memory_mb": 500 + kept + leak_mb * 0.075 * i + rng.exponential(10)}
+        {
+            "images": 75 * i, "kept_mb": kept, "loads": 1 + i // 16, "loaded_for_s": 15 * (i % 16),
+            "memory_mb": 500 - 100 * (i // 16) + kept + leak_mb * 0.075 * i + rng.exponential(5),
+        }
         for i, kept in enumerate(kept_mb)
-    ]
+    ]  # fmt: skip
     found = growth(samples)
     assert found.low < leak_mb < found.high
     assert found.high - found.low < 20
     assert bool(found.faults()) == bool(leak_mb)
+
+
+def test_the_time_after_each_loading_is_no_growth():
+    samples = [{"loaded_for_s": 15.0 * (i % 10), "second": 15.0 * i} for i in range(20)]
+    assert [sample["second"] for sample in after_warm_up(samples)] == [105, 120, 135, 255, 270, 285]
 
 
 def test_of_too_few_samples_nothing_is_known():
