@@ -155,7 +155,7 @@ def _add_play(verbs: Any) -> None:
     play.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these")
     play.add_argument("--rate", type=float, default=1.0, help="times as fast as recorded (default: %(default)s)")
     play.add_argument("--loop", action="store_true", help="begin again at the end")
-    play.add_argument("--restamp", action="store_true", help="headers carry the time of publishing")
+    play.add_argument("--restamp", action="store_true", help="stamps of now, as far apart as recorded")
     play.add_argument(
         "--hold", type=float, default=0.0, metavar="HZ",
         help="publish each image so many times a second until the service /bag_player/next asks for the next one",

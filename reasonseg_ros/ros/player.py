@@ -36,10 +36,20 @@ class BagPublishers:
             topic: node.create_publisher(message_class(kind), topic, quality) for topic, kind in topic_types.items()
         }
         self._stamped = {topic for topic, kind in topic_types.items() if restamp and _begins_with_header(kind)}
+        self._recorded_ns = self._now_ns = 0
+        self._rate = 1.0
+
+    def begin(self, recorded_ns: int, rate: float = 1.0) -> None:
+        """From here on `recorded_ns` is now, and new stamps are as far apart as the recorded ones at that rate.
+
+        So an image and its depth still have the same stamp.
+        """
+        self._recorded_ns, self._now_ns, self._rate = recorded_ns, self._node.get_clock().now().nanoseconds, rate
 
     def publish(self, topic: str, data: bytes) -> None:
         if topic in self._stamped:
-            data = restamped(data, self._node.get_clock().now().nanoseconds)
+            since_ns = round((raw_stamp_ns(data) - self._recorded_ns) / self._rate)
+            data = restamped(data, max(self._now_ns + since_ns, 0))
         self._publishers[topic].publish(data)
 
 
@@ -57,6 +67,7 @@ class Holder:
         node.create_timer(1.0 / hold_hz, self._publish)
 
     def _publish(self) -> None:
+        self._publishers.begin(raw_stamp_ns(self._held[0][1]))
         for topic, data in self._held:
             self._publishers.publish(topic, data)
 
@@ -117,7 +128,7 @@ def play(
 ) -> None:
     """Publish the bag at `path`: `rate` times as fast as recorded, or holding images where `hold_hz` is not 0.
 
-    With `loop` it begins again at the end. With `restamp` headers carry the time of publishing.
+    With `loop` it begins again at the end. With `restamp` stamps are of now, as far apart as they were recorded.
     """
     with BagReader(path) as bag:
         unknown = set(topics) - set(bag.topics)
@@ -157,7 +168,9 @@ def _play_timed(publishers: BagPublishers, bag: BagReader, topics: Sequence[str]
     while again:
         start_s, first_ns, last_ns = time.monotonic(), None, None
         for topic, stamp_ns, data in bag.raw(topics):
-            first_ns = stamp_ns if first_ns is None else first_ns
+            if first_ns is None:
+                first_ns = stamp_ns
+                publishers.begin(first_ns, rate)
             last_ns = stamp_ns
             time.sleep(max(0.0, start_s + (stamp_ns - first_ns) / 1e9 / rate - time.monotonic()))
             publishers.publish(topic, data)

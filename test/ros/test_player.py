@@ -112,3 +112,6 @@ def test_a_bag_is_played_at_its_pace_with_new_stamps(bag, context, domain_id):
     for seconds, message in [*received["/camera/image"], *received["/camera/camera_info"]]:
         stamp_ns = bags.header_stamp_ns(message.header)
         assert abs(seconds - stamp_ns / 1e9) < 2.0
+    stamps_ns = {bags.header_stamp_ns(image.header) for image in images}
+    infos_ns = {bags.header_stamp_ns(info.header) for _, info in received["/camera/camera_info"]}
+    assert len(stamps_ns & infos_ns) >= 3  # what was recorded together stays together
