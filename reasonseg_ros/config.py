@@ -70,6 +70,9 @@ class ReasonerConfig:
         read_only=True,
     )
     kept_mb: int = setting(512, "most memory for these readings, MB", 1, 1_000_000, read_only=True)
+    threads: int = setting(
+        0, "torch's threads on the CPU; 0 leaves a core to the segmenter, or is OMP_NUM_THREADS", 0, 256, read_only=True
+    )
     server_url: str = setting("http://127.0.0.1:8000/v1", "base address of the server", read_only=True)
     server_key_variable: str = setting("", "environment variable that holds the server's key", read_only=True)
     server_retries: int = setting(2, "further tries when the server does not answer", 0, 10, read_only=True)

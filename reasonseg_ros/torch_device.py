@@ -1,6 +1,8 @@
-"""Where a model's weights go, and in which number type. Never another device than the one asked for."""
+"""Where a model's weights go, in which number type, with how many threads. Never another device than was asked for."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -27,3 +29,15 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+
+
+def use_threads(threads: int) -> None:
+    """How many threads of the CPU torch uses in this process.
+
+    0 leaves a core to whatever runs beside it, unless `OMP_NUM_THREADS` says how many: torch's threads wait for each
+    other without sleeping, so that one which finds no core holds up all of them, and takes others' time meanwhile.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) - 1)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -134,24 +133,12 @@ def _evaluate(settings: argparse.Namespace) -> int:
     return 1 if run.unreadable or away or not run.rows else 0
 
 
-def leave_a_core() -> None:
-    """Have torch use one thread less than there are cores, since the stages of a run are threads too.
-
-    On two cores the threads of torch and of the stages would only wait for each other. `OMP_NUM_THREADS` goes first.
-    """
-    torch = sys.modules.get("torch")  # not needed where a server answers
-    if torch is not None and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) - 1)))
-
-
 def _here(settings: argparse.Namespace, config: Config, scoring: Scoring) -> Answer:
     """The stages of a run in this process."""
     from reasonseg_ros.evaluation.pipeline import Pace, answered
 
     pace = Pace(settings.batch_size, settings.ahead)
     method = _loader(settings, config, pace)()
-    if pace.most_ahead:
-        leave_a_core()
     if pace.batch_size > 1 and not (hasattr(method, "answer_batch") and hasattr(method.reasoner, "answer_batch")):
         told = f"{settings.method} with {method.reasoner.name} asks one question at a time"
         raise ConfigError(f"--batch-size {pace.batch_size}: {told}; leave it out, or use seg_zero with a local model")

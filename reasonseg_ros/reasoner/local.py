@@ -1,8 +1,4 @@
-"""A vision-language checkpoint in this process, through transformers.
-
-torch uses as many threads as it was told to (`OMP_NUM_THREADS`, `torch.set_num_threads`); nothing here changes that.
-On a robot that does other work, one or two threads answer hardly later than all of them.
-"""
+"""A vision-language checkpoint in this process, through transformers."""
 
 from __future__ import annotations
 
@@ -28,7 +24,7 @@ from reasonseg_ros.reasoner.limits import Limits, failure
 from reasonseg_ros.reasoner.port import OnText
 from reasonseg_ros.reasoner.prompts import chat, read_prompt
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
-from reasonseg_ros.torch_device import choose_device
+from reasonseg_ros.torch_device import choose_device, use_threads
 from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
 Messages = list[dict[str, Any]]
@@ -69,6 +65,8 @@ class LocalReasoner:
         self.config = config
         self.prompt = read_prompt(config.prompt_file) if config.prompt_file else ""
         self.device = choose_device(config.device)
+        if self.device.type == "cpu":
+            use_threads(config.threads)
         check_pixels(card, config)
         self.processor, self.model = load_checkpoint(card, config, self.device)
         self._ends = end_tokens(self.model)

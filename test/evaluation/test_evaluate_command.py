@@ -10,7 +10,7 @@ import pytest
 from reasonseg_ros import cli
 from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.errors import ConfigError
-from reasonseg_ros.evaluation.evaluate_command import config_values, leave_a_core, refine_values
+from reasonseg_ros.evaluation.evaluate_command import config_values, refine_values
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.types import Status
 
@@ -106,19 +106,6 @@ def test_features_of_all_images_on_their_way_are_kept(
     monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", load)
     assert cli.main(["evaluate", str(make_bag([samples_of("a")])), "--out", str(tmp_path / "out"), *options]) == 0
     assert [config.segmenter.kept_frames for config in configs] == [kept]
-
-
-@pytest.mark.parametrize(("chosen", "before", "after"), [(None, 4, 3), (None, 2, 2), ("4", 4, 4)])
-def test_a_core_is_left_to_the_stages(monkeypatch, chosen, before, after):
-    threads = [before]
-    torch = SimpleNamespace(get_num_threads=lambda: threads[-1], set_num_threads=threads.append)
-    monkeypatch.setitem(sys.modules, "torch", torch)
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if chosen:
-        monkeypatch.setenv("OMP_NUM_THREADS", chosen)
-    leave_a_core()
-    assert threads[-1] == after
 
 
 def test_kinds_and_protocol_are_passed_on(method, make_bag, samples_of, tmp_path):
