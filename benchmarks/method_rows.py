@@ -1,9 +1,14 @@
-"""A question to its masks, and the reasoner's tokens, against the plain sequence with the same checkpoints."""
+"""A question to its masks, and the reasoner's tokens, against the plain sequence with the same checkpoints.
+
+Each side has the threads that it has by itself: the plain one torch's default, ours those that the reasoner sets.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +23,8 @@ from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.methods.loading import load_method
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.decoding import FastDecoder
+from reasonseg_ros.segmenter.kept_features import KeptFeatures
+from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.torch_device import choose_dtype
 from reasonseg_ros.types import BoolMask, Frame, Query
 
@@ -27,10 +34,33 @@ SEQUENCE = "process, `generate`, parse, set image, predict (transformers)"
 def rows(device: str, repetitions: int, questions: int = 0) -> Iterator[Row]:
     """The shipped bag's questions with a target, the first so many of them or all."""
     samples = shipped_questions()[: questions or None]
-    method = load_method(config_from({"reasoner.device": device, "segmenter.device": device}))
+    usual = torch.get_num_threads()
+    config = config_from({"reasoner.device": device, "segmenter.device": device})
+    method = load_method(config)
+    coarse = replace(config, segmenter=replace(config.segmenter, refine="none"))
+    unrefined = SegZero(method.reasoner, KeptFeatures(load_segmenter(coarse.segmenter)), coarse)
     plain = PlainSequence(device, choose_dtype("auto", torch.device(device)))
-    yield from question_rows(plain, method, samples, repetitions)
-    yield token_row(plain, samples, repetitions)
+    threads = Threads(usual, torch.get_num_threads())
+    yield from question_rows(plain, method, unrefined, samples, repetitions, threads)
+    yield token_row(plain, samples, repetitions, threads)
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Of torch, on either side."""
+
+    other: int
+    ours: int
+
+    def before(self, ways: Iterable[str], **further: Callable[[], object]) -> dict[str, Callable[[], None]]:
+        """What sets them for each way, all but `other` being ours, and then does what is `further` to be done."""
+
+        def begin(name: str) -> None:
+            torch.set_num_threads(self.other if name == "other" else self.ours)
+            if name in further:
+                further[name]()
+
+        return {name: partial(begin, name) for name in ways}
 
 
 class Asked:
@@ -52,32 +82,50 @@ class Asked:
         return self._method.answer(self._frame, Query(self.text)).mask
 
 
-def question_rows(plain: PlainSequence, method: SegZero, samples: Sequence[Sample], repetitions: int) -> Iterator[Row]:
-    """A row for images that are new, and one for images that were prepared."""
+def question_rows(
+    plain: PlainSequence,
+    method: SegZero,
+    unrefined: SegZero,
+    samples: Sequence[Sample],
+    repetitions: int,
+    threads: Threads,
+) -> Iterator[Row]:
+    """Images that are new, with masks refined and, like the plain sequence's, not; and images that were prepared."""
     measured, ious = [], []
-    for asked in (Asked(method, sample) for sample in samples):
-        times, masks = side_by_side(
-            {"other": partial(plain.answer, asked.rgb, asked.text), "fresh": asked.mask, "prepared": asked.mask},
-            repetitions,
-            before={"fresh": asked.renew, "prepared": asked.prepare},
-        )
+    for sample in samples:
+        asked, alike = Asked(method, sample), Asked(unrefined, sample)
+        ways: dict[str, Callable[[], Any]] = {
+            "other": partial(plain.answer, asked.rgb, asked.text),
+            "fresh": asked.mask,
+            "alike": alike.mask,
+            "prepared": asked.mask,
+        }
+        before = threads.before(ways, fresh=asked.renew, alike=alike.renew, prepared=asked.prepare)
+        times, masks = side_by_side(ways, repetitions, before=before)
         measured.append(times)
-        ious.append(mask_iou(masks["fresh"], masks["other"]))
+        ious.append({name: mask_iou(mask, masks["other"]) for name, mask in masks.items()})
     times = mean_of(measured)
-    note = f"{len(samples)} questions, one an image; here masks are refined as well, mean IoU with the other's: "
-    for name, told, aim in (("fresh", "a fresh frame", 1.3), ("prepared", "a frame that was prepared", 2.5)):
+    for name, told, aim in (
+        ("fresh", "a fresh frame", 1.3),
+        ("alike", "a fresh frame, masks not refined", 1.3),
+        ("prepared", "a frame that was prepared", 2.5),
+    ):
         pair = {"ours": times[name], "other": times["other"]}
-        shared = note + f"{np.mean(ious):.3f}"
-        yield compared(f"question to masks, {told}", "`SegZero.answer`", SEQUENCE, aim, pair, note=shared)
+        iou = np.mean([found[name] for found in ious])
+        note = f"{len(samples)} questions, one an image; torch's threads: {threads.ours}, the other's {threads.other}; "
+        note += "" if name == "alike" else "here masks are refined as well; "
+        note += f"mean IoU with the other's: {iou:.3f}"
+        yield compared(f"question to masks, {told}", "`SegZero.answer`", SEQUENCE, aim, pair, note=note)
 
 
-def token_row(plain: PlainSequence, samples: Sequence[Sample], repetitions: int) -> Row:
+def token_row(plain: PlainSequence, samples: Sequence[Sample], repetitions: int, threads: Threads) -> Row:
     """Whole answers, the reading of the prompt included on both sides, with the very same model."""
     decoder, measured, tokens, differing = FastDecoder(plain.model), [], 0, 0
     for sample in samples:
         inputs = plain.inputs(sample.load_frame().rgb, sample.question)
         ours = partial(decoder.decode, inputs, plain.card.max_new_tokens, lambda _: True)
-        times, said = side_by_side({"other": partial(plain.generated, inputs), "ours": ours}, repetitions)
+        ways: dict[str, Callable[[], Any]] = {"other": partial(plain.generated, inputs), "ours": ours}
+        times, said = side_by_side(ways, repetitions, before=threads.before(ways))
         measured.append(times)
         tokens += len(said["other"])
         differing += said["ours"][0] != said["other"]
