@@ -57,10 +57,10 @@ STAGES = (
     MemoryStage("short", 150, 256, 2, 5, 1e-3, frames=3, told=1.0),
     MemoryStage("long", 560, 256, 2, 5, 1e-3, restarts=True, frames=5),
     MemoryStage("sharp", 160, 512, 1, 5, 6e-4, restarts=True, frames=5),
-    MemoryStage("hiding", 400, 256, 2, 5, 1e-3, restarts=True, frames=7, told=0.4, hiding=0.8),
-    MemoryStage("sharp hiding", 100, 512, 1, 5, 6e-4, restarts=True, frames=6, hiding=0.7),
+    MemoryStage("hiding", 360, 256, 2, 5, 1e-3, restarts=True, frames=7, told=0.4, hiding=0.8),
+    MemoryStage("sharp hiding", 80, 512, 1, 5, 6e-4, restarts=True, frames=6, hiding=0.5),
 )
-SEEN_WEIGHT, HIDDEN_SHARE = 1.0, 0.4
+SEEN_WEIGHT, HIDDEN_SHARE = 1.0, 0.25
 """Of telling what is in sight: its weight beside the masks' loss, and the share of it that hidden targets make up,
 however few they are."""
 GHOST_WEIGHT = 0.2
