@@ -99,6 +99,7 @@ class User(Node):
         """Until it is active and gets images. Raises TimeoutError."""
         self._until(lambda: self._values.get("state") == "active" and self.received > 0, limit_s, "an active node")
         self._until(lambda: self._goals.server_is_ready() and self._queries.get_subscription_count(), 30.0, "services")
+        self.loaded_s = time.monotonic()
 
     def act(self) -> None:
         """Do something at random, then rest a while."""
