@@ -47,16 +47,16 @@ REST_S = 60.0
 def soak(user: User, node: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
     """Let the user do what it likes for so long, then wait until every question has ended."""
     samples: list[dict[str, float]] = []
-    start_s = time.monotonic()
+    start_s = user.awake_s
 
     def note() -> None:
-        now_s = time.monotonic()
+        now_s = user.awake_s
         now = {"second": round(now_s - start_s), "images": user.received, "kept_mb": user.kept_mb}
         loaded = {"loads": user.loads, "loaded_for_s": round(now_s - user.loaded_s)}
         samples.append({**now, **loaded, **usage(node.pid)})
         print(samples[-1], file=sys.stderr, flush=True)
 
-    while (now_s := time.monotonic() - start_s) < seconds and node.poll() is None:
+    while (now_s := user.awake_s - start_s) < seconds and node.poll() is None:
         if now_s >= len(samples) * SAMPLE_S and user.rest(REST_S):
             note()
         user.may_load_again = now_s < LOADING_SHARE * seconds
@@ -67,7 +67,7 @@ def soak(user: User, node: subprocess.Popen[str], seconds: float) -> dict[str, A
     steady = after_warm_up(samples) or samples
     grows = growth(after_warm_up(samples))
     return {
-        "seconds": round(time.monotonic() - start_s, 1),
+        "seconds": round(user.awake_s - start_s, 1),
         "images_received": user.received,
         "actions": dict(sorted(user.actions.items())),
         "questions": len(user.questions),

@@ -47,6 +47,8 @@ LONGEST_PAUSE_S = 4.0
 ANSWER_S = 120.0
 """No service of the node may take longer, on however loaded a machine."""
 CLEAR_AGAIN_S = 5.0
+LONGEST_STEP_S = 2.0
+"""Of `User.awake_s`: what is longer is time in which the processes or the machine were suspended."""
 RECONFIGURE_S = 90.0
 """Least time between two times that the models are loaded."""
 GOAL_STATUS = {4: "succeeded", 5: "canceled", 6: "aborted"}
@@ -66,7 +68,10 @@ class Question:
 
 
 class User(Node):
-    """Spins itself; nothing here is called by others while it does."""
+    """Spins itself; nothing here is called by others while it does.
+
+    `awake_s` is its clock: seconds that it has spun, without those in which it was suspended.
+    """
 
     def __init__(self, context: Context, rng: random.Random) -> None:
         super().__init__("soak_user", context=context)
@@ -77,7 +82,8 @@ class User(Node):
         self.wrong: list[str] = []
         self.loads = 1
         self.may_load_again = True
-        self.loaded_s = time.monotonic()
+        self.awake_s = self.loaded_s = 0.0
+        self._spun_s = time.monotonic()
         self.received = self.segmentations = self.carried = self.followed = self.in_space = 0
         self._values: dict[str, str] = {}
         self._spinner = SingleThreadedExecutor(context=context)
@@ -99,7 +105,7 @@ class User(Node):
         """Until it is active and gets images. Raises TimeoutError."""
         self._until(lambda: self._values.get("state") == "active" and self.received > 0, limit_s, "an active node")
         self._until(lambda: self._goals.server_is_ready() and self._queries.get_subscription_count(), 30.0, "services")
-        self.loaded_s = time.monotonic()
+        self.loaded_s = self.awake_s
 
     def act(self) -> None:
         """Do something at random, then rest a while."""
@@ -134,8 +140,8 @@ class User(Node):
         """End everything; the questions that have no end by then."""
         self._call("enable", SetBool.Request(data=True))
         self.rest(limit_s)
-        deadline_s = time.monotonic() + limit_s
-        while self.open and time.monotonic() < deadline_s:
+        deadline_s = self.awake_s + limit_s
+        while self.open and self.awake_s < deadline_s:
             self._spin(0.5)
             for question in self.questions.values():
                 # That a lost target is not asked about again shows in that nothing is left.
@@ -148,12 +154,12 @@ class User(Node):
 
         False, and noted as wrong, where that takes longer.
         """
-        deadline_s = time.monotonic() + limit_s
-        while time.monotonic() < deadline_s:
+        deadline_s = self.awake_s + limit_s
+        while self.awake_s < deadline_s:
             self._call("clear", Trigger.Request())
             self._values.clear()  # what comes from now on is of the time after
-            again_s = time.monotonic() + CLEAR_AGAIN_S
-            while time.monotonic() < again_s:
+            again_s = self.awake_s + CLEAR_AGAIN_S
+            while self.awake_s < again_s:
                 self._spin(0.1)
                 if self._is_idle():
                     return True
@@ -228,10 +234,10 @@ class User(Node):
             self._send_goal()  # which is answered in every state
         self._until(lambda: self._queries.get_subscription_count(), 30.0, "the node's topics")
         if with_models:
-            self.loads, self.loaded_s = self.loads + 1, time.monotonic()
+            self.loads, self.loaded_s = self.loads + 1, self.awake_s
 
     def _is_time_to_load(self) -> bool:
-        return self.may_load_again and time.monotonic() > self.loaded_s + RECONFIGURE_S
+        return self.may_load_again and self.awake_s > self.loaded_s + RECONFIGURE_S
 
     def _wait_until_read(self) -> None:
         """Until the node has read every question on the topic; a node that is not active tells nothing there."""
@@ -282,13 +288,19 @@ class User(Node):
         return future.result()
 
     def _spin(self, seconds: float) -> None:
-        deadline_s = time.monotonic() + seconds
-        while time.monotonic() < deadline_s:
-            self._spinner.spin_once(timeout_sec=0.05)
+        deadline_s = self.awake_s + seconds
+        while self.awake_s < deadline_s:
+            self._spin_once()
 
     def _until(self, done: Callable[[], Any], limit_s: float, what: str) -> None:
-        deadline_s = time.monotonic() + limit_s
+        deadline_s = self.awake_s + limit_s
         while not done():
-            if time.monotonic() > deadline_s:
+            if self.awake_s > deadline_s:
                 raise TimeoutError(f"no sign of {what} within {limit_s:g} s")
-            self._spinner.spin_once(timeout_sec=0.05)
+            self._spin_once()
+
+    def _spin_once(self) -> None:
+        self._spinner.spin_once(timeout_sec=0.05)
+        now_s = time.monotonic()
+        self.awake_s += min(now_s - self._spun_s, LONGEST_STEP_S)
+        self._spun_s = now_s
