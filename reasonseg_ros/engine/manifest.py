@@ -2,16 +2,17 @@
 
 The graphs, with S the side of the square image in pixels, h = S / 16, C channels and N objects:
 
-- `encoder`: image uint8 [1, S, S, 3] -> image_embed [1, C, h, h], high_res_0 [1, C/8, 4h, 4h],
-  high_res_1 [1, C/4, 2h, 2h], vision_feat [1, C, h, h] (image_embed before the no-memory embedding was added).
-- `decoder`: image_embed [N, C, h, h], high_res_0, high_res_1 as above, point_coords float32 [N, P, 2] in pixels of the
+- `encoder`: image uint8 [1, S, S, 3] -> image_embed [1, h*h, C], high_res_0 [1, 4*h*h, C/2], high_res_1 [1, h*h, C]
+  (all three by the pixels of the coarsest map, `export.layout`), vision_feat [1, C, h, h] (what SAM2's memory sees: the
+  coarsest map before the no-memory embedding was added).
+- `decoder`: image_embed [N, h*h, C], high_res_0, high_res_1 as above, point_coords float32 [N, P, 2] in pixels of the
   square, point_labels int32 [N, P] (0 outside, 1 inside, 2 and 3 a box's corners, -1 the padding point that SAM2 adds
   to every prompt, -10 ignored; a tracked frame, which has no prompt, is two padding points) -> masks float32
   [N, 1, 4h, 4h] logits, iou [N, 1], object_score [N, 1] (below 0: not in the image, whatever the mask), and, of a
   checkpoint with memory, object_pointer [N, C].
 - `memory_attention`: vision_feat, mem_feat [N, slots, h*h, D], mem_slot int32 [N, slots] (index of the temporal
   encoding, -1 empty), obj_ptr [N, pointers, C], ptr_dt float32 [N, pointers] (frames ago, below 0 empty)
-  -> image_embed [N, C, h, h].
+  -> image_embed [N, h*h, C].
 - `memory_encoder`: vision_feat, masks [N, 1, 4h, 4h] logits, object_score [N, 1], prompted float32 [N] (1 where the
   mask answers a prompt) -> mem_feat [N, h*h, D].
 

@@ -1,4 +1,9 @@
-"""Attention written out with the library's weights, as the exported graphs need it: batch first, with a bias."""
+"""Attention written out with the library's weights, as the exported graphs need it: batch first, with a bias.
+
+Between a few tokens and the many pixels of an image, the pixels are not projected: (p W) . t = p . (W t), and there are
+fewer tokens times heads than channels that the pixels would be projected to. The same holds for what is read from them
+and written to them. From about 16 tokens on this is more work than projecting, and it is still right.
+"""
 
 from __future__ import annotations
 
@@ -29,3 +34,32 @@ def weigh(query: Tensor, key: Tensor, value: Tensor, scaling: float, bias: Tenso
     if bias is not None:
         scores = scores + bias
     return (torch.softmax(scores, -1) @ value).transpose(1, 2).flatten(2)
+
+
+def read_pixels(layer: nn.Module, tokens: Tensor, keys: Tensor, pixels: Tensor) -> Tensor:
+    """Attention of `layer`, tokens [N, T, C] looking at pixels [N, L, C] by their keys [N, L, C]: [N, T, C]."""
+    heads = layer.num_attention_heads
+    # The bias of the keys adds the same to all scores of a token, which changes nothing.
+    queries = split_heads(layer, layer.q_proj(tokens) * layer.scaling) @ layer.k_proj.weight.unflatten(0, (heads, -1))
+    shares = torch.softmax(queries.flatten(1, 2) @ keys.transpose(1, 2), -1)
+    seen = (shares @ pixels).unflatten(1, (heads, -1))
+    value = layer.v_proj.weight.unflatten(0, (heads, -1)).transpose(1, 2)
+    seen = seen @ value + layer.v_proj.bias.unflatten(0, (heads, 1, -1))
+    return layer.o_proj(seen.transpose(1, 2).flatten(2))
+
+
+def write_pixels(layer: nn.Module, keys: Tensor, placed: Tensor, tokens: Tensor, bias: Tensor) -> Tensor:
+    """Attention of `layer`, pixels with keys [N, L, C] looking at tokens [N, T, C] by `placed`: [N, L, C].
+
+    `bias` [N, 1, 1, T] is added to the scores.
+    """
+    heads = layer.num_attention_heads
+    query, output = layer.q_proj, layer.o_proj.weight.T.unflatten(0, (heads, -1))
+    sought = split_heads(layer, layer.k_proj(placed) * layer.scaling)
+    offset = (sought @ query.bias.unflatten(0, (heads, -1, 1))).transpose(2, 3) + bias
+    sought = (sought @ query.weight.unflatten(0, (heads, -1))).flatten(1, 2)
+    scores = keys @ sought.transpose(1, 2) + offset.flatten(1).unsqueeze(1)
+    shares = torch.softmax(scores.unflatten(2, (heads, -1)), -1).flatten(2)
+    # Each head's shares add up to one, so that the bias is written by way of the tokens, which are few.
+    written = split_heads(layer, layer.v_proj(tokens)) @ output + layer.o_proj.bias / heads
+    return shares @ written.flatten(1, 2)

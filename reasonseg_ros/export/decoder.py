@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reasonseg_ros.export.attention import IGNORED, attend
+from reasonseg_ros.export.attention import IGNORED, attend, read_pixels, write_pixels
+from reasonseg_ros.export.layout import to_rows
 
 PAD, IGNORE = -1, -10
 """Labels of the padding point that SAM2 adds to each prompt, and of points that are not there at all."""
@@ -38,9 +39,11 @@ class Decoder(nn.Module):
         self.register_buffer("frequencies", prompts.shared_embedding.positional_embedding.detach().float())
         self.register_buffer("kinds", prompts.point_embed.weight.detach().float())
         self.register_buffer("pad", prompts.not_a_point_embed.weight.detach().float())
-        self.register_buffer("no_mask", prompts.no_mask_embed.weight.detach().reshape(1, -1, 1, 1).to(dtype))
-        side = size_px // 16
+        side = self.side = size_px // 16
         self.register_buffer("pixel_units", 2 * (torch.arange(side) + 0.5) / side - 1)
+        # Transposed convolutions whose kernel is their stride: each pixel becomes 2 x 2, by one matrix.
+        for name, layer in (("enlarge_1", decoder.upscale_conv1), ("enlarge_0", decoder.upscale_conv2)):
+            self.register_buffer(name, layer.weight.detach().permute(0, 2, 3, 1).flatten(1))
         self.has_memory = hasattr(model, "object_pointer_proj")
         if self.has_memory:
             self.to_pointer = copy.deepcopy(model.object_pointer_proj).to(dtype)
@@ -53,9 +56,8 @@ class Decoder(nn.Module):
         tokens = torch.cat([self.tokens.expand(prompt.shape[0], -1, -1), prompt], 1)
         ignored = (point_labels == IGNORE).to(self.dtype) * IGNORED
         bias = F.pad(ignored, (len(self.tokens), 0))[:, None, None, :]
-        height, width = image_embed.shape[2:]
-        tokens, pixels = self._transform(tokens, (image_embed + self.no_mask).flatten(2).transpose(1, 2), bias)
-        pixels = self._upscale(pixels.transpose(1, 2).unflatten(2, (height, width)), high_res_0, high_res_1)
+        tokens, pixels = self._transform(tokens, image_embed, bias)
+        pixels = self._upscale(pixels, high_res_0, high_res_1)
         score = self.decoder.pred_obj_score_head(tokens[:, 0])
         all_iou = self.decoder.iou_prediction_head(tokens[:, 1])
         masks, iou, token = self._choose(tokens[:, 2 : 2 + self.decoder.num_mask_tokens], all_iou, pixels)
@@ -92,19 +94,22 @@ class Decoder(nn.Module):
                 tokens = tokens + attend(layer.self_attn, placed, placed, tokens, bias)
             tokens = layer.layer_norm1(tokens)
             keys = pixels + positions
-            tokens = tokens + attend(layer.cross_attn_token_to_image, tokens + origin, keys, pixels)
+            tokens = tokens + read_pixels(layer.cross_attn_token_to_image, tokens + origin, keys, pixels)
             tokens = layer.layer_norm2(tokens)
             tokens = layer.layer_norm3(tokens + layer.mlp(tokens))
-            pixels = pixels + attend(layer.cross_attn_image_to_token, keys, tokens + origin, tokens, bias)
+            pixels = pixels + write_pixels(layer.cross_attn_image_to_token, keys, tokens + origin, tokens, bias)
             pixels = layer.layer_norm4(pixels)
-        seen = attend(transformer.final_attn_token_to_image, tokens + origin, pixels + positions, pixels)
+        tokens, origin = (values[:, : len(self.tokens)] for values in (tokens, origin))  # the prompt has done its part
+        seen = read_pixels(transformer.final_attn_token_to_image, tokens + origin, pixels + positions, pixels)
         return transformer.layer_norm_final_attn(tokens + seen), pixels
 
     def _upscale(self, pixels: Tensor, high_res_0: Tensor, high_res_1: Tensor) -> Tensor:
-        """[N, C/8, 4h, 4h] of [N, C, h, h]."""
-        decoder = self.decoder
-        pixels = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(pixels) + high_res_1))
-        return decoder.activation(decoder.upscale_conv2(pixels) + high_res_0)
+        """The finest map by blocks, [N, 16*h*h, C/8], of pixels [N, h*h, C] (`layout`)."""
+        decoder, norm = self.decoder, self.decoder.upscale_layer_norm
+        finer = (pixels @ self.enlarge_1 + high_res_1).unflatten(2, (4, -1))
+        finer = decoder.activation(F.layer_norm(finer, norm.normalized_shape, norm.weight, norm.bias, norm.eps))
+        finest = decoder.activation(finer.flatten(1, 2) @ self.enlarge_0 + high_res_0)
+        return finest.unflatten(2, (4, -1)).flatten(1, 2)
 
     def _choose(self, tokens: Tensor, all_iou: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mask [N, 1, 4h, 4h], its predicted IoU [N, 1], and the token [N, C] that the object pointer is made of.
@@ -129,7 +134,7 @@ class Decoder(nn.Module):
 
     def _draw(self, brush: Tensor, pixels: Tensor) -> Tensor:
         """Logits [N, 1, 4h, 4h] of brush [N, C/8]."""
-        return (brush.unsqueeze(1) @ pixels.flatten(2)).unflatten(2, pixels.shape[2:])
+        return to_rows(pixels @ brush.unsqueeze(2), self.side)
 
     def _is_stable(self, logits: Tensor) -> Tensor:
         """[N, 1]: whether the mask stays about the same when its threshold is moved a little."""

@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.export.attention import split_heads, weigh
+from reasonseg_ros.export.layout import Layout
 from reasonseg_ros.segmenter.sam2 import IMAGE_MEAN, IMAGE_STD
 
 
@@ -17,14 +20,18 @@ class Encoder(nn.Module):
     def __init__(self, model: nn.Module, size_px: int, dtype: torch.dtype) -> None:
         super().__init__()
         vision = copy.deepcopy(model.vision_encoder).to(dtype)
-        vision.set_attn_implementation("eager")
         self.backbone = vision.backbone
         self.lateral = vision.neck.convs
         self.top_down_levels = vision.neck.fpn_top_down_levels
         self.levels = vision.num_feature_levels
+        if min(self.top_down_levels) < self.levels - 1:
+            raise ModelError(f"a feature pyramid whose finest levels get something from coarser ones "
+                             f"({self.top_down_levels}); SAM2's and EdgeTAM's get nothing")  # fmt: skip
         self.to_high_res = nn.ModuleList(
-            copy.deepcopy(layer).to(dtype) for layer in (model.mask_decoder.conv_s0, model.mask_decoder.conv_s1)
+            _joined(self.lateral[-1 - level], layer).to(dtype)
+            for level, layer in enumerate((model.mask_decoder.conv_s0, model.mask_decoder.conv_s1))
         )
+        self.layout = Layout(model, dtype)
         self.dtype = dtype
         self.is_hiera = hasattr(vision.backbone, "stage_ends")
         if self.is_hiera:
@@ -34,6 +41,8 @@ class Encoder(nn.Module):
             stretch = F.interpolate(torch.eye(background)[None, None], (side, background), mode="bicubic")[0, 0]
             self.register_buffer("stretch", stretch.to(dtype))
             self.windows = side // vision.backbone.pos_embed_window.shape[-1]
+            for block in vision.backbone.blocks:
+                block.attn = _Attention(block.attn)
         self.register_buffer("no_memory", model.no_memory_embedding.detach().reshape(1, -1, 1, 1).to(dtype))
         mean, std = (torch.from_numpy(values).reshape(1, 3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
         self.register_buffer("gain", 1 / (255 * std))
@@ -42,9 +51,10 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         # TensorRT takes uint8 only where a cast comes first.
         pixels = image.to(torch.float32).permute(0, 3, 1, 2) * self.gain + self.offset
-        high_0, high_1, vision_feat = self._pyramid(self._stages(pixels.to(self.dtype)))
-        high_0, high_1 = self.to_high_res[0](high_0), self.to_high_res[1](high_1)
-        return vision_feat + self.no_memory, high_0, high_1, vision_feat
+        stages = self._stages(pixels.to(self.dtype))
+        high_0, high_1 = (layer(stage) for layer, stage in zip(self.to_high_res, stages, strict=False))
+        vision_feat = self._coarsest(stages)
+        return *self.layout(vision_feat + self.no_memory, high_0, high_1), vision_feat
 
     def _stages(self, pixels: Tensor) -> list[Tensor]:
         """The backbone's feature maps, finest first, [1, channels, side, side]."""
@@ -60,12 +70,47 @@ class Encoder(nn.Module):
                 stages.append(hidden.permute(0, 3, 1, 2))
         return stages
 
-    def _pyramid(self, stages: list[Tensor]) -> list[Tensor]:
-        """The feature pyramid's finest `levels` maps, finest first. The neck's own forward adds sine encodings."""
-        maps: list[Tensor] = []
-        for level in reversed(range(len(stages))):
+    def _coarsest(self, stages: list[Tensor]) -> Tensor:
+        """The coarsest map that the feature pyramid gives. The neck's own forward adds sine encodings."""
+        vision_feat: Tensor | None = None
+        for level in reversed(range(self.levels - 1, len(stages))):
             lateral = self.lateral[len(stages) - 1 - level](stages[level])
-            if maps and level in self.top_down_levels:
-                lateral = lateral + F.interpolate(maps[-1], scale_factor=2.0, mode="nearest")
-            maps.append(lateral)
-        return maps[: -self.levels - 1 : -1]
+            if vision_feat is not None and level in self.top_down_levels:
+                lateral = lateral + F.interpolate(vision_feat, scale_factor=2.0, mode="nearest")
+            vision_feat = lateral
+        assert vision_feat is not None
+        return vision_feat
+
+
+class _Attention(nn.Module):
+    """Hiera's attention with three projections in place of one, whose result would be taken apart by copying it."""
+
+    def __init__(self, source: nn.Module) -> None:
+        super().__init__()
+        self.num_attention_heads, self.scale, self.query_stride = (
+            source.num_attention_heads, source.scale, source.query_stride,
+        )  # fmt: skip
+        self.projections = nn.ModuleList()
+        for weight, bias in zip(source.qkv.weight.chunk(3), source.qkv.bias.chunk(3), strict=True):
+            projection = nn.Linear(*reversed(weight.shape))
+            projection.weight.data, projection.bias.data = weight.detach().clone(), bias.detach().clone()
+            self.projections.append(projection)
+        self.proj = source.proj
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """[windows, height, width, channels], half as high and wide where the queries are pooled."""
+        query, key, value = (projection(hidden_states) for projection in self.projections)
+        if self.query_stride:
+            query = F.max_pool2d(query.permute(0, 3, 1, 2), self.query_stride).permute(0, 2, 3, 1)
+        size = query.shape[1:3]
+        query, key, value = (split_heads(self, part.flatten(1, 2)) for part in (query, key, value))
+        return self.proj(weigh(query, key, value, self.scale, None).unflatten(1, size))
+
+
+def _joined(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+    """Two convolutions of 1 x 1, one after the other, as the one that they are: the map between them is the largest."""
+    both = nn.Conv2d(first.in_channels, second.out_channels, 1)
+    before, after = (layer.weight.detach().double().flatten(1) for layer in (first, second))
+    both.weight.data = (after @ before)[:, :, None, None].float()
+    both.bias.data = (after @ first.bias.detach().double() + second.bias.detach().double()).float()
+    return both

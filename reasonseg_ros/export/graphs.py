@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from reasonseg_ros.engine import manifest
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.export.activation import replace_gelu
 from reasonseg_ros.export.decoder import Decoder
 from reasonseg_ros.export.encoder import Encoder
 from reasonseg_ros.export.memory import MemoryAttention, MemoryEncoder
@@ -34,9 +35,9 @@ def write_encoder(model: nn.Module, size_px: int, dtype: torch.dtype, path: Path
 def write_decoder(model: nn.Module, size_px: int, multimask: bool, dtype: torch.dtype, path: Path) -> manifest.Graph:
     channels, side, objects, points = model.hidden_dim, size_px // 16, 2, 3
     inputs = {
-        "image_embed": (torch.zeros(objects, channels, side, side, dtype=dtype), _OBJECTS),
-        "high_res_0": (torch.zeros(1, channels // 8, 4 * side, 4 * side, dtype=dtype), {}),
-        "high_res_1": (torch.zeros(1, channels // 4, 2 * side, 2 * side, dtype=dtype), {}),
+        "image_embed": (torch.zeros(objects, side * side, channels, dtype=dtype), _OBJECTS),
+        "high_res_0": (torch.zeros(1, 4 * side * side, channels // 2, dtype=dtype), {}),
+        "high_res_1": (torch.zeros(1, side * side, channels, dtype=dtype), {}),
         "point_coords": (torch.zeros(objects, points, 2), _PROMPTS),
         "point_labels": (torch.zeros(objects, points, dtype=torch.int32), _PROMPTS),
     }
@@ -91,6 +92,7 @@ def _write(
 ) -> manifest.Graph:
     examples = tuple(example for example, _ in inputs.values())
     free = tuple(dict(sizes) for _, sizes in inputs.values())
+    replace_gelu(module)
     try:
         with _silence(), torch.no_grad():
             torch.onnx.export(

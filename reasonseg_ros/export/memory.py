@@ -45,7 +45,7 @@ class MemoryEncoder(nn.Module):
 
 
 class MemoryAttention(nn.Module):
-    """vision_feat and what N objects remember to image_embed [N, C, h, h] (`engine.manifest` has the inputs).
+    """vision_feat and what N objects remember to image_embed [N, h*h, C] (`engine.manifest` has the inputs).
 
     The rotary encoding turns pairs of neighbouring channels. Here the weights' rows are sorted into the first and
     the second channels of all pairs, which leaves the product of query and key as it is and turns halves instead:
@@ -63,6 +63,7 @@ class MemoryAttention(nn.Module):
                 _sort_pairs(part.k_proj, part.num_attention_heads)
         self.layers = attention.layers.to(dtype)
         self.norm = attention.layer_norm.to(dtype)
+        self.register_buffer("no_mask", model.prompt_encoder.no_mask_embed.weight.detach().reshape(1, 1, -1).to(dtype))
         self.dtype = dtype
         cosine, sine = source.rotary_emb(torch.zeros(1), source.position_ids)
         # Both channels of a pair are turned by the same angle.
@@ -112,7 +113,7 @@ class MemoryAttention(nn.Module):
             tokens = tokens + attention.o_proj(weigh(query, key, value, attention.scaling, bias))
 
             tokens = tokens + layer.linear2(layer.activation(layer.linear1(layer.layer_norm3(tokens))))
-        return self.norm(tokens).transpose(1, 2).unflatten(2, vision_feat.shape[2:])
+        return self.norm(tokens) + self.no_mask
 
     def _turn(self, heads: Tensor) -> Tensor:
         """Rotary encoding of [..., h*h, size], halves in place of pairs."""

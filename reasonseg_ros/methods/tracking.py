@@ -71,7 +71,7 @@ def _torch_tracker(card: ModelCard, config: Config) -> Callable[[], Tracker] | N
     size_px = int(model.config.prompt_encoder_config.image_size)
     graphs = torch_graphs(model, size_px, card.multimask, device, dtype)
     memory = Memory(model.num_maskmem, model.config.max_object_pointers_in_encoder, model.mem_dim)
-    maps = torch_maps(model.no_memory_embedding.detach().reshape(1, -1, 1, 1).to(device, dtype))
+    maps = torch_maps(model, device, dtype)
     return lambda: MemoryTracker(graphs, memory, size_px, config.tracker, maps)
 
 
@@ -96,16 +96,17 @@ def torch_graphs(model: Any, size_px: int, multimask: bool, device: Any, dtype: 
     }
 
 
-def torch_maps(no_memory: Any) -> Callable[[Features], Mapping[str, Value]]:
-    """The encoder's outputs by name, of what `Sam2Segmenter` keeps; it adds the no-memory embedding [1, C, 1, 1]."""
+def torch_maps(model: Any, device: Any, dtype: Any) -> Callable[[Features], Mapping[str, Value]]:
+    """The encoder graph's outputs by name, of what `Sam2Segmenter` keeps; it adds the no-memory embedding."""
+    from reasonseg_ros.export.layout import Layout
+
+    layout = Layout(model, dtype).to(device)
+    no_memory = model.no_memory_embedding.detach().reshape(1, -1, 1, 1).to(device, dtype)
 
     def maps(features: Features) -> dict[str, Value]:
         high_res_0, high_res_1, image_embed = unrefined(features).data
-        return {
-            "image_embed": image_embed,
-            "high_res_0": high_res_0,
-            "high_res_1": high_res_1,
-            "vision_feat": image_embed - no_memory,
-        }
+        names = ("image_embed", "high_res_0", "high_res_1")
+        values = dict(zip(names, layout(image_embed, high_res_0, high_res_1), strict=True))
+        return values | {"vision_feat": image_embed - no_memory}
 
     return maps

@@ -38,8 +38,10 @@ class ExportedSegmenter:
         return Features(data, (rgb.shape[1], rgb.shape[0]))
 
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
-        """One mask for each grounding, in as few batches as the decoder's size allows. Raises OutOfMemory."""
-        at_once = self._decoder.largest.get("N", max(len(groundings), 1))
+        """One mask for each grounding: on a GPU in as few batches as the decoder's size allows. Raises OutOfMemory."""
+        # On a CPU one after the other, as a batch's intermediate values do not stay in the cache.
+        on_cpu = self._decoder.device == "cpu"
+        at_once = 1 if on_cpu else self._decoder.largest.get("N", max(len(groundings), 1))
         return [
             mask
             for start in range(0, len(groundings), at_once)

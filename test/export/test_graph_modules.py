@@ -11,8 +11,10 @@ from transformers import EdgeTamConfig, EdgeTamModel, Sam2Model, Sam2VideoConfig
 
 from reasonseg_ros.engine.manifest import file_sha256
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.export.activation import Gelu, replace_gelu
 from reasonseg_ros.export.decoder import Decoder
 from reasonseg_ros.export.encoder import Encoder
+from reasonseg_ros.export.layout import Layout
 from reasonseg_ros.export.memory import MemoryAttention
 from reasonseg_ros.export.scenes import scene
 from reasonseg_ros.export.sources import load_checkpoint
@@ -28,9 +30,10 @@ SCENE = scene(SIZE_PX, 2)
 def compare_encoders(model: torch.nn.Module, size_px: int) -> None:
     rgb = scene(size_px, 2).rgb
     with torch.inference_mode():
-        expected = model.get_image_embeddings(torch.from_numpy(preprocess(rgb, size_px)[None]))
+        high_res_0, high_res_1, embed = model.get_image_embeddings(torch.from_numpy(preprocess(rgb, size_px)[None]))
+        expected = Layout(model, torch.float32)(embed, high_res_0, high_res_1)
         found = Encoder(model, size_px, torch.float32)(torch.from_numpy(rgb[None]))
-    for value, reference in zip((found[1], found[2], found[0]), expected, strict=True):
+    for value, reference in zip(found[:3], expected, strict=True):
         np.testing.assert_allclose(value, reference, atol=1e-4)
         assert float(reference.std()) > 0.01
 
@@ -101,7 +104,23 @@ def test_a_published_video_checkpoint_brings_its_memory_at_any_size(tmp_path: Pa
     )
     with torch.inference_mode():
         fused = MemoryAttention(checkpoint.model, 96, torch.float32)(feature, memory, slots, pointers, ages)
-    assert fused.shape == (2, 128, 6, 6) and bool(fused.isfinite().all())
+    assert fused.shape == (2, 36, 128) and bool(fused.isfinite().all())
+
+
+def test_only_exact_gelus_are_replaced() -> None:
+    module = torch.nn.Sequential(torch.nn.GELU(), torch.nn.Sequential(torch.nn.GELU("tanh"), torch.nn.GELU()))
+    values = torch.linspace(-6, 6, 101)
+    expected = module[1](values)
+    replace_gelu(module)
+    assert [type(part) for part in (module[0], *module[1])] == [Gelu, torch.nn.GELU, Gelu]
+    torch.testing.assert_close(module[1](values), expected)
+
+
+def test_a_pyramid_that_hands_down_to_its_finest_levels_is_refused() -> None:
+    config = small_config(SIZE_PX)
+    config.vision_config.fpn_top_down_levels = [1, 2, 3]
+    with pytest.raises(ModelError, match=r"finest levels get something from coarser ones \(\[1, 2, 3\]\)"):
+        Encoder(Sam2Model(config), SIZE_PX, torch.float32)
 
 
 def test_an_unstable_single_mask_falls_back_to_the_best_of_three() -> None:
@@ -127,8 +146,8 @@ def test_an_unstable_single_mask_falls_back_to_the_best_of_three() -> None:
         library.dynamic_multimask_stability_thresh = float(np.median(stability))
         expected = [library(*values) for values in inputs]
         decoder = Decoder(model, SIZE_PX, False, torch.float32)
-        embed = features[2].expand(len(labels), -1, -1, -1)
-        masks, iou, score = decoder(embed, features[0], features[1], coords, labels)
+        embed, high_res_0, high_res_1 = Layout(model, torch.float32)(features[2], features[0], features[1])
+        masks, iou, score = decoder(embed.expand(len(labels), -1, -1), high_res_0, high_res_1, coords, labels)
     for row, (mask, quality, _, present) in enumerate(expected):
         np.testing.assert_allclose(masks[row], mask[0, 0], atol=1e-3)
         np.testing.assert_allclose(iou[row], quality[0, 0], atol=1e-5)

@@ -64,15 +64,15 @@ def test_the_folder_says_what_is_in_it(exported: tuple[Path, Manifest]) -> None:
     }
     assert shapes["encoder"] == {
         "image": ("uint8", (1, 64, 64, 3)),
-        "image_embed": ("float32", (1, 256, 4, 4)),
-        "high_res_0": ("float32", (1, 32, 16, 16)),
-        "high_res_1": ("float32", (1, 64, 8, 8)),
+        "image_embed": ("float32", (1, 16, 256)),
+        "high_res_0": ("float32", (1, 64, 128)),
+        "high_res_1": ("float32", (1, 16, 256)),
         "vision_feat": ("float32", (1, 256, 4, 4)),
     }
     assert shapes["decoder"] == {
-        "image_embed": ("float32", ("N", 256, 4, 4)),
-        "high_res_0": ("float32", (1, 32, 16, 16)),
-        "high_res_1": ("float32", (1, 64, 8, 8)),
+        "image_embed": ("float32", ("N", 16, 256)),
+        "high_res_0": ("float32", (1, 64, 128)),
+        "high_res_1": ("float32", (1, 16, 256)),
         "point_coords": ("float32", ("N", "P", 2)),
         "point_labels": ("int32", ("N", "P")),
         "masks": ("float32", ("N", 1, 16, 16)),
@@ -86,7 +86,7 @@ def test_the_folder_says_what_is_in_it(exported: tuple[Path, Manifest]) -> None:
         "mem_slot": ("int32", ("N", 7)),
         "obj_ptr": ("float32", ("N", 16, 256)),
         "ptr_dt": ("float32", ("N", 16)),
-        "image_embed": ("float32", ("N", 256, 4, 4)),
+        "image_embed": ("float32", ("N", 16, 256)),
     }
     assert shapes["memory_encoder"] == {
         "vision_feat": ("float32", (1, 256, 4, 4)),

@@ -79,8 +79,11 @@ def test_images_of_other_sizes_give_the_checkpoints_masks_too(exported: Exported
     assert mask_iou(found.mask, expected.mask) >= LEAST_IOU
 
 
-def test_a_batch_gives_the_masks_of_one_by_one(exported: ExportedSegmenter, image: np.ndarray) -> None:
+def test_a_batch_gives_the_masks_of_one_by_one(
+    exported: ExportedSegmenter, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     features = exported.encode(image)
+    monkeypatch.setattr(exported._decoder, "device", "cuda:0")  # where there are batches
     for grounding, batched in zip(GROUNDINGS, exported.decode(features, GROUNDINGS), strict=True):
         (alone,) = exported.decode(features, [grounding])
         assert mask_iou(batched.mask, alone.mask) >= LEAST_IOU
@@ -101,9 +104,12 @@ def test_more_groundings_than_the_decoder_takes_are_several_batches(
 
     monkeypatch.setattr(exported._decoder, "run", spy)
     monkeypatch.setattr(exported._decoder, "largest", {"N": 4})
-    for found, one in zip(exported.decode(features, GROUNDINGS), expected, strict=True):
-        assert mask_iou(found.mask, one.mask) >= LEAST_IOU
-    assert sizes == [4, 2]
+    for device, expected_sizes in (("cuda:0", [4, 2]), ("cpu", [1] * 6)):
+        monkeypatch.setattr(exported._decoder, "device", device)
+        for found, one in zip(exported.decode(features, GROUNDINGS), expected, strict=True):
+            assert mask_iou(found.mask, one.mask) >= LEAST_IOU
+        assert sizes == expected_sizes
+        sizes.clear()
 
 
 def test_prompts_are_points_box_and_padding_in_the_squares_pixels() -> None:

@@ -63,7 +63,7 @@ def tracker(model: Sam2VideoModel, **settings: object) -> MemoryTracker:
     graphs = torch_graphs(model, SIZE_PX, False, torch.device("cpu"), torch.float32)
     memory = Memory(model.num_maskmem, model.config.max_object_pointers_in_encoder, model.mem_dim)
     config = TrackerConfig(**{"overlap": True, **settings})
-    return MemoryTracker(graphs, memory, SIZE_PX, config, torch_maps(model.no_memory_embedding.reshape(1, -1, 1, 1)))
+    return MemoryTracker(graphs, memory, SIZE_PX, config, torch_maps(model, torch.device("cpu"), torch.float32))
 
 
 @torch.inference_mode()

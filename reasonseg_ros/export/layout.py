@@ -1,0 +1,43 @@
+"""How features lie between the graphs: channels last, and by the pixels of the coarsest map.
+
+All that becomes of one such pixel lies together: 2 x 2 pixels of the finer map, and in each 2 x 2 of the finest. So the
+decoder enlarges by products of matrices alone, and only the mask itself, one channel, has to be put in rows again.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Layout(nn.Module):
+    """The library's features as the decoder graph takes them.
+
+    What the decoder would add to them for each object anew, the same each time, is added here: the embedding of a mask
+    that is not given, and the biases of the two enlarging layers.
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        decoder = model.mask_decoder
+        self.register_buffer("no_mask", model.prompt_encoder.no_mask_embed.weight.detach().reshape(1, 1, -1).to(dtype))
+        self.register_buffer("bias_0", decoder.upscale_conv2.bias.detach().tile(4).to(dtype))
+        self.register_buffer("bias_1", decoder.upscale_conv1.bias.detach().tile(4).to(dtype))
+
+    def forward(self, image_embed: Tensor, high_res_0: Tensor, high_res_1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[1, h*h, C], [1, 4*h*h, C/2] and [1, h*h, C] of [1, C, h, h], [1, C/8, 4h, 4h] and [1, C/4, 2h, 2h]."""
+        side = image_embed.shape[-1]
+        coarse = image_embed.flatten(2).transpose(1, 2) + self.no_mask
+        finest = high_res_0.permute(0, 2, 3, 1).reshape(side, 2, 2, side, 2, 2, -1).permute(0, 3, 1, 4, 2, 5, 6)
+        finer = high_res_1.permute(0, 2, 3, 1).reshape(side, 2, side, 2, -1).permute(0, 2, 1, 3, 4)
+        return (
+            coarse,
+            finest.reshape(1, 4 * side * side, -1) + self.bias_0,
+            finer.reshape(1, side * side, -1) + self.bias_1,
+        )
+
+
+def to_rows(blocks: Tensor, side: int) -> Tensor:
+    """[N, 1, 4h, 4h] of the finest map's pixels by blocks, [N, 16*h*h], where `side` is h."""
+    pixels = blocks.reshape(-1, side, side, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
+    return pixels.reshape(-1, 1, 4 * side, 4 * side)
