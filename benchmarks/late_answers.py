@@ -8,8 +8,9 @@ gives the true box and point of the image that it saw, after the delay.
 
 All time is simulated, so a busy machine changes nothing: thinking takes the delay, and catching up is charged so much
 for each image that is encoded and each step of the tracker, meanwhile further images come. `--costs assumed` charges
-what a quiet machine with 2 cores took; `measured` first measures it here. A target that was lost on the way is asked
-for again as the node does it, which takes the delay once more.
+what a quiet machine with 2 cores took; `measured` first measures it here; `none` shows what the trackers could do if
+they took no time. A target that was lost on the way is asked for again as the node does it, which takes the delay once
+more.
 
 Beside the carried mask are told the mask as it was, and what the segmenter makes of the same box in the newest image.
 """
@@ -333,9 +334,9 @@ def markdown(found: dict[str, Any]) -> str:
         f"- simulated time, {found['costs']}: encoding {1e3 * costs['encode_s']:.0f} ms an image, a step "
         f"{1e3 * costs['memory_s']:.0f} ms (memory) and {1e3 * costs['reprompt_s']:.0f} ms (reprompt); "
         f"at most {found['settings']['stream.catch_up_s']:g} s to catch up; camera {RATE_HZ:g} Hz",
-        "- masks a second of one followed target: " + ", ".join(
+        "- masks a second of one followed target: " + (", ".join(
             f"{rate:.1f} ({name})" for name, rate in found["masks_a_second"].items()
-        ), "",
+        ) or "all"), "",
         "IoU with the truth in the newest image when the answer is told, mean / median: the mask as it was reasoned "
         "on, the same box in the newest image, and the mask carried there; then the carried mask with the truth in the "
         "image whose stamp it has. Lost: of these, at the end.", "",
@@ -361,7 +362,7 @@ def markdown(found: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--videos", type=int, default=24, help="with a target that can be asked for (default: 24)")
-    parser.add_argument("--costs", choices=("assumed", "measured"), default="assumed")
+    parser.add_argument("--costs", choices=("assumed", "measured", "none"), default="assumed")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", dest="overrides")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (default: %(default)s)")
     chosen = parser.parse_args()
@@ -370,7 +371,8 @@ def main() -> None:
     configs = [replace(config, tracker=replace(config.tracker, mode=mode)) for mode in TRACKERS]
     segmenter = KeptFeatures(load_segmenter(config.segmenter), FRAMES)
     make = {one.tracker.mode: load_tracker(one, segmenter) for one in configs}
-    costs, robots = ASSUMED, [Robot(one, segmenter, make[one.tracker.mode], ASSUMED) for one in configs]
+    costs = Costs(0.0, 0.0, 0.0) if chosen.costs == "none" else ASSUMED
+    robots = [Robot(one, segmenter, make[one.tracker.mode], costs) for one in configs]
     rows: list[Told] = []
     about = {
         "command": shlex.join(["python", "-m", "benchmarks.late_answers", *sys.argv[1:]]),
@@ -412,7 +414,7 @@ def write(folder: Path, about: dict[str, Any], costs: Costs, videos: int, rows: 
         "videos": videos,
         "answers": len(rows),
         "costs_s": asdict(costs),
-        "masks_a_second": {name: 1 / (costs.encode_s + step_s) for name, step_s in steps_s.items()},
+        "masks_a_second": {name: 1 / (costs.encode_s + step_s) for name, step_s in steps_s.items() if step_s},
         "by_tracker": tables(rows),
         "rows": [asdict(row) for row in rows],
     }
