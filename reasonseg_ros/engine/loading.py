@@ -120,6 +120,9 @@ def build_engines(
 def _load_onnxruntime(folder: Path, manifest: Manifest, name: str, options: EngineOptions, gpu: Gpu | None) -> Engine:
     graph = manifest.graphs[name]
     provider = "cpu" if gpu is None else "tensorrt" if options.backend == "onnxruntime_tensorrt" else "cuda"
+    largest: dict[str, int] = {}
+    if name == "memory_attention" and provider != "tensorrt":
+        largest["N"] = manifest.attended_at_once
     return load_onnxruntime(
         folder / graph.file,
         graph,
@@ -129,6 +132,7 @@ def _load_onnxruntime(folder: Path, manifest: Manifest, name: str, options: Engi
         threads=options.threads,
         cache_folder=options.cache.folder / "onnxruntime_tensorrt" if provider == "tensorrt" else None,
         sizes=SIZES,
+        largest=largest,
     )
 
 

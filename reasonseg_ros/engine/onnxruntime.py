@@ -6,9 +6,10 @@ The one file that imports onnxruntime.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,13 @@ def load_onnxruntime(
     threads: int = 0,
     cache_folder: Path | None = None,
     sizes: Mapping[str, tuple[int, int, int]] | None = None,
+    largest: Mapping[str, int] | None = None,
 ) -> Engine:
     """The graph of `path`, ready to run.
 
     `threads` is how many the CPU uses for one operation, 0 as many as there are cores. `cache_folder` keeps the
     engines that the TensorRT provider builds, for the least, usual and greatest `sizes` of the free dimensions.
+    `largest` bounds free dimensions further.
 
     Raises ConfigError where the provider is not in the installed ONNX Runtime or cannot start, for nothing is moved to
     the CPU silently; ModelError where the file cannot be read.
@@ -70,6 +73,8 @@ def load_onnxruntime(
             f"{', '.join(onnxruntime.get_available_providers())}); install onnxruntime-gpu in place of onnxruntime, "
             "or set segmenter.device to cpu"
         )
+    if provider != "cpu":
+        _find_cuda()
     try:
         session = onnxruntime.InferenceSession(os.fspath(path), options, providers=wanted)
     except Exception as error:  # ONNX Runtime's errors have no common class but Exception
@@ -81,9 +86,17 @@ def load_onnxruntime(
             "install the CUDA, cuDNN or TensorRT libraries that it asks for, or set segmenter.device to cpu"
         )
     if provider == "cpu":
-        return OnnxRuntimeCpu(session, graph, name)
-    largest = {symbol: most for symbol, (_, _, most) in (sizes or {}).items()} if provider == "tensorrt" else {}
-    return OnnxRuntimeBound(session, graph, name, f"cuda:{gpu}", largest)
+        return OnnxRuntimeCpu(session, graph, name, largest or {})
+    built = {symbol: most for symbol, (_, _, most) in (sizes or {}).items()} if provider == "tensorrt" else {}
+    return OnnxRuntimeBound(session, graph, name, f"cuda:{gpu}", {**built, **(largest or {})})
+
+
+def _find_cuda() -> None:
+    """Load the CUDA and cuDNN that come with torch's wheels, which the system's loader does not know of."""
+    DeviceMemory("cuda")  # imports torch, and with it its CUDA
+    if hasattr(onnxruntime, "preload_dlls"):  # since 1.21
+        with redirect_stdout(sys.stderr):  # it prints what it misses
+            onnxruntime.preload_dlls()
 
 
 def _providers(
@@ -113,13 +126,13 @@ def _providers(
 class OnnxRuntimeCpu:
     """A graph in the machine's memory; every value is a numpy array."""
 
-    def __init__(self, session: Any, graph: Graph, name: str) -> None:
+    def __init__(self, session: Any, graph: Graph, name: str, largest: Mapping[str, int]) -> None:
         self.name = name
         self.runtime = f"ONNX Runtime {version()}, CPU"
         self.device = "cpu"
         self.inputs = by_name(graph.inputs)
         self.outputs = by_name(graph.outputs)
-        self.largest: Mapping[str, int] = {}
+        self.largest = largest
         self._session = session
 
     def run(self, inputs: Mapping[str, Value], keep: Collection[str] = ()) -> dict[str, Value]:

@@ -121,7 +121,19 @@ class TensorRtEngine:
                 raise OutOfMemory(f"no room on {device} for the {name}: {'; '.join(self._log.errors)}")
             # TensorRT for RTX knows what cannot be recorded; the plain one records all that is static.
             can_record = getattr(self._context, "is_stream_capturable", lambda _: True)
-            self._graph = _CudaGraph(self) if is_static and can_record(self._stream.cuda_stream) else None
+            self._graph: _CudaGraph | None = None
+            if is_static and can_record(self._stream.cuda_stream):
+                self._graph = self._record()
+
+    def _record(self) -> _CudaGraph | None:
+        """None where the run cannot be recorded; what works call by call is not given up for that."""
+        graph = _CudaGraph(self)
+        try:
+            graph.record()
+        except (RuntimeError, ModelError) as error:  # torch's, for what CUDA refuses; the engine's own
+            _log.warning("%s: no CUDA graph could be recorded, it is run call by call: %s", self.name, error)
+            return None
+        return graph
 
     def _new_context(self, trt: Any) -> Any:
         if not hasattr(self._engine, "create_runtime_config") or not hasattr(trt, "IRuntimeCache"):
@@ -190,25 +202,28 @@ class _CudaGraph:
 
     def __init__(self, engine: TensorRtEngine) -> None:
         memory = engine._memory
-        self._torch, self._stream = memory.torch, engine._stream
-        fixed = {n: memory.zeros(shape_of(t, {}), t.dtype) for n, t in {**engine.inputs, **engine.outputs}.items()}
-        self._fixed_inputs = {name: fixed[name] for name in engine.inputs}
-        self._fixed_outputs = {name: fixed[name] for name in engine.outputs}
+        self._torch, self._stream, self._engine = memory.torch, engine._stream, engine
+        tensors = {**engine.inputs, **engine.outputs}
+        self._fixed = {name: memory.zeros(shape_of(tensor, {}), tensor.dtype) for name, tensor in tensors.items()}
         memory.synchronize()
-        engine.enqueue(fixed)  # the first run allocates and compiles, which must not be recorded
+        engine.enqueue(self._fixed)  # the first run allocates and compiles, which must not be recorded
         self._stream.synchronize()
+
+    def record(self) -> None:
+        """Raises RuntimeError or ModelError where CUDA or TensorRT refuse."""
         self._graph = self._torch.cuda.CUDAGraph()
-        with self._torch.cuda.graph(self._graph, stream=self._stream):
-            engine.enqueue(fixed)
+        # Other threads, such as the reasoner's, may use the GPU meanwhile.
+        with self._torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
+            self._engine.enqueue(self._fixed)
 
     def run(self, fed: Mapping[str, Any]) -> dict[str, Any]:
         current = self._torch.cuda.current_stream()
         for name, value in fed.items():
-            self._fixed_inputs[name].copy_(value)
+            self._fixed[name].copy_(value)
         self._stream.wait_stream(current)
         with self._torch.cuda.stream(self._stream):
             self._graph.replay()
         current.wait_stream(self._stream)
-        results = {name: value.clone() for name, value in self._fixed_outputs.items()}
+        results = {name: self._fixed[name].clone() for name in self._engine.outputs}
         current.synchronize()
         return results

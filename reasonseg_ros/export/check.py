@@ -9,18 +9,22 @@ import numpy as np
 
 from reasonseg_ros.engine.manifest import Manifest
 from reasonseg_ros.engine.onnxruntime import load_onnxruntime
-from reasonseg_ros.engine.port import Engine
+from reasonseg_ros.engine.port import Engine, Value
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.export.reference import track
+from reasonseg_ros.export.reference import look, track
 from reasonseg_ros.export.scenes import OBJECTS, Scene, scene
 from reasonseg_ros.export.sources import Checkpoint
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.segmenter.exported import ExportedSegmenter, prompt_points
 from reasonseg_ros.segmenter.sam2 import Sam2Segmenter
-from reasonseg_ros.types import BoolMask
+from reasonseg_ros.types import BoolMask, FloatArray
 
 LEAST_IOU = {"fp32": 0.999, "fp16": 0.995, "int8": 0.97}
+"""Of the mean over the prompts. The least of the single masks is told and not judged: a point that can mean two things
+may get the other of three masks by a rounding, which says nothing of the rest."""
 SEEDS = (0, 1, 2)
+TRACKED = 2
+"""Objects that are tracked over two frames: at 1024 px that takes longer than all the rest."""
 _EMPTY_SHARE = 1e-3
 
 
@@ -28,7 +32,7 @@ def check_export(folder: Path, manifest: Manifest, checkpoint: Checkpoint) -> di
     """Compare the graphs in `folder`, run by ONNX Runtime on the CPU, with the checkpoint run by torch.
 
     Returns the figures by name: mean and least IoU of the masks of prompts decoded one by one and eight at once, and,
-    with memory, of eight objects tracked over two more frames.
+    with memory, of two objects tracked over two more frames; and the mean that is allowed.
 
     Raises ModelError with the figures where a mean falls short of `LEAST_IOU`, or where the checkpoint marks nothing,
     so that there is nothing to compare.
@@ -50,17 +54,19 @@ def check_export(folder: Path, manifest: Manifest, checkpoint: Checkpoint) -> di
 
 
 def _judge(masks: Mapping[str, Sequence[tuple[BoolMask, BoolMask]]], precision: str) -> dict[str, float]:
-    figures, least = {}, LEAST_IOU[precision]
+    least = LEAST_IOU[precision]
+    figures = {"allowed_mean_iou": least}
     for name, pairs in masks.items():
         if not any(_EMPTY_SHARE < expected.mean() < 1 - _EMPTY_SHARE for expected, _ in pairs):
             raise ModelError(f"the checkpoint marks nothing, or everything, for {name}; is it a trained SAM2?")
         ious = [mask_iou(*pair) for pair in pairs]
         figures[f"{name}_mean_iou"] = round(float(np.mean(ious)), 5)
         figures[f"{name}_least_iou"] = round(min(ious), 5)
-    if wrong := [f"{name} = {value}" for name, value in figures.items() if "mean" in name and value < least]:
+    if any(figures[f"{name}_mean_iou"] < least for name in masks):
+        told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in list(figures.items())[1:])
         raise ModelError(
-            f"the {precision} export does not give the checkpoint's masks: {', '.join(wrong)}, allowed is {least} and "
-            "more; nothing was kept. Choose another --precision, or report it for fp32"
+            f"the {precision} export does not give the checkpoint's masks: {told}; each mean has to be {least} or "
+            "more, so nothing was kept. Choose another --precision; where fp32 is refused, report it with these figures"
         )
     return figures
 
@@ -68,15 +74,31 @@ def _judge(masks: Mapping[str, Sequence[tuple[BoolMask, BoolMask]]], precision: 
 def _tracked(
     engines: Mapping[str, Engine], manifest: Manifest, checkpoint: Checkpoint, item: Scene
 ) -> list[tuple[BoolMask, BoolMask]]:
-    """Masks of the second and third frame by the checkpoint, one object at a time, and by the graphs, all at once."""
-    assert manifest.memory is not None
+    """Masks of the second and third frame by the checkpoint, and by the graphs, as many at once as have room."""
     frames, size_wh = (item.rgb, item.next_rgb, item.rgb), (manifest.size_px, manifest.size_px)
-    coords, labels = prompt_points(item.groundings, size_wh, manifest.size_px)
-    expected = []
-    for points, kinds in zip(coords, labels, strict=True):
-        real = kinds >= 0
-        expected.append(track(checkpoint.model, frames, points[real], kinds[real].tolist(), manifest.multimask)[1:] > 0)
+    coords, labels = prompt_points(item.groundings[:TRACKED], size_wh, manifest.size_px)
+    seen = [look(checkpoint.model, frame) for frame in frames]
+    encoded = [engines["encoder"].run({"image": frame[None]}) for frame in frames]
+    pairs: list[tuple[BoolMask, BoolMask]] = []
+    for first in range(0, TRACKED, manifest.attended_at_once):
+        rows = slice(first, first + manifest.attended_at_once)
+        found = _track_by_graphs(engines, manifest, encoded, coords[rows], labels[rows])
+        for points, kinds, masks in zip(coords[rows], labels[rows], found, strict=True):
+            real = kinds >= 0
+            logits = track(checkpoint.model, seen, points[real], kinds[real].tolist(), manifest.multimask)
+            pairs += zip(logits[1:] > 0, masks[1:], strict=True)
+    return pairs
 
+
+def _track_by_graphs(
+    engines: Mapping[str, Engine],
+    manifest: Manifest,
+    encoded: Sequence[Mapping[str, Value]],
+    coords: FloatArray,
+    labels: np.ndarray,
+) -> BoolMask:
+    """bool [N, frames, S/4, S/4] of N objects that are prompted on the first of the encoded frames."""
+    assert manifest.memory is not None
     count, memory, side = len(labels), manifest.memory, manifest.size_px // 16
     state = {
         "mem_feat": np.zeros((count, memory.slots, side * side, memory.channels), np.float32),
@@ -85,24 +107,23 @@ def _tracked(
         "ptr_dt": np.full((count, memory.pointers), -1, np.float32),
     }
     found = []
-    for time, frame in enumerate(frames):
-        features = engines["encoder"].run({"image": frame[None]})
-        vision = {"vision_feat": features.pop("vision_feat")}
-        embed = features.pop("image_embed").repeat(count, axis=0)
-        if time:
+    for time, features in enumerate(encoded):
+        vision = {"vision_feat": features["vision_feat"]}
+        fine = {name: features[name] for name in ("high_res_0", "high_res_1")}
+        if time == 0:
+            embed = features["image_embed"].repeat(count, axis=0)
+        else:
             embed = engines["memory_attention"].run(vision | state)["image_embed"]
             # A frame without a prompt is one padding point, which is padded like every prompt.
             coords, labels = np.zeros((count, 2, 2), np.float32), np.full((count, 2), -1, np.int32)
-        decoded = engines["decoder"].run(
-            features | {"image_embed": embed, "point_coords": coords, "point_labels": labels}
-        )
+        prompt = {"image_embed": embed, "point_coords": coords, "point_labels": labels}
+        decoded = engines["decoder"].run(fine | prompt)
         found.append((decoded["masks"][:, 0] > 0) & (decoded["object_score"][:, :, None] > 0))
-        seen = {name: decoded[name] for name in ("masks", "object_score")}
+        drawn = {name: decoded[name] for name in ("masks", "object_score")}
         prompted = {"prompted": np.full(count, time == 0, np.float32)}
-        state["mem_feat"][:, time] = engines["memory_encoder"].run(vision | seen | prompted)["mem_feat"]
+        state["mem_feat"][:, time] = engines["memory_encoder"].run(vision | drawn | prompted)["mem_feat"]
         state["obj_ptr"][:, time] = decoded["object_pointer"]
         # The prompted frame has the last temporal encoding, others are counted back from now.
         state["mem_slot"][:, time] = 0 if time else memory.slots - 1
         state["ptr_dt"][:, : time + 1] = np.arange(time + 1, 0, -1)
-    by_object = np.stack(found[1:], axis=1)
-    return [(a, b) for one, other in zip(expected, by_object, strict=True) for a, b in zip(one, other, strict=True)]
+    return np.stack(found, axis=1)

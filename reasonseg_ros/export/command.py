@@ -31,7 +31,9 @@ def _export(settings: argparse.Namespace) -> None:
     except ImportError as error:
         raise ModelError(f"{error}; install it with `pip install 'reasonseg_ros[export,engine]'`") from error
     from rich.console import Console
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # it writes into the line that says what is being done
     console = Console(stderr=True)
     with console.status("starting") as status:
         manifest = export_segmenter(

@@ -18,14 +18,20 @@ from reasonseg_ros.types import FloatArray, RgbImage
 
 
 @torch.inference_mode()
+def look(model: nn.Module, frame: RgbImage) -> Any:
+    """What the image encoder of a Sam2VideoModel sees in uint8 [S, S, 3]; the same for every object."""
+    return model.vision_encoder(torch.from_numpy(preprocess(frame, model.image_size)[None]))
+
+
+@torch.inference_mode()
 def track(
-    model: nn.Module, frames: Sequence[RgbImage], coords: FloatArray, labels: Sequence[int], multimask: bool
+    model: nn.Module, frames: Sequence[Any], coords: FloatArray, labels: Sequence[int], multimask: bool
 ) -> FloatArray:
     """One object, prompted on the first frame by points (a box as two, labelled 2 and 3) without the padding point.
 
     Args:
         model: a Sam2VideoModel in float32.
-        frames: uint8 [S, S, 3] each.
+        frames: what `look` gave for each.
         coords, labels: [P, 2] in pixels of the frames, and P labels.
 
     Returns:
@@ -33,10 +39,8 @@ def track(
     """
     masks: list[FloatArray] = []
     memories: list[tuple[Tensor, Tensor, Tensor]] = []
-    for time, frame in enumerate(frames):
-        pixels = torch.from_numpy(preprocess(frame, model.image_size)[None])
-        vision = model.vision_encoder(pixels)
-        decoder = model.mask_decoder
+    decoder = model.mask_decoder
+    for time, vision in enumerate(frames):
         fine = [decoder.conv_s0(vision.fpn_hidden_states[0]), decoder.conv_s1(vision.fpn_hidden_states[1])]
         feature = vision.fpn_hidden_states[2]
         prompt: dict[str, Tensor] = {}

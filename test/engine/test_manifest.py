@@ -47,6 +47,14 @@ def test_memory_sizes_come_with_the_memory_graphs(tmp_path: Path) -> None:
     assert read_manifest(tmp_path).memory == Memory(7, 16, 64)
 
 
+def test_fewer_memories_are_looked_at_at_once_the_larger_the_image(tmp_path: Path) -> None:
+    manifest = export_in(tmp_path)
+    graphs = dict.fromkeys(("encoder", "decoder", "memory_attention", "memory_encoder"), manifest.graphs["encoder"])
+    manifest = replace(manifest, memory=Memory(7, 16, 64), graphs=graphs)
+    at_once = {size_px: replace(manifest, size_px=size_px).attended_at_once for size_px in (256, 512, 1024, 2048)}
+    assert at_once[256] > 100 and at_once[512] >= 8 and at_once[1024] == at_once[2048] == 1
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [

@@ -53,6 +53,27 @@ def test_both_free_sizes_take_what_comes(export: Path) -> None:
             np.testing.assert_allclose(value[0], together[name][index], atol=1e-5)
 
 
+def test_a_bound_of_a_free_size_is_kept_and_told(export: Path) -> None:
+    features = engine_of(export, "encoder").run({"image": IMAGE})
+    decoder = engine_of(export, "decoder", largest={"N": 2})
+    assert decoder.largest == {"N": 2}
+    assert decoder.run(prompts(features, 2, 2))["iou"].shape == (2, 1)
+    with pytest.raises(InvalidInput, match="N up to 2"):
+        decoder.run(prompts(features, 3, 2))
+
+
+def test_the_cuda_of_torch_is_loaded_before_a_session_on_a_gpu(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[str] = []
+    monkeypatch.setattr("reasonseg_ros.engine.onnxruntime.has_provider", lambda _: True)
+    monkeypatch.setattr("reasonseg_ros.engine.onnxruntime._providers", lambda *_: ["CPUExecutionProvider"])
+    monkeypatch.setattr("onnxruntime.preload_dlls", lambda: found.append("CUDA"), raising=False)
+    engine_of(export, "encoder")
+    assert not found
+    with pytest.raises(ConfigError):
+        engine_of(export, "encoder", provider="cuda")
+    assert found == ["CUDA"]
+
+
 def test_binding_gives_the_same_values_and_leaves_on_the_device_what_is_kept(export: Path, manifest: Manifest) -> None:
     plain = engine_of(export, "encoder"), engine_of(export, "decoder")
     on_device = [bound(engine, manifest) for engine in plain]

@@ -68,6 +68,7 @@ class World:
     def __init__(self, export: Path, graph: Graph) -> None:
         self.export, self.graph = export, graph
         self.runs, self.failure, self.recording, self.accepts = 0, "", None, True
+        self.can_record = True
 
     def library(self, flavour: str) -> SimpleNamespace:
         world = self
@@ -112,7 +113,9 @@ def engine_of(export: Path, monkeypatch: pytest.MonkeyPatch):
     worlds: list[World] = []
 
     @contextlib.contextmanager
-    def record(graph, stream) -> Iterator[None]:
+    def record(graph, stream, capture_error_mode) -> Iterator[None]:
+        if not worlds[-1].can_record:
+            raise RuntimeError("operation not permitted when stream is capturing")
         worlds[-1].recording = graph
         yield
         worlds[-1].recording = None
@@ -172,6 +175,18 @@ def test_a_graph_without_free_sizes_is_recorded_once_and_replayed(export: Path, 
         for name, value in expected(export, "encoder", {"image": image}).items():
             np.testing.assert_allclose(np.asarray(found[name]), value, atol=1e-5)
     assert isinstance(first["vision_feat"], torch.Tensor) and isinstance(first["high_res_0"], np.ndarray)
+
+
+def test_a_graph_that_cannot_be_recorded_is_run_call_by_call(
+    export: Path, engine_of, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(export, read_manifest(export).graphs["encoder"])
+    world.can_record = False
+    engine, _ = engine_of("encoder", world=world)
+    assert "encoder: no CUDA graph could be recorded" in caplog.text
+    found = engine.run({"image": IMAGE})
+    for name, value in expected(export, "encoder", {"image": IMAGE}).items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5)
 
 
 @pytest.mark.parametrize("objects", [1, 3, 8])
