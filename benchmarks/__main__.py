@@ -2,6 +2,7 @@
 
     python -m benchmarks [--rows ROW ...] [--quick]          # CPU
     python -m benchmarks --gpu [--rows ROW ...] [--quick]    # the same on an NVIDIA GPU, and the rows that need one
+    python -m benchmarks --stand-in                          # those, by small models on the CPU: does the script run?
 
 What is made once (exports, a bag) is kept in `build/benchmarks`.
 """
@@ -14,16 +15,16 @@ import os
 import shlex
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from benchmarks.results import RESULTS, ROOT, Row, commit, library_versions, machine, markdown, write
+from benchmarks.apart import apart
+from benchmarks.results import RESULTS, ROOT, Row, commit, library_versions, machine, markdown, new_paths, write
 
 CACHE = ROOT / "build" / "benchmarks"
 
@@ -65,17 +66,30 @@ def cpu_groups(sizes: Sizes) -> dict[str, Callable[[], Iterator[Row]]]:
 
 
 def gpu_groups(sizes: Sizes) -> dict[str, Callable[[], Iterator[Row]]]:
-    def engines() -> Iterator[Row]:
-        from benchmarks.gpu_rows import engine_rows
+    return {**large_groups(sizes), **shared_groups(sizes, "cuda")}
 
-        return engine_rows(CACHE, sizes.repetitions)
 
-    def reasoners() -> Iterator[Row]:
-        from benchmarks.gpu_rows import reasoner_rows
+def large_groups(sizes: Sizes, stand_in: bool = False) -> dict[str, Callable[[], Iterator[Row]]]:
+    """What only a GPU runs in reasonable time; `stand_in` has small models on the CPU take their places."""
 
-        return reasoner_rows(CACHE, sizes.repetitions)
+    def engines(size: str) -> Iterator[Row]:
+        from benchmarks.gpu_rows import GPU, STAND_IN, engine_rows
 
-    return {"engines": engines, "reasoners": reasoners, **shared_groups(sizes, "cuda")}
+        return engine_rows(size, CACHE, sizes.repetitions, STAND_IN if stand_in else GPU)
+
+    def reasoner(name: str) -> Iterator[Row]:
+        from benchmarks.gpu_rows import GPU, STAND_IN, reasoner_rows
+
+        return reasoner_rows(name, CACHE, sizes.repetitions, STAND_IN if stand_in else GPU)
+
+    most = 1 if stand_in else None
+    groups: dict[str, Callable[[], Iterator[Row]]] = {}
+    groups |= {f"engines-{size}": partial(engines, size) for size in ("tiny", "small", "base_plus", "large")[:most]}
+    return groups | {f"reasoner-{name}": partial(reasoner, name) for name in ("3B", "7B")[:most]}
+
+
+def stand_in_groups(sizes: Sizes) -> dict[str, Callable[[], Iterator[Row]]]:
+    return large_groups(sizes, stand_in=True)
 
 
 def shared_groups(sizes: Sizes, device: str) -> dict[str, Callable[[], Iterator[Row]]]:
@@ -115,32 +129,40 @@ def shared_groups(sizes: Sizes, device: str) -> dict[str, Callable[[], Iterator[
     return {"method": method, "node": node, "evaluation": evaluation, "memory": memory, "late": late}
 
 
-def measured(name: str, group: Callable[[], Iterator[Row]]) -> Iterator[Row]:
-    """The group's rows; where it breaks off, one that says so."""
+KINDS = {"CPU": cpu_groups, "GPU": gpu_groups, "stand-in": stand_in_groups}
+
+
+def group_rows(kind: str, name: str, sizes: Sizes) -> Iterator[Row]:
+    return KINDS[kind](sizes)[name]()
+
+
+def measured(kind: str, name: str, sizes: Sizes) -> Iterator[Row]:
+    """The group's rows, made in a process of its own; where it breaks off, one that says so."""
     print(f"{name} ...", file=sys.stderr, flush=True)
-    try:
-        for row in group():
-            print(f"  {row.name}: {row.value} {row.unit}", file=sys.stderr, flush=True)
-            yield row
-    except Exception as error:  # whatever a library raises, the other groups are still measured
-        traceback.print_exc()
-        yield Row(f"{name}: not measured any further", "", note=f"{type(error).__name__}: {error}")
+    for row in apart(name, group_rows, kind, name, sizes):
+        told = row.note if row.value is None else f"{row.value} {row.unit}"
+        print(f"  {row.name}: {told}", file=sys.stderr, flush=True)
+        yield row
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--gpu", action="store_true", help="on an NVIDIA GPU")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--gpu", action="store_true", help="on an NVIDIA GPU")
+    where.add_argument("--stand-in", action="store_true", help="the GPU's rows by small models on the CPU, as a test")
     parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="only these groups")
     parser.add_argument("--quick", action="store_true", help="as little as possible, to see that everything runs")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (default: %(default)s)")
     settings = parser.parse_args()
-    sizes = QUICK if settings.quick else Sizes()
-    groups = gpu_groups(sizes) if settings.gpu else cpu_groups(sizes)
+    sizes = QUICK if settings.quick or settings.stand_in else Sizes()
+    kind = "GPU" if settings.gpu else "stand-in" if settings.stand_in else "CPU"
+    groups = KINDS[kind](sizes)
     if unknown := set(settings.rows) - set(groups):
         parser.error(f"no rows {', '.join(sorted(unknown))}; there are {', '.join(groups)}")
     about: dict[str, Any] = {
-        "title": f"reasonseg_ros beside what a user would run instead, {'GPU' if settings.gpu else 'CPU'}"
-        f"{', sizes of --quick' if settings.quick else ''}",
+        "title": f"reasonseg_ros beside what a user would run instead, {kind}"
+        f"{', sizes of --quick' if settings.quick else ''}"
+        f"{': small models on the CPU, whose figures mean nothing' if settings.stand_in else ''}",
         "date": datetime.date.today().isoformat(),
         "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
         "commit": commit(),
@@ -153,19 +175,27 @@ def main() -> int:
     CACHE.mkdir(parents=True, exist_ok=True)
     os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is downloaded
     start_s = time.monotonic()
-    chosen = {name: group for name, group in groups.items() if not settings.rows or name in settings.rows}
+    gpu = (about["machine"]["gpus"] or [f"{about['machine']['cores']}-core-cpu"])[0].partition(",")[0]
+    paths = new_paths(settings.out, "stand-in" if settings.stand_in else gpu)
+    rows: list[Row] = []
+
+    def keep(*found: Row, state: str = "") -> None:
+        rows.extend(found)
+        about["seconds"] = round(time.monotonic() - start_s, 1)
+        write(rows, {**about, "title": about["title"] + state}, paths)
+
     try:
         with FileLock(CACHE / "lock", timeout=0):
-            rows = list(chain.from_iterable(measured(name, group) for name, group in chosen.items()))
+            for name in groups:
+                if not settings.rows or name in settings.rows:
+                    for row in measured(kind, name, sizes):
+                        keep(row, state=" (the run had not ended)")
     except Timeout:
         print("benchmarks: another run goes on, and both would be disturbed; wait for its end", file=sys.stderr)
         return 2
-    about["seconds"] = round(time.monotonic() - start_s, 1)
     complete = all(row.value is not None for row in rows)
-    if not settings.gpu and not settings.rows:
-        rows += [Row(name, "", note="not measured: needs an NVIDIA GPU, `make bench-gpu`") for name in NEED_A_GPU]
-    name = (about["machine"]["gpus"] or [f"{about['machine']['cores']}-core-cpu"])[0].partition(",")[0]
-    paths = write(rows, about, settings.out, name)
+    missing = NEED_A_GPU if kind == "CPU" and not settings.rows else ()
+    keep(*(Row(name, "", note="not measured: needs an NVIDIA GPU, `make bench-gpu`") for name in missing))
     print(markdown(rows, about))
     print(f"written: {paths[0]} and {paths[1].name}")
     return 0 if complete else 1

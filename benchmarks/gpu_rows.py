@@ -7,78 +7,132 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from benchmarks import sam2_shapes
+from benchmarks.apart import attempted
 from benchmarks.random_reasoner import BY_NAME, Pointing, Shape, image_inputs, random_model, token_bytes
 from benchmarks.results import Row, compared
 from benchmarks.sam2_shapes import SIZE_PX, OfficialPredictor, picture_with_prompts
 from benchmarks.segmenter_rows import CAMERA_WH, OBJECTS, OFFICIAL, decoder_rows, encoder_rows
 from benchmarks.timing import Times, side_by_side
 from reasonseg_ros.config import Config, SegmenterConfig
-from reasonseg_ros.engine.tensorrt import FLAVOURS
-from reasonseg_ros.errors import ReasonSegError
+from reasonseg_ros.errors import ModelError, ReasonSegError
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.decoding import FastDecoder
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
-from reasonseg_ros.segmenter.port import Segmenter
 from reasonseg_ros.types import Frame, Query
 
 NEW_TOKENS = 128
 LEAST_SHARE = 60.0
 EAGER = f"{OFFICIAL}, bfloat16"
 QUESTION = "something to drive a nail in with"
+RUNTIMES = ("tensorrt", "tensorrt_rtx", "onnxruntime")
 T = TypeVar("T")
 
 
-def engine_rows(cache: Path, repetitions: int) -> Iterator[Row]:
-    """Encoder and decoder of every size at 1024 px: float16 by each runtime that is here, against torch."""
-    for size in sam2_shapes.CONFIGS:
-        shape = f"SAM2.1 {size} at {SIZE_PX} px"
-        model = sam2_shapes.official_model(size)
-        source = str(sam2_shapes.checkpoint(model, cache / f"sam2.1-{size}-random"))
-        predictor, memory_mib = loaded(partial(OfficialPredictor, model, "cuda"), _encoded)
-        yield Row(f"GPU memory, {shape}", EAGER, value=memory_mib, unit="MiB")
-        segmenters: dict[str, Segmenter] = {}
-        for runtime in ("onnxruntime", *(name for name in FLAVOURS if any(map(find_spec, FLAVOURS[name])))):
-            told = f"{runtime} fp16"
-            try:
-                folder = str(sam2_shapes.exported(source, SIZE_PX, "fp16", cache))
-                chosen = SegmenterConfig(model=folder, device="cuda", backend=runtime, refine="none")
-                segmenters[told], memory_mib = loaded(partial(load_segmenter, chosen), _encoded)
-            except ReasonSegError as error:
-                yield Row(f"{shape}, {told}", "", EAGER, note=f"not measured: {error}")
-                continue
-            yield Row(f"GPU memory, {shape}", told, value=memory_mib, unit="MiB")
-        yield from encoder_rows(predictor, segmenters, 4 * repetitions, {}, shape)
-        for told, segmenter in segmenters.items():
-            yield from decoder_rows(predictor, segmenter, 2 * repetitions, {1: None, OBJECTS: None}, f"{shape}, {told}")
+@dataclass(frozen=True)
+class Scale:
+    """What is measured on, and how large it is.
+
+    Attributes:
+        size_px: side of SAM2's square; `changes` are hydra's overrides of its configuration.
+        shape: of the reasoner in place of the published ones.
+    """
+
+    device: str = "cuda"
+    dtype: torch.dtype = torch.bfloat16
+    size_px: int = SIZE_PX
+    changes: tuple[str, ...] = ()
+    shape: Shape | None = None
+    copied_bytes: int = 1 << 30
+    new_tokens: int = NEW_TOKENS
 
 
-def reasoner_rows(cache: Path, repetitions: int) -> Iterator[Row]:
-    """Qwen2.5-VL of 3B and 7B in bfloat16, each with SAM2.1 large."""
-    bandwidth = copy_bandwidth("cuda", 4 << 30)
-    yield Row("memory bandwidth, copying 4 GiB", "read and written", value=bandwidth / 1e9, unit="GB/s")
-    official = sam2_shapes.official_model("large")
-    source = str(sam2_shapes.checkpoint(official, cache / "sam2.1-large-random"))
-    folder = str(sam2_shapes.exported(source, SIZE_PX, "fp16", cache))
-    runtime = next((name for name in FLAVOURS if any(map(find_spec, FLAVOURS[name]))), "onnxruntime")
-    config = Config(segmenter=SegmenterConfig(model=folder, device="cuda", backend=runtime, refine="none"))
-    predictor = OfficialPredictor(official, "cuda")
-    segmenter = KeptFeatures(load_segmenter(config.segmenter))
-    for shape in BY_NAME.values():
-        model, memory_mib = loaded(partial(random_model, shape, "cuda", torch.bfloat16), lambda _: None)
-        yield Row(f"GPU memory, weights of the shape of {shape.name}", "bfloat16", value=memory_mib, unit="MiB")
-        yield from token_rows(shape, model, repetitions, bandwidth)
-        reasoner = Pointing(shape, model, NEW_TOKENS)
-        yield from question_rows(SegZero(reasoner, segmenter, config), predictor, repetitions)
-        del model, reasoner
+GPU = Scale()
+STAND_IN = Scale(
+    "cpu", torch.float32, 64, ("++model.image_size=64",),
+    Shape(
+        "small", 48, 2, 3, 1, 64, 2000, True, mrope=(2, 3, 3), vision_depth=4, vision_hidden=32, vision_heads=2,
+        vision_intermediate=48, image_wh=(112, 112),
+    ), 1 << 24, 5,
+)  # fmt: skip
+"""The same code on a CPU, small enough for a test. Its figures mean nothing."""
+
+
+def engine_rows(size: str, cache: Path, repetitions: int, scale: Scale = GPU) -> Iterator[Row]:
+    """Encoder and decoder of one size of SAM2.1: float16 by each runtime, against torch."""
+    shape = f"SAM2.1 {size} at {scale.size_px} px"
+    model = sam2_shapes.official_model(size, scale.changes)
+    source = str(sam2_shapes.checkpoint(model, cache / f"sam2.1-{size}-{scale.size_px}-random"))
+    predictor, memory = loaded(partial(OfficialPredictor, model, scale.device), _encoded)
+    yield memory_row(shape, EAGER, memory)
+    folder = sam2_shapes.exported(source, scale.size_px, "fp16", cache)
+    for runtime in RUNTIMES:
+        rows = partial(runtime_rows, predictor, folder, runtime, shape, repetitions, scale.device)
+        yield from with_peak_memory(attempted(f"{shape}, {runtime} fp16", rows))
+
+
+def runtime_rows(
+    predictor: OfficialPredictor, folder: Path, runtime: str, shape: str, repetitions: int, device: str
+) -> Iterator[Row]:
+    """One export by one runtime, against the official predictor."""
+    told = f"{runtime} fp16"
+    chosen = SegmenterConfig(model=str(folder), device=device, backend=runtime, refine="none")
+    segmenter, memory = loaded(partial(load_segmenter, chosen), _encoded)
+    yield memory_row(shape, told, memory)
+    yield from encoder_rows(predictor, {told: segmenter}, 4 * repetitions, {}, shape)
+    yield from decoder_rows(predictor, segmenter, 2 * repetitions, {1: None, OBJECTS: None}, f"{shape}, {told}")
+
+
+def reasoner_rows(name: str, cache: Path, repetitions: int, scale: Scale = GPU) -> Iterator[Row]:
+    """Qwen2.5-VL of 3B or 7B, with SAM2.1 large."""
+    shape = scale.shape or BY_NAME[name]
+    bandwidth = copy_bandwidth(scale.device, scale.copied_bytes)
+    yield Row(f"memory bandwidth, beside {shape.name}", "copied, read and written", value=bandwidth / 1e9, unit="GB/s")
+    model, memory = loaded(partial(random_model, shape, scale.device, scale.dtype), lambda _: None)
+    yield memory_row(f"weights of the shape of {shape.name}", str(scale.dtype).removeprefix("torch."), memory)
+    tokens = partial(token_rows, shape, model, repetitions, bandwidth, scale.new_tokens)
+    yield from with_peak_memory(attempted(f"tokens, {shape.name}", tokens))
+
+    def questions() -> Iterator[Row]:
+        size = "tiny" if scale.changes else "large"
+        official = sam2_shapes.official_model(size, scale.changes)
+        source = sam2_shapes.checkpoint(official, cache / f"sam2.1-{size}-{scale.size_px}-random")
+        config = working_segmenter(source, scale, cache)
+        method = SegZero(
+            Pointing(shape, model, scale.new_tokens), KeptFeatures(load_segmenter(config.segmenter)), config
+        )
+        yield from question_rows(method, OfficialPredictor(official, scale.device), repetitions)
+
+    yield from with_peak_memory(attempted(f"question to mask, shape of {shape.name}", questions))
+
+
+def working_segmenter(source: Path, scale: Scale, cache: Path) -> Config:
+    """Settings with the first runtime that runs the checkpoint here; torch where no other does."""
+    reasons = []
+    for runtime in (*RUNTIMES, "torch"):
+        try:
+            folder = source if runtime == "torch" else sam2_shapes.exported(str(source), scale.size_px, "fp16", cache)
+            chosen = SegmenterConfig(model=str(folder), device=scale.device, backend=runtime, refine="none")
+            _encoded(load_segmenter(chosen))
+        except Exception as error:  # whatever a library raises, another may do
+            reasons.append(f"{runtime}: {error}")
+        else:
+            return Config(segmenter=chosen)
+    raise ModelError("; ".join(reasons))
+
+
+def memory_row(of: str, told: str, memory: tuple[float, float]) -> Row:
+    held_mib, most_mib = memory
+    note = f"{held_mib:.0f} MiB of them stay" if most_mib else "no GPU here"
+    return Row(f"GPU memory, {of}", told, value=most_mib, unit="MiB", note=note)
 
 
 def token_rows(
@@ -188,28 +242,47 @@ def copy_bandwidth(device: str, size_bytes: int, repetitions: int = 10) -> float
     return 2 * size_bytes / min(times["copy"].wall_s)
 
 
-def loaded(make: Callable[[], T], use: Callable[[T], object]) -> tuple[T, float]:
-    """What `make` gives, and how much GPU memory it holds after it was used once, MiB; whatever library took it."""
-    before_mib = _used_mib()
+def loaded(make: Callable[[], T], use: Callable[[T], object]) -> tuple[T, tuple[float, float]]:
+    """What `make` gives, and the GPU memory that it holds after it was used once, and held at most meanwhile, MiB."""
+    before_mib, _ = used_mib()
     made = make()
     use(made)
-    return made, _used_mib() - before_mib
+    held_mib, most_mib = used_mib()
+    return made, (held_mib - before_mib, most_mib - before_mib)
+
+
+def with_peak_memory(rows: Iterator[Row]) -> Iterator[Row]:
+    """Each row with the most GPU memory that was in use since the row before, of all that is loaded, in its note."""
+    used_mib()
+    for row in rows:
+        _, most_mib = used_mib()
+        told = f"GPU memory in use at most {most_mib:.0f} MiB"
+        yield replace(row, note="; ".join(filter(None, [row.note, told]))) if most_mib else row
+
+
+def used_mib() -> tuple[float, float]:
+    """GPU memory in use now by everything, and at most since the last call.
+
+    The second adds what torch gave back in between. TensorRT and ONNX Runtime keep what they once took, so that no
+    thread has to look all the time and disturb what is timed.
+    """
+    _settle()
+    gc.collect()
+    if not torch.cuda.is_available():
+        return 0.0, 0.0
+    reserved, most = torch.cuda.memory_reserved(), torch.cuda.max_memory_reserved()
+    free, total = torch.cuda.mem_get_info()
+    most_mib = (total - free + most - reserved) / 2**20
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    free, total = torch.cuda.mem_get_info()
+    return (total - free) / 2**20, most_mib
 
 
 def _encoded(segmenter: Any) -> None:
     rgb, groundings = picture_with_prompts(CAMERA_WH)
     features = segmenter.encode(rgb)
     segmenter.decode(groundings) if features is None else segmenter.decode(features, groundings)
-
-
-def _used_mib() -> float:
-    _settle()
-    gc.collect()
-    if not torch.cuda.is_available():
-        return 0.0
-    torch.cuda.empty_cache()
-    free, total = torch.cuda.mem_get_info()
-    return float(total - free) / 2**20
 
 
 def _settle() -> None:

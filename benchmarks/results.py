@@ -116,7 +116,7 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def write(rows: Sequence[Row], about: Mapping[str, Any], folder: Path, name: str) -> tuple[Path, Path]:
+def new_paths(folder: Path, name: str) -> tuple[Path, Path]:
     """`<date>-<name>.json` and `.md` in `folder`; a second run of the day gets a number."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{datetime.date.today().isoformat()}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
@@ -124,11 +124,14 @@ def write(rows: Sequence[Row], about: Mapping[str, Any], folder: Path, name: str
     while (folder / f"{stem}{f'-{number}' if number > 1 else ''}.json").exists():
         number += 1
     stem += f"-{number}" if number > 1 else ""
-    paths = folder / f"{stem}.json", folder / f"{stem}.md"
+    return folder / f"{stem}.json", folder / f"{stem}.md"
+
+
+def write(rows: Sequence[Row], about: Mapping[str, Any], paths: tuple[Path, Path]) -> None:
+    """All that is known so far; called after each row, as a later one may end the run."""
     found = {**about, "rows": [{**asdict(row), "is_met": row.is_met} for row in rows]}
     paths[0].write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     paths[1].write_text(markdown(rows, about), encoding="utf-8")
-    return paths
 
 
 def markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import measured
-from benchmarks.results import Row, commit, compared, library_versions, machine, markdown, write
+from benchmarks.results import Row, commit, compared, library_versions, machine, markdown, new_paths, write
 from benchmarks.timing import Times
-from reasonseg_ros.errors import ModelError
 
 ABOUT = {
     "title": "Rows", "date": "2026-01-02", "command": "make bench", "commit": "abc1234", "seconds": 90,
@@ -44,21 +42,14 @@ def test_the_table_keeps_rows_that_were_missed_or_not_measured() -> None:
 
 def test_results_of_one_day_do_not_replace_each_other(tmp_path: Path) -> None:
     rows = [compared("encoding", "engine", "torch", 2.0, TIMES)]
-    first, second = write(rows, ABOUT, tmp_path, "NVIDIA H200"), write(rows, ABOUT, tmp_path, "NVIDIA H200")
+    first = new_paths(tmp_path, "NVIDIA H200")
+    write(rows, ABOUT, first)
+    second = new_paths(tmp_path, "NVIDIA H200")
+    write(rows, ABOUT, second)
     assert first[0].name.endswith("-nvidia-h200.json") and second[1].name.endswith("-nvidia-h200-2.md")
     found = json.loads(second[0].read_text(encoding="utf-8"))
     assert found["rows"][0]["is_met"] is True and found["rows"][0]["details"]["ours"]["median_ms"] == 100.0
     assert found["commit"] == "abc1234" and found["machine"]["cores"] >= 1 and "torch" in found["versions"]
-
-
-def test_a_group_that_breaks_off_says_so_and_keeps_its_rows() -> None:
-    def group():
-        yield Row("first", "", value=1.0)
-        raise ModelError("no checkpoint")
-
-    first, second = measured("models", group)
-    assert first.value == 1.0
-    assert second.value is None and "no checkpoint" in second.note
 
 
 def test_the_commit_is_that_of_the_checkout() -> None:

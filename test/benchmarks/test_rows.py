@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,19 @@ import pytest
 import torch
 
 from benchmarks import gpu_rows, method_rows, random_reasoner, sam2_shapes, segmenter_rows
-from benchmarks.random_reasoner import BY_NAME, Pointing, Shape
+from benchmarks.gpu_rows import STAND_IN
+from benchmarks.random_reasoner import BY_NAME, Pointing
 from reasonseg_ros.config import Config, SegmenterConfig
+from reasonseg_ros.export import official
 from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.resources import resource
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.port import Segmenter
+from test.export.conftest import SMALL_HIERA
 
-SMALL = Shape(
-    "small", 48, 2, 3, 1, 64, 2000, True, mrope=(2, 3, 3), vision_depth=4, vision_hidden=32, vision_heads=2,
-    vision_intermediate=48, image_wh=(112, 112),
-)  # fmt: skip
+SMALL = STAND_IN.shape
+assert SMALL is not None
 SMALL_OFFICIAL = (
     "++model.image_encoder.trunk.embed_dim=16",
     "++model.image_encoder.trunk.stages=[1,1,2,1]",
@@ -105,9 +108,29 @@ def test_the_bandwidth_is_in_bytes_a_second() -> None:
 
 def test_memory_of_what_was_used_once() -> None:
     used = []
-    made, memory_mib = gpu_rows.loaded(lambda: [1], used.append)
+    made, (held_mib, most_mib) = gpu_rows.loaded(lambda: [1], used.append)
     assert made == [1] and used == [[1]]
-    assert memory_mib == 0.0 or torch.cuda.is_available()
+    assert held_mib == most_mib == 0.0 or torch.cuda.is_available()
+
+
+def test_the_rows_of_a_gpu_by_a_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no CPU runs is told and does not end the rest."""
+    pytest.importorskip("sam2", reason="run `make setup`")
+    monkeypatch.setitem(official._HIERA, (16, 5), SMALL_HIERA)
+    embedded = resource("models") / "tabletop" / "segmenter" / "onnx"
+    monkeypatch.setattr(sam2_shapes, "exported", lambda *_: embedded)  # exporting takes its time
+    scale = replace(STAND_IN, changes=SMALL_OFFICIAL)
+    engines = {row.name: row for row in gpu_rows.engine_rows("tiny", tmp_path, 1, scale)}
+    refused = [row for row in engines.values() if row.value is None]
+    assert [row.name.split()[5] for row in refused] == ["tensorrt", "tensorrt_rtx"]
+    assert all("needs an NVIDIA GPU" in row.note for row in refused)
+    measured = [row for row in engines.values() if row.unit == "x" and row.value]
+    assert len(measured) == 3 and all("onnxruntime fp16" in row.name for row in measured)
+
+    rows = list(gpu_rows.reasoner_rows("3B", tmp_path, 1, scale))
+    assert [row.unit for row in rows] == ["GB/s", "MiB", "x", "x", "% of the bound", "x", "x"]
+    assert not [row.note for row in rows if row.value is None]
+    assert "ONNX Runtime" in rows[-1].ours, "the first runtime that runs here"
 
 
 def test_an_export_is_made_again_when_the_weights_are_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

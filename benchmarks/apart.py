@@ -1,0 +1,66 @@
+"""Rows that fail alone: what breaks off becomes a row that says why, and what follows is still measured."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any
+
+from benchmarks.results import Row
+
+SILENCE_S = 3600.0
+"""A group that gives no row for so long is ended. Exporting and building of the largest take minutes."""
+
+
+def attempted(name: str, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+    """The rows; where they break off, one that says so."""
+    try:
+        yield from rows()
+    except Exception as error:  # whatever a library raises, the others are still measured
+        traceback.print_exc()
+        yield broken_off(name, f"{type(error).__name__}: {error}")
+
+
+def apart(
+    name: str, make: Callable[..., Iterator[Row]], *arguments: Any, silence_s: float = SILENCE_S
+) -> Iterator[Row]:
+    """The rows of `make(*arguments)`, made in a process of its own.
+
+    A library that aborts, or a GPU's fault after which nothing runs in a process any more, ends this group alone, and
+    the memory it took is free for the next one. `make` is a function of a module.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(sender, name, make, arguments))
+    process.start()
+    sender.close()
+    try:
+        while receiver.poll(silence_s):
+            yield receiver.recv()
+        yield broken_off(name, f"no row came for {silence_s / 60:.0f} minutes")
+    except EOFError:
+        process.join()
+        if process.exitcode:
+            yield broken_off(name, f"its process ended with {_ending(process.exitcode)}")
+    finally:
+        process.terminate()
+        process.join(30)
+        process.kill()
+        process.join()
+
+
+def broken_off(name: str, reason: str) -> Row:
+    return Row(f"{name}: not measured any further", "", note=reason)
+
+
+def _send(sender: Connection, name: str, make: Callable[..., Iterator[Row]], arguments: tuple[Any, ...]) -> None:
+    for row in attempted(name, partial(make, *arguments)):
+        sender.send(row)
+
+
+def _ending(code: int) -> str:
+    return f"exit code {code}" if code > 0 else signal.Signals(-code).name
