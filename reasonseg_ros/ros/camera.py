@@ -127,6 +127,7 @@ class Camera:
             size_bytes = len(message.data) + (len(depth.data) if depth is not None else 0)
             load = partial(self._frame, pair.image, depth, warning)
             self._show(Arrival(images.stamp_ns(message.header), size_bytes, load))
+            time.sleep(0)  # the worker has Python's lock at once, not only when the executor waits again
         if self._pairing.is_waiting:
             if self._overdue.is_canceled():
                 self._overdue.reset()

@@ -7,7 +7,6 @@ outbox that wakes the executor, so only the executor's thread touches ROS and no
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import signal
@@ -31,14 +30,13 @@ from reasonseg_ros.errors import ConfigError, ReasonSegError
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.seg_zero import SegZero
-from reasonseg_ros.ros import diagnostics, parameters
+from reasonseg_ros.ros import diagnostics, memory, parameters
 from reasonseg_ros.ros.camera import Camera
 from reasonseg_ros.ros.depth_health import DepthHealth
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.outputs import Outputs
 from reasonseg_ros.ros.questions import Questions
 
-M_MMAP_THRESHOLD, LARGE_BYTES = -3, 512 * 1024
 LET_GO_S = 2.0
 """Deactivating waits so long for the model to let go of its question; it ends later where that takes longer."""
 Load = Callable[[Config, Callable[[str, "float | None"], None]], SegZero]
@@ -87,7 +85,7 @@ class ReasonSegNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._state, self._configure_error, self._progress = "configuring", "", ""
         try:
-            with self._diagnostics_from_a_thread():
+            with self._diagnostics_from_a_thread(), memory.made_to_stay():
                 method = self._load(self.config, self._on_progress)
         except Exception as error:
             # Known errors state value and remedy, for others the kind helps; the node can be configured again.
@@ -157,6 +155,7 @@ class ReasonSegNode(LifecycleNode):
             self._outputs.destroy()
         self._worker = self._camera = self._outputs = None
         self._questions.worker = self._questions.outputs = None
+        gc.unfreeze()  # the models with their libraries' rings of objects are let go of
 
     def _guard_transitions(self) -> None:
         """Have a transition that is not possible now refused; rclpy raises, which would end the process."""
@@ -256,22 +255,13 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_models) -> in
     return 0
 
 
-def give_memory_back() -> None:
-    """Have blocks of LARGE_BYTES, as images are, go back to the system when they are freed.
-
-    glibc keeps ever larger ones in its heaps, and images of several sizes and threads tear these to pieces that grow.
-    """
-    with suppress(AttributeError, OSError):  # not glibc
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
-
-
 def run() -> NoReturn:
     """`main` for a process of its own.
 
     It leaves out Python's own end, which goes through every object of the model libraries: seconds on a busy machine,
     longer than launch waits before it terminates a node.
     """
-    give_memory_back()
+    memory.give_back_regularly()
     status = main()
     gc.collect()  # what is left of the node holds the context, which gives its shared memory back when it is destroyed
     rclpy.get_default_context().destroy()

@@ -50,10 +50,11 @@ class Outputs:
         self._publishers["reasoning"].publish(message)
 
     def publish(self, outcome: Outcome, message: msg.Segmentation, overlay_alpha: float) -> None:
-        """Publish an answer. Label mask and confidence are sent for answers only, never for a failure.
+        """Publish an answer, its masks first. Label mask and confidence are sent for answers only, never for a failure.
 
-        Images that nobody reads are not made: at the rate of a followed target they would cost much of a core.
+        What nobody reads is not made: at the rate of a followed target images would cost much of a core.
         """
+        self._publishers["segmentation"].publish(message)
         if not outcome.is_followed:
             self._publishers["reasoning"].publish(reasoning_message(outcome))
         frame, segmentation = outcome.frame, outcome.segmentation
@@ -64,12 +65,11 @@ class Outputs:
                     self._publishers[name].publish(image_message(header_message(frame), pixels))
         if frame is not None and self._is_read("overlay"):
             self._publish_overlay(outcome, overlay_alpha)
-        if frame is not None:
+        if frame is not None and self._is_read("markers"):
             self._publishers["markers"].publish(marker_array(outcome))
-            if frame_3d(frame) and outcome.answer.status.is_answer and self._is_read("points"):
-                regions = segmentation.regions if segmentation is not None else ()
-                self._publishers["points"].publish(cloud_message(frame, regions))
-        self._publishers["segmentation"].publish(message)
+        if frame is not None and frame_3d(frame) and outcome.answer.status.is_answer and self._is_read("points"):
+            regions = segmentation.regions if segmentation is not None else ()
+            self._publishers["points"].publish(cloud_message(frame, regions))
 
     def destroy(self) -> None:
         for publisher in self._publishers.values():

@@ -1,0 +1,60 @@
+"""What the node's process does with memory."""
+
+import ctypes
+import gc
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reasonseg_ros.ros.memory import made_to_stay
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
+def test_freed_memory_goes_back_to_the_system_from_between_what_lives_on():
+    script = """
+import time
+from pathlib import Path
+import numpy as np
+from reasonseg_ros.ros import memory
+
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+before = resident_mb()
+blocks, small = [], []
+for _ in range(1000):
+    blocks.append(np.ones(100_000, np.uint8))
+    small.append(bytes(1_000))
+del blocks
+assert resident_mb() - before > 80
+memory.PERIOD_S = 0.1
+memory.give_back_regularly()
+deadline_s = time.monotonic() + 60
+while resident_mb() - before > 20:
+    assert time.monotonic() < deadline_s
+    time.sleep(0.05)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_collector_rests_while_something_loads_and_leaves_it_out_afterwards():
+    known, rested = gc.get_freeze_count(), []
+
+    def load():
+        with made_to_stay():
+            rested.append(not gc.isenabled())
+            raise ValueError("a checkpoint is damaged")
+
+    try:
+        with pytest.raises(ValueError, match="damaged"):
+            load()
+        assert rested == [True]
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > known
+    finally:
+        gc.unfreeze()
