@@ -38,7 +38,7 @@ def check_export(folder: Path, manifest: Manifest, checkpoint: Checkpoint) -> di
     so that there is nothing to compare.
     """
     engines = {name: load_onnxruntime(folder / graph.file, graph, name=name) for name, graph in manifest.graphs.items()}
-    exported = ExportedSegmenter(engines["encoder"], engines["decoder"], manifest)
+    exported = ExportedSegmenter(engines["encoder"], engines["decoder"], manifest, at_once=OBJECTS)
     original = Sam2Segmenter(checkpoint.model, multimask=manifest.multimask, name=manifest.name)
     masks: dict[str, list[tuple[BoolMask, BoolMask]]] = {"one_object": [], f"{OBJECTS}_objects": []}
     for item in (scene(manifest.size_px, seed) for seed in SEEDS):

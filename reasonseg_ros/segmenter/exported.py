@@ -5,6 +5,7 @@ The same algorithm as `segmenter.sam2`, which runs the checkpoint itself; here t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,10 +28,13 @@ class ExportedSegmenter:
     `Features.data` maps the encoder's outputs by name to values on the engines' device.
     """
 
-    def __init__(self, encoder: Engine, decoder: Engine, manifest: Manifest) -> None:
+    def __init__(self, encoder: Engine, decoder: Engine, manifest: Manifest, at_once: int = 0) -> None:
+        """`at_once` prompts go through the decoder together; 0 is one on a CPU, where what a batch computes does not
+        stay in the cache, and on a GPU as many as the decoder takes."""
         self.name = f"{manifest.name} ({encoder.runtime})"
         self.size_px = manifest.size_px
         self._encoder, self._decoder = encoder, decoder
+        self._at_once = at_once or (1 if decoder.device == "cpu" else sys.maxsize)
 
     def encode(self, rgb: RgbImage) -> Features:
         """Features of uint8 [H, W, 3], squashed to the model's square. Raises OutOfMemory."""
@@ -38,10 +42,8 @@ class ExportedSegmenter:
         return Features(data, (rgb.shape[1], rgb.shape[0]))
 
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
-        """One mask for each grounding: on a GPU in as few batches as the decoder's size allows. Raises OutOfMemory."""
-        # On a CPU one after the other, as a batch's intermediate values do not stay in the cache.
-        on_cpu = self._decoder.device == "cpu"
-        at_once = 1 if on_cpu else self._decoder.largest.get("N", max(len(groundings), 1))
+        """One mask for each grounding, some or all of them at once. Raises OutOfMemory."""
+        at_once = min(self._at_once, self._decoder.largest.get("N", max(len(groundings), 1)))
         return [
             mask
             for start in range(0, len(groundings), at_once)

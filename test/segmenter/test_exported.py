@@ -83,7 +83,7 @@ def test_a_batch_gives_the_masks_of_one_by_one(
     exported: ExportedSegmenter, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = exported.encode(image)
-    monkeypatch.setattr(exported._decoder, "device", "cuda:0")  # where there are batches
+    monkeypatch.setattr(exported, "_at_once", 8)
     for grounding, batched in zip(GROUNDINGS, exported.decode(features, GROUNDINGS), strict=True):
         (alone,) = exported.decode(features, [grounding])
         assert mask_iou(batched.mask, alone.mask) >= LEAST_IOU
@@ -104,8 +104,8 @@ def test_more_groundings_than_the_decoder_takes_are_several_batches(
 
     monkeypatch.setattr(exported._decoder, "run", spy)
     monkeypatch.setattr(exported._decoder, "largest", {"N": 4})
-    for device, expected_sizes in (("cuda:0", [4, 2]), ("cpu", [1] * 6)):
-        monkeypatch.setattr(exported._decoder, "device", device)
+    for at_once, expected_sizes in ((1, [1] * 6), (5, [4, 2]), (3, [3, 3])):
+        monkeypatch.setattr(exported, "_at_once", at_once)
         for found, one in zip(exported.decode(features, GROUNDINGS), expected, strict=True):
             assert mask_iou(found.mask, one.mask) >= LEAST_IOU
         assert sizes == expected_sizes
