@@ -46,20 +46,25 @@ from reasonseg_ros.training.videos import VideoFiles
 @dataclass(frozen=True)
 class MemoryStage(Stage):
     """`told` is the share of steps in which the memory is told what is in sight; in others, as in use, it remembers
-    what it found itself. In a share `hiding` of the clips some targets are wholly hidden for some frames.
+    what it found itself. In a share `hiding` of the clips some targets are wholly hidden for some frames. The weights
+    at the end of a stage that is `kept` become a part of the finished model.
     """
 
     told: float = 0.0
     hiding: float = 0.0
+    kept: bool = False
 
 
 STAGES = (
     MemoryStage("short", 150, 256, 2, 5, 1e-3, frames=3, told=1.0),
     MemoryStage("long", 560, 256, 2, 5, 1e-3, restarts=True, frames=5),
-    MemoryStage("sharp", 160, 512, 1, 5, 6e-4, restarts=True, frames=5),
+    MemoryStage("sharp", 160, 512, 1, 5, 6e-4, restarts=True, frames=5, kept=True),
     MemoryStage("hiding", 360, 256, 2, 5, 1e-3, restarts=True, frames=7, told=0.4, hiding=0.8),
-    MemoryStage("sharp hiding", 80, 512, 1, 5, 6e-4, restarts=True, frames=6, hiding=0.5),
+    MemoryStage("sharp hiding", 40, 512, 1, 5, 6e-4, restarts=True, frames=6, hiding=0.5),
 )
+KEPT_SHARE = 0.5
+"""Of the kept weights in the finished ones. Learning that targets get hidden loses some of what was there before; the
+mean of both has most of both (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022)."""
 SEEN_WEIGHT, HIDDEN_SHARE = 1.0, 0.25
 """Of telling what is in sight: its weight beside the masks' loss, and the share of it that hidden targets make up,
 however few they are."""
@@ -143,15 +148,20 @@ class MemoryRun(Run):
     """A run that trains the memory of an image segmenter that is there."""
 
     def __init__(
-        self, folder: Path, stages: tuple[Stage, ...], device: torch.device, seed: int, image_model: Path
+        self, folder: Path, stages: tuple[MemoryStage, ...], device: torch.device, seed: int, image_model: Path
     ) -> None:
         self.image_model = image_model
         self.told_seen, self.told_hidden = 1.0, 0.0
         super().__init__(folder, stages, device, seed)
 
+    @property
+    def stage(self) -> MemoryStage:
+        stage = self.stages[self.stage_index]
+        assert isinstance(stage, MemoryStage)
+        return stage
+
     def train_step(self, scenes: Any) -> tuple[float, float]:
         stage = self.stage
-        assert isinstance(stage, MemoryStage)
         rng = np.random.default_rng([self.seed, self.stage_index, self.step])
         batch = clip_batch(
             scenes.videos, scenes.scenes, stage.images, stage.targets, stage.frames, stage.size_px, rng, stage.hiding
@@ -163,6 +173,26 @@ class MemoryRun(Run):
             before, now = getattr(self, name), getattr(found, name)
             setattr(self, name, before if math.isnan(now) else 0.95 * before + 0.05 * now)
         return found.loss.item(), found.iou
+
+    def next_stage(self) -> bool:
+        if self.stage.kept:
+            torch.save(self.model.state_dict(), self._kept_path)
+        return super().next_stage()
+
+    def finished_model(self) -> Sam2VideoModel:
+        """The model as it is now, for images of the last stage's size, with its share of the kept weights."""
+        model = resized_video_model(self.model, self.stages[-1].size_px)
+        if self._kept_path.is_file():
+            kept = torch.load(self._kept_path, weights_only=True)
+            with torch.no_grad():
+                for name, weight in model.state_dict().items():
+                    if name.startswith(TRAINED):
+                        weight.lerp_(kept[name].to(weight.device), KEPT_SHARE)
+        return model
+
+    @property
+    def _kept_path(self) -> Path:
+        return self.folder / "kept.pt"
 
     def report(self) -> str:
         return f"seen told {self.told_seen:.3f} hidden told {self.told_hidden:.3f} "
@@ -227,14 +257,14 @@ def main(argv: list[str] | None = None) -> int:
         if not (arguments.run / "state.pt").is_file():
             raise InvalidInput(f"no state.pt in {arguments.run}; train first")
         run = MemoryRun(arguments.run, STAGES, torch.device("cpu"), 0, arguments.image)
-        publish_video(resized_video_model(run.model, STAGES[-1].size_px), arguments.out)
+        publish_video(run.finished_model(), arguments.out)
         return 0
     torch.set_num_threads(arguments.threads)
     run = MemoryRun(arguments.run, STAGES, choose_device(arguments.device), arguments.seed, arguments.image)
     if not train(run, [ClipSource(arguments.videos, arguments.scenes)]):
         print(f"stopped in stage {run.stage.name} at step {run.step}; the same command goes on from there")
         return 1
-    publish_video(run.model, arguments.out)
+    publish_video(run.finished_model(), arguments.out)
     print(f"{arguments.out} written")
     return 0
 

@@ -29,7 +29,7 @@ from reasonseg_ros.types import Grounding
 
 STAGES = (
     MemoryStage("short", 1, 64, 1, 2, 1e-3, frames=3, told=1.0),
-    MemoryStage("long", 1, 64, 1, 2, 1e-3, restarts=True, frames=4, hiding=1.0),
+    MemoryStage("long", 1, 64, 1, 2, 1e-3, restarts=True, frames=4, hiding=1.0, kept=True),
     MemoryStage("sharp", 1, 96, 1, 2, 1e-3, frames=3),
 )
 CPU = torch.device("cpu")
@@ -87,6 +87,16 @@ def test_a_stopped_run_goes_on(trained: training.MemoryRun, image_folder: Path) 
     assert (again.stage.name, again.step) == ("sharp", 1)
     for name, value in again.model.state_dict().items():
         assert torch.equal(value, trained.model.state_dict()[name]), name
+
+
+def test_the_finished_model_has_its_share_of_the_kept_weights(trained: training.MemoryRun) -> None:
+    kept = torch.load(trained.folder / "kept.pt", weights_only=True)
+    last, finished = trained.model.state_dict(), trained.finished_model().state_dict()
+    name = "memory_attention.layer_norm.weight"
+    assert not torch.equal(kept[name], last[name])
+    for name, weight in finished.items():
+        expected = (kept[name] + last[name]) / 2 if name.startswith(TRAINED) else last[name]
+        torch.testing.assert_close(weight, expected)
 
 
 def test_training_follows_as_the_tracker_does(trained: training.MemoryRun, video_folder: Path, tmp_path: Path) -> None:
