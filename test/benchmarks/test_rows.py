@@ -54,7 +54,7 @@ def test_the_encoder_and_the_decoder(predictor: sam2_shapes.OfficialPredictor, s
     decoder = list(segmenter_rows.decoder_rows(predictor, segmenter, 1, {1: None, 8: 1e9}))
     assert [row.aim for row in encoder] == [1.2]
     assert all(row.value > 0 and row.details["ours"]["median_ms"] > 0 for row in [*encoder, *decoder])
-    assert segmenter_rows.WHY_ONE_BATCH in decoder[1].note and not decoder[0].note
+    assert segmenter_rows.WHY_SEVERAL_COST in decoder[1].note and not decoder[0].note
 
 
 def test_the_picture_has_eight_prompts_in_it() -> None:
