@@ -90,7 +90,10 @@ def _folder(model: str) -> Path:
 
     folder = export_folder(load_card(model, "segmenter"))
     if folder is None:
-        raise ModelError(f"{model} has no exported graphs; make them with `reasonseg export segmenter --model {model}`")
+        raise ModelError(
+            f"{model} has no exported graphs; make them with `reasonseg export segmenter --model {model} --out FOLDER` "
+            "and build FOLDER"
+        )
     return folder
 
 

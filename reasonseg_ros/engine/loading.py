@@ -51,6 +51,11 @@ class EngineOptions:
     cache: EngineCache = field(default_factory=EngineCache)
 
     def __post_init__(self) -> None:
+        if self.capabilities and self.backend != "tensorrt_rtx":
+            raise ConfigError(
+                f"capabilities {', '.join(self.capabilities)}: {self.backend} builds for the GPU that is here and no "
+                "other; leave them out, or use tensorrt_rtx"
+            )
         for capability in self.capabilities:
             if not re.fullmatch(r"\d+\.\d", capability):
                 raise ConfigError(f"capability {capability!r}; expected a compute capability such as 8.9")
@@ -190,7 +195,7 @@ def _build(
         if file_sha256(path) != graph.sha256:
             raise ModelError(f"{path} is not the file that its manifest describes; export it again")
         # The plain library builds for the GPU it is on, and knows no capabilities.
-        capabilities = key.capabilities if options.backend == "tensorrt_rtx" else options.capabilities
+        capabilities = key.capabilities if options.backend == "tensorrt_rtx" else ()
         built = BuildOptions(options.backend, SIZES, capabilities, workspace_mib=options.workspace_mib)
         return build(path, graph, built, options.cache.timing_cache, partial(say, f"building {target}"))
 

@@ -110,17 +110,26 @@ def _write_card(checkpoint: Checkpoint, folder: Path) -> None:
 def _check_folder(out: Path) -> None:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InvalidInput(f"{out} is not an empty folder; give a new one, or remove it first")
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    if not os.access(there, os.W_OK | os.X_OK):  # loading and writing take minutes
+        raise InvalidInput(f"{out} cannot be written, as {there} is read-only; give another folder")
 
 
 @contextmanager
 def _beside(out: Path) -> Iterator[Path]:
-    """A folder that becomes `out` when all went well, and is removed when not."""
-    out = out.absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    """A folder that becomes `out` when all went well, and is removed when not.
+
+    Raises InvalidInput where it cannot be written: no right, no room, or filled by another export meanwhile.
+    """
+    out, folder = out.absolute(), None
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         yield folder
         folder.chmod(0o755)
         os.replace(folder, out)  # also over an empty folder
+    except OSError as error:
+        raise InvalidInput(f"{out} cannot be written: {error}; nothing was kept, give another folder") from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -123,6 +123,8 @@ def test_the_command_builds_lists_and_removes(trt, export: Path, tmp_path: Path,
         (["build", "sam2.1-tiny"], "reasonseg export segmenter"),
         (["build", "EXPORT", "--graphs", "tracker"], "tracker.*encoder, decoder"),
         (["build", "EXPORT", "--capability", "SM89"], "such as 8.9"),
+        (["build", "EXPORT", "--capability", "8.9", "--runtime", "tensorrt"], "leave them out, or use tensorrt_rtx"),
+        (["build", "EXPORT", "--capability", "8.9", "--runtime", "onnxruntime"], "leave them out, or use tensorrt_rtx"),
     ],
 )
 def test_wrong_use_is_told_with_the_remedy(export: Path, tmp_path: Path, capsys, arguments: list[str], named: str):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import warnings
 from collections import Counter
@@ -219,6 +221,32 @@ def test_a_worse_export_is_refused_with_its_figures_and_not_kept(
     with pytest.raises(ModelError, match=r"one object mean iou 0\.\d+, .*each mean has to be 0\.999 or more"):
         export_segmenter(str(tmp_path / "other.pt"), tmp_path / "out", size_px=SIZE_PX)
     assert [path.name for path in tmp_path.iterdir()] == ["other.pt"]
+
+
+def full_disk(folder: Path) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def another_export(folder: Path) -> None:
+    (folder.parent / "out").mkdir()
+    (folder.parent / "out" / "encoder.onnx").touch()
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "reason", "left"),
+    [(full_disk, "No space left on device; nothing was kept", []), (another_export, "not empty; nothing", ["out"])],
+)
+def test_a_folder_that_cannot_be_written_is_told_and_nothing_is_left(
+    tmp_path: Path, meanwhile: Any, reason: str, left: list[str]
+) -> None:
+    def write() -> None:
+        with segmenter._beside(tmp_path / "out") as folder:
+            (folder / "encoder.onnx").touch()
+            meanwhile(folder)
+
+    with pytest.raises(InvalidInput, match=reason):
+        write()
+    assert [path.name for path in tmp_path.iterdir()] == left
 
 
 def test_a_checkpoint_that_marks_nothing_cannot_be_checked() -> None:
