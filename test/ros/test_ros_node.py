@@ -1,5 +1,7 @@
 """The node over real topics, services and the action, with scripted models."""
 
+import gc
+
 import cv2
 import numpy as np
 import pytest
@@ -384,11 +386,12 @@ def test_deactivate_cleanup_and_configure_again(node, client):
     assert result.status == ABORTED
     assert result.result.segmentation.status == "cancelled"
     request = srv.SegmentImage.Request(text="the bright one", image=image_of(bright_frame()))
-    for label in ("cleanup", "configure"):
+    for label, leaves_models_out in (("cleanup", False), ("configure", True)):
         answer = client.call(srv.SegmentImage, "segment_image", request).segmentation
         assert answer.status == "refused"
         assert "not active" in answer.error
         assert client.transition(label)
+        assert bool(gc.get_freeze_count()) == leaves_models_out
     assert client.transition("activate")
     client.connect()
     client.images.publish(image_of(bright_frame()))
