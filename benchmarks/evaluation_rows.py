@@ -14,6 +14,7 @@ from benchmarks.timing import side_by_side
 from reasonseg_ros.errors import ReasonSegError
 
 SEED, QUESTIONS_AN_IMAGE = 20_900_000, 2
+BATCH = 16
 
 
 def evaluation_row(cache: Path, samples: int, repetitions: int, device: str = "cpu") -> Row:
@@ -25,7 +26,7 @@ def evaluation_row(cache: Path, samples: int, repetitions: int, device: str = "c
         run("-m", "reasonseg_ros.cli", "tabletop", "bag", "--no-depth", *map(str, asked))
     out = cache / "evaluation"
     evaluate = ["-m", "reasonseg_ros.cli", "evaluate", str(bag), "--limit", str(samples), "--out", str(out)]
-    evaluate += ["--ahead", "8", "--batch-size", "8"]
+    evaluate += ["--ahead", "8", "--batch-size", str(BATCH)]
     evaluate += ["--set", f"reasoner.device={device}", f"segmenter.device={device}"]
     loop = ["-m", "benchmarks.plain", str(bag), "--limit", str(samples), "--device", device]
 
@@ -38,7 +39,7 @@ def evaluation_row(cache: Path, samples: int, repetitions: int, device: str = "c
         {"other": lambda: json.loads(run(*loop).splitlines()[-1])["giou"], "ours": ours}, repetitions, warm_up=0
     )
     return compared(
-        f"{samples} samples evaluated", "`reasonseg evaluate --ahead 8 --batch-size 8`",
+        f"{samples} samples evaluated", f"`reasonseg evaluate --ahead 8 --batch-size {BATCH}`",
         "the plain sequence in a loop", 2.0, times, details={"giou": giou},
         note=f"gIoU {giou['ours']:.3f} and {giou['other']:.3f}; the evaluation refines masks, segments from the true "
         "boxes as well, sorts failures and writes a report, the loop does nothing of that; processes from start to end",

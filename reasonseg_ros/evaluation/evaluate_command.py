@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -148,13 +149,15 @@ def _here(settings: argparse.Namespace, config: Config, scoring: Scoring) -> Ans
 def _loader(settings: argparse.Namespace, config: Config, pace: Pace) -> Callable[[], SegZero]:
     """What loads the method, whose segmenter keeps the features of all images that are on their way at that pace.
 
-    The counterfactual asks about the same image as the question, and so do questions that follow each other.
+    The counterfactual asks about the same image as the question, and so do questions that follow each other. Where it
+    encodes ahead it leaves a core to the reasoner, as the reasoner does to it.
     """
     from reasonseg_ros.evaluation.pipeline import images_on_their_way
     from reasonseg_ros.methods.loading import load_method
 
     kept = max(config.segmenter.kept_frames, images_on_their_way(pace))
-    wide = replace(config, segmenter=replace(config.segmenter, kept_frames=kept))
+    threads = config.segmenter.threads or (max(1, (os.cpu_count() or 1) - 1) if pace.most_ahead else 0)
+    wide = replace(config, segmenter=replace(config.segmenter, kept_frames=kept, threads=threads))
     return partial(load_method, wide, name=settings.method)
 
 

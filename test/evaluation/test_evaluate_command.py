@@ -92,11 +92,17 @@ def test_a_strict_run_is_recorded_and_gone_on_with_strictly(method, make_bag, sa
 
 
 @pytest.mark.parametrize(
-    ("options", "kept"), [([], 9), (["--ahead", "0"], 2), (["--set", "segmenter.kept_frames=20"], 20)]
+    ("options", "kept", "threads"),
+    [
+        ([], 9, 3),
+        (["--ahead", "0"], 2, 0),
+        (["--set", "segmenter.kept_frames=20", "segmenter.threads=4"], 20, 4),
+    ],
 )
-def test_features_of_all_images_on_their_way_are_kept(
-    method, make_bag, samples_of, tmp_path, monkeypatch, options, kept
+def test_features_of_all_images_on_their_way_are_kept_and_made_beside_the_reasoner(
+    method, make_bag, samples_of, tmp_path, monkeypatch, options, kept, threads
 ):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
     configs = []
 
     def load(config, **_):
@@ -105,7 +111,7 @@ def test_features_of_all_images_on_their_way_are_kept(
 
     monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", load)
     assert cli.main(["evaluate", str(make_bag([samples_of("a")])), "--out", str(tmp_path / "out"), *options]) == 0
-    assert [config.segmenter.kept_frames for config in configs] == [kept]
+    assert [(config.segmenter.kept_frames, config.segmenter.threads) for config in configs] == [(kept, threads)]
 
 
 def test_kinds_and_protocol_are_passed_on(method, make_bag, samples_of, tmp_path):
