@@ -212,7 +212,7 @@ def start_row(folder: Path, repetitions: int, parameters: Sequence[str] = ()) ->
 
 def memory_row(
     folder: Path, frames: int, questions: int, limit_s: float, *, told: str = "the embedded models",
-    rate_hz: float = 45.0, parameters: Sequence[str] = (),
+    rate_hz: float = 30.0, parameters: Sequence[str] = (),
 ) -> Row:  # fmt: skip
     """Images come all the time, one question follows the other; the slope of the node's resident memory.
 
