@@ -3,8 +3,9 @@
     reasonseg train segmenter --video train --videos DIR --scenes DIR --image DIR --run DIR --out DIR
 
 The image part is taken as it is and stays so. The memory learns on short clips in small images, where a step is cheap,
-then on longer ones, and in the end at the size of use. A run that was stopped goes on from its last checkpoint when the
-same command is given.
+then on longer ones, then at the size of use, and in the end, in small images again, on targets that get hidden; the
+finished weights are the mean of those before and after this last part. A run that was stopped goes on from its last
+checkpoint when the same command is given.
 """
 
 from __future__ import annotations
@@ -59,13 +60,12 @@ STAGES = (
     MemoryStage("short", 150, 256, 2, 5, 1e-3, frames=3, told=1.0),
     MemoryStage("long", 560, 256, 2, 5, 1e-3, restarts=True, frames=5),
     MemoryStage("sharp", 160, 512, 1, 5, 6e-4, restarts=True, frames=5, kept=True),
-    MemoryStage("hiding", 360, 256, 2, 5, 1e-3, restarts=True, frames=7, told=0.4, hiding=0.8),
-    MemoryStage("sharp hiding", 40, 512, 1, 5, 6e-4, restarts=True, frames=6, hiding=0.5),
+    MemoryStage("hiding", 350, 256, 2, 5, 1e-3, restarts=True, frames=7, told=0.4, hiding=0.8),
 )
 KEPT_SHARE = 0.5
 """Of the kept weights in the finished ones. Learning that targets get hidden loses some of what was there before; the
 mean of both has most of both (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022)."""
-SEEN_WEIGHT, HIDDEN_SHARE = 1.0, 0.25
+SEEN_WEIGHT, HIDDEN_SHARE = 1.0, 0.4
 """Of telling what is in sight: its weight beside the masks' loss, and the share of it that hidden targets make up,
 however few they are."""
 GHOST_WEIGHT = 0.2
@@ -180,8 +180,8 @@ class MemoryRun(Run):
         return super().next_stage()
 
     def finished_model(self) -> Sam2VideoModel:
-        """The model as it is now, for images of the last stage's size, with its share of the kept weights."""
-        model = resized_video_model(self.model, self.stages[-1].size_px)
+        """The model as it is now, for the largest images of all stages, with its share of the kept weights."""
+        model = resized_video_model(self.model, max(stage.size_px for stage in self.stages))
         if self._kept_path.is_file():
             kept = torch.load(self._kept_path, weights_only=True)
             with torch.no_grad():
