@@ -55,10 +55,11 @@ def late_rows(folder: Path, videos: int) -> Iterator[Row]:
         for delay_s, table in kinds["moved"].items():
             if not table["answers"]:
                 continue
+            was, box = (table[name]["mean"] if table[name] else "not known" for name in ("as_it_was", "same_box"))
             yield Row(
                 f"IoU with the truth when told, answer {float(delay_s):g} s late, {tracker}",
                 "carried to the newest image",
-                f"as reasoned on: {table['as_it_was']['mean']}; the same box: {table['same_box']['mean']}",
+                f"as reasoned on: {was}; the same box: {box}",
                 table["carried"]["mean"],
                 "IoU",
                 note=f"{table['answers']} targets that moved; simulated time, catching up takes "

@@ -50,7 +50,7 @@ from reasonseg_ros.types import Answer, BoolMask, Frame, Grounding, Query, RgbIm
 
 TRACKERS = ("memory", "reprompt")
 DELAYS_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-MEASURES = ("as_it_was", "same_box", "carried", "on_its_image")
+NAIVE, CARRIED = ("as_it_was", "same_box"), ("carried", "on_its_image")
 RATE_HZ = 10.0
 FRAMES = 76
 FIRST_SEED = 20_500_000
@@ -289,10 +289,11 @@ def summary(rows: Sequence[Told]) -> dict[str, Any]:
     """Of the answers of one tracker and delay."""
     if not rows:
         return {"answers": 0}
+    at_once = [row for row in rows if row.asked == 1]  # a robot that does not carry asks once
     ious = {
-        name: {"mean": round(mean(values), 3), "median": round(median(values), 3)}
-        for name in MEASURES
-        for values in [[getattr(row, name) for row in rows]]
+        name: {"mean": round(mean(values), 3), "median": round(median(values), 3)} if values else None
+        for name, some in (*((name, at_once) for name in NAIVE), *((name, rows) for name in CARRIED))
+        for values in [[getattr(row, name) for row in some]]
     }
     return {
         "answers": len(rows),
@@ -338,8 +339,8 @@ def markdown(found: dict[str, Any]) -> str:
             f"{rate:.1f} ({name})" for name, rate in found["masks_a_second"].items()
         ) or "all"), "",
         "IoU with the truth in the newest image when the answer is told, mean / median: the mask as it was reasoned "
-        "on, the same box in the newest image, and the mask carried there; then the carried mask with the truth in the "
-        "image whose stamp it has. Lost: of these, at the end.", "",
+        "on, the same box in the newest image (both of the answers that were asked for once), and the mask carried "
+        "there; then the carried mask with the truth in the image whose stamp it has. Lost: at the end.", "",
         "| tracker | targets | delay | answers | as it was | same box | **carried** | on its image | lost | "
         "asked again | catching up, median / most | images stepped / left out |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
@@ -349,7 +350,10 @@ def markdown(found: dict[str, Any]) -> str:
             for delay_s, one in delays.items():
                 if not one["answers"]:
                     continue
-                ious = " | ".join(f"{one[name]['mean']:.2f} / {one[name]['median']:.2f}" for name in MEASURES)
+                ious = " | ".join(
+                    f"{one[name]['mean']:.2f} / {one[name]['median']:.2f}" if one[name] else ""
+                    for name in NAIVE + CARRIED
+                )
                 took = one["catch_up_s"]
                 lines.append(
                     f"| {tracker} | {kind} | {delay_s} s | {one['answers']} | {ious} | {one['lost']} | "
