@@ -50,8 +50,8 @@ def load_sam2(
         values, _ = Sam2Config.get_config_dict(source, **where)
         if values.get("model_type") not in MODEL_TYPES:
             raise ModelError(
-                f"{source} holds a model of type {values.get('model_type')!r}; expected a SAM2 checkpoint, or the folder "
-                "that `reasonseg export segmenter` makes of one or of EdgeTAM"
+                f"{source} holds a model of type {values.get('model_type')!r}; expected a SAM2 checkpoint, or the "
+                "folder that `reasonseg export segmenter` makes of one or of EdgeTAM"
             )
         config = Sam2Config.from_dict(values)
         if size_px:
