@@ -15,124 +15,15 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from benchmarks.apart import apart
-from benchmarks.results import RESULTS, ROOT, Row, commit, library_versions, machine, markdown, new_paths, write
-
-CACHE = ROOT / "build" / "benchmarks"
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much is run."""
-
-    repetitions: int = 5
-    questions: int = 0
-    answers: int = 30
-    starts: int = 3
-    samples: int = 200
-    evaluations: int = 2
-    frames: int = 10_000
-    asked: int = 1000
-    memory_s: float = 400.0
-    videos: int = 4
-
-
-NEED_A_GPU = (
-    "encoder and decoder of every SAM2.1 size: TensorRT fp16, ONNX Runtime CUDA, torch eager bf16",
-    "reasoners of the shape of Qwen2.5-VL 3B and 7B: prompt and tokens a second, share of the memory bandwidth",
-    "question to masks with these reasoners, and the GPU memory of each",
-)
-QUICK = Sizes(2, 2, 5, 1, 6, 1, 300, 10, 60.0, 1)
-"""To see that everything runs; its figures say little."""
-
-
-def cpu_groups(sizes: Sizes) -> dict[str, Callable[[], Iterator[Row]]]:
-    """The groups of rows by the names that `--rows` takes; libraries are imported by the group that needs them."""
-
-    def segmenter() -> Iterator[Row]:
-        from benchmarks.segmenter_rows import rows
-
-        return rows(CACHE, sizes.repetitions)
-
-    return {"segmenter": segmenter, **shared_groups(sizes, "cpu")}
-
-
-def gpu_groups(sizes: Sizes) -> dict[str, Callable[[], Iterator[Row]]]:
-    return {**large_groups(sizes), **shared_groups(sizes, "cuda")}
-
-
-def large_groups(sizes: Sizes, stand_in: bool = False) -> dict[str, Callable[[], Iterator[Row]]]:
-    """What only a GPU runs in reasonable time; `stand_in` has small models on the CPU take their places."""
-
-    def engines(size: str) -> Iterator[Row]:
-        from benchmarks.gpu_rows import GPU, STAND_IN, engine_rows
-
-        return engine_rows(size, CACHE, sizes.repetitions, STAND_IN if stand_in else GPU)
-
-    def reasoner(name: str) -> Iterator[Row]:
-        from benchmarks.gpu_rows import GPU, STAND_IN, reasoner_rows
-
-        return reasoner_rows(name, CACHE, sizes.repetitions, STAND_IN if stand_in else GPU)
-
-    most = 1 if stand_in else None
-    groups: dict[str, Callable[[], Iterator[Row]]] = {}
-    groups |= {f"engines-{size}": partial(engines, size) for size in ("tiny", "small", "base_plus", "large")[:most]}
-    return groups | {f"reasoner-{name}": partial(reasoner, name) for name in ("3B", "7B")[:most]}
-
-
-def stand_in_groups(sizes: Sizes) -> dict[str, Callable[[], Iterator[Row]]]:
-    return large_groups(sizes, stand_in=True)
-
-
-def shared_groups(sizes: Sizes, device: str) -> dict[str, Callable[[], Iterator[Row]]]:
-    parameters = [f"reasoner.device:={device}", f"segmenter.device:={device}"]
-
-    def method() -> Iterator[Row]:
-        from benchmarks.method_rows import rows
-
-        return rows(device, sizes.repetitions, sizes.questions)
-
-    def node() -> Iterator[Row]:
-        from benchmarks.node_rows import overhead_row, start_row
-
-        yield overhead_row(CACHE, sizes.answers, parameters)
-        yield start_row(CACHE, sizes.starts, parameters)
-
-    def memory() -> Iterator[Row]:
-        from benchmarks.node_rows import memory_row
-
-        given, told = parameters, "the embedded models"
-        if device == "cpu":  # so that so many questions are answered in time
-            given = [*parameters, "tracker.mode:=reprompt", "stream.catch_up_s:=0.1"]
-            told += ", masks followed by prompting anew for 0.1 s at most"
-        yield memory_row(CACHE, sizes.frames, sizes.asked, sizes.memory_s, told=told, parameters=given)
-
-    def evaluation() -> Iterator[Row]:
-        from benchmarks.evaluation_rows import evaluation_row
-
-        yield evaluation_row(CACHE, sizes.samples, sizes.evaluations, device)
-
-    def late() -> Iterator[Row]:
-        from benchmarks.evaluation_rows import late_rows
-
-        return late_rows(CACHE, sizes.videos)
-
-    return {"method": method, "node": node, "evaluation": evaluation, "memory": memory, "late": late}
-
-
-KINDS = {"CPU": cpu_groups, "GPU": gpu_groups, "stand-in": stand_in_groups}
-
-
-def group_rows(kind: str, name: str, sizes: Sizes) -> Iterator[Row]:
-    return KINDS[kind](sizes)[name]()
+from benchmarks.groups import CACHE, KINDS, NEED_A_GPU, QUICK, Sizes, group_rows
+from benchmarks.results import RESULTS, Row, commit, library_versions, machine, markdown, new_paths, write
 
 
 def measured(kind: str, name: str, sizes: Sizes) -> Iterator[Row]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.apart import apart, attempted
+from benchmarks.groups import QUICK, group_rows
 from benchmarks.results import Row
 
 # A module of its own, as the other process has to find it.
@@ -52,6 +53,13 @@ def test_a_group_in_a_process_of_its_own_ends_alone(rows_until: Rows, ending: st
     first, second = apart("models", rows_until, ending)
     assert first.name == "first" and first.details["process"] != os.getpid()
     assert second.note == last and (second.value is None) == bool(last)
+
+
+def test_a_group_that_is_not_there_is_told_by_the_process_that_makes_them() -> None:
+    """`python -m benchmarks` hands over this function, which another process does not find in `__main__`."""
+    assert group_rows.__module__ == "benchmarks.groups"
+    (row,) = apart("models", group_rows, "stand-in", "models", QUICK)
+    assert row.note == "KeyError: 'models'"
 
 
 def test_a_group_that_hangs_is_ended(rows_until: Rows) -> None:
