@@ -120,15 +120,17 @@ class DecodingStep:
     def _capture(self, rows: int) -> None:
         self._masked = True
         self._graph_tokens = torch.zeros(rows, dtype=torch.long, device=self._head.device)
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
+        device = self._head.device
+        stream = torch.cuda.Stream(device)
+        stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
             for _ in range(2):  # libraries set themselves up on their first calls, which cannot be captured
                 self._run(self._graph_tokens, self._capacity)
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream(device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         # Other threads, such as the segmenter's, may use the GPU meanwhile.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        # Without a stream of its own it would be recorded on the current device, which may be another.
+        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             self._graph_next = self._run(self._graph_tokens, self._capacity)
 
 
