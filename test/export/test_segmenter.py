@@ -17,6 +17,7 @@ from reasonseg_ros.engine.manifest import FILE_NAME, Manifest, file_sha256, read
 from reasonseg_ros.engine.onnxruntime import load_onnxruntime
 from reasonseg_ros.errors import InvalidInput, ModelError
 from reasonseg_ros.export import check, official, segmenter
+from reasonseg_ros.export.graphs import describe
 from reasonseg_ros.export.int8 import quantize
 from reasonseg_ros.export.reference import look, track
 from reasonseg_ros.export.scenes import scene
@@ -221,6 +222,30 @@ def test_a_worse_export_is_refused_with_its_figures_and_not_kept(
     with pytest.raises(ModelError, match=r"one object mean iou 0\.\d+, .*each mean has to be 0\.999 or more"):
         export_segmenter(str(tmp_path / "other.pt"), tmp_path / "out", size_px=SIZE_PX)
     assert [path.name for path in tmp_path.iterdir()] == ["other.pt"]
+
+
+def test_int8_leaves_out_what_reads_nothing_of_the_image(tmp_path: Path) -> None:
+    """As the stretching of base-plus's positions, which ONNX Runtime could not run in eight bits."""
+    rng, constants = np.random.default_rng(0), {"weight": (4, 3), "stretch": (8, 4), "positions": (1, 3, 4, 4)}
+    model = onnx.parser.parse_model("""
+        <ir_version: 9, opset_import: ["": 18]>
+        small (float[2, 4] image) => (float[2, 3] product, float[1, 3, 8, 4] places) {
+            product = MatMul (image, weight)
+            places = MatMul (stretch, positions)
+        }""")
+    for index, name in enumerate(("product", "places")):
+        model.graph.node[index].name = name
+    for name, shape in constants.items():
+        value = rng.normal(size=shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    path = tmp_path / "encoder.onnx"
+    onnx.save(model, path)
+    quantize(path)
+    assert Counter(node.op_type for node in onnx.load(path).graph.node if "MatMul" in node.op_type) == {
+        "MatMulInteger": 1, "MatMul": 1,
+    }  # fmt: skip
+    engine = load_onnxruntime(path, describe(path), name="encoder", threads=1)
+    assert engine.run({"image": np.ones((2, 4), np.float32)})["places"].shape == (1, 3, 8, 4)
 
 
 def full_disk(folder: Path) -> None:
