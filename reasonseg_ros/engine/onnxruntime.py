@@ -198,7 +198,11 @@ def _memory_errors(name: str) -> Iterator[None]:
     except Exception as error:
         # Neither ONNX Runtime nor torch's CPU allocator has a class of its own for it.
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in _MEMORY_WORDS):
-            raise
+            if not type(error).__module__.startswith("onnxruntime"):
+                raise
+            raise ModelError(
+                f"ONNX Runtime {version()} cannot run the {name}: {str(error).strip()}; export it again"
+            ) from error
         raise OutOfMemory(
             f"the segmenter's {name} ran out of memory: {error}; use a smaller checkpoint or image size, or fewer "
             "targets"

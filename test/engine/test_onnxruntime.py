@@ -3,10 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
-from reasonseg_ros.engine.manifest import Manifest, read_manifest
+from reasonseg_ros.engine.manifest import Graph, Manifest, Tensor, read_manifest
 from reasonseg_ros.engine.onnxruntime import OnnxRuntimeBound, load_onnxruntime
 from reasonseg_ros.engine.port import Engine, to_host, warm_up
 from reasonseg_ros.errors import ConfigError, InvalidInput, ModelError, OutOfMemory
@@ -51,6 +52,20 @@ def test_both_free_sizes_take_what_comes(export: Path) -> None:
                for name, value in prompts(features, 3, 2).items()}  # fmt: skip
         for name, value in decoder.run(one).items():
             np.testing.assert_allclose(value[0], together[name][index], atol=1e-5)
+
+
+def test_a_graph_that_cannot_be_run_is_named(tmp_path: Path) -> None:
+    """It loads, as what is wrong depends on values."""
+    model = onnx.parser.parse_model("""
+        <ir_version: 9, opset_import: ["": 18]>
+        small (float[2, 4] image, int64[1] rows) => (float[N] part) { part = Reshape (image, rows) }""")
+    path = tmp_path / "encoder.onnx"
+    onnx.save(model, path)
+    tensors = Tensor("image", "float32", (2, 4)), Tensor("rows", "int64", (1,))
+    graph = Graph(path.name, "", tensors, (Tensor("part", "float32", ("N",)),))
+    engine = load_onnxruntime(path, graph, name="encoder", threads=1)
+    with pytest.raises(ModelError, match=r"cannot run the encoder: .*Reshape.*; export it again"):
+        engine.run({"image": np.zeros((2, 4)), "rows": np.array([7])})
 
 
 def test_a_bound_of_a_free_size_is_kept_and_told(export: Path) -> None:
