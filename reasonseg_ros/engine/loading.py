@@ -51,14 +51,14 @@ class EngineOptions:
     cache: EngineCache = field(default_factory=EngineCache)
 
     def __post_init__(self) -> None:
+        for capability in self.capabilities:
+            if not re.fullmatch(r"\d+\.\d", capability):
+                raise ConfigError(f"capability {capability!r}; expected a compute capability such as 8.9")
         if self.capabilities and self.backend != "tensorrt_rtx":
             raise ConfigError(
                 f"capabilities {', '.join(self.capabilities)}: {self.backend} builds for the GPU that is here and no "
                 "other; leave them out, or use tensorrt_rtx"
             )
-        for capability in self.capabilities:
-            if not re.fullmatch(r"\d+\.\d", capability):
-                raise ConfigError(f"capability {capability!r}; expected a compute capability such as 8.9")
 
 
 def load_engines(
