@@ -155,7 +155,7 @@ class ReasonSegNode(LifecycleNode):
             self._outputs.destroy()
         self._worker = self._camera = self._outputs = None
         self._questions.worker = self._questions.outputs = None
-        gc.unfreeze()  # the models with their libraries' rings of objects are let go of
+        memory.let_go()
 
     def _guard_transitions(self) -> None:
         """Have a transition that is not possible now refused; rclpy raises, which would end the process."""

@@ -4,11 +4,12 @@ import ctypes
 import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 
-from reasonseg_ros.ros.memory import made_to_stay
+from reasonseg_ros.ros.memory import let_go, made_to_stay
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,3 +59,21 @@ def test_the_collector_rests_while_something_loads_and_leaves_it_out_afterwards(
         assert gc.get_freeze_count() > known
     finally:
         gc.unfreeze()
+
+
+class Model:
+    """A ring of one object, as torch's modules are rings of many."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_models_that_are_let_go_of_are_gone_before_others_are_made_to_stay():
+    known = []
+    for _ in range(2):
+        with made_to_stay():
+            model = Model()
+        known.append(weakref.ref(model))
+        del model
+        let_go()
+        assert [one() for one in known] == [None] * len(known)
