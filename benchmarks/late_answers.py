@@ -20,38 +20,32 @@ from __future__ import annotations
 import argparse
 import datetime
 import itertools
-import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from statistics import mean, median
-from typing import Any
+from statistics import median
 
 import yaml
 
+from benchmarks.late_report import DELAYS_S, TRACKERS, Told, write
+from benchmarks.late_simulation import ASSUMED, RATE_HZ, Costs, Robot, Stream
 from benchmarks.results import RESULTS, commit, library_versions, machine
 from reasonseg_ros.config import Config, config_from
 from reasonseg_ros.evaluation.stand_ins import from_mask
 from reasonseg_ros.geometry import mask_iou
-from reasonseg_ros.live.carrying import Carried, Carrier
-from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
+from reasonseg_ros.live.carrying import Carried
 from reasonseg_ros.methods.tracking import load_tracker
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
-from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter, Track, Tracker
+from reasonseg_ros.segmenter.port import Segmenter, Tracker
 from reasonseg_ros.segmenter.regions import build_region
 from reasonseg_ros.tabletop.video import Video, film
 from reasonseg_ros.tabletop.world import World
-from reasonseg_ros.types import Answer, BoolMask, Frame, Grounding, Query, RgbImage, Segmentation, Status
+from reasonseg_ros.types import Answer, BoolMask, Frame, Query, Segmentation, Status
 
-TRACKERS = ("memory", "reprompt")
-DELAYS_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-NAIVE, CARRIED = ("as_it_was", "same_box"), ("carried", "on_its_image")
-RATE_HZ = 10.0
 FRAMES = 76
 FIRST_SEED = 20_500_000
 SIZE_WH = (640, 480)
@@ -59,128 +53,6 @@ MOVED_IOU = 0.5
 """A target has moved where its true masks, when it was asked about and when it is told, overlap less."""
 LEAST_PX = 100
 """Of a target that counts as seen."""
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Seconds on the machine that is simulated: an image encoded, a step with one target."""
-
-    encode_s: float
-    memory_s: float
-    reprompt_s: float
-
-
-ASSUMED = Costs(0.085, 0.066, 0.03)
-"""One thread of an AMD EPYC: encoding 85 ms; memory attention, decoder and memory encoder 50 ms; outline 16 ms."""
-
-
-class Clock:
-    """Simulated seconds since the first image."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-class Charged:
-    """A segmenter or a tracker whose work takes simulated time."""
-
-    def __init__(self, clock: Clock, encode_s: float, segmenter: Segmenter) -> None:
-        self.name = segmenter.name
-        self._clock, self._encode_s, self._segmenter = clock, encode_s, segmenter
-
-    def encode(self, rgb: RgbImage) -> Features:
-        self._clock.now_s += self._encode_s
-        return self._segmenter.encode(rgb)
-
-    def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
-        return self._segmenter.decode(features, groundings)
-
-
-class ChargedTracker:
-    def __init__(self, clock: Clock, step_s: float, tracker: Tracker) -> None:
-        self._clock, self._step_s, self._tracker = clock, step_s, tracker
-
-    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
-        self._clock.now_s += self._step_s
-        return self._tracker.add(features, groundings, stamp_ns)
-
-    def step(self, features: Features, stamp_ns: int) -> list[Track]:
-        self._clock.now_s += self._step_s
-        return self._tracker.step(features, stamp_ns)
-
-    def remove(self, track_ids: Sequence[int]) -> None:
-        self._tracker.remove(track_ids)
-
-    def reset(self) -> None:
-        self._tracker.reset()
-
-
-class Stream(FrameBuffer):
-    """The node's buffer in simulated time: what has been taken by now is in it."""
-
-    def __init__(self, frames: Sequence[Frame], config: Config, clock: Clock) -> None:
-        stream = config.stream
-        super().__init__(stream.buffer_s, stream.buffer_mb * 1_000_000, stream.buffer_hz)
-        self._frames, self._clock, self._shown = frames, clock, 0
-
-    @property
-    def newest(self) -> int:
-        """Index of the newest image."""
-        return min(int(self._clock.now_s * RATE_HZ + 1e-6), len(self._frames) - 1)
-
-    def after(self, stamp_ns: int) -> list[Arrival]:
-        for frame in self._frames[self._shown : self.newest + 1]:
-            self.add(Arrival(frame.stamp_ns, frame.rgb.nbytes, partial(_same, frame)))
-        self._shown = self.newest + 1
-        return super().after(stamp_ns)
-
-
-def _same(frame: Frame) -> Frame:
-    return frame
-
-
-@dataclass
-class Told:
-    """One question at its end: IoUs with the truth in the image that is the newest then.
-
-    `on_its_image` is that of the carried mask with the truth in the image whose stamp it has, which is a little older.
-    """
-
-    video: int
-    event: str
-    delay_s: float
-    tracker: str
-    moved: bool
-    as_it_was: float
-    same_box: float
-    carried: float
-    on_its_image: float
-    status: str
-    asked: int
-    catch_up_s: float
-    age_s: float
-    stepped: int
-    left_out: int
-
-
-class Robot:
-    """What catches up, of one kind of tracker: it learns from question to question how long an image takes."""
-
-    def __init__(self, config: Config, segmenter: Segmenter, make_tracker: Callable[[], Tracker], costs: Costs) -> None:
-        self.clock = Clock()
-        step_s = costs.memory_s if config.tracker.mode == "memory" else costs.reprompt_s
-        # The image that was reasoned on is kept, as in the node.
-        self.segmenter = KeptFeatures(Charged(self.clock, costs.encode_s, segmenter), 1)
-        self.config = config
-        self.carrier = Carrier(
-            self.segmenter,
-            lambda: ChargedTracker(self.clock, step_s, make_tracker()),
-            config.stream.catch_up_s,
-            self.clock,
-        )
 
 
 class Questions:
@@ -285,84 +157,6 @@ def measured_costs(video: Video, segmenter: Segmenter, make: Mapping[str, Callab
     return Costs(*(round(median(times[1:]), 4) for times in (encode_s, *step_s.values())))
 
 
-def summary(rows: Sequence[Told]) -> dict[str, Any]:
-    """Of the answers of one tracker and delay."""
-    if not rows:
-        return {"answers": 0}
-    at_once = [row for row in rows if row.asked == 1]  # a robot that does not carry asks once
-    ious = {
-        name: {"mean": round(mean(values), 3), "median": round(median(values), 3)} if values else None
-        for name, some in (*((name, at_once) for name in NAIVE), *((name, rows) for name in CARRIED))
-        for values in [[getattr(row, name) for row in some]]
-    }
-    return {
-        "answers": len(rows),
-        **ious,
-        "lost": sum(row.status == Status.LOST for row in rows),
-        "asked_again": sum(row.asked > 1 for row in rows),
-        "catch_up_s": {"median": median(row.catch_up_s for row in rows), "most": max(row.catch_up_s for row in rows)},
-        "age_s_median": median(row.age_s for row in rows),
-        "stepped": mean(row.stepped for row in rows),
-        "left_out": mean(row.left_out for row in rows),
-    }
-
-
-def tables(rows: Sequence[Told]) -> dict[str, Any]:
-    """By tracker, then moved or all, then delay."""
-    return {
-        tracker: {
-            kind: {
-                str(delay_s): summary(
-                    [
-                        row
-                        for row in rows
-                        if (row.tracker, row.delay_s) == (tracker, delay_s) and (row.moved or not moved)
-                    ]
-                )
-                for delay_s in DELAYS_S
-            }
-            for kind, moved in (("moved", True), ("all", False))
-        }
-        for tracker in TRACKERS
-    }
-
-
-def markdown(found: dict[str, Any]) -> str:
-    costs = found["costs_s"]
-    lines = [
-        f"# Late answers, {found['date']}", "",
-        f"- `{found['command']}`, commit {found['commit']}; {found['videos']} videos, {found['answers']} answers",
-        f"- simulated time, {found['costs']}: encoding {1e3 * costs['encode_s']:.0f} ms an image, a step "
-        f"{1e3 * costs['memory_s']:.0f} ms (memory) and {1e3 * costs['reprompt_s']:.0f} ms (reprompt); "
-        f"at most {found['settings']['stream.catch_up_s']:g} s to catch up; camera {RATE_HZ:g} Hz",
-        "- masks a second of one followed target: " + (", ".join(
-            f"{rate:.1f} ({name})" for name, rate in found["masks_a_second"].items()
-        ) or "all"), "",
-        "IoU with the truth in the newest image when the answer is told, mean / median: the mask as it was reasoned "
-        "on, the same box in the newest image (both of the answers that were asked for once), and the mask carried "
-        "there; then the carried mask with the truth in the image whose stamp it has. Lost: at the end.", "",
-        "| tracker | targets | delay | answers | as it was | same box | **carried** | on its image | lost | "
-        "asked again | catching up, median / most | images stepped / left out |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    for tracker, kinds in found["by_tracker"].items():
-        for kind, delays in kinds.items():
-            for delay_s, one in delays.items():
-                if not one["answers"]:
-                    continue
-                ious = " | ".join(
-                    f"{one[name]['mean']:.2f} / {one[name]['median']:.2f}" if one[name] else ""
-                    for name in NAIVE + CARRIED
-                )
-                took = one["catch_up_s"]
-                lines.append(
-                    f"| {tracker} | {kind} | {delay_s} s | {one['answers']} | {ious} | {one['lost']} | "
-                    f"{one['asked_again']} | {took['median']:.2f} / {took['most']:.2f} s | "
-                    f"{one['stepped']:.1f} / {one['left_out']:.1f} |"
-                )
-    return "\n".join([*lines, ""])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--videos", type=int, default=24, help="with a target that can be asked for (default: 24)")
@@ -408,24 +202,6 @@ def main() -> None:
         write(chosen.out, about, costs, count, rows)  # a run that is broken off has told what it saw
         if count == chosen.videos:
             break
-
-
-def write(folder: Path, about: dict[str, Any], costs: Costs, videos: int, rows: Sequence[Told]) -> None:
-    """`<date>-late-answers.json` and `.md`."""
-    steps_s = {"memory": costs.memory_s, "reprompt": costs.reprompt_s}
-    found = {
-        **about,
-        "videos": videos,
-        "answers": len(rows),
-        "costs_s": asdict(costs),
-        "masks_a_second": {name: 1 / (costs.encode_s + step_s) for name, step_s in steps_s.items() if step_s},
-        "by_tracker": tables(rows),
-        "rows": [asdict(row) for row in rows],
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{about['date']}-late-answers.json"
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(markdown(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

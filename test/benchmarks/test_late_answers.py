@@ -5,8 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import late_answers
-from benchmarks.late_answers import FRAMES, Costs, Questions, Robot, markdown, questions, tables
+from benchmarks import late_report
+from benchmarks.late_answers import FRAMES, Questions, questions
+from benchmarks.late_report import markdown, tables
+from benchmarks.late_simulation import Costs, Robot
 from reasonseg_ros.config import config_from
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.tabletop.video import Event
@@ -73,7 +75,7 @@ def test_no_answer_after_the_end_of_the_video():
 def test_tables(monkeypatch):
     asked = asked_about()
     rows = [asked.ask(5, target, delay_s, robot()) for target in (MOVER, OTHER) for delay_s in (0.5, 2.0)]
-    monkeypatch.setattr(late_answers, "DELAYS_S", (0.5, 2.0))
+    monkeypatch.setattr(late_report, "DELAYS_S", (0.5, 2.0))
     found = tables(rows)
     assert found["memory"]["moved"]["2.0"]["answers"] == 1
     assert found["memory"]["all"]["2.0"]["as_it_was"] == {"mean": 0.5, "median": 0.5}

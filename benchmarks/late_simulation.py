@@ -1,0 +1,114 @@
+"""A robot in simulated time: what catches up with a stream of images, and what each of its steps costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from reasonseg_ros.config import Config
+from reasonseg_ros.live.carrying import Carrier
+from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
+from reasonseg_ros.segmenter.kept_features import KeptFeatures
+from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter, Track, Tracker
+from reasonseg_ros.types import Frame, Grounding, RgbImage
+
+RATE_HZ = 10.0
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds on the machine that is simulated: an image encoded, a step with one target."""
+
+    encode_s: float
+    memory_s: float
+    reprompt_s: float
+
+
+ASSUMED = Costs(0.085, 0.066, 0.03)
+"""One thread of an AMD EPYC: encoding 85 ms; memory attention, decoder and memory encoder 50 ms; outline 16 ms."""
+
+
+class Clock:
+    """Simulated seconds since the first image."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Charged:
+    """A segmenter or a tracker whose work takes simulated time."""
+
+    def __init__(self, clock: Clock, encode_s: float, segmenter: Segmenter) -> None:
+        self.name = segmenter.name
+        self._clock, self._encode_s, self._segmenter = clock, encode_s, segmenter
+
+    def encode(self, rgb: RgbImage) -> Features:
+        self._clock.now_s += self._encode_s
+        return self._segmenter.encode(rgb)
+
+    def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
+        return self._segmenter.decode(features, groundings)
+
+
+class ChargedTracker:
+    def __init__(self, clock: Clock, step_s: float, tracker: Tracker) -> None:
+        self._clock, self._step_s, self._tracker = clock, step_s, tracker
+
+    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
+        self._clock.now_s += self._step_s
+        return self._tracker.add(features, groundings, stamp_ns)
+
+    def step(self, features: Features, stamp_ns: int) -> list[Track]:
+        self._clock.now_s += self._step_s
+        return self._tracker.step(features, stamp_ns)
+
+    def remove(self, track_ids: Sequence[int]) -> None:
+        self._tracker.remove(track_ids)
+
+    def reset(self) -> None:
+        self._tracker.reset()
+
+
+class Stream(FrameBuffer):
+    """The node's buffer in simulated time: what has been taken by now is in it."""
+
+    def __init__(self, frames: Sequence[Frame], config: Config, clock: Clock) -> None:
+        stream = config.stream
+        super().__init__(stream.buffer_s, stream.buffer_mb * 1_000_000, stream.buffer_hz)
+        self._frames, self._clock, self._shown = frames, clock, 0
+
+    @property
+    def newest(self) -> int:
+        """Index of the newest image."""
+        return min(int(self._clock.now_s * RATE_HZ + 1e-6), len(self._frames) - 1)
+
+    def after(self, stamp_ns: int) -> list[Arrival]:
+        for frame in self._frames[self._shown : self.newest + 1]:
+            self.add(Arrival(frame.stamp_ns, frame.rgb.nbytes, partial(_same, frame)))
+        self._shown = self.newest + 1
+        return super().after(stamp_ns)
+
+
+def _same(frame: Frame) -> Frame:
+    return frame
+
+
+class Robot:
+    """What catches up, of one kind of tracker: it learns from question to question how long an image takes."""
+
+    def __init__(self, config: Config, segmenter: Segmenter, make_tracker: Callable[[], Tracker], costs: Costs) -> None:
+        self.clock = Clock()
+        step_s = costs.memory_s if config.tracker.mode == "memory" else costs.reprompt_s
+        # The image that was reasoned on is kept, as in the node.
+        self.segmenter = KeptFeatures(Charged(self.clock, costs.encode_s, segmenter), 1)
+        self.config = config
+        self.carrier = Carrier(
+            self.segmenter,
+            lambda: ChargedTracker(self.clock, step_s, make_tracker()),
+            config.stream.catch_up_s,
+            self.clock,
+        )
