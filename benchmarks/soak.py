@@ -4,10 +4,10 @@
                               [--node -p NAME:=VALUE ...]
 
 The node, the camera (`soak_camera.py`) and the user are a process each. Counted is how every question ends. Every
-fifteen seconds the user clears everything and, as soon as nothing is asked or followed, memory, threads and open files
-of the node are noted. Prints one JSON object. Exit status 1 and `failures` in it where the node ended or wrote a
-traceback, a question has no end or more than one, memory grows or cannot be shown not to (`soak_growth.py`), or threads
-or files grow.
+thirty seconds the user clears everything and, once nothing is asked or followed and the node has given freed memory
+back, its memory, threads and open files are noted. Prints one JSON object. Exit status 1 and `failures` in it where the
+node ended or wrote a traceback, a question has no end or more than one, memory grows or cannot be shown not to
+(`soak_growth.py`), or threads or files grow.
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ from benchmarks.results import commit, library_versions, machine
 from benchmarks.soak_growth import Growth, after_warm_up, count_grows, growth, usage
 from benchmarks.soak_report import markdown
 from benchmarks.soak_user import User
+from reasonseg_ros.ros.memory import PERIOD_S
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLE_S = 15.0
+SAMPLE_S = 30.0
 LOADING_SHARE = 0.4
 """Of the time: the models are not loaded anew after it, so that growth can be seen."""
 REST_S = 60.0
 """Longest time until a cleared node is at rest."""
+GIVEN_BACK_S = PERIOD_S + 1.0
+"""By then a node at rest has given back what it freed; before, samples differ by 100 MB and more."""
 
 
 def soak(user: User, node: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
@@ -58,11 +61,13 @@ def soak(user: User, node: subprocess.Popen[str], seconds: float) -> dict[str, A
 
     while (now_s := user.awake_s - start_s) < seconds and node.poll() is None:
         if now_s >= len(samples) * SAMPLE_S and user.rest(REST_S):
+            user.watch(GIVEN_BACK_S)
             note()
         user.may_load_again = now_s < LOADING_SHARE * seconds
         user.act()
     open_questions = user.finish(REST_S) if node.poll() is None else list(user.open)
     if node.poll() is None:
+        user.watch(GIVEN_BACK_S)
         note()
     steady = after_warm_up(samples) or samples
     grows = growth(after_warm_up(samples))

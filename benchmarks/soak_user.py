@@ -127,14 +127,14 @@ class User(Node):
             self._call("clear", Trigger.Request())
         elif action == "disable and enable":
             self._call("enable", SetBool.Request(data=False))
-            self._spin(self.rng.uniform(0.1, 3.0))
+            self.watch(self.rng.uniform(0.1, 3.0))
             self._call("enable", SetBool.Request(data=True))
         elif action == "ask twenty at once":
             for _ in range(20):
                 self._ask()
         else:
             self._restart(with_models=action == "clean up and configure")
-        self._spin(self.rng.uniform(0.0, LONGEST_PAUSE_S))
+        self.watch(self.rng.uniform(0.0, LONGEST_PAUSE_S))
 
     def finish(self, limit_s: float) -> list[str]:
         """End everything; the questions that have no end by then."""
@@ -142,7 +142,7 @@ class User(Node):
         self.rest(limit_s)
         deadline_s = self.awake_s + limit_s
         while self.open and self.awake_s < deadline_s:
-            self._spin(0.5)
+            self.watch(0.5)
             for question in self.questions.values():
                 # That a lost target is not asked about again shows in that nothing is left.
                 if not question.ended and question.last == "lost":
@@ -160,11 +160,17 @@ class User(Node):
             self._values.clear()  # what comes from now on is of the time after
             again_s = self.awake_s + CLEAR_AGAIN_S
             while self.awake_s < again_s:
-                self._spin(0.1)
+                self.watch(0.1)
                 if self._is_idle():
                     return True
         self.wrong.append(f"cleared, and still busy: {self._values}")
         return False
+
+    def watch(self, seconds: float) -> None:
+        """Do nothing for so long."""
+        deadline_s = self.awake_s + seconds
+        while self.awake_s < deadline_s:
+            self._spin_once()
 
     @property
     def kept_mb(self) -> float:
@@ -230,7 +236,7 @@ class User(Node):
             request.transition.label = label
             if not self._call("change_state", request).success:
                 self.wrong.append(f"{label} failed")
-            self._spin(0.5)  # a destroyed publisher sends nothing more
+            self.watch(0.5)  # a destroyed publisher sends nothing more
             self._send_goal()  # which is answered in every state
         self._until(lambda: self._queries.get_subscription_count(), 30.0, "the node's topics")
         if with_models:
@@ -286,11 +292,6 @@ class User(Node):
         future = self._callers[name].call_async(request)
         self._until(future.done, ANSWER_S, f"an answer of {name}")
         return future.result()
-
-    def _spin(self, seconds: float) -> None:
-        deadline_s = self.awake_s + seconds
-        while self.awake_s < deadline_s:
-            self._spin_once()
 
     def _until(self, done: Callable[[], Any], limit_s: float, what: str) -> None:
         deadline_s = self.awake_s + limit_s
