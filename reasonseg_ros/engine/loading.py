@@ -127,7 +127,8 @@ def _load_onnxruntime(folder: Path, manifest: Manifest, name: str, options: Engi
     provider = "cpu" if gpu is None else "tensorrt" if options.backend == "onnxruntime_tensorrt" else "cuda"
     largest: dict[str, int] = {}
     if name == "memory_attention" and provider != "tensorrt":
-        largest["N"] = manifest.attended_at_once
+        # On a CPU several at once are no faster, and need several times the memory, which ONNX Runtime keeps.
+        largest["N"] = 1 if provider == "cpu" else manifest.attended_at_once
     return load_onnxruntime(
         folder / graph.file,
         graph,
