@@ -38,8 +38,9 @@ ACTIVE_LIMIT_S = 5.0
 
 ANSWER_LIMIT_S = 60.0
 OVERLAY_LIMIT_S = 3.0
-TRIES = 3
-"""A question whose answer belongs to another image than the one it is about is asked again."""
+ASK_AGAIN_S, ASK_AGAIN_LIMIT_S = 0.3, 15.0
+"""A question whose answer belongs to another image than the one it is about is asked again, after a pause and for so
+long: a player that was just started is found by the node later than by us."""
 
 TICK_S = 0.05
 SETTLE_S = 0.3
@@ -132,18 +133,20 @@ class DemoClient:
 
         Raises ReasonSegError where no answer comes, or only answers about other images.
         """
-        for _ in range(TRIES):
+        deadline_s = time.monotonic() + ASK_AGAIN_LIMIT_S
+        while True:
             self._asked.add(query.query_id)
             self._answers.pop(query.query_id, None)
             self._queries.publish(query)
             self._record(QUERY_TOPIC, "reasonseg_ros/msg/Query", serialize_message(query))
             self._wait(lambda: query.query_id in self._answers, ANSWER_LIMIT_S, f"no answer to {query.text!r}")
             answer = self._answers[query.query_id]
-            if header_stamp_ns(answer.header) in stamps_ns:
+            status = Status(answer.status)
+            if header_stamp_ns(answer.header) in stamps_ns or not (status.is_answer or status is Status.NO_FRAME):
                 return answer
-        if Status(answer.status).is_answer:
-            raise ReasonSegError(f"{TRIES} answers to {query.text!r} belong to other images than it is about")
-        return answer
+            if time.monotonic() > deadline_s:
+                raise ReasonSegError(f"the answers to {query.text!r} belong to other images than it is about")
+            self._spin(ASK_AGAIN_S)
 
     def restart(self) -> None:
         """Wait for the first image of another player."""
