@@ -100,7 +100,8 @@ def check_engine(engine: Engine, graph: str, reference: Reference) -> dict[str, 
     figures: dict[str, float] = {}
     several = min(OBJECTS, engine.largest.get("N", OBJECTS))
     # The attention over memories is slow and large on the CPU, and its objects do not see each other.
-    numbers = {"encoder": (1,), "memory_attention": (min(2, several, reference.attended_at_once),)}.get(graph, (1, several))
+    few = min(2, several, reference.attended_at_once)
+    numbers = {"encoder": (1,), "memory_attention": (few,)}.get(graph, (1, several))
     for objects in numbers:
         inputs = reference.inputs(graph, objects)
         expected, found = reference.run(graph, inputs), engine.run(inputs)
