@@ -43,6 +43,29 @@ while resident_mb() - before > 20:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
+def test_rings_are_collected_though_the_collector_would_wait():
+    script = """
+import gc, time, weakref
+from reasonseg_ros.ros import memory
+
+class Ring:
+    def __init__(self):
+        self.itself = self
+
+gc.set_threshold(10**9)  # of itself it collects nothing
+known = weakref.ref(Ring())
+memory.PERIOD_S = 0.1
+memory.give_back_regularly()
+deadline_s = time.monotonic() + 60
+while known() is not None:
+    assert time.monotonic() < deadline_s
+    time.sleep(0.05)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_collector_rests_while_something_loads_and_leaves_it_out_afterwards():
     known, rested = gc.get_freeze_count(), []
 
