@@ -194,6 +194,7 @@ def test_the_thought_is_streamed_and_ends_done(node, client):
 
 def test_the_overlay_is_drawn_only_when_someone_looks(node, client):
     client.ask("the bright one")
+    client.call(Trigger, "clear", Trigger.Request())  # by its reply all that belongs to the answer has been sent
     client.listen("overlay", Image, "reasonseg/overlay")
     client.until(lambda: client.count_subscribers("reasonseg/overlay") and client.count_publishers("reasonseg/overlay"))
     client.spin(0.3)
