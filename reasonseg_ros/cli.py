@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import signal
 import sys
 from collections.abc import Sequence
@@ -59,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reasonseg", description="Reasoning segmentation for ROS 2.")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     _add_demo(verbs)
-    _add_ask(verbs)
+    importlib.import_module("reasonseg_ros.commands.ask").register(verbs)
     importlib.import_module("reasonseg_ros.reasoner.parse_command").register(verbs)
     importlib.import_module("reasonseg_ros.evaluation.evaluate_command").register(verbs)
     importlib.import_module("reasonseg_ros.evaluation.bag_command").register(verbs)
@@ -94,59 +93,6 @@ def _demo(settings: argparse.Namespace) -> int:
     models = {"reasoner.model": settings.model, "segmenter.model": settings.segmenter}
     overrides = {name: value for name, value in models.items() if value}
     return run_demo(settings.bag, settings.out, settings.params, overrides, settings.min_giou)
-
-
-def _add_ask(verbs: Any) -> None:
-    ask = verbs.add_parser("ask", help="ask about one image file, without ROS")
-    ask.add_argument("image", type=Path)
-    ask.add_argument("question")
-    ask.add_argument("--model", help="reasoner: model card, folder or hub id")
-    ask.add_argument("--segmenter", help="segmenter: model card, folder or hub id")
-    ask.add_argument("--device", help="torch device of both, for example cpu or cuda:0")
-    ask.add_argument("--out", type=Path, help="write the image with the masks drawn on it")
-    ask.set_defaults(run=_ask)
-
-
-def _ask(settings: argparse.Namespace) -> int:
-    from reasonseg_ros.config import config_from
-    from reasonseg_ros.images import read_image, write_image
-    from reasonseg_ros.methods.loading import load_method
-    from reasonseg_ros.types import Frame, Query
-
-    frame = Frame(read_image(settings.image))
-    chosen = {
-        "reasoner.model": settings.model,
-        "segmenter.model": settings.segmenter,
-        "reasoner.device": settings.device,
-        "segmenter.device": settings.device,
-    }
-    method = load_method(config_from({name: value for name, value in chosen.items() if value}))
-    segmentation = method.answer(frame, Query(settings.question))
-    answer = segmentation.answer
-    regions = [
-        {
-            "box_xyxy": region.box_xyxy.tolist(),
-            "grounding_box_xyxy": region.grounding.box_xyxy.tolist(),
-            "points_xy": region.grounding.points_xy.tolist(),
-            "label": region.label,
-            "mask_score": round(region.mask_score, 4),
-            "area_px": int(region.mask.sum()),
-        }
-        for region in segmentation.regions
-    ]
-    report = {
-        "status": str(answer.status),
-        "thought": answer.thought,
-        "regions": regions,
-        "error": answer.error or None,
-        "seconds": {stage: round(value, 3) for stage, value in segmentation.seconds.items()},
-    }
-    print(json.dumps(report, indent=2, ensure_ascii=False))
-    if settings.out:
-        from reasonseg_ros.drawing import answer_title, draw
-
-        write_image(settings.out, draw(frame.rgb, segmentation.regions, answer_title(settings.question, answer)))
-    return 0 if answer.status.is_answer else 1
 
 
 def _add_play(verbs: Any) -> None:

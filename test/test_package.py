@@ -34,6 +34,7 @@ ALLOWED = {
     "training": {"methods", "reasoner", "segmenter", "tabletop", "evaluation"},
     "ros": {"live", "methods", "reasoner", "segmenter"},
     "demo": {"methods", "ros", "evaluation", "tabletop"},
+    "commands": {"methods", "ros"},
 }
 ROS_PARTS = {"ros", "demo"}
 OPTIONAL = {"image_messages.py": {"cv_bridge.CvBridge", "cv_bridge.boost.cv_bridge_boost"}}  # used where it is there

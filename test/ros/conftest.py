@@ -1,6 +1,7 @@
 # ruff: noqa: E402 - the environment has to be set before ROS is imported
 import os
 import random
+import subprocess
 import sys
 import threading
 import warnings
@@ -26,6 +27,8 @@ from ros_client import Client, image_of, value
 from scripted_node import bright_frame, load
 
 from reasonseg_ros.ros.node import ReasonSegNode
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -94,3 +97,23 @@ def node(start_node, client):
     client.images.publish(image_of(bright_frame(stamp_ns=12_000_000_034)))
     client.diagnostic("camera", lambda status: value(status, "received") == "1")
     return node
+
+
+@pytest.fixture
+def start_process(domain_id):
+    """Start a Python process in the tests' ROS domain, from a script or `-m` and its arguments."""
+    running = []
+
+    def start(*command):
+        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id), "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(
+            [sys.executable, *command], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

@@ -1,9 +1,6 @@
 """The node as a process of its own, started as a robot starts it."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,27 +15,6 @@ from reasonseg_ros.ros.conversion import masks_from
 from reasonseg_ros.ros.node import main
 
 SCRIPT = Path(__file__).parent / "scripted_node.py"
-ROOT = SCRIPT.parents[2]
-
-
-@pytest.fixture
-def start_process(domain_id):
-    """Start a node process; `--ros-args` and the rest as arguments."""
-    running = []
-
-    def start(*command):
-        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id), "PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen(
-            [sys.executable, *command], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 def stop(process, signal_number=signal.SIGINT):

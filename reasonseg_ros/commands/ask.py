@@ -1,0 +1,93 @@
+"""`reasonseg ask`: a question about one image file without ROS, or to a node that runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput
+
+
+def register(verbs: Any) -> None:
+    ask = verbs.add_parser(
+        "ask",
+        help="ask about an image file, or ask a running node about its camera",
+        usage="reasonseg ask IMAGE QUESTION [options]\n       reasonseg ask --node QUESTION [options]",
+    )
+    ask.add_argument("image", type=Path, nargs="?", help="image file; none with --node")
+    ask.add_argument("question")
+    ask.add_argument("--out", type=Path, help="write the image with the masks drawn on it")
+    file = ask.add_argument_group("about an image file")
+    file.add_argument("--model", help="reasoner: model card, folder or hub id")
+    file.add_argument("--segmenter", help="segmenter: model card, folder or hub id")
+    file.add_argument("--device", help="torch device of both, for example cpu or cuda:0")
+    node = ask.add_argument_group("about the newest image of a running node")
+    node.add_argument("--node", action="store_true", help="ask the node; streams its thought (needs ROS 2)")
+    node.add_argument("--name", default="/reasonseg", help="the node's name (default: %(default)s)")
+    node.add_argument("--wait", type=float, default=10.0, metavar="S", help="wait for it (default: %(default)s)")
+    ask.set_defaults(run=run)
+
+
+def run(settings: argparse.Namespace) -> int:
+    if settings.node:
+        return _ask_node(settings)
+    if settings.image is None:
+        raise InvalidInput("no image; run `reasonseg ask IMAGE QUESTION`, or `reasonseg ask --node QUESTION`")
+    return _ask_file(settings)
+
+
+def _ask_node(settings: argparse.Namespace) -> int:
+    unused = {"an image": settings.image, "--model": settings.model, "--segmenter": settings.segmenter,
+              "--device": settings.device}  # fmt: skip
+    if given := [name for name, value in unused.items() if value]:
+        raise InvalidInput(f"--node with {', '.join(given)}; the node has its own models and camera, leave them out")
+    try:
+        from reasonseg_ros.ros.asking import ask_node
+    except ImportError as error:
+        raise InvalidInput(f"--node needs ROS 2 and the messages; source the workspace ({error})") from error
+    return ask_node(settings.question, settings.name, settings.wait, settings.out, sys.stdout)
+
+
+def _ask_file(settings: argparse.Namespace) -> int:
+    from reasonseg_ros.config import config_from
+    from reasonseg_ros.images import read_image, write_image
+    from reasonseg_ros.methods.loading import load_method
+    from reasonseg_ros.types import Frame, Query
+
+    frame = Frame(read_image(settings.image))
+    chosen = {
+        "reasoner.model": settings.model,
+        "segmenter.model": settings.segmenter,
+        "reasoner.device": settings.device,
+        "segmenter.device": settings.device,
+    }
+    method = load_method(config_from({name: value for name, value in chosen.items() if value}))
+    segmentation = method.answer(frame, Query(settings.question))
+    answer = segmentation.answer
+    regions = [
+        {
+            "box_xyxy": region.box_xyxy.tolist(),
+            "grounding_box_xyxy": region.grounding.box_xyxy.tolist(),
+            "points_xy": region.grounding.points_xy.tolist(),
+            "label": region.label,
+            "mask_score": round(region.mask_score, 4),
+            "area_px": int(region.mask.sum()),
+        }
+        for region in segmentation.regions
+    ]
+    report = {
+        "status": str(answer.status),
+        "thought": answer.thought,
+        "regions": regions,
+        "error": answer.error or None,
+        "seconds": {stage: round(value, 3) for stage, value in segmentation.seconds.items()},
+    }
+    print(json.dumps(report, indent=2, ensure_ascii=False))
+    if settings.out:
+        from reasonseg_ros.drawing import answer_title, draw
+
+        write_image(settings.out, draw(frame.rgb, segmentation.regions, answer_title(settings.question, answer)))
+    return 0 if answer.status.is_answer else 1

@@ -1,0 +1,85 @@
+"""`reasonseg ask --node` in a process, against the node in another."""
+
+import signal
+import time
+
+import cv2
+import numpy as np
+import pytest
+from ros_client import image_of
+from scripted_node import bright_frame
+from test_ros_process import SCRIPT
+
+
+@pytest.fixture
+def ask(start_process):
+    """Start `reasonseg ask --node`; what it printed, its errors and exit status are read by `ended`."""
+    return lambda *arguments: start_process("-m", "reasonseg_ros.cli", "ask", "--node", *arguments)
+
+
+@pytest.fixture
+def running_node(start_process, client):
+    process = start_process(SCRIPT, "--ros-args", "-p", "diagnostics_period_s:=0.1", "-p", "query.frame_wait_s:=0.5")
+    client.connect()
+    client.images.publish(image_of(bright_frame(stamp_ns=12_000_000_034)))
+    return process
+
+
+def ended(process):
+    out, errors = process.communicate(timeout=60)
+    return process.returncode, out, errors
+
+
+def test_the_thought_is_streamed_and_the_answer_is_a_few_lines(ask, running_node, tmp_path):
+    overlay = tmp_path / "new" / "overlay.png"
+    code, out, errors = ended(ask("brief: the bright one", "--out", str(overlay)))
+    assert code == 0, errors
+    lines = out.splitlines()
+    assert lines[0].startswith("the bright one")
+    assert lines[-5] == "status     ok"
+    assert lines[-4].startswith("region 1   box 30,10 to 50,20 px, mask score ")
+    assert lines[-3].startswith("no 3D      no depth image")
+    assert lines[-2].startswith("time ")
+    assert lines[-1] == f"overlay    {overlay}"
+    picture = cv2.imread(str(overlay))
+    assert picture.shape[1] >= 64
+    assert np.unique(picture.reshape(-1, 3), axis=0).shape[0] > 2  # more than the camera's two colours
+
+
+@pytest.mark.parametrize(
+    ("question", "code", "status"),
+    [("a unicorn", 0, "status     no_target"), ("boom", 1, "status     failed: "), ("", 1, "status     refused: ")],
+)
+def test_the_exit_status_tells_an_answer_from_a_failure(ask, running_node, question, code, status):
+    ended_code, out, errors = ended(ask(question))
+    assert ended_code == code, errors
+    assert [line for line in out.splitlines() if line.startswith(status)]
+
+
+def test_an_absent_node_is_one_line_that_names_those_that_run(ask, running_node):
+    code, out, errors = ended(ask("the bright one", "--name", "/left/reasonseg", "--wait", "5"))
+    assert (code, out) == (2, "")
+    assert "no node /left/reasonseg answered within 5 s; running: /reasonseg (choose one with --name)" in errors
+    assert "Traceback" not in errors
+
+
+def test_ctrl_c_cancels_the_question(ask, running_node, client):
+    process = ask("slow: the bright one")
+    client.until(lambda: client.got["reasoning"])
+    process.send_signal(signal.SIGINT)
+    code, _, errors = ended(process)
+    assert code == 130
+    assert "Traceback" not in errors
+    client.until(lambda: client.got["segmentation"])
+    assert client.got["segmentation"][-1].status == "cancelled"
+
+
+def test_a_node_that_dies_meanwhile_ends_the_wait(ask, running_node, client):
+    process = ask("slow: the bright one")
+    client.until(lambda: client.got["reasoning"])
+    running_node.kill()
+    start_s = time.monotonic()
+    code, _, errors = ended(process)
+    assert code == 2
+    assert "ended before it answered" in errors
+    assert time.monotonic() - start_s < 40
