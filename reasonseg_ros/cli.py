@@ -12,8 +12,11 @@ from typing import Any
 
 import reasonseg_ros
 from reasonseg_ros.errors import InvalidInput, ReasonSegError
+from reasonseg_ros.faults import told
+from reasonseg_ros.outputs import add_output, check_outputs
 
 USAGE_ERROR = 2
+PROGRAM_FAULT = 3
 INTERRUPTED = 130
 
 TRAINING = {"scenes": "data", "videos": "videos", "reasoner": "reasoner", "segmenter": "segmenter"}
@@ -21,7 +24,11 @@ TRAINING = {"scenes": "data", "videos": "videos", "reasoner": "reasoner", "segme
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb. 0 is success, 1 a result that falls short, 2 wrong use or a known error, 130 Ctrl-C."""
+    """Run one verb and return its exit status.
+
+    0 is success, 1 a result that falls short, 2 wrong use or a known error (one line), 3 a fault of the program (one
+    line that names a log file), 130 Ctrl-C. Files that cannot be written are told before any long work.
+    """
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments[:1] == ["train"] and arguments[1:2] and arguments[1] in TRAINING:
         # What follows is theirs to parse, --help included.
@@ -31,16 +38,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = settings.run
     exit_on_termination()
     try:
-        return int(command(settings) or 0)
-    except ReasonSegError as error:
-        print(f"reasonseg: {error}", file=sys.stderr)
-        return USAGE_ERROR
-    except KeyboardInterrupt:
-        print("reasonseg: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        check_outputs(settings)
+        status = int(command(settings) or 0)
+        sys.stdout.flush()  # so that a full disk behind a redirection is told here
+        return status
+    except KeyboardInterrupt as error:
+        return _ended("interrupted", error, INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; nothing is left to be told
         return 1
+    except (ReasonSegError, OSError, MemoryError) as error:
+        return _ended(told(error), None, USAGE_ERROR)
+    except Exception as error:
+        return _ended(told(error), None, PROGRAM_FAULT)
+    except SystemExit as error:
+        if getattr(error, "remedy", ""):
+            _ended("ended by a signal", error, 0)
+        raise
+
+
+def _ended(line: str, error: BaseException | None, status: int) -> int:
+    remedy = getattr(error, "remedy", "")
+    print(f"reasonseg: {line}{'; ' if remedy else ''}{remedy}", file=sys.stderr)
+    return status
 
 
 def exit_on_termination() -> None:
@@ -79,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_demo(verbs: Any) -> None:
     demo = verbs.add_parser("demo", help="ask the real node about a bag that is played on real topics")
     demo.add_argument("--bag", type=Path, help="bag with questions and ground truth; default: the one shipped")
-    demo.add_argument("--out", type=Path, default=Path("out/demo"), help="where results go (default: %(default)s)")
+    add_output(demo, "--out", "folder", default=Path("out/demo"), help="where results go (default: %(default)s)")
     demo.add_argument("--params", type=Path, help="the node's parameter file; default: config/reasonseg.yaml")
     demo.add_argument("--model", help="reasoner: model card, folder or hub id")
     demo.add_argument("--segmenter", help="segmenter: model card, folder or hub id")

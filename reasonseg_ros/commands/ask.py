@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.outputs import IMAGE_ENDINGS, add_output
 
 
 def register(verbs: Any) -> None:
@@ -19,7 +20,7 @@ def register(verbs: Any) -> None:
     )
     ask.add_argument("image", type=Path, nargs="?", help="image file; none with --node")
     ask.add_argument("question")
-    ask.add_argument("--out", type=Path, help="write the image with the masks drawn on it")
+    add_output(ask, "--out", "file", IMAGE_ENDINGS, help="write the image with the masks drawn on it")
     file = ask.add_argument_group("about an image file")
     file.add_argument("--model", help="reasoner: model card, folder or hub id")
     file.add_argument("--segmenter", help="segmenter: model card, folder or hub id")

@@ -10,6 +10,7 @@ from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.records import Item
+from reasonseg_ros.outputs import add_output
 
 Reader = Callable[[argparse.Namespace], Sequence[Item]]
 
@@ -52,7 +53,7 @@ def register(subparsers: Any) -> None:
 def _add_data_set(verbs: Any, name: str, help_text: str, read: Reader) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=help_text)
     parser.add_argument("folder", type=Path, help="where the data set is")
-    parser.add_argument("--out", type=Path, required=True, metavar="BAG", help="folder of the bag")
+    add_output(parser, "--out", "new_folder", required=True, metavar="BAG", help="folder of the bag")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first so many images, or videos")
     parser.add_argument("--force", action="store_true", help="replace a bag that is there")
     parser.add_argument("--restart", action="store_true", help="drop what an interrupted run has done")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.outputs import add_output
 
 
 def register(subparsers: Any) -> None:
@@ -28,9 +29,10 @@ def register(subparsers: Any) -> None:
         metavar="IOU",
         help="a smaller change is not listed (default: %(default)s)",
     )
-    parser.add_argument(
-        "--report", type=Path, metavar="FILE", help="also write a page, .html, with both answers to every sample"
-    )
+    add_output(
+        parser, "--report", "file", (".html", ".htm"), metavar="FILE",
+        help="also write a page with both answers to every sample",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 

@@ -18,6 +18,7 @@ import yaml
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.options import whole_number
+from reasonseg_ros.outputs import add_output
 
 if TYPE_CHECKING:
     from reasonseg_ros.config import Config
@@ -41,7 +42,7 @@ def register(verbs: Any) -> None:
     """Add the verb to argparse's subparsers."""
     parser = verbs.add_parser("evaluate", help="answer the questions of bags without ROS, and score the answers")
     parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="folder or file; topics are found by type")
-    parser.add_argument("--out", type=Path, required=True, help="folder for results, summary and report")
+    add_output(parser, "--out", "folder", required=True, help="folder for results, summary and report")
     card = {"metavar": "CARD", "help": "model card, folder or hub id (default: the node's)"}
     parser.add_argument("--reasoner", "--model", dest="reasoner", **card)
     parser.add_argument("--segmenter", **card)

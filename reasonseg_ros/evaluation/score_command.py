@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.outputs import add_output
 
 
 def register(subparsers: Any) -> None:
@@ -39,7 +40,7 @@ def register(subparsers: Any) -> None:
         "--activations", type=Path, metavar="DIR",
         help="activation maps of the same names, .npy [h, w] or PNG of one channel, of any size",
     )  # fmt: skip
-    parser.add_argument("--each", type=Path, metavar="FILE", help="also write one JSON line a sample, with its type")
+    add_output(parser, "--each", "file", metavar="FILE", help="also write one JSON line a sample, with its type")
     parser.set_defaults(run=run)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.engine.manifest import PRECISIONS
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.outputs import add_output
 
 
 def register(verbs: Any) -> None:
@@ -21,7 +21,7 @@ def register(verbs: Any) -> None:
     segmenter.add_argument(
         "--precision", choices=PRECISIONS, default="fp32", help="fp16 is for GPUs, int8 for CPUs (default: %(default)s)"
     )
-    segmenter.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    add_output(segmenter, "--out", "folder", required=True, metavar="DIR", help="a new folder")
     segmenter.set_defaults(run=_export)
 
 

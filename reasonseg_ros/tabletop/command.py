@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.options import size_wh, whole_number
+from reasonseg_ros.outputs import IMAGE_ENDINGS, add_output
 
 
 def register(verbs: Any) -> None:
@@ -15,7 +17,7 @@ def register(verbs: Any) -> None:
     kinds = tabletop.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     bag = kinds.add_parser("bag", help="write an MCAP bag with images, questions and ground truth")
-    _add_scene_options(bag, Path("out/tabletop"), "folder of the bag")
+    _add_scene_options(bag, Path("out/tabletop"), "folder of the bag", "new_folder")
     bag.add_argument("--questions", type=int, default=2, help="a scene (default: %(default)s)")
     bag.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="of the questions, in turn (default: all)")
     bag.add_argument("--phrasing", choices=("train", "unseen"), default="train", help="sentences of the questions")
@@ -31,14 +33,16 @@ def register(verbs: Any) -> None:
     bag.set_defaults(run=_bag)
 
     show = kinds.add_parser("show", help="write a contact sheet of scenes with their questions")
-    _add_scene_options(show, Path("out/tabletop.png"), "image file")
+    _add_scene_options(show, Path("out/tabletop.png"), "image file", "file", IMAGE_ENDINGS)
     show.set_defaults(run=_show)
 
 
-def _add_scene_options(parser: argparse.ArgumentParser, out: Path, what: str) -> None:
+def _add_scene_options(
+    parser: argparse.ArgumentParser, out: Path, what: str, kind: str, endings: Sequence[str] = ()
+) -> None:
     parser.add_argument("--seed", type=int, required=True, help="of the first scene; the next ones count up")
     parser.add_argument("--scenes", type=int, required=True, help="how many")
-    parser.add_argument("--out", type=Path, default=out, help=f"{what} (default: %(default)s)")
+    add_output(parser, "--out", kind, endings, default=out, help=f"{what} (default: %(default)s)")
     parser.add_argument("--size", type=size_wh, default="640x480", metavar="WxH", help="pixels (default: %(default)s)")
 
 

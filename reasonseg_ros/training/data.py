@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.options import size_wh
+from reasonseg_ros.outputs import add_output, check_outputs
 from reasonseg_ros.tabletop.scene import Scene, SceneObject, ScenePart
 from reasonseg_ros.types import RgbImage
 
@@ -138,8 +139,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Render tabletop scenes for training.")
     parser.add_argument("--seeds", nargs=2, type=int, required=True, metavar=("START", "COUNT"))
     parser.add_argument("--size", type=size_wh, default=SIZE_WH, metavar="WxH", help="pixels (default: 320x240)")
-    parser.add_argument("--out", type=Path, required=True)
+    add_output(parser, "--out", "folder", required=True, help="folder of the chunks")
     arguments = parser.parse_args(argv)
+    check_outputs(arguments)
     render(*arguments.seeds, arguments.out, arguments.size)
 
 

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.utils.logging import disable_progress_bar
 
+from reasonseg_ros.outputs import add_output, check_outputs
 from reasonseg_ros.tabletop import questions
 from reasonseg_ros.training.batches import Batch, Batches, VideoBatch, VideoKey
 from reasonseg_ros.training.data import SceneFiles
@@ -367,8 +368,8 @@ def train(plan: Plan) -> None:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train the embedded reasoner on rendered tabletop scenes.")
     parser.add_argument("--scenes", type=Path, required=True, help="folder of chunks from training.data")
-    parser.add_argument("--out", type=Path, default=Path("models/tabletop/reasoner"), help="exported checkpoint")
-    parser.add_argument("--work", type=Path, default=Path("out/train-reasoner"), help="resumable state")
+    add_output(parser, "--out", "folder", default=Path("models/tabletop/reasoner"), help="exported checkpoint")
+    add_output(parser, "--work", "folder", default=Path("out/train-reasoner"), help="resumable state")
     parser.add_argument("--minutes", type=float, default=Plan.minutes, help="budget over all resumptions")
     parser.add_argument("--steps", type=int, default=Plan.steps, help="budget in steps instead of minutes")
     parser.add_argument("--batch", type=int, default=Plan.batch, help="images a step and process")
@@ -382,7 +383,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--video-batch", type=int, default=Plan.video_batch, help="videos a step and process")
     parser.add_argument("--keep-vision", action="store_true", help="leave the vision model as it is")
     parser.add_argument("--from", type=Path, dest="start", help="begin with the weights of this run's reasoner.pt")
-    train(Plan(**vars(parser.parse_args(argv))))
+    arguments = parser.parse_args(argv)
+    check_outputs(arguments)
+    train(Plan(**{name: value for name, value in vars(arguments).items() if name != "outputs"}))
 
 
 if __name__ == "__main__":

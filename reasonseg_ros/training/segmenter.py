@@ -27,6 +27,7 @@ from transformers import Sam2Model
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.options import size_wh
+from reasonseg_ros.outputs import add_output, check_outputs
 from reasonseg_ros.torch_device import choose_device
 from reasonseg_ros.training.data import SceneFiles
 from reasonseg_ros.training.segmenter_batches import Batch, ellipse_batch, scene_batch
@@ -276,20 +277,21 @@ def main(argv: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("train", help="train, or go on with a run; the model is written at the end")
     verb.add_argument("--data", type=Path, nargs="+", required=True, help="folders with rendered chunks, used in turn")
-    verb.add_argument("--run", type=Path, required=True, help="folder of the run's checkpoint")
-    verb.add_argument("--out", type=Path, required=True, help="folder for the finished model")
+    add_output(verb, "--run", "folder", required=True, help="folder of the run's checkpoint")
+    add_output(verb, "--out", "folder", required=True, help="folder for the finished model")
     verb.add_argument("--seed", type=int, default=0)
     verb.add_argument("--device", default="auto")
     verb.add_argument("--threads", type=int, default=1, help="CPU threads")
     verb = verbs.add_parser("export", help="write the model of an unfinished run")
     verb.add_argument("--run", type=Path, required=True)
-    verb.add_argument("--out", type=Path, required=True)
+    add_output(verb, "--out", "folder", required=True)
     verb = verbs.add_parser("evaluate", help="IoU on rendered scenes, as the node computes masks")
     verb.add_argument("--model", required=True, help="model card, folder or hub id")
     verb.add_argument("--seeds", nargs=2, type=int, required=True, metavar=("START", "COUNT"))
     verb.add_argument("--size", type=size_wh, default=(640, 480), metavar="WxH", help="pixels (default: 640x480)")
-    verb.add_argument("--pictures", type=Path, help="folder for images with the masks drawn on them")
+    add_output(verb, "--pictures", "folder", help="folder for images with the masks drawn on them")
     arguments = parser.parse_args(argv)
+    check_outputs(arguments)
 
     if arguments.verb == "evaluate":
         from reasonseg_ros.training.segmenter_evaluation import evaluate

@@ -25,6 +25,7 @@ from transformers import Sam2VideoModel
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.outputs import add_output, check_outputs
 from reasonseg_ros.segmenter.sam2 import load_sam2
 from reasonseg_ros.torch_device import choose_device
 from reasonseg_ros.training.data import SceneFiles
@@ -238,8 +239,9 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("--targets", type=int, default=0, metavar="N", help="only N a video, moved or hidden ones first")
     verb.add_argument("--returning", action="store_true", help="only what gets hidden; videos then run back")
     verb.add_argument("--threads", type=int, default=1, help="CPU threads")
-    verb.add_argument("--pictures", type=Path, help="folder for strips of frames with outlines")
+    add_output(verb, "--pictures", "folder", help="folder for strips of frames with outlines")
     arguments = parser.parse_args(argv)
+    check_outputs(arguments)
 
     if arguments.verb == "evaluate":
         torch.set_num_threads(arguments.threads)
@@ -271,8 +273,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _add_run(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--image", type=Path, required=True, help="folder of the trained image segmenter")
-    verb.add_argument("--run", type=Path, required=True, help="folder of the run's checkpoint")
-    verb.add_argument("--out", type=Path, required=True, help="folder for the finished model")
+    add_output(verb, "--run", "folder", required=True, help="folder of the run's checkpoint")
+    add_output(verb, "--out", "folder", required=True, help="folder for the finished model")
 
 
 if __name__ == "__main__":

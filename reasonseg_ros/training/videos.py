@@ -24,6 +24,7 @@ import numpy as np
 
 from reasonseg_ros.errors import InvalidInput, RenderError
 from reasonseg_ros.options import size_wh
+from reasonseg_ros.outputs import add_output, check_outputs
 from reasonseg_ros.tabletop.scene import SceneObject
 from reasonseg_ros.tabletop.video import Event, Video
 from reasonseg_ros.training.data import SIZE_WH, StoredScene, tuples, whole_chunk
@@ -144,8 +145,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--size", type=size_wh, default=SIZE_WH, metavar="WxH", help="pixels (default: 320x240)")
     parser.add_argument("--frames", type=int, default=FRAMES, help="a video (default: %(default)s)")
     parser.add_argument("--rates", type=float, nargs="+", default=_RATES_HZ, metavar="HZ", help="of frames, in turn")
-    parser.add_argument("--out", type=Path, required=True)
+    add_output(parser, "--out", "folder", required=True, help="folder of the chunks")
     arguments = parser.parse_args(argv)
+    check_outputs(arguments)
     render(*arguments.seeds, arguments.out, arguments.size, arguments.frames, arguments.rates)
 
 

@@ -1,0 +1,103 @@
+"""Where a command writes: declared with its option, and checked in one place before any long work."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.faults import remedy_of
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
+LONGEST_NAME_BYTES = 255
+
+
+@dataclass(frozen=True)
+class Output:
+    """An option that names an output.
+
+    Attributes:
+        option: for messages, `--out`.
+        name: of the parsed value.
+        kind: `folder`, `new_folder` (must not exist unless --force is given) or `file`.
+        endings: of a file; empty for any.
+    """
+
+    option: str
+    name: str
+    kind: str
+    endings: tuple[str, ...] = ()
+
+
+def add_output(
+    parser: argparse.ArgumentParser, option: str, kind: str, endings: Sequence[str] = (), **values: Any
+) -> None:
+    """Add an option for a path that is written; `check_outputs` looks at it before the command runs."""
+    action = parser.add_argument(option, type=Path, **values)
+    known = parser.get_default("outputs") or ()
+    parser.set_defaults(outputs=(*known, Output(option, action.dest, kind, tuple(endings))))
+
+
+def check_outputs(settings: argparse.Namespace) -> None:
+    """Raises InvalidInput where an output cannot be written. Nothing is left behind, and no folder is made."""
+    for output in getattr(settings, "outputs", ()):
+        path = getattr(settings, output.name)
+        if path is not None:
+            _check(output, path, bool(getattr(settings, "force", False)))
+
+
+def _check(output: Output, path: Path, force: bool) -> None:
+    named = f"{output.option} {path}"
+    if output.endings and path.suffix.lower() not in output.endings:
+        raise InvalidInput(f"{named}: unknown ending {path.suffix!r}; use {' or '.join(output.endings)}")
+    if "\0" in str(path) or max(len(os.fsencode(part)) for part in path.absolute().parts) > LONGEST_NAME_BYTES:
+        raise InvalidInput(f"{named!r:.300} is no name that a file can have; choose a shorter one")
+    try:
+        problem = _problem(output.kind, path, force)
+    except OSError as error:
+        problem = f"{error.strerror}; {remedy_of(error)}"
+    if problem:
+        raise InvalidInput(f"{named} cannot be written: {problem}")
+
+
+def _problem(kind: str, path: Path, force: bool) -> str:
+    """Why a path cannot be written; empty where it can. Raises OSError for the same."""
+    exists = _exists(path)
+    folder = path.absolute()
+    if kind == "file":
+        if exists and path.is_dir():
+            return "it is a folder; name a file in it"
+        if exists and not os.access(path, os.W_OK):
+            return "it is write-protected; choose another file"
+        if exists and not path.is_file():
+            return ""  # a device or a pipe; nothing is put beside it
+        folder = folder.parent
+    elif exists and not path.is_dir():
+        return "it is a file; name a folder"
+    elif kind == "new_folder":
+        if exists and not force:
+            return "it exists; choose another place or pass --force"
+        folder = folder.parent
+    with tempfile.TemporaryFile(dir=_nearest(folder)):
+        return ""
+
+
+def _exists(path: Path) -> bool:
+    """As Path.exists, but a part of the path that is a file, or a name that is too long, raises OSError."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    while not _exists(folder):
+        folder = folder.parent
+    return folder

@@ -1,0 +1,118 @@
+"""What a command writes to is checked before any work; what ends a command is one line and an exit status."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reasonseg_ros import cli
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.faults import add_remedy, naming, one_line, told
+
+# Every verb that writes, with its option last. What they read does not exist, so the output must be looked at first.
+VERBS = {
+    "ask": ["ask", "no.png", "what?", "--out"],
+    "demo": ["demo", "--bag", "none", "--out"],
+    "evaluate": ["evaluate", "none", "--out"],
+    "score": ["score", "--predictions", "none", "--targets", "none", "--each"],
+    "compare": ["compare", "none", "none", "--report"],
+    "from-reasonseg": ["bag", "from-reasonseg", "none", "--out"],
+    "from-video": ["bag", "from-video", "none", "--out"],
+    "tabletop bag": ["tabletop", "bag", "--seed", "1", "--scenes", "1", "--out"],
+    "tabletop show": ["tabletop", "show", "--seed", "1", "--scenes", "1", "--out"],
+    "export": ["export", "segmenter", "--model", "none", "--out"],
+    "train scenes": ["train", "scenes", "--seeds", "1", "1", "--out"],
+    "train videos": ["train", "videos", "--seeds", "1", "1", "--out"],
+    "train reasoner": ["train", "reasoner", "--scenes", "none", "--out"],
+    "train segmenter": ["train", "segmenter", "export", "--run", "none", "--out"],
+}
+ENDINGS = {"ask": ".png", "compare": ".html", "tabletop show": ".png"}
+
+
+def ends_in_one_line(arguments, capsys, *words):
+    assert cli.main(arguments) == cli.USAGE_ERROR
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("reasonseg: ")
+    assert all(word in lines[0] for word in words), lines[0]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("place", ["under a file", "a name too long", "read-only"])
+def test_a_place_that_cannot_be_written_is_told_first(verb, place, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").touch()
+    name = f"out{ENDINGS.get(verb, '')}"
+    if place == "read-only":
+
+        def refuse(**_):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        monkeypatch.setattr("tempfile.TemporaryFile", refuse)  # whoever runs the tests may be allowed to write anywhere
+    path = {"under a file": tmp_path / "file" / name, "a name too long": tmp_path / ("a" * 300 + name)}
+    out = path.get(place, tmp_path / "new" / name)
+    ends_in_one_line([*VERBS[verb], str(out)], capsys, VERBS[verb][-1], "choose")
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"], "nothing is left behind"
+
+
+@pytest.mark.parametrize("verb", ENDINGS)
+def test_an_ending_that_is_not_known_is_told_first(verb, tmp_path, capsys):
+    ends_in_one_line([*VERBS[verb], str(tmp_path / "out.gif")], capsys, "'.gif'", ENDINGS[verb])
+
+
+def test_a_bag_that_exists_is_told_before_the_data_are_read(tmp_path, capsys):
+    ends_in_one_line([*VERBS["from-video"], str(tmp_path)], capsys, "exists", "--force")
+
+
+class Lost(InvalidInput):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (Lost("the value 3\nis wrong"), cli.USAGE_ERROR, ["the value 3 is wrong"]),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/x"), cli.USAGE_ERROR, ["/data/x", "free space"]),
+        (PermissionError(errno.EACCES, "Permission denied", b"/data/y"), cli.USAGE_ERROR, ["/data/y", "permissions"]),
+        (MemoryError(), cli.USAGE_ERROR, ["out of memory"]),
+        (RuntimeError("a \x1b[31mred"), cli.PROGRAM_FAULT, ["RuntimeError: a \\x1b[31mred", "reasonseg-", ".log"]),
+        (KeyError("k" * 5000), cli.PROGRAM_FAULT, ["KeyError", "..."]),
+    ],
+)
+def test_every_error_ends_in_one_line(error, status, words, monkeypatch, capsys, tmp_path):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("reasonseg_ros.versions.versions", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert cli.main(["version"]) == status
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and len(lines[0]) < 1100 and all(word in lines[0] for word in words), lines
+    logs = list(tmp_path.glob("reasonseg-*.log"))
+    assert len(logs) == (status == cli.PROGRAM_FAULT)
+    assert all("Traceback" in log.read_text() and "in fail" in log.read_text() for log in logs)
+
+
+def test_a_full_disk_behind_a_redirection_is_told():
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "reasonseg_ros.cli", "version"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == cli.USAGE_ERROR
+    assert ended.stderr.strip() == "reasonseg: No space left on device; free space there, or choose another place"
+
+
+def test_an_error_keeps_its_path_and_remedy():
+    with pytest.raises(OSError, match="No space") as caught, naming(Path("/a/b")):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    add_remedy(caught.value, "add --resume")
+    assert told(caught.value) == (
+        "/a/b: No space left on device; free space there, or choose another place; add --resume"
+    )
+
+
+def test_one_line_shows_what_a_terminal_would_obey():
+    assert one_line("a\n\tb\x1b[2J\ud800\u202e") == "a b\\x1b[2J\\ud800\\u202e"
+    assert one_line("caf\u00e9 \u676f") == "caf\u00e9 \u676f"
