@@ -174,3 +174,15 @@ def test_shared_memory_segment_holds_several_camera_images():
     profile = ElementTree.parse(ROOT / "config" / "fastdds_shm.xml")
     segment_bytes = int(profile.findtext(".//fast:segment_size", namespaces=names))
     assert segment_bytes >= 10 * 1280 * 720 * 3
+
+
+def test_public_names_are_there_and_are_listed_for_type_checkers():
+    assert sorted(reasonseg_ros.__all__) == sorted(reasonseg_ros._HOMES)
+    text = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+    typed = re.findall(r"^    from (reasonseg_ros[\w.]*) import (.+)$", text, re.MULTILINE)
+    assert {name for _, names in typed for name in names.split(", ")} == set(reasonseg_ros.__all__)
+    for name in reasonseg_ros.__all__:
+        assert getattr(reasonseg_ros, name) is not None
+    assert (PACKAGE / "py.typed").is_file()
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = reasonseg_ros.nothing
