@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = _parser().parse_args(arguments)
         command = settings.run
     exit_on_termination()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names and thoughts in any script, on any terminal
+            stream.reconfigure(errors="backslashreplace")
     try:
         check_outputs(settings)
         status = int(command(settings) or 0)

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reasonseg_ros.errors import ReasonSegError
-
-LONGEST_CHARS = 1000
+from reasonseg_ros.plain_text import one_line
 
 _FREE_SPACE = "free space there, or choose another place"
 _REMEDIES = {
@@ -68,13 +67,6 @@ def _log(error: BaseException) -> str:
     except OSError as failure:
         return f"its log could not be written ({failure.strerror}); please report it"
     return f"please report it with {path}"
-
-
-def one_line(text: str, longest_chars: int = LONGEST_CHARS) -> str:
-    """Text from anywhere as one line that a terminal shows and does not obey."""
-    line = " ".join(text.split())
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
-    return line if len(line) <= longest_chars else f"{line[: longest_chars - 4]} ..."
 
 
 def add_remedy(error: BaseException, remedy: str) -> None:

@@ -2,7 +2,8 @@
 
 Conventions: pixel coordinates have x to the right, y down, the origin at the top left corner of the image;
 boxes are `x1, y1, x2, y2` with `x2, y2` exclusive; stamps are nanoseconds since the epoch of the source clock.
-Every value is frozen and checked once, when it is made.
+Every value is frozen and checked once, when it is made. Its text is cleaned then (`plain_text`), so that it can be
+published, stored and printed wherever it came from.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.plain_text import LONGEST_TEXT, one_line, plain_text
 
 BoolMask = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
@@ -109,6 +111,8 @@ class Frame:
         shape = self.rgb.shape
         if self.rgb.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
             raise InvalidInput(f"image of shape {shape} and type {self.rgb.dtype}; expected uint8 [H, W, 3], not empty")
+        object.__setattr__(self, "frame_id", one_line(self.frame_id))
+        object.__setattr__(self, "warning_3d", one_line(self.warning_3d))
         if not self.rgb.flags.c_contiguous:
             object.__setattr__(self, "rgb", np.ascontiguousarray(self.rgb))
         if self.depth_m is not None and self.depth_m.shape != shape[:2]:
@@ -127,6 +131,11 @@ class Query:
     query_id: str = ""
     mode: Mode = Mode.ONCE
     frames: int = 0
+
+    def __post_init__(self) -> None:
+        # Not shortened: a question that is too long is refused.
+        object.__setattr__(self, "text", plain_text(self.text, len(self.text)))
+        object.__setattr__(self, "query_id", one_line(self.query_id, LONGEST_TEXT))
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +168,7 @@ class Grounding:
         object.__setattr__(self, "box_xyxy", box)
         object.__setattr__(self, "points_xy", points)
         object.__setattr__(self, "point_labels", labels)
+        object.__setattr__(self, "label", one_line(self.label))
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +192,10 @@ class Answer:
             raise InvalidInput(f"status {self.status} with {len(self.groundings)} groundings")
         if not self.status.is_answer and not self.error:
             raise InvalidInput(f"status {self.status} without a reason")
+        for name in ("thought", "raw_text"):
+            object.__setattr__(self, name, plain_text(getattr(self, name)))
+        for name in ("error", "dialect", "model"):
+            object.__setattr__(self, name, one_line(getattr(self, name)))
 
 
 @dataclass(frozen=True, eq=False)

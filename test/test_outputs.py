@@ -10,7 +10,7 @@ import pytest
 
 from reasonseg_ros import cli
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.faults import add_remedy, naming, one_line, told
+from reasonseg_ros.faults import add_remedy, naming, told
 
 # Every verb that writes, with its option last. What they read does not exist, so the output must be looked at first.
 VERBS = {
@@ -111,8 +111,3 @@ def test_an_error_keeps_its_path_and_remedy():
     assert told(caught.value) == (
         "/a/b: No space left on device; free space there, or choose another place; add --resume"
     )
-
-
-def test_one_line_shows_what_a_terminal_would_obey():
-    assert one_line("a\n\tb\x1b[2J\ud800\u202e") == "a b\\x1b[2J\\ud800\\u202e"
-    assert one_line("caf\u00e9 \u676f") == "caf\u00e9 \u676f"

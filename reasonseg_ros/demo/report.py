@@ -137,10 +137,10 @@ def panel(number: int, total: int, kind: str, question: str, thought: str, resul
 
 def print_total(console: Console, results: list[Result], moving: list[Moving], min_giou: float, out: Path) -> None:
     answered = sum(result.answered for result in results)
-    verdict = "[green]passed[/]" if passed(results, moving, min_giou) else "[red]failed[/]"
+    verdict = Text("passed", "green") if passed(results, moving, min_giou) else Text("failed", "red")
     console.print(f"{answered} of {len(results)} questions answered, gIoU {giou(results):.3f} (needed: {min_giou:.2f})")
     film = "film, " if moving else ""
-    console.print(f"{verdict}; summary, overlays, {film}and result bag are in {out}", highlight=False)
+    console.print(verdict.append(f"; summary, overlays, {film}and result bag are in {out}", "default"))
 
 
 def write_summary(

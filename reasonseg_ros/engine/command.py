@@ -77,7 +77,7 @@ def _build(settings: argparse.Namespace) -> int:
         else:
             # Loading builds, compares with ONNX Runtime and runs each once.
             for engine in load_engines(folder, graphs, options, bars).values():
-                console.print(f"{engine.name}: runs on {engine.runtime}, {engine.device}")
+                console.print(f"{engine.name}: runs on {engine.runtime}, {engine.device}", markup=False)
                 engine.close()
     if settings.runtime.startswith("tensorrt"):
         _show(cache)

@@ -12,6 +12,7 @@ from reasonseg_ros.bags import BagReader, header_stamp_ns, typestore
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.damaged_bag import Damage, Record, mcap_files, read_records
 from reasonseg_ros.evaluation.topics import GROUND_TRUTH
+from reasonseg_ros.plain_text import one_line
 
 
 @dataclass
@@ -48,7 +49,8 @@ class BagInfo:
             lines += [f"ground truths: {truths}, of {asked}", _counted("kinds", self.kinds)]
             lines.append(_counted("splits", self.splits))
         lines.append(f"damaged parts: {len(self.damages)}")
-        return lines + [f"  {damage}" for damage in self.damages]
+        lines += [f"  {damage}" for damage in self.damages]
+        return [("  " if line.startswith("  ") else "") + one_line(line) for line in lines]
 
 
 def _counted(name: str, counts: Counter[str]) -> str:

@@ -19,6 +19,7 @@ from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.options import whole_number
 from reasonseg_ros.outputs import add_output
+from reasonseg_ros.plain_text import terminal_text
 
 if TYPE_CHECKING:
     from reasonseg_ros.config import Config
@@ -131,7 +132,7 @@ def _evaluate(settings: argparse.Namespace) -> int:
         console.print(f"{away} questions failed for want of memory or of a server; --resume asks them again")
     if not run.samples:
         told = f"no question of {', '.join(settings.kinds)}" if settings.kinds else "no question"
-        console.print(f"the bag holds {told}; `reasonseg bag info` tells its kinds")
+        console.print(f"the bag holds {told}; `reasonseg bag info` tells its kinds", markup=False)
     return 1 if run.unreadable or away or not run.rows else 0
 
 
@@ -292,8 +293,11 @@ def _print(found: Mapping[str, Any], out: Path) -> None:
         table.add_column(name, overflow="fold", no_wrap=name == "kind")
     for kind, group in {**found["by_kind"], "all": found}.items():
         values = [group[name] for name in names]
-        table.add_row(kind, *(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in values))
+        table.add_row(
+            terminal_text(kind), *(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in values)
+        )
     console.print(table)
     for item in found["unreadable"]:
         console.print(f"failed: {item['sample_id']} {item['reason']}".replace("  ", " "), markup=False, soft_wrap=True)
-    console.print(f"{out}: results.json, summary.json, report.html", highlight=False, soft_wrap=True)
+    told = f"{out}: results.json, summary.json, report.html"
+    console.print(told, markup=False, highlight=False, soft_wrap=True)

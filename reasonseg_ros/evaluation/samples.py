@@ -19,6 +19,7 @@ from reasonseg_ros.evaluation.questions import TimedQuestion
 from reasonseg_ros.evaluation.topics import GROUND_TRUTH, QUERY, Topics
 from reasonseg_ros.image_messages import frame_from_message
 from reasonseg_ros.mask_codec import decode_mask
+from reasonseg_ros.plain_text import one_line, plain_text
 from reasonseg_ros.types import BoolMask, FloatArray, Frame
 
 KEPT_IMAGES = 8
@@ -45,6 +46,9 @@ class Truth:
     points_xy: FloatArray
     thought: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "thought", plain_text(self.thought))
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -65,6 +69,11 @@ class Sample:
     expression: str = ""
     bag: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("sample_id", "kind", "split", "expression", "bag"):
+            object.__setattr__(self, name, one_line(getattr(self, name)))
+        object.__setattr__(self, "question", plain_text(self.question))
+
 
 @dataclass(frozen=True, eq=False)
 class Shown:
@@ -84,6 +93,10 @@ class Unreadable:
     sample_id: str
     reason: str
     samples: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sample_id", one_line(self.sample_id))
+        object.__setattr__(self, "reason", one_line(self.reason))
 
 
 class _Image:
@@ -263,7 +276,8 @@ class SampleStream:
         return Sample(self._new_id(query_id or str(stamp_ns)), text, stamp_ns, image.load)
 
     def _new_id(self, wanted: str) -> str:
-        sample_id, number = wanted, 1
+        sample_id = wanted = one_line(wanted)
+        number = 1
         while sample_id in self._ids:
             number += 1
             sample_id = f"{wanted}#{number}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import ConfigError, InvalidInput
 from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.plain_text import check_plain, plain_text
 
 MAX_CHARACTERS = 2000
 LONGEST = 100_000
@@ -24,13 +24,10 @@ def normalise_question(text: str, max_characters: int = MAX_CHARACTERS) -> str:
     """
     if len(text) > max_characters:
         raise InvalidInput(f"question of {len(text)} characters; at most {max_characters} are allowed, shorten it")
-    for character in text:
-        # Cc: control characters; Cs: halves of surrogate pairs, which no tokenizer can encode.
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n\r":
-            raise InvalidInput(f"question holds the control character U+{ord(character):04X}; send plain text")
+    check_plain(text, "question")
     if marker := _CHAT_MARKER.search(text):
         raise InvalidInput(f"question holds the chat marker {marker[0]!r}; send plain text")
-    question = " ".join(text.lower().split()).lstrip('" ').rstrip('.?!" ')
+    question = " ".join(plain_text(text, len(text)).lower().split()).lstrip('" ').rstrip('.?!" ')
     if not question:
         raise InvalidInput(f"question {text!r} is empty; ask for something in the image")
     return question

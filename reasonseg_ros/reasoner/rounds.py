@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.plain_text import one_line, plain_text
 from reasonseg_ros.reasoner.dialects import take_apart
 from reasonseg_ros.reasoner.fields import is_nothing
 from reasonseg_ros.reasoner.json_text import find_values
@@ -42,6 +43,12 @@ class Keyframe:
     raw_text: str = ""
     error: str = ""
     tokens: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("thought", "raw_text"):
+            object.__setattr__(self, name, plain_text(getattr(self, name)))
+        for name in ("description", "error"):
+            object.__setattr__(self, name, one_line(getattr(self, name)))
 
 
 def failed_keyframe(answer: Answer) -> Keyframe:

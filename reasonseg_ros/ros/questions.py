@@ -26,6 +26,7 @@ from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.live.requests import Outcome, Request, failure
 from reasonseg_ros.live.worker import Worker
+from reasonseg_ros.plain_text import check_plain, one_line, plain_text
 from reasonseg_ros.points import located
 from reasonseg_ros.ros.conversion import (
     groundings_from,
@@ -179,6 +180,8 @@ class Questions:
         try:
             if not self.is_active or self.worker is None:
                 raise InvalidInput("the node is not active; configure and activate it")
+            check_plain(text, "question")
+            check_plain(query_id, "query_id")
             request.query = Query(query.text, query.query_id, _mode(mode), frames)
             if image is not None:
                 request.frame = images.frame_from_message(image)
@@ -199,7 +202,7 @@ class Questions:
             nonlocal last_s
             if time.monotonic() - last_s >= STREAM_PERIOD_S:
                 last_s = time.monotonic()
-                self._outbox.post(partial(self._publish_progress, request, goal, text, tokens))
+                self._outbox.post(partial(self._publish_progress, request, goal, plain_text(text), tokens))
 
         request.on_text = on_text
         if goal is not None:
@@ -221,7 +224,7 @@ class Questions:
             found = located(segmentation, self._config().points.min_valid_share)
         except Exception as error:
             self._logger.error(f"no 3D: {type(error).__name__}: {error}")
-            frame = replace(segmentation.frame, depth_m=None, warning_3d=f"{type(error).__name__}: {error}")
+            frame = replace(segmentation.frame, depth_m=None, warning_3d=one_line(f"{type(error).__name__}: {error}"))
             found = located(replace(segmentation, frame=frame), 1.0)
         return replace(outcome, segmentation=found)
 
