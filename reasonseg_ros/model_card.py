@@ -71,6 +71,7 @@ class ModelCard:
         frames_size_wh: reasoners: each frame of a video is squashed to this; None takes `image_size_wh`.
         image_size: segmenters: side of the square input in pixels; 0 takes the checkpoint's own.
         multimask: segmenters: decode several masks a prompt and keep the best predicted IoU.
+        needs_boxes: segmenters: points without a box are refused, as the checkpoint is trained with boxes.
         refine: segmenters: what makes its masks better (`segmenter.refinement`), as far as that was measured.
     """
 
@@ -94,6 +95,7 @@ class ModelCard:
     max_new_tokens: int = 1024
     image_size: int = 0
     multimask: bool = True
+    needs_boxes: bool = False
     refine: str = "none"
 
     def __post_init__(self) -> None:
@@ -106,7 +108,8 @@ class ModelCard:
         for key in ("min_pixels", "max_pixels", "image_size"):
             need(_is_count(getattr(self, key), 0), key, "a whole number, 0 or more")
         need(self.kind in KINDS, "kind", " or ".join(KINDS))
-        need(isinstance(self.multimask, bool), "multimask", "true or false")
+        for key in ("multimask", "needs_boxes"):
+            need(isinstance(getattr(self, key), bool), key, "true or false")
         need(self.refine in REFINEMENTS, "refine", f"one of {', '.join(REFINEMENTS)}")
         if self.kind == "segmenter":
             return

@@ -23,13 +23,17 @@ RgbImage = NDArray[np.uint8]
 
 
 class Status(str, Enum):
-    """How a question ended. Only `OK` and `NO_TARGET` are answers; all the others say why there is none."""
+    """How a question ended. Only `OK` and `NO_TARGET` are answers; all the others say why there is none.
+
+    `EMPTY_MASK`: the reasoner pointed at something, and the segmenter marked no pixel of it.
+    """
 
     OK = "ok"
     NO_TARGET = "no_target"
     UNPARSABLE = "unparsable"
     TRUNCATED = "truncated"
     CONTRADICTION = "contradiction"
+    EMPTY_MASK = "empty_mask"
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     REFUSED = "refused"
@@ -45,6 +49,11 @@ class Status(str, Enum):
     @property
     def is_answer(self) -> bool:
         return self in (Status.OK, Status.NO_TARGET)
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether there is a mask to score, which may be empty."""
+        return self.is_answer or self is Status.EMPTY_MASK
 
 
 class Mode(str, Enum):
@@ -175,7 +184,7 @@ class Grounding:
 class Answer:
     """What the reasoner said, parsed.
 
-    `groundings` is empty for every status but `OK`: nothing here fits is a result, a failure is not.
+    `groundings` is empty for every status but `OK` and `EMPTY_MASK`: nothing here fits is a result, a failure is not.
     """
 
     status: Status
@@ -188,7 +197,7 @@ class Answer:
     tokens: int = 0
 
     def __post_init__(self) -> None:
-        if (self.status is Status.OK) != bool(self.groundings):
+        if (self.status in (Status.OK, Status.EMPTY_MASK)) != bool(self.groundings):
             raise InvalidInput(f"status {self.status} with {len(self.groundings)} groundings")
         if not self.status.is_answer and not self.error:
             raise InvalidInput(f"status {self.status} without a reason")
@@ -280,7 +289,8 @@ class Segmentation:
 
     Attributes:
         frame: the frame whose pixels the masks belong to.
-        regions: one for each grounding, in the answer's order.
+        regions: one for each grounding whose mask is not empty, in the answer's order. While targets are followed, also
+            those that are not seen; what is told of them leaves these out (`segmenter.regions.without_empty`).
         seconds: time spent in each stage.
         reasoned_stamp_ns: stamp of the frame that was reasoned on, where the masks were carried to another; else 0.
     """

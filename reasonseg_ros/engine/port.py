@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from reasonseg_ros.engine.manifest import Tensor
-from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.errors import InvalidInput, ModelError
 
 Report = Callable[[str, "float | None"], None]
 """Told in words what is being done, as it may take minutes, and how much of it is done, 0 to 1, where that is known."""
 
 Value = Any
 """numpy array, or a torch tensor on the engine's GPU."""
+
+
+NOT_FINITE_REMEDY = "set segmenter.dtype to float32, use an fp32 export, or download the checkpoint again"
 
 
 class Engine(Protocol):
@@ -63,6 +66,30 @@ def to_host(value: Value) -> NDArray[Any]:
         return value
     array: NDArray[Any] = value.detach().cpu().numpy()
     return array
+
+
+def check_finite(stage: str, values: Mapping[str, Value]) -> None:
+    """Raises ModelError with the stage where a floating-point array or tensor holds NaN or infinity.
+
+    Damaged weights and overflows in half precision give such numbers, and the masks cut from them look like any other.
+    """
+    for name, value in values.items():
+        if not _is_finite(value):
+            raise ModelError(f"{stage}: {name} holds numbers that are not finite (NaN, infinity); {NOT_FINITE_REMEDY}")
+
+
+def _is_finite(value: Value) -> bool:
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind != "f":
+            return True
+        # The sum is several times faster than looking at each number; it overflows for no real feature map.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(value.sum(dtype=np.float32)) or np.isfinite(value).all())
+    if not value.is_floating_point():
+        return True
+    import torch
+
+    return bool(value.sum(dtype=torch.float32).isfinite() or value.isfinite().all())
 
 
 def check_inputs(engine: Engine, inputs: Mapping[str, Value]) -> None:

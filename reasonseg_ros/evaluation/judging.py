@@ -75,7 +75,7 @@ def judged(
         tokens=answer.tokens,
         groundings=[grounding_values(grounding) for grounding in answer.groundings],
         regions=[region_values(region) for region in segmentation.regions],
-        mask=rle_from_mask(segmentation.mask) if answer.status.is_answer else None,
+        mask=rle_from_mask(segmentation.mask) if answer.status.has_mask else None,
         seconds={stage: round(value, 4) for stage, value in {**seconds, **segmentation.seconds}.items()},
         expression=sample.expression,
     )
@@ -92,7 +92,7 @@ def judged(
 def _scored(result: SampleResult, segmentation: Segmentation, truth: Truth, protocol: str) -> SampleResult:
     """The result with its scores and its type of failure."""
     answer = segmentation.answer
-    mask = segmentation.mask if answer.status.is_answer else None
+    mask = segmentation.mask if answer.status.has_mask else None
     score = score_sample(mask, truth.mask, truth.ignore, protocol, answer.groundings, truth.boxes_xyxy)
     failure = classify(mask, truth.mask, truth.ignore, answer.groundings)
     return replace(

@@ -102,6 +102,7 @@ def _write_card(checkpoint: Checkpoint, folder: Path) -> None:
         "licence": card.licence,
         "url": card.url,
         "multimask": card.multimask,
+        "needs_boxes": card.needs_boxes,
         "refine": card.refine,
     }
     (folder / "card.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")

@@ -5,21 +5,20 @@ Each answer has a tracker of its own, as two questions may well be about the sam
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.errors import InvalidInput, ModelError
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.requests import lost
+from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.segmenter.port import Features, Segmenter, Tracker
 from reasonseg_ros.segmenter.regions import followed
 from reasonseg_ros.types import Frame, Segmentation, Status
 
-_LOG = logging.getLogger(__name__)
 _Key = TypeVar("_Key")
 
 
@@ -36,8 +35,10 @@ class Follower(Generic[_Key]):
     """One thread that takes the newest image, steps every tracker, and tells each answer's new masks.
 
     Args:
-        on_masks: called with the key that `follow` was given and the masks on the newest image. Status LOST is the
-            last that is told of a key: none of its targets has been seen for long, or the stream gave out.
+        on_masks: called with the key that `follow` was given and the masks on the newest image, those of targets that
+            are not seen being empty. A status other than OK is the last that is told of a key. LOST: none of its
+            targets has been seen for long, the stream gave out, or following failed once. FAILED: the model gave
+            numbers that are not finite, so that asking again does not help.
         max_rate_hz: at most so many images a second; 0 takes every one that it can.
     """
 
@@ -105,10 +106,9 @@ class Follower(Generic[_Key]):
                 self._step(*taken)
             except InvalidInput:
                 pass  # told and counted where the image arrived
-            # Whatever a model does with one image must not end the thread that all answers hang on.
+            # Nothing may end the thread that all answers hang on.
             except Exception as error:
-                _LOG.exception("following failed")
-                self.end_all(f"following failed: {type(error).__name__}: {error}")
+                self._end(taken[1], error)
             if self.max_rate_hz:
                 with self._changed:
                     left_s = begin_s + 1 / self.max_rate_hz - time.monotonic()
@@ -131,7 +131,12 @@ class Follower(Generic[_Key]):
         frame = arrival.load()
         features = self.segmenter.encode(frame.rgb)
         for item in items:
-            masks = _next(item, frame, features)
+            try:
+                masks = _next(item, frame, features)
+            # One answer's tracker that fails costs that answer alone.
+            except Exception as error:
+                self._end([item], error)
+                continue
             with self._changed:
                 if item not in self._followed:  # dropped meanwhile
                     continue
@@ -139,6 +144,18 @@ class Follower(Generic[_Key]):
                 if masks.status is Status.LOST:
                     self._followed.remove(item)
             self.on_masks(item.key, masks)
+
+    def _end(self, items: list[_Followed[_Key]], error: Exception) -> None:
+        """Tell what a model's error makes of these answers, and follow them no longer."""
+        with self._changed:
+            items = [item for item in items if item in self._followed]
+            self._followed = [item for item in self._followed if item not in items]
+        for item in items:
+            answer = failed(item.segmentation.answer, "tracking", error)
+            if isinstance(error, ModelError):
+                self.on_masks(item.key, replace(item.segmentation, answer=answer, regions=()))
+            else:
+                self.on_masks(item.key, lost(item.segmentation, answer.error))
 
 
 def _next(item: _Followed[Any], frame: Frame, features: Features) -> Segmentation:

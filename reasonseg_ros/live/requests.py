@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from reasonseg_ros.config import StreamConfig
 from reasonseg_ros.methods.seg_zero import OnStage
 from reasonseg_ros.reasoner.port import OnText
+from reasonseg_ros.segmenter.regions import without_empty
 from reasonseg_ros.types import Answer, FloatArray, Frame, Grounding, Mode, Query, Segmentation, Status
 
 STANDING = (Mode.WATCH, Mode.TRACK)
@@ -57,11 +58,11 @@ class Request:
     thumbnail: FloatArray | None = None
 
     def tell(self, outcome: Outcome) -> None:
-        """Hand an outcome to `on_done`; none after the last one. From any thread."""
+        """Hand an outcome to `on_done`, without targets that are not seen; none after the last one. From any thread."""
         with self.telling:
             if not self.has_ended:
                 self.has_ended = outcome.is_last
-                self.on_done(outcome)
+                self.on_done(_seen(outcome))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,14 @@ class Outcome:
     @property
     def frame(self) -> Frame | None:
         return self.segmentation.frame if self.segmentation else self.request.seen
+
+
+def _seen(outcome: Outcome) -> Outcome:
+    """The outcome without regions that mark no pixel. Whoever follows the targets needs them; nobody else does."""
+    if outcome.segmentation is None:
+        return outcome
+    segmentation = without_empty(outcome.segmentation)
+    return replace(outcome, answer=segmentation.answer, segmentation=segmentation)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from reasonseg_ros.live.requests import STANDING, Outcome, Request, failure, is_
 from reasonseg_ros.live.scene_change import thumbnail
 from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.segmenter.port import Tracker
 from reasonseg_ros.types import Frame, Mode, Segmentation, Status
 
@@ -120,13 +121,19 @@ class Thinker:
             self._carrier.budget_s = stream.catch_up_s
             if request.on_stage:
                 request.on_stage("catching_up")
-            carried = self._carrier.carry(
-                segmentation, self._buffer, lambda: bool(request.dropped_because), request.beginnings
-            )
+            try:
+                carried = self._carrier.carry(
+                    segmentation, self._buffer, lambda: bool(request.dropped_because), request.beginnings
+                )
+            except Exception as error:
+                return _not_carried(segmentation, error)
         if not is_followed_on(request.query.mode, self._config().stream):
             return replace(carried, tracker=None)
         if carried.tracker is None and carried.segmentation.status is Status.OK:
-            tracker, tracks = self._carrier.begin(carried.segmentation)
+            try:
+                tracker, tracks = self._carrier.begin(carried.segmentation)
+            except Exception as error:
+                return _not_carried(segmentation, error)
             regions = tuple(
                 replace(region, track_id=track.track_id, track_state=track.state)
                 for region, track in zip(carried.segmentation.regions, tracks, strict=True)
@@ -158,6 +165,11 @@ class Thinker:
         if request.query.mode in STANDING:
             return config.camera.silent_error_s, math.inf
         return math.inf, config.query.image_max_age_s or math.inf
+
+
+def _not_carried(segmentation: Segmentation, error: Exception) -> Carried:
+    answer = failed(segmentation.answer, "tracking", error)
+    return Carried(replace(segmentation, answer=answer, regions=()), None, 0, 0)
 
 
 def _outcome(request: Request, segmentation: Segmentation) -> Outcome:

@@ -16,12 +16,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reasonseg_ros.config import Config
-from reasonseg_ros.errors import InvalidInput, OutOfMemory
+from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.methods.seg_zero import OnStage, SegZero
+from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.reasoner.port import OnText, Reasoner
 from reasonseg_ros.reasoner.rounds import Keyframe, sampled
 from reasonseg_ros.segmenter.port import Segmenter, Tracker
-from reasonseg_ros.segmenter.regions import followed
+from reasonseg_ros.segmenter.regions import followed, without_empty
 from reasonseg_ros.types import Answer, Frame, Query, Segmentation, Status
 
 _FINAL = (Status.NO_TARGET, Status.CANCELLED, Status.TIMEOUT, Status.REFUSED, Status.UNAVAILABLE)
@@ -118,7 +119,7 @@ class RevSeg(SegZero):
     def follow(self, looked: LookBack, frames: Sequence[Frame]) -> list[Segmentation]:
         """The answer on every one of `frames`, which are those that were looked back at.
 
-        A frame in which the target is not seen has an empty mask.
+        A frame in which none of the targets is seen has the status NO_TARGET.
         """
         base, index = looked.segmentation, looked.index
         if not base.regions:
@@ -128,10 +129,9 @@ class RevSeg(SegZero):
             forwards = self._followed(base, frames[index:])
             # The tracker wants stamps that grow, so time runs backwards from the keyframe's.
             backwards = self._followed(base, frames[index::-1])
-        except (OutOfMemory, InvalidInput) as error:
-            status = Status.OUT_OF_MEMORY if isinstance(error, OutOfMemory) else Status.FAILED
-            failed = replace(base.answer, status=status, groundings=(), error=str(error))
-            return [replace(base, frame=frame, answer=failed, regions=()) for frame in frames]
+        except Exception as error:
+            answer = failed(base.answer, "tracking", error)
+            return [replace(base, frame=frame, answer=answer, regions=()) for frame in frames]
         each_s = (time.perf_counter() - start_s) / len(frames)
         return [
             replace(one, seconds={**base.seconds, "tracking": each_s})
@@ -149,8 +149,16 @@ class RevSeg(SegZero):
                 raise InvalidInput(f"frames of {base.frame.size_wh} and {frame.size_wh} pixels; expected one size")
             tracks = tracker.step(self.segmenter.encode(frame.rgb), begin_ns + abs(frame.stamp_ns - begin_ns))
             regions = tuple(followed(region, track) for region, track in zip(base.regions, tracks, strict=True))
-            found.append(replace(base, frame=frame, regions=regions, reasoned_stamp_ns=begin_ns))
+            found.append(_seen(replace(base, frame=frame, regions=regions, reasoned_stamp_ns=begin_ns)))
         return found
+
+
+def _seen(segmentation: Segmentation) -> Segmentation:
+    """Without the targets that are not seen in this frame; NO_TARGET where none of them is."""
+    found = without_empty(segmentation)
+    if found.status is not Status.EMPTY_MASK:
+        return found
+    return replace(found, answer=replace(found.answer, status=Status.NO_TARGET, groundings=()))
 
 
 def _both(keyframe: Keyframe, second: Answer, index: int) -> Answer:

@@ -11,10 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from reasonseg_ros.config import Config
-from reasonseg_ros.errors import OutOfMemory
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.reasoner.port import OnText, Reasoner
 from reasonseg_ros.segmenter.port import Features, Segmenter
-from reasonseg_ros.segmenter.regions import build_region
+from reasonseg_ros.segmenter.regions import build_region, without_empty
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segmentation, Status
 
 OnStage = Callable[[str], None]
@@ -59,14 +60,18 @@ class SegZero:
         start_s = time.perf_counter()
         beside = self.config.segmenter.encode_beside
         encoding = self._beside.submit(self.segmenter.encode, frame.rgb) if beside else None
-        answer = self.reasoner.answer(
-            frame,
-            query.text,
-            on_text=on_text,
-            cancelled=cancelled,
-            max_new_tokens=max_new_tokens,
-            time_limit_s=time_limit_s,
-        )
+        try:
+            answer = self.reasoner.answer(
+                frame,
+                query.text,
+                on_text=on_text,
+                cancelled=cancelled,
+                max_new_tokens=max_new_tokens,
+                time_limit_s=time_limit_s,
+            )
+        # The port promises an Answer; a reasoner that raises costs its question and no other.
+        except Exception as error:
+            answer = failed(Answer(Status.NO_TARGET, model=self.reasoner.name), "reasoning", error)
         seconds = {"reasoning": time.perf_counter() - start_s}
         is_cancelled = bool(cancelled and cancelled())
         if encoding and (is_cancelled or not answer.groundings):
@@ -86,7 +91,10 @@ class SegZero:
         The reasoner must have `answer_batch`, which those that ask a server do not.
         """
         start_s = time.perf_counter()
-        answers = self.reasoner.answer_batch(frames, [query.text for query in queries])  # type: ignore[attr-defined]
+        try:
+            answers = self.reasoner.answer_batch(frames, [query.text for query in queries])  # type: ignore[attr-defined]
+        except Exception as error:
+            answers = [failed(Answer(Status.NO_TARGET, model=self.reasoner.name), "reasoning", error)] * len(queries)
         each_s = (time.perf_counter() - start_s) / max(len(answers), 1)
         return [
             self._segment(frame, query, answer, {"reasoning": each_s})
@@ -96,9 +104,21 @@ class SegZero:
         ]
 
     def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation:
-        """Segment given boxes and points, without the reasoner."""
+        """Segment given boxes and points, without the reasoner. REFUSED where the segmenter cannot use them."""
+        try:
+            self._check_prompts(groundings)
+        except InvalidInput as error:
+            return Segmentation(frame, Query(""), Answer(Status.REFUSED, error=str(error)))
         answer = Answer(Status.OK, groundings=tuple(groundings)) if groundings else Answer(Status.NO_TARGET)
         return self._segment(frame, Query(""), answer, {})
+
+    def _check_prompts(self, groundings: Sequence[Grounding]) -> None:
+        """Raises InvalidInput for points without a box where the segmenter needs boxes."""
+        if getattr(self.segmenter, "needs_boxes", False) and not all(grounding.has_box for grounding in groundings):
+            raise InvalidInput(
+                f"points without boxes; {self.segmenter.name} needs a box for each target (needs_boxes in its card): "
+                "send boxes, or use another segmenter.model"
+            )
 
     def _segment(
         self,
@@ -111,12 +131,15 @@ class SegZero:
         start_s = time.perf_counter()
         regions: tuple[Region, ...] = ()
         try:
+            self._check_prompts(answer.groundings)
             features = encoding.result() if encoding else self.segmenter.encode(frame.rgb)
             masks = self.segmenter.decode(features, answer.groundings)
             regions = tuple(
                 build_region(grounding, mask, self.config.segmenter)
                 for grounding, mask in zip(answer.groundings, masks, strict=True)
             )
-        except OutOfMemory as error:
-            answer = replace(answer, status=Status.OUT_OF_MEMORY, groundings=(), error=str(error))
-        return Segmentation(frame, query, answer, regions, {**seconds, "segmenting": time.perf_counter() - start_s})
+        # Whatever a model does with one image is the status of one question.
+        except Exception as error:
+            answer = failed(answer, "segmenting", error)
+        seconds = {**seconds, "segmenting": time.perf_counter() - start_s}
+        return without_empty(Segmentation(frame, query, answer, regions, seconds))

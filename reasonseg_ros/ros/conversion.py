@@ -146,6 +146,10 @@ def groundings_from(boxes: Sequence[Any], points: Sequence[Any], size_wh: tuple[
     groundings = []
     for index, box in enumerate(boxes):
         corners = (box.x1, box.y1, box.x2, box.y2)
+        if not np.isfinite(corners).all() or box.x2 <= box.x1 or box.y2 <= box.y1:
+            raise InvalidInput(
+                f"box {corners}; expected finite x1 < x2 and y1 < y2 inside the {size_wh[0]} x {size_wh[1]} image"
+            )
         clipped = clip_box(corners, size_wh)
         if clipped is None:
             raise InvalidInput(f"box {corners} has less than a pixel inside the {size_wh[0]} x {size_wh[1]} image")

@@ -235,7 +235,7 @@ class Questions:
             answered.set_result((answer.status, message))
         if self.outputs is not None:
             self.outputs.publish(outcome, message, config.overlay_alpha)
-        if outcome.is_followed and answer.status.is_answer:
+        if outcome.is_followed and answer.status.has_mask:
             return  # at the camera's rate, and not a new answer
         self._health.count(outcome)
         line = f"{message.query_id[:40]}: {answer.status} in {outcome.total_s:.2f} s {answer.error}"

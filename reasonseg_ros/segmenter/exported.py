@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from reasonseg_ros.engine.manifest import Manifest
-from reasonseg_ros.engine.port import Engine, Value
+from reasonseg_ros.engine.port import Engine, Value, check_finite
 from reasonseg_ros.geometry import resize_logits, scale_xy, squash
 from reasonseg_ros.segmenter.port import Features, ScoredMask
 from reasonseg_ros.types import FloatArray, Grounding, RgbImage
@@ -28,21 +28,25 @@ class ExportedSegmenter:
     `Features.data` maps the encoder's outputs by name to values on the engines' device.
     """
 
-    def __init__(self, encoder: Engine, decoder: Engine, manifest: Manifest, at_once: int = 0) -> None:
+    def __init__(
+        self, encoder: Engine, decoder: Engine, manifest: Manifest, at_once: int = 0, needs_boxes: bool = False
+    ) -> None:
         """`at_once` prompts go through the decoder together; 0 is one on a CPU, where what a batch computes does not
         stay in the cache, and on a GPU as many as the decoder takes."""
         self.name = f"{manifest.name} ({encoder.runtime})"
+        self.needs_boxes = needs_boxes
         self.size_px = manifest.size_px
         self._encoder, self._decoder = encoder, decoder
         self._at_once = at_once or (1 if decoder.device == "cpu" else sys.maxsize)
 
     def encode(self, rgb: RgbImage) -> Features:
-        """Features of uint8 [H, W, 3], squashed to the model's square. Raises OutOfMemory."""
+        """Features of uint8 [H, W, 3], squashed to the model's square. Raises OutOfMemory and ModelError."""
         data = self._encoder.run({"image": squash(rgb, self.size_px)[None]}, keep=KEPT)
+        check_finite("image encoder", data)
         return Features(data, (rgb.shape[1], rgb.shape[0]))
 
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
-        """One mask for each grounding, some or all of them at once. Raises OutOfMemory."""
+        """One mask for each grounding, some or all of them at once. Raises OutOfMemory and ModelError."""
         at_once = min(self._at_once, self._decoder.largest.get("N", max(len(groundings), 1)))
         return [
             mask
@@ -61,6 +65,7 @@ class ExportedSegmenter:
                 "point_labels": labels,
             }
         )
+        check_finite("mask decoder", {name: decoded[name] for name in ("masks", "iou")})
         return [
             ScoredMask(resize_logits(logits[0], features.size_wh), float(np.clip(score[0], 0.0, 1.0)))
             for logits, score in zip(decoded["masks"], decoded["iou"], strict=True)

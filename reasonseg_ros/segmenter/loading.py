@@ -28,7 +28,7 @@ def load_segmenter(config: SegmenterConfig, report: Report | None = None) -> Seg
     """
     card = load_card(config.model, "segmenter")
     backend, folder = choose_backend(card, config)
-    segmenter = _load_torch(card, config) if folder is None else _load_exported(folder, backend, config, report)
+    segmenter = _load_torch(card, config) if folder is None else _load_exported(card, folder, backend, config, report)
     steps = refine_steps(card, config)
     return RefinedSegmenter(segmenter, steps) if steps else segmenter
 
@@ -84,7 +84,9 @@ def _onnxruntime_has(device: str) -> bool:
     return has_provider("cpu" if choose_device(EngineOptions(device=device))[1] is None else "cuda")
 
 
-def _load_exported(folder: Path, backend: str, config: SegmenterConfig, report: Report | None) -> Segmenter:
+def _load_exported(
+    card: ModelCard, folder: Path, backend: str, config: SegmenterConfig, report: Report | None
+) -> Segmenter:
     try:
         from reasonseg_ros.engine.loading import load_engines
     except ImportError as error:
@@ -93,7 +95,8 @@ def _load_exported(folder: Path, backend: str, config: SegmenterConfig, report: 
     from reasonseg_ros.segmenter.exported import ExportedSegmenter
 
     engines = load_engines(folder, IMAGE_GRAPHS, engine_options(backend, config), report)
-    return ExportedSegmenter(engines["encoder"], engines["decoder"], read_manifest(folder))
+    manifest = read_manifest(folder)
+    return ExportedSegmenter(engines["encoder"], engines["decoder"], manifest, needs_boxes=card.needs_boxes)
 
 
 def engine_options(backend: str, config: SegmenterConfig) -> EngineOptions:
@@ -127,4 +130,4 @@ def _load_torch(card: ModelCard, config: SegmenterConfig) -> Segmenter:
         revision=card.revision,
         size_px=card.image_size,
     )
-    return Sam2Segmenter(model, multimask=card.multimask, name=card.name)
+    return Sam2Segmenter(model, multimask=card.multimask, name=card.name, needs_boxes=card.needs_boxes)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from reasonseg_ros.engine.port import NOT_FINITE_REMEDY
+from reasonseg_ros.errors import ModelError
 from reasonseg_ros.types import BoolMask, Grounding, RgbImage
 
 
@@ -19,32 +22,46 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class ScoredMask:
-    """bool [H, W] of the source image, and the predicted IoU, 0 to 1."""
+    """bool [H, W] of the source image, and the predicted IoU, 0 to 1.
+
+    Raises ModelError for a score that is not finite: results and messages hold numbers only.
+    """
 
     mask: BoolMask
     score: float
 
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.score):
+            raise ModelError(f"the mask decoder predicted an IoU of {self.score}; {NOT_FINITE_REMEDY}")
+
 
 class Segmenter(Protocol):
+    """`needs_boxes`: it is trained with boxes, and its masks of points alone are no use."""
+
     name: str
+    needs_boxes: bool
 
     def encode(self, rgb: RgbImage) -> Features:
-        """Image features of uint8 [H, W, 3]. Raises OutOfMemory."""
+        """Image features of uint8 [H, W, 3]. Raises OutOfMemory; ModelError where they are not finite."""
         ...
 
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
-        """One mask for each grounding, all in one batch, in the source image's pixels. Raises OutOfMemory."""
+        """One mask for each grounding, all in one batch, in the source image's pixels.
+
+        Raises OutOfMemory; ModelError where logits or scores are not finite.
+        """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """One followed target in one frame.
+    """One followed target in one frame. Raises ModelError for a score that is not finite.
 
     Attributes:
         mask: bool [H, W]; empty while the target is not seen.
         score: the predicted IoU, 0 to 1; 0 while it is not seen.
-        state: `new` in the frame where it was added, `tracked`, `occluded`, or `lost` when occluded for too long.
+        state: `new` in the frame where it was added, `tracked`, `occluded`, or `lost` when occluded for too long. A
+            target without a pixel is never `new` or `tracked`.
         since_ns: stamp from which it has been in this state.
         seen_ns: stamp of the last frame in which it was seen.
     """
@@ -55,6 +72,10 @@ class Track:
     state: str
     since_ns: int
     seen_ns: int
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.score):
+            raise ModelError(f"track {self.track_id} has a predicted IoU of {self.score}; {NOT_FINITE_REMEDY}")
 
 
 class Tracker(Protocol):

@@ -14,6 +14,7 @@ import numpy as np
 from reasonseg_ros.geometry import clip_points, innermost_xy, mask_box, resize_logits
 from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter, Track, Tracker
 from reasonseg_ros.segmenter.regions import box_agreement, points_inside
+from reasonseg_ros.segmenter.track_states import unseen
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding, RgbImage
 
 BOX_MARGIN_SHARE = 0.1
@@ -37,6 +38,7 @@ class RefinedSegmenter:
 
     def __init__(self, segmenter: Segmenter, steps: Sequence[str]) -> None:
         self.name = segmenter.name
+        self.needs_boxes = getattr(segmenter, "needs_boxes", False)
         self._segmenter = segmenter
         self._steps = [step for name, step in STEPS.items() if name in steps]
 
@@ -84,7 +86,8 @@ class RefinedTracker:
             if not self._overlap:
                 mask = mask & ~taken
                 taken |= mask
-            snapped.append(replace(track, mask=mask))
+            track = replace(track, mask=mask)
+            snapped.append(track if mask.any() else unseen(track))
         return snapped
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.geometry import box_iou, clip_points, mask_box
 from reasonseg_ros.segmenter.port import ScoredMask, Track
-from reasonseg_ros.types import BoolMask, Grounding, Region
+from reasonseg_ros.types import BoolMask, Grounding, Region, Segmentation, Status
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,3 +101,33 @@ def followed(region: Region, track: Track) -> Region:
         track_id=track.track_id,
         track_state=track.state,
     )
+
+
+def without_empty(segmentation: Segmentation) -> Segmentation:
+    """The segmentation without the regions that mark no pixel; the answer's `error` names them.
+
+    Its status becomes EMPTY_MASK where no region is left. A segmentation that is not `OK` stays as it is.
+    """
+    if segmentation.status is not Status.OK:
+        return segmentation
+    kept = tuple(region for region in segmentation.regions if region.mask.any())
+    if kept and len(kept) == len(segmentation.regions):
+        return segmentation
+    left_out = [
+        _why_left_out(number, region)
+        for number, region in enumerate(segmentation.regions, start=1)
+        if not region.mask.any()
+    ]
+    notes = [*filter(None, [segmentation.answer.error]), *left_out]
+    if not kept:
+        notes.insert(0, "no pixel of any target is marked")
+    status = Status.OK if kept else Status.EMPTY_MASK
+    answer = replace(segmentation.answer, status=status, error="; ".join(notes))
+    return replace(segmentation, answer=answer, regions=kept)
+
+
+def _why_left_out(number: int, region: Region) -> str:
+    label = f" ({region.label[:40]})" if region.label else ""
+    if region.track_id:
+        return f"target {number}{label}, track {region.track_id}, is {region.track_state}"
+    return f"target {number}{label} is left out, as its mask is empty"

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import Sam2Config, Sam2Model
 
+from reasonseg_ros.engine.port import check_finite
 from reasonseg_ros.errors import ModelError, OutOfMemory
 from reasonseg_ros.geometry import resize_logits, scale_xy, squash
 from reasonseg_ros.segmenter.port import Features, ScoredMask
@@ -91,8 +92,9 @@ class Sam2Segmenter:
     without it the single-mask output is used, the only one that the embedded checkpoint is trained for.
     """
 
-    def __init__(self, model: Sam2Model, *, multimask: bool, name: str) -> None:
+    def __init__(self, model: Sam2Model, *, multimask: bool, name: str, needs_boxes: bool = False) -> None:
         self.name = name
+        self.needs_boxes = needs_boxes
         self.model = model
         self.multimask = multimask
         self.size_px = int(model.config.prompt_encoder_config.image_size)
@@ -100,14 +102,16 @@ class Sam2Segmenter:
 
     @torch.inference_mode()
     def encode(self, rgb: RgbImage) -> Features:
-        """Features of uint8 [H, W, 3], squashed to the model's square. Raises OutOfMemory."""
+        """Features of uint8 [H, W, 3], squashed to the model's square. Raises OutOfMemory and ModelError."""
         with _memory_errors(self.model.device):
             pixels = torch.from_numpy(preprocess(rgb, self.size_px)[None]).to(self.model.device, self.model.dtype)
-            return Features(self.model.get_image_embeddings(pixels), (rgb.shape[1], rgb.shape[0]))
+            maps = self.model.get_image_embeddings(pixels)
+            check_finite("image encoder", {f"feature map {index}": value for index, value in enumerate(maps)})
+            return Features(maps, (rgb.shape[1], rgb.shape[0]))
 
     @torch.inference_mode()
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
-        """One mask for each grounding. Equal kinds of prompts share a batch. Raises OutOfMemory."""
+        """One mask for each grounding. Equal kinds of prompts share a batch. Raises OutOfMemory and ModelError."""
         # Padding a prompt with ignored points changes its mask in SAM2, so only equal prompts go together.
         batches: dict[tuple[int, bool], list[int]] = {}
         for index, grounding in enumerate(groundings):
@@ -139,6 +143,7 @@ class Sam2Segmenter:
             multimask_output=self.multimask,
             high_resolution_features=features.data[:-1],
         )
+        check_finite("mask decoder", {"the mask logits": logits, "the predicted IoU": scores})
         best = scores[0].argmax(-1)
         rows = torch.arange(len(groundings), device=model.device)
         return [

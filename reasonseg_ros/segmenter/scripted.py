@@ -21,6 +21,7 @@ class ScriptedSegmenter:
         if shape not in ("ellipse", "box"):
             raise ValueError(f"shape = {shape!r}; expected ellipse or box")
         self.name = f"scripted {shape}"
+        self.needs_boxes = False
         self.shape = shape
         self.score = score
 
@@ -59,7 +60,8 @@ class ScriptedTracker:
             x1, y1, x2, y2 = grounding.box_xyxy
             color = features.data[int((y1 + y2) / 2), int((x1 + x2) / 2)]
             mask = (features.data == color).all(axis=-1)
-            track = Track(self._next_id, mask, 1.0, "new", stamp_ns, stamp_ns)
+            state = "new" if mask.any() else "occluded"
+            track = Track(self._next_id, mask, float(mask.any()), state, stamp_ns, stamp_ns)
             self._colors[track.track_id], self._last[track.track_id] = color, track
             self._next_id += 1
             added.append(track)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -32,8 +32,14 @@ class TrackState:
         return TrackState(self.track_id, state, self.since_ns if state == self.state else stamp_ns, seen_ns)
 
     def track(self, mask: BoolMask, score: float) -> Track:
-        """This target in the frame of this state."""
-        return Track(self.track_id, mask, score, self.state, self.since_ns, self.seen_ns)
+        """This target in the frame of this state; without a pixel it is not seen, whatever its state says."""
+        track = Track(self.track_id, mask, score, self.state, self.since_ns, self.seen_ns)
+        return track if mask.any() else unseen(track)
+
+
+def unseen(track: Track) -> Track:
+    """A track whose mask is empty: `occluded`, or still `lost`, with a score of 0."""
+    return replace(track, score=0.0, state=LOST if track.state == LOST else OCCLUDED)
 
 
 def masks_from_logits(logits: Sequence[FloatArray | None], size_wh: tuple[int, int], disjoint: bool) -> list[BoolMask]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from reasonseg_ros.config import TrackerConfig
 from reasonseg_ros.engine.manifest import Memory
-from reasonseg_ros.engine.port import Value
+from reasonseg_ros.engine.port import Value, check_finite
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.segmenter.exported import PAD, prompt_points
 from reasonseg_ros.segmenter.memory_bank import MemoryBank
@@ -86,7 +86,8 @@ class MemoryTracker:
         states = [TrackState(self._next_id + i, NEW, stamp_ns, stamp_ns) for i in range(len(groundings))]
         self._next_id += len(groundings)
         self._states += states
-        return self._tracks(features, states, found["masks"][:, 0], found["iou"][:, 0])
+        masks = masks_from_logits(list(found["masks"][:, 0]), features.size_wh, not self._config.overlap)
+        return _tracks(states, masks, found["iou"][:, 0])
 
     def reprompt(
         self, features: Features, track_id: int, grounding: Grounding, stamp_ns: int, mask: BoolMask | None = None
@@ -97,7 +98,8 @@ class MemoryTracker:
         found = self._prompt(features, [grounding], None if mask is None else [mask])
         self._bank.prompt([row], found["mem_feat"], found["object_pointer"], self._frame)
         self._states[row] = TrackState(track_id, NEW, stamp_ns, stamp_ns)
-        return self._tracks(features, [self._states[row]], found["masks"][:, 0], found["iou"][:, 0])[0]
+        masks = masks_from_logits(list(found["masks"][:, 0]), features.size_wh, False)
+        return _tracks([self._states[row]], masks, found["iou"][:, 0])[0]
 
     def step(self, features: Features, stamp_ns: int) -> list[Track]:
         """Every target in the next frame, in the order of their ids."""
@@ -108,15 +110,15 @@ class MemoryTracker:
         remembered = self._bank.inputs(self._frame)
         found = _in_batches(self._most(), len(self._states), lambda rows: self._follow(maps, remembered, rows))
         self._bank.remember(found["mem_feat"], found["object_pointer"], self._frame)
-        seen = found["object_score"][:, 0] > 0
+        present = found["object_score"][:, 0] > 0
+        logits = [values if is_seen else None for values, is_seen in zip(found["masks"][:, 0], present, strict=True)]
+        masks = masks_from_logits(logits, features.size_wh, not self._config.overlap)
+        # A target that the model believes in, but whose every pixel another target takes, is not seen either.
         self._states = [
-            state.after(bool(is_seen), stamp_ns, self._config.lost_after_s)
-            for state, is_seen in zip(self._states, seen, strict=True)
+            state.after(bool(mask.any()), stamp_ns, self._config.lost_after_s)
+            for state, mask in zip(self._states, masks, strict=True)
         ]
-        logits = [values if is_seen else None for values, is_seen in zip(found["masks"][:, 0], seen, strict=True)]
-        return sorted(
-            self._tracks(features, self._states, logits, found["iou"][:, 0]), key=lambda track: track.track_id
-        )
+        return sorted(_tracks(self._states, masks, found["iou"][:, 0]), key=lambda track: track.track_id)
 
     def remove(self, track_ids: Sequence[int]) -> None:
         """Stop following these targets. Raises InvalidInput for an id that is not followed."""
@@ -170,7 +172,7 @@ class MemoryTracker:
     def _decode(
         self, maps: Mapping[str, Value], embed: Value, coords: FloatArray, labels: np.ndarray
     ) -> dict[str, Any]:
-        return self._graphs["decoder"].run(
+        found = self._graphs["decoder"].run(
             {
                 "image_embed": embed,
                 "high_res_0": maps["high_res_0"],
@@ -180,6 +182,8 @@ class MemoryTracker:
             },
             keep=("object_pointer",),
         )
+        check_finite("tracker's mask decoder", {name: found[name] for name in ("masks", "iou", "object_score")})
+        return found
 
     def _remember(self, maps: Mapping[str, Value], found: Mapping[str, Any], prompted: bool) -> dict[str, Value]:
         return self._graphs["memory_encoder"].run(
@@ -192,22 +196,18 @@ class MemoryTracker:
             keep=("mem_feat",),
         )
 
-    def _tracks(
-        self,
-        features: Features,
-        states: Sequence[TrackState],
-        logits: Sequence[FloatArray | None] | FloatArray,
-        scores: Sequence[float] | FloatArray,
-    ) -> list[Track]:
-        masks = masks_from_logits(list(logits), features.size_wh, not self._config.overlap)
-        return [
-            state.track(mask, float(np.clip(score, 0.0, 1.0)) if values is not None else 0.0)
-            for state, mask, score, values in zip(states, masks, scores, logits, strict=True)
-        ]
-
     def _most(self) -> int:
         """Targets in one batch."""
         return min((graph.largest["N"] for graph in self._graphs.values() if "N" in graph.largest), default=1 << 30)
+
+
+def _tracks(
+    states: Sequence[TrackState], masks: Sequence[BoolMask], scores: Sequence[float] | FloatArray
+) -> list[Track]:
+    return [
+        state.track(mask, float(np.clip(score, 0.0, 1.0)))
+        for state, mask, score in zip(states, masks, scores, strict=True)
+    ]
 
 
 def _in_batches(most: int, count: int, run: Callable[[slice], dict[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from reasonseg_ros.errors import ModelError
 from reasonseg_ros.segmenter.scripted import ScriptedTracker
 from reasonseg_ros.types import Mode, Status
 from test.live.robot import is_idle, until
@@ -106,3 +107,21 @@ def test_disabled_and_enabled_while_it_catches_up(start, slow):
     robot.wait(1)
     robot.show_all(picture(4))
     assert robot.told()[-1] == ("ok", 4, False)
+
+
+class NotFinite(ScriptedTracker):
+    def step(self, features, stamp_ns):
+        raise ModelError("tracker's mask decoder: iou holds numbers that are not finite")
+
+
+def test_a_tracker_whose_numbers_are_not_finite_is_a_failure_with_its_stage(start):
+    robot = start({"ask_again": 2})
+    robot.worker._carrier.make_tracker = NotFinite
+    robot.show(picture(1))
+    robot.ask(Mode.TRACK)
+    robot.wait(1)
+    robot.show(picture(2))
+    last = robot.wait(2)
+    assert [status for status, _, _ in robot.told()] == ["ok", "failed"]
+    assert last.is_last and last.answer.error.startswith("tracking: tracker's mask decoder")
+    assert is_idle(robot.worker)

@@ -25,7 +25,7 @@ def test_a_watched_question_is_followed_and_asked_again_when_its_target_is_lost(
     robot.show_all(picture(2), picture(3, hidden=True))
     robot.show(picture(9, hidden=True))
     robot.wait(5)
-    assert [status for status, _, _ in robot.told()] == ["ok", "ok", "ok", "lost", "no_target"]
+    assert [status for status, _, _ in robot.told()] == ["ok", "ok", "empty_mask", "lost", "no_target"]
     assert not any(is_last for _, _, is_last in robot.told())
     robot.worker.cancel(request)
     assert robot.wait(6).is_last

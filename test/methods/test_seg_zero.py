@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.config import Config, SegmenterConfig
-from reasonseg_ros.errors import OutOfMemory
+from reasonseg_ros.errors import ModelError, OutOfMemory
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
+from reasonseg_ros.segmenter.refinement import RefinedSegmenter
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
-from reasonseg_ros.types import Frame, Query, Status
+from reasonseg_ros.types import Frame, Grounding, Query, Status
 
 TWO = '<think>two</think><answer>[{"bbox_2d":[2,2,9,9]},{"bbox_2d":[12,2,19,9]}]</answer>'
 NONE = "<think>nothing fits</think><answer>[]</answer>"
@@ -124,3 +125,83 @@ def test_preparing_ends_where_it_is_not_wanted_any_more(frame: Frame, monkeypatc
     assert (len(ready.segmenter.threads), read) == (1, [])
     ready.prepare(frame)
     assert read == [frame]
+
+
+class EmptySegmenter(ScriptedSegmenter):
+    """Marks no pixel of the groundings whose numbers are in `empty`."""
+
+    def __init__(self, *empty: int) -> None:
+        super().__init__("box")
+        self.empty = empty
+
+    def decode(self, features, groundings):
+        masks = super().decode(features, groundings)
+        return [
+            replace(scored, mask=np.zeros_like(scored.mask)) if index in self.empty else scored
+            for index, scored in enumerate(masks)
+        ]
+
+
+def test_ok_never_comes_with_an_empty_mask(frame: Frame) -> None:
+    for empty, status, count in (((), Status.OK, 2), ((0,), Status.OK, 1), ((0, 1), Status.EMPTY_MASK, 0)):
+        segzero = SegZero(ScriptedReasoner([TWO]), EmptySegmenter(*empty), Config())
+        asked = segzero.answer(frame, Query("a"))
+        for answer in (asked, segzero.prompt(frame, asked.answer.groundings)):
+            assert (answer.status, len(answer.regions)) == (status, count)
+            assert all(region.mask.any() for region in answer.regions)
+            assert answer.answer.error.count("its mask is empty") == len(empty)
+            assert len(answer.answer.groundings) == 2
+
+
+class Broken:
+    """A reasoner and a segmenter that raise in one of their calls."""
+
+    name, frames = "broken", 4
+
+    def __init__(self, call: str, error: Exception) -> None:
+        self.call, self.error = call, error
+        self._reasoner, self._segmenter = ScriptedReasoner([TWO]), ScriptedSegmenter("box")
+
+    def __getattr__(self, name: str):
+        if name == self.call:
+            return self._fail
+        return getattr(self._segmenter if name in ("encode", "decode", "needs_boxes") else self._reasoner, name)
+
+    def _fail(self, *_: object, **__: object) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize(
+    ("call", "stage"), [("answer", "reasoning"), ("encode", "segmenting"), ("decode", "segmenting")]
+)
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (ModelError("mask decoder: not finite"), Status.FAILED, "mask decoder: not finite"),
+        (IndexError("out of range\nat line 3"), Status.FAILED, "IndexError: out of range at line 3"),
+        (MemoryError(), Status.OUT_OF_MEMORY, "out of memory; use a smaller image or model"),
+        (OutOfMemory("use a smaller image"), Status.OUT_OF_MEMORY, "use a smaller image"),
+    ],
+)
+def test_any_error_of_a_model_is_a_status_with_its_stage(
+    frame: Frame, beside: bool, call: str, stage: str, error: Exception, status: Status, told: str
+) -> None:
+    broken = Broken(call, error)
+    config = replace(Config(), segmenter=SegmenterConfig(encode_beside=beside))
+    answer = SegZero(broken, broken, config).answer(frame, Query("a"))
+    assert (answer.status, answer.regions) == (status, ())
+    assert answer.answer.error == f"{stage}: {told}"
+
+
+def test_points_alone_are_refused_where_the_segmenter_needs_boxes(frame: Frame) -> None:
+    point = Grounding([3, 3, 4, 4], [[3, 3]], has_box=False)
+    segmenter = ScriptedSegmenter("box")
+    segzero = SegZero(ScriptedReasoner([TWO]), KeptFeatures(RefinedSegmenter(segmenter, [])), Config())
+    assert segzero.prompt(frame, [point]).status is Status.OK
+    segmenter.needs_boxes = True
+    segzero = SegZero(ScriptedReasoner([TWO]), KeptFeatures(RefinedSegmenter(segmenter, [])), Config())
+    refused = segzero.prompt(frame, [point])
+    assert refused.status is Status.REFUSED
+    assert "needs a box for each target" in refused.answer.error
+    assert segzero.prompt(frame, [replace(point, has_box=True)]).status is Status.OK

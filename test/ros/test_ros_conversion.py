@@ -87,3 +87,12 @@ def test_prompts_are_clipped_to_the_image():
     assert grounding.points_xy.tolist() == [[7, 0]]
     with pytest.raises(InvalidInput, match="neither box nor point"):
         conversion.groundings_from([], [], (8, 6))
+
+
+@pytest.mark.parametrize(
+    "corners", [(4, 1, 1, 5), (1, 5, 4, 1), (1, 1, 1, 5), (np.nan, 1, 4, 5), (1, 1, np.inf, 5)], ids=str
+)
+def test_a_box_with_its_corners_in_the_wrong_order_is_refused(corners):
+    box = msg.Box(**dict(zip(("x1", "y1", "x2", "y2"), map(float, corners), strict=True)))
+    with pytest.raises(InvalidInput, match="expected finite x1 < x2 and y1 < y2"):
+        conversion.groundings_from([box], [], (8, 6))

@@ -205,3 +205,22 @@ def test_a_damaged_export_is_named(folder: Path) -> None:
 def test_a_gpu_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match=r"cuda:0.*no NVIDIA GPU"):
         segmenter_of(device="cuda:0")
+
+
+@pytest.mark.parametrize(("engine", "output", "stage"), [
+    ("_encoder", "high_res_0", "image encoder"), ("_decoder", "masks", "mask decoder"), ("_decoder", "iou", "mask dec"),
+])  # fmt: skip
+def test_numbers_that_are_not_finite_are_an_error_with_their_stage(
+    exported: ExportedSegmenter, image: np.ndarray, monkeypatch: pytest.MonkeyPatch,
+    engine: str, output: str, stage: str,
+) -> None:  # fmt: skip
+    run = getattr(exported, engine).run
+
+    def damaged(*args, **values):
+        outputs = run(*args, **values)
+        outputs[output].flat[-1] = np.inf
+        return outputs
+
+    monkeypatch.setattr(getattr(exported, engine), "run", damaged)
+    with pytest.raises(ModelError, match=f"{stage}.*{output} holds numbers that are not finite"):
+        masks_of(exported, image)

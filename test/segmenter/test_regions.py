@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.segmenter.port import ScoredMask
-from reasonseg_ros.segmenter.regions import build_region, clean_mask, points_inside
-from reasonseg_ros.types import Grounding
+from reasonseg_ros.segmenter.regions import build_region, clean_mask, points_inside, without_empty
+from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segmentation, Status
 
 
 def drawing(*rows: str) -> np.ndarray:
@@ -124,3 +126,26 @@ def test_points_outside_the_image_count_at_its_edge() -> None:
     mask = np.ones((10, 10), bool)
     assert points_inside(mask, Grounding([0, 0, 10, 10], [[10, 10], [-3, 4]])) == 1.0
     assert points_inside(mask, Grounding([0, 0, 10, 10])) == 1.0
+
+
+def test_regions_without_a_pixel_are_left_out_with_their_reason() -> None:
+    some, none = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
+    some[2:4, 2:4] = True
+    grounding = Grounding([2, 2, 4, 4], label="mug")
+    regions = {mask.any(): build_region(grounding, ScoredMask(mask, 0.5), SegmenterConfig()) for mask in (some, none)}
+    full, empty = regions[True], regions[False]
+    frame, answer = Frame(np.zeros((8, 8, 3), np.uint8)), Answer(Status.OK, groundings=(grounding, grounding))
+
+    def told(*regions: Region) -> Segmentation:
+        return without_empty(Segmentation(frame, Query("a"), answer, regions))
+
+    assert told(full, full).regions == (full, full) and told(full, full).answer.error == ""
+    one = told(empty, full)
+    assert (one.status, one.regions) == (Status.OK, (full,))
+    assert one.answer.error == "target 1 (mug) is left out, as its mask is empty"
+    followed_one = told(full, replace(empty, track_id=7, track_state="occluded"))
+    assert followed_one.answer.error == "target 2 (mug), track 7, is occluded"
+    for nothing in (told(empty, empty), told()):
+        assert (nothing.status, nothing.regions) == (Status.EMPTY_MASK, ())
+        assert nothing.answer.error.startswith("no pixel of any target is marked")
+        assert not nothing.mask.any()

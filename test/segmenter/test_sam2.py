@@ -219,3 +219,24 @@ def test_preprocessing_squashes_and_normalises() -> None:
     assert pixels.shape == (3, 32, 32) and pixels.dtype == np.float32
     np.testing.assert_allclose(pixels[:, 5, 5], [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225], rtol=1e-5)
     np.testing.assert_allclose(pixels[0, 5, 28], (1 - 0.485) / 0.229, rtol=1e-5)
+
+
+@pytest.mark.parametrize("multimask", [False, True])
+@pytest.mark.parametrize(
+    ("part", "value", "stage"),
+    [
+        ("iou_prediction_head", float("nan"), "mask decoder: the predicted IoU"),
+        ("output_hypernetworks_mlps", float("inf"), "mask decoder: the mask logits"),
+        ("vision_encoder.backbone.patch_embed", float("inf"), "image encoder: feature map"),
+        ("vision_encoder.neck", float("nan"), "image encoder: feature map"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_an_error_with_their_stage(
+    checkpoint: Path, multimask: bool, part: str, value: float, stage: str
+) -> None:
+    segmenter = segmenter_of(checkpoint, multimask)
+    for name, weight in segmenter.model.named_parameters():
+        if part in name:
+            weight.fill_(value)
+    with pytest.raises(ModelError, match=f"{stage}.* not finite"):
+        segmenter.decode(segmenter.encode(RGB), GROUNDINGS)

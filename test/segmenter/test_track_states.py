@@ -36,3 +36,12 @@ def test_time_may_run_backwards() -> None:
         state = state.after(is_seen, stamp_s * 10**9, lost_after_s=2.0)
         states.append((state.state, state.since_ns // 10**9, state.seen_ns // 10**9))
     assert states == [("tracked", 9, 9), ("occluded", 8, 9), ("occluded", 8, 9), ("lost", 5, 9), ("tracked", 4, 4)]
+
+
+def test_a_target_without_a_pixel_is_never_tracked() -> None:
+    """Another target takes all of its pixels, or the model marks none where it was prompted."""
+    masks = masks_from_logits([logits(9, 9), logits(3, 3)], FULL_WH, disjoint=True)
+    for state, expected in (("new", "occluded"), ("tracked", "occluded"), ("occluded", "occluded"), ("lost", "lost")):
+        track = TrackState(2, state, 0, 0).track(masks[1], 0.8)
+        assert (track.state, track.score, track.mask.any()) == (expected, 0.0, False)
+    assert TrackState(1, "tracked", 0, 0).track(masks[0], 0.8).state == "tracked"

@@ -10,7 +10,7 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenc
 
 from reasonseg_ros.config import TrackerConfig
 from reasonseg_ros.engine.manifest import Memory
-from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.errors import InvalidInput, ModelError
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.methods.tracking import torch_graphs, torch_maps
 from reasonseg_ros.segmenter.port import Features, Track
@@ -226,3 +226,32 @@ def test_a_target_out_of_sight_has_no_mask_and_is_lost_in_time(model, frames):
     ]
     ours.reset()
     assert ours.step(at, 9 * 10**9) == []
+
+
+def test_a_target_whose_pixels_another_takes_becomes_occluded_then_lost(model, frames):
+    two = tracker(model, overlap=False, lost_after_s=1.0)
+    features = encode(model, frames[0])
+    two.add(features, [grounding(BOXES_XYXY[0])] * 2, 0)  # the same prompt twice: the first is at least as sure
+    states = [[(track.state, bool(track.mask.any())) for track in two.step(features, s * 10**9)] for s in (1, 2, 3)]
+    assert [first for first, _ in states] == [("tracked", True)] * 3
+    assert [second for _, second in states] == [("occluded", False), ("lost", False), ("lost", False)]
+
+
+@pytest.mark.parametrize("output", ["masks", "iou", "object_score"])
+def test_numbers_that_are_not_finite_are_an_error_with_their_stage(model, frames, output):
+    damaged = tracker(model)
+    features = encode(model, frames[0])
+    damaged.add(features, [grounding(BOXES_XYXY[0])], 0)
+    decoder = damaged._graphs["decoder"]
+
+    class Damaged:
+        largest = decoder.largest
+
+        def run(self, inputs, keep=()):
+            found = decoder.run(inputs, keep)
+            found[output] = np.full_like(found[output], np.nan)
+            return found
+
+    damaged._graphs = {**damaged._graphs, "decoder": Damaged()}
+    with pytest.raises(ModelError, match=f"tracker's mask decoder: {output} holds numbers that are not finite"):
+        damaged.step(features, 1)
