@@ -53,6 +53,15 @@ def remedy_of(error: OSError) -> str:
     return _REMEDIES.get(error.errno or 0, "check the path and the disk")
 
 
+def reason(error: BaseException) -> str:
+    """Why one of many things failed, in one line, without a log: the rest goes on."""
+    if isinstance(error, ReasonSegError):
+        return one_line(str(error))
+    if isinstance(error, OSError) and error.errno is not None:
+        return one_line(_os_error(error))
+    return one_line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
 def _os_error(error: OSError) -> str:
     named = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
     return f"{named}{error.strerror or error}; {remedy_of(error)}"

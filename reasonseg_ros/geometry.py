@@ -89,10 +89,17 @@ def encode_rle(mask: BoolMask) -> NDArray[np.uint32]:
 
 
 def decode_rle(counts: ArrayLike, size_wh: tuple[int, int]) -> BoolMask:
-    """The mask of `encode_rle`. Raises InvalidInput where the runs do not fill the image."""
-    runs = np.asarray(counts, np.int64)
+    """The mask of `encode_rle`. Raises InvalidInput where the runs are no whole numbers or do not fill the image."""
     width, height = size_wh
-    if runs.min(initial=0) < 0 or runs.sum() != width * height:
+    try:
+        given = np.asarray(counts)
+        runs = given.astype(np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInput(f"runs are no list of whole numbers ({error})") from error
+    if runs.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+        raise InvalidInput(f"runs are {given.dtype} {given.shape}; expected a list of whole numbers")
+    # One that is larger than the image is told by itself, as their sum may overflow.
+    if runs.min(initial=0) < 0 or runs.max(initial=0) > width * height or runs.sum() != width * height:
         raise InvalidInput(f"runs add up to {runs.sum()} pixels; expected {width} x {height} = {width * height}")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape((height, width), order="F")

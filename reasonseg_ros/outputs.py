@@ -54,7 +54,8 @@ def check_outputs(settings: argparse.Namespace) -> None:
 def _check(output: Output, path: Path, force: bool) -> None:
     named = f"{output.option} {path}"
     if output.endings and path.suffix.lower() not in output.endings:
-        raise InvalidInput(f"{named}: unknown ending {path.suffix!r}; use {' or '.join(output.endings)}")
+        endings = " or ".join(output.endings)
+        raise InvalidInput(f"{named} cannot be written: its ending {path.suffix!r} is not known; use {endings}")
     if "\0" in str(path) or max(len(os.fsencode(part)) for part in path.absolute().parts) > LONGEST_NAME_BYTES:
         raise InvalidInput(f"{named!r:.300} is no name that a file can have; choose a shorter one")
     try:

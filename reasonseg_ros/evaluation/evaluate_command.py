@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.faults import add_remedy
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.options import whole_number
 from reasonseg_ros.outputs import add_output
@@ -100,7 +101,7 @@ def _evaluate(settings: argparse.Namespace) -> int:
     from reasonseg_ros.evaluation.bag_messages import read_bags
     from reasonseg_ros.evaluation.judging import Scoring
     from reasonseg_ros.evaluation.questions import read_questions
-    from reasonseg_ros.evaluation.run import ASKED_AGAIN, begin, collect, finish
+    from reasonseg_ros.evaluation.run import begin, collect, finish
     from reasonseg_ros.evaluation.videos import with_videos
 
     values = config_values(settings)
@@ -116,7 +117,7 @@ def _evaluate(settings: argparse.Namespace) -> int:
     begin(settings.out, described, settings.resume)
     console = Console(stderr=True)
     scoring = Scoring(settings.protocol, not settings.no_counterfactual)
-    with ExitStack() as stack:
+    with _resumable(settings.out), ExitStack() as stack:
         with console.status("Loading models"):
             if settings.ray:
                 answer: Answer = stack.enter_context(_cluster(settings, config, scoring, console)).answered
@@ -125,15 +126,31 @@ def _evaluate(settings: argparse.Namespace) -> int:
         samples = with_videos(read) if settings.method in VIDEO_METHODS else read()
         progress = stack.enter_context(_Progress(console, settings.limit))
         run = collect(samples, answer, settings.out, settings.limit, progress.show)
-    found = finish(settings.out, run, described, shlex.join(["reasonseg", *sys.argv[1:]]))
+    with _resumable(settings.out):
+        found = finish(settings.out, run, described, shlex.join(["reasonseg", *sys.argv[1:]]))
     _print(found, settings.out)
-    away = sum(row.status in ASKED_AGAIN for row in run.rows)
+    away = sum(row.asked_again for row in run.rows)
     if away:
-        console.print(f"{away} questions failed for want of memory or of a server; --resume asks them again")
+        console.print(
+            f"{away} questions failed for want of memory, a server or a model; --resume asks them again", soft_wrap=True
+        )
     if not run.samples:
         told = f"no question of {', '.join(settings.kinds)}" if settings.kinds else "no question"
-        console.print(f"the bag holds {told}; `reasonseg bag info` tells its kinds", markup=False)
+        console.print(f"the bag holds {told}; `reasonseg bag info` tells its kinds", markup=False, soft_wrap=True)
     return 1 if run.unreadable or away or not run.rows else 0
+
+
+@contextmanager
+def _resumable(out: Path) -> Iterator[None]:
+    """Have whatever ends the run name how to go on with it: an error, Ctrl-C, a signal."""
+    from reasonseg_ros.evaluation.run import has_results
+
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if has_results(out):
+            add_remedy(error, f"the answers so far are in {out}; run the same command with --resume to go on")
+        raise
 
 
 def _here(settings: argparse.Namespace, config: Config, scoring: Scoring) -> Answer:
@@ -298,6 +315,6 @@ def _print(found: Mapping[str, Any], out: Path) -> None:
         )
     console.print(table)
     for item in found["unreadable"]:
-        console.print(f"failed: {item['sample_id']} {item['reason']}".replace("  ", " "), markup=False, soft_wrap=True)
-    told = f"{out}: results.json, summary.json, report.html"
-    console.print(told, markup=False, highlight=False, soft_wrap=True)
+        line = f"failed: {item['sample_id']} {item['reason']}".replace("  ", " ")
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{out}: results.json, summary.json, report.html", markup=False, highlight=False, soft_wrap=True)

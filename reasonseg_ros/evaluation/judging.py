@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from reasonseg_ros.evaluation.metrics import score_sample
 from reasonseg_ros.evaluation.results import SampleResult, grounding_values, region_values, rle_from_mask
 from reasonseg_ros.evaluation.samples import Sample, Truth
 from reasonseg_ros.evaluation.stand_ins import from_mask
+from reasonseg_ros.faults import reason
 from reasonseg_ros.types import Frame, Grounding, Query, Segmentation
 
 
@@ -84,9 +86,33 @@ def judged(
     result = _scored(result, segmentation, sample.truth, scoring.protocol)
     if method is None or not scoring.counterfactual or not sample.truth.mask.any():
         return result
-    ideal = method.prompt(segmentation.frame, true_groundings(sample.truth)).mask
-    ideal_iou = score_sample(ideal, sample.truth.mask, sample.truth.ignore, scoring.protocol).iou
-    return replace(result, ideal_iou=round(ideal_iou, 6))
+    ideal_iou, ideal_error = _counterfactual(segmentation.frame, sample.truth, method, scoring.protocol)
+    return replace(result, ideal_iou=ideal_iou, ideal_error=ideal_error)
+
+
+def _counterfactual(frame: Frame, truth: Truth, method: Method, protocol: str) -> tuple[float | None, str]:
+    """IoU with the true prompts, and why there is none."""
+    try:
+        ideal = method.prompt(frame, true_groundings(truth))
+    except Exception as error:
+        return None, reason(error)
+    if not ideal.answer.status.is_answer:
+        return None, f"{ideal.answer.status}: {ideal.answer.error}"
+    return round(score_sample(ideal.mask, truth.mask, truth.ignore, protocol).iou, 6), ""
+
+
+def not_finite(values: Any, place: str = "") -> str:
+    """Where in plain values (dictionaries, lists) the first number is not finite; empty where all are."""
+    if isinstance(values, float):
+        return "" if math.isfinite(values) else place
+    if isinstance(values, dict):
+        found = (not_finite(value, f"{place}.{name}" if place else name) for name, value in values.items())
+        return next(filter(None, found), "")
+    if isinstance(values, list):
+        if values and isinstance(values[0], int):  # run lengths
+            return ""
+        return next(filter(None, (not_finite(value, f"{place}[{n}]") for n, value in enumerate(values))), "")
+    return ""
 
 
 def _scored(result: SampleResult, segmentation: Segmentation, truth: Truth, protocol: str) -> SampleResult:

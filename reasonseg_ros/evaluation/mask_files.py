@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.coco_masks import rle_mask
 from reasonseg_ros.mask_codec import MAX_PIXELS
+from reasonseg_ros.strict_json import read_json_file
 from reasonseg_ros.types import BoolMask, FloatArray
 
 IGNORE_VALUE = 255
@@ -74,7 +74,7 @@ def _sources(path: Path) -> dict[str, Any]:
     """Names with the file, or the value from the JSON file, that holds the mask. Raises InvalidInput."""
     if path.is_dir():
         return _files(path, (".png", ".json"))
-    values = _json(path)
+    values = read_json_file(path)
     if not isinstance(values, dict) or "counts" in values:
         raise InvalidInput(f"{path} is not a JSON object of names with their run lengths")
     return values
@@ -110,7 +110,7 @@ def _prediction(source: Any) -> BoolMask | None:
     if isinstance(source, Path) and source.suffix.lower() == ".png":
         marked: BoolMask = _png_values(source) != 0
         return marked
-    value = _json(source) if isinstance(source, Path) else source
+    value = read_json_file(source) if isinstance(source, Path) else source
     return None if value is None else mask_from_coco(value)
 
 
@@ -119,7 +119,7 @@ def _target(source: Any) -> TargetMask:
         values = _png_values(source)
         ignore = values == IGNORE_VALUE
         return TargetMask((values != 0) & ~ignore, ignore if ignore.any() else None)
-    value = _json(source) if isinstance(source, Path) else source
+    value = read_json_file(source) if isinstance(source, Path) else source
     if not isinstance(value, dict) or "target" not in value:
         return TargetMask(mask_from_coco(value))
     target = mask_from_coco(value["target"])
@@ -127,15 +127,6 @@ def _target(source: Any) -> TargetMask:
     if ignore is not None and ignore.shape != target.shape:
         raise InvalidInput(f"ignore mask of {ignore.shape} for a target of {target.shape} (height, width)")
     return TargetMask(target, ignore)
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{path} is not JSON: {error}") from error
 
 
 def _png_values(path: Path) -> NDArray[np.integer[Any]]:

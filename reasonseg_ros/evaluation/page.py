@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from reasonseg_ros.faults import naming
+from reasonseg_ros.strict_json import json_text
 from reasonseg_ros.types import BoolMask
 
 _OUTLINE_TOLERANCE = 0.0015
@@ -28,26 +30,33 @@ def write_page(path: Path, template: str, **values: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     try:
-        with part.open("wb") as file:
-            environment.get_template(template).stream(**values).dump(file, "utf-8")
-        part.replace(path)
+        with naming(path), part.open("wb") as file:
+            environment.get_template(template).stream(**values).dump(file, "utf-8", "replace")
+        os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
 def script_json(values: Any) -> Markup:
     """JSON for inside a script element: nothing in it may end the element."""
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    text = json_text(values, compact=True)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
 def pictures_json(names: Iterable[str], folder: Path) -> Iterator[Markup]:
-    """Name and JPEG of each picture in a folder; the JPEG is empty where it is gone, and the page says so."""
+    """Name and JPEG of each picture in a folder; the JPEG is empty where it is gone, and the page says so.
+
+    A name that leads out of the folder, or a file that is no JPEG, is none of its pictures.
+    """
+    inside = folder.resolve()
     for name in names:
+        data = ""
         try:
-            data = base64.b64encode((folder / name).read_bytes()).decode()
-        except OSError:
-            data = ""
+            path = (folder / name).resolve()
+            found = path.read_bytes() if path.is_relative_to(inside) else b""
+            data = base64.b64encode(found).decode() if found.startswith(b"\xff\xd8") else ""
+        except (OSError, ValueError):
+            pass
         yield script_json([name, data and f"data:image/jpeg;base64,{data}"])
 
 

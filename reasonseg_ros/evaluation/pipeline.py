@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,11 +11,14 @@ from typing import Any
 
 from reasonseg_ros.errors import InvalidInput, OutOfMemory
 from reasonseg_ros.evaluation.ahead import ahead, end
-from reasonseg_ros.evaluation.judging import Scoring, judged
+from reasonseg_ros.evaluation.judging import Scoring, judged, not_finite
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.samples import Sample, Unreadable
 from reasonseg_ros.evaluation.videos import VideoSample
-from reasonseg_ros.types import Frame, Query, RgbImage, Segmentation
+from reasonseg_ros.faults import reason
+from reasonseg_ros.types import Answer, Frame, Query, RgbImage, Segmentation, Status
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +81,11 @@ def load(item: Sample | VideoSample) -> Iterator[Loaded | Unreadable]:
     for one in item.frames if isinstance(item, VideoSample) else (item,):
         try:
             frames.append(_frame(one) if isinstance(one, Sample) else one.load_frame())
-        except InvalidInput as error:
+        except Exception as error:  # a damaged image makes a decoder raise nearly anything
             if isinstance(one, Sample):
-                yield Unreadable(one.sample_id, str(error))
+                yield Unreadable(one.sample_id, reason(error))
             else:  # it costs no sample
-                yield Unreadable("", f"image of stamp {one.stamp_ns} ns, between those of a video: {error}", 0)
+                yield Unreadable("", f"image of stamp {one.stamp_ns} ns, between those of a video: {reason(error)}", 0)
         else:
             if isinstance(one, Sample):
                 samples.append((one, len(frames) - 1))
@@ -100,6 +104,8 @@ def _frame(sample: Sample) -> Frame:
 
 def answered(items: Iterable[Item], method: Any, scoring: Scoring, pace: Pace) -> Generator[Outcome, None, None]:
     """Answer and judge `items`, in order. Videos need a method with `answer_video`, batches one with `answer_batch`.
+
+    An error of the method is the status of its sample (`failed`, or `out_of_memory`), never the end of the run.
 
     With `pace.most_ahead` the segmenter's features are made ahead, so `method.segmenter` must keep those of as many
     images as are on their way (`images_on_their_way`); and its encode and decode are called by different threads.
@@ -125,7 +131,7 @@ def _encoded(encode: Callable[[RgbImage], object], item: Item) -> Item:
     start_s = time.perf_counter()
     try:
         encode(item.frames[0].rgb)
-    except OutOfMemory:
+    except Exception:
         return item  # it is encoded again with its answer, which then says so
     return replace(item, encoding_s=time.perf_counter() - start_s)
 
@@ -150,20 +156,55 @@ def groups(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
 def _ask(method: Any, batch_size: int, group: Sequence[Item]) -> list[Asked]:
     loaded = [item for item in group if isinstance(item, Loaded)]
     single = [item for item in loaded if not item.video]
-    if batch_size > 1 and single:
-        frames, queries = [item.frames[0] for item in single], [_query(item.samples[0]) for item in single]
-        answers = iter([[one] for one in method.answer_batch(frames, queries)])
-    else:
-        answers = iter([[method.answer(item.frames[0], _query(item.samples[0]))] for item in single])
+    answers = iter(_batch(method, single) if batch_size > 1 and single else [_alone(method, item) for item in single])
     asked: list[Asked] = []
     for item in group:
         if not isinstance(item, Loaded):
             asked.append((item, ()))
         elif item.video:
-            asked.append((item, method.answer_video(item.frames, Query(item.video.question, item.video.expression))))
+            asked.append((item, _video(method, item, Query(item.video.question, item.video.expression))))
         else:
-            asked.append((item, next(answers)))
+            asked.append((item, [next(answers)]))
     return asked
+
+
+def _batch(method: Any, items: Sequence[Loaded]) -> list[Segmentation]:
+    """Answers to several questions at once; where that raises, one by one, so that only the bad one fails."""
+    try:
+        queries = [_query(item.samples[0]) for item in items]
+        answers: list[Segmentation] = method.answer_batch([item.frames[0] for item in items], queries)
+        if len(answers) == len(items):
+            return answers
+        LOG.warning("%d answers to a batch of %d questions; they are asked one by one", len(answers), len(items))
+    except Exception as error:
+        LOG.warning("a batch of %d questions failed (%s); they are asked one by one", len(items), reason(error))
+    return [_alone(method, item) for item in items]
+
+
+def _alone(method: Any, item: Loaded) -> Segmentation:
+    query = _query(item.samples[0])
+    try:
+        segmentation: Segmentation = method.answer(item.frames[0], query)
+        return segmentation
+    except Exception as error:
+        return _failed(item.frames[0], query, error)
+
+
+def _video(method: Any, item: Loaded, query: Query) -> Sequence[Segmentation]:
+    try:
+        segmentations: Sequence[Segmentation] = method.answer_video(item.frames, query)
+        if len(segmentations) != len(item.frames):
+            raise InvalidInput(f"{len(segmentations)} answers to {len(item.frames)} frames")
+        return segmentations
+    except Exception as error:
+        return [_failed(frame, query, error) for frame in item.frames]
+
+
+def _failed(frame: Frame, query: Query, error: Exception) -> Segmentation:
+    """What stands for an answer that never came. Its status is one of those that a resumed run asks again."""
+    LOG.debug("question %r failed", query.query_id, exc_info=error)
+    status = Status.OUT_OF_MEMORY if isinstance(error, (OutOfMemory, MemoryError)) else Status.FAILED
+    return Segmentation(frame, query, Answer(status, error=reason(error)))
 
 
 def _query(sample: Sample) -> Query:
@@ -177,5 +218,20 @@ def _judge(method: Any, scoring: Scoring, group: Sequence[Asked]) -> list[Outcom
             outcomes.append(item)
             continue
         for sample, place in zip(item.samples, item.places, strict=True):
-            outcomes.append(judged(sample, segmentations[place], method, scoring, item.encoding_s))
+            outcomes.append(_outcome(sample, segmentations[place], method, scoring, item.encoding_s))
     return outcomes
+
+
+def _outcome(
+    sample: Sample, segmentation: Segmentation, method: Any, scoring: Scoring, encoding_s: float
+) -> SampleResult | Unreadable:
+    """The sample's result, or, where its ground truth makes a score raise, that it cannot be read."""
+    try:
+        result = judged(sample, segmentation, method, scoring, encoding_s)
+        if place := not_finite(result.to_json()):
+            told = f"{place} is not finite; the checkpoint, or the precision it runs in, is at fault"
+            result = judged(sample, _failed(segmentation.frame, segmentation.query, InvalidInput(told)), None, scoring)
+        return result
+    except Exception as error:
+        LOG.debug("sample %r could not be judged", sample.sample_id, exc_info=error)
+        return Unreadable(sample.sample_id, f"it could not be scored: {reason(error)}")

@@ -5,21 +5,30 @@ One line a sample, on the disk before the next sample begins; so a run that is k
 
 from __future__ import annotations
 
-import json
+import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.failures import Measurement
 from reasonseg_ros.evaluation.metrics import SampleScore
+from reasonseg_ros.faults import naming
 from reasonseg_ros.geometry import decode_rle, encode_rle
+from reasonseg_ros.mask_codec import MAX_PIXELS
+from reasonseg_ros.strict_json import json_text, parse_json
 from reasonseg_ros.types import BoolMask, Grounding, Region, Status
+
+ASKED_AGAIN = (Status.UNAVAILABLE, Status.OUT_OF_MEMORY, Status.FAILED)
+"""A resumed run asks again where the machine, not the model's answer, was at fault."""
+
+LONGEST_LINE_BYTES = 2**28
+"""Of a results file. More is damage, and must not ask for all memory."""
 
 Rle = dict[str, list[int]]
 """`size` [height, width] and `counts`, run lengths in COCO's order: column by column, zeros first."""
@@ -30,9 +39,15 @@ def rle_from_mask(mask: BoolMask) -> Rle:
 
 
 def mask_from_rle(rle: Rle) -> BoolMask:
-    """bool [H, W]. Raises InvalidInput where the runs do not fill the image."""
-    height, width = rle["size"]
-    return decode_rle(rle["counts"], (width, height))
+    """bool [H, W]. Raises InvalidInput where the runs do not fill the image, or it is larger than any that is read."""
+    try:
+        height, width = (operator.index(length) for length in rle["size"])
+        counts = rle["counts"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(f"no run lengths ({error}); expected size and counts") from error
+    if min(height, width) < 1 or height * width > MAX_PIXELS:
+        raise InvalidInput(f"mask of {width} x {height} pixels; expected 1 to {MAX_PIXELS}")
+    return decode_rle(counts, (width, height))
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,8 @@ class SampleResult:
         score: None without ground truth.
         failure: type of failure (evaluation/failures.py), with `failure_tags`; empty without ground truth.
         measured: what its rules looked at, for other thresholds; None without ground truth.
-        ideal_iou: IoU with the segmenter prompted with the true boxes and points; None where that was not tried.
+        ideal_iou: IoU with the segmenter prompted with the true boxes and points; None where that was not tried, or
+            failed, which `ideal_error` tells.
         seconds: time in each stage.
     """
 
@@ -82,22 +98,31 @@ class SampleResult:
     ideal_iou: float | None = None
     expression: str = ""
     measured: Measurement | None = None
+    ideal_error: str = ""
 
     @property
     def answered(self) -> bool:
         return Status(self.status).is_answer
+
+    @property
+    def asked_again(self) -> bool:
+        """Whether a resumed run asks this question again."""
+        return Status(self.status) in ASKED_AGAIN or bool(self.ideal_error)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SampleResult:
-        """Raises InvalidInput where keys are missing or unknown."""
+        """Raises InvalidInput where keys are missing or unknown, or a value is none that `to_json` gives."""
         try:
+            Status(values["status"])
+            if not all(isinstance(values[name], str) for name in ("sample_id", "question", "kind", "image", "failure")):
+                raise TypeError("a text is no text")
             score = SampleScore(**values["score"]) if values["score"] else None
             measured = Measurement(**values["measured"]) if values.get("measured") else None
             return cls(**{**values, "size_wh": tuple(values["size_wh"]), "score": score, "measured": measured})
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             names = ", ".join(item.name for item in fields(cls))
             raise InvalidInput(f"not a result of this version ({error}); expected the keys {names}") from error
 
@@ -138,18 +163,32 @@ class ResultLines:
         self._places: dict[str, int] = {}
 
     def __enter__(self) -> ResultLines:
-        """Open the file and find what it holds. A line that a killed run left half written is cut off."""
+        """Open the file and find what it holds. The end of a line that a killed run left half written is cut off.
+
+        Raises InvalidInput where a line before the last is damaged: what follows it would be lost.
+        """
         self.path.touch()
         self._file = self.path.open("r+b")
+        try:
+            self._find_lines()
+        except BaseException:
+            self._file.close()
+            raise
+        return self
+
+    def _find_lines(self) -> None:
         place = 0
-        for line in self._file:
+        for number, line in enumerate(_lines(self._file, self.path), 1):
             values = _values(line)
             if values is None:
+                if self._file.read(1):
+                    remedy = "cut the file off there, or choose another --out"
+                    raise InvalidInput(f"line {number} of {self.path} is damaged; {remedy}")
                 break
             self._places[values["sample_id"]] = place
             place += len(line)
-        self._file.truncate(place)
-        return self
+        with naming(self.path):
+            self._file.truncate(place)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -165,21 +204,31 @@ class ResultLines:
 
     def append(self, result: SampleResult) -> None:
         """Write a result; it is on the disk when this returns."""
-        place = self._file.seek(0, os.SEEK_END)
-        self._file.write(json.dumps(result.to_json(), ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = json_text(result.to_json()).encode() + b"\n"
+        with naming(self.path):
+            place = self._file.seek(0, os.SEEK_END)
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self._places[result.sample_id] = place
 
     def read(self, sample_id: str) -> SampleResult:
         self._file.seek(self._places[sample_id])
-        return SampleResult.from_json(json.loads(self._file.readline()))
+        return SampleResult.from_json(parse_json(self._file.readline(), unique_keys=False))
+
+
+def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The lines of a file from where it stands. Raises InvalidInput where one is too long for a sample."""
+    while line := file.readline(LONGEST_LINE_BYTES):
+        if len(line) == LONGEST_LINE_BYTES:
+            raise InvalidInput(f"{path} has a line of more than {LONGEST_LINE_BYTES} bytes; it is no result")
+        yield line
 
 
 def _values(line: bytes) -> dict[str, Any] | None:
     try:
-        values = json.loads(line)
-    except ValueError:
+        values = parse_json(line, unique_keys=False)
+    except InvalidInput:
         return None
     whole = line.endswith(b"\n") and isinstance(values, dict) and isinstance(values.get("sample_id"), str)
     return values if whole else None
@@ -188,10 +237,10 @@ def _values(line: bytes) -> dict[str, Any] | None:
 def write_results(path: Path, run: dict[str, Any], results: Iterable[SampleResult]) -> None:
     """Write `{"run": run, "samples": [...]}`, one sample a line; the file takes its place when it is complete."""
     part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write('{"run": ' + json.dumps(run, ensure_ascii=False) + ',\n"samples": [')
+    with naming(path), part.open("w", encoding="utf-8") as file:
+        file.write('{"run": ' + json_text(run) + ',\n"samples": [')
         for number, result in enumerate(results):
-            file.write((",\n" if number else "\n") + json.dumps(result.to_json(), ensure_ascii=False))
+            file.write((",\n" if number else "\n") + json_text(result.to_json()))
         file.write("\n]}\n")
     os.replace(part, path)
 
@@ -209,23 +258,30 @@ class Results(Mapping[str, SampleResult]):
         self._places: dict[str, int] = {}
         try:
             with path.open("rb") as file:
-                self.run: dict[str, Any] = json.loads(file.readline().rstrip(b",\n") + b"}")["run"]
-                if file.readline() != b'"samples": [\n':
+                lines = _lines(file, path)
+                self.run: dict[str, Any] = parse_json(next(lines, b"").rstrip(b",\n") + b"}")["run"]
+                if not isinstance(self.run, dict):
+                    raise ValueError("its first line does not describe the run")
+                if next(lines, b"") != b'"samples": [\n':
                     raise ValueError("its second line does not begin the samples, which stand one a line")
                 place = file.tell()
-                for line in file:
+                for line in lines:
                     if line == b"]}\n":
                         return
-                    self._places[json.loads(line.rstrip(b",\n"))["sample_id"]] = place
+                    sample_id = SampleResult.from_json(parse_json(line.rstrip(b",\n"), unique_keys=False)).sample_id
+                    if sample_id in self._places:
+                        raise ValueError(f"the sample {sample_id!r:.80} stands in it twice")
+                    self._places[sample_id] = place
                     place += len(line)
                 raise ValueError("it breaks off")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InvalidInput(f"{path} is not the results of an evaluation: {error}") from error
+            told = error.strerror if isinstance(error, OSError) else error
+            raise InvalidInput(f"{path} is not the results of an evaluation: {told}") from error
 
     def __getitem__(self, sample_id: str) -> SampleResult:
         with self.path.open("rb") as file:
             file.seek(self._places[sample_id])
-            return SampleResult.from_json(json.loads(file.readline().rstrip(b",\n")))
+            return SampleResult.from_json(parse_json(file.readline().rstrip(b",\n"), unique_keys=False))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

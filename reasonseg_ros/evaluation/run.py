@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing
@@ -21,7 +20,9 @@ from reasonseg_ros.evaluation.results import ResultLines, SampleResult, write_re
 from reasonseg_ros.evaluation.samples import Sample, Unreadable
 from reasonseg_ros.evaluation.summary import UNKNOWN_KIND, Row, row, summary
 from reasonseg_ros.evaluation.videos import VideoSample
-from reasonseg_ros.types import RgbImage, Status
+from reasonseg_ros.faults import naming
+from reasonseg_ros.strict_json import json_text, parse_json
+from reasonseg_ros.types import RgbImage
 
 PICTURE_SIDE_PX = 400
 PICTURE_QUALITY = 75
@@ -29,9 +30,6 @@ PICTURE_QUALITY = 75
 
 Answer = Callable[[Iterable[Item]], Generator[Outcome, None, None]]
 """What makes of all items their outcomes, in the same order."""
-
-ASKED_AGAIN = (Status.UNAVAILABLE, Status.OUT_OF_MEMORY, Status.FAILED)
-"""A resumed run asks again where the machine, not the model, was at fault."""
 
 
 @dataclass
@@ -56,8 +54,8 @@ def begin(out: Path, settings: dict[str, Any], resume: bool) -> None:
 
     One that ended before its first result, because a model is missing for instance, left nothing to go on with.
     """
-    path, lines = out / "settings.json", out / "results.jsonl"
-    if not lines.exists() or not lines.stat().st_size:
+    path = out / "settings.json"
+    if not has_results(out):
         try:
             out.mkdir(parents=True, exist_ok=True)
             _write_json(path, settings)
@@ -69,19 +67,30 @@ def begin(out: Path, settings: dict[str, Any], resume: bool) -> None:
         _check_same(_settings_of(path), settings, out)
 
 
+def has_results(out: Path) -> bool:
+    """Whether a folder holds results that a run can go on from."""
+    lines = out / "results.jsonl"
+    try:
+        return lines.stat().st_size > 0
+    except OSError:
+        return False
+
+
 def _settings_of(path: Path) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_bytes())
+        if not isinstance(values, dict):
+            raise InvalidInput("it is no object")
         return values
-    except (OSError, ValueError) as error:
+    except (OSError, InvalidInput) as error:
         raise InvalidInput(f"{path} of the run cannot be read ({error}); choose another --out") from error
 
 
 def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
-    now = json.loads(json.dumps(now))
+    now = parse_json(json_text(now))
     for name in before.keys() | now.keys():
         if before.get(name) != now.get(name):
-            told = f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
+            told = f"{name} was {before.get(name)!r:.300} and is {now.get(name)!r:.300}"
             raise InvalidInput(f"{out} was begun with other settings: {told}; use the same, or another --out")
 
 
@@ -113,7 +122,7 @@ def collect(
     """What `evaluate` does, with the outcomes of all items from `answer`, which must keep their order."""
     run = Run()
     with ResultLines(out / "results.jsonl") as lines:
-        done = {sample_id for sample_id in lines if lines.read(sample_id).status not in ASKED_AGAIN}
+        done = {sample_id for sample_id in lines if not lines.read(sample_id).asked_again}
         items = _items(_first_of(samples, limit), done, out)
         with closing(answer(items)) as outcomes:
             for outcome in outcomes:
@@ -169,12 +178,14 @@ def _write_picture(path: Path, rgb: RgbImage) -> None:
     if path.exists():
         return
     factor = min(1.0, PICTURE_SIDE_PX / max(rgb.shape[:2]))
-    small = cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    width, height = (max(1, round(factor * length)) for length in rgb.shape[1::-1])  # also of an image of 1 x 2000
+    small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
     data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY])[1]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_bytes(data.tobytes())
-    os.replace(part, path)
+    with naming(part):
+        part.write_bytes(data.tobytes())
+        os.replace(part, path)
 
 
 def finish(out: Path, run: Run, settings: dict[str, Any], command: str) -> dict[str, Any]:
@@ -202,5 +213,6 @@ def _in_order(lines: ResultLines, ids: list[str]) -> Iterator[SampleResult]:
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    with naming(path):
+        part.write_text(json_text(values, indent=2) + "\n", encoding="utf-8")
+        os.replace(part, path)

@@ -17,6 +17,7 @@ from reasonseg_ros.bags import header_stamp_ns
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.questions import TimedQuestion
 from reasonseg_ros.evaluation.topics import GROUND_TRUTH, QUERY, Topics
+from reasonseg_ros.faults import reason as reason_of
 from reasonseg_ros.image_messages import frame_from_message
 from reasonseg_ros.mask_codec import decode_mask
 from reasonseg_ros.plain_text import one_line, plain_text
@@ -235,8 +236,9 @@ class SampleStream:
         sample_id = self._new_id(message.query_id or str(stamp_ns))
         try:
             mask, ignore = decode_mask(message.mask), decode_mask(message.ignore)
-        except InvalidInput as error:
-            return Unreadable(sample_id, f"its ground truth is damaged: {error}")
+            boxes, points = _checked_boxes(message.boxes), _checked_points(message.points)
+        except Exception as error:  # damaged data make a decoder raise nearly anything
+            return Unreadable(sample_id, f"its ground truth is damaged: {reason_of(error)}")
         if not ignore.size:
             ignore = np.zeros_like(mask)
         sizes = {"mask": mask.shape, "ignore": ignore.shape}
@@ -245,8 +247,6 @@ class SampleStream:
         if len(set(sizes.values())) > 1:
             told = ", ".join(f"{name} of {width} x {height}" for name, (height, width) in sizes.items())
             return Unreadable(sample_id, f"sizes differ: {told}; write the masks in the image's size")
-        boxes = np.array([[b.x1, b.y1, b.x2, b.y2] for b in message.boxes], np.float32).reshape(-1, 4)
-        points = np.array([[p.x, p.y] for p in message.points], np.float32).reshape(-1, 2)
         return Sample(
             sample_id,
             message.question,
@@ -283,3 +283,20 @@ class SampleStream:
             sample_id = f"{wanted}#{number}"
         self._ids.add(sample_id)
         return sample_id
+
+
+def _checked_boxes(messages: Sequence[Any]) -> FloatArray:
+    """float32 [B, 4]. Raises InvalidInput where one is not finite or has no area."""
+    boxes = np.array([[box.x1, box.y1, box.x2, box.y2] for box in messages], np.float32).reshape(-1, 4)
+    for box in boxes:
+        if not np.isfinite(box).all() or box[0] >= box[2] or box[1] >= box[3]:
+            raise InvalidInput(f"its box {box.tolist()} is not x1 < x2, y1 < y2; write boxes with an area, or none")
+    return boxes
+
+
+def _checked_points(messages: Sequence[Any]) -> FloatArray:
+    """float32 [P, 2]. Raises InvalidInput where one is not finite."""
+    points = np.array([[point.x, point.y] for point in messages], np.float32).reshape(-1, 2)
+    if not np.isfinite(points).all():
+        raise InvalidInput(f"its points {points.tolist()!s:.200} are not all finite; write points in pixels, or none")
+    return points

@@ -36,6 +36,7 @@ class Row:
     seconds: tuple[tuple[str, float], ...]
     expression: str
     measured: Measurement | None
+    asked_again: bool = False
 
 
 def row(result: SampleResult) -> Row:
@@ -51,6 +52,7 @@ def row(result: SampleResult) -> Row:
         tuple(result.seconds.items()),
         result.expression,
         result.measured,
+        result.asked_again,
     )
 
 

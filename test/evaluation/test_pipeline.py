@@ -1,5 +1,6 @@
 import threading
 import time
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -117,10 +118,12 @@ def test_memory_that_runs_out_ahead_is_told_with_the_answer(make_bag, samples_of
 
 @pytest.mark.parametrize("most_ahead", [0, 2])
 def test_an_error_ends_the_run_and_its_threads(bag, scripted, texts, tmp_path, most_ahead):
-    method = scripted(*texts)
-    method.prompt = None  # what the counterfactual calls
-    with pytest.raises(TypeError):
-        evaluate(read_samples(bag), method, tmp_path, Scoring(), pace=Pace(1, most_ahead))
+    def broken():
+        yield from islice(read_samples(bag), 3)
+        raise KeyError("what read the bag")
+
+    with pytest.raises(KeyError):
+        evaluate(broken(), scripted(*texts), tmp_path, Scoring(), pace=Pace(1, most_ahead))
     assert not threads_ahead()
 
 

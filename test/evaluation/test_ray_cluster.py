@@ -165,8 +165,8 @@ def test_a_cluster_gives_what_one_process_gives_whatever_happens_to_it(
 class FakeRay:
     """As much of Ray as is used, in this process. A worker dies of `Death`."""
 
-    class Death(Exception):
-        pass
+    class Death(BaseException):
+        """No error that a program could catch: its process is gone."""
 
     class exceptions:
         RayError = type("RayError", (Exception,), {})

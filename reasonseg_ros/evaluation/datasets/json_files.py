@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.strict_json import parse_json
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -18,8 +18,8 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InvalidInput(f"the annotation {path} cannot be read: {error.strerror}") from error
     try:
-        content = json.loads(_text(data))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        content = parse_json(_text(data), finite=False)
+    except (UnicodeDecodeError, InvalidInput) as error:
         raise InvalidInput(f"the annotation {path} is no JSON ({error}); save it again as UTF-8") from error
     if not isinstance(content, dict):
         raise InvalidInput(f"the annotation {path} holds a {type(content).__name__}; expected an object {{...}}")
