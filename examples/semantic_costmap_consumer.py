@@ -10,6 +10,9 @@ Each question is watched. Of every answer go out, with the header of its image, 
     /semantic_layer/points       sensor_msgs/PointCloud2     organised, as large as the mask, NaN outside of it
     /semantic_layer/label_info   vision_msgs/LabelInfo       latched: the questions by their numbers
 
+The parameters `rectification` and `depth_rectification` are the node's `camera.rectification` and
+`camera.depth_rectification`; `auto` is a raw image here, whose topic is not known.
+
 The layer takes a mask and a cloud of exactly the same stamp. A camera's own cloud is long gone when an answer comes, so
 the depth images of the last seconds are kept here. Pixels that are not finite are passed over by the layer, so that 0
 needs no class. Old marks go by its `tile_map_decay_time`. The configuration of the layer
@@ -38,12 +41,16 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.utilities import remove_ros_args
 from reasonseg_ros.msg import Query, Segmentation
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from reasonseg_ros.bags import header_stamp_ns
+from reasonseg_ros.calibration import Kinds, intrinsics_from_info, kinds_differ
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.image_messages import depth_from_image, intrinsics_from_info
+from reasonseg_ros.image_messages import depth_from_image, depth_of_another_size
+from reasonseg_ros.lens import carried_depth
+from reasonseg_ros.points import back_projected
+from reasonseg_ros.ros.camera_infos import CameraInfos, KnownInfo, info_of_image
 from reasonseg_ros.ros.conversion import image_message, masks_from
 from reasonseg_ros.types import BoolMask, FloatArray, Intrinsics
 
@@ -65,10 +72,8 @@ def class_masks(answer: Segmentation, number: int) -> tuple[np.ndarray, np.ndarr
 def organised_cloud(header: Header, depth_m: FloatArray, lens: Intrinsics, mask: BoolMask) -> PointCloud2:
     """A point for each pixel, in the camera's optical frame; NaN outside the mask and where the depth is not known."""
     height, width = depth_m.shape
-    z = np.where(mask & (depth_m > 0), depth_m, np.nan)
-    x = (np.arange(width) - lens.cx_px) / lens.fx_px * z
-    y = ((np.arange(height) - lens.cy_px) / lens.fy_px)[:, None] * z
-    points = np.stack([x, y, z], -1).astype(np.float32)
+    points = np.full((height, width, 3), np.nan, np.float32)
+    points[mask] = back_projected(depth_m, mask, lens)
     message = PointCloud2(header=header, height=height, width=width, point_step=12, row_step=12 * width)
     offsets = {"x": 0, "y": 4, "z": 8}
     message.fields = [
@@ -92,15 +97,16 @@ class SemanticCostmapConsumer(Node):
     def __init__(self, questions: Sequence[str], **node_arguments: Any) -> None:
         super().__init__("semantic_layer", **node_arguments)
         self._numbers = {question: number for number, question in enumerate(questions, 1)}
-        self._depths: deque[Image] = deque(maxlen=KEPT_DEPTHS)
-        self._info: CameraInfo | None = None
+        self._depths: deque[tuple[Image, tuple[KnownInfo, ...]]] = deque(maxlen=KEPT_DEPTHS)
         self._is_asked = False
         self._masks = self.create_publisher(Image, "~/label_mask", 5)
         self._confidences = self.create_publisher(Image, "~/confidence", 5)
         self._clouds = self.create_publisher(PointCloud2, "~/points", 5)
         self._queries = self.create_publisher(Query, "/reasonseg/query", len(questions))
-        self.create_subscription(Image, "depth", self._on_depth, qos_profile_sensor_data)
-        self.create_subscription(CameraInfo, "camera_info", self._on_info, qos_profile_sensor_data)
+        depths = self.create_subscription(Image, "depth", self._on_depth, qos_profile_sensor_data)
+        self._infos = CameraInfos(self, qos_profile_sensor_data)
+        settings = [self.declare_parameter(name, "auto").value for name in ("rectification", "depth_rectification")]
+        self._kinds = Kinds.of("", str(depths.topic_name), *settings)
         self.create_subscription(Segmentation, "/reasonseg/segmentation", self._on_answer, 10)
         self.create_timer(0.5, self._ask)
         self._publish_labels(questions)
@@ -124,10 +130,8 @@ class SemanticCostmapConsumer(Node):
         self._is_asked = is_there
 
     def _on_depth(self, message: Image) -> None:
-        self._depths.append(message)
-
-    def _on_info(self, message: CameraInfo) -> None:
-        self._info = message
+        self._infos.look_for_latched()
+        self._depths.append((message, self._infos.near(header_stamp_ns(message.header))))
 
     def _on_answer(self, answer: Segmentation) -> None:
         number = self._numbers.get(answer.question)
@@ -135,7 +139,7 @@ class SemanticCostmapConsumer(Node):
             return
         labels, confidence = class_masks(answer, number)
         try:
-            cloud = self._cloud(answer.header, labels > 0)
+            cloud = self._cloud(answer, labels > 0)
         except InvalidInput as error:
             self.get_logger().warning(f"answer to {answer.question!r} left out: {error}", throttle_duration_sec=5.0)
             return
@@ -143,20 +147,23 @@ class SemanticCostmapConsumer(Node):
         self._confidences.publish(image_message(answer.header, confidence))
         self._clouds.publish(cloud)
 
-    def _cloud(self, header: Header, mask: BoolMask) -> PointCloud2:
+    def _cloud(self, answer: Segmentation, mask: BoolMask) -> PointCloud2:
         """The cloud of the mask's pixels. Raises InvalidInput where depth or calibration do not fit the mask."""
-        height, width = mask.shape
-        lens = intrinsics_from_info(self._info, (width, height)) if self._info is not None else None
-        if lens is None:
-            raise InvalidInput(f"no camera_info of {width} x {height}")
-        stamp_ns = header_stamp_ns(header)
-        near = [d for d in self._depths if abs(header_stamp_ns(d.header) - stamp_ns) <= TOLERANCE_NS]
+        if not answer.frame_3d:
+            raise InvalidInput(answer.warning_3d or "its image came without depth; is the depth topic remapped?")
+        stamp_ns, size_wh = header_stamp_ns(answer.header), (mask.shape[1], mask.shape[0])
+        near = [known for known in self._depths if abs(header_stamp_ns(known[0].header) - stamp_ns) <= TOLERANCE_NS]
         if not near:
             raise InvalidInput("no depth image of its stamp; is the depth topic remapped?")
-        depth_m = depth_from_image(min(near, key=lambda d: abs(header_stamp_ns(d.header) - stamp_ns)))
+        depth, infos = min(near, key=lambda known: abs(header_stamp_ns(known[0].header) - stamp_ns))
+        depth_m = depth_from_image(depth)
         if depth_m.shape != mask.shape:
-            raise InvalidInput(f"depth of {depth_m.shape[1]} x {depth_m.shape[0]} for a mask of {width} x {height}")
-        return organised_cloud(header, depth_m, lens, mask)
+            raise depth_of_another_size(depth_m, size_wh)
+        info = info_of_image((*infos, *self._infos.near(stamp_ns)), stamp_ns, answer.header.frame_id, size_wh, 2.0)
+        lens = intrinsics_from_info(info, size_wh, self._kinds.image)
+        if self._kinds.depth != self._kinds.image and kinds_differ(info, size_wh, self._kinds.image):
+            depth_m = carried_depth(depth_m, intrinsics_from_info(info, size_wh, self._kinds.depth), lens)
+        return organised_cloud(answer.header, depth_m, lens, mask)
 
 
 def main() -> int:

@@ -143,6 +143,22 @@ class CameraConfig:
     depth_wait_s: float = setting(
         0.1, "an image waits so long for its depth, once there was any, seconds", 0.0, 2.0, read_only=True
     )
+    rectification: str = setting(
+        "auto", "whether lens distortion is in the image (raw: K and D of camera_info count) or was removed from it "
+        "(rectified: P counts); auto: rectified where the image topic has a part image_rect*, rect or rectified",
+        choices=("auto", "raw", "rectified"), read_only=True,
+    )
+    depth_rectification: str = setting(
+        "auto", "the same for depth; auto: as its topic says (image_rect*, image_raw*), else as the image",
+        choices=("auto", "raw", "rectified"), read_only=True,
+    )
+    depth_any_frame: bool = setting(
+        False, "use depth whose frame_id is not the image's; for depth that is registered to the image all the same"
+    )
+    info_max_age_s: float = setting(
+        2.0, "a camera_info whose stamp is this far from the image's is not used, unless it is latched or has no "
+        "stamp, seconds; 0: whatever its age", 0.0, 86_400.0,
+    )
     silent_warn_s: float = setting(2.0, "no image for so long is a warning, seconds", 0.1, 3600.0)
     silent_error_s: float = setting(
         10.0, "no image for so long is an error and ends what is followed, seconds", 0.1, 3600.0

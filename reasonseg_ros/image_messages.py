@@ -15,8 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from reasonseg_ros.calibration import RAW, UnusableCalibration, intrinsics_from_info
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.types import FloatArray, Frame, Intrinsics, RgbImage
+from reasonseg_ros.types import FloatArray, Frame, RgbImage
 
 _EIGHT_BIT = {"mono8": 1, "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "yuv422": 2, "yuv422_yuy2": 2}
 _SIXTEEN_BIT = {"mono16": 1, "rgb16": 3, "bgr16": 3, "rgba16": 4, "bgra16": 4}
@@ -88,16 +89,33 @@ def stamp_ns(header: Any) -> int:
     return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
 
 
-def frame_from_message(message: Any, depth_m: FloatArray | None = None, info: Any = None) -> Frame:
-    """A Frame from sensor_msgs/Image or CompressedImage (jpeg, png). Raises UnusableImage.
+def frame_from_message(message: Any, depth_m: FloatArray | None = None, info: Any = None, kind: str = RAW) -> Frame:
+    """A Frame from sensor_msgs/Image or CompressedImage (jpeg, png), which is `raw` or `rectified`.
 
-    Depth and CameraInfo of another size than the image are left out.
+    Depth and CameraInfo that do not fit the image are left out, and `warning_3d` says why. Raises UnusableImage.
     """
     rgb = rgb_from_compressed(message) if hasattr(message, "format") else rgb_from_image(message)
+    size_wh = rgb.shape[1], rgb.shape[0]
+    intrinsics, warnings = None, []
     if depth_m is not None and depth_m.shape != rgb.shape[:2]:
+        warnings.append(str(depth_of_another_size(depth_m, size_wh)))
         depth_m = None
-    intrinsics = None if info is None else intrinsics_from_info(info, (rgb.shape[1], rgb.shape[0]))
-    return Frame(rgb, stamp_ns(message.header), message.header.frame_id, depth_m, intrinsics)
+    if info is not None:
+        try:
+            intrinsics = intrinsics_from_info(info, size_wh, kind)
+        except UnusableCalibration as error:
+            warnings.append(str(error))
+    frame = stamp_ns(message.header), message.header.frame_id
+    return Frame(rgb, *frame, depth_m, intrinsics, warning_3d="; ".join(warnings))
+
+
+def depth_of_another_size(depth_m: FloatArray, size_wh: tuple[int, int]) -> UnusableImage:
+    """The error for depth whose size is not the image's."""
+    return UnusableImage(
+        "depth of another size",
+        f"{depth_m.shape[1]} x {depth_m.shape[0]} for an image of {size_wh[0]} x {size_wh[1]}; "
+        "publish depth that is registered to the colour image",
+    )
 
 
 def rgb_from_image(message: Any, convert: Callable[[PackedImage, str], Any] | None = None) -> RgbImage:
@@ -153,14 +171,6 @@ def depth_from_image(message: Any) -> FloatArray:
     if not (depth_m > 0).any():
         raise UnusableImage("empty depth", f"not one of {depth_m.size} pixels is a finite depth above 0")
     return depth_m
-
-
-def intrinsics_from_info(message: Any, size_wh: tuple[int, int]) -> Intrinsics | None:
-    """Pinhole of a sensor_msgs/CameraInfo; None for an uncalibrated camera or another image size."""
-    fx, fy, cx, cy = (float(message.k[index]) for index in (0, 4, 2, 5))
-    if (message.width, message.height) != size_wh or not np.isfinite([fx, fy, cx, cy]).all() or fx <= 0 or fy <= 0:
-        return None
-    return Intrinsics(fx, fy, cx, cy)
 
 
 def convert_with_rosbags(packed: PackedImage, target: str) -> Any:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.geometry import mask_box
+from reasonseg_ros.lens import rays_xy
 from reasonseg_ros.types import BoolMask, CameraPose, FloatArray, Frame, Intrinsics, OrientedBox, Segmentation, Surface
 
 Points = NDArray[np.float64]
@@ -89,18 +90,26 @@ def surface_of(frame: Frame, mask: BoolMask, min_valid_share: float) -> Surface 
     left, top, right, bottom = _grown(box, mask.shape)
     step = max(1, math.ceil(math.sqrt(np.count_nonzero(mask) / MAX_POINTS)))
     part = slice(top, bottom, step), slice(left, right, step)
-    lens = _lens_of_part(frame.intrinsics, (left, top), step)
+    lens = frame.intrinsics
     depth_m = np.nan_to_num(frame.depth_m[part], nan=0.0, posinf=0.0, neginf=0.0)
     inside = np.ascontiguousarray(mask[part])
+    seen = inside & (depth_m > 0)
+    rays = np.full((*inside.shape, 2), np.nan)
+    rays[seen] = rays_xy(lens, _pixels(seen, (left, top), step))
+    depth_m[seen & np.isnan(rays[:, :, 0])] = (
+        0  # the lens has no ray there, so its place is as unknown as without depth
+    )
     valid = depth_m > 0
     share = float(np.count_nonzero(inside & valid) / np.count_nonzero(inside))
     if share < min_valid_share:
         error = f"the depth of {share:.0%} of the mask is known; a box needs {min_valid_share:.0%}"
         return Surface(frame_id, valid_share=share, error=error)
     foreground = _foreground(inside, depth_m)
-    points = back_projected(depth_m, foreground, lens)
-    pixels = np.argwhere(foreground)[:, ::-1] * step + (left, top)
-    plane = fit_plane(back_projected(depth_m, _surroundings(inside, valid), lens))
+    points = _along(rays[foreground], depth_m[foreground])
+    pixels = _pixels(foreground, (left, top), step)
+    around = _thinned(_surroundings(inside, valid), MAX_PLANE_POINTS)
+    support = _along(rays_xy(lens, _pixels(around, (left, top), step)), depth_m[around])
+    plane = fit_plane(support[np.isfinite(support).all(1)])
     if plane is not None and not _may_rest_on(plane, points):
         plane = None
     if plane is not None:
@@ -123,16 +132,23 @@ def surface_of(frame: Frame, mask: BoolMask, min_valid_share: float) -> Surface 
         box=oriented,
         is_supported=plane is not None,
     )
-    return carried(surface, frame.camera_pose) if frame.camera_pose else surface
+    pose = np.eye(4) if frame.camera_pose is None else frame.camera_pose.target_from_camera
+    if lens.camera_from_lens:
+        pose = pose.copy()
+        pose[:3, :3] = pose[:3, :3] @ lens.rotation
+    elif frame.camera_pose is None:
+        return surface
+    return carried(surface, CameraPose(frame_id, pose))
 
 
 def back_projected(depth_m: FloatArray, mask: BoolMask, lens: Intrinsics) -> Points:
-    """Points [N, 3] of the mask's pixels in a depth image, row by row; pixel centres lie at whole numbers."""
-    rows, columns = np.nonzero(mask)
-    z = depth_m[rows, columns].astype(np.float64)
-    x = (columns - lens.cx_px) / lens.fx_px * z
-    y = (rows - lens.cy_px) / lens.fy_px * z
-    return np.stack([x, y, z], 1)
+    """Points [N, 3] of the mask's pixels in a depth image, row by row, in the camera's optical frame.
+
+    NaN where depth or ray are not known.
+    """
+    known = np.where(depth_m[mask] > 0, depth_m[mask], np.nan)
+    points: Points = _along(rays_xy(lens, _pixels(mask, (0, 0), 1)), known) @ lens.rotation.T
+    return points
 
 
 def fit_plane(points_m: Points) -> Plane | None:
@@ -180,9 +196,7 @@ def box_on_plane(points_m: Points, plane: Plane) -> OrientedBox:
     heights = plane.heights_m(points_m)
     low, high = float(heights.min()), float(heights.max())
     low = 0.0 if low < REST_M else low
-    center = (
-        (u + origin[0]) * x_axis + (v + origin[1]) * y_axis + (plane.offset_m + (low + high) / 2) * plane.normal
-    )
+    center = (u + origin[0]) * x_axis + (v + origin[1]) * y_axis + (plane.offset_m + (low + high) / 2) * plane.normal
     length, width = sides
     if width > length:
         along, across, length, width = across, -along, width, length
@@ -230,10 +244,22 @@ def _grown(box_xyxy: FloatArray, shape_hw: tuple[int, ...]) -> tuple[int, int, i
     return max(x1 - margin, 0), max(y1 - margin, 0), min(x2 + margin, shape_hw[1]), min(y2 + margin, shape_hw[0])
 
 
-def _lens_of_part(lens: Intrinsics, corner_xy: tuple[int, int], step: int) -> Intrinsics:
-    """Of every `step`-th pixel from that corner on."""
-    x, y = corner_xy
-    return Intrinsics(lens.fx_px / step, lens.fy_px / step, (lens.cx_px - x) / step, (lens.cy_px - y) / step)
+def _pixels(part: BoolMask, corner_xy: tuple[int, int], step: int) -> NDArray[np.int64]:
+    """The image's pixels [N, 2] of the true ones of a part, which holds every `step`-th pixel from that corner on."""
+    return np.argwhere(part)[:, ::-1] * step + corner_xy
+
+
+def _along(slopes_xy: Points, depth_m: FloatArray) -> Points:
+    """Points [N, 3] on rays that are given by x/z and y/z."""
+    return np.column_stack([slopes_xy, np.ones(len(slopes_xy))]) * depth_m.astype(np.float64)[:, None]
+
+
+def _thinned(mask: BoolMask, count: int) -> BoolMask:
+    """Every so many-th true pixel, so that at most `count` are left."""
+    thin = np.zeros_like(mask)
+    chosen = np.flatnonzero(mask)
+    thin.flat[chosen[:: max(1, -(-len(chosen) // count))]] = True
+    return thin
 
 
 def _surroundings(inside: BoolMask, valid: BoolMask) -> BoolMask:

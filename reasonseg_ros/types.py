@@ -74,12 +74,33 @@ class Mode(str, Enum):
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """Pinhole camera: focal lengths and principal point in pixels."""
+    """How a camera maps rays to the pixels of its image; pixel centres lie at whole numbers. `lens` computes with it.
+
+    Attributes:
+        fx_px, fy_px, cx_px, cy_px: focal lengths and principal point.
+        distortion: coefficients in OpenCV's order and number (4, 5, 8 or 12; fisheye: 4); empty for an ideal
+            pinhole.
+        is_fisheye: equidistant projection, OpenCV's fisheye model; needs its 4 coefficients, also where they are 0.
+        camera_from_lens: rotation matrix [3, 3], row by row, from the frame of the rays to the camera's optical frame,
+            which differ for rectified images; empty where they are the same.
+    """
 
     fx_px: float
     fy_px: float
     cx_px: float
     cy_px: float
+    distortion: tuple[float, ...] = ()
+    is_fisheye: bool = False
+    camera_from_lens: tuple[float, ...] = ()
+
+    @property
+    def is_distorted(self) -> bool:
+        return self.is_fisheye or any(self.distortion)
+
+    @property
+    def rotation(self) -> NDArray[np.float64]:
+        """`camera_from_lens` as float64 [3, 3]."""
+        return np.array(self.camera_from_lens).reshape(3, 3) if self.camera_from_lens else np.eye(3)
 
 
 @dataclass(frozen=True, eq=False)

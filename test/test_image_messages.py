@@ -231,7 +231,7 @@ def test_depth_without_one_known_pixel_is_refused(pixels, encoding, reason):
     assert caught.value.reason == reason
 
 
-def test_depth_and_calibration_of_another_size_are_left_out():
+def test_depth_and_calibration_of_another_size_are_left_out_and_the_frame_says_why():
     info = CameraInfo(width=WIDTH, height=HEIGHT, k=[9.0, 0.0, 8.0, 0.0, 9.0, 6.0, 0.0, 0.0, 1.0])
     picture = message(RGB, "rgb8")
     frame = images.frame_from_message(picture, np.ones((HEIGHT, WIDTH), np.float32), info)
@@ -241,4 +241,5 @@ def test_depth_and_calibration_of_another_size_are_left_out():
     frame = images.frame_from_message(picture, np.ones((2, 2), np.float32), info)
     assert frame.depth_m is None
     assert frame.intrinsics is None
-    assert images.intrinsics_from_info(CameraInfo(width=1, height=1), (1, 1)) is None
+    assert "depth of another size: 2 x 2" in frame.warning_3d
+    assert f"no camera_info: none of {WIDTH} x {HEIGHT}" in frame.warning_3d

@@ -10,12 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from reasonseg_ros.live.stamps import Stamps, Step
 from reasonseg_ros.types import Frame
-
-RESTART_NS = 10**9
-"""A stamp that lies further back than this begins a new stream."""
-RESTART_COUNT = 10
-"""So do as many images in a row whose stamps go on, all of them behind the newest one: a clock that was set back."""
 
 _Item = TypeVar("_Item")
 
@@ -45,14 +41,16 @@ class FrameBuffer:
         self._arrivals: deque[Arrival] = deque()
         self._size_bytes = 0
         self._beginnings = 0
-        self._last_ns = -1
-        self._behind = 0
+        self._stamps = Stamps()
 
     def add(self, arrival: Arrival) -> bool:
         """False where the image repeats or goes back a little, and is not kept."""
         with self._lock:
-            if not self._is_newer(arrival.stamp_ns):
+            step = self._stamps.step(arrival.stamp_ns)
+            if step is Step.BEHIND:
                 return False
+            if step is Step.RESTART:
+                self._drop_all()
             if len(self._arrivals) > 1 and (arrival.stamp_ns - self._arrivals[-2].stamp_ns) * self.max_hz < 1e9:
                 self._size_bytes -= self._arrivals.pop().size_bytes
             self._arrivals.append(arrival)
@@ -80,7 +78,8 @@ class FrameBuffer:
 
     def clear(self) -> None:
         with self._lock:
-            self._forget()
+            self._stamps.forget()
+            self._drop_all()
 
     @property
     def beginnings(self) -> int:
@@ -94,20 +93,9 @@ class FrameBuffer:
     def __len__(self) -> int:
         return len(self._arrivals)
 
-    def _is_newer(self, stamp_ns: int) -> bool:
-        """Whether an image of that stamp is to be kept; forgets what was before a new beginning."""
-        goes_on, self._last_ns = stamp_ns > self._last_ns, stamp_ns
-        behind_ns = self._arrivals[-1].stamp_ns - stamp_ns if self._arrivals else -1
-        self._behind = self._behind + goes_on if behind_ns >= 0 else 0
-        if behind_ns > RESTART_NS or self._behind >= RESTART_COUNT:
-            self._forget()
-            return True
-        return behind_ns < 0
-
-    def _forget(self) -> None:
+    def _drop_all(self) -> None:
         self._arrivals.clear()
         self._size_bytes = 0
-        self._behind = 0
         self._beginnings += 1
 
 

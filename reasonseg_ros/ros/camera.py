@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image
 
+from reasonseg_ros import calibration
 from reasonseg_ros import image_messages as images
 from reasonseg_ros.config import Config
+from reasonseg_ros.lens import carried_depth
 from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.stamps import RESTART_NS, Stamps, Step
+from reasonseg_ros.ros.camera_infos import CameraInfos, KnownInfo, info_of_image
 from reasonseg_ros.ros.depth_health import DepthHealth
 from reasonseg_ros.ros.diagnostics import CameraHealth
 from reasonseg_ros.ros.outputs import RELIABILITY
-from reasonseg_ros.ros.synchroniser import QUEUE_SIZE, Pair, Synchroniser
+from reasonseg_ros.ros.synchroniser import Pair, Synchroniser
 from reasonseg_ros.ros.transforms import NoTransform, Transforms
-from reasonseg_ros.types import CameraPose, Frame, Intrinsics
+from reasonseg_ros.types import CameraPose, Frame
 
 Post = Callable[[Callable[[], None]], None]
 """Has something done in the executor's thread."""
@@ -30,10 +34,11 @@ Post = Callable[[Callable[[], None]], None]
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """An image as it arrived, and where the camera was then. tf forgets that sooner than a question may come."""
+    """An image as it arrived, with what is forgotten sooner than a question may come: pose and calibration then."""
 
     message: Any
     pose: CameraPose | None
+    infos: tuple[KnownInfo, ...] = ()
 
 
 class Camera:
@@ -41,6 +46,7 @@ class Camera:
 
     `show` gets images as they came; decoding takes time, so the worker has it done when it needs the frame. Whatever is
     wrong with depth, calibration or transform, the image goes on without and says why in its `warning_3d`.
+    `on_restart` is called when simulated time goes back; a stream whose stamps go back tells that by itself.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class Camera:
         depth_health: DepthHealth,
         show: Callable[[Arrival], None],
         post: Post,
+        on_restart: Callable[[], None] = lambda: None,
     ) -> None:
         camera = config().camera
         self._node = node
@@ -59,17 +66,19 @@ class Camera:
         self._depth_health = depth_health
         self._show = show
         self._post = post
+        self._on_restart = on_restart
         self._is_compressed = camera.transport == "compressed"
-        self._infos: deque[CameraInfo] = deque(maxlen=QUEUE_SIZE)
+        self._stamps = Stamps()
         self._transforms = Transforms(node, config().points.target_frame)
         self._pairing: Synchroniser[_Seen, Image] = Synchroniser(camera.depth_tolerance_s, camera.depth_wait_s)
         qos = QoSProfile(depth=camera.depth, reliability=RELIABILITY[camera.reliability])
         kind = CompressedImage if self._is_compressed else Image
         self._depth_subscription = node.create_subscription(Image, "depth", self._on_depth, qos)
-        self._subscriptions = (
-            node.create_subscription(kind, "image", self._on_image, qos),
-            node.create_subscription(CameraInfo, "camera_info", self._on_info, qos),
-            self._depth_subscription,
+        self._image_subscription = node.create_subscription(kind, "image", self._on_image, qos)
+        self._infos = CameraInfos(node, qos)
+        self._clock_jumps = node.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
+            post_callback=self._on_clock_jump,
         )
         # Runs only while an image waits for its depth.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -78,8 +87,10 @@ class Camera:
 
     def destroy(self) -> None:
         self._node.destroy_timer(self._overdue)
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+        self._clock_jumps.unregister()
+        self._node.destroy_subscription(self._image_subscription)
+        self._node.destroy_subscription(self._depth_subscription)
+        self._infos.destroy()
         self._transforms.destroy()
 
     def _on_image(self, message: Any) -> None:
@@ -90,6 +101,9 @@ class Camera:
             self._drop(error)
             return
         stamp_ns = images.stamp_ns(message.header)
+        if self._stamps.step(stamp_ns) is Step.RESTART:
+            self._begin_again(stamp_ns)
+        self._infos.look_for_latched()
         topic = self._depth_subscription.topic_name
         self._depth_health.is_expected = self._node.count_publishers(topic) > 0
         try:
@@ -98,8 +112,17 @@ class Camera:
             pose = None  # it may be known by the time that the frame is needed
         self._hand_on(self._pairing.add_image(stamp_ns, _Seen(message, pose), time.monotonic()))
 
-    def _on_info(self, message: CameraInfo) -> None:
-        self._infos.append(message)
+    def _on_clock_jump(self, _: Any) -> None:
+        """Simulated time went back: no stamp of before means anything."""
+        self._stamps.forget()
+        self._begin_again(-2 * RESTART_NS)
+        self._on_restart()
+
+    def _begin_again(self, stamp_ns: int) -> None:
+        """The stream begins again at that stamp, as that of a looping bag: forget what is of the one before."""
+        self._transforms.begin_again()
+        self._infos.begin_again(stamp_ns)
+        self._hand_on(self._pairing.begin_again(stamp_ns, time.monotonic()))
 
     def _on_depth(self, message: Image) -> None:
         self._depth_health.arrived()
@@ -116,6 +139,8 @@ class Camera:
     def _hand_on(self, pairs: list[Pair[_Seen, Image]]) -> None:
         for pair in pairs:
             message, depth = pair.image.message, pair.depth
+            stamp_ns = images.stamp_ns(message.header)
+            seen = replace(pair.image, infos=self._infos.near(stamp_ns))
             self._depth_health.count(pair)
             warning = ""
             if depth is None and self._depth_health.is_expected:
@@ -125,8 +150,8 @@ class Camera:
                     warning += f"; depth comes {pair.lag_s:.2f} s after its image, raise camera.depth_wait_s"
                 self._depth_problem("no depth of that stamp", warning)
             size_bytes = len(message.data) + (len(depth.data) if depth is not None else 0)
-            load = partial(self._frame, pair.image, depth, warning)
-            self._show(Arrival(images.stamp_ns(message.header), size_bytes, load))
+            load = partial(self._frame, seen, depth, warning)
+            self._show(Arrival(stamp_ns, size_bytes, load))
             time.sleep(0)  # the worker has Python's lock at once, not only when the executor waits again
         if self._pairing.is_waiting:
             if self._overdue.is_canceled():
@@ -145,41 +170,64 @@ class Camera:
             return replace(frame, warning_3d=warning)
         try:
             return self._in_space(frame, seen, depth)
-        except images.UnusableImage as error:
+        except (images.UnusableImage, calibration.UnusableCalibration) as error:
             self._post(partial(self._depth_problem, error.reason, str(error)))
             return replace(frame, warning_3d=str(error))
 
     def _in_space(self, frame: Frame, seen: _Seen, depth: Image) -> Frame:
-        """The frame with depth, intrinsics and pose. Without its pose it stays in the camera's frame and says why."""
+        """The frame with depth, intrinsics and pose. Without its pose it stays in the camera's frame and says why.
+
+        Raises UnusableImage and UnusableCalibration. What had to be assumed is in `warning_3d`.
+        """
+        camera = self._config().camera
         depth_m = images.depth_from_image(depth)
+        notes = [self._check_depth_frame(frame, depth)]
         if depth_m.shape != frame.rgb.shape[:2]:
-            raise images.UnusableImage(
-                "depth of another size",
-                f"{depth.width} x {depth.height} for an image of {frame.size_wh[0]} x {frame.size_wh[1]}; "
-                "publish depth that is registered to the colour image",
-            )
-        intrinsics = self._intrinsics(frame)
-        if intrinsics is None:
-            detail = f"none of {frame.size_wh[0]} x {frame.size_wh[1]} with focal lengths on the camera_info topic"
-            raise images.UnusableImage("no camera_info", detail)
-        pose, warning = seen.pose, ""
+            raise images.depth_of_another_size(depth_m, frame.size_wh)
+        self._infos.await_latched()
+        infos = (*seen.infos, *self._infos.near(frame.stamp_ns))
+        info = info_of_image(infos, frame.stamp_ns, frame.frame_id, frame.size_wh, camera.info_max_age_s)
+        kinds = self._kinds()
+        lens = calibration.intrinsics_from_info(info, frame.size_wh, kinds.image)
+        reading = "; ".join(kinds.notes(info, frame.size_wh))
+        self._post(partial(self._read_as, reading))
+        notes.append(reading)
+        if kinds.depth != kinds.image and calibration.kinds_differ(info, frame.size_wh, kinds.image):
+            depth_lens = calibration.intrinsics_from_info(info, frame.size_wh, kinds.depth)
+            depth_m = carried_depth(depth_m, depth_lens, lens)
+        pose = seen.pose
         if pose is None:
             try:
                 wait_s = self._config().points.transform_wait_s
                 pose = self._transforms.camera_pose(frame.frame_id, frame.stamp_ns, wait_s)
             except NoTransform as error:
-                warning = str(error)
-                self._post(partial(self._depth_problem, "no transform", warning))
-        return replace(frame, depth_m=depth_m, intrinsics=intrinsics, camera_pose=pose, warning_3d=warning)
+                notes.append(str(error))
+                self._post(partial(self._depth_problem, "no transform", str(error)))
+        warning = "; ".join(note for note in notes if note)
+        return replace(frame, depth_m=depth_m, intrinsics=lens, camera_pose=pose, warning_3d=warning)
 
-    def _intrinsics(self, frame: Frame) -> Intrinsics | None:
-        """Of the camera_info that fits the frame's size and is nearest to its stamp; cameras may zoom."""
+    def _check_depth_frame(self, frame: Frame, depth: Image) -> str:
+        """A note where depth of another frame is used by the user's wish. Raises UnusableImage where it is not."""
+        frame_id = depth.header.frame_id
+        if calibration.same_frame(frame_id, frame.frame_id):
+            return ""
+        if self._config().camera.depth_any_frame:
+            return f"depth of frame {frame_id!r} is used by camera.depth_any_frame"
+        raise images.UnusableImage(
+            "depth of another frame",
+            f"{frame_id!r} for an image of {frame.frame_id!r}; publish depth that is registered to the colour image, "
+            "or set camera.depth_any_frame where it is",
+        )
 
-        def distance_ns(info: CameraInfo) -> int:
-            return abs(info.header.stamp.sec * 10**9 + info.header.stamp.nanosec - frame.stamp_ns)
+    def _read_as(self, reading: str) -> None:
+        if reading != self._depth_health.reading:
+            self._depth_health.reading = reading
+            self._node.get_logger().info(f"calibration: {reading or 'the same for a raw and a rectified image'}")
 
-        fitting = (images.intrinsics_from_info(info, frame.size_wh) for info in sorted(self._infos, key=distance_ns))
-        return next((intrinsics for intrinsics in fitting if intrinsics is not None), None)
+    def _kinds(self) -> calibration.Kinds:
+        camera = self._config().camera
+        topics = str(self._image_subscription.topic_name), str(self._depth_subscription.topic_name)
+        return calibration.Kinds.of(*topics, camera.rectification, camera.depth_rectification)
 
     def _drop(self, error: images.UnusableImage) -> None:
         self._health.drop(error.reason, str(error))

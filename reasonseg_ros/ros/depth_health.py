@@ -13,7 +13,10 @@ from reasonseg_ros.ros.synchroniser import Pair
 
 
 class DepthHealth:
-    """Counts depth images, images with and without one, and what else keeps results out of space, by its reason."""
+    """Counts depth images, images with and without one, and what else keeps results out of space, by its reason.
+
+    `reading` says how calibration and depth are read, where that makes a difference.
+    """
 
     def __init__(self) -> None:
         self.received = 0
@@ -21,6 +24,7 @@ class DepthHealth:
         self.unpaired = 0
         self.problems: Counter[str] = Counter()
         self.is_expected = False
+        self.reading = ""
         self._last_problem = ""
         self._reported = 0
         self._lag_s = 0.0
@@ -56,5 +60,7 @@ class DepthHealth:
             level, text = WARN, f"{fresh} times no 3D; {self._last_problem}"
         values: dict[str, object] = {"received": self.received, "images with depth": self.paired}
         values |= {"images without depth": self.unpaired, "lag_s": f"{self._lag_s:.3f}"}
+        if self.reading:
+            values["calibration"] = self.reading
         values |= {f"problem: {reason}": number for reason, number in sorted(self.problems.items())}
         return diagnostic("depth", level, text, values)

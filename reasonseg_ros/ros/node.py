@@ -99,8 +99,9 @@ class ReasonSegNode(LifecycleNode):
         self._outputs = Outputs(self, self.config)
         self._questions.worker, self._questions.outputs = self._worker, self._outputs
         self._camera = Camera(
-            self, lambda: self.config, self._camera_health, self._depth_health, self._show, self._outbox.post
-        )
+            self, lambda: self.config, self._camera_health, self._depth_health, self._show, self._outbox.post,
+            on_restart=self._worker.forget_frames,
+        )  # fmt: skip
         self._enter("inactive")
         self.get_logger().info(f"reasoner {method.reasoner.name}, segmenter {method.segmenter.name}")
         return super().on_configure(state)

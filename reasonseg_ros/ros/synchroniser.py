@@ -10,13 +10,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from reasonseg_ros.live.stamps import RESTART_NS
+
 Image = TypeVar("Image")
 Depth = TypeVar("Depth")
 
 QUEUE_SIZE = 10
 """Images that wait, and depth images that are kept."""
-RESTART_NS = 10**9
-"""A stamp that lies further back than this begins a new stream, as a looping bag does."""
 MAX_MISSES = 10
 """After so many images in a row whose depth did not come in time, the next ones do not wait."""
 
@@ -68,16 +68,25 @@ class Synchroniser(Generic[Image, Depth]):
 
     def add_depth(self, stamp_ns: int, depth: Depth, now_s: float) -> list[Pair[Image, Depth]]:
         """Take a depth image in. Gives the pairs that are complete now."""
-        if self._depths and stamp_ns < self._depths[-1][0] - RESTART_NS:
-            self._depths.clear()
-        known = [(stamp, kept) for stamp, kept in self._depths if stamp != stamp_ns]
-        self._depths = deque(sorted([*known, (stamp_ns, depth)], key=lambda item: item[0]), maxlen=QUEUE_SIZE)
+        # In the order of arrival, so that what a stream began with when it began again is not the first to go.
+        known = [item for item in self._depths if item[0] != stamp_ns and item[0] <= stamp_ns + RESTART_NS]
+        self._depths = deque([*known, (stamp_ns, depth)], maxlen=QUEUE_SIZE)
         for late in self._gone:
             if abs(late.stamp_ns - stamp_ns) <= self._tolerance_ns:
                 self._lag_s = now_s - late.since_s
                 if self._lag_s <= self._wait_s:  # waiting is worth it again
                     self._misses = 0
         return self._complete(now_s)
+
+    def begin_again(self, stamp_ns: int, now_s: float) -> list[Pair[Image, Depth]]:
+        """The stream of images begins again at that stamp. Gives the images that waited for depth of the one before."""
+        pairs = []
+        while self._waiting:
+            first = self._waiting.popleft()
+            pairs.append(Pair(first.image, self._nearest(first.stamp_ns), now_s - first.since_s))
+        self._gone.clear()
+        self._depths = deque((item for item in self._depths if item[0] <= stamp_ns + RESTART_NS), maxlen=QUEUE_SIZE)
+        return pairs
 
     def overdue(self, now_s: float) -> list[Pair[Image, Depth]]:
         """The images that have waited long enough. To be called from time to time while `is_waiting`."""

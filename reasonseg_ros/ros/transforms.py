@@ -43,6 +43,14 @@ class Transforms:
         if self._listener is not None:
             self._listener.unregister()
 
+    def begin_again(self) -> None:
+        """The stream of images began again: tf2 refuses transforms that are older than what it kept of the one before.
+
+        What is static stays.
+        """
+        if self._buffer is not None:
+            self._buffer.clear()
+
     def camera_pose(self, frame_id: str, stamp_ns: int, wait_s: float = 0.0) -> CameraPose | None:
         """The pose at that stamp, waited for as long as `wait_s`; None where none is asked for.
 

@@ -182,6 +182,9 @@ def tf(monkeypatch):
     transforms = {}
 
     class Buffer:
+        def clear(self):
+            transforms.clear()
+
         def lookup_transform(self, target, source, time):
             assert time.nanoseconds > 0
             if (target, source) not in transforms:
@@ -237,3 +240,19 @@ def test_without_the_transform_results_are_in_the_cameras_frame_and_say_so(
     assert ("base does not exist" if has_tf2 else "tf2_ros") in answer.warning_3d
     status = client.diagnostic("depth", lambda status: value(status, "problem: no transform") is not None)
     assert status.level == DiagnosticStatus.OK or answer.warning_3d in status.message
+
+
+def test_transforms_of_the_round_before_are_forgotten_when_stamps_go_back(started, client, see, tf):
+    """tf2 would refuse those of the new round as older than its 10 s, and could answer with the old ones."""
+    tf["base", "camera"] = turned()
+    started(points__target_frame="base", points__transform_wait_s=0.02)
+    see(60_000, depth_image(60_000 * MS), info_message())
+    assert client.ask("the bright one").frame_3d == "base"
+    see(59_500, depth_image(59_500 * MS))  # a little out of order
+    assert tf
+    see(1000, depth_image(1000 * MS))
+    assert not tf
+    assert client.ask("the bright one").frame_3d == "camera"
+    tf["base", "camera"] = turned()
+    see(1100, depth_image(1100 * MS))
+    assert client.ask("the bright one").frame_3d == "base"

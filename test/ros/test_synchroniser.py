@@ -111,6 +111,26 @@ def test_a_looping_bag_is_paired_from_its_first_image_on(streams):
     assert streams.image(533) == [(533, 533)]
 
 
+def test_a_short_stream_that_begins_again_is_paired_though_its_end_is_newer():
+    """The end of a round that is shorter than a second does not push out the beginning of the next one."""
+    streams = Streams()
+    for stamp_ms in range(100, 900, 50):
+        streams.depth(stamp_ms)
+        assert streams.image(stamp_ms) == [(stamp_ms, stamp_ms)]
+    for stamp_ms in range(0, 100, 33):
+        streams.depth(stamp_ms)
+        assert streams.image(stamp_ms) == [(stamp_ms, stamp_ms)]
+
+
+def test_images_that_wait_go_on_when_the_stream_begins_again_and_later_depth_is_forgotten(streams):
+    streams.depth(5000)
+    assert streams.image(5033) == []
+    assert [pair.depth for pair in streams.synchroniser.begin_again(500 * MS, streams.now_s)] == [None]
+    assert not streams.synchroniser.is_waiting
+    assert streams.image(5000) == []
+    assert streams.later(0.2) == [(5000, None)]
+
+
 def test_stamps_that_go_back_a_little_are_paired_all_the_same(streams):
     streams.depth(66)
     streams.depth(33)

@@ -1,0 +1,213 @@
+"""sensor_msgs/CameraInfo as the lens of an image: every field is used as the standard says, or the reason is given.
+
+K and D describe the raw image, R and P the rectified one. Both are of the full resolution; binning and the region of
+interest say which part of it, and how coarse, the image is. A topic's name tells which of the two an image is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.types import Intrinsics
+
+RAW, RECTIFIED = "raw", "rectified"
+
+_COEFFICIENTS = {
+    "plumb_bob": (4, 5),
+    "rational_polynomial": (4, 5, 8, 12),
+    "equidistant": (4,),
+}
+"""How many coefficients each distortion model may have; further ones must be 0."""
+
+
+class UnusableCalibration(InvalidInput):
+    """A CameraInfo that does not describe the image. `reason` is short and always the same for the same fault."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Where the image lies in the full resolution, and how many of its pixels are one of the image."""
+
+    offset_xy: tuple[int, int]
+    binning_xy: tuple[int, int]
+    is_whole: bool
+
+
+def kind_by_name(topic: str) -> str:
+    """`raw`, `rectified`, or nothing where no part of a topic's name tells it."""
+    for part in reversed(topic.split("/")):
+        if part.startswith("image_rect") or part in ("rect", "rectified"):
+            return RECTIFIED
+        if part.startswith("image_raw") or part == "raw":
+            return RAW
+    return ""
+
+
+def intrinsics_from_info(info: Any, size_wh: tuple[int, int], kind: str = RAW) -> Intrinsics:
+    """The lens of a `raw` or `rectified` image of that size. Raises UnusableCalibration with value and remedy."""
+    part = _part_of(info, size_wh)
+    if kind == RECTIFIED:
+        if info.roi.do_rectify and not part.is_whole:
+            raise _unusable("roi.do_rectify: the rectified image has a region of its own, which the message leaves out")
+        return _rectified(info, part)
+    return _raw(info, part)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Whether an image and its depth are `raw` or `rectified`, and what of that is only assumed."""
+
+    image: str
+    depth: str
+    image_topic: str
+    depth_topic: str
+    is_image_set: bool
+    is_depth_set: bool
+
+    @classmethod
+    def of(cls, image_topic: str, depth_topic: str, image_setting: str = "auto", depth_setting: str = "auto") -> Kinds:
+        """From the topics' names, where a setting is `auto`. Depth without a telling name is as its image is."""
+        image = image_setting if image_setting != "auto" else kind_by_name(image_topic) or RAW
+        told = depth_setting if depth_setting != "auto" else kind_by_name(depth_topic)
+        return cls(image, told or image, image_topic, depth_topic, image_setting != "auto", bool(told))
+
+    def notes(self, info: Any, size_wh: tuple[int, int]) -> list[str]:
+        """How calibration and depth are read, in words, where reading them otherwise would give other results.
+
+        The calibration must be usable for the image.
+        """
+        notes = []
+        if kinds_differ(info, size_wh, self.image):
+            if not self.is_image_set:
+                by = "K and D" if self.image == RAW else "P"
+                notes.append(
+                    f"{self.image_topic} is read as a {self.image} image ({by} of camera_info), by its name; "
+                    "camera.rectification can say otherwise"
+                )
+            if self.depth != self.image:
+                notes.append(f"{self.depth_topic} is {self.depth} depth, carried to the {self.image} image")
+            elif not self.is_depth_set:
+                notes.append(f"{self.depth_topic} is taken for {self.depth} too; camera.depth_rectification")
+        if RECTIFIED in (self.image, self.depth) and not any(info.r):
+            notes.append("R of camera_info is all 0 and taken as no rotation")
+        return notes
+
+
+def kinds_differ(info: Any, size_wh: tuple[int, int], kind: str) -> bool:
+    """Whether the image would be seen by another lens if it were of the other kind than `kind`."""
+    lens = intrinsics_from_info(info, size_wh, kind)
+    try:
+        other = intrinsics_from_info(info, size_wh, RAW if kind == RECTIFIED else RECTIFIED)
+    except UnusableCalibration:
+        return lens.is_distorted or bool(np.any(info.k if kind == RECTIFIED else info.p))
+    numbers = [(each.fx_px, each.fy_px, each.cx_px, each.cy_px) for each in (lens, other)]
+    return (
+        lens.is_distorted
+        or other.is_distorted
+        or not np.allclose(*numbers, atol=1e-3)
+        or not np.allclose(lens.rotation, other.rotation, atol=1e-6)
+    )
+
+
+def same_frame(one: str, other: str) -> bool:
+    """Whether two frame ids are the same; a leading slash is of tf's first version."""
+    return one.lstrip("/") == other.lstrip("/")
+
+
+def _part_of(info: Any, size_wh: tuple[int, int]) -> _Part:
+    full_wh = int(info.width), int(info.height)
+    binning = max(int(info.binning_x), 1), max(int(info.binning_y), 1)
+    roi = info.roi
+    offset, region_wh = (int(roi.x_offset), int(roi.y_offset)), (int(roi.width), int(roi.height))
+    told = f"{full_wh[0]} x {full_wh[1]}"
+    if region_wh == (0, 0) and offset == (0, 0):
+        region_wh = full_wh
+    else:
+        told += f" with region {region_wh[0]} x {region_wh[1]} at {offset[0]}, {offset[1]}"
+        if 0 in region_wh or any(o + r > f for o, r, f in zip(offset, region_wh, full_wh, strict=True)):
+            raise _unusable(f"{told}, which does not lie inside; width and height are of the full resolution")
+    if binning != (1, 1):
+        told += f" and binning {binning[0]} x {binning[1]}"
+    expected = region_wh[0] // binning[0], region_wh[1] // binning[1]
+    if expected != size_wh or 0 in size_wh:
+        raise UnusableCalibration(
+            "no camera_info",
+            f"none of {size_wh[0]} x {size_wh[1]}; the one of the image's time is {told}, which gives images of "
+            f"{expected[0]} x {expected[1]}; publish the camera_info that belongs to the image",
+        )
+    return _Part(offset, binning, region_wh == full_wh)
+
+
+def _raw(info: Any, part: _Part) -> Intrinsics:
+    matrix = np.array(info.k, np.float64).reshape(3, 3)
+    remedy = "calibrate the camera, or set camera.rectification where the image is rectified"
+    fx, fy, cx, cy = _pinhole(matrix, "K", part, remedy)
+    distortion, is_fisheye = _distortion(info)
+    return Intrinsics(fx, fy, cx, cy, distortion, is_fisheye)
+
+
+def _rectified(info: Any, part: _Part) -> Intrinsics:
+    matrix = np.array(info.p, np.float64).reshape(3, 4)
+    remedy = "calibrate the camera, or set camera.rectification: raw where the image is not rectified"
+    fx, fy, cx, cy = _pinhole(matrix[:, :3], "P", part, remedy)
+    if matrix[:, 3].any():
+        shift = ", ".join(f"{value:g}" for value in matrix[:, 3])
+        raise _unusable(f"the last column of P is {shift}: a second camera of a pair; take the first one's image")
+    return Intrinsics(fx, fy, cx, cy, camera_from_lens=_camera_from_rectified(info))
+
+
+def _pinhole(matrix: NDArray[np.float64], name: str, part: _Part, remedy: str) -> tuple[float, float, float, float]:
+    fx, fy, cx, cy = (float(matrix[at]) for at in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    told = f"{name} has fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g}"
+    if not np.isfinite(matrix).all() or fx <= 0 or fy <= 0:
+        raise _unusable(f"{told}: not calibrated; {remedy}")
+    others = [*matrix[[0, 1, 2, 2], [1, 0, 0, 1]], matrix[2, 2] - 1]
+    if np.abs(others).max() > 1e-9:
+        raise _unusable(f"{name} is {matrix.tolist()}; expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
+    bin_x, bin_y = part.binning_xy
+    # The middle of a binned pixel is that of the block of pixels that it joins.
+    cx = (cx - part.offset_xy[0] - (bin_x - 1) / 2) / bin_x
+    cy = (cy - part.offset_xy[1] - (bin_y - 1) / 2) / bin_y
+    return fx / bin_x, fy / bin_y, cx, cy
+
+
+def _distortion(info: Any) -> tuple[tuple[float, ...], bool]:
+    model, coefficients = str(info.distortion_model), tuple(float(value) for value in info.d)
+    told = f"distortion model {model[:40]!r} with {len(coefficients)} coefficients"
+    if not np.isfinite(coefficients).all():
+        raise _unusable(f"{told}, not all of them finite")
+    if model == "" and not any(coefficients):
+        return (), False
+    if model not in _COEFFICIENTS:
+        raise _unusable(f"{told}; known are {', '.join(_COEFFICIENTS)}; rectify the image")
+    allowed = _COEFFICIENTS[model]
+    if model != "equidistant" and not any(coefficients):
+        return (), False
+    if len(coefficients) > allowed[-1] and not any(coefficients[allowed[-1] :]):
+        coefficients = coefficients[: allowed[-1]]
+    if len(coefficients) not in allowed:
+        raise _unusable(f"{told}; expected {' or '.join(str(count) for count in allowed)}")
+    return coefficients, model == "equidistant"
+
+
+def _camera_from_rectified(info: Any) -> tuple[float, ...]:
+    """R turns the camera's frame into the rectified one, so its inverse leads back; empty for no rotation."""
+    rotation = np.array(info.r, np.float64).reshape(3, 3)
+    if not rotation.any() or np.allclose(rotation, np.eye(3), atol=1e-9):
+        return ()
+    if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
+        raise _unusable(f"R is {rotation.round(4).tolist()}, which is no rotation")
+    return tuple(float(value) for value in rotation.T.reshape(-1))
+
+
+def _unusable(detail: str) -> UnusableCalibration:
+    return UnusableCalibration("unusable camera_info", detail)

@@ -1,0 +1,153 @@
+"""Rays through the pixels of a camera, and pixels of rays: pinhole with distortion, and fisheye.
+
+The models are those of OpenCV, by whose names ROS knows them: `plumb_bob` and `rational_polynomial` are its pinhole
+camera, `equidistant` is its fisheye camera (Kannala and Brandt, 2006).
+
+A distorted radius does not grow without end: past a fold the polynomial turns back, and a pixel there would have two
+rays or none. Such pixels have no ray here.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from reasonseg_ros.types import FloatArray, Intrinsics
+
+Points = NDArray[np.float64]
+
+MAX_SLOPE = 12.0
+"""Rays further off the axis than 85 degrees are not looked for: depth along the axis says little there."""
+STEPS = 4096
+NEWTON_STEPS = 8
+MAX_ERROR_PX = 1e-4
+"""A ray that does not lead back to its pixel this closely is none."""
+
+
+def rays_xy(lens: Intrinsics, pixels_xy: ArrayLike) -> Points:
+    """x/z and y/z of the rays through pixels [N, 2], float64 [N, 2]; NaN where the lens has none.
+
+    They are in the frame of the lens: see `Intrinsics.camera_from_lens`.
+    """
+    pixels = np.asarray(pixels_xy, np.float64).reshape(-1, 2)
+    focal = np.array([lens.fx_px, lens.fy_px])
+    distorted = (pixels - (lens.cx_px, lens.cy_px)) / focal
+    if not lens.is_distorted:
+        return distorted
+    radii = np.hypot(*distorted.T)
+    starts = np.interp(radii, *reversed(_radii(lens.distortion, lens.is_fisheye)), right=np.nan)
+    if lens.is_fisheye:
+        starts = np.tan(starts)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slopes: Points = distorted * np.where(radii > 0, starts / radii, 1)[:, None]
+    for _ in range(NEWTON_STEPS):
+        reached, (xx, xy, yx, yy) = _distorted(lens, slopes)
+        error_x, error_y = (reached - distorted).T
+        is_far = np.hypot(error_x * lens.fx_px, error_y * lens.fy_px) > MAX_ERROR_PX
+        if not is_far.any():
+            break
+        steps = np.stack([error_x * yy - error_y * xy, error_y * xx - error_x * yx], 1)
+        slopes = slopes - steps / (xx * yy - xy * yx)[:, None]
+    else:
+        slopes[is_far] = np.nan
+    return slopes
+
+
+def pixels_xy(lens: Intrinsics, slopes_xy: ArrayLike) -> Points:
+    """Pixels [N, 2] of rays given as x/z and y/z in the frame of the lens; NaN for those past the lens's fold."""
+    slopes = np.asarray(slopes_xy, np.float64).reshape(-1, 2)
+    if lens.is_distorted:
+        inputs, _ = _radii(lens.distortion, lens.is_fisheye)
+        radii = np.hypot(*slopes.T)
+        is_seen = (np.arctan(radii) if lens.is_fisheye else radii) <= inputs[-1]
+        slopes = np.where(is_seen[:, None], _distorted(lens, slopes)[0], np.nan)
+    return slopes * (lens.fx_px, lens.fy_px) + (lens.cx_px, lens.cy_px)
+
+
+def carried_depth(depth_m: FloatArray, source: Intrinsics, target: Intrinsics) -> FloatArray:
+    """A depth image of one lens as another lens at the same place sees it, float32 [H, W]; 0 where it does not look.
+
+    For depth that is registered to a raw image where the image is rectified, and the other way round.
+    """
+    depth: FloatArray = cv2.remap(
+        np.nan_to_num(depth_m, nan=0.0, posinf=0.0, neginf=0.0),
+        _look_up(source, target, (depth_m.shape[1], depth_m.shape[0])),
+        None,
+        cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT,
+    )
+    turn = target.rotation.T @ source.rotation
+    if np.allclose(turn, np.eye(3), atol=1e-12):
+        return depth
+    # Depth is along each lens's own axis.
+    height, width = depth.shape
+    rays = rays_xy(target, _grid((width, height)))
+    along = np.column_stack([rays, np.ones(len(rays))]) @ turn[:, 2]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scaled = depth.reshape(-1) / along
+    return np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32).reshape(height, width)
+
+
+@functools.lru_cache(maxsize=1)
+def _look_up(source: Intrinsics, target: Intrinsics, size_wh: tuple[int, int]) -> FloatArray:
+    """The pixel of `source` for each pixel of `target`, float32 [H, W, 2]; far outside where there is none."""
+    rays = rays_xy(target, _grid(size_wh))
+    turned = np.column_stack([rays, np.ones(len(rays))]) @ (source.rotation.T @ target.rotation).T
+    ahead = turned[:, 2] > 1e-6
+    slopes = np.where(ahead[:, None], turned[:, :2] / np.where(ahead, turned[:, 2], 1)[:, None], np.nan)
+    found = np.nan_to_num(pixels_xy(source, slopes), nan=-1e4)
+    return np.clip(found, -1e4, 1e5).astype(np.float32).reshape(size_wh[1], size_wh[0], 2)
+
+
+def _grid(size_wh: tuple[int, int]) -> Points:
+    rows, columns = np.mgrid[: size_wh[1], : size_wh[0]]
+    return np.column_stack([columns.reshape(-1), rows.reshape(-1)]).astype(np.float64)
+
+
+def _distorted(lens: Intrinsics, slopes_xy: Points) -> tuple[Points, tuple[Points, Points, Points, Points]]:
+    """Where the lens puts slopes [N, 2], and the derivatives of x by x, x by y, y by x and y by y, [N] each."""
+    x, y = slopes_xy.T
+    r2 = x * x + y * y
+    if lens.is_fisheye:
+        radius = np.sqrt(np.maximum(r2, 1e-24))
+        angle = np.arctan(radius)
+        polynomial = np.array([*lens.distortion[::-1], 1.0])
+        powers = np.arange(len(polynomial))[::-1] * 2 + 1
+        distorted = angle * np.polyval(polynomial, angle**2)
+        scale = distorted / radius
+        by_radius = np.polyval(polynomial * powers, angle**2) / (1 + r2)
+        bend = (by_radius - scale) / np.maximum(r2, 1e-24)
+        return slopes_xy * scale[:, None], (scale + bend * x * x, bend * x * y, bend * x * y, scale + bend * y * y)
+    k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = (*lens.distortion, *[0.0] * 12)[:12]
+    below = np.polyval([k6, k5, k4, 1.0], r2)
+    radial = np.polyval([k3, k2, k1, 1.0], r2) / below
+    bend = 2 * (np.polyval([3 * k3, 2 * k2, k1], r2) - radial * np.polyval([3 * k6, 2 * k5, k4], r2)) / below
+    prism_x, prism_y = 2 * s1 + 4 * s2 * r2, 2 * s3 + 4 * s4 * r2
+    distorted_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x) + (s1 + s2 * r2) * r2
+    distorted_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y + (s3 + s4 * r2) * r2
+    derivatives = (
+        radial + bend * x * x + 2 * p1 * y + 6 * p2 * x + prism_x * x,
+        bend * x * y + 2 * p1 * x + 2 * p2 * y + prism_x * y,
+        bend * x * y + 2 * p1 * x + 2 * p2 * y + prism_y * x,
+        radial + bend * y * y + 6 * p1 * y + 2 * p2 * x + prism_y * y,
+    )
+    return np.stack([distorted_x, distorted_y], 1), derivatives
+
+
+@functools.lru_cache(maxsize=8)
+def _radii(distortion: tuple[float, ...], is_fisheye: bool) -> tuple[Points, Points]:
+    """Slopes (of a fisheye lens: angles) from 0 to the fold, and the distorted radii of each; both grow."""
+    inputs = np.linspace(0, np.arctan(MAX_SLOPE) if is_fisheye else MAX_SLOPE, STEPS)
+    squares = inputs**2
+    if is_fisheye:
+        grown = inputs * np.polyval([*distortion[::-1], 1.0], squares)
+    else:
+        k1, k2, _, _, k3, k4, k5, k6 = (*distortion, *[0.0] * 8)[:8]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            grown = inputs * np.polyval([k3, k2, k1, 1.0], squares) / np.polyval([k6, k5, k4, 1.0], squares)
+    folds = np.flatnonzero(~(np.diff(grown) > 0))
+    end = int(folds[0]) + 1 if len(folds) else STEPS
+    return inputs[:end], grown[:end]

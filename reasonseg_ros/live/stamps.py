@@ -1,0 +1,43 @@
+"""The stamps of a stream of images: whether one goes on, lies behind, or begins the stream again."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+RESTART_NS = 10**9
+"""A stamp that lies further back than this begins a new stream, as that of a looping bag does."""
+RESTART_COUNT = 10
+"""So do as many images in a row whose stamps go on, all of them behind the newest one: a clock that was set back."""
+
+
+class Step(Enum):
+    NEWER = "newer"
+    BEHIND = "behind"
+    RESTART = "restart"
+
+
+class Stamps:
+    """Judges each stamp by those before it. For one thread."""
+
+    def __init__(self) -> None:
+        self._newest_ns: int | None = None
+        self._last_ns = -1
+        self._behind = 0
+
+    def step(self, stamp_ns: int) -> Step:
+        goes_on, self._last_ns = stamp_ns > self._last_ns, stamp_ns
+        behind_ns = -1 if self._newest_ns is None else self._newest_ns - stamp_ns
+        self._behind = self._behind + goes_on if behind_ns >= 0 else 0
+        if behind_ns > RESTART_NS or self._behind >= RESTART_COUNT:
+            self.forget()
+            self._newest_ns = stamp_ns
+            return Step.RESTART
+        if behind_ns >= 0:
+            return Step.BEHIND
+        self._newest_ns = stamp_ns
+        return Step.NEWER
+
+    def forget(self) -> None:
+        """The next stamp is newer, whatever it is."""
+        self._newest_ns = None
+        self._behind = 0
