@@ -77,6 +77,10 @@ class BagWriter:
         finally:
             shutil.rmtree(self._workplace, ignore_errors=True)
 
+    def note(self, key: str, value: str) -> None:
+        """Keep a text in the `custom_data` of metadata.yaml."""
+        self._writer.set_custom_data(key, value)
+
     def write(self, topic: str, message: Any, stamp_ns: int) -> None:
         """Write a message of `typestore()` as it would be received at `stamp_ns`."""
         kind = message.__msgtype__

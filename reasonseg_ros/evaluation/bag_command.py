@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from reasonseg_ros.evaluation.datasets.records import Item
 from reasonseg_ros.outputs import add_output
 
 Reader = Callable[[argparse.Namespace], Sequence[Item]]
+NOT_OPTIONS = ("run", "read", "name_set", "outputs", "force", "restart")
+"""What of the settings does not change a conversion."""
 
 
 def register(subparsers: Any) -> None:
@@ -20,7 +23,7 @@ def register(subparsers: Any) -> None:
     bag = subparsers.add_parser("bag", help="make bags of published data sets, or tell what a bag holds")
     verbs = bag.add_subparsers(title="verbs", metavar="VERB", required=True)
 
-    reasonseg = _add_data_set(verbs, "from-reasonseg", "ReasonSeg: jpg and json files", _reasonseg)
+    reasonseg = _add_data_set(verbs, "from-reasonseg", "ReasonSeg: jpg and json files", _reasonseg, _reasonseg_set)
     reasonseg.add_argument("--split", default="val", help="train, val or test (default: %(default)s)")
     _add_all_texts(reasonseg)
 
@@ -38,10 +41,10 @@ def register(subparsers: Any) -> None:
     refcoco.add_argument("--split", default="val", help="val, test, testA or testB (default: %(default)s)")
     _add_images(refcoco)
 
-    parquet = _add_data_set(verbs, "from-parquet", "the parquet files Seg-Zero is evaluated on", _parquet)
+    parquet = _add_data_set(verbs, "from-parquet", "the parquet files Seg-Zero is evaluated on", _parquet, _parquet_set)
     parquet.add_argument("--split", default="", help="only files whose names begin so (default: all)")
 
-    video = _add_data_set(verbs, "from-video", "ReasonVOS, MeViS or Ref-DAVIS17", _video)
+    video = _add_data_set(verbs, "from-video", "ReasonVOS, ReVOS, MeViS or Ref-DAVIS17", _video, _video_set)
     video.add_argument("--split", default="", help="folder of the split, for example valid_u (default: none)")
     video.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="of the frames (default: %(default)s)")
 
@@ -50,14 +53,17 @@ def register(subparsers: Any) -> None:
     info.set_defaults(run=_info)
 
 
-def _add_data_set(verbs: Any, name: str, help_text: str, read: Reader) -> argparse.ArgumentParser:
+def _add_data_set(
+    verbs: Any, name: str, help_text: str, read: Reader, name_set: Callable[[argparse.Namespace], str] = lambda _: ""
+) -> argparse.ArgumentParser:
+    """`name_set` tells which published split it is, for example `ReasonSeg val`; empty where that is not known."""
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=help_text)
     parser.add_argument("folder", type=Path, help="where the data set is")
     add_output(parser, "--out", "new_folder", required=True, metavar="BAG", help="folder of the bag")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first so many images, or videos")
     parser.add_argument("--force", action="store_true", help="replace a bag that is there")
     parser.add_argument("--restart", action="store_true", help="drop what an interrupted run has done")
-    parser.set_defaults(run=_convert, read=read, verb=name)
+    parser.set_defaults(run=_convert, read=read, verb=name, name_set=name_set)
     return parser
 
 
@@ -73,6 +79,10 @@ def _reasonseg(settings: argparse.Namespace) -> Sequence[Item]:
     from reasonseg_ros.evaluation.datasets.reasonseg import reasonseg_items
 
     return reasonseg_items(settings.folder, settings.split, settings.all_texts)
+
+
+def _reasonseg_set(settings: argparse.Namespace) -> str:
+    return "" if settings.all_texts else f"ReasonSeg {settings.split}"  # scores are those of the first texts
 
 
 def _sgdr(settings: argparse.Namespace) -> Sequence[Item]:
@@ -99,6 +109,18 @@ def _parquet(settings: argparse.Namespace) -> Sequence[Item]:
     return parquet_items(settings.folder, settings.split)
 
 
+def _parquet_set(settings: argparse.Namespace) -> str:
+    """Files of both splits are named `test-...`; the folder that they are published in tells which split it is."""
+    found = re.search(r"ReasonSeg[_-](val|test)\b", str(settings.folder.resolve()), re.IGNORECASE)
+    return f"ReasonSeg {found[1].lower()}" if found else ""
+
+
+def _video_set(settings: argparse.Namespace) -> str:
+    from reasonseg_ros.evaluation.datasets.video import video_set
+
+    return video_set(settings.folder, settings.split)
+
+
 def _video(settings: argparse.Namespace) -> Sequence[Item]:
     from reasonseg_ros.evaluation.datasets.video import video_items
 
@@ -117,9 +139,9 @@ def _convert(settings: argparse.Namespace) -> int:
     if not settings.folder.exists():
         raise InvalidInput(f"there is no {settings.folder}; name the folder of the data set")
     items = limited(settings.read(settings), settings.limit)
-    options = {name: value for name, value in vars(settings).items() if name not in ("run", "read", "force", "restart")}
+    options = {name: value for name, value in vars(settings).items() if name not in NOT_OPTIONS}
     period_ns = round(1e9 / settings.rate) if "rate" in options else 10**9
-    plan = Plan(repr(sorted(options.items())), settings.split, period_ns)
+    plan = Plan(repr(sorted(options.items())), settings.split, period_ns, settings.name_set(settings))
     console = Console(stderr=True)
     if parts_folder(settings.out).is_dir() and not settings.restart:
         console.print("Continuing what an interrupted run has done")

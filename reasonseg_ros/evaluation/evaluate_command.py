@@ -231,12 +231,14 @@ def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dic
     from reasonseg_ros import __version__
     from reasonseg_ros.config import config_from
     from reasonseg_ros.evaluation.bootstrap import SEED
+    from reasonseg_ros.evaluation.datasets.conversion import data_set_of
     from reasonseg_ros.versions import versions
 
     config = config_from(values)
     cards = {"reasoner": config.reasoner.model, "segmenter": config.segmenter.model}
     return {
         "bag": _described(settings.bags),
+        "data_sets": sorted({data_set_of(bag) for bag in settings.bags}),
         "image_topic": settings.image_topic,
         "questions": settings.questions.read_text(encoding="utf-8") if settings.questions else "",
         "kinds": sorted(settings.kinds),

@@ -33,9 +33,21 @@ PUBLISHED = (
 )
 
 
+SPLIT_SIZES = {"ReasonSeg val": 200, "ReasonSeg test": 779}
+"""Samples of the splits that PUBLISHED was measured on."""
+
+
+def published_on(data_set: str) -> list[tuple[str, float, float | None]]:
+    """Method, gIoU and cIoU in per cent of what was published about this split; empty for any other data."""
+    if data_set not in SPLIT_SIZES:
+        return []
+    rows = [(row.method, row.val if data_set.endswith(" val") else row.test) for row in PUBLISHED]
+    return [(method, *values) for method, values in rows if values is not None]
+
+
 @dataclass(frozen=True)
 class PublishedVideo:
-    """J, F and J&F in per cent; None where the paper gives J&F alone."""
+    """J, F and J&F in per cent; None where the paper gives J&F alone. `data` is the set with its split."""
 
     method: str
     data: str
@@ -46,7 +58,7 @@ class PublishedVideo:
 
 PUBLISHED_VIDEO = (
     PublishedVideo("ReVSeg-7B", "ReasonVOS", 61.8, 67.7, 64.8),
-    PublishedVideo("ReVSeg-7B", "ReVOS", None, None, 62.1),
-    PublishedVideo("ReVSeg-7B", "Ref-DAVIS17", None, None, 80.7),
-    PublishedVideo("ReVSeg-7B", "MeViS", None, None, 59.8),
+    PublishedVideo("ReVSeg-7B", "ReVOS valid", None, None, 62.1),
+    PublishedVideo("ReVSeg-7B", "Ref-DAVIS17 valid", None, None, 80.7),
+    PublishedVideo("ReVSeg-7B", "MeViS valid", None, None, 59.8),
 )

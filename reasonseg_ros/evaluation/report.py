@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from reasonseg_ros.evaluation.failures import DEFAULT_THRESHOLDS, DESCRIPTIONS
 from reasonseg_ros.evaluation.page import outline, pictures_json, script_json, write_page
-from reasonseg_ros.evaluation.published import PUBLISHED, PUBLISHED_VIDEO
+from reasonseg_ros.evaluation.published import PUBLISHED_VIDEO, SPLIT_SIZES, published_on
 from reasonseg_ros.evaluation.results import SampleResult, mask_from_rle
 from reasonseg_ros.evaluation.summary import UNKNOWN_KIND
 
@@ -49,14 +49,18 @@ def write_report(
             names[result.image] = None
             yield script_json(sample_values(result))
 
+    data_sets = run.get("data_sets", [])
+    data_set = data_sets[0] if len(data_sets) == 1 else ""
     write_page(
         path,
         "report.html.jinja",
         run=run,
         summary=summary,
         scores={**VIDEO_SCORES, **SCORES} if summary["expressions"] else SCORES,
-        published=PUBLISHED,
-        published_video=PUBLISHED_VIDEO,
+        data_set=data_set,
+        split_size=SPLIT_SIZES.get(data_set, 0),
+        published=published_on(data_set),
+        published_video=[row for row in PUBLISHED_VIDEO if row.data == data_set],
         types={str(kind): text for kind, text in DESCRIPTIONS.items()},
         sweeps=sweep_charts(summary),
         samples_json=samples(),

@@ -141,7 +141,7 @@ def test_frames_asked_one_by_one_are_summarised_by_expression(video_bag, scripte
     assert low <= found["j_and_f"] <= high
     page = (tmp_path / "report.html").read_text()
     assert "41.7" in page and '<button data-expression="v/1">' in page
-    assert "ReVSeg-7B" in page and "LISA" not in page, "videos stand beside published videos"
+    assert "ReVSeg-7B" not in page and "LISA" not in page, "these are not the videos of any publication"
 
 
 def test_stills_have_no_video_scores(make_bag, samples_of, scripted, answer_text, described, tmp_path):

@@ -10,13 +10,16 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+import yaml
 
 from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.counts import Counts
 from reasonseg_ros.evaluation.datasets.records import Item, Picture
+from reasonseg_ros.faults import reason
 from reasonseg_ros.types import Query
 
 IMAGE_TOPIC = "/camera/image/compressed"
@@ -24,6 +27,9 @@ QUERY_TOPIC = "/reasonseg/query"
 GROUND_TRUTH_TOPIC = "/reasonseg/ground_truth"
 FRAME_ID = "camera_optical_frame"
 START_NS = 1_700_000_000 * 10**9
+
+DATA_SET_KEY = "reasonseg_data_set"
+"""Of the bag's metadata (`custom_data`): which published split it holds, for example `ReasonSeg val`."""
 
 PICTURES_PER_PART = 50
 """So many pictures are read again at most after an interruption."""
@@ -36,11 +42,22 @@ class Plan:
     Attributes:
         source: the data set and the options it is read with; an unfinished conversion of another one is not continued.
         period_ns: between one picture and the next.
+        data_set: name and split of the published set, which the bag's metadata keep; empty where not known.
     """
 
     source: str
     split: str
     period_ns: int = 10**9
+    data_set: str = ""
+
+
+def data_set_of(bag: Path) -> str:
+    """Name and split of the published set that a bag was converted from; empty where its metadata do not tell."""
+    try:
+        information = yaml.safe_load((bag / "metadata.yaml").read_text(encoding="utf-8"))
+        return str((information["rosbag2_bagfile_information"].get("custom_data") or {}).get(DATA_SET_KEY) or "")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
+        return ""
 
 
 def parts_folder(path: Path) -> Path:
@@ -65,6 +82,7 @@ def write_dataset(
     folder = parts_folder(path)
     _prepare(folder, _fingerprint(items, plan), restart)
     total = Counts()
+    used: set[str] = set()
     done = first_picture = 0
     parts = []
     for number, group in enumerate(_groups(items)):
@@ -73,12 +91,13 @@ def write_dataset(
         report = part.with_suffix(".json")
         if report.is_file():
             counts = Counts(**json.loads(report.read_text(encoding="utf-8")))
+            used.update(counts.question_ids)
         else:
             counts = Counts()
             with bags.BagWriter(part, force=True) as bag:
                 start_ns = START_NS + first_picture * plan.period_ns
                 for written, item in enumerate(group, 1):
-                    start_ns = _write_item(bag, item, plan, start_ns, counts)
+                    start_ns = _write_item(bag, item, plan, start_ns, counts, used)
                     progress(done + written)
             _write_text(report, json.dumps(asdict(counts)))
         total += counts
@@ -86,6 +105,8 @@ def write_dataset(
         first_picture += sum(len(item.loads) for item in group)
         progress(done)
     with whole as bag:
+        if plan.data_set:
+            bag.note(DATA_SET_KEY, plan.data_set)
         for part in parts:
             with bags.BagReader(part) as reader:
                 for topic, stamp_ns, data in reader.raw():
@@ -126,17 +147,20 @@ def _groups(items: Sequence[Item]) -> Iterator[list[Item]]:
         yield group
 
 
-def _write_item(bag: bags.BagWriter, item: Item, plan: Plan, start_ns: int, counts: Counts) -> int:
-    """Write a still or a video from `start_ns` on; returns when the next item starts."""
+def _write_item(bag: bags.BagWriter, item: Item, plan: Plan, start_ns: int, counts: Counts, used: set[str]) -> int:
+    """Write a still or a video from `start_ns` on; returns when the next item starts.
+
+    An id that is `used` already would make one video of two questions with the same text, so it gets a number.
+    """
     asked: set[str] = set()
     problems: dict[str, list[int]] = {}
     for number, load in enumerate(item.loads):
         counts.pictures_read += 1
         try:
             picture = load()
-        except InvalidInput as error:
+        except Exception as error:  # annotations of others are of any shape; one costs its own picture only
             counts.pictures_left_out += 1
-            problems.setdefault(str(error), []).append(number)
+            problems.setdefault(reason(error), []).append(number)
             continue
         for problem in picture.problems:
             problems.setdefault(problem, []).append(number)
@@ -149,9 +173,24 @@ def _write_item(bag: bags.BagWriter, item: Item, plan: Plan, start_ns: int, coun
             counts.pictures_left_out += 1  # nobody asks about it; a frame of a video is part of what is seen
             continue
         counts.pictures_written += 1
+        if len(item.loads) == 1:
+            picture = _with_new_ids(picture, used)
+            counts.question_ids += [question.question_id for question in picture.questions]
         _write_picture(bag, picture, plan, start_ns + number * plan.period_ns, asked)
     counts.problems += [_problem_line(item, problem, frames) for problem, frames in problems.items()]
     return start_ns + len(item.loads) * plan.period_ns
+
+
+def _with_new_ids(picture: Picture, used: set[str]) -> Picture:
+    questions = []
+    for question in picture.questions:
+        question_id, number = question.question_id, 1
+        while question_id in used:
+            number += 1
+            question_id = f"{question.question_id}#{number}"
+        used.add(question_id)
+        questions.append(replace(question, question_id=question_id))
+    return replace(picture, questions=tuple(questions))
 
 
 def _problem_line(item: Item, problem: str, frames: list[int]) -> str:

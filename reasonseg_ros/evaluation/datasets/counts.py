@@ -10,7 +10,7 @@ class Counts:
     """Pictures (stills, or frames of a video) and questions about them: read = written + left out, always.
 
     A question about several frames counts on each of them. Questions of a picture that cannot be opened are not
-    known and not counted.
+    known and not counted. `question_ids` are those of the stills that were written.
     """
 
     pictures_read: int = 0
@@ -21,6 +21,7 @@ class Counts:
     questions_left_out: int = 0
     shapes_left_out: int = 0
     unlabelled: int = 0
+    question_ids: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def __add__(self, other: Counts) -> Counts:

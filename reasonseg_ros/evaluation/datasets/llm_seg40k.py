@@ -50,8 +50,9 @@ def _load(name: str, entry: Any, folder: Path, places: Sequence[Path]) -> Pictur
             raise InvalidInput(f"it is {pair!r:.60}; expected an object with 'question'")
         mask, broken = _mask(pair, folder, image.size_wh)
         # The set consists of sentences, 15 words long on average.
+        question_id = f"{Path(name).with_suffix('').as_posix()}-{number}"  # two folders may have images of one name
         return Question(
-            f"{Path(name).stem}-{number}", str(pair.get("question") or ""), mask, thought=str(pair.get("answer") or ""),
+            question_id, str(pair.get("question") or ""), mask, thought=str(pair.get("answer") or ""),
             is_sentence=True, broken_shapes=broken,
         )  # fmt: skip
 

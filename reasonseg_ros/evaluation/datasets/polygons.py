@@ -20,7 +20,8 @@ def draw_shapes(shapes: Sequence[Any], size_wh: tuple[int, int]) -> tuple[NDArra
     """Label image uint8 [H, W] (0, TARGET, IGNORE) and one line for each shape that was left out as broken.
 
     Shapes labelled "flag" are no part of the annotation. Points are cut to integers; each polygon is drawn as an
-    outline of one pixel and its filling, the largest first, so that smaller ones lie on top.
+    outline of one pixel and its filling, the largest first, so that smaller ones lie on top. So one point is a pixel,
+    and two are a line.
     Raises InvalidInput where every target polygon is broken.
     """
     drawn: list[tuple[int, NDArray[np.int32]]] = []
@@ -56,7 +57,7 @@ def draw_shapes(shapes: Sequence[Any], size_wh: tuple[int, int]) -> tuple[NDArra
 
 
 def _points(values: Any) -> NDArray[np.int32]:
-    """int32 [P, 2] of three points at least. Raises InvalidInput."""
+    """int32 [P, 2] of one point at least. Raises InvalidInput."""
     try:
         points = np.asarray(values, np.float64)
     except (TypeError, ValueError):
@@ -65,8 +66,6 @@ def _points(values: Any) -> NDArray[np.int32]:
         raise InvalidInput("its points are no list of [x, y]; draw it again")
     if not np.isfinite(points).all() or np.abs(points).max(initial=0) > FARTHEST_PX:
         raise InvalidInput("a coordinate is no number of pixels; draw it again")
-    if len(points) < 3:
-        raise InvalidInput(f"{len(points)} points enclose nothing; draw three at least, or remove it")
     return points.astype(np.int32)
 
 

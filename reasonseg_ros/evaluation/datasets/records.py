@@ -8,6 +8,7 @@ from functools import partial
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.pictures import EncodedImage
+from reasonseg_ros.faults import reason
 from reasonseg_ros.types import BoolMask
 
 
@@ -72,8 +73,8 @@ def gather(image: EncodedImage, makers: Iterable[QuestionMaker], unlabelled: int
         try:
             question = make()
             _check(question, image)
-        except InvalidInput as error:
-            problems.append(f"{name}: {error}")
+        except Exception as error:  # annotations of others are of any shape; one costs its own question only
+            problems.append(f"{name}: {reason(error)}")
             left_out += 1
         else:
             problems += [f"{name}: {line}" for line in question.broken_shapes]

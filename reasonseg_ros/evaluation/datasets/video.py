@@ -1,21 +1,25 @@
-"""Videos with expressions: ReasonVOS, MeViS and Ref-DAVIS17.
+"""Videos with expressions: ReasonVOS, ReVOS, MeViS and Ref-DAVIS17.
 
-All have `JPEGImages/VIDEO/FRAME.jpg` and `meta_expressions.json`:
+All have `JPEGImages/VIDEO/FRAME.jpg` and a file of expressions:
 
     {"videos": {VIDEO: {"frames": [FRAME, ...], "expressions": {ID: {...}, ...}}, ...}}
 
+It is `meta_expressions.json`, or, in ReVOS, `meta_expressions_SPLIT_.json`. In ReasonVOS the expressions may be a list
+whose entries have their own `exp_id`.
+
 The masks come in three ways, and each video set is recognised by its own:
 
-- MeViS: `mask_dict.json`, from each of an expression's `anno_id` to one run-length object (or null) a frame;
+- MeViS, ReVOS: `mask_dict.json`, from each of an expression's `anno_id` to one run-length object (or null) a frame;
 - Ref-DAVIS17: `Annotations/VIDEO/FRAME.png` with a palette, whose index is the expression's `obj_id`;
 - ReasonVOS: `Annotations/SOURCE_VIDEO_OBJ/FRAME.png`, not 0 inside the mask.
 
-Sources: Bai et al., One Token to Seg Them All, NeurIPS 2024; Ding et al., MeViS, ICCV 2023; Khoreva et al., Video
-Object Segmentation with Language Referring Expressions, ACCV 2018.
+Sources: Bai et al., One Token to Seg Them All, NeurIPS 2024; Yan et al., VISA, ECCV 2024; Ding et al., MeViS, ICCV
+2023; Khoreva et al., Video Object Segmentation with Language Referring Expressions, ACCV 2018.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -32,6 +36,9 @@ from reasonseg_ros.evaluation.datasets.pictures import open_image, read_picture
 from reasonseg_ros.evaluation.datasets.records import Item, Picture, Question, QuestionMaker, gather, unusable
 from reasonseg_ros.types import BoolMask
 
+KINDS = {"0": "referring", "1": "reasoning", "2": "nonexistent"}
+"""What the numbers in `type_id` of ReVOS mean."""
+
 Masks = Callable[[int, str, tuple[int, int]], "BoolMask | None"]
 """Mask of an expression on a frame (its number, its name, the image's size); None where the frame is not labelled."""
 
@@ -39,14 +46,11 @@ Masks = Callable[[int, str, tuple[int, int]], "BoolMask | None"]
 def video_items(folder: Path, split: str) -> list[Item]:
     """The videos of a set, one load a frame. Raises InvalidInput where the set is not laid out as above.
 
-    `split` may be a folder of its own, as in MeViS; `meta_expressions.json` may lie in `meta_expressions/SPLIT`.
+    `split` may be a folder of its own, as in MeViS; `meta_expressions.json` may lie in `meta_expressions/SPLIT`, or be
+    `meta_expressions_SPLIT_.json`, as in ReVOS.
     """
-    base = folder / split if split and (folder / split / "JPEGImages").is_dir() else folder
-    candidates = [base, folder / "meta_expressions" / split]
-    expressions = next((place / "meta_expressions.json" for place in candidates if _has_expressions(place)), None)
-    if expressions is None:
-        places = " or ".join(map(str, candidates))
-        raise InvalidInput(f"there is no meta_expressions.json in {places}; choose another folder or --split")
+    base = _base(folder, split)
+    expressions = _expressions_file(folder, split)
     videos = read_json(expressions).get("videos")
     if not isinstance(videos, dict) or not videos:
         raise InvalidInput(f"{expressions} has no 'videos'; get it from the data set again")
@@ -55,8 +59,38 @@ def video_items(folder: Path, split: str) -> list[Item]:
     return [_item(base, name, video, runs) for name, video in videos.items()]
 
 
-def _has_expressions(place: Path) -> bool:
-    return (place / "meta_expressions.json").is_file()
+def video_set(folder: Path, split: str) -> str:
+    """Name and split of the published set that lies in a folder, for example `ReVOS valid`; empty where not known."""
+    base, expressions = _base(folder, split), _expressions_file(folder, split)
+    if expressions.name != "meta_expressions.json":
+        return f"ReVOS {split}"
+    if (base / "mask_dict.json").is_file():
+        return f"MeViS {split}" if split else ""
+    videos = read_json(expressions).get("videos")
+    if isinstance(videos, dict) and any(isinstance(video, dict) and "source" in video for video in videos.values()):
+        return "ReasonVOS"
+    return "Ref-DAVIS17 valid" if split == "valid" else ""  # the masks of Refer-YouTube-VOS valid are not published
+
+
+def _base(folder: Path, split: str) -> Path:
+    return folder / split if split and (folder / split / "JPEGImages").is_dir() else folder
+
+
+def _expressions_file(folder: Path, split: str) -> Path:
+    """The file of a split's expressions. Raises InvalidInput where there is none, with the splits that there are."""
+    name = "meta_expressions.json"
+    places = [_base(folder, split), folder / "meta_expressions" / split]
+    candidates = [place / name for place in places]
+    if split:
+        candidates.append(folder / f"meta_expressions_{split}_.json")
+    for path in candidates:
+        if path.is_file():
+            return path
+    others = folder.glob("meta_expressions_*_.json")
+    splits = sorted(path.stem.removeprefix("meta_expressions_").rstrip("_") for path in others)
+    told = f"there is no {name} in {' or '.join(map(str, places))}"
+    found = f" of it ({', '.join(splits)})" if splits else ""
+    raise InvalidInput(f"{told}; choose another folder or --split{found}")
 
 
 def _item(base: Path, name: str, video: Any, runs: dict[str, Any] | None) -> Item:
@@ -64,20 +98,41 @@ def _item(base: Path, name: str, video: Any, runs: dict[str, Any] | None) -> Ite
     told = video.get("expressions") if isinstance(video, dict) else None
     if not isinstance(frames, list) or not frames or not isinstance(told, (dict, list)) or not told:
         return unusable(name, "it has no 'frames' or no 'expressions'; get meta_expressions.json again")
-    named = [name, *frames]
+    named = [*name.split("/"), *frames]  # ReVOS may keep the videos of each of its sources in a folder
     odd = next((value for value in named if not _is_file_name(value)), None)
     if odd is not None:
         return unusable(name, f"{odd!r:.60} is no name of a file; get meta_expressions.json again")
-    pairs = list(told.items()) if isinstance(told, dict) else list(enumerate(told))
     if not (base / "JPEGImages" / name).is_dir():
         return unusable(name, f"there is no folder {base / 'JPEGImages' / name}; get its frames from the data set")
-    makers = [_expression(base, name, video, str(key), value, runs) for key, value in pairs]
+    makers = [_expression(base, name, video, key, value, runs) for key, value in _with_ids(told)]
     return Item(name, tuple(partial(_load, base, name, frame, n, makers) for n, frame in enumerate(frames)))
+
+
+def _with_ids(told: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
+    """The expressions of a video with their ids: `exp_id` where an entry has one, otherwise its key or its place.
+
+    An `exp_id` that several entries of a video share counts within the object: `OBJ_ID/EXP_ID`.
+    """
+    pairs = list(told.items()) if isinstance(told, dict) else list(enumerate(told))
+    ids = [str(_own(value, "exp_id", key)) for key, value in pairs]
+    shared = {one for one, count in Counter(ids).items() if count > 1}
+    found = []
+    for one, (_, value) in zip(ids, pairs, strict=True):
+        found.append((f"{_own(value, 'obj_id', '')}/{one}" if one in shared else one, value))
+    return found
+
+
+def _own(expression: Any, name: str, default: Any) -> Any:
+    """A value that stands in the expression, or otherwise is the whole video's."""
+    value = expression.get(name) if isinstance(expression, dict) else None
+    return default if value is None else value
 
 
 def _is_file_name(value: Any) -> bool:
     """Whether it is short text that stays in its folder."""
-    return isinstance(value, str) and 0 < len(value) <= 200 and not set(value) & {"/", "\0"} and value != ".."
+    return (
+        isinstance(value, str) and 0 < len(value) <= 200 and not set(value) & {"/", "\0"} and value not in (".", "..")
+    )
 
 
 FrameMaker = tuple[str, Callable[[int, str, tuple[int, int]], "Question | None"]]
@@ -91,7 +146,7 @@ def _load(base: Path, video: str, frame: str, number: int, makers: Iterable[Fram
     for name, make in makers:
         try:
             question = make(number, frame, image.size_wh)
-        except InvalidInput as error:
+        except Exception as error:
             labelled.append((name, partial(_refuse, error)))
         else:
             if question is None:
@@ -101,7 +156,7 @@ def _load(base: Path, video: str, frame: str, number: int, makers: Iterable[Fram
     return gather(image, labelled, unlabelled)
 
 
-def _refuse(error: InvalidInput) -> Question:
+def _refuse(error: Exception) -> Question:
     raise error
 
 
@@ -118,11 +173,14 @@ def _expression(
         masks = _masks(base, video, meta, value if isinstance(value, dict) else {}, runs)
     except InvalidInput as error:
         return name, partial(_no_masks, error)
-    is_sentence = bool(meta.get("is_sent", False))
+    type_id = _own(value, "type_id", None)
+    # In ReVOS, which has no `is_sent`, its authors take a question mark for a sentence.
+    is_sentence = bool(_own(value, "is_sent", meta.get("is_sent", type_id is not None and text.endswith("?"))))
+    kind = "" if type_id is None else KINDS.get(str(type_id), str(type_id)[:40])
 
     def question(number: int, frame: str, size_wh: tuple[int, int]) -> Question | None:
         mask = masks(number, frame, size_wh)
-        return None if mask is None else Question(f"{video}/{key}", text, mask, is_sentence=is_sentence)
+        return None if mask is None else Question(f"{video}/{key}", text, mask, kind=kind, is_sentence=is_sentence)
 
     return name, question
 
@@ -141,7 +199,7 @@ def _masks(base: Path, video: str, meta: dict[str, Any], expression: dict[str, A
             raise InvalidInput(f"mask_dict.json has no masks {missing}; use a split with published masks")
         return partial(_from_runs, [runs[str(key)] for key in ids])
     object_id = str(expression.get("obj_id"))
-    source = str(meta.get("source"))
+    source = str(_own(expression, "source", meta.get("source")))
     if not _is_file_name(source) or not _is_file_name(object_id):
         raise InvalidInput(f"source {source:.60} or obj_id {object_id:.60} is no name; get meta_expressions.json again")
     own = base / "Annotations" / f"{source}_{video}_{object_id}"
@@ -168,7 +226,7 @@ def _from_runs(objects: list[list[Any]], number: int, frame: str, size_wh: tuple
     for runs in objects:
         if number >= len(runs):
             raise InvalidInput(f"mask_dict.json has {len(runs)} frames and not frame {frame}; get it again")
-        if runs[number] is not None:  # null: the object is not in this frame
+        if runs[number]:  # null, in ReVOS also an empty object: the object is not in this frame
             if not isinstance(runs[number], dict):
                 raise InvalidInput(f"frame {frame} of mask_dict.json holds {runs[number]!r:.40}; get it again")
             union |= rle_mask(runs[number], size_wh)

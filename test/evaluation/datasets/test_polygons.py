@@ -73,7 +73,6 @@ def test_flags_are_no_annotation_and_points_are_cut_to_integers():
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (shape("target", (1, 1), (9, 9)), "2 points enclose nothing"),
         (shape("target"), "no list of"),
         (shape("target", (1, 1), (9, float("nan")), (3, 4)), "no number of pixels"),
         (shape("target", (1, 1), (9, float("inf")), (3, 4)), "no number of pixels"),
@@ -95,10 +94,30 @@ def test_broken_polygons_are_left_out_by_name(bad, reason):
 
 
 def test_a_broken_ignore_polygon_does_not_make_an_empty_target_suspicious():
-    labels, (line,) = draw_shapes([shape("ignore", (1, 1))], SIZE_WH)
+    labels, (line,) = draw_shapes([shape("ignore", (-1, -1))], SIZE_WH)
     assert not labels.any() and "polygon 1 (ignore)" in line
 
 
 def test_polygons_may_leave_the_image():
     labels, broken = draw_shapes([box("target", -10, -10, 4, 3)], SIZE_WH)
     assert (labels == TARGET).sum() == 5 * 4 and broken == ()
+
+
+@pytest.mark.parametrize("label", ["target", "ignored part"])
+@pytest.mark.parametrize(
+    "points",
+    [[(5, 6)], [(5.9, 6.9)], [(5, 6), (5, 6)], [(5, 6), (20, 6)], [(5.9, 40.2), (30.1, 2.8)], [(-9, 3), (9, 3)]],
+)
+def test_one_or_two_points_are_what_opencv_draws_of_them(label, points):
+    """The published script calls polylines and fillPoly whatever the number of points."""
+    expected = np.zeros(SIZE_WH[::-1], np.uint8)
+    corners = np.array([points], dtype=np.int32)
+    cv2.polylines(expected, corners, True, 1, 1)
+    cv2.fillPoly(expected, corners, 1)
+    assert expected.any()
+    big = box("target", 2, 2, 40, 40)
+    labels, broken = draw_shapes([shape(label, *points), big], SIZE_WH)
+    assert broken == ()
+    assert np.array_equal(labels == (TARGET if label == "target" else IGNORE), expected > 0) or label == "target"
+    labels, broken = draw_shapes([shape(label, *points)], SIZE_WH)
+    assert np.array_equal(labels, expected * (TARGET if label == "target" else IGNORE)) and broken == ()

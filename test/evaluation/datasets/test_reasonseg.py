@@ -74,10 +74,10 @@ def test_no_shapes_are_a_question_without_target(tmp_path, photo, write_json, co
 def test_what_cannot_be_used_is_told_and_counted(folder, photo, write_json, convert):
     base = folder / "val"
     sound = {"text": ["it"], "is_sentence": False, "shapes": [polygon("target", 1, 1, 5, 5)]}
-    two_points = {"label": "target", "points": [[1, 1], [9, 9]]}
+    half_a_point = {"label": "target", "points": [[1, 1], [9]]}
     nan = {"label": "target", "points": [[1, 1], [9, float("nan")], [4, 4]]}
     for name, content in {
-        "c_two_points": {**sound, "shapes": [*sound["shapes"], two_points]},
+        "c_half_a_point": {**sound, "shapes": [*sound["shapes"], half_a_point]},
         "d_nan_only": {**sound, "shapes": [nan]},
         "e_empty_text": {**sound, "text": ["  "]},
         "f_no_text": {"is_sentence": False, "shapes": []},
@@ -105,11 +105,11 @@ def test_what_cannot_be_used_is_told_and_counted(folder, photo, write_json, conv
     assert "pictures: 15 read, 3 written, 12 left out" in bag.out
     assert "questions: 4 read, 3 written, 1 left out" in bag.out
     assert "shapes: 1 left out" in bag.out
-    assert set(bag.queries) == {"a", "b", "c_two_points"}
+    assert set(bag.queries) == {"a", "b", "c_half_a_point"}
     told = {line.split(":")[0].removeprefix("val/"): line for line in bag.problems}
     assert len(told) == len(bag.problems) == 13
     for name, reason in {
-        "c_two_points": "2 points enclose nothing; draw three at least",
+        "c_half_a_point": "no list of [x, y]; draw it again",
         "d_nan_only": "no usable target polygon",
         "e_empty_text": "the question is empty; write its text",
         "f_no_text": "has no 'text'",
