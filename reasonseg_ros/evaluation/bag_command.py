@@ -12,6 +12,7 @@ from typing import Any
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.records import Item
 from reasonseg_ros.outputs import add_output
+from reasonseg_ros.plain_text import one_line
 
 Reader = Callable[[argparse.Namespace], Sequence[Item]]
 NOT_OPTIONS = ("run", "read", "name_set", "outputs", "force", "restart")
@@ -152,7 +153,7 @@ def _convert(settings: argparse.Namespace) -> int:
             progress=lambda done: progress.update(task, completed=done),
         )  # fmt: skip
     for problem in counts.problems:
-        print(f"left out: {problem}", file=sys.stderr)
+        print(one_line(f"left out: {problem}"), file=sys.stderr)
     print("\n".join([str(settings.out), *counts.lines()]))
     return 0 if counts.complete else 1
 

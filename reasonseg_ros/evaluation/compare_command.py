@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.outputs import add_output
+from reasonseg_ros.plain_text import one_line
+from reasonseg_ros.strict_json import json_text
 
 
 def register(subparsers: Any) -> None:
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     before, after = (Results(file) for file in files)
     found = compare(
         outcomes_of(before.values()), outcomes_of(after.values()), arguments.changed_iou,
-        lambda line: print(f"reasonseg: {line}", file=sys.stderr),
+        lambda line: print(f"reasonseg: {one_line(line)}", file=sys.stderr),
     )  # fmt: skip
     if arguments.report:
         from reasonseg_ros.evaluation.comparison_page import write_comparison
@@ -54,5 +55,5 @@ def run(arguments: argparse.Namespace) -> int:
             write_comparison(arguments.report, (before.run, after.run), (before, after), found, folders)
         except OSError as error:
             raise InvalidInput(f"--report {arguments.report} cannot be written: {error.strerror}") from error
-    print(json.dumps(found, indent=2, ensure_ascii=False))
+    print(json_text(found, indent=2))
     return 1 if found["failed"] else 0

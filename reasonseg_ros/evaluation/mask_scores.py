@@ -16,6 +16,7 @@ from reasonseg_ros.evaluation.metrics import SampleScore, score_sample, summaris
 from reasonseg_ros.evaluation.repair import described, repair_gains, sweeps
 from reasonseg_ros.evaluation.stand_ins import from_activation, from_mask
 from reasonseg_ros.evaluation.video_metrics import FrameScore, score_frame, summarise_videos
+from reasonseg_ros.faults import reason as why
 from reasonseg_ros.types import BoolMask, Grounding
 
 PROBLEMS = ("missing", "unreadable", "wrong_size", "not_parsed", "without_target", "target_unreadable")
@@ -75,12 +76,17 @@ def score_masks(
         if activations:
             try:
                 groundings = _active(active.get(name), target.target.shape)
-            except InvalidInput as error:
+            except Exception as error:
                 without_activation += 1
-                on_problem(f"{name}: activation: {error}; its type is told from the mask")
+                on_problem(f"{name}: activation: {why(error)}; its type is told from the mask")
         only_ignored += target.ignore is not None and not target.target.any()
-        score = score_sample(prediction, target.target, target.ignore, protocol)
-        failure = classify(prediction, target.target, target.ignore, groundings)
+        try:
+            score = score_sample(prediction, target.target, target.ignore, protocol)
+            failure = classify(prediction, target.target, target.ignore, groundings)
+        except MemoryError as error:
+            problems["target_unreadable"] += not problem
+            on_problem(f"{name}: it could not be scored: {why(error)}")
+            continue
         on_sample(MaskScore(name, score, failure, problem))
         scores.append(score)
         failures.append(failure)
@@ -122,14 +128,14 @@ def _read(
         return None, None, "without_target", "there is no target of this name"
     try:
         target = read_target()
-    except InvalidInput as error:
-        return None, None, "target_unreadable", f"target: {error}"
+    except Exception as error:  # damaged files make a decoder raise nearly anything
+        return None, None, "target_unreadable", f"target: {why(error)}"
     if read_prediction is None:
         return target, None, "missing", "there is no prediction of this name; it counts 0"
     try:
         prediction = read_prediction()
-    except InvalidInput as error:
-        return target, None, "unreadable", f"prediction: {error}; it counts 0"
+    except Exception as error:
+        return target, None, "unreadable", f"prediction: {why(error)}; it counts 0"
     if prediction is None:
         return target, None, "not_parsed", "the prediction is null; it counts 0"
     if prediction.shape != target.target.shape:

@@ -179,13 +179,20 @@ class ResultLines:
     def _find_lines(self) -> None:
         place = 0
         for number, line in enumerate(_lines(self._file, self.path), 1):
-            values = _values(line)
-            if values is None:
-                if self._file.read(1):
-                    remedy = "cut the file off there, or choose another --out"
-                    raise InvalidInput(f"line {number} of {self.path} is damaged; {remedy}")
+            try:
+                values = parse_json(line, unique_keys=False)
+                whole = line.endswith(b"\n") and isinstance(values, dict) and "sample_id" in values
+            except InvalidInput:
+                whole = False
+            if not whole and not self._file.read(1):
                 break
-            self._places[values["sample_id"]] = place
+            try:
+                if not whole:
+                    raise InvalidInput("it is damaged")
+                self._places[SampleResult.from_json(values).sample_id] = place
+            except InvalidInput as error:
+                remedy = "cut the file off there, or choose another --out"
+                raise InvalidInput(f"line {number} of {self.path} is no result: {error}; {remedy}") from error
             place += len(line)
         with naming(self.path):
             self._file.truncate(place)
@@ -223,15 +230,6 @@ def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
         if len(line) == LONGEST_LINE_BYTES:
             raise InvalidInput(f"{path} has a line of more than {LONGEST_LINE_BYTES} bytes; it is no result")
         yield line
-
-
-def _values(line: bytes) -> dict[str, Any] | None:
-    try:
-        values = parse_json(line, unique_keys=False)
-    except InvalidInput:
-        return None
-    whole = line.endswith(b"\n") and isinstance(values, dict) and isinstance(values.get("sample_id"), str)
-    return values if whole else None
 
 
 def write_results(path: Path, run: dict[str, Any], results: Iterable[SampleResult]) -> None:

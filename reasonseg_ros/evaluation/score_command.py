@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -11,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.faults import naming
 from reasonseg_ros.outputs import add_output
+from reasonseg_ros.plain_text import one_line
+from reasonseg_ros.strict_json import json_text
 
 
 def register(subparsers: Any) -> None:
@@ -63,12 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
 
         def keep(sample: MaskScore) -> None:
             if lines:
-                print(json.dumps(sample.to_json(), ensure_ascii=False), file=lines)
+                with naming(arguments.each):
+                    print(json_text(sample.to_json()), file=lines)
 
         result = score_masks(
             arguments.predictions, arguments.targets, arguments.protocol, arguments.video,
-            on_problem=lambda line: print(f"reasonseg: {line}", file=sys.stderr), progress=progress,
+            on_problem=lambda line: print(f"reasonseg: {one_line(line)}", file=sys.stderr), progress=progress,
             activations=arguments.activations, on_sample=keep,
         )  # fmt: skip
-    print(json.dumps(result, indent=2, ensure_ascii=False))
+    print(json_text(result, indent=2))
     return 1 if result["failed"] or result.get("without_activation") else 0
