@@ -190,11 +190,15 @@ def depth_message(depth_m: FloatArray, stamp_ns: int, frame_id: str) -> Any:
 
 
 def camera_info_message(intrinsics: Intrinsics, size_wh: tuple[int, int], stamp_ns: int, frame_id: str) -> Any:
-    """sensor_msgs/CameraInfo of an undistorted pinhole camera."""
+    """sensor_msgs/CameraInfo of a raw image. Its P is K, so that a rectified image would keep the focal lengths."""
     fx, fy, cx, cy = intrinsics.fx_px, intrinsics.fy_px, intrinsics.cx_px, intrinsics.cy_px
+    if intrinsics.camera_from_lens:
+        raise InvalidInput("intrinsics of a rectified image; give those of the raw one")
+    model = "rational_polynomial" if len(intrinsics.distortion) > 5 else "plumb_bob"
     return _make(
         "sensor_msgs/msg/CameraInfo", header=header(stamp_ns, frame_id), height=size_wh[1], width=size_wh[0],
-        distortion_model="plumb_bob", d=np.zeros(5), k=np.array([fx, 0, cx, 0, fy, cy, 0, 0, 1], float),
+        distortion_model="equidistant" if intrinsics.is_fisheye else model,
+        d=np.array(intrinsics.distortion or [0.0] * 5), k=np.array([fx, 0, cx, 0, fy, cy, 0, 0, 1], float),
         r=np.eye(3).reshape(-1), p=np.array([fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1, 0], float),
         binning_x=0, binning_y=0,
         roi=_make("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),

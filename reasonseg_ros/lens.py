@@ -72,39 +72,27 @@ def carried_depth(depth_m: FloatArray, source: Intrinsics, target: Intrinsics) -
 
     For depth that is registered to a raw image where the image is rectified, and the other way round.
     """
-    depth: FloatArray = cv2.remap(
-        np.nan_to_num(depth_m, nan=0.0, posinf=0.0, neginf=0.0),
-        _look_up(source, target, (depth_m.shape[1], depth_m.shape[0])),
-        None,
-        cv2.INTER_NEAREST,
-        borderMode=cv2.BORDER_CONSTANT,
-    )
-    turn = target.rotation.T @ source.rotation
-    if np.allclose(turn, np.eye(3), atol=1e-12):
-        return depth
-    # Depth is along each lens's own axis.
-    height, width = depth.shape
-    rays = rays_xy(target, _grid((width, height)))
-    along = np.column_stack([rays, np.ones(len(rays))]) @ turn[:, 2]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        scaled = depth.reshape(-1) / along
-    return np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32).reshape(height, width)
+    source_xy, scale = _look_up(source, target, (depth_m.shape[1], depth_m.shape[0]))
+    known = np.nan_to_num(depth_m, nan=0.0, posinf=0.0, neginf=0.0)
+    depth: FloatArray = cv2.remap(known, source_xy, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    return depth * scale
 
 
 @functools.lru_cache(maxsize=1)
-def _look_up(source: Intrinsics, target: Intrinsics, size_wh: tuple[int, int]) -> FloatArray:
-    """The pixel of `source` for each pixel of `target`, float32 [H, W, 2]; far outside where there is none."""
-    rays = rays_xy(target, _grid(size_wh))
-    turned = np.column_stack([rays, np.ones(len(rays))]) @ (source.rotation.T @ target.rotation).T
-    ahead = turned[:, 2] > 1e-6
-    slopes = np.where(ahead[:, None], turned[:, :2] / np.where(ahead, turned[:, 2], 1)[:, None], np.nan)
-    found = np.nan_to_num(pixels_xy(source, slopes), nan=-1e4)
-    return np.clip(found, -1e4, 1e5).astype(np.float32).reshape(size_wh[1], size_wh[0], 2)
+def _look_up(source: Intrinsics, target: Intrinsics, size_wh: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+    """For each pixel of `target` that of `source`, float32 [H, W, 2], far outside where there is none.
 
-
-def _grid(size_wh: tuple[int, int]) -> Points:
+    And what its depth is to be multiplied by, float32 [H, W]: depth is along each lens's own axis.
+    """
     rows, columns = np.mgrid[: size_wh[1], : size_wh[0]]
-    return np.column_stack([columns.reshape(-1), rows.reshape(-1)]).astype(np.float64)
+    rays = rays_xy(target, np.column_stack([columns.ravel(), rows.ravel()]))
+    x, y, z = source.rotation.T @ target.rotation @ np.vstack([rays.T, np.ones(len(rays))])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slopes = np.where(z > 1e-6, np.stack([x, y]) / z, np.nan).T
+        scale = np.where(z > 1e-6, 1 / z, 0)
+    found = np.clip(np.nan_to_num(pixels_xy(source, slopes), nan=-1e4), -1e4, 1e5)
+    shape = size_wh[1], size_wh[0]
+    return found.astype(np.float32).reshape(*shape, 2), np.nan_to_num(scale).astype(np.float32).reshape(shape)
 
 
 def _distorted(lens: Intrinsics, slopes_xy: Points) -> tuple[Points, tuple[Points, Points, Points, Points]]:

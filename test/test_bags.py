@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from reasonseg_ros import bags
+from reasonseg_ros.calibration import intrinsics_from_info
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.mask_codec import decode_mask
 from reasonseg_ros.types import Intrinsics, Mode, Query
@@ -18,6 +19,27 @@ def write(path, *messages, force=False):
 def read(path):
     with bags.BagReader(path) as bag:
         return list(bag.messages())
+
+
+@pytest.mark.parametrize(
+    "lens",
+    [
+        Intrinsics(500.0, 501.0, 3.5, 2.5),
+        Intrinsics(500.0, 501.0, 3.5, 2.5, (-0.3, 0.1, 0.001, 0.002, 0.01)),
+        Intrinsics(500.0, 501.0, 3.5, 2.5, (0.5, -2.6, 0.001, 0.002, 1.5, 0.4, -2.4, 1.4)),
+        Intrinsics(500.0, 501.0, 3.5, 2.5, (0.1, 0.0, 0.0, 0.0), True),
+    ],
+)
+def test_every_lens_comes_back_through_a_bag(tmp_path, lens):
+    write(tmp_path / "bag", ("/camera/camera_info", bags.camera_info_message(lens, (8, 6), STAMP_NS, "optical")))
+    ((_, _, message),) = read(tmp_path / "bag")
+    assert intrinsics_from_info(message, (8, 6)) == lens
+
+
+def test_the_lens_of_a_rectified_image_is_not_written_as_that_of_a_raw_one():
+    turned = Intrinsics(500.0, 501.0, 3.5, 2.5, camera_from_lens=tuple(np.diag([1.0, -1.0, -1.0]).ravel()))
+    with pytest.raises(InvalidInput, match="rectified"):
+        bags.camera_info_message(turned, (8, 6), STAMP_NS, "optical")
 
 
 def test_images_depth_and_camera_come_back_as_they_were(tmp_path):

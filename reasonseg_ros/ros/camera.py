@@ -179,12 +179,14 @@ class Camera:
 
         Raises UnusableImage and UnusableCalibration. What had to be assumed is in `warning_3d`.
         """
+        if not frame.frame_id:
+            raise images.UnusableImage("no frame_id", "the image's frame_id is empty; have the camera's driver set it")
         camera = self._config().camera
         depth_m = images.depth_from_image(depth)
         notes = [self._check_depth_frame(frame, depth)]
         if depth_m.shape != frame.rgb.shape[:2]:
             raise images.depth_of_another_size(depth_m, frame.size_wh)
-        self._infos.await_latched()
+        self._infos.await_first()
         infos = (*seen.infos, *self._infos.near(frame.stamp_ns))
         info = info_of_image(infos, frame.stamp_ns, frame.frame_id, frame.size_wh, camera.info_max_age_s)
         kinds = self._kinds()

@@ -17,8 +17,8 @@ from reasonseg_ros.calibration import UnusableCalibration, same_frame
 from reasonseg_ros.live.stamps import RESTART_NS
 from reasonseg_ros.ros.synchroniser import QUEUE_SIZE
 
-LATCHED_WAIT_S = 1.0
-"""A latched message that was subscribed comes within this time."""
+FIRST_WAIT_S = 0.5
+"""After its publisher was found, the first message comes within this time, be it latched or sent with each image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class CameraInfos:
         self._publishers = 0
         self._recent: tuple[KnownInfo, ...] = ()
         self._latched: tuple[KnownInfo, ...] = ()
-        self._has_latched = threading.Event()
+        self._has_any = threading.Event()
         self._awaited_until_s = 0.0
         self._subscription = node.create_subscription(CameraInfo, "camera_info", self._on_info, qos)
         self._latched_subscription: Subscription | None = None
@@ -53,15 +53,16 @@ class CameraInfos:
     def look_for_latched(self) -> None:
         """Subscribe once more where a publisher keeps messages for late subscribers. For the executor's thread."""
         publishers = self._node.count_publishers(self.topic)
-        if self._latched_subscription is not None or publishers == self._publishers:
+        if publishers > self._publishers:
+            self._awaited_until_s = time.monotonic() + FIRST_WAIT_S
+        is_changed, self._publishers = publishers != self._publishers, publishers
+        if self._latched_subscription is not None or not is_changed:
             return
-        self._publishers = publishers
         offered = [info.qos_profile.durability for info in self._node.get_publishers_info_by_topic(self.topic)]
         if DurabilityPolicy.TRANSIENT_LOCAL in offered:
             qos = QoSProfile(
                 depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
             )
-            self._awaited_until_s = time.monotonic() + LATCHED_WAIT_S
             self._latched_subscription = self._node.create_subscription(
                 CameraInfo, "camera_info", self._on_latched, qos
             )
@@ -79,10 +80,12 @@ class CameraInfos:
         """The stream began again at that stamp: forget what is of the one before. What lasts stays."""
         self._recent = tuple(info for info in self._recent if info.is_lasting or info.stamp_ns <= stamp_ns + RESTART_NS)
 
-    def await_latched(self) -> None:
-        """Wait for a latched message that is on its way. For a thread that does not spin the node."""
-        if not self._recent and self._latched_subscription is not None:
-            self._has_latched.wait(max(0.0, self._awaited_until_s - time.monotonic()))
+    def await_first(self) -> None:
+        """Where none came yet and its publisher was just found, wait: the first one may come after its image.
+
+        For a thread that does not spin the node.
+        """
+        self._has_any.wait(max(0.0, self._awaited_until_s - time.monotonic()))
 
     def near(self, stamp_ns: int) -> tuple[KnownInfo, ...]:
         """Those that an image of that stamp may need, as they are now."""
@@ -97,10 +100,11 @@ class CameraInfos:
             else tuple(info for info in self._recent if not info.is_lasting and info.stamp_ns != came.stamp_ns)
         )
         self._recent = (*before, came)[-QUEUE_SIZE:]
+        self._has_any.set()
 
     def _on_latched(self, message: CameraInfo) -> None:
         self._latched = (KnownInfo(message, True),)
-        self._has_latched.set()
+        self._has_any.set()
 
 
 def info_of_image(

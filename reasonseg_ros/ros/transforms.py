@@ -64,7 +64,10 @@ class Transforms:
         while True:
             try:
                 stamped = self._buffer.lookup_transform(self.target_frame, frame_id, Time(nanoseconds=stamp_ns))
-                return CameraPose(self.target_frame, _matrix(stamped.transform))
+                pose = _matrix(stamped.transform)
+                if not np.isfinite(pose).all():
+                    raise NoTransform(f"the transform from {frame_id!r} to {self.target_frame!r} is not finite")
+                return CameraPose(self.target_frame, pose)
             except self._no_transform as error:
                 if time.monotonic() >= deadline_s:
                     raise NoTransform(f"no transform from {frame_id!r} to {self.target_frame!r}: {error}") from error
@@ -72,9 +75,10 @@ class Transforms:
 
 
 def _matrix(transform: Any) -> np.ndarray:
-    """float64 [4, 4] of a geometry_msgs/Transform."""
+    """float64 [4, 4] of a geometry_msgs/Transform; not finite where its quaternion is 0."""
     pose = np.eye(4)
     quat, place = transform.rotation, transform.translation
-    pose[:3, :3] = rotation_matrix([quat.x, quat.y, quat.z, quat.w])
+    with np.errstate(invalid="ignore"):
+        pose[:3, :3] = rotation_matrix([quat.x, quat.y, quat.z, quat.w])
     pose[:3, 3] = place.x, place.y, place.z
     return pose

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from reasonseg_ros.msg import Query
 from ros_client import image_of, value
 from rosgraph_msgs.msg import Clock
 from scripted_node import bright_frame
@@ -205,6 +206,30 @@ def test_depth_of_another_frame_gives_no_3d_unless_it_is_said_to_fit(started, cl
     show(2, info(2 * S), depth_frame_id="depth_optical")
     answer = client.ask("the bright one")
     assert answer.regions[0].has_3d and "camera.depth_any_frame" in answer.warning_3d
+
+
+def test_an_image_without_a_frame_id_has_no_place(started, client):
+    started()
+    client.infos.publish(info(S, frame_id=""))
+    client.depths.publish(depth_image(S, ""))
+    client.images.publish(stamped(image_of(bright_frame()), S, ""))
+    client.diagnostic("depth", lambda status: value(status, "images with depth") == "1")
+    answer = client.ask("the bright one")
+    assert not answer.regions[0].has_3d and "no frame_id" in answer.warning_3d
+
+
+def test_a_question_that_waited_for_the_first_image_waits_for_its_camera_info_too(started, client):
+    """Cameras send an image, then its camera_info."""
+    started(query__frame_wait_s=10.0, camera__depth_wait_s=1.0)
+    client.depths.publish(depth_image(S))
+    client.diagnostic("depth", lambda status: value(status, "received") == "1")
+    client.queries.publish(Query(text="the bright one"))
+    client.spin(0.3)
+    client.images.publish(image_of(bright_frame(S)))
+    client.spin(0.15)
+    client.infos.publish(info(S))
+    answer = client.until(lambda: client.got["segmentation"])[0]
+    assert answer.regions[0].has_3d, answer.warning_3d
 
 
 @pytest.fixture

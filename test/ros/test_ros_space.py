@@ -227,6 +227,15 @@ def test_results_are_in_the_target_frame_by_the_transform_of_the_images_arrival(
     assert cube.header.frame_id == "base"
 
 
+def test_a_transform_that_is_no_pose_is_none(started, client, see, tf):
+    tf["base", "camera"] = TransformStamped()
+    tf["base", "camera"].transform.rotation.w = 0.0
+    started(points__target_frame="base", points__transform_wait_s=0.02)
+    see(50, depth_image(50 * MS), info_message())
+    answer = client.ask("the bright one")
+    assert answer.frame_3d == "camera" and "is not finite" in answer.warning_3d
+
+
 @pytest.mark.parametrize("has_tf2", [True, False])
 def test_without_the_transform_results_are_in_the_cameras_frame_and_say_so(
     started, client, see, tf, monkeypatch, has_tf2
