@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -15,8 +16,9 @@ from sensor_msgs.msg import CameraInfo
 from reasonseg_ros.bags import header_stamp_ns
 from reasonseg_ros.calibration import UnusableCalibration, same_frame
 from reasonseg_ros.live.stamps import RESTART_NS
-from reasonseg_ros.ros.synchroniser import QUEUE_SIZE
 
+KEPT_INFOS = 300
+"""10 s at 30 Hz. The message of an image often comes after it, and a question may come later still."""
 FIRST_WAIT_S = 0.5
 """After its publisher was found, the first message comes within this time, be it latched or sent with each image."""
 
@@ -26,11 +28,8 @@ class KnownInfo:
     """A message, and whether it holds until another comes: one that is latched, or without a stamp, has no age."""
 
     message: CameraInfo
+    stamp_ns: int
     is_lasting: bool
-
-    @property
-    def stamp_ns(self) -> int:
-        return header_stamp_ns(self.message.header)
 
 
 class CameraInfos:
@@ -78,7 +77,10 @@ class CameraInfos:
 
     def begin_again(self, stamp_ns: int) -> None:
         """The stream began again at that stamp: forget what is of the one before. What lasts stays."""
-        self._recent = tuple(info for info in self._recent if info.is_lasting or info.stamp_ns <= stamp_ns + RESTART_NS)
+        # The last ones to come may be of the new stream already.
+        limit_ns = stamp_ns + RESTART_NS
+        newest_first = takewhile(lambda info: info.is_lasting or info.stamp_ns <= limit_ns, reversed(self._recent))
+        self._recent = tuple(newest_first)[::-1]
 
     def await_first(self) -> None:
         """Where none came yet and its publisher was just found, wait: the first one may come after its image.
@@ -93,17 +95,17 @@ class CameraInfos:
         return (*([] if nearest is None else [nearest]), *self._latched)
 
     def _on_info(self, message: CameraInfo) -> None:
-        came = KnownInfo(message, header_stamp_ns(message.header) == 0)
-        before = (
-            ()
-            if came.is_lasting
-            else tuple(info for info in self._recent if not info.is_lasting and info.stamp_ns != came.stamp_ns)
-        )
-        self._recent = (*before, came)[-QUEUE_SIZE:]
+        stamp_ns = header_stamp_ns(message.header)
+        came = KnownInfo(message, stamp_ns, stamp_ns == 0)
+        if came.is_lasting:
+            before = []  # it stands for all times until the next one
+        else:
+            before = [info for info in self._recent if not info.is_lasting and info.stamp_ns != stamp_ns]
+        self._recent = (*before, came)[-KEPT_INFOS:]
         self._has_any.set()
 
     def _on_latched(self, message: CameraInfo) -> None:
-        self._latched = (KnownInfo(message, True),)
+        self._latched = (KnownInfo(message, header_stamp_ns(message.header), True),)
         self._has_any.set()
 
 

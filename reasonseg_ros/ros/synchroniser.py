@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 from reasonseg_ros.live.stamps import RESTART_NS
@@ -85,7 +86,9 @@ class Synchroniser(Generic[Image, Depth]):
             first = self._waiting.popleft()
             pairs.append(Pair(first.image, self._nearest(first.stamp_ns), now_s - first.since_s))
         self._gone.clear()
-        self._depths = deque((item for item in self._depths if item[0] <= stamp_ns + RESTART_NS), maxlen=QUEUE_SIZE)
+        # The last ones to come may be of the new stream already.
+        newest_first = list(takewhile(lambda item: item[0] <= stamp_ns + RESTART_NS, reversed(self._depths)))
+        self._depths = deque(reversed(newest_first), maxlen=QUEUE_SIZE)
         return pairs
 
     def overdue(self, now_s: float) -> list[Pair[Image, Depth]]:

@@ -10,6 +10,7 @@ from rosgraph_msgs.msg import Clock
 from scripted_node import bright_frame
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, RegionOfInterest
 
+from reasonseg_ros.ros import camera_infos
 from reasonseg_ros.ros.cloud import POINT
 
 S = 1_000_000_000
@@ -267,20 +268,24 @@ def test_camera_info_that_is_not_latched_ages(started, client, show):
     assert client.ask("the bright one").regions[0].has_3d
 
 
-def test_an_old_image_goes_by_the_camera_info_of_its_time(started, client, show):
+@pytest.mark.parametrize("kept", [3, 300])
+def test_an_old_image_goes_by_the_camera_info_of_its_time(started, client, show, monkeypatch, kept):
     """The lens zooms; the question is about an image from before, when many newer messages have come."""
+    monkeypatch.setattr(camera_infos, "KEPT_INFOS", kept)
     started(query__image_max_age_s=0.0)
-    show(1, info(1 * S))
-    for number in range(12):
-        client.infos.publish(info((2 + number) * S, k=np.diag([2.0, 2.0, 1.0]) @ K))
+    client.infos.publish(info(1 * S))
     client.spin(0.3)
+    show(1)
+    for number in range(6):
+        client.infos.publish(info((2 + number) * S, k=np.diag([2.0, 2.0, 1.0]) @ K))
+        client.spin(0.05)
     centroid = client.ask("the bright one").regions[0].centroid
     np.testing.assert_allclose([centroid.x, centroid.y], at_m(), atol=1e-3)
 
 
 def test_a_looping_stream_goes_by_the_camera_info_of_the_new_round(started, client, show):
     started(camera__info_max_age_s=0.0)
-    for second in (100, 101, 102):
+    for second in (10, 100, 101):
         show(second, info(second * S, k=K))
     show(10)  # back to the beginning, before its camera_info: the old ones do not stand in for it
     answer = client.ask("the bright one")

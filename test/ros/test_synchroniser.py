@@ -127,8 +127,14 @@ def test_images_that_wait_go_on_when_the_stream_begins_again_and_later_depth_is_
     assert streams.image(5033) == []
     assert [pair.depth for pair in streams.synchroniser.begin_again(500 * MS, streams.now_s)] == [None]
     assert not streams.synchroniser.is_waiting
-    assert streams.image(5000) == []
-    assert streams.later(0.2) == [(5000, None)]
+    assert streams.image(5000) == [(5000, None)]
+
+
+def test_depth_of_the_new_round_that_comes_before_its_first_image_is_kept(streams):
+    streams.depth(5000)
+    streams.depth(500)
+    streams.synchroniser.begin_again(500 * MS, streams.now_s)
+    assert streams.image(500) == [(500, 500)]
 
 
 def test_stamps_that_go_back_a_little_are_paired_all_the_same(streams):
