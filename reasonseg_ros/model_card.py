@@ -5,14 +5,12 @@ A folder with a checkpoint may hold its own `card.yaml` (with `source: .`).
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from reasonseg_ros.documents import Unreadable, read_json, read_yaml, short_repr
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.resources import resource
 
@@ -101,7 +99,8 @@ class ModelCard:
     def __post_init__(self) -> None:
         def need(right: bool, key: str, expected: str) -> None:
             if not right:
-                raise ModelError(f"model card {self.name!r}: {key} = {getattr(self, key)!r}; expected {expected}")
+                value = short_repr(getattr(self, key))
+                raise ModelError(f"model card {self.name!r}: {key} = {value}; expected {expected}")
 
         for key in ("name", "source", "licence", "url", "revision", "prompt", "system", "frames_prompt", "frame_name"):
             need(isinstance(getattr(self, key), str), key, "text")
@@ -154,8 +153,8 @@ def read_card(path: Path) -> ModelCard:
     """A card's YAML file. Its name is the file's, a `card.yaml`'s is its folder's. Raises ModelError."""
     path = Path(path).absolute()
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = read_yaml(path)
+    except Unreadable as error:
         raise ModelError(f"model card {path} cannot be read: {error}") from error
     known = {item.name for item in fields(ModelCard)} - {"name"}
     if not isinstance(values, dict) or not {"kind", "source"} <= values.keys() <= known:
@@ -195,13 +194,14 @@ def _folder_card(folder: Path, shipped: dict[str, Path]) -> ModelCard:
     if (folder / "manifest.json").is_file():  # exported graphs, which say themselves how they are to be used
         return ModelCard(name=folder.name, kind="segmenter", source=str(folder))
     try:
-        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        model_type = read_json(folder / "config.json")["model_type"]
+    except (Unreadable, KeyError, TypeError) as error:
         raise ModelError(f"{folder} holds no config.json with a model_type ({error}); download it again") from error
     like = _like_name(folder.name) if model_type in _LIKE_TYPE else None
     like = like or _LIKE_TYPE.get(str(model_type))
     if like is None:
-        raise ModelError(f"{folder} is a {model_type!r}; known are {', '.join(_LIKE_TYPE)}. Write a card.yaml into it")
+        kind, known = short_repr(model_type), ", ".join(_LIKE_TYPE)
+        raise ModelError(f"{folder} is a {kind}; known are {known}. Write a card.yaml into it")
     base = read_card(shipped[like])
     return replace(base, name=folder.name, source=str(folder), licence="", url="", image_size=0)
 

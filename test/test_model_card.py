@@ -120,3 +120,18 @@ def test_a_folder_that_is_no_checkpoint_is_named(tmp_path: Path, content: str | 
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(ModelError, match=str(tmp_path)):
         load_card(str(tmp_path), "reasoner")
+
+
+def test_a_card_or_config_without_end_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ModelError, match="nested deeper than 100 levels"):
+        load_card(str(tmp_path), "reasoner")
+    (tmp_path / "card.yaml").write_text("kind: " + "[" * 5000)
+    with pytest.raises(ModelError, match="nested deeper than 100 levels"):
+        load_card(str(tmp_path), "reasoner")
+    laughs = ["kind: segmenter", "source: .", "name: x", "url: &a0 [x]"]
+    laughs[3:] = ["url:", *(f"- &a{n} [{', '.join([f'*a{n - 1}'] * 9 if n else ['x'])}]" for n in range(30))]
+    (tmp_path / "card.yaml").write_text("\n".join(line for line in laughs if not line.startswith("name")))
+    with pytest.raises(ModelError, match="url = ") as told:
+        load_card(str(tmp_path), "segmenter")
+    assert len(str(told.value)) < 1000

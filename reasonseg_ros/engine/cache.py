@@ -1,7 +1,8 @@
 """Built engines, kept in the user's cache folder under a fingerprint of all that they depend on.
 
 An engine is two files: `NAME.engine`, and `NAME.json` that says what it is and is written last. Whoever builds holds a
-lock, so that two nodes that start at once build once; readers need none, as files are put in place whole.
+lock, so that two nodes that start at once build once; readers need none, as files are put in place whole. The folder
+is its user's alone, and nothing in it is followed elsewhere (`engine.files`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from reasonseg_ros.engine.files import replace_file
-from reasonseg_ros.engine.manifest import EXPORT_VERSION, file_sha256
+from reasonseg_ros.engine.files import private_folder, read_private, replace_file
+from reasonseg_ros.engine.manifest import EXPORT_VERSION
 
 LIMIT_GIB = 10.0
 _log = logging.getLogger(__name__)
@@ -72,7 +73,8 @@ class Entry:
     check: Mapping[str, float] = field(default_factory=dict)
 
     def read(self) -> bytes:
-        return self.path.read_bytes()
+        """Raises OSError where it is gone, or not this user's own file."""
+        return read_private(self.path)
 
 
 class EngineCache:
@@ -87,7 +89,13 @@ class EngineCache:
         return self.folder / "timing.cache"
 
     def entries(self) -> list[Entry]:
-        """All engines, the one that was used last first. A description that cannot be read is left out and logged."""
+        """All engines, the one that was used last first. A description that cannot be read is left out and logged.
+
+        Raises ConfigError where the folder is not this user's alone.
+        """
+        if not os.path.lexists(self.folder):
+            return []
+        private_folder(self.folder)
         found = []
         for path in self.folder.glob("*.json"):
             if (entry := self._read(path)) is not None:
@@ -102,7 +110,11 @@ class EngineCache:
         for entry in self.entries():
             same = replace(entry.key, capabilities=key.capabilities) == key
             if same and set(key.capabilities) <= set(entry.key.capabilities):
-                if entry.path.is_file() and file_sha256(entry.path) == entry.sha256:
+                try:
+                    is_whole = hashlib.sha256(entry.read()).hexdigest() == entry.sha256
+                except OSError:
+                    is_whole = False
+                if is_whole:
                     os.utime(entry.path)  # the time of the last use, for pruning
                     return entry
                 _log.warning("%s is damaged and is built again", entry.path)
@@ -123,7 +135,7 @@ class EngineCache:
         """
         if not force and (entry := self.find(key)):
             return entry
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder)
         lock = FileLock(self.folder / f".{key.digest[:12]}.lock")
         waited = False
         try:
@@ -192,12 +204,12 @@ class EngineCache:
 
     def _read(self, path: Path) -> Entry | None:
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(read_private(path))
             key = values.pop("key")
             key["capabilities"] = tuple(key["capabilities"])
             key["sizes"] = {name: tuple(sizes) for name, sizes in key["sizes"].items()}
             return Entry(name=path.stem, path=path.with_suffix(".engine"), key=EngineKey(**key), **values)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             _log.warning("%s cannot be read (%s); its engine is built again when it is needed", path, error)
             return None
 

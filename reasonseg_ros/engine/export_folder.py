@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
+from reasonseg_ros.documents import Unreadable, read_json
 from reasonseg_ros.engine.manifest import FILE_NAME, file_sha256, read_manifest
+from reasonseg_ros.errors import ModelError
 from reasonseg_ros.model_card import ModelCard
 
 BESIDE = "onnx"
 WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
 
 
 def export_folder(card: ModelCard) -> Path | None:
@@ -19,12 +24,30 @@ def export_folder(card: ModelCard) -> Path | None:
     return next((path for path in (folder, folder / BESIDE) if (path / FILE_NAME).is_file()), None)
 
 
+def weights_sha256(folder: Path) -> str:
+    """Digest of a checkpoint's weights: of its one file, or of the names and digests of its shards; empty without any.
+
+    Raises ModelError where a shard that the index names is missing.
+    """
+    if (folder / WEIGHTS).is_file():  # transformers reads this one first, too
+        return file_sha256(folder / WEIGHTS)
+    index = folder / INDEX
+    if not index.is_file():
+        return ""
+    try:
+        names = sorted(set(read_json(index)["weight_map"].values()))
+        shards = [(name, file_sha256(folder / Path(name).name)) for name in names]
+    except (Unreadable, OSError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{index} and its shards cannot be read: {error}; download the checkpoint again") from error
+    return hashlib.sha256(json.dumps(shards).encode()).hexdigest()
+
+
 def difference(folder: Path, card: ModelCard) -> str:
     """What the export is not, and the card's checkpoint is; empty where they agree. Raises ModelError where damaged."""
     manifest = read_manifest(folder)
-    weights = Path(card.source) / WEIGHTS
-    if weights.is_file() and manifest.weights_sha256 != file_sha256(weights):
-        return f"was made from other weights than {weights}"
+    digest = weights_sha256(Path(card.source))
+    if digest and manifest.weights_sha256 != digest:
+        return f"was made from other weights than those in {card.source}"
     if card.image_size not in (0, manifest.size_px):
         return f"takes images of {manifest.size_px} px, and the card {card.name} says {card.image_size}"
     if card.multimask != manifest.multimask:

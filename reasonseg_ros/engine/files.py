@@ -1,14 +1,22 @@
-"""Files that another process may read at any moment: whole or not at all."""
+"""Files of the engine cache: whole or not there at all for every reader, and of no other user.
+
+TensorRT trusts the engines that it loads, so whoever can write one runs code in this process.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
+from reasonseg_ros.errors import ConfigError
+
+_REMEDY = "remove it, or set XDG_CACHE_HOME (or --cache) to a folder of your own"
+
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write `content` beside `path` and put it in its place at once."""
+    """Write `content` beside `path` and put it in its place at once. A symbolic link at `path` is replaced itself."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -18,3 +26,34 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def private_folder(folder: Path) -> Path:
+    """`folder`, made where it is missing, open to its user alone (0700).
+
+    Raises ConfigError where it is a symbolic link, another user's, can be written by others, or cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            raise ConfigError(f"the engine cache {folder} is a symbolic link, which is not followed; {_REMEDY}")
+        if status.st_uid != os.geteuid():
+            raise ConfigError(f"the engine cache {folder} belongs to user {status.st_uid}; {_REMEDY}")
+        if status.st_mode & 0o022:
+            raise ConfigError(f"the engine cache {folder} can be written by others; {_REMEDY}")
+        if stat.S_IMODE(status.st_mode) != 0o700:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise ConfigError(f"the engine cache {folder} cannot be used: {error}; {_REMEDY}") from error
+    return folder
+
+
+def read_private(path: Path) -> bytes:
+    """What a file of this user holds. Raises OSError for symbolic links, other users' files, and what is no file."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise PermissionError(f"{path} is no file that only this user can write")
+        return file.read()

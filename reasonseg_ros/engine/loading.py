@@ -15,6 +15,7 @@ from reasonseg_ros.engine.cache import EngineCache, EngineKey, Entry
 from reasonseg_ros.engine.gpu import Gpu, gpus
 from reasonseg_ros.engine.manifest import Graph, Manifest, file_sha256, read_manifest
 from reasonseg_ros.engine.onnxruntime import load_onnxruntime
+from reasonseg_ros.engine.onnxruntime import version as onnxruntime_version
 from reasonseg_ros.engine.port import Engine, Report, warm_up
 from reasonseg_ros.engine.tensorrt import StaleEngine, TensorRtEngine, cuda_major, library
 from reasonseg_ros.engine.tensorrt_builder import BuildOptions, build
@@ -66,11 +67,12 @@ def load_engines(
 ) -> dict[str, Engine]:
     """Engines for these graphs of an export, each run once.
 
-    Raises ModelError where the export or an engine cannot be used, ConfigError where the backend does not go with this
+    Raises ModelError where the export or an engine cannot be used, as for a graph that differs from its manifest;
+    ConfigError where the backend does not go with this
     machine or an engine is missing that may not be built.
     """
     folder, say = Path(folder), report or _to_log
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, verify=True)
     device, gpu = choose_device(options)
     engines: dict[str, Engine] = {}
     try:
@@ -136,10 +138,32 @@ def _load_onnxruntime(folder: Path, manifest: Manifest, name: str, options: Engi
         provider=provider,
         gpu=gpu.index if gpu else 0,
         threads=options.threads,
-        cache_folder=options.cache.folder / "onnxruntime_tensorrt" if provider == "tensorrt" else None,
+        cache_folder=_onnxruntime_cache(manifest, name, options, gpu) if provider == "tensorrt" else None,
+        build=options.build,
+        workspace_mib=options.workspace_mib,
         sizes=SIZES,
         largest=largest,
     )
+
+
+def _onnxruntime_cache(manifest: Manifest, name: str, options: EngineOptions, gpu: Gpu | None) -> Path:
+    """The folder for what ONNX Runtime's TensorRT provider builds of this graph and nothing else.
+
+    The provider knows a graph by its name, so graphs that differ in their weights alone must not share a folder.
+    """
+    key = EngineKey(
+        onnx_sha256=manifest.graphs[name].sha256,
+        flavour=options.backend,
+        version=onnxruntime_version(),
+        capabilities=(gpu.capability,) if gpu else (),
+        gpu=gpu.name if gpu else "",
+        cuda_major=gpu.cuda.split(".")[0] if gpu else "",
+        machine=platform.machine(),
+        sizes=SIZES,
+        builder={"workspace_mib": options.workspace_mib},
+        export_version=manifest.export_version,
+    )
+    return options.cache.folder / "onnxruntime_tensorrt" / f"{name}-{key.digest[:16]}"
 
 
 def _load_tensorrt(

@@ -23,11 +23,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.documents import Unreadable, read_json, short_repr
 from reasonseg_ros.errors import ModelError
 
 FILE_NAME = "manifest.json"
@@ -39,6 +42,10 @@ PRECISIONS = ("fp32", "fp16", "int8")
 IMAGE_GRAPHS = ("encoder", "decoder")
 MEMORY_GRAPHS = ("memory_attention", "memory_encoder")
 
+MAX_SIZE = 4096
+"""Of an image's side in pixels, and of channels: published checkpoints have 1024 and 1152 at most."""
+MAX_TENSOR_BYTES = 1 << 32
+"""Of one input or output for one object: an engine makes it before anything is known of the file."""
 _SCORES_BYTES = 1 << 29
 _REMEDY = "export the checkpoint again with `reasonseg export segmenter`"
 
@@ -69,6 +76,10 @@ class Memory:
     slots: int
     pointers: int
     channels: int
+
+    @property
+    def is_sound(self) -> bool:
+        return all(type(size) is int and 0 < size <= MAX_SIZE for size in (self.slots, self.pointers, self.channels))
 
 
 @dataclass(frozen=True)
@@ -106,18 +117,22 @@ class Manifest:
     def __post_init__(self) -> None:
         def need(right: bool, key: str, expected: str) -> None:
             if not right:
-                raise ModelError(f"{key} = {getattr(self, key)!r}; expected {expected}")
+                raise ModelError(f"{key} = {short_repr(getattr(self, key))}; expected {expected}")
 
         version = f"{EXPORT_VERSION}, the version that this package reads"
         need(self.export_version == EXPORT_VERSION, "export_version", version)
         need(self.architecture in ARCHITECTURES, "architecture", f"one of {', '.join(ARCHITECTURES)}")
         need(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
+        for key in ("name", "source", "weights_sha256"):
+            need(isinstance(getattr(self, key), str), key, "text")
         for key in ("size_px", "channels"):
             value = getattr(self, key)
-            need(isinstance(value, int) and value > 0 and value % 32 == 0, key, "a multiple of 32")
+            fits = type(value) is int and 0 < value <= MAX_SIZE and value % 32 == 0
+            need(fits, key, f"a multiple of 32, at most {MAX_SIZE}")
         need(isinstance(self.multimask, bool), "multimask", "true or false")
         names = IMAGE_GRAPHS + (MEMORY_GRAPHS if self.memory else ())
         need(set(self.graphs) == set(names), "graphs", f"exactly {', '.join(names)}")
+        need(self.memory is None or self.memory.is_sound, "memory", f"whole numbers from 1 to {MAX_SIZE}")
 
     @property
     def attended_at_once(self) -> int:
@@ -144,8 +159,8 @@ def read_manifest(folder: Path, *, verify: bool = False) -> Manifest:
     folder = Path(folder)
     path = folder / FILE_NAME
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        values = read_json(path)
+    except Unreadable as error:
         raise ModelError(f"{path} cannot be read: {error}; {_REMEDY}") from error
     try:
         manifest = _parse(values)
@@ -158,7 +173,10 @@ def read_manifest(folder: Path, *, verify: bool = False) -> Manifest:
         if not file.is_file():
             raise ModelError(f"{file}, the {name}, is not there; {_REMEDY}")
         if verify and file_sha256(file) != graph.sha256:
-            raise ModelError(f"{file}, the {name}, is not the one that {path} describes; {_REMEDY}")
+            raise ModelError(
+                f"{file}, the {name}, is not the one that {path} describes; export it again with "
+                "`reasonseg export segmenter`"
+            )
     return manifest
 
 
@@ -186,4 +204,10 @@ def _graph(values: dict[str, Any]) -> Graph:
 
 
 def _tensor(values: dict[str, Any]) -> Tensor:
-    return Tensor(str(values["name"]), str(values["dtype"]), tuple(values["shape"]))
+    name, dtype, shape = str(values["name"]), str(values["dtype"]), tuple(values["shape"])
+    fixed = [size for size in shape if not isinstance(size, str)]
+    if not all(type(size) is int and size > 0 for size in fixed) or not re.fullmatch(r"(u?int|float)\d{1,2}", dtype):
+        raise ValueError(f"tensor {name[:40]!r} of {dtype[:20]!r} {short_repr(shape)}")
+    if math.prod(fixed) * 8 > MAX_TENSOR_BYTES:
+        raise ValueError(f"tensor {name[:40]!r} of shape {short_repr(shape)} is too large")
+    return Tensor(name, dtype, shape)

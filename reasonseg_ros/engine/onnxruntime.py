@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from filelock import FileLock
 from numpy.typing import DTypeLike
 
 from reasonseg_ros.engine.device_memory import DeviceMemory
+from reasonseg_ros.engine.files import private_folder
 from reasonseg_ros.engine.manifest import Graph
 from reasonseg_ros.engine.port import Engine, Value, by_name, check_inputs, free_sizes, shape_of
 from reasonseg_ros.errors import ConfigError, ModelError, OutOfMemory
@@ -48,17 +50,20 @@ def load_onnxruntime(
     gpu: int = 0,
     threads: int = 0,
     cache_folder: Path | None = None,
+    build: str = "if_missing",
+    workspace_mib: int = 0,
     sizes: Mapping[str, tuple[int, int, int]] | None = None,
     largest: Mapping[str, int] | None = None,
 ) -> Engine:
     """The graph of `path`, ready to run.
 
     `threads` is how many the CPU uses for one operation, 0 as many as there are cores. `cache_folder` keeps the
-    engines that the TensorRT provider builds, for the least, usual and greatest `sizes` of the free dimensions.
-    `largest` bounds free dimensions further.
+    engines that the TensorRT provider builds of this graph, for the least, usual and greatest `sizes` of the free
+    dimensions; no other graph may share it. `build` is `never`, `if_missing` or `force` (build again). The builder gets
+    at most `workspace_mib` of memory (0: no limit). `largest` bounds free dimensions further.
 
     Raises ConfigError where the provider is not in the installed ONNX Runtime or cannot start, for nothing is moved to
-    the CPU silently; ModelError where the file cannot be read.
+    the CPU silently, and where engines are missing that may not be built; ModelError where the file cannot be read.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # what goes wrong comes back as an exception
@@ -66,7 +71,7 @@ def load_onnxruntime(
     options.inter_op_num_threads = 1
     # Threads that spin while they wait slow down everything else on the machine, the reasoner above all.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    wanted = _providers(graph, provider, gpu, cache_folder, sizes or {})
+    wanted = _providers(graph, provider, gpu, cache_folder, sizes or {}, workspace_mib)
     if not has_provider(provider):
         raise ConfigError(
             f"{name}: ONNX Runtime {version()} is built without {PROVIDERS[provider]} (it has "
@@ -76,7 +81,10 @@ def load_onnxruntime(
     if provider != "cpu":
         _find_cuda()
     try:
-        session = onnxruntime.InferenceSession(os.fspath(path), options, providers=wanted)
+        with built_engines(cache_folder, build, name):
+            session = onnxruntime.InferenceSession(os.fspath(path), options, providers=wanted)
+    except ConfigError:
+        raise
     except Exception as error:  # ONNX Runtime's errors have no common class but Exception
         raise ModelError(f"{path}: ONNX Runtime {version()} cannot load it: {error}; export it again") from error
     used = session.get_providers()
@@ -99,9 +107,40 @@ def _find_cuda() -> None:
             onnxruntime.preload_dlls()
 
 
+@contextmanager
+def built_engines(cache_folder: Path | None, build: str, name: str) -> Iterator[None]:
+    """The folder of the TensorRT provider's engines, as `build` wants it, and no other process at work in it.
+
+    Raises ConfigError where engines are missing and `build` is never: the provider itself would build them.
+    """
+    if cache_folder is None:
+        yield
+        return
+    for folder in (cache_folder.parents[1], cache_folder.parent, cache_folder):
+        private_folder(folder)
+    with FileLock(cache_folder / ".lock"):
+        if build == "never" and not any(cache_folder.glob("*.engine")):
+            raise ConfigError(
+                f"no onnxruntime_tensorrt engine for the {name} in {cache_folder}, and segmenter.engine_build is "
+                "never; run `reasonseg engine build FOLDER --runtime onnxruntime_tensorrt`"
+            )
+        for path in cache_folder.iterdir():
+            # Links and files of others are never the provider's own.
+            is_foreign = path.is_symlink() or path.stat().st_uid != os.geteuid()
+            if is_foreign or (build == "force" and path.is_file() and path.name != ".lock"):
+                path.unlink()
+        yield
+
+
 def _providers(
-    graph: Graph, provider: str, gpu: int, cache_folder: Path | None, sizes: Mapping[str, tuple[int, int, int]]
+    graph: Graph,
+    provider: str,
+    gpu: int,
+    cache_folder: Path | None,
+    sizes: Mapping[str, tuple[int, int, int]],
+    workspace_mib: int = 0,
 ) -> list[Any]:
+    """Providers in the order of preference, with their options, as `InferenceSession` takes them."""
     cuda = (PROVIDERS["cuda"], {"device_id": gpu})
     if provider == "cpu":
         return [PROVIDERS["cpu"]]
@@ -109,9 +148,10 @@ def _providers(
         return [cuda]
     tensorrt: dict[str, Any] = {"device_id": gpu}
     if cache_folder is not None:
-        cache_folder.mkdir(parents=True, exist_ok=True)
         tensorrt |= {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache_folder)}
         tensorrt |= {"trt_timing_cache_enable": True, "trt_timing_cache_path": str(cache_folder)}
+    if workspace_mib:
+        tensorrt["trt_max_workspace_size"] = workspace_mib << 20
     # Without them the provider builds again whenever it sees a new number of objects or points.
     free = [tensor for tensor in graph.inputs if any(isinstance(size, str) for size in tensor.shape)]
     for index, word in enumerate(("min", "opt", "max") if free and sizes else ()):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from reasonseg_ros.engine.files import replace_file
+from reasonseg_ros.engine.files import read_private, replace_file
 from reasonseg_ros.engine.manifest import Graph
 from reasonseg_ros.engine.tensorrt import library, logger
 from reasonseg_ros.errors import ConfigError, ModelError
@@ -76,7 +76,7 @@ def build(
             profile.set_shape(tensor.name, *(tuple(shape) for shape in shapes))
     config.add_optimization_profile(profile)
     if timing_cache is not None and options.flavour == "tensorrt":  # the other one times nothing while it builds
-        known = timing_cache.read_bytes() if timing_cache.is_file() else b""
+        known = _known_timings(timing_cache)
         config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
     monitor = _monitor(trt, progress)
     config.progress_monitor = monitor
@@ -88,6 +88,13 @@ def build(
     if timing_cache is not None and options.flavour == "tensorrt":
         replace_file(timing_cache, bytes(config.get_timing_cache().serialize()))
     return bytes(plan)
+
+
+def _known_timings(timing_cache: Path) -> bytes:
+    try:
+        return read_private(timing_cache)
+    except OSError:
+        return b""
 
 
 def _build_in_a_thread(builder: Any, network: Any, config: Any, monitor: Any) -> Any:

@@ -11,13 +11,14 @@ from torch import nn
 from transformers import EdgeTamConfig, EdgeTamModel, PreTrainedConfig, Sam2VideoConfig, Sam2VideoModel
 from transformers.utils import cached_file
 
+from reasonseg_ros.engine.export_folder import INDEX, WEIGHTS, weights_sha256
 from reasonseg_ros.engine.manifest import file_sha256
 from reasonseg_ros.errors import InvalidInput, ModelError
 from reasonseg_ros.export.official import load_official
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.segmenter.sam2 import load_sam2, set_image_size
+from reasonseg_ros.weights import wrong_weights
 
-WEIGHTS = "model.safetensors"
 OFFICIAL_SUFFIX = ".pt"
 
 _ARCHITECTURES = {"sam2": "sam2", "sam2_video": "sam2", "edgetam": "edgetam", "edgetam_video": "edgetam"}
@@ -52,13 +53,21 @@ def load_checkpoint(source: str, size_px: int = 0) -> Checkpoint:
         if not path.is_file():
             raise ModelError(f"{path} is not there; give an official SAM2 checkpoint")
         card = ModelCard(name=path.stem, kind="segmenter", source=str(path.resolve()))
-        model, architecture, weights = load_official(path, size_px), "sam2", path
+        model, architecture, digest = load_official(path, size_px), "sam2", file_sha256(path)
     else:
         card = load_card(source, "segmenter")
         model, architecture = _load(card, size_px or card.image_size)
-        weights = Path(cached_file(card.source, WEIGHTS, revision=card.revision))
+        digest = weights_sha256(_weights_folder(card))
     size_px = int(model.config.prompt_encoder_config.image_size)
-    return Checkpoint(model, card, source, architecture, size_px, file_sha256(weights))
+    return Checkpoint(model, card, source, architecture, size_px, digest)
+
+
+def _weights_folder(card: ModelCard) -> Path:
+    """Where the weights lie that were loaded, in the hub's cache or on disk."""
+    found = cached_file(
+        card.source, WEIGHTS, revision=card.revision, _raise_exceptions_for_missing_entries=False
+    ) or cached_file(card.source, INDEX, revision=card.revision)
+    return Path(found).parent
 
 
 def _load(card: ModelCard, size_px: int) -> tuple[nn.Module, str]:
@@ -98,6 +107,6 @@ def _from_pretrained(kind: type[nn.Module], config: PreTrainedConfig, card: Mode
         raise ModelError(f"{card.source}: {error}; install it (EdgeTAM's image encoder is timm's)") from error
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"no checkpoint could be read from {card.source}: {error}; download it again") from error
-    if missing := sorted(report["missing_keys"]):
-        raise ModelError(f"{card.source} lacks {len(missing)} weights, {missing[0]} for one; download it again")
+    if wrong := wrong_weights(report):
+        raise ModelError(f"{card.source}: {wrong}; download it again")
     return model.eval().requires_grad_(False)

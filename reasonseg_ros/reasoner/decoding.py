@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
 
-from reasonseg_ros.reasoner.decoding_step import DecodingStep, KeysValues
-from reasonseg_ros.reasoner.generation import GoOn, end_tokens, until_end
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.reasoner.decoding_step import NOT_FINITE, DecodingStep, KeysValues
+from reasonseg_ros.reasoner.generation import NOT_FINITE_ERROR, GoOn, end_tokens, until_end
 
 _HARMLESS = {
     "bos_token_id", "eos_token_id", "pad_token_id", "repetition_penalty", "transformers_version",
@@ -111,6 +112,8 @@ class FastDecoder:
         for count in range(1, max_new_tokens + 1):
             for row, token in zip(rows, tokens.tolist(), strict=True):
                 row.append(token)
+            if any(rows[index][-1] == NOT_FINITE for index in running):
+                raise ModelError(NOT_FINITE_ERROR)
             running = {index for index in running if rows[index][-1] not in self._ends}
             if not go_on(rows) or not running or count == max_new_tokens:
                 break

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 KeysValues = tuple[Tensor, Tensor]
 """Of one layer: each [rows, heads, length, head size]."""
+NOT_FINITE = -1
+"""In place of a token whose logit is NaN or infinite."""
 _BLOCK = 256
 """Memory for keys and values grows by so many tokens; on a GPU every growth captures the graph anew."""
 
@@ -54,13 +56,17 @@ class DecodingStep:
             self._said.fill_(False).scatter_(1, said, True)
 
     def choose(self, logits: Tensor) -> Tensor:
-        """The likeliest tokens [rows] of float32 [rows, vocabulary], after the checkpoint's repetition penalty."""
+        """The likeliest tokens [rows] of float32 [rows, vocabulary], after the checkpoint's repetition penalty.
+
+        `NOT_FINITE` where the likeliest logit is NaN or infinite.
+        """
         if self._penalty == 1.0:
-            return logits.argmax(-1)
+            return _finite(logits.argmax(-1), logits)
         fair = torch.where(logits < 0, logits * self._penalty, logits / self._penalty)
-        tokens = torch.where(self._said, fair, logits).argmax(-1)
+        fair = torch.where(self._said, fair, logits)
+        tokens = fair.argmax(-1)
         self._said.scatter_(1, tokens[:, None], True)
-        return tokens
+        return _finite(tokens, fair)
 
     def next(self, tokens: Tensor) -> Tensor:
         """The tokens [rows] that follow `tokens` [rows]."""
@@ -180,6 +186,12 @@ class _Layer:
         hidden = hidden + F.linear(seen.reshape(rows, -1), self._out.weight, self._out.bias)
         gate, up = F.linear(_normed(hidden, self._after), *self._gate_up).chunk(2, -1)
         return hidden + F.linear(self._activation(gate) * up, self._down.weight, self._down.bias)
+
+
+def _finite(tokens: Tensor, logits: Tensor) -> Tensor:
+    # NaN counts as greatest, so one of them is enough to be found. No branch, as this is part of a CUDA graph.
+    chosen = logits.gather(-1, tokens[:, None])[:, 0]
+    return torch.where(chosen.isfinite(), tokens, NOT_FINITE)
 
 
 def _normed(hidden: Tensor, norm: Any) -> Tensor:

@@ -7,8 +7,16 @@ from typing import Any
 
 import torch
 
+from reasonseg_ros.errors import ModelError
+
 GoOn = Callable[[list[list[int]]], bool]
 """Called after every token with each row's new tokens; False stops. A row may run on past its end."""
+
+
+NOT_FINITE_ERROR = (
+    "reasoning: the model's logits are not finite (NaN or infinity); set reasoner.dtype to float32 or bfloat16, or "
+    "download the checkpoint again"
+)
 
 
 class PlainDecoder:
@@ -26,8 +34,15 @@ class PlainDecoder:
             stop = not go_on(input_ids[:, prompt_length:].tolist())
             return torch.full((len(input_ids),), stop, device=input_ids.device)
 
+        def check(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            if not bool(scores.max(-1).values.isfinite().all()):  # NaN counts as greatest
+                raise ModelError(NOT_FINITE_ERROR)
+            return scores
+
         with torch.inference_mode():
-            output = self._model.generate(**inputs, max_new_tokens=max_new_tokens, stopping_criteria=[stops])
+            output = self._model.generate(
+                **inputs, max_new_tokens=max_new_tokens, stopping_criteria=[stops], logits_processor=[check]
+            )
         return [until_end(row, self._ends) for row in output[:, prompt_length:].tolist()]
 
 

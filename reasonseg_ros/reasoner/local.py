@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from PIL import Image
 
 from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.errors import ModelError, OutOfMemory, ReasonSegError
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.checkpoint import check_pixels, load_checkpoint
 from reasonseg_ros.reasoner.decoding import FastDecoder, unsuited
@@ -30,6 +32,7 @@ from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 Messages = list[dict[str, Any]]
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
+_TRIAL_PX, _TRIAL_S = 112, 600.0
 _ANY = "{query}"  # stands for any question
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
@@ -78,6 +81,7 @@ class LocalReasoner:
         else:
             self._decoder = FastDecoder(self.model)
             self._kept = KeptFrames(self._decoder, self.processor, config.kept_frames, config.kept_mb * 1_000_000)
+        self._try_out()
 
     def answer(
         self,
@@ -178,7 +182,8 @@ class LocalReasoner:
         # The libraries below raise all kinds of errors; the port promises an Answer.
         except Exception as error:
             status = Status.OUT_OF_MEMORY if _is_no_memory(error) else Status.FAILED
-            answer = failure(status, f"{type(error).__name__}: {error}"[:500], self.name)
+            reason = str(error) if isinstance(error, ReasonSegError) else f"{type(error).__name__}: {error}"
+            answer = failure(status, reason[:500], self.name)
         # The error and the tensors in its frames are gone here, so that their memory can be given back.
         if self._kept is not None:
             self._kept.clear()
@@ -186,6 +191,17 @@ class LocalReasoner:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return failed(answer)
+
+    def _try_out(self) -> None:
+        """One token about a small image, so that what cannot work is told while loading. Raises ModelError."""
+        user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "ready?"}]}
+        image = np.full((_TRIAL_PX, _TRIAL_PX, 3), 127, np.uint8)
+
+        def fail(answer: Answer) -> Speech:
+            kind = OutOfMemory if answer.status is Status.OUT_OF_MEMORY else ModelError
+            raise kind(f"reasoner {self.name} cannot answer: {answer.error}")
+
+        self.guarded(lambda: self.say([user], [image], Limits(1, _TRIAL_S)), fail)
 
     def _say_about(self, frame: Frame, question: str, limits: Limits, on_text: OnText | None) -> Speech:
         messages = self._messages(question)

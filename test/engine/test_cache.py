@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reasonseg_ros.engine.cache import EngineCache, EngineKey
+from reasonseg_ros.errors import ConfigError
 
 KEY = EngineKey("ab" * 32, "tensorrt_rtx", "1.7", ("8.6", "8.9"), "", "13", "x86_64", {"N": (1, 1, 8)}, {"level": 3})
 ROOT = Path(__file__).resolve().parents[2]
@@ -162,3 +164,57 @@ def test_a_file_of_another_program_is_left_alone(cache: EngineCache) -> None:
     (cache.folder / "other.json").write_text(json.dumps({"not": "ours"}))
     assert len(cache.entries()) == 1
     assert (cache.folder / "other.json").is_file()
+
+
+def test_the_cache_is_private_to_its_user(cache: EngineCache) -> None:
+    entry = cache.get_or_build(KEY, "encoder", lambda: b"plan")
+    assert stat.S_IMODE(cache.folder.stat().st_mode) == 0o700
+    for path in cache.folder.iterdir():
+        assert path.stat().st_uid == os.geteuid() and not path.stat().st_mode & 0o022
+    cache.folder.chmod(0o755)  # made by an older version
+    assert cache.find(KEY) == entry
+    assert stat.S_IMODE(cache.folder.stat().st_mode) == 0o700
+
+
+def test_a_cache_that_others_may_write_is_refused(cache: EngineCache, tmp_path: Path) -> None:
+    cache.get_or_build(KEY, "encoder", lambda: b"plan")
+    cache.folder.chmod(0o777)
+    for use in (cache.entries, lambda: cache.find(KEY), lambda: cache.get_or_build(KEY, "encoder", fail)):
+        with pytest.raises(ConfigError, match="can be written by others; remove it, or set XDG_CACHE_HOME"):
+            use()
+
+
+def test_a_cache_of_another_user_is_refused(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.get_or_build(KEY, "encoder", lambda: b"plan")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(ConfigError, match="belongs to user"):
+        cache.find(KEY)
+
+
+def test_a_planted_folder_is_not_followed(cache: EngineCache, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    cache.folder.parent.mkdir(parents=True, exist_ok=True)
+    cache.folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="is a symbolic link"):
+        cache.get_or_build(KEY, "encoder", fail)
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".engine", ".json"])
+def test_planted_files_are_not_followed_but_built_again(cache: EngineCache, tmp_path: Path, suffix: str) -> None:
+    entry = cache.get_or_build(KEY, "encoder", lambda: b"plan")
+    planted = tmp_path / "planted"
+    planted.write_bytes(entry.path.with_suffix(suffix).read_bytes())
+    entry.path.with_suffix(suffix).unlink()
+    entry.path.with_suffix(suffix).symlink_to(planted)
+    before = planted.read_bytes()
+    assert cache.find(KEY) is None
+    again = cache.get_or_build(KEY, "encoder", lambda: b"new plan")
+    assert again.read() == b"new plan" and not again.path.with_suffix(suffix).is_symlink()
+    assert planted.read_bytes() == before
+
+
+def test_a_description_without_end_is_built_again(cache: EngineCache) -> None:
+    entry = cache.get_or_build(KEY, "encoder", lambda: b"plan")
+    entry.path.with_suffix(".json").write_text("[" * 100_000)
+    assert cache.find(KEY) is None

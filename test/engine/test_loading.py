@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -240,3 +242,34 @@ def test_engines_hand_on_what_they_kept(export: Path, options, name: str) -> Non
 @pytest.mark.parametrize("backend", loading.BACKENDS)
 def test_engines_run_on_the_gpu(export: Path, options, name: str, backend: str) -> None:
     run_everything(EXPORTS[name] or export, options(backend=backend, device="cuda:0"))
+
+
+def test_a_graph_that_differs_from_its_manifest_is_not_run_by_any_backend(export: Path, tmp_path: Path, options):
+    changed = tmp_path / "changed"
+    shutil.copytree(export, changed)
+    graph = changed / "decoder.onnx"
+    graph.write_bytes(graph.read_bytes() + b"\0")
+    with pytest.raises(ModelError, match=r"decoder\.onnx, the decoder, is not the one that .*manifest"):
+        load_engines(changed, ("encoder",), options(backend="onnxruntime", device="cpu"))
+
+
+def test_onnxruntimes_tensorrt_engines_are_kept_apart_by_all_they_depend_on(
+    export: Path, monkeypatch: pytest.MonkeyPatch, options
+):
+    seen = []
+    monkeypatch.setattr(loading, "load_onnxruntime", lambda path, graph, **values: seen.append(values))
+    manifest = read_manifest(export)
+    graphs = {name: replace(graph, sha256="1" * 64) for name, graph in manifest.graphs.items()}
+    usual = options(backend="onnxruntime_tensorrt")
+    for of, options_, gpu in (
+        (manifest, usual, ADA),
+        (replace(manifest, graphs=graphs), usual, ADA),
+        (manifest, replace(usual, workspace_mib=64), ADA),
+        (manifest, usual, replace(ADA, name="RTX 3060", capability="8.6")),
+        (manifest, replace(usual, build="force"), ADA),
+    ):
+        loading._load_onnxruntime(export, of, "encoder", options_, gpu)
+    folders = [values["cache_folder"] for values in seen]
+    assert len(set(folders[:4])) == 4 and folders[4] == folders[0]
+    assert [values["build"] for values in seen] == ["if_missing"] * 4 + ["force"]
+    assert {folder.parent for folder in folders} == {usual.cache.folder / "onnxruntime_tensorrt"}

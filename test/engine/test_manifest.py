@@ -100,3 +100,40 @@ def test_a_changed_graph_is_noticed_on_demand(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == manifest
     with pytest.raises(ModelError, match="is not the one that"):
         read_manifest(tmp_path, verify=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size_px": 1 << 20}, "size_px = 1048576; expected a multiple of 32, at most 4096"),
+        ({"size_px": True}, "size_px = True"),
+        ({"channels": 10**9 * 32}, "channels = 32000000000"),
+        ({"memory": {"slots": 10**9, "pointers": 16, "channels": 64}}, "memory|exactly"),
+        ({"name": [["x"] * 10_000]}, "name|damaged|read"),
+        ({"precision": ["fp32"] * 10_000}, r"precision = \['fp32', .*\.\.\.\]; expected"),
+    ],
+)
+def test_sizes_that_no_checkpoint_has_are_refused(tmp_path: Path, change: dict, message: str) -> None:
+    export_in(tmp_path)
+    values = json.loads((tmp_path / FILE_NAME).read_text())
+    (tmp_path / FILE_NAME).write_text(json.dumps({**values, **change}))
+    with pytest.raises(ModelError, match=message) as told:
+        read_manifest(tmp_path)
+    assert len(str(told.value)) < 600
+
+
+@pytest.mark.parametrize("shape", [[1, 10**9, 10**9, 3], [1, -64, 64, 3], [1, 64.5, 64, 3], [1, [64], 64, 3], [True]])
+def test_a_tensor_that_no_machine_holds_is_refused(tmp_path: Path, shape: list) -> None:
+    export_in(tmp_path)
+    values = json.loads((tmp_path / FILE_NAME).read_text())
+    values["graphs"]["encoder"]["inputs"][0]["shape"] = shape
+    (tmp_path / FILE_NAME).write_text(json.dumps(values))
+    with pytest.raises(ModelError, match="is damaged: ValueError tensor 'image'"):
+        read_manifest(tmp_path)
+
+
+def test_a_deeply_nested_manifest_is_refused_in_one_line(tmp_path: Path) -> None:
+    export_in(tmp_path)
+    (tmp_path / FILE_NAME).write_text('{"graphs":' * 100_000)
+    with pytest.raises(ModelError, match="nested deeper than 100 levels; export the checkpoint again"):
+        read_manifest(tmp_path)

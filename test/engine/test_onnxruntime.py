@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from reasonseg_ros.engine.manifest import Graph, Manifest, Tensor, read_manifest
-from reasonseg_ros.engine.onnxruntime import OnnxRuntimeBound, load_onnxruntime
+from reasonseg_ros.engine.onnxruntime import OnnxRuntimeBound, _providers, built_engines, load_onnxruntime
 from reasonseg_ros.engine.port import Engine, to_host, warm_up
 from reasonseg_ros.errors import ConfigError, InvalidInput, ModelError, OutOfMemory
 
@@ -177,3 +178,37 @@ def test_memory_that_runs_out_is_said(export: Path) -> None:
         engine.run({"image": IMAGE})
     engine._session = working
     assert engine.run({"image": IMAGE})
+
+
+def test_engines_of_the_tensorrt_provider_lie_in_their_own_folder(tmp_path: Path) -> None:
+    graph = Graph("g.onnx", "0" * 64, (Tensor("points", "float32", (1, "N", 2)),), ())
+    (name, options), (second, _) = _providers(graph, "tensorrt", 1, tmp_path, {"N": (1, 3, 8)}, 256)
+    assert (name, second) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+    assert options["trt_engine_cache_path"] == options["trt_timing_cache_path"] == str(tmp_path)
+    assert options["trt_engine_cache_enable"] and options["device_id"] == 1
+    assert options["trt_max_workspace_size"] == 256 << 20
+    assert [options[f"trt_profile_{word}_shapes"] for word in ("min", "opt", "max")] == [
+        "points:1x1x2", "points:1x3x2", "points:1x8x2",
+    ]  # fmt: skip
+    assert "trt_max_workspace_size" not in _providers(graph, "tensorrt", 0, tmp_path, {})[0][1]
+
+
+def test_the_tensorrt_providers_engines_follow_engine_build(tmp_path: Path) -> None:
+    folder = tmp_path / "engines" / "onnxruntime_tensorrt" / "encoder-0123"
+    with pytest.raises(ConfigError, match="engine_build is never"), built_engines(folder, "never", "encoder"):
+        raise AssertionError("nothing may be built")
+    with built_engines(folder, "if_missing", "encoder"):
+        (folder / "encoder_sm89.engine").write_bytes(b"plan")
+        (folder / "encoder.timing").write_bytes(b"times")
+    for made in (folder, folder.parent, folder.parents[1]):
+        assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    for build in ("never", "if_missing"):
+        with built_engines(folder, build, "encoder"):
+            assert (folder / "encoder_sm89.engine").read_bytes() == b"plan"
+    with built_engines(folder, "force", "encoder"):
+        assert not list(folder.glob("*.engine")) and not list(folder.glob("*.timing"))
+    (tmp_path / "planted").write_bytes(b"planted")
+    (folder / "encoder_sm89.engine").symlink_to(tmp_path / "planted")
+    with built_engines(folder, "if_missing", "encoder"):
+        assert not list(folder.glob("*.engine"))
+    assert (tmp_path / "planted").read_bytes() == b"planted"

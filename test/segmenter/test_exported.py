@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 from reasonseg_ros.config import SegmenterConfig
-from reasonseg_ros.engine.export_folder import BESIDE
+from reasonseg_ros.engine.export_folder import BESIDE, weights_sha256
 from reasonseg_ros.engine.manifest import FILE_NAME, file_sha256
 from reasonseg_ros.errors import ConfigError, ModelError
 from reasonseg_ros.geometry import mask_iou
@@ -224,3 +225,28 @@ def test_numbers_that_are_not_finite_are_an_error_with_their_stage(
     monkeypatch.setattr(getattr(exported, engine), "run", damaged)
     with pytest.raises(ModelError, match=f"{stage}.*{output} holds numbers that are not finite"):
         masks_of(exported, image)
+
+
+def test_weights_in_shards_are_compared_with_the_export_too(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names, places = sorted(tensors), {}
+    for index in range(2):
+        file = f"model-0000{index + 1}-of-00002.safetensors"
+        save_file({name: tensors[name] for name in names[index::2]}, folder / file, metadata={"format": "pt"})
+        places |= dict.fromkeys(names[index::2], file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    assert backend_of(str(folder)) == ("torch", None)  # other files than the ones that were exported
+    assert "other weights" in caplog.text
+    manifest = folder / BESIDE / FILE_NAME
+    values = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**values, "weights_sha256": weights_sha256(folder)}))
+    assert backend_of(str(folder))[0] == "onnxruntime"
+    shard = folder / "model-00002-of-00002.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    assert backend_of(str(folder)) == ("torch", None)
+    shard.unlink()
+    with pytest.raises(ModelError, match=r"index\.json and its shards cannot be read: .*model-00002-of-00002"):
+        backend_of(str(folder))

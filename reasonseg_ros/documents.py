@@ -1,0 +1,70 @@
+"""Small JSON and YAML files from outside: a bounded size and depth, and a short reason where they cannot be read."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_BYTES = 16 * 2**20
+"""Of a model's card, configuration or manifest. The largest real ones, lists of a checkpoint's weights, have 1 MB."""
+MAX_DEPTH = 100
+
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 2
+
+
+class Unreadable(ValueError):
+    """Why a file cannot be read, in one short line."""
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises Unreadable."""
+    return _read(path, json.loads)
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds; no objects are made but plain ones. Raises Unreadable."""
+    return _read(path, yaml.safe_load)
+
+
+def short_repr(value: Any) -> str:
+    """`repr` of a value from outside for an error message, whatever its size and depth."""
+    return _REPR.repr(value)[:200]
+
+
+def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise Unreadable(f"larger than {MAX_BYTES >> 20} MB")
+        value = parse(data.decode("utf-8"))
+    except Unreadable:
+        raise
+    except RecursionError:
+        raise Unreadable(f"nested deeper than {MAX_DEPTH} levels") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise Unreadable(" ".join(str(error).split())[:300]) from error
+    _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    """Whoever prints, compares or copies a value goes as deep as it does. YAML's aliases may also make it a ring."""
+    level, seen = [value], set()
+    for _ in range(MAX_DEPTH):
+        children = []
+        for item in level:
+            if isinstance(item, (dict, list)) and id(item) not in seen:
+                seen.add(id(item))
+                children += item.values() if isinstance(item, dict) else item
+        if not children:
+            return
+        level = children
+    raise Unreadable(f"nested deeper than {MAX_DEPTH} levels")

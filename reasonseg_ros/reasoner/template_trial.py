@@ -1,0 +1,85 @@
+"""Renders a chat template in a process of its own, with bounds: a checkpoint's template is a program from outside.
+
+`python -m reasonseg_ros.reasoner.template_trial` reads JSON from its standard input: `template`, `messages`, `seconds`
+and `bytes`. It ends with 0 unless it runs out of time or memory; what is wrong with the template itself is told by
+transformers, which renders it afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from reasonseg_ros.errors import ModelError
+
+SECONDS = 3
+"""Of the processor. Templates of published checkpoints take less than a millisecond."""
+BYTES = 1 << 30
+_START_S = 60.0
+"""Python may start slowly on a busy machine."""
+
+
+def try_template(template: str, messages: Sequence[dict[str, Any]]) -> None:
+    """Raises ModelError where the template does not end within `SECONDS` and `BYTES`."""
+    work = {"template": template, "messages": list(messages), "seconds": SECONDS, "bytes": BYTES}
+    command = [sys.executable, "-m", "reasonseg_ros.reasoner.template_trial"]
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(work), text=True, timeout=_START_S + SECONDS, check=False,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        ended = False
+    else:
+        ended = done.returncode == 0
+        if not ended and "ModuleNotFoundError" in done.stderr:
+            raise ModelError(f"the chat template cannot be tried out: {done.stderr.strip().splitlines()[-1]}")
+    if not ended:
+        raise ModelError(
+            f"the chat template needs more than {SECONDS} s or {BYTES >> 20} MB for one question; download it again "
+            "from a place that you trust"
+        )
+
+
+def render(work: dict[str, Any]) -> None:
+    """Render once, as transformers does."""
+    from jinja2.exceptions import TemplateError
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """`{% generation %}`, which marks the assistant's words and changes none."""
+
+        tags = {"generation"}  # noqa: RUF012, as the base class declares it
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    def refuse(message: str) -> None:
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+    environment.globals |= {"raise_exception": refuse, "strftime_now": lambda _: ""}
+    # Errors of the template are transformers' to tell.
+    with contextlib.suppress(TemplateError, TypeError, ValueError, KeyError, AttributeError, RecursionError):
+        environment.from_string(work["template"]).render(messages=work["messages"], add_generation_prompt=True)
+
+
+def main() -> None:
+    work = json.load(sys.stdin)
+    resource.setrlimit(resource.RLIMIT_AS, (work["bytes"], work["bytes"]))
+    resource.setrlimit(resource.RLIMIT_CPU, (work["seconds"], work["seconds"] + 1))
+    render(work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""What is found out about a checkpoint of others while it is loaded, on one with random weights."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.reasoner.loading import load_reasoner
+from reasonseg_ros.types import Frame, Status
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+END, TEXT_END = "<|im_end|>", "<|endoftext|>"
+Change = Callable[[Path], None]
+
+
+def edit(name: str, **values: Any) -> Change:
+    """Set keys of a JSON file; None removes one."""
+
+    def change(folder: Path) -> None:
+        path = folder / name
+        content = {**json.loads(path.read_text()), **values}
+        path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+    return change
+
+
+def template(place: str, change: Callable[[str], str] = lambda text: text) -> Change:
+    """Move the chat template to another file."""
+
+    def move(folder: Path) -> None:
+        text = change((folder / "chat_template.jinja").read_text())
+        (folder / "chat_template.jinja").unlink()
+        if place.endswith(".jinja"):
+            (folder / place).write_text(text)
+        elif place:
+            path = folder / place
+            values = json.loads(path.read_text()) if path.is_file() else {}
+            path.write_text(json.dumps({**values, "chat_template": text}))
+
+    return move
+
+
+def processor(**values: Any) -> Change:
+    """The published Qwen2.5-VL's preprocessor_config.json, with these pixels."""
+
+    def change(folder: Path) -> None:
+        settings = json.loads((folder / "processor_config.json").read_text())["image_processor"]
+        (folder / "processor_config.json").unlink()
+        del settings["size"]
+        settings |= {"processor_class": "Qwen2_5_VLProcessor", **values}
+        (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+
+    return change
+
+
+def weights(change: Callable[[dict[str, Any]], None], shards: int = 1, lost: int = -1, cut: int = -1) -> Change:
+    def rewrite(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        if shards == 1:
+            save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+            return
+        (folder / "model.safetensors").unlink()
+        places = {}
+        for index in range(shards):
+            name = f"model-{index + 1:05d}-of-{shards:05d}.safetensors"
+            part = {key: tensors[key] for key in sorted(tensors)[index::shards]}
+            places |= dict.fromkeys(part, name)
+            save_file(part, folder / name, metadata={"format": "pt"})
+            if index == cut:
+                (folder / name).write_bytes((folder / name).read_bytes()[:5000])
+            if index == lost:
+                (folder / name).unlink()
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+
+    return rewrite
+
+
+def nothing(_: Any) -> None:
+    pass
+
+
+def reshape(tensors: dict[str, Any]) -> None:
+    tensors["model.norm.weight"] = tensors["model.norm.weight"][:5].clone()
+
+
+def spoil(tensors: dict[str, Any]) -> None:
+    tensors["model.norm.weight"] = tensors["model.norm.weight"] * float("nan")
+
+
+@pytest.fixture
+def changed(checkpoint: Path, tmp_path: Path) -> Callable[[Change], Any]:
+    """Load the checkpoint after a change to its folder."""
+
+    def load(change: Change) -> Any:
+        folder = tmp_path / "changed"
+        shutil.copytree(checkpoint, folder)
+        change(folder)
+        return load_reasoner(ReasonerConfig(model=str(folder), device="cpu"))
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def said(checkpoint: Path) -> str:
+    return _say(load_reasoner(ReasonerConfig(model=str(checkpoint), device="cpu")))
+
+
+def _say(reasoner: Any) -> str:
+    return reasoner._words(reasoner._messages("what is red"))
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["chat_template.jinja", "chat_template.json", "tokenizer_config.json", "processor_config.json"],
+)
+def test_a_chat_template_is_found_wherever_it_lies(changed: Any, said: str, place: str) -> None:
+    assert _say(changed(template(place))) == said
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (template(""), "no chat template in chat_template.jinja, chat_template.json, processor_config.json or"),
+        (template("other.jinja"), "no chat template"),
+        (template("chat_template.jinja", lambda text: text.replace("<|image_pad|>", "")), "0 times for one image"),
+        (template("chat_template.jinja", lambda text: text.replace("content['text']", "'?'")), "question 0 times"),
+        (template("chat_template.jinja", lambda text: text.replace("add_generation_prompt", "false")), "not begin"),
+        (template("chat_template.jinja", lambda text: text + "{% if %}"), "chat template fails: TemplateSyntaxError"),
+        (template("chat_template.jinja", lambda text: text + "{{ raise_exception('no') }}"), "template fails"),
+    ],
+)
+def test_a_chat_template_that_cannot_ask_is_told_while_loading(changed: Any, change: Change, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason) as told:
+        changed(change)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for i in range(99999) %}{{ 'x' * 99999 }}{% endfor %}",
+        "{{ 'x' * 99999999999 }}",
+        "{% set n = namespace(x=10) %}{% for i in range(40) %}{% set n.x = n.x * n.x %}{% endfor %}",
+    ],
+    ids=["time", "text", "memory", "digits"],
+)
+def test_a_chat_template_without_end_is_stopped(changed: Any, work: str) -> None:
+    begin_s = time.monotonic()
+    with pytest.raises(ModelError, match=r"chat template needs more than 3 s or 1024 MB"):
+        changed(template("chat_template.jinja", lambda text: work + text))
+    assert time.monotonic() - begin_s < 60
+
+
+@pytest.mark.parametrize(
+    ("change", "pixels"),
+    [
+        (processor(min_pixels=3136, max_pixels=50_000), (3136, 50_000)),
+        (processor(size={"min_pixels": 3136, "max_pixels": 50_000}), (3136, 50_000)),
+        (processor(size={"shortest_edge": 3136, "longest_edge": 50_000}), (3136, 50_000)),
+        (processor(size={"shortest_edge": 1, "longest_edge": 2}, min_pixels=3136, max_pixels=50_000), (3136, 50_000)),
+        (processor(), (3136, 1_003_520)),
+    ],
+)
+def test_a_processors_pixels_are_read_in_either_notation(
+    changed: Any, frame: Frame, change: Change, pixels: tuple[int, int]
+) -> None:
+    reasoner = changed(change)
+    size = reasoner.processor.image_processor.size
+    assert (size["shortest_edge"], size["longest_edge"]) == pixels
+    assert reasoner.answer(frame, "what is red", max_new_tokens=2).tokens == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (processor(min_pixels=50_000, max_pixels=3136), "50000 to 3136 pixels"),
+        (processor(min_pixels=-1, max_pixels=50_000), "-1 to 50000 pixels"),
+        (processor(size={"height": 224, "width": 224}), "expected shortest_edge and longest_edge"),
+        (processor(min_pixels=3136, max_pixels=10_000), "squashes images to 224x168 pixels.* allow 3136 to 10000"),
+    ],
+)
+def test_a_processors_pixels_that_cannot_be_right_are_told(changed: Any, change: Change, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        changed(change)
+
+
+def ends_of(reasoner: Any) -> set[str]:
+    return set(reasoner.processor.tokenizer.convert_ids_to_tokens(sorted(reasoner._ends)))
+
+
+@pytest.mark.parametrize(
+    ("eos", "ends", "is_told"),
+    [
+        ([END], {END}, False),
+        ([END, TEXT_END], {END, TEXT_END}, False),
+        ([TEXT_END], {END, TEXT_END}, True),
+        (None, {END}, True),
+    ],
+)
+def test_answers_end_where_tokenizer_and_template_end_them(
+    changed: Any, checkpoint: Path, caplog: Any, eos: list[str] | None, ends: set[str], is_told: bool
+) -> None:
+    tokenizer = load_reasoner(ReasonerConfig(model=str(checkpoint), device="cpu")).processor.tokenizer
+    numbers = eos and tokenizer.convert_tokens_to_ids(eos)
+
+    def change(folder: Path) -> None:
+        edit("generation_config.json", eos_token_id=numbers)(folder)
+        if eos is None:
+            settings = json.loads((folder / "config.json").read_text())
+            settings["text_config"].pop("eos_token_id", None)
+            (folder / "config.json").write_text(json.dumps(settings))
+
+    with caplog.at_level(logging.WARNING, "reasonseg_ros"):
+        assert ends_of(changed(change)) == ends
+    assert ("end answers at" in caplog.text) == is_told
+
+
+@pytest.mark.parametrize("number", [5, 10**6])
+def test_an_end_token_that_is_an_ordinary_one_is_refused(changed: Any, number: int) -> None:
+    with pytest.raises(ModelError, match=f"eos_token_id {number} is .*no special token.*<.im_end.>.*generation_config"):
+        changed(edit("generation_config.json", eos_token_id=number))
+
+
+def test_weights_in_shards_are_those_of_one_file(changed: Any, frame: Frame, checkpoint: Path) -> None:
+    whole = load_reasoner(ReasonerConfig(model=str(checkpoint), device="cpu"))
+    parts = changed(weights(nothing, shards=3))
+    texts = [one.answer(frame, "what is red", max_new_tokens=7).raw_text for one in (whole, parts)]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (weights(nothing, shards=3, lost=1), "model-00002-of-00003.safetensors"),
+        (weights(nothing, shards=3, cut=2), "incomplete metadata|not fully covered"),
+        (weights(lambda tensors: tensors.pop("model.norm.weight"), shards=2), "1 weights are missing, .*norm.weight"),
+        (weights(lambda tensors: tensors.pop("visual.patch_embed.proj.weight")), "1 weights are missing, .*patch_em"),
+        (weights(lambda tensors: tensors.update(extra=tensors["model.norm.weight"].clone())), "1 weights are unknown"),
+        (weights(reshape), "shape|size"),
+        (weights(spoil), "cannot answer: reasoning: the model's logits are not finite"),
+        (edit("config.json", tie_word_embeddings=False), "1 weights are missing, lm_head.weight"),
+        (lambda folder: (folder / "adapter_config.json").write_text("{}"), "adapter.*merge it"),
+        (lambda folder: (folder / "config.json").write_text("[" * 100_000), "config.json .*nested deeper"),
+    ],
+)
+def test_weights_that_are_not_the_architectures_are_told(changed: Any, change: Change, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        changed(change)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_logits_that_are_not_finite_are_a_failure_with_its_stage(
+    checkpoint: Path, frame: Frame, attention: str
+) -> None:
+    reasoner = load_reasoner(ReasonerConfig(model=str(checkpoint), device="cpu", attention=attention))
+    good = reasoner.answer(frame, "what is red", max_new_tokens=3)
+    head = reasoner.model.get_output_embeddings().weight
+    with torch.no_grad():
+        kept = head.clone()
+        head[-1] = float("inf")
+    bad = reasoner.answer(frame, "what is blue", max_new_tokens=3)
+    assert (bad.status, bad.error[:36]) == (Status.FAILED, "reasoning: the model's logits are no")
+    batch = reasoner.answer_batch([frame, frame], ["what is red", "what is blue"])
+    assert {answer.status for answer in batch} == {Status.FAILED}
+    with torch.no_grad():
+        head.copy_(kept)
+    assert reasoner.answer(frame, "what is red", max_new_tokens=3).raw_text == good.raw_text
