@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.faults import naming
 from reasonseg_ros.types import RgbImage
 
 
@@ -28,5 +29,6 @@ def write_image(path: Path, rgb: RgbImage) -> None:
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InvalidInput(f"{path}: unknown image ending {path.suffix!r}; use .png or .jpg")
     data = cv2.imencode(path.suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data.tobytes())
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.tobytes())

@@ -11,6 +11,7 @@ from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.records import Item
+from reasonseg_ros.faults import add_remedy
 from reasonseg_ros.outputs import add_output
 from reasonseg_ros.plain_text import one_line
 
@@ -146,12 +147,17 @@ def _convert(settings: argparse.Namespace) -> int:
     console = Console(stderr=True)
     if parts_folder(settings.out).is_dir() and not settings.restart:
         console.print("Continuing what an interrupted run has done")
-    with Progress(console=console) as progress:
-        task = progress.add_task("Converting", total=len(items))
-        counts = write_dataset(
-            items, plan, settings.out, settings.force, settings.restart,
-            progress=lambda done: progress.update(task, completed=done),
-        )  # fmt: skip
+    try:
+        with Progress(console=console) as progress:
+            task = progress.add_task("Converting", total=len(items))
+            counts = write_dataset(
+                items, plan, settings.out, settings.force, settings.restart,
+                progress=lambda done: progress.update(task, completed=done),
+            )  # fmt: skip
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if any(parts_folder(settings.out).glob("*.json")):
+            add_remedy(error, "what is done is kept; run the same command again to go on")
+        raise
     for problem in counts.problems:
         print(one_line(f"left out: {problem}"), file=sys.stderr)
     print("\n".join([str(settings.out), *counts.lines()]))

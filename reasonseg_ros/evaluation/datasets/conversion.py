@@ -19,7 +19,8 @@ from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.counts import Counts
 from reasonseg_ros.evaluation.datasets.records import Item, Picture
-from reasonseg_ros.faults import reason
+from reasonseg_ros.faults import naming, reason
+from reasonseg_ros.strict_json import parse_json
 from reasonseg_ros.types import Query
 
 IMAGE_TOPIC = "/camera/image/compressed"
@@ -89,8 +90,8 @@ def write_dataset(
         part = folder / f"{number:06d}"
         parts.append(part)
         report = part.with_suffix(".json")
-        if report.is_file():
-            counts = Counts(**json.loads(report.read_text(encoding="utf-8")))
+        counts = _finished(report)
+        if counts is not None:
             used.update(counts.question_ids)
         else:
             counts = Counts()
@@ -115,6 +116,14 @@ def write_dataset(
     return total
 
 
+def _finished(report: Path) -> Counts | None:
+    """What an earlier run counted in a part; None where the part is to be written, also where its report is damaged."""
+    try:
+        return Counts(**parse_json(report.read_bytes()))
+    except (FileNotFoundError, InvalidInput, TypeError):
+        return None
+
+
 def _prepare(folder: Path, fingerprint: str, restart: bool) -> None:
     known = folder / "fingerprint"
     if restart:
@@ -132,8 +141,9 @@ def _fingerprint(items: Sequence[Item], plan: Plan) -> str:
 
 def _write_text(path: Path, text: str) -> None:
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+    with naming(path):
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
 
 
 def _groups(items: Sequence[Item]) -> Iterator[list[Item]]:

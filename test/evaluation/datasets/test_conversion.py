@@ -1,4 +1,8 @@
+import errno
+import os
+import tempfile
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,3 +122,89 @@ def test_wrong_use_is_told(tmp_path, options, reason, capsys):
     assert cli.main(["bag", "from-reasonseg", str(tmp_path / "set"), "--out", str(tmp_path / "bag"), *options]) == 2
     assert reason in capsys.readouterr().err
     assert not (tmp_path / "bag").exists()
+
+
+def test_an_id_that_occurs_again_gets_a_number_also_after_an_interruption(tmp_path, photo, monkeypatch):
+    """The same question about two pictures would otherwise be one question about a video."""
+    monkeypatch.setattr(conversion, "PICTURES_PER_PART", 1)
+    data, stop = photo(tmp_path / "photo.jpg"), []
+
+    def load(number):
+        if number in stop:
+            raise KeyboardInterrupt
+        image = encoded_picture(data, "it")
+        mask = np.ones(image.size_wh[::-1], bool)
+        return gather(image, [("q", lambda: Question("q", "the mug", mask)), (f"r{number}", _refused)])
+
+    def _refused():
+        raise ValueError("any shape of annotation")
+
+    items = [Item(f"s{number}", (partial(load, number),)) for number in range(3)]
+    stop.append(2)
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(items, PLAN, tmp_path / "bag")
+    stop.clear()
+    counts = write_dataset(items, PLAN, tmp_path / "bag")
+    assert counts.questions_read == 6 and counts.questions_left_out == 3
+    assert counts.problems == [f"s{n}: r{n}: ValueError: any shape of annotation" for n in range(3)]
+    with BagReader(tmp_path / "bag") as reader:
+        ids = [message.query_id for topic, _, message in reader.messages() if topic.endswith("query")]
+    assert ids == ["q", "q#2", "q#3"]
+
+
+@pytest.mark.parametrize("port", ["replace", "mkdtemp", "write_text"])
+def test_a_full_disk_in_a_conversion_is_one_line_and_the_same_command_goes_on(
+    port, folder_of_pictures, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(conversion, "PICTURES_PER_PART", 2)
+    arguments = ["bag", "from-reasonseg", str(folder_of_pictures), "--out"]
+    assert cli.main([*arguments, str(tmp_path / "whole")]) == 0
+    owner = {"replace": os, "mkdtemp": tempfile, "write_text": Path}[port]
+    real = getattr(owner, port)
+    for fails_at in (1, 2, 3, 7):
+        seen = []
+
+        def broken(*given, seen=seen, fails_at=fails_at, **named):
+            seen.append(given)
+            if len(seen) == fails_at:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(*given, **named)
+
+        out = tmp_path / f"out{fails_at}"
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, port, broken)
+            status = cli.main([*arguments, str(out)])
+        if len(seen) < fails_at:
+            assert status == 0 and fails_at > 3
+            break
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("reasonseg: ")]
+        assert status == cli.USAGE_ERROR and len(lines) == 1 and "No space left on device" in lines[0]
+        assert not out.exists()
+        assert cli.main([*arguments, str(out)]) == 0
+        assert content(out) == content(tmp_path / "whole")
+        assert not parts_folder(out).exists() and not list(tmp_path.glob(f".{out.name}*"))
+
+
+@pytest.fixture
+def folder_of_pictures(tmp_path, photo, write_json):
+    base = tmp_path / "ReasonSeg" / "val"
+    for number in range(5):
+        photo(base / f"{number}.jpg")
+        shapes = [{"label": "target", "points": [[1, 1], [9, 1], [9, 9 + number]]}]
+        write_json(base / f"{number}.json", {"text": [f"text {number}"], "is_sentence": False, "shapes": shapes})
+    return base.parent
+
+
+def test_a_damaged_report_of_a_part_has_it_made_again(source, tmp_path):
+    expected = write_dataset(source.items, PLAN, tmp_path / "whole")
+    source.stop_at = 9
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(source.items, PLAN, tmp_path / "bag")
+    source.stop_at = None
+    reports = sorted(parts_folder(tmp_path / "bag").glob("*.json"))
+    assert len(reports) == 2
+    reports[0].write_text("[" * 100_000)
+    reports[1].write_text('{"surprise": 1}')
+    assert write_dataset(source.items, PLAN, tmp_path / "bag") == expected
+    assert content(tmp_path / "bag") == content(tmp_path / "whole")
