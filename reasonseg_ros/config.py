@@ -136,6 +136,13 @@ class CameraConfig:
         choices=("best_effort", "reliable"), read_only=True,
     )
     depth: int = setting(5, "queue depth of the image subscription", 1, 100, read_only=True)
+    max_megapixels: float = setting(
+        100.0, "larger images are refused before they are decoded, millions of pixels", 0.01, 1000.0
+    )
+    depth_transport: str = setting(
+        "raw", "type of the depth topic; compressed: compressedDepth, or a compressed image of 16UC1 or 32FC1",
+        choices=("raw", "compressed"), read_only=True,
+    )
     depth_tolerance_s: float = setting(
         0.02, "depth images belong to the image of about the same stamp, seconds; less than half the camera's period",
         0.0, 1.0, read_only=True,

@@ -9,6 +9,14 @@ class InvalidInput(ReasonSegError, ValueError):
     """A value from outside (image, question, box, file) that cannot be used."""
 
 
+class UnusableImage(InvalidInput):
+    """An image that cannot be used. `reason` is short and always the same for the same fault."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
 class ConfigError(ReasonSegError, ValueError):
     """A parameter out of its bounds, or parameters that contradict each other."""
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.image_header import check_mask_pixels
 from reasonseg_ros.types import BoolMask, FloatArray, RgbImage
 
 
@@ -89,7 +90,10 @@ def encode_rle(mask: BoolMask) -> NDArray[np.uint32]:
 
 
 def decode_rle(counts: ArrayLike, size_wh: tuple[int, int]) -> BoolMask:
-    """The mask of `encode_rle`. Raises InvalidInput where the runs are no whole numbers or do not fill the image."""
+    """The mask of `encode_rle`. Raises InvalidInput where the runs are no whole numbers, do not fill the image, or the
+    image is larger than any that is read.
+    """
+    check_mask_pixels(size_wh)
     width, height = size_wh
     try:
         given = np.asarray(counts)

@@ -5,20 +5,19 @@ Pure: neither ROS nor a bag library is needed, so the node, bags and tools share
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
-from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.errors import InvalidInput, UnusableImage
 from reasonseg_ros.geometry import decode_rle, encode_rle, mask_box
+from reasonseg_ros.image_header import check_mask_pixels, read_header
+from reasonseg_ros.images import decode_image
 from reasonseg_ros.types import BoolMask
 
 ENCODINGS = ("png", "rle")
-MAX_PIXELS = 200_000_000
-"""Larger images are refused: a damaged header must not ask for all memory."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,7 @@ def decode_mask(message: Any) -> BoolMask:
     height, width = int(message.height), int(message.width)
     crop_height, crop_width = int(message.crop_height), int(message.crop_width)
     x, y = int(message.x_offset), int(message.y_offset)
-    if height * width > MAX_PIXELS:
-        raise InvalidInput(f"mask of {width} x {height} pixels; at most {MAX_PIXELS} pixels are read")
+    check_mask_pixels((width, height))
     if x + crop_width > width or y + crop_height > height:
         raise InvalidInput(f"crop of {crop_width} x {crop_height} at ({x}, {y}) leaves the {width} x {height} image")
     mask = np.zeros((height, width), bool)
@@ -83,10 +81,17 @@ def decode_mask(message: Any) -> BoolMask:
 
 
 def _decode_png(data: bytes, size_wh: tuple[int, int]) -> BoolMask:
-    # The size stands in the header; looking there first keeps a small file from unpacking to a huge image.
-    if len(data) < 24 or struct.unpack(">II", data[16:24]) != size_wh:
-        raise InvalidInput(f"PNG of {len(data)} bytes is not an image of {size_wh[0]} x {size_wh[1]}; send the crop")
-    crop = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if crop is None:
-        raise InvalidInput(f"PNG of {len(data)} bytes is damaged; send the mask again")
+    # The size in the header is compared first, so that a small file cannot unpack to a huge image.
+    try:
+        header = read_header(data)
+        if header.format != "png" or header.size_wh != size_wh:
+            found = f"{header.format.upper()} of {header.size_wh[0]} x {header.size_wh[1]}"
+            raise InvalidInput(f"mask data is {found} pixels; send the crop as PNG of {size_wh[0]} x {size_wh[1]}")
+        crop = decode_image(data)
+    except UnusableImage as error:
+        raise InvalidInput(f"mask data is no PNG that can be read ({error}); send the mask again") from error
+    if crop.ndim != 2 or crop.dtype != np.uint8:
+        raise InvalidInput("mask data is a PNG in colour or of 16 bits; send 8-bit grey, 0 outside and 255 inside")
+    if 0 < crop.max() <= 127:
+        raise InvalidInput(f"mask data is a PNG with values up to {crop.max()}; write 255 inside the mask")
     return np.asarray(crop > 127)

@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from reasonseg_ros import image_messages as images
+from reasonseg_ros import pixel_encodings
 from reasonseg_ros.errors import InvalidInput
 
 HEIGHT, WIDTH = 12, 16
@@ -84,7 +85,8 @@ ALL = {
 
 
 def test_the_table_covers_every_encoding():
-    assert set(ALL) == {*images.ENCODINGS, "uyvy", "yuyv"}
+    assert set(ALL) == {*pixel_encodings.ENCODINGS, "uyvy", "yuyv"}
+    assert set(PLANAR) == set(pixel_encodings.PLANAR)
 
 
 @pytest.mark.parametrize("big", [False, True])
@@ -105,14 +107,81 @@ def test_each_encoding_gives_the_same_colours(encoding, padding, big):
             np.testing.assert_allclose(rgb[rows, columns].astype(int), expected[rows, columns], atol=6)
 
 
-@pytest.mark.skipif(not images.has_cv_bridge(), reason="no cv_bridge that imports with the running numpy")
+def planes(rgb):
+    """Brightness [H, W] and U, V of each 2 x 2 pixels [H / 2, W / 2], as OpenCV makes them."""
+    height, width = rgb.shape[:2]
+    yuv = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420).reshape(-1)
+    brightness, u, v = np.split(yuv, [height * width, height * width * 5 // 4])
+    return brightness.reshape(height, width), u.reshape(height // 2, -1), v.reshape(height // 2, -1)
+
+
+def doubled(plane):
+    return np.kron(plane, np.ones((2, 2), np.uint8))
+
+
+Y, U, V = planes(RGB)
+PLANAR = {
+    "nv12": np.dstack([U, V]).reshape(HEIGHT // 2, WIDTH),
+    "nv21": np.dstack([V, U]).reshape(HEIGHT // 2, WIDTH),
+    "nv24": np.dstack([doubled(U), doubled(V)]).reshape(HEIGHT, 2 * WIDTH),
+}
+
+
+def planar_message(encoding, padding=0):
+    colour = PLANAR[encoding].reshape(-1, WIDTH)
+    if encoding == "nv24":  # a row of its colours has twice the step
+        colour = np.pad(PLANAR[encoding], ((0, 0), (0, 2 * padding)), constant_values=0xAB).reshape(-1, WIDTH + padding)
+    else:
+        colour = np.pad(colour, ((0, 0), (0, padding)), constant_values=0xAB)
+    rows = np.vstack([np.pad(Y, ((0, 0), (0, padding)), constant_values=0xAB), colour])
+    fields = {"height": HEIGHT, "width": WIDTH, "step": WIDTH + padding, "encoding": encoding}
+    return Image(header=HEADER, data=rows.tobytes(), **fields)
+
+
+@pytest.mark.parametrize("padding", [0, 10])
+@pytest.mark.parametrize("encoding", PLANAR)
+def test_planes_of_brightness_and_colour_give_the_same_colours(encoding, padding):
+    rgb = images.rgb_from_image(planar_message(encoding, padding))
+    assert rgb.shape == (HEIGHT, WIDTH, 3) and rgb.dtype == np.uint8
+    np.testing.assert_allclose(rgb.astype(int), RGB, atol=4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"data": Y.tobytes()}, "truncated image"),
+        ({"data": bytes(planar_message("nv12").data) + bytes(WIDTH)}, "wrong step"),
+        ({"step": WIDTH - 1}, "wrong step"),
+        ({"width": WIDTH - 1}, "odd width"),
+        ({"height": HEIGHT - 1, "data": bytes(WIDTH * (HEIGHT - 1 + HEIGHT // 2 - 1))}, "odd height"),
+    ],
+)
+def test_each_fault_of_planes_has_its_reason(fields, reason):
+    picture = planar_message("nv12")
+    for name, content in fields.items():
+        setattr(picture, name, content)
+    with pytest.raises(images.UnusableImage) as caught:
+        images.rgb_from_image(picture)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("encoding", "remedy"),
+    [("RGB8", "write 'rgb8'"), ("8UC3", "publish for example rgb8, bgr8"), ("16UC1", "publish it on the depth topic")],
+)
+def test_an_encoding_that_is_not_read_is_told_with_its_remedy(encoding, remedy):
+    with pytest.raises(images.UnusableImage, match=remedy):
+        images.check_image(message(RGB, encoding))
+
+
+@pytest.mark.skipif(not pixel_encodings.has_cv_bridge(), reason="no cv_bridge that imports with the running numpy")
 @pytest.mark.parametrize("encoding", ALL)
 def test_cv_bridge_and_rosbags_image_give_the_same_pixels(encoding):
     noise = np.random.default_rng(1).integers(0, np.iinfo(ALL[encoding].dtype).max, ALL[encoding].shape)
     picture = message(noise.astype(ALL[encoding].dtype), encoding, padding=6)
     np.testing.assert_array_equal(
-        images.rgb_from_image(picture, images.convert_with_cv_bridge),
-        images.rgb_from_image(picture, images.convert_with_rosbags),
+        images.rgb_from_image(picture, pixel_encodings.convert_with_cv_bridge),
+        images.rgb_from_image(picture, pixel_encodings.convert_with_rosbags),
     )
 
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -52,7 +53,7 @@ def test_an_empty_mask_has_no_crop_and_no_data():
 
 @pytest.mark.parametrize(("change", "reason"), [
     ({"x_offset": 630}, "leaves the 640 x 480 image"),
-    ({"crop_height": 9}, "PNG of"),
+    ({"crop_height": 9}, "PNG of 30 x 10 pixels; send the crop as PNG of 30 x 9"),
     ({"encoding": "bmp"}, "mask encoding 'bmp'"),
     ({"crop_height": 0}, "for a crop of no size"),
     ({"height": 2**32 - 1, "width": 2**32 - 1}, "at most"),
@@ -62,6 +63,45 @@ def test_a_bad_field_is_named(change, reason):
     mask[100:110, 200:230] = True
     with pytest.raises(InvalidInput, match=reason):
         decode_mask(replace(encode_mask(mask), **change))
+
+
+CROP = np.full((10, 30), 255, np.uint8)
+
+
+def file_of(suffix, pixels):
+    return cv2.imencode(suffix, pixels)[1].tobytes()
+
+
+@pytest.mark.parametrize(("data", "reason"), [
+    (file_of(".bmp", CROP), "BMP of 30 x 10"),
+    (file_of(".jpg", CROP), "JPEG of 30 x 10"),
+    (file_of(".png", CROP.T), "PNG of 10 x 30"),
+    (b"MM" + file_of(".png", CROP)[2:], "unknown encoding"),  # only the size is where a PNG has it
+    (file_of(".png", CROP)[:-20], "truncated"),
+    (file_of(".png", CROP // 255), "values up to 1; write 255"),
+    (file_of(".png", CROP.astype(np.uint16)), "of 16 bits"),
+    (file_of(".png", np.dstack([CROP] * 3)), "in colour"),
+    (b"", "unknown encoding"),
+])  # fmt: skip
+def test_data_that_are_no_png_of_the_crop_are_refused(data, reason):
+    with pytest.raises(InvalidInput, match=reason):
+        decode_mask(EncodedMask(480, 640, 200, 100, 10, 30, "png", data))
+
+
+def test_padding_after_the_png_is_accepted():
+    assert decode_mask(EncodedMask(480, 640, 200, 100, 10, 30, "png", file_of(".png", CROP) + bytes(99))).sum() == 300
+
+
+@pytest.mark.parametrize("runs", [[0, 2**32 - 1], [0, 2**32 - 1, 2**32 - 1, 2**31], [5], [0, 300, 1]])
+def test_run_lengths_beyond_the_crop_take_no_memory(runs):
+    data = np.array(runs, "<u4").tobytes()
+    with pytest.raises(InvalidInput, match="runs add up"):
+        decode_mask(EncodedMask(480, 640, 200, 100, 10, 30, "rle", data))
+
+
+def test_a_mask_larger_than_any_image_is_refused_before_it_takes_memory():
+    with pytest.raises(InvalidInput, match="30000 x 30000 pixels; at most 100 megapixels"):
+        decode_mask(EncodedMask(30_000, 30_000, 0, 0, 0, 0, "png", b""))
 
 
 def test_an_unknown_encoding_is_refused():

@@ -37,7 +37,7 @@ ALLOWED = {
     "commands": {"methods", "ros"},
 }
 ROS_PARTS = {"ros", "demo"}
-OPTIONAL = {"image_messages.py": {"cv_bridge.CvBridge", "cv_bridge.boost.cv_bridge_boost"}}  # used where it is there
+OPTIONAL = {"pixel_encodings.py": {"cv_bridge.CvBridge", "cv_bridge.boost.cv_bridge_boost"}}  # used where it is there
 ROS_MODULES = re.compile(r"(rclpy|cv_bridge|message_filters|tf2_ros|std_srvs|\w+_(?:msgs|interfaces))\b")
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.coco_masks import rle_mask
-from reasonseg_ros.mask_codec import MAX_PIXELS
+from reasonseg_ros.image_header import check_mask_pixels
 from reasonseg_ros.strict_json import read_json_file
 from reasonseg_ros.types import BoolMask, FloatArray
 
@@ -65,8 +65,8 @@ def mask_from_coco(rle: Any) -> BoolMask:
         height, width = (int(length) for length in rle["size"])
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput('no run lengths; expected {"size": [height, width], "counts": ...}') from error
-    if min(height, width) < 1 or height * width > MAX_PIXELS:
-        raise InvalidInput(f"mask of {width} x {height} pixels; expected 1 to {MAX_PIXELS}")
+    if min(height, width) < 1:
+        raise InvalidInput(f"mask of {width} x {height} pixels; expected at least one")
     return rle_mask(rle, (width, height))
 
 
@@ -99,8 +99,9 @@ def _activation(file: Path) -> FloatArray:
     try:
         # Mapped, so that a header that claims a huge map costs nothing; it takes no pickles, which could run code.
         values = np.lib.format.open_memmap(file, mode="r")
-        if values.ndim != 2 or values.size > MAX_PIXELS or values.dtype.kind not in "fiub":
+        if values.ndim != 2 or values.dtype.kind not in "fiub":
             raise InvalidInput(f"{file} holds {values.dtype} {values.shape}; expected numbers [h, w]")
+        check_mask_pixels((values.shape[1], values.shape[0]))
         return np.asarray(values, np.float32)
     except (OSError, ValueError, EOFError) as error:
         raise InvalidInput(f"{file} is not a .npy file that can be read: {error}") from error
@@ -138,8 +139,7 @@ def _png_values(path: Path) -> NDArray[np.integer[Any]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=("PNG",)) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise InvalidInput(f"{path} has {image.width} x {image.height} pixels; at most {MAX_PIXELS}")
+                check_mask_pixels(image.size)
                 values = np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidInput(f"{path} is not a PNG that can be read: {error}") from error

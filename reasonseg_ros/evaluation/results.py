@@ -20,7 +20,6 @@ from reasonseg_ros.evaluation.failures import Measurement
 from reasonseg_ros.evaluation.metrics import SampleScore
 from reasonseg_ros.faults import naming
 from reasonseg_ros.geometry import decode_rle, encode_rle
-from reasonseg_ros.mask_codec import MAX_PIXELS
 from reasonseg_ros.strict_json import json_text, parse_json
 from reasonseg_ros.types import BoolMask, Grounding, Region, Status
 
@@ -45,8 +44,8 @@ def mask_from_rle(rle: Rle) -> BoolMask:
         counts = rle["counts"]
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput(f"no run lengths ({error}); expected size and counts") from error
-    if min(height, width) < 1 or height * width > MAX_PIXELS:
-        raise InvalidInput(f"mask of {width} x {height} pixels; expected 1 to {MAX_PIXELS}")
+    if min(height, width) < 1:
+        raise InvalidInput(f"mask of {width} x {height} pixels; expected at least one")
     return decode_rle(counts, (width, height))
 
 

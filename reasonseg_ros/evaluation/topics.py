@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.image_messages import is_depth
 
 GROUND_TRUTH = "reasonseg_ros/msg/GroundTruth"
 QUERY = "reasonseg_ros/msg/Query"
 IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-
-_DEPTH_ENCODINGS = ("16UC1", "32FC1")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def _image_topic(bag: Path, types: Mapping[str, str], first_message: Callable[[s
         return wanted
     images = [topic for topic, kind in types.items() if kind in IMAGES]
     if len(images) > 1:
-        images = [topic for topic in images if not _is_depth(first_message(topic))]
+        images = [topic for topic in images if not _is_depth_topic(first_message(topic))]
     if not images:
         raise InvalidInput(f"{bag} has no colour image topic ({' or '.join(IMAGES)}); it has {held}")
     if len(images) > 1:
@@ -67,6 +66,5 @@ def _image_topic(bag: Path, types: Mapping[str, str], first_message: Callable[[s
     return images[0]
 
 
-def _is_depth(message: Any) -> bool:
-    encoding = str(getattr(message, "encoding", "") or getattr(message, "format", ""))
-    return encoding in _DEPTH_ENCODINGS or "compressedDepth" in encoding
+def _is_depth_topic(first: Any) -> bool:
+    return first is not None and is_depth(first)

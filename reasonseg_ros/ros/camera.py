@@ -67,13 +67,13 @@ class Camera:
         self._show = show
         self._post = post
         self._on_restart = on_restart
-        self._is_compressed = camera.transport == "compressed"
         self._stamps = Stamps()
         self._transforms = Transforms(node, config().points.target_frame)
-        self._pairing: Synchroniser[_Seen, Image] = Synchroniser(camera.depth_tolerance_s, camera.depth_wait_s)
+        self._pairing: Synchroniser[_Seen, Any] = Synchroniser(camera.depth_tolerance_s, camera.depth_wait_s)
         qos = QoSProfile(depth=camera.depth, reliability=RELIABILITY[camera.reliability])
-        kind = CompressedImage if self._is_compressed else Image
-        self._depth_subscription = node.create_subscription(Image, "depth", self._on_depth, qos)
+        kinds = {"raw": Image, "compressed": CompressedImage}
+        depth_kind, kind = kinds[camera.depth_transport], kinds[camera.transport]
+        self._depth_subscription = node.create_subscription(depth_kind, "depth", self._on_depth, qos)
         self._image_subscription = node.create_subscription(kind, "image", self._on_image, qos)
         self._infos = CameraInfos(node, qos)
         self._clock_jumps = node.get_clock().create_jump_callback(
@@ -93,10 +93,15 @@ class Camera:
         self._infos.destroy()
         self._transforms.destroy()
 
+    @property
+    def _max_megapixels(self) -> float:
+        return self._config().camera.max_megapixels
+
     def _on_image(self, message: Any) -> None:
         self._health.arrived()
         try:
-            (images.check_compressed if self._is_compressed else images.check_image)(message)
+            check = images.check_compressed if images.is_compressed(message) else images.check_image
+            check(message, self._max_megapixels)
         except images.UnusableImage as error:
             self._drop(error)
             return
@@ -124,10 +129,10 @@ class Camera:
         self._infos.begin_again(stamp_ns)
         self._hand_on(self._pairing.begin_again(stamp_ns, time.monotonic()))
 
-    def _on_depth(self, message: Image) -> None:
+    def _on_depth(self, message: Any) -> None:
         self._depth_health.arrived()
         try:
-            images.check_depth(message)
+            images.check_depth(message, self._max_megapixels)
         except images.UnusableImage as error:
             self._depth_problem(error.reason, str(error))
             return
@@ -136,7 +141,7 @@ class Camera:
     def _on_overdue(self) -> None:
         self._hand_on(self._pairing.overdue(time.monotonic()))
 
-    def _hand_on(self, pairs: list[Pair[_Seen, Image]]) -> None:
+    def _hand_on(self, pairs: list[Pair[_Seen, Any]]) -> None:
         for pair in pairs:
             message, depth = pair.image.message, pair.depth
             stamp_ns = images.stamp_ns(message.header)
@@ -159,10 +164,10 @@ class Camera:
         else:
             self._overdue.cancel()
 
-    def _frame(self, seen: _Seen, depth: Image | None, warning: str) -> Frame:
+    def _frame(self, seen: _Seen, depth: Any, warning: str) -> Frame:
         """Runs in the worker. Raises UnusableImage."""
         try:
-            frame = images.frame_from_message(seen.message)
+            frame = images.frame_from_message(seen.message, max_megapixels=self._max_megapixels)
         except images.UnusableImage as error:
             self._post(partial(self._drop, error))
             raise
@@ -174,7 +179,7 @@ class Camera:
             self._post(partial(self._depth_problem, error.reason, str(error)))
             return replace(frame, warning_3d=str(error))
 
-    def _in_space(self, frame: Frame, seen: _Seen, depth: Image) -> Frame:
+    def _in_space(self, frame: Frame, seen: _Seen, depth: Any) -> Frame:
         """The frame with depth, intrinsics and pose. Without its pose it stays in the camera's frame and says why.
 
         Raises UnusableImage and UnusableCalibration. What had to be assumed is in `warning_3d`.
@@ -182,7 +187,7 @@ class Camera:
         if not frame.frame_id:
             raise images.UnusableImage("no frame_id", "the image's frame_id is empty; have the camera's driver set it")
         camera = self._config().camera
-        depth_m = images.depth_from_image(depth)
+        depth_m = images.depth_from_image(depth, self._max_megapixels)
         notes = [self._check_depth_frame(frame, depth)]
         if depth_m.shape != frame.rgb.shape[:2]:
             raise images.depth_of_another_size(depth_m, frame.size_wh)
@@ -208,7 +213,7 @@ class Camera:
         warning = "; ".join(note for note in notes if note)
         return replace(frame, depth_m=depth_m, intrinsics=lens, camera_pose=pose, warning_3d=warning)
 
-    def _check_depth_frame(self, frame: Frame, depth: Image) -> str:
+    def _check_depth_frame(self, frame: Frame, depth: Any) -> str:
         """A note where depth of another frame is used by the user's wish. Raises UnusableImage where it is not."""
         frame_id = depth.header.frame_id
         if calibration.same_frame(frame_id, frame.frame_id):

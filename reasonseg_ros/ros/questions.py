@@ -184,7 +184,8 @@ class Questions:
             check_plain(query_id, "query_id")
             request.query = Query(query.text, query.query_id, _mode(mode), frames)
             if image is not None:
-                request.frame = images.frame_from_message(image)
+                limit = self._config().camera.max_megapixels
+                request.frame = images.frame_from_message(image, max_megapixels=limit)
             if prompts is not None:
                 request.groundings = partial(groundings_from, *prompts)
             else:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -214,4 +215,61 @@ def test_a_damaged_image_is_told_when_it_is_loaded(make_bag, samples_of):
 
     samples, _ = split(read_samples(make_bag([samples_of("a")], change=cut)))
     with pytest.raises(InvalidInput, match="truncated image"):
+        samples[0].load_frame()
+
+
+def foreign(text, suffix, pixels, lead=b""):
+    """CompressedImage of another writer, at the bag's first stamp."""
+    data = lead + cv2.imencode(suffix, pixels)[1].tobytes()
+    return bags.compressed_image_message(data, text, START_NS, "camera")
+
+
+def test_compressed_depth_is_no_camera(make_bag, samples_of):
+    metres, deep = np.ones((48, 64), np.float32), np.full((48, 64), 900, np.uint16)
+    depths = {
+        "/depth/compressed": foreign("16UC1; png compressed ", ".png", deep),
+        "/depth/compressedDepth": foreign("16UC1; compressedDepth png", ".png", deep, bytes(12)),
+        "/depth/tiff": foreign("32FC1; tiff compressed ", ".tiff", metres),
+    }
+
+    def add(messages):
+        return [*((topic, depth, messages[0][2]) for topic, depth in depths.items()), *messages]
+
+    samples, lost = split(read_samples(make_bag([samples_of("a")], change=add)))
+    assert [s.sample_id for s in samples] == ["a"] and lost == []
+
+
+@pytest.mark.parametrize("text", ["bayer_rggb8; png compressed ", "bayer_rggb8; jpeg compressed "])
+def test_a_compressed_mosaic_is_read_in_colour(make_bag, samples_of, text):
+    pixels = np.zeros((48, 64), np.uint8)
+    pixels[0::2, 0::2], pixels[0::2, 1::2], pixels[1::2, 0::2] = 220, 60, 60
+
+    def recode(messages):
+        suffix = ".png" if "png" in text else ".jpg"
+        return [(messages[0][0], foreign(text, suffix, pixels), messages[0][2]), *messages[1:]]
+
+    samples, _ = split(read_samples(make_bag([samples_of("a")], change=recode)))
+    np.testing.assert_allclose(samples[0].load_frame().rgb[10, 10].astype(int), (220, 60, 0), atol=4)
+
+
+def test_a_mask_that_unpacks_to_a_huge_image_is_one_lost_sample(make_bag, samples_of):
+    def grow(messages):
+        image, query, (topic, truth, stamp_ns) = messages[:3]
+        truth = replace(truth, mask=replace(truth.mask, height=30_000, width=30_000))
+        return [image, query, (topic, truth, stamp_ns), *messages[3:]]
+
+    samples, lost = split(read_samples(make_bag([samples_of("a"), samples_of("b", image=1)], change=grow)))
+    assert [s.sample_id for s in samples] == ["b"]
+    assert "30000 x 30000 pixels; at most 100 megapixels" in lost[0].reason
+
+
+def test_a_file_that_unpacks_to_a_huge_image_is_refused_before_that(make_bag, samples_of):
+    def grow(messages):
+        data = bytearray(foreign("png", ".png", np.zeros((8, 8), np.uint8)).data.tobytes())
+        data[16:24] = (30_000).to_bytes(4, "big") * 2
+        image = bags.compressed_image_message(bytes(data), "png", START_NS, "camera")
+        return [(messages[0][0], image, messages[0][2]), *messages[1:]]
+
+    samples, _ = split(read_samples(make_bag([samples_of("a")], change=grow)))
+    with pytest.raises(InvalidInput, match="too large: 30000 x 30000 pixels; at most 100 megapixels"):
         samples[0].load_frame()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.errors import InvalidInput, UnusableImage
+from reasonseg_ros.image_header import check_pixels, read_header
+from reasonseg_ros.images import decode_image, rgb_from_pixels
+from reasonseg_ros.types import RgbImage
 
 if TYPE_CHECKING:
     from PIL import Image
 
 EXIF_ORIENTATION = 0x0112
-END_WITHIN_BYTES = 64
-"""Readers of camera images look for the end mark that far back."""
+_DEEP_MODES = ("I", "I;16", "I;16B", "F")
+"""Grey pixels of more than 8 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,16 +45,19 @@ def encoded_picture(data: bytes, name: str) -> EncodedImage:
     """The bytes of an image file, checked by decoding all of it.
 
     A JPEG or PNG file is kept byte by byte. Other formats, and photographs that are to be turned (EXIF), are
-    written anew as PNG, without loss and already turned. Raises InvalidInput where the data are damaged.
+    written anew as PNG, without loss and already turned. 16-bit grey becomes 8 bits, as in the node. Raises
+    InvalidInput where the data are damaged or too large.
     """
     with open_image(data, name) as image:
         turned = image.getexif().get(EXIF_ORIENTATION, 1) != 1
-        kept = "" if turned else _format(data)
+        is_deep = image.mode in _DEEP_MODES
+        kept = "" if turned or is_deep else _format(data)
         if kept:
             return EncodedImage(data, kept, image.size)
-        from PIL import ImageOps
+        from PIL import Image, ImageOps
 
-        upright = ImageOps.exif_transpose(image).convert("RGB")
+        # Pillow's own conversion of deep pixels cuts values off instead of scaling them.
+        upright = Image.fromarray(_deep_rgb(data, name)) if is_deep else ImageOps.exif_transpose(image).convert("RGB")
     buffer = io.BytesIO()
     upright.save(buffer, "PNG")
     return EncodedImage(buffer.getvalue(), "png", upright.size)
@@ -63,16 +70,29 @@ def open_image(data: bytes, name: str) -> Image.Image:
     except ImportError as error:
         raise InvalidInput("reading data sets needs Pillow; pip install 'reasonseg_ros[evaluation]'") from error
     try:
-        image = Image.open(io.BytesIO(data))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+        check_pixels(image.size)
         image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (UnusableImage, Image.DecompressionBombError) as error:
+        raise InvalidInput(f"{name} cannot be used: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise InvalidInput(f"{name} is damaged ({error}); get it again") from error
     return image
 
 
+def _deep_rgb(data: bytes, name: str) -> RgbImage:
+    try:
+        return rgb_from_pixels(decode_image(data, upright=True))
+    except UnusableImage as error:
+        raise InvalidInput(f"{name} cannot be used: {error}") from error
+
+
 def _format(data: bytes) -> str:
-    if data.startswith(b"\xff\xd8\xff") and b"\xff\xd9" in data[-END_WITHIN_BYTES:]:
-        return "jpeg"
-    if data.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND" in data[-END_WITHIN_BYTES:]:
-        return "png"
-    return ""
+    """jpeg or png where a robot's software reads these bytes as they are, else empty."""
+    try:
+        found = read_header(data).format
+    except UnusableImage:
+        return ""
+    return found if found in ("jpeg", "png") else ""

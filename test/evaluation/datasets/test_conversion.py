@@ -1,9 +1,11 @@
 import errno
 import os
 import tempfile
+import zlib
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -208,3 +210,23 @@ def test_a_damaged_report_of_a_part_has_it_made_again(source, tmp_path):
     reports[1].write_text('{"surprise": 1}')
     assert write_dataset(source.items, PLAN, tmp_path / "bag") == expected
     assert content(tmp_path / "bag") == content(tmp_path / "whole")
+
+
+def test_a_picture_of_sixteen_bits_is_scaled_and_not_cut():
+    pixels = np.arange(0, 65536, 65536 // (40 * 30), dtype=np.uint16)[: 40 * 30].reshape(30, 40)
+    image = encoded_picture(cv2.imencode(".png", pixels)[1].tobytes(), "it")
+    read = cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(read[..., 0], np.round(pixels.astype(float) * 255 / 65535).astype(np.uint8))
+
+
+def test_a_picture_that_unpacks_to_a_huge_image_is_refused():
+    data = bytearray(cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes())
+    data[16:24] = (30_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
+    with pytest.raises(InvalidInput, match=r"it cannot be used: .*(exceeds limit|too large)"):
+        encoded_picture(bytes(data), "it")
+
+
+def test_padding_after_a_jpeg_keeps_it_byte_by_byte(photo, tmp_path):
+    data = photo(tmp_path / "photo.jpg") + bytes(500)
+    assert encoded_picture(data, "it").data == data

@@ -1,0 +1,156 @@
+"""What an image file says about itself before it is decoded: its format, its size, and whether its end is there.
+
+A small file may declare a huge image. Its size is read here from the header, so that it can be refused before any
+memory is taken for its pixels.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput, UnusableImage
+
+MAX_MEGAPIXELS = 100.0
+"""Larger images and masks are refused; the node's own limit is the parameter `camera.max_megapixels`."""
+
+MAX_PARTS = 100_000
+"""Chunks of a PNG, segments of a JPEG. No camera writes more; a hostile file must not keep a thread busy."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+# A scan holds FF only before 00 (a data byte of FF) or a restart mark, so this also finds the end of a scan.
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_JPEG_START, _JPEG_END, _JPEG_SCAN, _JPEG_TEMPORARY = 0xD8, 0xD9, 0xDA, 0x01
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_TIFF_NUMBERS = {3: "H", 4: "I"}
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """`format` is jpeg, png, webp, tiff or bmp."""
+
+    format: str
+    size_wh: tuple[int, int]
+
+
+def read_header(data: Any) -> ImageHeader:
+    """Format and size of an image file's bytes. Bytes after the end of the image do not matter.
+
+    Raises UnusableImage: unknown encoding, damaged image, truncated image, zero size.
+    """
+    view = memoryview(data).cast("B")
+    start = bytes(view[:12])
+    name, read = next(((name, read) for matches, name, read in _READERS if matches(start)), ("", None))
+    if read is None:
+        raise UnusableImage("unknown encoding", f"{len(view)} bytes are neither JPEG, PNG, WebP, TIFF nor BMP")
+    try:
+        size_wh = read(view)
+    except (struct.error, IndexError):
+        raise UnusableImage("truncated image", f"{name.upper()} of {len(view)} bytes ends in its header") from None
+    if min(size_wh) < 1:
+        raise UnusableImage("zero size", f"{size_wh[0]} x {size_wh[1]} pixels in the {name.upper()} header")
+    return ImageHeader(name, size_wh)
+
+
+def check_pixels(size_wh: tuple[int, int], max_megapixels: float = MAX_MEGAPIXELS) -> None:
+    """Raises UnusableImage ("too large") for an image of more pixels than the limit."""
+    width, height = size_wh
+    if width * height > max_megapixels * 1e6:
+        raise UnusableImage(
+            "too large",
+            f"{width} x {height} pixels; at most {max_megapixels:g} megapixels are read (camera.max_megapixels)",
+        )
+
+
+def check_mask_pixels(size_wh: tuple[int, int]) -> None:
+    """Raises InvalidInput for a mask of more pixels than any image that is read."""
+    width, height = size_wh
+    if width * height > MAX_MEGAPIXELS * 1e6:
+        raise InvalidInput(f"mask of {width} x {height} pixels; at most {MAX_MEGAPIXELS:g} megapixels are read")
+
+
+def _png_size(view: memoryview) -> tuple[int, int]:
+    if bytes(view[12:16]) != b"IHDR":
+        raise UnusableImage("damaged image", f"PNG of {len(view)} bytes without its header chunk")
+    at = len(_PNG)
+    for _ in range(MAX_PARTS):
+        if at + 12 > len(view):
+            raise UnusableImage("truncated image", f"PNG of {len(view)} bytes without its end mark")
+        length, kind = struct.unpack_from(">I4s", view, at)
+        at += 12 + length
+        if kind == b"IEND":
+            width, height = struct.unpack_from(">II", view, 16)
+            return width, height
+    raise UnusableImage("damaged image", f"PNG of more than {MAX_PARTS} chunks")
+
+
+def _jpeg_size(view: memoryview) -> tuple[int, int]:
+    # A decoder fills what is missing of a cut JPEG with grey and reports nothing, so its end mark is looked for. The
+    # thumbnail in its EXIF data has an end mark too, therefore segments are walked.
+    size_wh, has_scan, at = None, False, 2
+    for _ in range(MAX_PARTS):
+        match = _JPEG_MARKER.search(view, at)
+        if match is None:
+            raise UnusableImage("truncated image", f"JPEG of {len(view)} bytes without its end mark")
+        marker, at = view[match.start(1)], match.end()
+        if marker == _JPEG_END:
+            if size_wh is None or not has_scan:
+                raise UnusableImage("damaged image", f"JPEG of {len(view)} bytes ends before its first pixels")
+            return size_wh
+        if marker in (_JPEG_START, _JPEG_TEMPORARY):
+            continue
+        if marker in _JPEG_FRAMES and size_wh is None:
+            height, width = struct.unpack_from(">HH", view, at + 3)
+            size_wh = width, height
+        has_scan |= marker == _JPEG_SCAN
+        at += struct.unpack_from(">H", view, at)[0]
+    raise UnusableImage("damaged image", f"JPEG of more than {MAX_PARTS} segments")
+
+
+def _webp_size(view: memoryview) -> tuple[int, int]:
+    if struct.unpack_from("<I", view, 4)[0] + 8 > len(view):
+        raise UnusableImage("truncated image", f"WebP of {len(view)} bytes is shorter than its header says")
+    kind = bytes(view[12:16])
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", view, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", view, 21)[0]
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(view[at : at + 3], "little") + 1 for at in (24, 27))
+        return width, height
+    raise UnusableImage("damaged image", f"WebP of {len(view)} bytes with unknown contents {kind!r}")
+
+
+def _tiff_size(view: memoryview) -> tuple[int, int]:
+    order = "<" if bytes(view[:2]) == b"II" else ">"
+    directory = struct.unpack_from(f"{order}I", view, 4)[0]
+    count = struct.unpack_from(f"{order}H", view, directory)[0]
+    sides = {}
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", view, entry)
+        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT) and kind in _TIFF_NUMBERS:
+            sides[tag] = struct.unpack_from(order + _TIFF_NUMBERS[kind], view, entry + 8)[0]
+    return sides.get(_TIFF_WIDTH, 0), sides.get(_TIFF_HEIGHT, 0)
+
+
+def _bmp_size(view: memoryview) -> tuple[int, int]:
+    if struct.unpack_from("<I", view, 14)[0] == 12:
+        width, height = struct.unpack_from("<HH", view, 18)
+        return width, height
+    width, height = struct.unpack_from("<ii", view, 18)
+    return width, abs(height)  # negative: rows from the top
+
+
+_READERS: tuple[tuple[Callable[[bytes], bool], str, Callable[[memoryview], tuple[int, int]]], ...] = (
+    (lambda start: start.startswith(b"\xff\xd8\xff"), "jpeg", _jpeg_size),
+    (lambda start: start.startswith(_PNG), "png", _png_size),
+    (lambda start: start.startswith(b"RIFF") and start[8:] == b"WEBP", "webp", _webp_size),
+    (lambda start: start.startswith((b"II*\0", b"MM\0*")), "tiff", _tiff_size),
+    (lambda start: start.startswith(b"BM"), "bmp", _bmp_size),
+)
