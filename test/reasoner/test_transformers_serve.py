@@ -17,7 +17,6 @@ from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.reasoner.loading import load_reasoner
 from reasonseg_ros.types import Frame, Status
 
-pytest.importorskip("openai")
 pytest.importorskip("fastapi", reason="transformers[serving] is not installed")
 START_LIMIT_S = 240.0
 
