@@ -96,7 +96,7 @@ def _counterfactual(frame: Frame, truth: Truth, method: Method, protocol: str) -
         ideal = method.prompt(frame, true_groundings(truth))
     except Exception as error:
         return None, reason(error)
-    if not ideal.answer.status.is_answer:
+    if not ideal.answer.status.has_mask:
         return None, f"{ideal.answer.status}: {ideal.answer.error}"
     return round(score_sample(ideal.mask, truth.mask, truth.ignore, protocol).iou, 6), ""
 

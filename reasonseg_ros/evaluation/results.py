@@ -101,7 +101,7 @@ class SampleResult:
 
     @property
     def answered(self) -> bool:
-        return Status(self.status).is_answer
+        return Status(self.status).has_mask
 
     @property
     def asked_again(self) -> bool:

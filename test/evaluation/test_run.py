@@ -216,3 +216,16 @@ def test_a_killed_process_loses_at_most_the_samples_in_flight(
     assert 3 <= done < 40 and len(method.reasoner.questions) == 40 - done
     whole = run_all(bag, scripted(text), tmp_path / "whole")
     assert without_times(resumed) == without_times(whole)
+
+
+def test_a_mask_without_pixels_is_scored_as_an_empty_mask(
+    run_all, make_bag, samples_of, scripted, answer_text, tmp_path
+):
+    """The reasoner pointed at something, the segmenter marked nothing: a result of the models, not a fault."""
+    method = scripted(answer_text(BOX))
+    method.segmenter._fill = lambda grounding, size_wh: np.zeros(size_wh[::-1], bool)
+    found = run_all(make_bag([samples_of("a"), samples_of("b", None)]), method, tmp_path / "out")
+    assert found["statuses"] == {"empty_mask": 2} and (found["unanswered"], found["parseable"]) == (0, 1.0)
+    results = Results(tmp_path / "out" / "results.json")
+    assert [result.score.iou for result in results.values()] == [0.0, 1.0]
+    assert (results["a"].ideal_iou, results["a"].ideal_error, results["a"].asked_again) == (0.0, "", False)
