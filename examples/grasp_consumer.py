@@ -97,6 +97,8 @@ class GraspConsumer(Node):
             raise Refused("the node does not take goals now")
         answer = (await goal.get_result_async()).result.segmentation
         grasp = propose(answer, self._limits)
+        if answer.warning_3d:
+            self.get_logger().warning(f"the place is right only if: {answer.warning_3d}")
         self._grasps.publish(grasp)
         return grasp
 

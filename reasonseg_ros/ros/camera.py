@@ -125,9 +125,9 @@ class Camera:
 
     def _begin_again(self, stamp_ns: int) -> None:
         """The stream begins again at that stamp, as that of a looping bag: forget what is of the one before."""
+        self._hand_on(self._pairing.begin_again(stamp_ns, time.monotonic()))
         self._transforms.begin_again()
         self._infos.begin_again(stamp_ns)
-        self._hand_on(self._pairing.begin_again(stamp_ns, time.monotonic()))
 
     def _on_depth(self, message: Any) -> None:
         self._depth_health.arrived()

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +13,13 @@ from rclpy.executors import SingleThreadedExecutor
 from ros_client import image_of, value
 from scripted_node import bright_frame
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
 
 from reasonseg_ros import msg
+from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import rotation_matrix
+from reasonseg_ros.points import surface_of
+from reasonseg_ros.types import Intrinsics
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 MS = 1_000_000
@@ -152,6 +157,28 @@ def test_answers_reach_the_semantic_layer_as_classes_with_an_aligned_cloud(show,
     np.testing.assert_allclose(points[10, 30], [0.9 * (30 - 32) / 50, 0.9 * (10 - 24) / 50, 0.9], atol=1e-5)
     first = client.got["layer label_mask"][0] if at else None
     assert first is None or not np.any(first.data)
+
+
+def test_the_semantic_cloud_goes_through_the_lens_as_the_nodes_points_do():
+    lens = Intrinsics(50.0, 50.0, 32.0, 24.0, (-0.3, 0.1, 0.01, -0.01, 0.0))
+    frame = bright_frame(1)
+    mask, depth_m = frame.rgb[:, :, 0] > 0, np.full((48, 64), 0.9, np.float32)
+    cloud = semantic.organised_cloud(Header(), depth_m, lens, mask)
+    points = np.frombuffer(cloud.data, np.float32).reshape(48, 64, 3)
+    np.testing.assert_array_equal(np.isfinite(points).all(-1), mask)
+    surface = surface_of(replace(frame, depth_m=depth_m, intrinsics=lens), mask, 0.3)
+    x, y = surface.pixels_xy.T
+    np.testing.assert_allclose(points[y, x], surface.points_m, atol=1e-6)
+
+
+def test_the_semantic_cloud_of_an_answer_without_3d_is_left_out_with_the_nodes_reason(context):
+    node = semantic.SemanticCostmapConsumer(["the bright one"], context=context)
+    try:
+        answer = msg.Segmentation(status=msg.Segmentation.OK, warning_3d="no camera_info: none of 64 x 48")
+        with pytest.raises(InvalidInput, match="none of 64 x 48"):
+            node._cloud(answer, np.ones((48, 64), bool))
+    finally:
+        node.destroy_node()
 
 
 def test_label_info_numbers_the_questions_from_one():
