@@ -177,6 +177,7 @@ class Grounding:
         points_xy: float32 [P, 2], P may be 0.
         point_labels: int32 [P], 1 inside the target, 0 outside it.
         has_box: False where only points are known; `box_xyxy` then just encloses them and is no prompt.
+        any_order: the box is prompted as it is written, as published scoring scripts do, with its corners in any order.
     """
 
     box_xyxy: FloatArray
@@ -185,13 +186,14 @@ class Grounding:
     label: str = ""
     score: float = 1.0
     has_box: bool = True
+    any_order: bool = False
 
     def __post_init__(self) -> None:
         box = np.asarray(self.box_xyxy, np.float32).reshape(-1)
         points = np.asarray(self.points_xy, np.float32).reshape(-1, 2)
         given = np.ones(len(points)) if self.point_labels is None else self.point_labels
         labels = np.asarray(given, np.int32)
-        if box.shape != (4,) or not np.isfinite(box).all() or box[2] <= box[0] or box[3] <= box[1]:
+        if box.shape != (4,) or not np.isfinite(box).all() or not (self.any_order or _is_in_order(box)):
             raise InvalidInput(f"box {box.tolist()}; expected finite x1 < x2 and y1 < y2")
         if not np.isfinite(points).all() or labels.shape != (len(points),):
             raise InvalidInput(f"{len(points)} points {points.tolist()} with labels {labels.tolist()}")
@@ -199,6 +201,15 @@ class Grounding:
         object.__setattr__(self, "points_xy", points)
         object.__setattr__(self, "point_labels", labels)
         object.__setattr__(self, "label", one_line(self.label))
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether x1 < x2 and y1 < y2."""
+        return _is_in_order(self.box_xyxy)
+
+
+def _is_in_order(box_xyxy: FloatArray) -> bool:
+    return bool(box_xyxy[0] < box_xyxy[2] and box_xyxy[1] < box_xyxy[3])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Does a thought conclude that the target is not there?
+"""Does a text conclude that the target is not there? In English, Chinese, Korean and Japanese.
 
 Read clause by clause. A clause that denies the target counts, unless it denies something else (`there is no doubt`,
 `no other object`, `no handle on this cup`), is itself denied or conditional, or is followed by a clause that decides
@@ -13,7 +13,7 @@ _SCENE = (
     r"(?:here|(?:in|on|within|at|from) (?:the|this|that) (?:(?:given|provided|entire|whole|current|shown) )?"
     r"(?:image|picture|photo|photograph|scene|frame|view|table|tabletop|desk|floor|room|kitchen))"
 )
-_SEEN = r"(?:visible|present|available|shown|depicted|found|seen|to be (?:seen|found))"
+_SEEN = r"(?:visible|present|available|shown|depicted|found|seen|detected|identified|located|to be (?:seen|found))"
 _FITS = r"(?:fits?|match(?:es)?|suits?|qualif(?:y|ies)|meets?|satisf(?:y|ies)|corresponds?|works?|does|serves?)"
 # No place inside: `no handle on this cup` says nothing about the cup.
 _WORD = r"(?!(?:on|in|inside|at|under|below|above|behind|near|next|left|right|by|between|around)\b)[\w'/-]+"
@@ -47,10 +47,30 @@ _ABSENT_FORMS = (
     rf"\b{_PICTURE} do(?:es)? not (?:seem to |appear to )?"
     + r"(?:contain|show|have|include|depict|feature) (?:any|an?|the|such)\b",
     r"\b(?:can not|could not|do not|did not|unable to|fail(?:ed)? to) "
-    + r"(?:find|see|locate|detect|identify|spot) (?:any|an?|the|such|it|one)\b",
+    + r"(?:find|see|locate|detect|identify|spot) (?:any|anything|an?|the|such|it|one)\b",
+    # the mug can not be found, i see no mug in the image
+    rf"\b(?:can|could) not be {_HOW}(?:found|seen|located|detected|identified|spotted|recognized)\b",
+    rf"\bi (?:can |could )?(?:see|find|found|detect|observe) no {_WORDS}{_WORD}(?: {_SCENE}|$)",
     r"\b(?:answer|result|list|output) (?:is|should be|must be|will be) (?:an? )?(?:empty|none|nothing|null|\[\])",
 )
 _ABSENT = re.compile("|".join(_ABSENT_FORMS))
+# Chinese, Korean and Japanese. What is followed by `(a thing) that is ...` only describes: the cup that has no handle.
+_ABSENT_EASTERN = re.compile(
+    r"(?<!有)没有(?!问题|疑问|必要|关系|错|其他|其它|别的|更|人知道)(?!.{1,12}的.{1,12}[在是])"
+    r"|不存在|(?:未能?|没)(?:找到|发现|看到|检测到|识别到|见到)|(?:找|看|见)不到|(?:无法|不能)(?:找到|识别|定位|检测|看到)"
+    r"|并无|(?:^|[中里内上])无(?!法|论|关)|^无(?:目标|此|该|符合|匹配|相关|结果|$)|都不(?:符合|匹配|是)|没(?:有)?任何"
+    r"|(?:沒有|找不到|不存在|未找到)"
+    r"|(?:없(?:습니다|다|어요|음|네요|는 것으로)|(?:보이|존재하|발견되|나타나|포함되어 있)지 않|찾(?:을 수 없|지 못))"
+    r"|(?:ありません|見つかりません|見当たりません|存在しません|いません|見えません|写っていません|(?:は|が)ない$|見つからない)"
+)
+_OTHERWISE_EASTERN = re.compile(
+    r"是否|如果|假如|若|除了|除非|其他|其它|别的|疑问|怀疑|问题|의심|다른|외에|만약|문제|여지|他に|以外|もし|問題|間違い"
+)
+_SETTLED_EASTERN = re.compile(
+    r"最接近|最像|最符合|选择|因此是|所以是|答案是|就是|可以用|가장|선택|대신|따라서 .*입니다|最も|選|代わりに"
+)
+_DENIED_EASTERN = re.compile(r"没|沒|无|不|없|않|못|ない|ません")
+_EASTERN = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
 # The clause speaks of something else than the target's absence, or takes it back.
 _OTHERWISE = re.compile(
     r"\b(?:doubt|question that|need|reason|others?|else|another|further|more|better|problem|issue|rest|remaining|"
@@ -72,19 +92,66 @@ _CONTRACTED = (
     (r"\b(it|there|that|what)'s\b", r"\1 is"),
 )
 # `nothing but` and `none but` are no turns of a sentence.
-_CLAUSE_END = re.compile(r"[.;!?\n]+|,? (?=(?<!nothing )(?<!none )(?:but|however|yet|although|though) )|,")
+_CLAUSE_END = re.compile(
+    r"[.;!?\n。\uff1b\uff01\uff1f]+|\uff0c|、|,? (?=(?<!nothing )(?<!none )(?:but|however|yet|although|though) )|,"
+)
+
+_LONGEST_TEXT = 20_000
+_LONGEST_CLAUSE = 500
+"""Characters. A conclusion stands at the end, in a clause of ordinary length."""
+
+# A whole answer of a few words.
+_SHORT_THING = r"(?:such |matching |suitable |valid |clear )?(?:[\w'-]+ ){0,4}[\w'-]+"
+_DENIAL = re.compile(
+    r"(?:no|none|nothing|null|nil|nan|empty|n/?a|absent|missing|false)"
+    r"|(?:no|zero|0) (?!(?:problem|doubt|worr|idea|comment|need|way|clue|answer|question|reason|one\b))"
+    rf"{_SHORT_THING}"
+    r"|(?:it (?:is |was )?|(?:the )?(?:object|target|item) (?:is |was )?)?not (?:clearly )?"
+    r"(?:found|present|visible|applicable|available|there|here|shown|seen|detected|identified|located|"
+    r"in (?:the|this) \w+)"
+    r"|(?:none|nothing) (?:was |were |is |are )?(?:found|detected|visible|present|match(?:es)?|fits?|seen|here|there)"
+    r"|(?:无|没有|無|沒有|不存在|未找到|没找到|未发现|找不到|없음|없다|없습니다|없어요|なし|ない|ありません)"
+)
+# A short answer in a sentence. In a thought these may speak of something else.
+_DENYING_SENTENCE = re.compile(
+    rf"\b{_PICTURE} (?:contains|shows|has|includes|depicts) (?:no|none|nothing)\b|\bthere (?:is|are) (?:not any|none)\b"
+    r"|\b(?:not|unable to) (?:find|see|locate|detect|identify) any|^(?:none|neither) of (?:the|these|those|them)\b"
+)
+_QUOTES = " \t\r\n.,;:!?\"'`*_()[]{}<>。\uff0c\uff01\uff1f\u201c\u201d\u2018\u2019「」"
+
+
+def is_denial(text: str) -> bool:
+    """Whether a whole answer says that nothing fits, in a few plain words or in sentences."""
+    words = " ".join(_plain_words(text[:_LONGEST_TEXT]).strip(_QUOTES).split())
+    if len(words) > _LONGEST_CLAUSE or _OTHERWISE.search(words):
+        return bool(denying_clause(text))
+    is_sentence = _DENYING_SENTENCE.search(words) and not _SETTLED.search(words)
+    return bool(_DENIAL.fullmatch(words) or is_sentence or denying_clause(text))
 
 
 def denying_clause(thought: str) -> str:
     """The clause by which the thought concludes that nothing fits; empty where it does not."""
-    text = thought.lower()
-    for pattern, plain in _CONTRACTED:
-        text = re.sub(pattern, plain, text)
     verdict = ""
-    for clause in _CLAUSE_END.split(text):
+    for clause in _CLAUSE_END.split(_plain_words(thought[-_LONGEST_TEXT:])):
         clause = " ".join(clause.split())
+        if len(clause) > _LONGEST_CLAUSE:
+            continue
+        if _EASTERN.search(clause):
+            if _ABSENT_EASTERN.search(clause) and not _OTHERWISE_EASTERN.search(clause):
+                verdict = clause
+            elif verdict and _SETTLED_EASTERN.search(clause) and not _DENIED_EASTERN.search(clause):
+                verdict = ""
+            continue
         if _ABSENT.search(clause) and not _OTHERWISE.search(clause):
             verdict = clause
         elif verdict and _SETTLED.search(clause) and not _DENIED.search(clause):
             verdict = ""
     return verdict
+
+
+def _plain_words(text: str) -> str:
+    """In lower case, without contractions."""
+    text = text.lower()
+    for pattern, plain in _CONTRACTED:
+        text = re.sub(pattern, plain, text)
+    return text

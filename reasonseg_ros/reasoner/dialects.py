@@ -13,35 +13,39 @@ from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.model_card import DIALECTS
-from reasonseg_ros.reasoner.absence import denying_clause
-from reasonseg_ros.reasoner.fields import (
-    Reading,
-    SizeWh,
-    candidates,
-    is_nothing,
-    read_groundings,
-)
+from reasonseg_ros.reasoner.absence import denying_clause, is_denial
+from reasonseg_ros.reasoner.blocks import FinalAnswer, final_answer, too_deep
+from reasonseg_ros.reasoner.fields import Reading, SizeWh, read_groundings, told
 from reasonseg_ros.reasoner.image_size import default_answer_wh
-from reasonseg_ros.reasoner.json_text import find_values
 from reasonseg_ros.reasoner.strict import parse_strictly
 from reasonseg_ros.types import Answer, Status
 
-_TAG = re.compile(r"<\s*(/?)\s*(think|answer)\s*>", re.IGNORECASE)
-_HALF_TAG = re.compile(r"<\s*/?\s*[a-z]{0,6}\s*$", re.IGNORECASE)
-_THOUGHT_END = re.compile(r"<\s*/\s*think\s*>(?:\s*<\s*answer\s*>)?", re.IGNORECASE)
+# Few spaces, so that many of them take no time.
+_TAG = re.compile(r"<\s{0,3}(/?)\s{0,3}(think|answer)\s{0,3}>", re.IGNORECASE)
+_HALF_TAG = re.compile(r"<\s{0,3}/?\s{0,3}[a-z]{0,6}\s{0,3}$", re.IGNORECASE)
+_MOST_ENDS = 20
 _FENCE = re.compile(r"```[a-z0-9]*", re.IGNORECASE)
-_NOTHING_WORDS = ("null", "none", "nothing", "n/a", "no object", "no target", "empty")
+_CUT = "the text ends before a complete box; raise max_new_tokens"
+# After a box: what may take it back.
+_GOES_ON = re.compile(r"\b(?:but|however|wait|not|actually|correct\w*|instead|sorry)\b|但|不|而是|하지만|아니")
 _TAGGED = ("seg_zero", "vision_reasoner")
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A text taken apart. `open_end`: it stops inside the thought, inside the answer, or inside a tag."""
+    """A text taken apart.
+
+    Attributes:
+        open_end: it stops inside the thought, inside the answer, or inside a tag.
+        is_closed: it has the tag that ends an answer, so what is missing behind it is no loss.
+    """
 
     thought: str
     answers: tuple[str, ...]
     tagged: bool
     open_end: bool
+    has_answer_tag: bool = False
+    is_closed: bool = False
 
 
 def parse_answer(
@@ -70,51 +74,69 @@ def parse_answer(
     if dialect not in ("auto", *DIALECTS):
         raise InvalidInput(f"dialect {dialect!r}; expected auto or one of {', '.join(DIALECTS)}")
     parts = take_apart(text)
-    found = [list(_candidates_in(answer)) for answer in parts.answers]
-    looks_like = _detect([item for items in found for item in items], parts)
+    cut = cut and not parts.is_closed
+    sizes = (source_wh, *([answer_wh] if answer_wh else []))
+    answers = [final_answer(answer, sizes) for answer in parts.answers]
+    if not parts.tagged and answers:
+        parts = replace(parts, thought=_plain(answers[0].before) if answers[0].block else parts.thought)
+    looks_like = _detect([item for answer in answers for item in answer.items], parts)
     spoken = dialect if dialect != "auto" else looks_like
     answer_wh = answer_wh or default_answer_wh(spoken, source_wh)
     if strict:
         answer = parse_strictly(text, source_wh, spoken or "vision_reasoner", answer_wh)
     else:
-        answer = _read(parts, found, source_wh, answer_wh, cut)
-    mixed = _mixed_up(spoken, looks_like) if any(found) else ""
-    error = "; ".join(note for note in (answer.error, mixed) if note)
-    return replace(answer, dialect=spoken, raw_text=text, error=error)
+        answer = _read(parts, answers, source_wh, answer_wh, cut)
+    mixed = _mixed_up(spoken, looks_like) if any(answer.items for answer in answers) else ""
+    return replace(answer, dialect=spoken, raw_text=text, error=told([answer.error, mixed]))
 
 
-def _read(
-    parts: Parts, found: list[list[dict[str, Any]]], source_wh: SizeWh, answer_wh: SizeWh, cut: bool
-) -> Answer:
-    readings = [read_groundings(items, answer_wh, source_wh) for items in found]
-    reading = next((one for one in readings if one.groundings), None)
-    if reading is None:
-        return _without_box(parts, readings, cut)
+def _read(parts: Parts, answers: list[FinalAnswer], source_wh: SizeWh, answer_wh: SizeWh, cut: bool) -> Answer:
+    readings = [read_groundings(answer.items, answer_wh, source_wh) for answer in answers]
+    index = next((i for i, one in enumerate(readings) if one.groundings), None)
+    if index is None:
+        return _without_box(parts, answers, readings, cut)
+    reading, answer = readings[index], answers[index]
     notes = list(reading.notes)
     if sum(bool(one.groundings) for one in readings) > 1:
         notes.append("several answers; the first was taken")
-    if cut or parts.open_end or find_values(parts.answers[readings.index(reading)])[1]:
+    if answer.drafts:
+        notes.append(f"boxes in {answer.drafts + 1} places of the text; the final ones were taken")
+    if answer.is_too_deep:
+        notes.append(f"a part was left out: {too_deep()}")
+    if cut or parts.open_end or answer.is_cut:
+        if cut and _GOES_ON.search(answer.after):
+            return Answer(Status.TRUNCATED, parts.thought, error=told([_CUT, *notes]))
         notes.append("the text is cut off; its complete boxes were kept")
     if clause := denying_clause(parts.thought):
         error = f'the thought says that the target is absent ("{clause[:200]}"), yet a box follows'
-        return Answer(Status.CONTRADICTION, parts.thought, error="; ".join([error, *notes]))
-    return Answer(Status.OK, parts.thought, tuple(reading.groundings), error="; ".join(notes))
+    elif clause := denying_clause(answer.after):
+        error = f'a box is given, yet the text goes on that the target is absent ("{clause[:200]}")'
+    else:
+        return Answer(Status.OK, parts.thought, tuple(reading.groundings), error=told(notes))
+    return Answer(Status.CONTRADICTION, parts.thought, error=told([error, *notes]))
 
 
-def _without_box(parts: Parts, readings: list[Reading], cut: bool) -> Answer:
+def _without_box(parts: Parts, answers: list[FinalAnswer], readings: list[Reading], cut: bool) -> Answer:
     notes = [note for reading in readings for note in reading.notes]
-    contents = [_FENCE.sub("", answer).strip(" \n\t\r.\"'") for answer in parts.answers]
-    values = [find_values(content) for content in contents]
-    status, error = Status.UNPARSABLE, "; ".join(notes)
+    contents = [_bare(answer.text) for answer in answers]
+    goes_on = cut or parts.open_end or any(answer.is_cut for answer in answers)
+    status, error = Status.UNPARSABLE, told(notes)
     if any(reading.contradictory for reading in readings):
         status = Status.CONTRADICTION
     elif notes:
         pass
-    elif any(_says_nothing(content, one[0]) for content, one in zip(contents, values, strict=True)):
+    elif any(answer.says_nothing and not (cut and _bare(answer.after)) for answer in answers):
         status = Status.NO_TARGET
-    elif cut or parts.open_end or any(one[1] for one in values):
-        status, error = Status.TRUNCATED, "the text ends before a complete box; raise max_new_tokens"
-    elif not parts.answers:
+        error = "boxes before it in the text were taken back" if any(answer.drafts for answer in answers) else ""
+    elif not goes_on and any(map(_denies, answers, contents)):
+        status, error = Status.NO_TARGET, ""
+    elif any(answer.is_too_deep for answer in answers):
+        error = too_deep()
+    elif goes_on:
+        status, error = Status.TRUNCATED, _CUT
+    elif not answers and parts.thought and denying_clause(parts.thought):
+        status = Status.NO_TARGET
+    elif not answers:
         error = "no answer after the thought" if parts.thought else "the text is empty"
     else:
         content = " ".join(contents).strip()
@@ -122,10 +144,13 @@ def _without_box(parts: Parts, readings: list[Reading], cut: bool) -> Answer:
     return Answer(status, parts.thought, error=error)
 
 
-def _says_nothing(content: str, values: list[Any]) -> bool:
-    if values:
-        return all(is_nothing(value) for value in values)
-    return content.lower() in _NOTHING_WORDS or bool(denying_clause(content))
+def _denies(answer: FinalAnswer, content: str) -> bool:
+    return answer.block is None and not answer.is_too_deep and is_denial(content)
+
+
+def _bare(text: str) -> str:
+    """Without fences and what stands round an answer."""
+    return _FENCE.sub("", text).strip(" \n\t\r.\"'")
 
 
 def take_apart(text: str) -> Parts:
@@ -135,26 +160,37 @@ def take_apart(text: str) -> Parts:
         opener = re.search(r"[\[{]", text)
         thought = text[: opener.start()] if opener else text
         return Parts(_plain(thought), (text,) if text.strip() else (), False, bool(_HALF_TAG.search(text[-12:])))
-    ends = list(_THOUGHT_END.finditer(text))
-    # The thought may speak of the tags; its end is the one with the answer behind it.
-    end = next((one for one in ends if "answer" in one[0].lower()), ends[0] if ends else None)
-    first_answer = next((tag for tag in _TAG.finditer(text) if tag[2].lower() == "answer" and not tag[1]), None)
-    if end is not None:
-        close = _TAG.match(text, end.start())
-        split = close.end() if close else end.end()
-    elif first_answer is not None:
-        split = first_answer.start()
-    elif tags[0] == ("think", False):
+    split = _end_of_thought(text)
+    if split is None:
         return Parts(_plain(text), (), True, True)
-    else:
-        split = 0
     thought, rest = text[:split], text[split:]
     answers = _answers(rest)
+    has_answer_tag = bool(answers)
     last = [(tag[2].lower(), tag[1]) for tag in _TAG.finditer(rest)][-1:]
     open_end = bool(_HALF_TAG.search(rest[-12:])) or last == [("answer", "")]
-    if not answers and _HALF_TAG.sub("", rest).strip():
+    if not answers and _HALF_TAG.sub("", _TAG.sub("", rest)).strip():
         answers = [rest]
-    return Parts(_plain(thought), tuple(answers), True, open_end)
+    is_closed = any(tag[1] and tag[2].lower() == "answer" for tag in _TAG.finditer(rest))
+    return Parts(_plain(thought), tuple(answers), True, open_end, has_answer_tag, is_closed)
+
+
+def _end_of_thought(text: str) -> int | None:
+    """Where the answer begins; None where the thought has no end."""
+    tags = [(tag.start(), tag.end(), ("/" if tag[1] else "") + tag[2].lower()) for tag in _TAG.finditer(text)]
+    ends = [(number, end) for number, (_, end, name) in enumerate(tags) if name == "/think"]
+    # The thought may speak of the tags; its end is the one with the answer tag behind it.
+    for number, end in ends:
+        follower = tags[number + 1] if number + 1 < len(tags) else (0, 0, "")
+        if follower[2] == "answer" and not text[end : follower[0]].strip():
+            return end
+    # Without one it is the last end with anything behind it: a thinking model's template may hold the beginning.
+    if ends:
+        filled = (end for _, end in reversed(ends[-_MOST_ENDS:]) if _TAG.sub("", text[end:]).strip())
+        return next(filled, ends[0][1])
+    first_answer = next((start for start, _, name in tags if name == "answer"), None)
+    if first_answer is not None:
+        return first_answer
+    return None if tags[0][2] == "think" else 0
 
 
 def _answers(rest: str) -> list[str]:
@@ -167,18 +203,15 @@ def _plain(thought: str) -> str:
     return _FENCE.sub("", _TAG.sub("", thought)).strip()
 
 
-def _candidates_in(answer: str) -> list[dict[str, Any]]:
-    return [item for value in find_values(answer)[0] for item in candidates(value) if not is_nothing(item)]
-
-
 def _detect(found: list[dict[str, Any]], parts: Parts) -> str:
     """The dialect that a text looks like; empty where nothing tells."""
     keys = {key for item in found for key in item}
-    if keys & {"bbox", "points_1", "points_2"} and "bbox_2d" not in keys:
+    if keys & {"points_1", "points_2"} or ("bbox" in keys and "bbox_2d" not in keys and parts.has_answer_tag):
         return "seg_zero"
-    if parts.tagged or "point_2d" in keys:
+    # Thinking Qwen models write <think> tags too.
+    if parts.has_answer_tag or "point_2d" in keys:
         return "vision_reasoner"
-    return "qwen2.5-vl" if parts.answers and find_values(parts.answers[0])[0] else ""
+    return "qwen2.5-vl" if found else ""
 
 
 def _mixed_up(spoken: str, looks_like: str) -> str:

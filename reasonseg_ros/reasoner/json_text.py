@@ -1,21 +1,30 @@
 """JSON as language models write it: found inside other text, and read as far as it goes.
 
 Understood beyond JSON: single quotes, quotes and apostrophes inside strings, bare words, Python's None and tuples,
-missing or superfluous commas, brackets that do not match, and a tail that was cut off.
+full-width and curly punctuation, missing or superfluous commas, brackets that do not match, a tail that was cut off,
+and an object with repeated keys, which is a list of objects.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Any
 
 _SPACE = re.compile(r"[\s,;]*")
 _WORD = re.compile(r"[^\s,;:\[\]{}()\"'`]+(?:'[^\s,;:\[\]{}()\"'`]+)*")  # dog's is one word
 _STRAY = re.compile(r"[\[{(]+|.", re.DOTALL)
 _OPENER = re.compile(r"[\[{]")
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|[\"'\\/ntr])")
 _CLOSERS = "]})"
-_MAX_DEPTH = 32
+MAX_DEPTH = 32
+"""Brackets inside brackets. A value that is nested deeper is not read."""
+# One character for one, so that positions stay.
+_ASCII = str.maketrans(
+    "\uff3b\uff3d\uff5b\uff5d\uff08\uff09\uff0c\uff1a\uff1b\u201c\u201d\u201e\u201f\uff02\u2018\u2019\uff07",
+    '[]{}(),:;"""""\'\'\'',
+)
 _LITERALS = {"null": None, "none": None, "true": True, "false": False, "nan": math.nan}
 # A quote ends its string where something follows that may follow a value; else it belongs to the text.
 _STRING_END = {quote: re.compile(rf"(?<!\\){quote}(?=\s*(?:[,:;\]}})]|$))") for quote in "\"'"}
@@ -28,27 +37,59 @@ class _Cut:
 _CUT = _Cut()
 
 
-def find_values(text: str) -> tuple[list[Any], bool]:
-    """Every outermost list and object in `text`, and whether the text ended inside the last one.
+@dataclass(frozen=True)
+class Span:
+    """A value and where it stands: `text[start:end]`."""
+
+    start: int
+    end: int
+    value: Any
+
+
+@dataclass(frozen=True)
+class Found:
+    """The outermost lists and objects of a text.
+
+    Attributes:
+        is_cut: the text ended inside the last one.
+        is_too_deep: one was nested deeper than MAX_DEPTH and is left out.
+    """
+
+    spans: tuple[Span, ...]
+    is_cut: bool = False
+    is_too_deep: bool = False
+
+
+def find_spans(text: str) -> Found:
+    """Every outermost list and object in `text`.
 
     Of a value that the text ended in, the complete entries are kept; a list of numbers that was cut is left out, as a
     box with missing corners is none. Never raises; takes time linear in the text.
     """
     reader = _Reader(text)
-    values = []
+    spans, is_too_deep = [], False
     while (start := reader.next_opener()) is not None:
-        reader.position = start
+        reader.position, reader.is_too_deep = start, False
         value = reader.value(0)
-        if value is not _CUT:
-            values.append(value)
-    return values, reader.cut
+        is_too_deep |= reader.is_too_deep
+        if value is not _CUT and not reader.is_too_deep:
+            spans.append(Span(start, reader.position, value))
+    return Found(tuple(spans), reader.cut, is_too_deep)
+
+
+def find_values(text: str) -> tuple[list[Any], bool]:
+    """The values of `find_spans`, and whether the text ended inside the last one."""
+    found = find_spans(text)
+    return [span.value for span in found.spans], found.is_cut
 
 
 class _Reader:
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.written = text
+        self.text = text if text.isascii() else text.translate(_ASCII)
         self.position = 0
         self.cut = False
+        self.is_too_deep = False
         self.endless: set[str] = set()  # quotes that are known to have no string end any more
 
     def next_opener(self) -> int | None:
@@ -65,9 +106,11 @@ class _Reader:
         if not character:
             self.cut = True
             return _CUT
-        if character in "[({" and depth < _MAX_DEPTH:
-            self.position += 1
-            return self.object(depth + 1) if character == "{" else self.list(depth + 1)
+        if character in "[({":
+            if depth < MAX_DEPTH:
+                self.position += 1
+                return self.object(depth + 1) if character == "{" else self.list(depth + 1)
+            self.is_too_deep = True
         if character in "\"'":
             return self.string(character)
         found = _WORD.match(self.text, self.position)
@@ -92,6 +135,7 @@ class _Reader:
         return items
 
     def object(self, depth: int) -> Any:
+        done: list[dict[str, Any]] = []
         entries: dict[str, Any] = {}
         while (character := self.peek()) and character not in _CLOSERS:
             key = self.value(depth)
@@ -104,15 +148,19 @@ class _Reader:
                 break
             value = self.value(depth)
             if value is not _CUT and isinstance(key, (str, int, float)):
+                if str(key) in entries:  # the next object without the brackets between
+                    done.append(entries)
+                    entries = {}
                 entries[str(key)] = value
         character = self.peek()
+        whole = [*done, entries] if done else entries
         if character == "]" and depth > 1:
-            return entries  # the object's own brace is missing; this bracket closes the list round it
+            return whole  # the object's own brace is missing; this bracket closes the list round it
         self.position += 1
         if not character:
             self.cut = True
-            return entries or _CUT
-        return entries
+            return whole or _CUT
+        return whole
 
     def string(self, quote: str) -> Any:
         start = self.position + 1
@@ -125,7 +173,12 @@ class _Reader:
             self.cut = True
             return _CUT
         self.position = end + 1
-        return re.sub(r"\\([\"'\\/])", r"\1", self.text[start:end])
+        return _ESCAPE.sub(_unescaped, self.written[start:end])
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    code = found[1]
+    return chr(int(code[1:], 16)) if len(code) == 5 else {"n": "\n", "t": "\t", "r": "\r"}.get(code, code)
 
 
 def _scalar(word: str) -> Any:

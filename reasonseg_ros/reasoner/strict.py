@@ -1,7 +1,10 @@
 """Model text read as its authors' own scoring scripts do: what those stumble over is unparsable here.
 
-Sources: the evaluation scripts of Seg-Zero (first braces without braces inside) and VisionReasoner (the text between
-the answer tags as JSON). Both want a thought without `<` in it and every field.
+Seg-Zero takes the first braces without a closing one inside, anywhere in the text, as JSON: the first key that holds
+`bbox`, with four entries, and the first two that hold `points`. Entries are made whole numbers, text and fractions too,
+then scaled and rounded. VisionReasoner takes what stands in the first answer tags as JSON: `bbox_2d` and `point_2d` of
+every item, scaled, then rounded. Both leave out what follows the numbers that they need, and take boxes whose corners
+are in any order. The thought is what stands in think tags without `<` in it; without one it is empty.
 """
 
 from __future__ import annotations
@@ -13,50 +16,91 @@ from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import scale_xy
+from reasonseg_ros.plain_text import shortened
 from reasonseg_ros.types import Answer, Grounding, Status
 
 _THOUGHT = re.compile(r"<think>([^<]+)</think>")
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-_BRACES = re.compile(r"\{[^{}]+\}")
-_FENCED = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
 
 
 def parse_strictly(text: str, source_wh: tuple[int, int], dialect: str, answer_wh: tuple[int, int]) -> Answer:
-    """OK, NO_TARGET (an empty list) or UNPARSABLE, nothing else. Coordinates are scaled, not clipped."""
-    thought = ""
+    """OK, NO_TARGET (no item in the answer) or UNPARSABLE, nothing else. Coordinates are not clipped.
+
+    `error` names boxes whose corners are not in order: they are prompted as they are written.
+    """
+    found = _THOUGHT.search(text)
+    thought = found[1].strip() if found else ""
+    factors = source_wh[0] / answer_wh[0], source_wh[1] / answer_wh[1]
     try:
-        if dialect in ("seg_zero", "vision_reasoner"):
-            thought = _first(_THOUGHT, text, "a thought without '<' in <think> tags").strip()
         if dialect == "seg_zero":
-            item = json.loads(_first(_BRACES, text, "an object in braces", group=0))
-            items = [(item["bbox"], [item["points_1"], item["points_2"]])]
+            groundings = [_seg_zero(text, factors)]
         elif dialect == "vision_reasoner":
-            listed = json.loads(_first(_ANSWER, text, "an answer in <answer> tags"))
-            items = [(item["bbox_2d"], [item["point_2d"]]) for item in listed]
+            groundings = _vision_reasoner(text, factors)
         else:
-            fenced = _FENCED.search(text)
-            items = [(item["bbox_2d"], []) for item in json.loads(fenced[1] if fenced else text)]
-        groundings = tuple(_grounding(box, points, answer_wh, source_wh) for box, points in items)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        reason = f"not as {dialect} writes it: {type(error).__name__} {str(error)[:200]}"
+            groundings = [_qwen(item["bbox_2d"], answer_wh, source_wh) for item in json.loads(_qwen_list(text))]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        reason = f"not as {dialect} writes it: {type(error).__name__} {shortened(str(error), 200)}"
         return Answer(Status.UNPARSABLE, thought, error=reason)
-    return Answer(Status.OK if groundings else Status.NO_TARGET, thought, groundings)
+    turned = [grounding.box_xyxy.tolist() for grounding in groundings if not grounding.is_in_order]
+    note = f"boxes without x1 < x2 and y1 < y2, prompted as written: {turned[:3]}" if turned else ""
+    return Answer(Status.OK if groundings else Status.NO_TARGET, thought, tuple(groundings), error=note)
 
 
-def _first(pattern: re.Pattern[str], text: str, expected: str, group: int = 1) -> str:
-    found = pattern.search(text)
-    if not found:
-        raise InvalidInput(f"expected {expected}")
-    return str(found[group])
+def _seg_zero(text: str, factors: tuple[float, float]) -> Grounding:
+    values = json.loads(_first_braces(text))
+    box_key = next((key for key in values if "bbox" in key.lower()), "")
+    if not box_key or len(values[box_key]) != 4:
+        raise InvalidInput("expected a key with bbox in its name and four numbers")
+    point_keys = [key for key in values if "points" in key.lower()][:2]
+    if len(point_keys) < 2:
+        raise InvalidInput("expected two keys with points in their names")
+    box = [round(int(values[box_key][i]) * factors[i % 2]) for i in range(4)]
+    points = [[round(int(values[key][i]) * factors[i]) for i in range(2)] for key in point_keys]
+    return Grounding(_floats(box), _floats(points), any_order=True)
 
 
-def _grounding(box: Any, points: list[Any], answer_wh: tuple[int, int], source_wh: tuple[int, int]) -> Grounding:
-    numbers = [*box, *(number for point in points for number in point)]
-    if len(box) != 4 or any(len(point) != 2 for point in points):
-        raise InvalidInput(f"box {box} with points {points}; expected 4 and 2 numbers")
-    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
-        raise InvalidInput(f"box {box} with points {points}; expected finite numbers")
-    return Grounding(
-        scale_xy(box, answer_wh, source_wh),
-        scale_xy(points, answer_wh, source_wh).reshape(-1, 2),
-    )
+def _first_braces(text: str) -> str:
+    start = text.find("{")
+    while start >= 0:
+        end = text.find("}", start)
+        if end < 0:
+            break
+        if end > start + 1:
+            return text[start : end + 1]
+        start = text.find("{", start + 1)
+    raise InvalidInput("expected an object in braces")
+
+
+def _vision_reasoner(text: str, factors: tuple[float, float]) -> list[Grounding]:
+    _, tag, rest = text.partition("<answer>")
+    content, end, _ = rest.partition("</answer>")
+    if not tag or not end:
+        raise InvalidInput("expected an answer in <answer> tags")
+    groundings = []
+    for item in json.loads(content.strip()):
+        box, point = item["bbox_2d"], item["point_2d"]
+        corners = [int(box[i] * factors[i % 2] + 0.5) for i in range(4)]
+        groundings.append(
+            Grounding(_floats(corners), _floats([[int(point[i] * factors[i] + 0.5) for i in range(2)]]), any_order=True)
+        )
+    return groundings
+
+
+def _floats(numbers: list[Any]) -> Any:
+    """Whole numbers as float32 takes them; larger ones are no coordinates of any image."""
+    flat = [number for entry in numbers for number in (entry if isinstance(entry, list) else [entry])]
+    if any(abs(number) > 1e30 for number in flat):
+        raise InvalidInput("a coordinate is out of any image")
+    return numbers
+
+
+def _qwen_list(text: str) -> str:
+    """The fenced list behind the thought, or all that is behind it. No script is published for this dialect."""
+    answer = text.rpartition("</think>")[2]
+    _, fence, rest = answer.partition("```")
+    return rest.removeprefix("json").partition("```")[0] if fence and "```" in rest else answer
+
+
+def _qwen(box: Any, answer_wh: tuple[int, int], source_wh: tuple[int, int]) -> Grounding:
+    if len(box) != 4 or not all(type(number) in (int, float) and math.isfinite(number) for number in box):
+        raise InvalidInput(f"box {box}; expected four finite numbers")
+    return Grounding(scale_xy(box, answer_wh, source_wh))

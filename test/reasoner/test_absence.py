@@ -27,6 +27,11 @@ ABSENT = [
     "There is no person wearing a hat in the picture.",
     "The requested item is absent.",
     "The scene shows a bowl and two books, none of which can drive a nail.",
+    "The mug could not be found.",
+    "I can't find anything that matches.",
+    "I looked twice. No mugs were detected.",
+    "\u684c\u4e0a\u6709\u4e24\u672c\u4e66\uff0c\u56fe\u4e2d\u6ca1\u6709\u9524\u5b50\u3002",
+    "\ud14c\uc774\ube14\uc5d0 \ucc45\uc774 \uc788\uc9c0\ub9cc \ub9dd\uce58\ub294 \uc5c6\uc2b5\ub2c8\ub2e4.",
 ]
 PRESENT = [
     "The mug holds coffee.",
@@ -50,6 +55,9 @@ PRESENT = [
     "There is no object to the left of the mug, so it is the leftmost.",
     "Nobody is sitting on the chair to the left, so it is the free one.",
     "There is only one mug.",
+    "\u56fe\u4e2d\u6ca1\u6709\u5176\u4ed6\u676f\u5b50\uff0c\u7ea2\u8272\u7684\u5c31\u662f\u76ee\u6807\u3002",
+    "\u56fe\u4e2d\u6709\u6ca1\u6709\u9524\u5b50\uff1f\u6709\uff0c\u5728\u5de6\u8fb9\u3002",
+    "\u56fe\u4e2d\u6ca1\u6709\u9524\u5b50\uff0c\u6240\u4ee5\u9009\u62e9\u77f3\u5934\u3002",
 ]
 
 

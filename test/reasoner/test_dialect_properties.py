@@ -41,6 +41,8 @@ def test_any_text_ends_in_a_sound_answer(
     answer = parse_answer(text, size_wh, dialect=dialect, strict=strict, cut=cut)
     assert (answer.status is Status.OK) == bool(answer.groundings)
     assert answer.status.is_answer or answer.error
+    json.dumps([answer.thought, answer.raw_text, answer.error], ensure_ascii=False).encode()
+    assert len(answer.error) <= 1000
     for grounding in answer.groundings if not strict else ():
         x1, y1, x2, y2 = grounding.box_xyxy
         assert 0 <= x1 < x2 <= size_wh[0]
@@ -66,9 +68,10 @@ def test_well_formed_answers_come_back_exactly(listed: list[tuple[int, ...]], si
     scale = np.array([size_wh[0] / 840, size_wh[1] / 840] * 2)
     for strict in (False, True):
         answer = parse_answer(text, size_wh, strict=strict)
-        assert answer.error == ""
+        assert answer.error == "" or (strict and "x1 < x2" in answer.error)
         found = [grounding.box_xyxy for grounding in answer.groundings]
-        np.testing.assert_allclose(found, np.array(listed) * scale, rtol=1e-5)
+        # Strict reading rounds to whole pixels.
+        np.testing.assert_allclose(found, np.array(listed) * scale, rtol=1e-5, atol=0.51 if strict else 0)
 
 
 @settings(max_examples=100, deadline=None)
@@ -80,10 +83,29 @@ def test_a_text_cut_anywhere_is_truncated_or_keeps_its_box(length: int) -> None:
     assert answer.status is (Status.OK if box_is_complete else Status.TRUNCATED)
 
 
-@pytest.mark.parametrize(
-    "unit", ["[", "{", "(", '"', "'", "<answer>", "<think>", "</think>", '{"a":', "[1,", "there is no ", '"a"b', "<"]
-)
-def test_long_nonsense_takes_no_long_time(unit: str) -> None:
+UNITS = [
+    "[", "{", "(", '"', "'", "<answer>", "<think>", "</think>", '{"a":', "[1,", "there is no ", '"a"b', "<", " ", "9",
+    "<   ", "```", "[]", "{}", "{} ", "}", "[1,1,90,90] ", '{"bbox_2d":[1,1,90,90]},', '{"point_2d":[1,1]},', '"none",',
+    "a: [1,1,90,90]\n", "wait ", "\u6ca1\u6709", "\ud800", "\\", "a" , "1.", "no-", "{a:",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_time_grows_no_faster_than_the_text(unit: str, strict: bool) -> None:
+    def seconds(characters: int) -> float:
+        text = unit * (characters // len(unit))
+        start_s = time.process_time()
+        parse_answer(text, (640, 480), strict=strict, dialect="seg_zero" if strict else "auto")
+        return time.process_time() - start_s
+
+    short_s, long_s = seconds(12_500), seconds(100_000)
+    assert long_s < max(0.3, 20 * short_s)  # linear is 8 times, quadratic 64 times
+
+
+@pytest.mark.parametrize("unit", ["[", '{"bbox_2d":[1,1,90,90],"label":"a"},', "there is no ", "9"])
+def test_a_text_of_a_million_characters_is_read_in_seconds(unit: str) -> None:
     start_s = time.process_time()
-    parse_answer(unit * (20_000 // len(unit)), (640, 480))
-    assert time.process_time() - start_s < 3
+    answer = parse_answer(unit * (1_000_000 // len(unit)), (640, 480))
+    assert time.process_time() - start_s < 15
+    assert len(answer.raw_text) <= 200_000 and len(answer.error) < 500

@@ -22,6 +22,12 @@ from reasonseg_ros.reasoner.json_text import find_values
         ("the dog's bowl [1]", [[1.0]], False),
         ("(see the mug's picture) nothing", [], False),
         ("]})", [], False),
+        ('{"a": 1, "a": 2}', [[{"a": 1.0}, {"a": 2.0}]], False),
+        ('[{"a": 1, "b": 2, "a": 3}]', [[[{"a": 1.0, "b": 2.0}, {"a": 3.0}]]], False),
+        ('{"a": 1, "a": 2, "b": [3', [[{"a": 1.0}, {"a": 2.0}]], True),
+        ('{"a": "\\u676f\\n\\"b\\""}', [{"a": '\u676f\n"b"'}], False),
+        ("\uff3b1\uff0c2\uff3d", [[1.0, 2.0]], False),
+        ("[" * 33 + "1" + "]" * 33, [], False),
         ("", [], False),
     ],
 )
