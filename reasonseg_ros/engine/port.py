@@ -75,7 +75,7 @@ def check_finite(stage: str, values: Mapping[str, Value]) -> None:
     """
     for name, value in values.items():
         if not _is_finite(value):
-            raise ModelError(f"{stage}: {name} holds numbers that are not finite (NaN, infinity); {NOT_FINITE_REMEDY}")
+            raise ModelError(f"{stage}: {name} holds numbers that are not finite; {NOT_FINITE_REMEDY}")
 
 
 def _is_finite(value: Value) -> bool:

@@ -14,7 +14,7 @@ GoOn = Callable[[list[list[int]]], bool]
 
 
 NOT_FINITE_ERROR = (
-    "reasoning: the model's logits are not finite (NaN or infinity); set reasoner.dtype to float32 or bfloat16, or "
+    "reasoning: the model's logits are not finite; set reasoner.dtype to float32 or bfloat16, or "
     "download the checkpoint again"
 )
 

@@ -32,7 +32,7 @@ class ScoredMask:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.score):
-            raise ModelError(f"the mask decoder predicted an IoU of {self.score}; {NOT_FINITE_REMEDY}")
+            raise ModelError(f"mask decoder: the predicted IoU is not finite; {NOT_FINITE_REMEDY}")
 
 
 class Segmenter(Protocol):
@@ -75,7 +75,7 @@ class Track:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.score):
-            raise ModelError(f"track {self.track_id} has a predicted IoU of {self.score}; {NOT_FINITE_REMEDY}")
+            raise ModelError(f"track {self.track_id}: the predicted IoU is not finite; {NOT_FINITE_REMEDY}")
 
 
 class Tracker(Protocol):

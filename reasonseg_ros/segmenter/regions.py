@@ -12,6 +12,9 @@ from reasonseg_ros.geometry import box_iou, clip_points, mask_box
 from reasonseg_ros.segmenter.port import ScoredMask, Track
 from reasonseg_ros.types import BoolMask, Grounding, Region, Segmentation, Status
 
+MOST_NAMED = 5
+"""Targets without a pixel that an answer's `error` names; the others are counted."""
+
 
 @dataclass(frozen=True, eq=False)
 class CleanMask:
@@ -118,7 +121,10 @@ def without_empty(segmentation: Segmentation) -> Segmentation:
         for number, region in enumerate(segmentation.regions, start=1)
         if not region.mask.any()
     ]
-    notes = [*filter(None, [segmentation.answer.error]), *left_out]
+    more = len(left_out) - MOST_NAMED
+    notes = [*filter(None, [segmentation.answer.error]), *left_out[:MOST_NAMED]]
+    if more > 0:
+        notes.append(f"and {more} more")
     if not kept:
         notes.insert(0, "no pixel of any target is marked")
     status = Status.OK if kept else Status.EMPTY_MASK

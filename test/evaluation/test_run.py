@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -229,3 +229,38 @@ def test_a_mask_without_pixels_is_scored_as_an_empty_mask(
     results = Results(tmp_path / "out" / "results.json")
     assert [result.score.iou for result in results.values()] == [0.0, 1.0]
     assert (results["a"].ideal_iou, results["a"].ideal_error, results["a"].asked_again) == (0.0, "", False)
+
+
+def test_an_empty_mask_has_a_status_of_its_own_and_is_scored_as_empty(
+    run_all, make_bag, samples_of, scripted, answer_text, tmp_path
+):
+    method = scripted(answer_text(BOX))
+    decode = method.segmenter.decode
+    method.segmenter.decode = lambda *prompts: [
+        replace(scored, mask=np.zeros_like(scored.mask)) for scored in decode(*prompts)
+    ]
+    bag = make_bag([samples_of("there"), samples_of("not there", None, "none", image=1)])
+    found = run_all(bag, method, tmp_path / "out")
+    assert found["statuses"] == {"empty_mask": 2} and (found["failed"], found["parseable"]) == (0, 1.0)
+    results = list(Results(tmp_path / "out" / "results.json").values())
+    assert [(result.failure, result.failure_tags) for result in results] == [("FN", ["mask lost"]), ("OK", [])]
+    assert [result.score.iou for result in results] == [0.0, 1.0]
+    assert all(result.regions == [] and len(result.groundings) == 1 and result.error for result in results)
+
+
+def test_a_model_whose_numbers_are_not_finite_fails_its_samples_and_writes_none_of_them(
+    run_all, make_bag, samples_of, scripted, answer_text, tmp_path
+):
+    method = scripted(answer_text(BOX))
+    decode, calls = method.segmenter.decode, []
+
+    def damaged(*prompts):
+        calls.append(1)
+        return [replace(scored, score=float("nan" if len(calls) == 1 else 0.5)) for scored in decode(*prompts)]
+
+    method.segmenter.decode = damaged
+    found = run_all(make_bag([samples_of("a"), samples_of("b", image=1)]), method, tmp_path / "out")
+    assert found["statuses"] == {"failed": 1, "ok": 1}
+    text = (tmp_path / "out" / "results.json").read_text()
+    assert "segmenting: mask decoder: the predicted IoU is not finite" in text
+    assert "NaN" not in text and "Infinity" not in text

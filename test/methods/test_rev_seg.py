@@ -1,6 +1,6 @@
 """Questions about what happened: two rounds, then the target followed both ways."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.segmenter.port import Track
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
+from reasonseg_ros.segmenter.track_states import unseen
 from reasonseg_ros.types import Frame, Query, Status
 
 SIZE_WH = (64, 48)
@@ -148,3 +149,36 @@ def test_the_reasoner_says_how_many_frames_it_likes(ask):
     method, log, video = ask(CHOSEN, BOX, count=11, shown=0)
     method.answer_video(video, QUERY)
     assert log[0][0][0] == 2  # number 2 of 0, 2, 4, 6, 8, 10
+
+
+def test_a_frame_in_which_the_target_is_not_seen_has_no_target(ask):
+    method, _, video = ask(CHOSEN, BOX)
+    show = MovingTracker._tracks
+
+    class Hidden(MovingTracker):
+        def _tracks(self, features, stamp_ns):
+            (track,) = show(self, features, stamp_ns)
+            number = int(features.data[0, 0, 0])
+            return [unseen(replace(track, mask=np.zeros_like(track.mask))) if number in (2, 7) else track]
+
+    method.make_tracker = lambda: Hidden([])
+    answers = method.answer_video(video, QUERY)
+    assert [number for number, one in enumerate(answers) if one.status is Status.NO_TARGET] == [2, 7]
+    for one in answers:
+        assert bool(one.regions) == (one.status is Status.OK) == one.mask.any()
+    assert "track 1, is occluded" in answers[2].answer.error
+    assert answers[2].answer.thought == answers[3].answer.thought
+
+
+def test_any_error_of_the_tracker_is_told_on_every_frame_with_its_stage(ask):
+    method, _, video = ask(CHOSEN, BOX)
+
+    class Broken(MovingTracker):
+        def step(self, features, stamp_ns):
+            raise ZeroDivisionError("by zero")
+
+    method.make_tracker = lambda: Broken([])
+    answers = method.answer_video(video, QUERY)
+    assert {(one.status, one.answer.error) for one in answers} == {
+        (Status.FAILED, "tracking: ZeroDivisionError: by zero")
+    }

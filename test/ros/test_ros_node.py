@@ -325,6 +325,8 @@ def test_prompt_segments_without_the_reasoner(node, client):
         ([], [msg.Point2D(x=float("nan"))], "finite"),
         ([msg.Box(x1=-9.0, y1=0.0, x2=-1.0, y2=5.0)], [], "inside the 64 x 48 image"),
         ([msg.Box(x1=float("nan"), x2=3.0, y2=3.0)], [], "inside"),
+        ([msg.Box(x1=9.0, y1=1.0, x2=3.0, y2=5.0)], [], "expected finite x1 < x2 and y1 < y2"),
+        ([msg.Box(x1=1.0, y1=5.0, x2=3.0, y2=5.0)], [], "expected finite x1 < x2 and y1 < y2"),
         ([msg.Box(x2=3.0, y2=3.0)], [msg.Point2D()] * 2, "2 points for 1 boxes"),
         ([msg.Box(x2=3.0, y2=3.0)], [msg.Point2D(x=float("inf"))], "finite"),
     ],

@@ -149,3 +149,5 @@ def test_regions_without_a_pixel_are_left_out_with_their_reason() -> None:
         assert (nothing.status, nothing.regions) == (Status.EMPTY_MASK, ())
         assert nothing.answer.error.startswith("no pixel of any target is marked")
         assert not nothing.mask.any()
+    many = told(*[empty] * 100, full)
+    assert many.answer.error.count("left out") == 5 and many.answer.error.endswith("; and 95 more")
