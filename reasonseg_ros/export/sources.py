@@ -73,7 +73,7 @@ def _weights_folder(card: ModelCard) -> Path:
 def _load(card: ModelCard, size_px: int) -> tuple[nn.Module, str]:
     try:
         values, _ = PreTrainedConfig.get_config_dict(card.source, revision=card.revision)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"no checkpoint could be read from {card.source}: {error}; check the name and the network, "
                          "or give a folder") from error  # fmt: skip
     kind = str(values.get("model_type"))

@@ -88,13 +88,11 @@ class SegZero:
     def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> list[Segmentation]:
         """Think about several questions together, then segment one after the other. The thinking counts evenly.
 
-        The reasoner must have `answer_batch`, which those that ask a server do not.
+        The reasoner must have `answer_batch`, which those that ask a server do not. What it raises is raised, so that
+        whoever asks can ask one by one.
         """
         start_s = time.perf_counter()
-        try:
-            answers = self.reasoner.answer_batch(frames, [query.text for query in queries])  # type: ignore[attr-defined]
-        except Exception as error:
-            answers = [failed(Answer(Status.NO_TARGET, model=self.reasoner.name), "reasoning", error)] * len(queries)
+        answers = self.reasoner.answer_batch(frames, [query.text for query in queries])  # type: ignore[attr-defined]
         each_s = (time.perf_counter() - start_s) / max(len(answers), 1)
         return [
             self._segment(frame, query, answer, {"reasoning": each_s})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -27,11 +28,12 @@ _START_S = 60.0
 def try_template(template: str, messages: Sequence[dict[str, Any]]) -> None:
     """Raises ModelError where the template does not end within `SECONDS` and `BYTES`."""
     work = {"template": template, "messages": list(messages), "seconds": SECONDS, "bytes": BYTES}
-    command = [sys.executable, "-m", "reasonseg_ros.reasoner.template_trial"]
+    command = [sys.executable or "python3", "-m", "reasonseg_ros.reasoner.template_trial"]
+    paths = os.pathsep.join(filter(None, sys.path))  # this package may have been found by a path set in this process
     try:
         done = subprocess.run(
             command, input=json.dumps(work), text=True, timeout=_START_S + SECONDS, check=False,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         ended = False

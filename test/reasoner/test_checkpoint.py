@@ -253,6 +253,7 @@ def test_weights_in_shards_are_those_of_one_file(changed: Any, frame: Frame, che
         (weights(reshape), "shape|size"),
         (weights(spoil), "cannot answer: reasoning: the model's logits are not finite"),
         (edit("config.json", tie_word_embeddings=False), "1 weights are missing, lm_head.weight"),
+        (edit("config.json", image_token_id=5), "cannot answer: .*[Ii]mage"),
         (lambda folder: (folder / "adapter_config.json").write_text("{}"), "adapter.*merge it"),
         (lambda folder: (folder / "config.json").write_text("[" * 100_000), "config.json .*nested deeper"),
     ],
