@@ -22,11 +22,13 @@ _REMEDIES = {
     errno.EROFS: "choose another place",
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "a part of the path is a file; choose another path",
+    errno.ELOOP: "it is a symbolic link; remove it, or choose another place",
     errno.EISDIR: "that is a folder; name a file",
     errno.EEXIST: "choose another path",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "raise the limit on open files (`ulimit -n`)",
     errno.EIO: "check the disk",
+    errno.EFBIG: "a limit (`ulimit -f`) or the file system allows no larger file; choose another place",
 }
 
 
@@ -38,7 +40,7 @@ def told(error: BaseException) -> str:
     """
     if isinstance(error, ReasonSegError):
         text = str(error)
-    elif isinstance(error, OSError) and error.errno is not None:
+    elif isinstance(error, OSError):
         text = _os_error(error)
     elif isinstance(error, MemoryError):
         text = "out of memory; use smaller images, fewer at once, or a machine with more memory"
@@ -57,7 +59,7 @@ def reason(error: BaseException) -> str:
     """Why one of many things failed, in one line, without a log: the rest goes on."""
     if isinstance(error, ReasonSegError):
         return one_line(str(error))
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, OSError):
         return one_line(_os_error(error))
     return one_line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
@@ -89,6 +91,6 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno is not None:
+        if error.filename is None:
             error.filename = str(path)
         raise

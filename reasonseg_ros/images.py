@@ -13,6 +13,7 @@ from reasonseg_ros.errors import InvalidInput, UnusableImage
 from reasonseg_ros.faults import naming
 from reasonseg_ros.image_header import MAX_MEGAPIXELS, check_pixels, read_header
 from reasonseg_ros.types import RgbImage
+from reasonseg_ros.whole_file import whole_file
 
 
 def decode_image(data: Any, max_megapixels: float = MAX_MEGAPIXELS, upright: bool = False) -> NDArray[Any]:
@@ -72,4 +73,5 @@ def write_image(path: Path, rgb: RgbImage) -> None:
     data = cv2.imencode(path.suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data.tobytes())
+    with whole_file(path, "wb") as file:
+        file.write(data.tobytes())

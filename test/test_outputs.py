@@ -75,6 +75,7 @@ class Lost(InvalidInput):
         (Lost("the value 3\nis wrong"), cli.USAGE_ERROR, ["the value 3 is wrong"]),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/x"), cli.USAGE_ERROR, ["/data/x", "free space"]),
         (PermissionError(errno.EACCES, "Permission denied", b"/data/y"), cli.USAGE_ERROR, ["/data/y", "permissions"]),
+        (OSError("9 requested and 3 written"), cli.USAGE_ERROR, ["9 requested and 3 written; check"]),  # of numpy
         (MemoryError(), cli.USAGE_ERROR, ["out of memory"]),
         (RuntimeError("a \x1b[31mred"), cli.PROGRAM_FAULT, ["RuntimeError: a \\x1b[31mred", "reasonseg-", ".log"]),
         (KeyError("k" * 5000), cli.PROGRAM_FAULT, ["KeyError", "..."]),
@@ -111,3 +112,27 @@ def test_an_error_keeps_its_path_and_remedy():
     assert told(caught.value) == (
         "/a/b: No space left on device; free space there, or choose another place; add --resume"
     )
+
+
+LIMITED = {  # what is written is larger than a file may be
+    "tabletop bag": (["tabletop", "bag", "--seed", "20000000", "--scenes", "1", "--no-depth", "--out"], "out"),
+    "tabletop show": (["tabletop", "show", "--seed", "1", "--scenes", "1", "--out"], "out.png"),
+    "train scenes": (["train", "scenes", "--seeds", "1", "1", "--out"], "out"),
+}
+
+
+@pytest.mark.parametrize("verb", LIMITED)
+def test_a_file_that_the_system_refuses_is_one_line_and_leaves_no_half_of_it(verb, tmp_path):
+    arguments, name = LIMITED[verb]
+    limit = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048));"
+        "from reasonseg_ros import cli; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    out = tmp_path / "there" / name
+    command = [sys.executable, "-c", limit, *arguments, str(out)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = [line for line in ended.stderr.splitlines() if line.startswith("reasonseg: ")]
+    assert ended.returncode == cli.USAGE_ERROR and "Traceback" not in ended.stderr
+    assert (len(told) == 1 and "choose another place" in told[0]) or "requested" in told[0], ended.stderr
+    assert not out.is_file() and not list(tmp_path.rglob("metadata.yaml"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.records import Item
-from reasonseg_ros.faults import add_remedy
+from reasonseg_ros.faults import add_remedy, naming
 from reasonseg_ros.outputs import add_output
 from reasonseg_ros.plain_text import one_line
 
@@ -148,7 +148,7 @@ def _convert(settings: argparse.Namespace) -> int:
     if parts_folder(settings.out).is_dir() and not settings.restart:
         console.print("Continuing what an interrupted run has done")
     try:
-        with Progress(console=console) as progress:
+        with naming(settings.out), Progress(console=console) as progress:
             task = progress.add_task("Converting", total=len(items))
             counts = write_dataset(
                 items, plan, settings.out, settings.force, settings.restart,

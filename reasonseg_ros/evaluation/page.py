@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from markupsafe import Markup
 from reasonseg_ros.faults import naming
 from reasonseg_ros.strict_json import json_text
 from reasonseg_ros.types import BoolMask
+from reasonseg_ros.whole_file import whole_file
 
 _OUTLINE_TOLERANCE = 0.0015
 """An outline is simplified by at most this share of the image's diagonal."""
@@ -27,14 +27,10 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         loader=PackageLoader("reasonseg_ros.evaluation", "."), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["score"] = _score
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    try:
-        with naming(path), part.open("wb") as file:
-            environment.get_template(template).stream(**values).dump(file, "utf-8", "replace")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, "wb") as file:
+        environment.get_template(template).stream(**values).dump(file, "utf-8", "replace")
 
 
 def script_json(values: Any) -> Markup:

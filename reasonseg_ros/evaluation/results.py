@@ -22,6 +22,7 @@ from reasonseg_ros.faults import naming
 from reasonseg_ros.geometry import decode_rle, encode_rle
 from reasonseg_ros.strict_json import json_text, parse_json
 from reasonseg_ros.types import BoolMask, Grounding, Region, Status
+from reasonseg_ros.whole_file import whole_file
 
 ASKED_AGAIN = (Status.UNAVAILABLE, Status.OUT_OF_MEMORY, Status.FAILED)
 """A resumed run asks again where the machine, not the model's answer, was at fault."""
@@ -166,8 +167,8 @@ class ResultLines:
 
         Raises InvalidInput where a line before the last is damaged: what follows it would be lost.
         """
-        self.path.touch()
-        self._file = self.path.open("r+b")
+        # A link would have the results appended to whatever it leads to.
+        self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
         try:
             self._find_lines()
         except BaseException:
@@ -233,13 +234,11 @@ def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
 
 def write_results(path: Path, run: dict[str, Any], results: Iterable[SampleResult]) -> None:
     """Write `{"run": run, "samples": [...]}`, one sample a line; the file takes its place when it is complete."""
-    part = path.with_suffix(".part")
-    with naming(path), part.open("w", encoding="utf-8") as file:
+    with whole_file(path) as file:
         file.write('{"run": ' + json_text(run) + ',\n"samples": [')
         for number, result in enumerate(results):
             file.write((",\n" if number else "\n") + json_text(result.to_json()))
         file.write("\n]}\n")
-    os.replace(part, path)
 
 
 class Results(Mapping[str, SampleResult]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from reasonseg_ros.evaluation.videos import VideoSample
 from reasonseg_ros.faults import naming
 from reasonseg_ros.strict_json import json_text, parse_json
 from reasonseg_ros.types import RgbImage
+from reasonseg_ros.whole_file import remove_unfinished, whole_file
 
 PICTURE_SIDE_PX = 400
 PICTURE_QUALITY = 75
@@ -55,6 +55,11 @@ def begin(out: Path, settings: dict[str, Any], resume: bool) -> None:
     One that ended before its first result, because a model is missing for instance, left nothing to go on with.
     """
     path = out / "settings.json"
+    if (out / "images").is_symlink():
+        raise InvalidInput(f"{out / 'images'} is a symbolic link; remove it, or choose another --out")
+    for name in ("settings.json", "results.json", "summary.json", "report.html"):
+        remove_unfinished(out, name)
+    remove_unfinished(out / "images", "*.jpg")
     if not has_results(out):
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -181,11 +186,10 @@ def _write_picture(path: Path, rgb: RgbImage) -> None:
     width, height = (max(1, round(factor * length)) for length in rgb.shape[1::-1])  # also of an image of 1 x 2000
     small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
     data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY])[1]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with naming(part):
-        part.write_bytes(data.tobytes())
-        os.replace(part, path)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, "wb") as file:
+        file.write(data.tobytes())
 
 
 def finish(out: Path, run: Run, settings: dict[str, Any], command: str) -> dict[str, Any]:
@@ -212,7 +216,6 @@ def _in_order(lines: ResultLines, ids: list[str]) -> Iterator[SampleResult]:
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    with naming(path):
-        part.write_text(json_text(values, indent=2) + "\n", encoding="utf-8")
-        os.replace(part, path)
+    text = json_text(values, indent=2)
+    with whole_file(path) as file:
+        file.write(text + "\n")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.faults import naming
 from reasonseg_ros.options import size_wh, whole_number
 from reasonseg_ros.outputs import IMAGE_ENDINGS, add_output
 
@@ -61,8 +62,9 @@ def _bag(settings: argparse.Namespace) -> None:
         not settings.no_depth,
     )  # fmt: skip
     written = write_bag(plan, World(settings.size), settings.out, settings.force)
-    for _ in track(written, description="Rendering", total=plan.scenes):
-        pass
+    with naming(settings.out):
+        for _ in track(written, description="Rendering", total=plan.scenes):
+            pass
     print(f"{settings.out}: {plan.scenes} scenes, up to {plan.questions} questions each")
 
 
@@ -80,8 +82,9 @@ def _video_bag(settings: argparse.Namespace) -> None:
         not settings.no_depth, settings.track,
     )  # fmt: skip
     written = write_video_bag(plan, World(settings.size), settings.out, settings.force)
-    for _ in track(written, description="Rendering", total=plan.videos):
-        pass
+    with naming(settings.out):
+        for _ in track(written, description="Rendering", total=plan.videos):
+            pass
     print(f"{settings.out}: {plan.videos} videos of {plan.frames} frames, up to {plan.questions} questions each")
 
 

@@ -47,6 +47,8 @@ def break_port(port, call, error, method, out, monkeypatch):
     """Have a part of the run, or of the system under it, fail once."""
 
     def is_writing(path, mode="r", *_, **__):
+        if isinstance(path, int):
+            path = os.readlink(f"/proc/self/fd/{path}")
         inside = isinstance(path, (str, os.PathLike)) and Path(path).is_relative_to(out)
         return inside and any(letter in mode for letter in "wax+")
 

@@ -348,3 +348,32 @@ sys.exit(cli.main(sys.argv[1:]))
         assert process.returncode == 128 + number and "Traceback" not in errors
         (line,) = [line for line in errors.splitlines() if line.startswith("reasonseg: ")]
         assert "--resume" in line and (out / "results.jsonl").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", "images"])
+def test_a_planted_link_is_not_followed(name, method, make_bag, samples_of, tmp_path, capsys):
+    bag, out, outside = make_bag([samples_of("a")]), tmp_path / "out", tmp_path / "outside"
+    out.mkdir()
+    outside.mkdir()
+    (out / name).symlink_to(outside if name == "images" else outside / "new")
+    assert cli.main(["evaluate", str(bag), "--out", str(out)]) == cli.USAGE_ERROR
+    assert "symbolic link" in capsys.readouterr().err and not list(outside.iterdir())
+
+
+@pytest.mark.parametrize("name", ["settings.json", "results.json", "summary.json", "report.html"])
+def test_a_result_takes_the_place_of_a_planted_link(name, method, make_bag, samples_of, tmp_path):
+    bag, out, outside = make_bag([samples_of("a")]), tmp_path / "out", tmp_path / "outside"
+    out.mkdir()
+    outside.write_text("as it was")
+    (out / name).symlink_to(outside)
+    assert cli.main(["evaluate", str(bag), "--out", str(out)]) == 0
+    assert outside.read_text() == "as it was" and not (out / name).is_symlink()
+
+
+def test_what_a_killed_run_left_half_written_is_removed(run_folder, make_bag, tmp_path):
+    (run_folder / ".results.json.x1y2.part").touch()
+    (run_folder / "images/.17.jpg.x1y2.part").touch()
+    other = run_folder / ".download.part"
+    other.touch()
+    assert cli.main(["evaluate", str(tmp_path / "bag"), "--out", str(run_folder), "--resume"]) == 0
+    assert list(run_folder.rglob("*.part")) == [other], "what is not ours stays"

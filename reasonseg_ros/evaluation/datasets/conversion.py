@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,9 +18,10 @@ from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.counts import Counts
 from reasonseg_ros.evaluation.datasets.records import Item, Picture
-from reasonseg_ros.faults import naming, reason
+from reasonseg_ros.faults import reason
 from reasonseg_ros.strict_json import parse_json
 from reasonseg_ros.types import Query
+from reasonseg_ros.whole_file import whole_file
 
 IMAGE_TOPIC = "/camera/image/compressed"
 QUERY_TOPIC = "/reasonseg/query"
@@ -140,10 +140,8 @@ def _fingerprint(items: Sequence[Item], plan: Plan) -> str:
 
 
 def _write_text(path: Path, text: str) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    with naming(path):
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
+    with whole_file(path) as file:
+        file.write(text)
 
 
 def _groups(items: Sequence[Item]) -> Iterator[list[Item]]:

@@ -3,7 +3,6 @@ import os
 import tempfile
 import zlib
 from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -154,14 +153,14 @@ def test_an_id_that_occurs_again_gets_a_number_also_after_an_interruption(tmp_pa
     assert ids == ["q", "q#2", "q#3"]
 
 
-@pytest.mark.parametrize("port", ["replace", "mkdtemp", "write_text"])
+@pytest.mark.parametrize("port", ["replace", "mkdtemp", "mkstemp"])
 def test_a_full_disk_in_a_conversion_is_one_line_and_the_same_command_goes_on(
     port, folder_of_pictures, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(conversion, "PICTURES_PER_PART", 2)
     arguments = ["bag", "from-reasonseg", str(folder_of_pictures), "--out"]
     assert cli.main([*arguments, str(tmp_path / "whole")]) == 0
-    owner = {"replace": os, "mkdtemp": tempfile, "write_text": Path}[port]
+    owner = {"replace": os, "mkdtemp": tempfile, "mkstemp": tempfile}[port]
     real = getattr(owner, port)
     for fails_at in (1, 2, 3, 7):
         seen = []
