@@ -35,8 +35,8 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def remove_unfinished(folder: Path, pattern: str) -> None:
-    """Remove what killed processes have left half written of files whose names match `pattern`, for example `*.jpg`."""
-    for path in folder.rglob(f".{pattern}.*{ENDING}"):
+    """Remove what killed processes have left half written of a folder's files that match `pattern`, such as `*.jpg`."""
+    for path in folder.glob(f".{pattern}.*{ENDING}"):
         path.unlink(missing_ok=True)
 
 

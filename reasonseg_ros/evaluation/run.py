@@ -59,7 +59,8 @@ def begin(out: Path, settings: dict[str, Any], resume: bool) -> None:
         raise InvalidInput(f"{out / 'images'} is a symbolic link; remove it, or choose another --out")
     for name in ("settings.json", "results.json", "summary.json", "report.html"):
         remove_unfinished(out, name)
-    remove_unfinished(out / "images", "*.jpg")
+    for folder in (out / "images", *(out / "images").glob("*/")):  # those of several bags have folders of their own
+        remove_unfinished(folder, "*.jpg")
     if not has_results(out):
         try:
             out.mkdir(parents=True, exist_ok=True)
