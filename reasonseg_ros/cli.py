@@ -15,6 +15,7 @@ import reasonseg_ros
 from reasonseg_ros.errors import InvalidInput, ReasonSegError
 from reasonseg_ros.faults import told
 from reasonseg_ros.outputs import add_output, check_outputs
+from reasonseg_ros.plain_text import log_plainly
 
 USAGE_ERROR = 2
 PROGRAM_FAULT = 3
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = _parser().parse_args(arguments)
         command = settings.run
     exit_on_termination()
+    log_plainly()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names and thoughts in any script, on any terminal
             stream.reconfigure(errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,18 @@ def terminal_text(text: str) -> Text:
     from rich.text import Text
 
     return Text(one_line(text))
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return plain_text(super().format(record))
+
+
+def log_plainly() -> None:
+    """Have Python's log, which holds tracebacks and with them text from outside, go to stderr as plain text."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PlainFormatter())
+    logging.basicConfig(handlers=[handler])
 
 
 def _paired(text: str) -> str:

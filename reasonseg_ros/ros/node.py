@@ -30,6 +30,7 @@ from reasonseg_ros.errors import ConfigError, ReasonSegError
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.plain_text import log_plainly
 from reasonseg_ros.ros import diagnostics, memory, parameters
 from reasonseg_ros.ros.camera import Camera
 from reasonseg_ros.ros.depth_health import DepthHealth
@@ -228,6 +229,7 @@ class ReasonSegNode(LifecycleNode):
 
 def main(arguments: Sequence[str] | None = None, load: Load = load_models) -> int:
     """Run the node until Ctrl-C or an external shutdown. Returns the exit status."""
+    log_plainly()
     rclpy.init(args=arguments)
     node = executor = None
     try:

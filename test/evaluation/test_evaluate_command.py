@@ -11,6 +11,7 @@ from reasonseg_ros import cli
 from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.evaluation.evaluate_command import config_values, refine_values
+from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.types import Status
 
@@ -192,3 +193,56 @@ def test_parameters_are_the_node_s():
     }  # fmt: skip
     with pytest.raises(ConfigError, match="expected NAME=VALUE"):
         config_values(SimpleNamespace(refine=None, strict=False, overrides=["reasoner.device"]))
+
+
+HOSTILE = "[/]\x1b[2J\u202e [red]x[/red] \\[/] \x9b31m"
+
+
+def test_text_that_is_no_text_ends_in_results_and_nothing_reaches_the_terminal(
+    monkeypatch, scripted, answer_text, make_bag, samples_of, tmp_path, capsys
+):
+    odd = answer_text(BOX).replace("I looked.", "a\ud800b\x1b[2J\udfff")
+    labelled = odd.replace('{"bbox_2d"', '{"label": "a\ud800\x1b[2J", "bbox_2d"')
+    method = scripted(odd, labelled, odd[:20], "\ud800\x1b", "No objects.")
+    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config, **_: method)
+    asked = [samples_of(f"{name}{HOSTILE}", kind=HOSTILE) for name in "abcde"]
+    bag, out = make_bag(asked), tmp_path / "out [/] "
+    assert cli.main(["evaluate", str(bag), "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert one_line(HOSTILE)[:12] in printed.out and str(out) in printed.out
+    assert not set(printed.out + printed.err) & set("\x1b\x9b\u202e")
+    samples = json.loads((out / "results.json").read_text(encoding="utf-8"))["samples"]
+    assert [sample["status"] for sample in samples] == ["ok", "ok", "truncated", "unparsable", "no_target"]
+    assert samples[0]["thought"] == "a\ufffdb\ufffd[2J\ufffd"
+    assert samples[1]["groundings"][0]["label"] == "a\\ud800\\x1b[2J"
+    for name in ("results.json", "results.jsonl", "summary.json", "report.html"):
+        assert not set((out / name).read_text(encoding="utf-8")) & set("\x1b\x9b\u202e")
+    assert cli.main(["evaluate", str(bag), "--out", str(out), "--resume"]) == 0, "what was kept is found again"
+    assert len(method.reasoner.questions) == len(asked)
+
+
+def test_ids_that_differ_in_control_characters_stay_two(method, make_bag, samples_of, tmp_path):
+    bag = make_bag([samples_of("a\x01"), samples_of("a\x02")])
+    assert cli.main(["evaluate", str(bag), "--out", str(tmp_path / "out")]) == 0
+    samples = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["samples"]
+    assert [sample["sample_id"] for sample in samples] == ["a\\x01", "a\\x02"]
+
+
+def test_a_question_of_a_file_that_is_no_text_is_shown_as_such(method, make_bag, samples_of, tmp_path):
+    questions = tmp_path / "questions.yaml"
+    questions.write_text('- {time_s: 0, text: "the \\ud800 mug"}\n- {time_s: 0, text: "the mug"}\n')
+    command = ["evaluate", str(make_bag([], with_truth=False)), "--out", str(tmp_path / "out"), "--questions"]
+    cli.main([*command, str(questions)])
+    samples = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["samples"]
+    assert [sample["question"] for sample in samples] == ["the \ufffd mug", "the mug"]
+
+
+def test_bag_info_prints_names_as_plain_text(make_bag, samples_of, capsys):
+    def renamed(messages):
+        return [(f"{topic}{HOSTILE}" if "image" in topic else topic, *rest) for topic, *rest in messages]
+
+    bag = make_bag([samples_of("a", kind=HOSTILE)], change=renamed)
+    cli.main(["bag", "info", str(bag)])
+    printed = capsys.readouterr()
+    assert one_line(HOSTILE) in printed.out
+    assert not set(printed.out + printed.err) & set("\x1b\x9b\u202e")

@@ -12,14 +12,17 @@ from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 from reasonseg_ros.types import Answer, Frame, Grounding, Status
 
+ODD = "a\ud800\x00b\x1b[2J\u202e\udfff"
+"""What no message, file or terminal should get: half a pair, the end of a C string, an escape, another order."""
+
 
 class WordReasoner:
-    """Finds the bright part of the image. A word in the question makes it slow, find nothing, or fail."""
+    """Finds the bright part of the image. A word in the question makes it slow, find nothing, fail, or write oddly."""
 
     name = "word-reasoner"
 
     def answer(self, frame, text, *, on_text=None, cancelled=None, max_new_tokens=0, time_limit_s=0.0):
-        thought = "<think>the bright one"
+        thought = f"<think>{ODD if 'odd text' in text else 'the bright one'}"
         for token in range(1, 200 if "slow" in text else 10 if "brief" in text else 3):
             if cancelled and cancelled():
                 return Answer(Status.CANCELLED, thought="the bright one", error="cancelled", tokens=token)
@@ -27,6 +30,8 @@ class WordReasoner:
                 on_text(thought + " ." * token, token)
             if "slow" in text or "brief" in text:
                 time.sleep(0.02)
+        if "odd text, raised" in text:
+            raise RuntimeError(f"{ODD}\nfell over")
         if "boom" in text:
             raise RuntimeError("the model fell over")
         if "memory" in text:
@@ -37,6 +42,8 @@ class WordReasoner:
         if not len(xs):
             return Answer(Status.NO_TARGET, thought="it is dark", model=self.name)
         box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
+        if "odd text" in text:
+            return Answer(Status.OK, ODD, (Grounding(box, label=ODD),), ODD, model=ODD, tokens=3)
         raw = f"{thought}</think><answer>[]</answer>"
         return Answer(Status.OK, "the bright one", (Grounding(box),), raw, model=self.name, tokens=3)
 

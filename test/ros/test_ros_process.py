@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from reasonseg_ros.action import Segment
 from reasonseg_ros.msg import Query
+from reasonseg_ros.srv import SegmentImage
 from ros_client import image_of, value
-from scripted_node import bright_frame, load
+from scripted_node import ODD, bright_frame, load
+from std_msgs.msg import String
 
+from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.ros.conversion import masks_from
 from reasonseg_ros.ros.node import main
 
@@ -86,3 +90,56 @@ def test_a_wrong_parameter_at_start_is_one_clear_line(monkeypatch, capfd, domain
     errors = capfd.readouterr().err.strip()
     assert setting.split(":=")[0] in errors
     assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("question", "status"), [("odd text", "ok"), ("odd text, raised", "failed")])
+def test_text_that_is_no_text_ends_in_a_published_answer_by_every_way_to_ask(start_process, client, question, status):
+    process = start_process(SCRIPT, "--ros-args", "-p", "query.frame_wait_s:=20.0", "-p", "diagnostics_period_s:=0.1")
+    client.connect()
+    image = image_of(bright_frame())
+    client.images.publish(image)
+    answers = [client.ask(question), client.call(SegmentImage, "segment_image", asked(question, image)).segmentation]
+    handle, feedback = client.feedback_of_goal(Segment.Goal(text=question, image=image))
+    answers.append(client.result_of(handle).result.segmentation)
+    client.until(lambda: sum(one.done for one in client.got["reasoning"]) == len(answers))
+    texts = [text for one in client.got["reasoning"] for text in (one.thought, one.text, one.error, one.model)]
+    texts += [one.thought for one in feedback]
+    for answer in answers:
+        assert answer.status == status, answer.error
+        texts += [answer.thought, answer.error, *(region.label for region in answer.regions)]
+        assert [region.label for region in answer.regions] == ([one_line(ODD)] if status == "ok" else [])
+        assert "\n" not in answer.error
+    shown = "a\ufffd\ufffdb\ufffd[2J\ufffd" if status == "ok" else one_line(ODD)
+    assert any(shown in text for text in texts), texts
+    assert not [text for text in texts if set(text) & set("\x00\x1b\u202e")]
+    assert client.ask("the bright one").status == "ok"
+    code, errors = stop(process)
+    assert code == 0 and ("Traceback" in errors) == (status == "failed"), errors
+    assert not set(errors) & set("\x00\x1b\u202e")
+
+
+def asked(question, image):
+    request = SegmentImage.Request()
+    request.text, request.image = question, image
+    return request
+
+
+def test_a_question_that_is_no_text_is_refused_by_every_way_to_ask(start_process, client):
+    process = start_process(SCRIPT, "--ros-args", "-p", "diagnostics_period_s:=0.1")
+    client.connect()
+    client.queries.publish(Query(text="the \x1b[2J mug"))
+    client.until(lambda: client.got["segmentation"])
+    client.queries.publish(Query(text="the mug", query_id="a\x07b"))
+    client.until(lambda: client.got["segmentation"][1:])
+    client.texts.publish(String(data="the \x9b mug"))
+    client.until(lambda: client.got["segmentation"][2:])
+    answers = client.got["segmentation"][:3]
+    image = image_of(bright_frame())
+    answers.append(client.call(SegmentImage, "segment_image", asked("the \ufffd mug", image)).segmentation)
+    handle, _ = client.feedback_of_goal(Segment.Goal(text="the \x7f mug", image=image))
+    answers.append(client.result_of(handle).result.segmentation)
+    for answer, code in zip(answers, ("U+001B", "U+0007", "U+009B", "U+FFFD", "U+007F"), strict=True):
+        assert answer.status == "refused" and code in answer.error, answer.error
+        assert not set(answer.question + answer.query_id) & set("\x1b\x07\x9b\x7f")
+    code, errors = stop(process)
+    assert code == 0 and "Traceback" not in errors, errors
