@@ -11,6 +11,10 @@ from reasonseg_ros.reasoner.template_trial import try_template
 PLACES = "chat_template.jinja, chat_template.json, processor_config.json or tokenizer_config.json"
 _QUESTION = "the thing by the window"
 _ANSWER = "it is there"
+_TURNS = [
+    {"role": role, "content": [{"type": "text", "text": text}]}
+    for role, text in (("user", _QUESTION), ("assistant", _ANSWER))
+]
 _LOG = logging.getLogger(__name__)
 
 
@@ -22,7 +26,10 @@ def check_chat_template(processor: Any) -> None:
     """
     processor.chat_template = _template(processor)
     user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": _QUESTION}]}
-    try_template(processor.chat_template, [user])
+    system = {"role": "system", "content": "You are a helpful assistant."}
+    try_template(
+        processor.chat_template, [([user], True), ([user], False), ([system, user], True), (_TURNS, False)]
+    )
     prompt = _render(processor, [user], True)
     remedy = "take the template of the base model"
     image = getattr(processor, "image_token", None)
@@ -39,9 +46,7 @@ def check_chat_template(processor: Any) -> None:
 
 def turn_end(processor: Any) -> int | None:
     """The token that the template writes at the end of the assistant's turn; None where it writes no special token."""
-    said = (("user", _QUESTION), ("assistant", _ANSWER))
-    turns = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in said]
-    after = _render(processor, turns, False).rpartition(_ANSWER)[2].lstrip()
+    after = _render(processor, _TURNS, False).rpartition(_ANSWER)[2].lstrip()
     tokens = processor.tokenizer(after, add_special_tokens=False)["input_ids"] if after else []
     return tokens[0] if tokens and tokens[0] in special_tokens(processor.tokenizer) else None
 

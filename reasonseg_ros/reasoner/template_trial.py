@@ -1,8 +1,8 @@
 """Renders a chat template in a process of its own, with bounds: a checkpoint's template is a program from outside.
 
-`python -m reasonseg_ros.reasoner.template_trial` reads JSON from its standard input: `template`, `messages`, `seconds`
-and `bytes`. It ends with 0 unless it runs out of time or memory; what is wrong with the template itself is told by
-transformers, which renders it afterwards.
+`python -m reasonseg_ros.reasoner.template_trial` reads JSON from its standard input: `template`, `chats` (each messages
+and whether the assistant's turn is begun), `seconds` and `bytes`. It ends with 0 unless it runs out of time or memory.
+What is wrong with the template itself is told by transformers, which renders it afterwards.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ _START_S = 60.0
 """Python may start slowly on a busy machine."""
 
 
-def try_template(template: str, messages: Sequence[dict[str, Any]]) -> None:
-    """Raises ModelError where the template does not end within `SECONDS` and `BYTES`."""
-    work = {"template": template, "messages": list(messages), "seconds": SECONDS, "bytes": BYTES}
+Chat = tuple[list[dict[str, Any]], bool]
+"""Messages, and whether the assistant's turn is begun."""
+
+
+def try_template(template: str, chats: Sequence[Chat]) -> None:
+    """Raises ModelError where the template does not end within `SECONDS` and `BYTES` for all of `chats`."""
+    work = {"template": template, "chats": list(chats), "seconds": SECONDS, "bytes": BYTES}
     command = [sys.executable or "python3", "-m", "reasonseg_ros.reasoner.template_trial"]
     paths = os.pathsep.join(filter(None, sys.path))  # this package may have been found by a path set in this process
     try:
@@ -49,7 +53,7 @@ def try_template(template: str, messages: Sequence[dict[str, Any]]) -> None:
 
 
 def render(work: dict[str, Any]) -> None:
-    """Render once, as transformers does."""
+    """Render each chat, as transformers does."""
     from jinja2.exceptions import TemplateError
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -71,9 +75,10 @@ def render(work: dict[str, Any]) -> None:
     )
     environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
     environment.globals |= {"raise_exception": refuse, "strftime_now": lambda _: ""}
-    # Errors of the template are transformers' to tell.
-    with contextlib.suppress(TemplateError, TypeError, ValueError, KeyError, AttributeError, RecursionError):
-        environment.from_string(work["template"]).render(messages=work["messages"], add_generation_prompt=True)
+    for messages, begin in work["chats"]:
+        # Errors of the template are transformers' to tell.
+        with contextlib.suppress(TemplateError, TypeError, ValueError, KeyError, AttributeError, RecursionError):
+            environment.from_string(work["template"]).render(messages=messages, add_generation_prompt=begin)
 
 
 def main() -> None:

@@ -154,9 +154,11 @@ def test_a_chat_template_that_cannot_ask_is_told_while_loading(changed: Any, cha
         "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
         "{% for i in range(99999) %}{{ 'x' * 99999 }}{% endfor %}",
         "{{ 'x' * 99999999999 }}",
+        "{% if messages[-1].role == 'assistant' %}{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}"
+        "{% endfor %}{% endif %}",
         "{% set n = namespace(x=10) %}{% for i in range(40) %}{% set n.x = n.x * n.x %}{% endfor %}",
     ],
-    ids=["time", "text", "memory", "digits"],
+    ids=["time", "text", "memory", "later", "digits"],
 )
 def test_a_chat_template_without_end_is_stopped(changed: Any, work: str) -> None:
     begin_s = time.monotonic()
