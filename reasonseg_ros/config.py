@@ -228,7 +228,9 @@ class PointsConfig:
 @dataclass(frozen=True)
 class OutputConfig:
     mask_encoding: str = setting("png", "how masks travel in messages", choices=("png", "rle"))
-    overlay_alpha: float = setting(0.5, "opacity of the masks in the overlay", 0.0, 1.0)
+    overlay_alpha: float = setting(
+        0.12, "opacity of the masks in the overlay; light, so that colours are recognised below", 0.0, 1.0
+    )
     reliability: str = setting(
         "reliable", "quality of service of the published topics", choices=("best_effort", "reliable"), read_only=True
     )

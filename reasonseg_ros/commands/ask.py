@@ -88,7 +88,7 @@ def _ask_file(settings: argparse.Namespace) -> int:
     }
     print(json.dumps(report, indent=2, ensure_ascii=False))
     if settings.out:
-        from reasonseg_ros.drawing import answer_title, draw
+        from reasonseg_ros.drawing import draw_answer
 
-        write_image(settings.out, draw(frame.rgb, segmentation.regions, answer_title(settings.question, answer)))
+        write_image(settings.out, draw_answer(frame.rgb, segmentation.regions, settings.question, answer))
     return 0 if answer.status.is_answer else 1

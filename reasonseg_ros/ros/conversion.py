@@ -9,11 +9,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from reasonseg_ros import msg
@@ -22,6 +23,8 @@ from reasonseg_ros.geometry import clip_box, clip_points, quat_xyzw
 from reasonseg_ros.live.requests import Outcome, Request
 from reasonseg_ros.mask_codec import decode_mask, encode_mask
 from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, OrientedBox, Region, Surface
+
+JPEG_QUALITY = 85
 
 
 def header_message(frame: Frame | None) -> Header:
@@ -85,6 +88,12 @@ def image_message(header: Header, pixels: NDArray[np.uint8]) -> Image:
     message.step = message.width * (1 if pixels.ndim == 2 else 3)
     message.data = pixels.tobytes()
     return message
+
+
+def jpeg_message(header: Header, rgb: NDArray[np.uint8]) -> CompressedImage:
+    """uint8 [H, W, 3] as JPEG, with the format that image_transport's plugin writes."""
+    data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=data.tobytes())
 
 
 def frame_3d(frame: Frame) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from reasonseg_ros import msg
 from reasonseg_ros.config import Config
-from reasonseg_ros.drawing import answer_title, draw
+from reasonseg_ros.drawing import draw_answer
 from reasonseg_ros.live.requests import Outcome
 from reasonseg_ros.ros.cloud import cloud_message
 from reasonseg_ros.ros.conversion import (
@@ -19,6 +19,7 @@ from reasonseg_ros.ros.conversion import (
     frame_3d,
     header_message,
     image_message,
+    jpeg_message,
     label_image,
     reasoning_message,
 )
@@ -41,6 +42,7 @@ class Outputs:
                 "label_mask": Image,
                 "confidence": Image,
                 "overlay": Image,
+                "overlay/compressed": CompressedImage,
                 "points": PointCloud2,
                 "markers": MarkerArray,
             }.items()
@@ -63,8 +65,7 @@ class Outputs:
                 if self._is_read(name):
                     pixels = make_image(segmentation.regions, frame.size_wh)
                     self._publishers[name].publish(image_message(header_message(frame), pixels))
-        if frame is not None and self._is_read("overlay"):
-            self._publish_overlay(outcome, overlay_alpha)
+        self._publish_overlay(outcome, overlay_alpha)
         if frame is not None and self._is_read("markers"):
             self._publishers["markers"].publish(marker_array(outcome))
         if frame is not None and frame_3d(frame) and outcome.answer.status.is_answer and self._is_read("points"):
@@ -79,9 +80,12 @@ class Outputs:
         return bool(self._publishers[name].get_subscription_count())
 
     def _publish_overlay(self, outcome: Outcome, alpha: float) -> None:
-        frame = outcome.frame
-        if frame is None:
+        """Raw and as JPEG, each where it is read; the name is what image_transport's subscribers look for."""
+        frame, makers = outcome.frame, {"overlay": image_message, "overlay/compressed": jpeg_message}
+        read = [name for name in makers if self._is_read(name)]
+        if frame is None or not read:
             return
         regions = outcome.segmentation.regions if outcome.segmentation else ()
-        picture = draw(frame.rgb, regions, answer_title(outcome.request.query.text, outcome.answer), alpha)
-        self._publishers["overlay"].publish(image_message(header_message(frame), picture))
+        picture = draw_answer(frame.rgb, regions, outcome.request.query.text, outcome.answer, alpha)
+        for name in read:
+            self._publishers[name].publish(makers[name](header_message(frame), picture))

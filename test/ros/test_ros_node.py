@@ -16,6 +16,7 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from reasonseg_ros import msg, srv
+from reasonseg_ros.image_messages import rgb_from_compressed
 from reasonseg_ros.ros.conversion import header_message, image_message, masks_from
 from reasonseg_ros.types import Frame
 
@@ -204,6 +205,26 @@ def test_the_overlay_is_drawn_only_when_someone_looks(node, client):
     assert overlay.encoding == "rgb8"
     assert overlay.header.stamp.nanosec == 34
     assert (np.frombuffer(overlay.data, np.uint8).reshape(48, 64, 3) != bright_frame().rgb).any()
+
+
+def test_the_overlay_is_there_as_jpeg_for_who_asks_for_that(node, client):
+    client.listen("jpeg", CompressedImage, "reasonseg/overlay/compressed")
+    client.until(lambda: client.count_publishers("reasonseg/overlay/compressed"))
+    client.until(lambda: client.count_subscribers("reasonseg/overlay/compressed"))
+    client.spin(0.3)
+    client.images.publish(image_of(large_frame()))
+    client.ask("the bright one")
+    jpeg = client.until(lambda: client.got["jpeg"])[-1]
+    assert jpeg.format == "rgb8; jpeg compressed bgr8"
+    picture = rgb_from_compressed(jpeg)
+    assert picture.shape[0] > 480 and picture.shape[1] == 640
+    np.testing.assert_allclose(picture[:200, :200].astype(int), 0, atol=12)  # the camera's, without words over it
+
+
+def large_frame():
+    rgb = np.zeros((480, 640, 3), np.uint8)
+    rgb[300:380, 400:560] = 200
+    return Frame(rgb, 13 * 10**9, "camera")
 
 
 def test_action_gives_feedback_and_result(node, client):
@@ -517,8 +538,30 @@ def test_compressed_transport_and_truncated_jpeg(start_node, client):
     data = cv2.imencode(".jpg", bright_frame().rgb[:, :, ::-1])[1].tobytes()
     images.publish(CompressedImage(format="jpeg", data=data[:-40]))
     client.diagnostic("camera", lambda status: value(status, "dropped: truncated image") == "1")
-    images.publish(CompressedImage(format="jpeg", data=data))
+    images.publish(CompressedImage(format="jpeg", data=data + bytes(500)))
     assert client.ask("the bright one").status == "ok"
+
+
+def test_a_huge_compressed_image_is_dropped_before_it_is_decoded(start_node, client):
+    remap = ["--ros-args", "-r", "image:=camera/compressed"]
+    start_node(remap, camera__transport="compressed", query__frame_wait_s=2.0)
+    images = client.create_publisher(CompressedImage, "camera/compressed", 5)
+    client.until(images.get_subscription_count)
+    data = cv2.imencode(".png", bright_frame().rgb[:, :, ::-1])[1].tobytes()
+    huge = data[:16] + (30_000).to_bytes(4, "big") * 2 + data[24:]
+    images.publish(CompressedImage(format="png", data=huge))
+    told = client.diagnostic("camera", lambda status: value(status, "dropped: too large") == "1")
+    assert "30000 x 30000 pixels; at most 100 megapixels" in told.message
+    images.publish(CompressedImage(format="16UC1; png compressed ", data=data))
+    client.diagnostic("camera", lambda status: value(status, "dropped: depth encoding") == "1")
+    assert client.set(camera__max_megapixels=0.01) == [""]
+    images.publish(stamped(CompressedImage(format="png", data=data), 5))
+    assert client.ask("the bright one").status == "ok"
+
+
+def stamped(message, sec):
+    message.header.stamp.sec = sec
+    return message
 
 
 @pytest.mark.parametrize("reliability", ["best_effort", "reliable"])

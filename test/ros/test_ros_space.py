@@ -3,13 +3,14 @@
 import sys
 import types
 
+import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
 from ros_client import image_of, value
 from scripted_node import bright_frame
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from visualization_msgs.msg import Marker, MarkerArray
 
 from reasonseg_ros.ros.cloud import POINT
@@ -97,6 +98,31 @@ def test_depth_gives_boxes_a_cloud_and_markers(started, client, see):
     assert "the bright one" in title.text and title.type == name.type == Marker.TEXT_VIEW_FACING
     assert (cube.type, cube.pose, cube.scale) == (Marker.CUBE, region.box_3d.pose, region.box_3d.size)
     assert name.text == "1 0.90"
+
+
+@pytest.mark.parametrize(
+    ("text", "lead", "problem"),
+    [
+        ("16UC1; compressedDepth png", bytes(12), ""),
+        ("16UC1; png compressed ", b"", ""),
+        ("16UC1; jpeg compressed ", b"", "unknown depth encoding"),
+    ],
+)
+def test_compressed_depth_gives_boxes_or_its_reason(started, client, see, text, lead, problem):
+    client.destroy_publisher(client.depths)
+    client.depths = client.create_publisher(CompressedImage, "depth", 5)
+    started(camera__depth_transport="compressed")
+    raw = depth_image(48 * MS)
+    millimetres = np.frombuffer(raw.data, np.uint16).reshape(48, 64)
+    suffix, pixels = (".jpg", (millimetres // 8).astype(np.uint8)) if "jpeg" in text else (".png", millimetres)
+    data = lead + cv2.imencode(suffix, pixels)[1].tobytes()
+    see(50, CompressedImage(header=raw.header, format=text, data=data), info_message())
+    (region,) = client.ask("the bright one").regions
+    assert region.has_3d is not bool(problem)
+    if problem:
+        client.diagnostic("depth", lambda status: value(status, f"problem: {problem}") is not None)
+    else:
+        assert region.centroid.z == pytest.approx(1.0, abs=0.01)
 
 
 def test_nothing_fits_empties_the_cloud_and_a_failure_leaves_it(started, client, see):
