@@ -17,6 +17,9 @@ from reasonseg_ros.resources import resource
 KINDS = ("reasoner", "segmenter")
 DIALECTS = ("seg_zero", "vision_reasoner", "qwen2.5-vl", "qwen3-vl")
 REFINEMENTS = ("none", "edges", "points", "both")
+MAX_SIDE_PX = 8192
+MAX_PIXELS = 100_000_000
+"""Of an image that a model is shown: larger ones are mistakes, and take the machine's memory."""
 COORDINATES = ("squashed", "resized", "relative_1000")
 FRAMES_PROMPT = (
     "These {frames} frames of one video come in the order of time, each behind its number. The question about the "
@@ -104,8 +107,9 @@ class ModelCard:
 
         for key in ("name", "source", "licence", "url", "revision", "prompt", "system", "frames_prompt", "frame_name"):
             need(isinstance(getattr(self, key), str), key, "text")
-        for key in ("min_pixels", "max_pixels", "image_size"):
-            need(_is_count(getattr(self, key), 0), key, "a whole number, 0 or more")
+        for key in ("min_pixels", "max_pixels"):
+            need(_is_count(getattr(self, key), 0, MAX_PIXELS), key, f"a whole number, 0 to {MAX_PIXELS}")
+        need(_is_count(self.image_size, 0, MAX_SIDE_PX), "image_size", f"a whole number, 0 to {MAX_SIDE_PX}")
         need(self.kind in KINDS, "kind", " or ".join(KINDS))
         for key in ("multimask", "needs_boxes"):
             need(isinstance(getattr(self, key), bool), key, "true or false")
@@ -115,14 +119,14 @@ class ModelCard:
         need(self.dialect in DIALECTS, "dialect", f"one of {', '.join(DIALECTS)}")
         need(self.coordinates in COORDINATES, "coordinates", f"one of {', '.join(COORDINATES)}")
         need("{query}" in self.prompt, "prompt", "a text that holds {query}")
-        for key in ("max_new_tokens", "frames"):
-            need(_is_count(getattr(self, key), 1), key, "a whole number above 0")
+        for key, most in (("max_new_tokens", 32768), ("frames", 1024)):
+            need(_is_count(getattr(self, key), 1, most), key, f"a whole number, 1 to {most}")
         need("{query}" in self.frames_prompt, "frames_prompt", "a text that holds {query}")
         need("{number}" in self.frame_name, "frame_name", "a text that holds {number}")
         for key in ("image_size_wh", "frames_size_wh"):
             size = getattr(self, key)
-            sized = isinstance(size, tuple) and len(size) == 2 and all(_is_count(side, 1) for side in size)
-            need(size is None or sized, key, "[width, height] in pixels, or null")
+            sized = isinstance(size, tuple) and len(size) == 2 and all(_is_count(side, 1, MAX_SIDE_PX) for side in size)
+            need(size is None or sized, key, f"[width, height] in pixels, each at most {MAX_SIDE_PX}, or null")
         sized = self.image_size_wh is not None or self.coordinates != "squashed"
         need(sized, "image_size_wh", "a size, as coordinates is squashed")
 
@@ -222,5 +226,5 @@ def _like_name(name: str) -> str | None:
     return next((like for pattern, like in _LIKE_NAME if re.search(pattern, name.lower())), None)
 
 
-def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_count(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

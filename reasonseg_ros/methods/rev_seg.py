@@ -20,7 +20,7 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.methods.seg_zero import OnStage, SegZero
 from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.reasoner.port import OnText, Reasoner
-from reasonseg_ros.reasoner.rounds import Keyframe, sampled
+from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, sampled
 from reasonseg_ros.segmenter.port import Segmenter, Tracker
 from reasonseg_ros.segmenter.regions import followed, without_empty
 from reasonseg_ros.types import Answer, Frame, Query, Segmentation, Status
@@ -85,14 +85,18 @@ class RevSeg(SegZero):
             on_stage("reasoning")
         start_s = time.perf_counter()
         shown = sampled(len(frames), self.config.history.frames or self.reasoner.frames)
-        keyframe = self.reasoner.choose(
-            [frames[i] for i in shown],
-            query.text,
-            on_text=on_text,
-            cancelled=cancelled,
-            max_new_tokens=max_new_tokens,
-            time_limit_s=time_limit_s,
-        )
+        try:
+            keyframe = self.reasoner.choose(
+                [frames[i] for i in shown],
+                query.text,
+                on_text=on_text,
+                cancelled=cancelled,
+                max_new_tokens=max_new_tokens,
+                time_limit_s=time_limit_s,
+            )
+        # The port promises a Keyframe; a reasoner that raises costs its question and no other.
+        except Exception as error:
+            keyframe = failed_keyframe(failed(Answer(Status.NO_TARGET), "reasoning", error))
         seconds = {"choosing": time.perf_counter() - start_s}
         newest = len(frames) - 1
         if keyframe.status in _FINAL:

@@ -182,3 +182,15 @@ def test_any_error_of_the_tracker_is_told_on_every_frame_with_its_stage(ask):
     assert {(one.status, one.answer.error) for one in answers} == {
         (Status.FAILED, "tracking: ZeroDivisionError: by zero")
     }
+
+
+def test_an_error_of_the_reasoner_in_round_1_has_its_stage(ask):
+    method, _, video = ask(CHOSEN, BOX)
+
+    def fail(*_, **__):
+        raise ZeroDivisionError("by zero")
+
+    method.reasoner.choose = fail
+    looked = method.look_back(video, QUERY)
+    assert (looked.keyframe.status, looked.fell_back) == (Status.FAILED, True)
+    assert "round 1: failed (reasoning: ZeroDivisionError: by zero)" in looked.segmentation.answer.error
