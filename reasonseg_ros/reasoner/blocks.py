@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -114,6 +115,19 @@ def final_answer(text: str, image_whs: tuple[tuple[int, int], ...] = ()) -> Fina
     return FinalAnswer(text, best, drafts, found.is_cut, found.is_too_deep)
 
 
+def final_values(text: str) -> list[Any]:
+    """The values of any kind that count: those in fences where there are any, from the last correction on."""
+    spans = find_spans(text).spans
+    fences = [fence.start() for fence in _FENCE.finditer(text)]
+    fenced = [span for span in spans if bisect(fences, span.start) % 2]
+    kept: list[Span] = []
+    for span in fenced or spans:
+        if kept and _is_announced(text, kept[-1].end, span.start):
+            kept.clear()
+        kept.append(span)
+    return [span.value for span in kept]
+
+
 def _unquoted(text: str) -> str:
     """The JSON in a JSON string, where the whole text is one."""
     plain = text.strip()
@@ -131,16 +145,21 @@ def too_deep() -> str:
 
 def _blocks(text: str, found: Found) -> Iterator[Block]:
     fences = [fence.start() for fence in _FENCE.finditer(text)]
-    fence_count = 0
     gathered: list[dict[str, Any]] = []
     pending: Block | None = None
     for span in found.spans:
         items = _items(text, span)
         if not items and not is_nothing(span.value):
             continue
-        while fence_count < len(fences) and fences[fence_count] < span.start:
-            fence_count += 1
-        kind = 3 if fence_count % 2 else 2 if any(not is_bare(item) for item in items) else 0 if items else 1
+        kind = (
+            3
+            if bisect(fences, span.start) % 2
+            else 2
+            if any(not is_bare(item) for item in items)
+            else 0
+            if items
+            else 1
+        )
         if pending is not None and _stand_together(text, pending, span.start, kind):
             gathered += items
             pending = replace(pending, end=span.end, kind=max(kind, pending.kind))

@@ -14,9 +14,10 @@ from typing import Any
 
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.plain_text import one_line, plain_text
+from reasonseg_ros.reasoner.absence import is_denial
+from reasonseg_ros.reasoner.blocks import final_values
 from reasonseg_ros.reasoner.dialects import take_apart
 from reasonseg_ros.reasoner.fields import is_nothing
-from reasonseg_ros.reasoner.json_text import find_values
 from reasonseg_ros.types import Answer, Status
 
 _PROSE = re.compile(r"\bframe(?:[ _-]?(?:idx|index|number|no\.?))?\W{0,4}(\d{1,4})\b", re.IGNORECASE)
@@ -76,26 +77,32 @@ def parse_keyframe(text: str, frames: int, cut: bool = False, tokens: int = 0) -
         cut: the token limit was hit, so the end of the text is missing.
 
     Keys, quotes and number formats may differ from what was asked for; of several frames the first that exists
-    counts. Where only the number is wrong, the description is kept.
+    counts, of a draft and its correction the latter. Prose has to name one frame only. Where only the number is wrong,
+    the description is kept.
     """
     parts = take_apart(text)
-    entries = [entry for answer in parts.answers for entry in _entries(find_values(answer)[0])]
-    found = [(_number(entry), _description(entry)) for entry in entries]
+    cut = (cut or parts.open_end) and not parts.is_closed
+    values = [value for answer in parts.answers for value in final_values(answer)]
+    found = [(_number(entry), _description(entry)) for entry in _entries(values)]
+    in_prose: set[int] = set()
     if not any(number is not None for number, _ in found):
-        found += [(int(match[1]), "") for answer in parts.answers for match in _PROSE.finditer(answer)]
+        in_prose = {int(match[1]) for answer in parts.answers for match in _PROSE.finditer(answer)}
+        found += [(number, "") for number in in_prose] if len(in_prose) == 1 else []
     for number, description in found:
         if number is not None and 1 <= number <= frames:
             return Keyframe(Status.OK, number - 1, description, parts.thought, text, tokens=tokens)
     description = next((words for _, words in found if words), "")
     numbers = [number for number, _ in found if number is not None]
-    values = [value for answer in parts.answers for value in find_values(answer)[0]]
-    if numbers:
+    if len(in_prose) > 1:
+        named = ", ".join(map(str, sorted(in_prose)[:5]))
+        status, error = Status.UNPARSABLE, f"several frames are named in prose ({named}), and none as the answer"
+    elif numbers:
         status, error = Status.UNPARSABLE, f"frame {numbers[0]}; there are frames 1 to {frames}"
     elif description:
         status, error = Status.UNPARSABLE, f"no frame is named for {description[:80]!r}"
-    elif values and all(is_nothing(value) for value in values):
+    elif all(map(is_nothing, values)) if values else not cut and any(map(is_denial, parts.answers)):
         return Keyframe(Status.NO_TARGET, thought=parts.thought, raw_text=text, tokens=tokens)
-    elif cut or parts.open_end:
+    elif cut:
         status, error = Status.TRUNCATED, "the text ends before a frame is named; raise max_new_tokens"
     else:
         status, error = Status.UNPARSABLE, f"no frame is named in {text[-80:]!r}"

@@ -34,6 +34,11 @@ CAN = "the red can"
         (f'<think>x</think><answer>[{{"frame_idx": 3, "object description": "{CAN}"}}]', 2, CAN),
         # A frame that does not exist, then one that does.
         (f'<answer>[{{"frame_idx": 9, "label": "a"}}, {{"frame_idx": 1, "label": "{CAN}"}}]</answer>', 0, CAN),
+        # A draft that is corrected, in prose or before a fence.
+        (f'[{{"frame_idx": 2}}] Wait, frame 2 is blurred. Final: [{{"frame_idx": 4, "label": "{CAN}"}}]', 3, CAN),
+        (f'Not [{{"frame_idx": 2}}].\n```json\n[{{"frame_idx": 4, "label": "{CAN}"}}]\n```', 3, CAN),
+        # Repeated keys: the first frame that exists.
+        (f'<answer>{{"frame_idx": 9, "frame_idx": 3, "label": "{CAN}"}}</answer>', 2, CAN),
         # Prose.
         ("<think>hm</think><answer>Frame 5 shows it best.</answer>", 4, ""),
         ("<think>hm</think><answer>frame_idx: 2</answer>", 1, ""),
@@ -54,6 +59,10 @@ def test_keyframes_are_read_however_they_are_written(text, index, description):
         (f'<answer>[{{"frame_idx": 7, "label": "{CAN}"}}]</answer>', Status.UNPARSABLE, CAN, "frames 1 to 6"),
         (f'<answer>[{{"object description": "{CAN}"}}]</answer>', Status.UNPARSABLE, CAN, "no frame is named for"),
         ("<answer>I cannot tell.</answer>", Status.UNPARSABLE, "", "I cannot tell"),
+        ("Frame 1 is blurred, frame 4 shows it.", Status.UNPARSABLE, "", "several frames are named in prose (1, 4)"),
+        ("<answer>No such object appears in the image.</answer>", Status.NO_TARGET, "", ""),
+        ("\u56fe\u4e2d\u6ca1\u6709\u676f\u5b50\u3002", Status.NO_TARGET, "", ""),
+        ("[" * 100_000, Status.UNPARSABLE, "", "no frame"),
         ('<answer>[{"frame_idx": true}]</answer>', Status.UNPARSABLE, "", "no frame"),
         ("<think>the can begins to", Status.TRUNCATED, "", "max_new_tokens"),
         ("", Status.UNPARSABLE, "", "no frame"),
