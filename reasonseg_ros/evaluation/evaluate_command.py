@@ -207,7 +207,10 @@ def config_values(settings: argparse.Namespace) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set {text!r}; expected NAME=VALUE, for example reasoner.device=cuda")
-        values[name] = yaml.safe_load(value)
+        try:
+            values[name] = yaml.safe_load(value)
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
+            raise ConfigError(f"--set {text[:80]!r}: the value is no YAML; quote it") from error
     chosen = {"reasoner.model": settings.reasoner, "segmenter.model": settings.segmenter}
     return {**values, **{name: value for name, value in chosen.items() if value}}
 

@@ -30,7 +30,9 @@ def read_questions(path: Path) -> list[TimedQuestion]:
     """The questions of a YAML file in the order of their times. Raises InvalidInput with the entry that is wrong."""
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except RecursionError as error:
+        raise InvalidInput(f"questions {path} are nested too deeply; expected {_EXAMPLE}") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:  # a ValueError of a date or number that cannot be
         raise InvalidInput(f"questions {path} cannot be read: {error}") from error
     if not isinstance(entries, list) or not entries:
         raise InvalidInput(f"questions {path}: expected {_EXAMPLE}")
@@ -44,4 +46,4 @@ def _question(path: Path, number: int, entry: object) -> TimedQuestion:
         timed = isinstance(time_s, (int, float)) and not isinstance(time_s, bool) and 0 <= time_s < 1e12
         if timed and isinstance(text, str) and text.strip():
             return TimedQuestion(float(time_s), text, str(entry.get("id", "")))
-    raise InvalidInput(f"questions {path}: entry {number} is {entry!r}; expected {_EXAMPLE}")
+    raise InvalidInput(f"questions {path}: entry {number} is {entry!r:.200}; expected {_EXAMPLE}")

@@ -246,3 +246,21 @@ def test_bag_info_prints_names_as_plain_text(make_bag, samples_of, capsys):
     printed = capsys.readouterr()
     assert one_line(HOSTILE) in printed.out
     assert not set(printed.out + printed.err) & set("\x1b\x9b\u202e")
+
+
+@pytest.mark.parametrize("value", ["[", "{a: ]", "[" * 5000, "2021-99-99"])
+def test_a_parameter_that_is_no_yaml_is_told(value, make_bag, samples_of, tmp_path, capsys):
+    arguments = ["evaluate", str(make_bag([samples_of("a")])), "--out", str(tmp_path / "out"), "--set"]
+    assert cli.main([*arguments, f"reasoner.prompt_file={value}"]) == cli.USAGE_ERROR
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "--set 'reasoner.prompt_file=" in line and "is no YAML" in line and len(line) < 300
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "- 2021-99-99", "\x00", "- time_s: 1\n  text: " + "[" * 4000])
+def test_questions_that_cannot_be_read_are_one_line(text, make_bag, samples_of, tmp_path, capsys):
+    questions = tmp_path / "questions.yaml"
+    questions.write_text(text)
+    arguments = ["evaluate", str(make_bag([samples_of("a")])), "--out", str(tmp_path / "out")]
+    assert cli.main([*arguments, "--questions", str(questions)]) == cli.USAGE_ERROR
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("reasonseg: questions ") and len(line) < 1200

@@ -136,7 +136,7 @@ def _prepare(folder: Path, fingerprint: str, restart: bool) -> None:
 
 def _fingerprint(items: Sequence[Item], plan: Plan) -> str:
     content = [repr(plan), *(f"{item.name} {len(item.loads)}" for item in items)]
-    return hashlib.sha256("\n".join(content).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256("\n".join(content).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _write_text(path: Path, text: str) -> None:

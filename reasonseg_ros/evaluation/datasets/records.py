@@ -86,7 +86,7 @@ def gather(image: EncodedImage, makers: Iterable[QuestionMaker], unlabelled: int
 def _check(question: Question, image: EncodedImage) -> None:
     if not question.text.strip():
         raise InvalidInput("the question is empty; write its text")
-    for text in (question.text, question.question_id, question.thought):
+    for text in (question.text, question.question_id, question.thought, question.kind):
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:  # half of a character, as "\\ud800" in JSON

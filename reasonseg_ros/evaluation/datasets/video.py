@@ -130,9 +130,9 @@ def _own(expression: Any, name: str, default: Any) -> Any:
 
 def _is_file_name(value: Any) -> bool:
     """Whether it is short text that stays in its folder."""
-    return (
-        isinstance(value, str) and 0 < len(value) <= 200 and not set(value) & {"/", "\0"} and value not in (".", "..")
-    )
+    if not isinstance(value, str) or value in (".", ".."):
+        return False
+    return 0 < len(value) <= 200 and not any(c in "/\0" or "\ud800" <= c <= "\udfff" for c in value)
 
 
 FrameMaker = tuple[str, Callable[[int, str, tuple[int, int]], "Question | None"]]

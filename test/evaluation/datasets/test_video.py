@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -286,3 +288,31 @@ def test_masks_predicted_for_a_published_set_are_found_by_its_ids(reasonvos, con
     predictions, targets = str(tmp_path / "masks"), str(tmp_path / "out/bag")
     assert cli.main(["score", "--predictions", predictions, "--targets", targets, "--video"]) == 0
     assert '"j_and_f": 1.0' in capsys.readouterr().out
+
+
+ODD = [None, [], {}, -1, 1e400, float("nan"), "", "../x", "/etc/passwd", "\ud800", "\0", "n" * 300, [[None]], {"a": []}]
+
+
+@pytest.mark.parametrize("place", ["videos", "v1", "frames", "expressions", "0", "exp", "anno_id", "type_id", "size"])
+def test_annotations_of_any_shape_are_left_out_or_refused_in_words(place, revos, write_json, tmp_path, capsys):
+    """Each value in turn is replaced by what is none; the status is never that of a fault of the program."""
+    base, masks, _ = revos
+    for number, odd in enumerate(ODD):
+        expression = {"exp": "it", "obj_id": [0], "anno_id": [5], "type_id": 0}
+        video = {"frames": FRAMES, "expressions": {"0": expression}}
+        content = {"videos": {"OVIS/v1": video}}
+        runs = {"5": [coco(masks[0]), None, None]}
+        owner, key = {
+            "videos": (content, "videos"), "v1": (content["videos"], "OVIS/v1"), "frames": (video, "frames"),
+            "expressions": (video, "expressions"), "0": (video["expressions"], "0"), "exp": (expression, "exp"),
+            "anno_id": (expression, "anno_id"), "type_id": (expression, "type_id"), "size": (runs["5"][0], "size"),
+        }[place]  # fmt: skip
+        owner[key] = odd
+        for name, values in (("meta_expressions_valid_.json", content), ("mask_dict.json", runs)):
+            (base / name).write_text(json.dumps(values))
+        out = tmp_path / f"bag{number}"
+        status = cli.main(["bag", "from-video", str(base), "--split", "valid", "--out", str(out)])
+        errors = capsys.readouterr().err
+        assert status in (0, 1, 2) and "Traceback" not in errors, (odd, errors)
+        told = [line for line in errors.splitlines() if line.startswith(("left out: ", "reasonseg: "))]
+        assert bool(told) == (status != 0) and all(len(line) < 1200 for line in told)
