@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     _add_demo(verbs)
     importlib.import_module("reasonseg_ros.commands.ask").register(verbs)
+    importlib.import_module("reasonseg_ros.reasoner.check_server_command").register(verbs)
     importlib.import_module("reasonseg_ros.reasoner.parse_command").register(verbs)
     importlib.import_module("reasonseg_ros.evaluation.evaluate_command").register(verbs)
     importlib.import_module("reasonseg_ros.evaluation.bag_command").register(verbs)

@@ -76,6 +76,11 @@ class ReasonerConfig:
     server_url: str = setting("http://127.0.0.1:8000/v1", "base address of the server", read_only=True)
     server_key_variable: str = setting("", "environment variable that holds the server's key", read_only=True)
     server_retries: int = setting(2, "further tries when the server does not answer", 0, 10, read_only=True)
+    known_picture: str = setting(
+        "never", "ask about a picture whose boxes are known while the node is configured, which shows boxes in wrong "
+        "coordinates; warn: a failure is a warning in diagnostics; require: it fails the configuration",
+        choices=("never", "warn", "require"), read_only=True,
+    )
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ class ModelCard:
         frame_name: reasoners: stands before each frame; `{number}`, counted from 1, is replaced.
         frames: reasoners: how many frames of a video it is shown, unless the settings say otherwise.
         frames_size_wh: reasoners: each frame of a video is squashed to this; None takes `image_size_wh`.
+        known_picture: reasoners: YAML file with a picture whose answers are known (for `reasoner.known_picture`); a
+            path as in `source`. `none` for no such check, empty for the drawn shapes.
         image_size: segmenters: side of the square input in pixels; 0 takes the checkpoint's own.
         multimask: segmenters: decode several masks a prompt and keep the best predicted IoU.
         needs_boxes: segmenters: points without a box are refused, as the checkpoint is trained with boxes.
@@ -94,6 +96,7 @@ class ModelCard:
     frames: int = 16
     frames_size_wh: tuple[int, int] | None = (448, 448)
     max_new_tokens: int = 1024
+    known_picture: str = ""
     image_size: int = 0
     multimask: bool = True
     needs_boxes: bool = False
@@ -105,7 +108,8 @@ class ModelCard:
                 value = short_repr(getattr(self, key))
                 raise ModelError(f"model card {self.name!r}: {key} = {value}; expected {expected}")
 
-        for key in ("name", "source", "licence", "url", "revision", "prompt", "system", "frames_prompt", "frame_name"):
+        texts = ("name", "source", "licence", "url", "revision", "prompt", "system", "frames_prompt", "frame_name")
+        for key in (*texts, "known_picture"):
             need(isinstance(getattr(self, key), str), key, "text")
         for key in ("min_pixels", "max_pixels"):
             need(_is_count(getattr(self, key), 0, MAX_PIXELS), key, f"a whole number, 0 to {MAX_PIXELS}")
@@ -116,6 +120,9 @@ class ModelCard:
         need(self.refine in REFINEMENTS, "refine", f"one of {', '.join(REFINEMENTS)}")
         if self.kind == "segmenter":
             return
+        picture = self.known_picture
+        named = picture in ("", "none") or Path(picture).is_absolute()
+        need(named, "known_picture", "a file's path that begins with . or /, or none")
         need(self.dialect in DIALECTS, "dialect", f"one of {', '.join(DIALECTS)}")
         need(self.coordinates in COORDINATES, "coordinates", f"one of {', '.join(COORDINATES)}")
         need("{query}" in self.prompt, "prompt", "a text that holds {query}")
@@ -166,8 +173,9 @@ def read_card(path: Path) -> ModelCard:
     for key in ("image_size_wh", "frames_size_wh"):
         if isinstance(values.get(key), list):
             values[key] = tuple(values[key])
-    if str(values["source"]).startswith((".", "/")):
-        values["source"] = str((path.parent / values["source"]).resolve())
+    for key in ("source", "known_picture"):
+        if str(values.get(key, "")).startswith((".", "/")):
+            values[key] = str((path.parent / str(values[key])).resolve())
     return ModelCard(name=path.parent.name if path.stem == "card" else path.stem, **values)
 
 

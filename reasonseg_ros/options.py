@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import yaml
+
+from reasonseg_ros.errors import ConfigError
 
 
 def size_wh(text: str) -> tuple[int, int]:
@@ -24,3 +29,17 @@ def whole_number(least: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def set_values(texts: Sequence[str]) -> dict[str, Any]:
+    """The node's parameters of `--set NAME=VALUE ...`, by dotted names. Raises ConfigError."""
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text[:80]!r}; expected NAME=VALUE, for example reasoner.device=cuda")
+        try:
+            values[name] = yaml.safe_load(value)
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
+            raise ConfigError(f"--set {text[:80]!r}: the value is no YAML; quote it") from error
+    return values

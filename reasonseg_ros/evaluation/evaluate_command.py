@@ -13,12 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.faults import add_remedy
 from reasonseg_ros.model_card import ModelCard, load_card
-from reasonseg_ros.options import whole_number
+from reasonseg_ros.options import set_values, whole_number
 from reasonseg_ros.outputs import add_output
 from reasonseg_ros.plain_text import terminal_text
 
@@ -203,14 +201,7 @@ def config_values(settings: argparse.Namespace) -> dict[str, Any]:
         values |= refine_values(settings.refine)
     if settings.strict:
         values["reasoner.strict"] = True
-    for text in settings.overrides:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {text!r}; expected NAME=VALUE, for example reasoner.device=cuda")
-        try:
-            values[name] = yaml.safe_load(value)
-        except (ValueError, RecursionError, yaml.YAMLError) as error:
-            raise ConfigError(f"--set {text[:80]!r}: the value is no YAML; quote it") from error
+    values |= set_values(settings.overrides)
     chosen = {"reasoner.model": settings.reasoner, "segmenter.model": settings.segmenter}
     return {**values, **{name: value for name, value in chosen.items() if value}}
 

@@ -9,6 +9,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from reasonseg_ros.config import CameraConfig
 from reasonseg_ros.live.requests import Load, Outcome
+from reasonseg_ros.plain_text import one_line
+from reasonseg_ros.reasoner.known_picture import PictureResult
 from reasonseg_ros.types import Status
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -106,6 +108,15 @@ def node_status(state: str, error: str, models: dict[str, str], progress: str = 
     text = f"{state}: {progress}" if state == "configuring" and progress else state
     level = ERROR if error else OK if state == "active" else WARN
     return diagnostic("node", level, error or text, {"state": state, **models})
+
+
+def picture_status(result: PictureResult | None) -> DiagnosticStatus:
+    """WARN where the reasoner's boxes of the known picture are wrong, or it gave no answer."""
+    if result is None:
+        return diagnostic("known picture", OK, "not checked (reasoner.known_picture)", {"state": "not checked"})
+    values: dict[str, object] = {f"target {index}": found for index, found in enumerate(result.found, 1)}
+    level = OK if result.is_right else WARN
+    return diagnostic("known picture", level, one_line(result.text), {"state": result.state, **values})
 
 
 def array(name: str, stamp: object, statuses: list[DiagnosticStatus]) -> DiagnosticArray:

@@ -26,11 +26,12 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from reasonseg_ros.config import Config
-from reasonseg_ros.errors import ConfigError, ReasonSegError
+from reasonseg_ros.errors import ConfigError, ModelError, ReasonSegError
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.plain_text import log_plainly
+from reasonseg_ros.reasoner.known_picture import PictureResult, check_configured
 from reasonseg_ros.ros import diagnostics, memory, parameters
 from reasonseg_ros.ros.camera import Camera
 from reasonseg_ros.ros.depth_health import DepthHealth
@@ -68,6 +69,7 @@ class ReasonSegNode(LifecycleNode):
         self._state = "unconfigured"
         self._configure_error = ""
         self._progress = ""
+        self._picture: PictureResult | None = None
         self._camera_health = diagnostics.CameraHealth()
         self._depth_health = DepthHealth()
         self._question_health = diagnostics.QuestionHealth()
@@ -85,9 +87,11 @@ class ReasonSegNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._state, self._configure_error, self._progress = "configuring", "", ""
+        self._picture = None
         try:
             with self._diagnostics_from_a_thread(), memory.made_to_stay():
                 method = self._load(self.config, self._on_progress)
+                self._picture = self._check_picture(method)
         except Exception as error:
             # Known errors state value and remedy, for others the kind helps; the node can be configured again.
             known = isinstance(error, ReasonSegError)
@@ -106,6 +110,19 @@ class ReasonSegNode(LifecycleNode):
         self._enter("inactive")
         self.get_logger().info(f"reasoner {method.reasoner.name}, segmenter {method.segmenter.name}")
         return super().on_configure(state)
+
+    def _check_picture(self, method: SegZero) -> PictureResult | None:
+        """Ask the reasoner about a picture whose answers are known, where the settings say so."""
+        demand = self.config.reasoner.known_picture
+        if demand == "never":
+            return None
+        self._on_progress("asking the reasoner about its known picture", None)
+        result = check_configured(method.reasoner, self.config.reasoner)
+        if not result.is_right and demand == "require":
+            self._picture = result
+            raise ModelError(f"reasoner.known_picture = {demand}: {result.text}")
+        (self.get_logger().info if result.is_right else self.get_logger().warning)(result.text)
+        return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._camera_health.restart()
@@ -215,6 +232,7 @@ class ReasonSegNode(LifecycleNode):
             self._camera_health.status(self.config.camera, self._state == "active"),
             self._depth_health.status(self.config.camera, self._state == "active"),
             self._question_health.status(worker.load() if worker else None),
+            diagnostics.picture_status(self._picture),
         ]
         self._diagnostics.publish(
             diagnostics.array(self.get_fully_qualified_name(), self.get_clock().now().to_msg(), statuses)

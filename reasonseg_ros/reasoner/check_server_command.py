@@ -1,0 +1,56 @@
+"""`reasonseg check-server`: does the reasoner answer, and are its boxes in the coordinates that its model card says?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput
+
+
+def register(verbs: Any) -> None:
+    check = verbs.add_parser(
+        "check-server",
+        help="ask a server (or a local model) about a picture whose answers are known",
+        description="Ask the reasoner about a picture whose answers are known, and compare the boxes. Exit status: 0 "
+        "they are right, 1 they are wrong, or there is no answer, 2 wrong settings.",
+    )
+    check.add_argument("--url", help="base address of the server, for example http://127.0.0.1:8000/v1")
+    check.add_argument("--model", help="model card, folder or hub id; its source is the server's name for the model")
+    check.add_argument("--key-variable", metavar="NAME", help="environment variable that holds the server's key")
+    check.add_argument("--local", action="store_true", help="check the model in this process instead of a server")
+    check.add_argument("--params", type=Path, metavar="FILE", help="the node's parameter file; the options come first")
+    check.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", dest="overrides",
+        help="the node's parameters, for example reasoner.dialect=qwen3-vl",
+    )  # fmt: skip
+    check.set_defaults(run=run)
+
+
+def run(settings: argparse.Namespace) -> int:
+    from reasonseg_ros.config import config_from
+    from reasonseg_ros.options import set_values
+    from reasonseg_ros.parameter_file import read_parameters
+    from reasonseg_ros.plain_text import one_line
+    from reasonseg_ros.reasoner.known_picture import check_configured
+    from reasonseg_ros.reasoner.loading import load_reasoner
+
+    if settings.local and (settings.url or settings.key_variable):
+        raise InvalidInput("--local with --url or --key-variable; a local model has no server, leave them out")
+    chosen = {
+        "reasoner.model": settings.model,
+        "reasoner.server_url": settings.url,
+        "reasoner.server_key_variable": settings.key_variable,
+    }
+    values = read_parameters(settings.params) if settings.params else {}
+    values |= {"reasoner.backend": "local" if settings.local else "server"} | set_values(settings.overrides)
+    values |= {name: value for name, value in chosen.items() if value is not None}
+    reasoner = config_from({name: value for name, value in values.items() if name.startswith("reasoner.")}).reasoner
+    where = reasoner.server_url if reasoner.backend == "server" else "this process"
+    print(one_line(f"{reasoner.model} in {reasoner.dialect} dialect, {where}"))
+    result = check_configured(load_reasoner(reasoner), reasoner)
+    for found in result.found:
+        print(f"{'right' if found.is_right else 'WRONG'}  {one_line(str(found))}")
+    print(one_line(result.text))
+    return 0 if result.is_right else 1
