@@ -191,7 +191,7 @@ class _Layer:
 def _finite(tokens: Tensor, logits: Tensor) -> Tensor:
     # NaN counts as greatest, so one of them is enough to be found. No branch, as this is part of a CUDA graph.
     chosen = logits.gather(-1, tokens[:, None])[:, 0]
-    return torch.where(chosen.isfinite(), tokens, NOT_FINITE)
+    return tokens.masked_fill(~chosen.isfinite(), NOT_FINITE)
 
 
 def _normed(hidden: Tensor, norm: Any) -> Tensor:
