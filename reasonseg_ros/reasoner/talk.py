@@ -34,7 +34,9 @@ _MOST_CHARACTERS_PER_TOKEN = 128
 _TRIED_AGAIN = (408, 429, 500, 502, 503, 504)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _LEAST_SECRET = 6
-"""Shorter keys, such as EMPTY, are placeholders, and common in text."""
+"""Characters of a key that is masked in answers; shorter ones, such as EMPTY, are placeholders and common in text."""
+_LEAST_SHOWN_SECRET = 3
+"""The same for what a server says of itself, which is not parsed."""
 _REMEDIES = {
     401: "check reasoner.server_key_variable",
     403: "check reasoner.server_key_variable",
@@ -54,9 +56,9 @@ class Server:
     def __repr__(self) -> str:
         return f"Server({self.url!r})"
 
-    def masked(self, text: str, is_growing: bool = False) -> str:
+    def masked(self, text: str, is_growing: bool = False, least: int = _LEAST_SECRET) -> str:
         """`text` without the key. The end of a growing text is held back while it may be the key's beginning."""
-        if len(self.key) < _LEAST_SECRET:
+        if len(self.key) < least:
             return text
         text = re.sub(re.escape(self.key), "***", text, flags=re.IGNORECASE)
         if is_growing:
@@ -67,7 +69,7 @@ class Server:
 
     def shown(self, text: str) -> str:
         """The server's own words on one short line. Masked first, as a key cut in two would not be found."""
-        return shown(self.masked(text))
+        return shown(self.masked(text, least=_LEAST_SHOWN_SECRET))
 
 
 class Refusal(ServerError):
@@ -253,7 +255,7 @@ class Talk:
         return _End(is_cut=reader.is_cut, is_finished=bool(reader.finish), tokens=reader.tokens)
 
     def _reason(self, error: Exception) -> str:
-        return self._server.masked(_reason(error))
+        return self._server.masked(_reason(error), least=_LEAST_SHOWN_SECRET)
 
 
 def _next_bytes(response: http.client.HTTPResponse, finished_s: float) -> bytes:

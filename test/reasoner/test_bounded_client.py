@@ -51,8 +51,8 @@ def respond(status: str, body: bytes | str = b"", **headers: str) -> bytes:
 class Server:
     """Accepts on the loopback, reads each request, and hands the socket to `behaviour` in a thread of its own."""
 
-    def __init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, address: str = "127.0.0.1", family: socket.AddressFamily = socket.AF_INET) -> None:
+        self.listener = socket.create_server((address, 0), family=family)
         self.port = self.listener.getsockname()[1]
         self.behaviour: Behaviour = lambda wire, _: wire.sendall(stream(ANSWER))
         self.requests: list[str] = []
@@ -208,6 +208,32 @@ def test_a_trickle_holds_neither_question_nor_thread(server: Server, frame: Fram
     assert wait_until(lambda: not talking_threads())
     assert time.monotonic() - start_s < 3
     assert len(server.requests) == 1
+
+
+def test_a_server_that_does_not_read_holds_neither_question_nor_thread(server: Server) -> None:
+    server._serve = lambda wire: server.ended.wait(10)  # type: ignore[method-assign,assignment,return-value]
+    noise = np.random.default_rng(0).integers(0, 255, (840, 840, 3), np.uint8)
+    answer = reasoner_for(server, server_retries=5).answer(Frame(noise), "red", time_limit_s=1.0)
+    assert answer.status is Status.TIMEOUT
+    assert wait_until(lambda: not talking_threads())
+
+
+def test_a_server_behind_ipv6_is_asked(frame: Frame) -> None:
+    try:
+        server = Server("::1", socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    try:
+        answer = reasoner_for(server, server_url=f"http://[::1]:{server.port}/v1").answer(frame, "red")
+        assert answer.status is Status.OK, answer.error
+        assert f"\r\nHost: [::1]:{server.port}\r\n" in server.requests[0]
+    finally:
+        server.close()
+
+
+def test_a_host_without_an_address_is_away(server: Server, frame: Frame) -> None:
+    answer = reasoner_for(server, server_url="http://no-such-host.invalid/v1").answer(frame, "red")
+    assert answer.status is Status.UNAVAILABLE and "cannot be reached" in answer.error
 
 
 def test_threads_of_silent_servers_do_not_pile_up(server: Server, frame: Frame) -> None:
@@ -380,6 +406,17 @@ def test_a_key_that_a_server_echoes_is_masked(
     shown = " ".join([repr(answer), repr(reasoner.server), answer.error, answer.raw_text, *heard]).lower()
     assert KEY not in shown
     assert not any(text.lower().endswith(KEY[:size]) for text in heard for size in range(3, len(KEY)))
+
+
+def test_a_placeholder_for_a_key_is_masked_in_refusals_only(
+    server: Server, frame: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROBOT_KEY", "EMPTY")
+    reasoner = reasoner_for(server, server_key_variable="ROBOT_KEY")
+    server.behaviour = lambda wire, _: wire.sendall(stream("<think>the EMPTY jar</think>", ANSWER[18:]))
+    assert reasoner.answer(frame, "red").thought == "the EMPTY jar"
+    server.behaviour = lambda wire, _: wire.sendall(respond("401 No", "wrong key EMPTY"))
+    assert "wrong key ***" in reasoner.answer(frame, "red").error
 
 
 def test_words_that_begin_like_the_key_are_not_lost(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reasonseg_ros.errors import ServerError
 from reasonseg_ros.reasoner.completion import MOST_EVENT_BYTES, CompletionReader, joined, refusal_words
@@ -202,3 +205,28 @@ def test_the_words_of_a_refusal(body: bytes, words: str) -> None:
 )
 def test_a_thought_sent_apart_comes_before_the_answer(thought: str, content: str, is_cut: bool, text: str) -> None:
     assert joined(thought, content, is_cut) == text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(["choices", "delta", "message", "content", "text", "type", "error", "usage", "reasoning",
+                         "finish_reason", "index", "completion_tokens", "refusal", "tool_calls", "object", "detail"]),
+        inner, max_size=4,
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(st.lists(JSON, max_size=4), st.binary(max_size=60), st.integers(1, 40), st.booleans())
+def test_no_body_ends_in_anything_but_text_or_a_reason(
+    values: list[Any], tail: bytes, step: int, is_stream: bool
+) -> None:
+    events = [{"choices": [{"delta": value, "finish_reason": None}]} for value in values] + values
+    lines = [json.dumps(value).encode() for value in events]
+    body = b"".join(b"data: %s\n\n" % line for line in lines) if is_stream else b"".join(lines)
+    with contextlib.suppress(ServerError):
+        content, thought, reader = read(body + tail, "text/event-stream" if is_stream else "", step)
+        assert isinstance(content, str) and isinstance(thought, str) and (reader.finish or reader.ended)
+    assert "\n" not in refusal_words(body + tail)

@@ -200,6 +200,74 @@ def test_a_server_that_misbehaves_is_unavailable(server: Any, frame: Frame, beha
     assert reasoner.answer(frame, "what is red").status is Status.OK
 
 
+BOX = '<answer>[{"bbox_2d":[84,84,420,420],"point_2d":[200,200]}]</answer>'
+
+
+def say_all(*deltas: dict[str, str], finish: str | None = "stop", done: bool = True) -> Behaviour:
+    def behave(handler: Handler) -> None:
+        handler.start()
+        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+        choices += [{"index": 0, "delta": {}, "finish_reason": finish}]
+        for choice in choices:
+            handler.wfile.write(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
+        if done:
+            handler.wfile.write(b"data: [DONE]\n\n")
+
+    return behave
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize(
+    ("said", "content", "finish", "status", "thought"),
+    [
+        ("the left one", BOX, "stop", Status.OK, "the left one"),
+        ("the left one", "<answer>[]</answer>", "stop", Status.NO_TARGET, "the left one"),
+        ("There is no mug in the image.", BOX, "stop", Status.CONTRADICTION, "There is no mug in the image."),
+        ("There is no mug in the image.", "", "stop", Status.NO_TARGET, "There is no mug in the image."),
+        (f"<think>the left one</think>{BOX}", "", "stop", Status.OK, "the left one"),
+        ("the left one", "", "stop", Status.UNPARSABLE, "the left one"),
+        ("the left one or", "", "length", Status.TRUNCATED, "the left one or"),
+        ("There is no mug yet, but", "", "length", Status.TRUNCATED, "There is no mug yet, but"),
+    ],
+)
+def test_a_thought_that_is_sent_apart_counts(
+    server: Any, frame: Frame, key: str, said: str, content: str, finish: str, status: Status, thought: str
+) -> None:
+    server.behaviour = say_all(*({key: f"{word} "} for word in said.split()), {"content": content}, finish=finish)
+    heard: list[str] = []
+    answer = reasoner_for(server.server_port).answer(frame, "mug", on_text=lambda text, _: heard.append(text))
+    assert (answer.status, answer.thought) == (status, thought), answer.error
+    assert len(heard) >= len(said.split()) and all(later.startswith("<think>") for later in heard)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_strict_reading_takes_a_thought_that_is_sent_apart(server: Any, frame: Frame, strict: bool) -> None:
+    server.behaviour = say_all({"reasoning_content": "the left one\n"}, {"content": f"\n\n{BOX}"})
+    answer = reasoner_for(server.server_port, strict=strict).answer(frame, "mug")
+    assert (answer.status, answer.thought) == (Status.OK, "the left one"), answer.error
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "done", "status"),
+    [
+        (f"<think>red</think>{BOX}", None, True, Status.OK),
+        (f"<think>red</think>{BOX}", "stop", False, Status.OK),
+        (f"<think>red</think>{BOX}", None, False, Status.UNAVAILABLE),
+        (f"<think>red</think>{BOX[:-11]}, ", None, True, Status.UNAVAILABLE),
+        ("<think>red, le", None, True, Status.UNAVAILABLE),
+        ("<think>red, le", "stop", True, Status.TRUNCATED),
+        (f"<think>red</think>{BOX}", "content_filter", True, Status.UNAVAILABLE),
+    ],
+)
+def test_half_an_answer_is_no_answer(
+    server: Any, frame: Frame, text: str, finish: str | None, done: bool, status: Status
+) -> None:
+    server.behaviour = say_all({"content": text}, finish=finish, done=done)
+    answer = reasoner_for(server.server_port).answer(frame, "mug")
+    assert answer.status is status, answer.error
+    assert bool(answer.groundings) == (status is Status.OK)
+
+
 def test_a_server_that_is_away_is_unavailable(server: Any, frame: Frame) -> None:
     server.server_close()
     answer = reasoner_for(server.server_port).answer(frame, "what is red")
