@@ -212,7 +212,9 @@ def test_the_overlay_is_there_as_jpeg_for_who_asks_for_that(node, client):
     client.until(lambda: client.count_publishers("reasonseg/overlay/compressed"))
     client.until(lambda: client.count_subscribers("reasonseg/overlay/compressed"))
     client.spin(0.3)
+    received = int(value(client.diagnostic("camera", lambda status: True), "received"))
     client.images.publish(image_of(large_frame()))
+    client.diagnostic("camera", lambda status: int(value(status, "received")) > received)
     client.ask("the bright one")
     jpeg = client.until(lambda: client.got["jpeg"])[-1]
     assert jpeg.format == "rgb8; jpeg compressed bgr8"
