@@ -56,6 +56,12 @@ def is_depth(message: Any) -> bool:
     return message.encoding in ("16UC1", "32FC1")
 
 
+def is_dark_16bit(message: Any, rgb: RgbImage) -> bool:
+    """Whether an image came in 16 bits and used the lowest 12 only, as cameras of 12 bits do that do not shift them."""
+    encoding = parse_format(message.format).encoding if is_compressed(message) else message.encoding
+    return str(encoding).endswith("16") and int(rgb.max()) <= round(4095 * 255 / 65535)
+
+
 def is_compressed(message: Any) -> bool:
     """Whether it is a CompressedImage, of ROS or of a bag."""
     return hasattr(message, "format")

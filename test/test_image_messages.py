@@ -190,6 +190,15 @@ def test_sixteen_bits_are_rounded_not_cut():
     assert images.rgb_from_image(message(values, "mono16"))[0, :, 0].tolist() == [0, 0, 1, 255]
 
 
+@pytest.mark.parametrize(("top", "is_dark"), [(0, True), (4095, True), (5000, False), (65535, False)])
+def test_sixteen_bits_of_a_camera_of_twelve_are_told_apart(top, is_dark):
+    pixels = np.full((4, 4), top, np.uint16)
+    coded = CompressedImage(format="mono16; png compressed ", data=cv2.imencode(".png", pixels)[1].tobytes())
+    for picture in (message(pixels, "mono16"), coded):
+        assert images.is_dark_16bit(picture, images.frame_from_message(picture).rgb) is is_dark
+    assert not images.is_dark_16bit(message(RGB * 0, "rgb8"), RGB * 0)
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 @pytest.mark.parametrize("pixels", [RGB, GREY], ids=["colour", "grey"])
 def test_compressed_images(suffix, pixels):

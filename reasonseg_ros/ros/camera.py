@@ -22,7 +22,7 @@ from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.stamps import RESTART_NS, Stamps, Step
 from reasonseg_ros.ros.camera_infos import CameraInfos, KnownInfo, info_of_image
 from reasonseg_ros.ros.depth_health import DepthHealth
-from reasonseg_ros.ros.diagnostics import CameraHealth
+from reasonseg_ros.ros.diagnostics import DARK_REMEDY, CameraHealth
 from reasonseg_ros.ros.outputs import RELIABILITY
 from reasonseg_ros.ros.synchroniser import Pair, Synchroniser
 from reasonseg_ros.ros.transforms import NoTransform, Transforms
@@ -171,6 +171,8 @@ class Camera:
         except images.UnusableImage as error:
             self._post(partial(self._drop, error))
             raise
+        if images.is_dark_16bit(seen.message, frame.rgb):
+            self._post(self._warn_dark)
         if depth is None:
             return replace(frame, warning_3d=warning)
         try:
@@ -239,6 +241,10 @@ class Camera:
     def _drop(self, error: images.UnusableImage) -> None:
         self._health.drop(error.reason, str(error))
         self._node.get_logger().warning(f"image dropped: {error}", throttle_duration_sec=5.0)
+
+    def _warn_dark(self) -> None:
+        self._health.darkened()
+        self._node.get_logger().warning(f"nearly black image: {DARK_REMEDY}", throttle_duration_sec=30.0)
 
     def _depth_problem(self, reason: str, detail: str) -> None:
         self._depth_health.problem(reason, detail)

@@ -15,6 +15,7 @@ from reasonseg_ros.types import Status
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 _RATE_WINDOW = 30
+DARK_REMEDY = "no 16-bit value reaches 4096, and 65535 is white; shift the values up, or publish mono8"
 
 
 class CameraHealth:
@@ -24,7 +25,8 @@ class CameraHealth:
         self.received = 0
         self.dropped: Counter[str] = Counter()
         self.last_drop = ""
-        self._reported_drops = 0
+        self.dark = 0
+        self._reported_drops = self._reported_dark = 0
         self._since_s = time.monotonic()
         self._arrivals_s: deque[float] = deque(maxlen=_RATE_WINDOW)
 
@@ -35,6 +37,10 @@ class CameraHealth:
     def drop(self, reason: str, detail: str) -> None:
         self.dropped[reason] += 1
         self.last_drop = detail
+
+    def darkened(self) -> None:
+        """A 16-bit image whose values use so little of the range that it is nearly black."""
+        self.dark += 1
 
     def restart(self) -> None:
         """Begin to wait for the camera anew, for example when the node is activated."""
@@ -56,6 +62,7 @@ class CameraHealth:
         """WARN and ERROR for silence, WARN for frames dropped since the last call."""
         drops = sum(self.dropped.values())
         fresh_drops, self._reported_drops = drops - self._reported_drops, drops
+        fresh_dark, self._reported_dark = self.dark - self._reported_dark, self.dark
         silent_s = self.silent_s
         level, text = OK, f"{self.rate_hz:.1f} Hz"
         if not active:
@@ -66,8 +73,11 @@ class CameraHealth:
             level, text = WARN, f"no image for {silent_s:.1f} s"
         elif fresh_drops:
             level, text = WARN, f"{fresh_drops} frames dropped; {self.last_drop}"
+        elif fresh_dark:
+            level, text = WARN, f"{fresh_dark} nearly black images; {DARK_REMEDY}"
         values = {"received": self.received, "rate_hz": f"{self.rate_hz:.1f}", "dropped": drops}
         values |= {f"dropped: {reason}": count for reason, count in sorted(self.dropped.items())}
+        values |= {"nearly black 16-bit images": self.dark} if self.dark else {}
         return diagnostic("camera", level, text, values | {"silent_s": f"{silent_s:.1f}"})
 
 

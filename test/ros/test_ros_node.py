@@ -561,6 +561,17 @@ def test_a_huge_compressed_image_is_dropped_before_it_is_decoded(start_node, cli
     assert client.ask("the bright one").status == "ok"
 
 
+def test_an_image_of_twelve_bits_in_sixteen_is_told_to_be_nearly_black(node, client):
+    grey = np.zeros((48, 64), np.uint16)
+    grey[10:20, 30:50] = 4095
+    picture = Image(encoding="mono16", height=48, width=64, step=128, data=grey.tobytes())
+    client.images.publish(stamped(picture, 13))
+    client.diagnostic("camera", lambda status: value(status, "received") == "2")
+    client.ask("the bright one")
+    told = client.diagnostic("camera", lambda status: value(status, "nearly black 16-bit images") == "1")
+    assert "shift the values up, or publish mono8" in told.message or told.level == DiagnosticStatus.OK
+
+
 def stamped(message, sec):
     message.header.stamp.sec = sec
     return message
