@@ -122,7 +122,7 @@ def final_values(text: str) -> list[Any]:
     fenced = [span for span in spans if bisect(fences, span.start) % 2]
     kept: list[Span] = []
     for span in fenced or spans:
-        if kept and _is_announced(text, kept[-1].end, span.start):
+        if kept and is_announced(text, kept[-1].end, span.start):
             kept.clear()
         kept.append(span)
     return [span.value for span in kept]
@@ -166,8 +166,8 @@ def _blocks(text: str, found: Found) -> Iterator[Block]:
             continue
         if pending is not None:
             yield replace(pending, items=tuple(with_their_points(gathered)))
-        is_announced = _is_announced(text, pending.end if pending else 0, span.start)
-        pending, gathered = Block((), span.start, span.end, kind, is_announced), items
+        announced = is_announced(text, pending.end if pending else 0, span.start)
+        pending, gathered = Block((), span.start, span.end, kind, announced), items
     if pending is not None:
         yield replace(pending, items=tuple(with_their_points(gathered)))
 
@@ -187,7 +187,8 @@ def _stand_together(text: str, block: Block, start: int, kind: int) -> bool:
     return bool(_JOINED.fullmatch(between)) and not _CUE.search(between)
 
 
-def _is_announced(text: str, after: int, start: int) -> bool:
+def is_announced(text: str, after: int, start: int) -> bool:
+    """Whether the words in `text[after:start]`, just before `start`, call what follows the answer, or a correction."""
     return bool(_CUE.search(text[max(after, start - _CUE_REACH) : start]))
 
 

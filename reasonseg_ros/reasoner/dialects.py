@@ -14,7 +14,7 @@ from typing import Any
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.model_card import DIALECTS
 from reasonseg_ros.reasoner.absence import denying_clause, is_denial
-from reasonseg_ros.reasoner.blocks import FinalAnswer, final_answer, too_deep
+from reasonseg_ros.reasoner.blocks import FinalAnswer, final_answer, is_announced, too_deep
 from reasonseg_ros.reasoner.fields import Reading, SizeWh, read_groundings, told
 from reasonseg_ros.reasoner.image_size import default_answer_wh
 from reasonseg_ros.reasoner.strict import parse_strictly
@@ -194,9 +194,16 @@ def _end_of_thought(text: str) -> int | None:
 
 
 def _answers(rest: str) -> list[str]:
+    """What stands in answer tags. Words between two of them that announce a correction drop what was before."""
     tags = [tag for tag in _TAG.finditer(rest) if tag[2].lower() == "answer"]
     ends = [tag.start() for tag in tags[1:]] + [len(rest)]
-    return [rest[tag.end() : end] for tag, end in zip(tags, ends, strict=False) if not tag[1]]
+    answers: list[str] = []
+    for tag, end in zip(tags, ends, strict=False):
+        if not tag[1]:
+            answers.append(rest[tag.end() : end])
+        elif end < len(rest) and is_announced(rest, tag.end(), end):
+            answers.clear()
+    return answers
 
 
 def _plain(thought: str) -> str:

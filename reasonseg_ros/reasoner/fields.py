@@ -35,7 +35,7 @@ _LABEL_CHARACTERS = 200
 # Keys round other objects, which name nothing; keys whose four numbers are no box; keys that say whether it is there.
 _STRUCTURE = re.compile(
     r"^(?:objects?|detect\w*|results?|answers?|outputs?|predict\w*|items?|targets?|data|list|response|json|instances?|"
-    r"annotations?|coord\w*|regions?|final\w*|grounding\w*|segment\w*|found|image|\d+)$|box|point"
+    r"annotations?|coord\w*|regions?|final\w*|grounding\w*|segment\w*|found|image|arguments?|arg|args|param\w*|input|tool\w*|function\w*|\d+)$|box|point"
 )
 _NO_BOX_KEY = re.compile(
     r"size|shape|resol|width|height|dim|frame|time|colou?r|rgb|score|conf|cent(?:er|re)|prob|version|scale|orig|offset|"
@@ -131,8 +131,9 @@ def is_nothing(value: Any) -> bool:
         said = [item for key, item in keyed.items() if not _is_label(key) and not _PRESENCE.search(key)]
         if _is_absent(keyed):
             return not any(_is_box(key) and not is_nothing(item) for key, item in keyed.items())
-        # A name alone denies nothing.
-        return all(map(is_nothing, said or keyed.values()))
+        # What is said beside the answer, and a name alone, deny nothing.
+        answers = [item for key, item in keyed.items() if _STRUCTURE.search(key) and isinstance(item, (list, dict))]
+        return all(map(is_nothing, answers or said or keyed.values()))
     return value is None
 
 

@@ -181,6 +181,8 @@ def test_a_failure_has_its_status_and_reason(text: str, status: Status, reason: 
         tagged('[{"bbox_2d": "none", "label": "hammer"}]'),
         tagged('[{"label": "none"}]'),
         tagged('{"answer": "no object found"}'),
+        '{"reasoning": "the mug is not on the table", "answer": []}',
+        '{"image": "a.jpg", "objects": []}',
     ],
 )
 def test_nothing_fits_is_a_result(text: str) -> None:
@@ -332,6 +334,9 @@ FINAL = {
     "announced bare numbers": (f"I first see {DRAFT}; the final answer is [84, 84, 420, 420]", [MUG], True),
     "an object that is left out after the fence": (f"```json\n{J}\n```\nI left out {DRAFT}, it is blue.", [MUG], False),
     "prose in answer tags": (f"<answer>I see {DRAFT}, which is blue.\n```json\n{J}\n```</answer>", [MUG], False),
+    "a correction in answer tags of its own": (
+        f"<answer>[{DRAFT}]</answer> Wait, that is the bowl. <answer>{J}</answer>", [MUG], False,
+    ),
     "a box in the thought": (f"<think>[10,20,30,40]</think>{J}", [MUG], False),
     "several ends of a thought": (f"<think>a</think>It is not [10,20,30,40].</think>{J}", [MUG], False),
     "a thought without its beginning": (f"The bowl is at [10,20,30,40].\n</think>\n\n{J}", [MUG], False),
@@ -380,6 +385,8 @@ LABELS = {
     "control characters": ('[{"bbox_2d": [84,84,420,420], "label": "a\x1b[2J\n b"}]', ["a\\x1b[2J b"]),
     "no name": ("Answer: [84,84,420,420]", [""]),
     "a number": ('[{"bbox_2d": [84,84,420,420], "label": 3}]', [""]),
+    "a tool's arguments": ('{"arguments": {"bbox_2d": [84,84,420,420]}}', [""]),
+    "LaTeX": ("\\boxed{[84,84,420,420]}", [""]),
     "structure": ('{"detections": [{"bbox_2d": [84,84,420,420]}]}', [""]),
 }  # fmt: skip
 
