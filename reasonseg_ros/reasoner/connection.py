@@ -4,92 +4,20 @@ from __future__ import annotations
 
 import base64
 import http.client
-import ipaddress
-import os
 import socket
 import ssl
 import threading
 import time
-import urllib.request
 from contextlib import suppress
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-from reasonseg_ros.errors import ConfigError, ServerError
+from reasonseg_ros.errors import ServerError
+from reasonseg_ros.reasoner.server_address import port_of, proxy_for
 
 CONNECT_LIMIT_S = 10.0
 READ_BYTES = 65536
 _MOST_REDIRECTS = 3
 _REDIRECTS = (301, 302, 307, 308)
-_PORTS = {"http": 80, "https": 443}
-
-
-def completions_url(server_url: str) -> str:
-    """The address that completions are asked from.
-
-    `server_url` is the base address (`http://host:8000/v1`) or the whole one (`.../v1/chat/completions`). Raises
-    ConfigError where it is no http or https address, or holds a user name, a query or a fragment.
-    """
-    text = server_url.strip()
-    expected = "expected the base address of a server, for example http://127.0.0.1:8000/v1"
-    try:
-        url = urlsplit(text)
-        usable = url.scheme in _PORTS and bool(url.hostname) and url.port != 0
-    except ValueError:
-        usable = False
-    if usable and url.username is not None:
-        # Its text may hold a password, so it is not repeated.
-        raise ConfigError(
-            "reasoner.server_url holds a user name or a password; leave both out and put the server's key into the "
-            "environment variable that reasoner.server_key_variable names"
-        )
-    if not usable or not text.isascii() or not text.isprintable() or " " in text or url.query or url.fragment:
-        raise ConfigError(f"reasoner.server_url = {server_url[:200]!r}; {expected}")
-    base = text.rstrip("/?#").removesuffix("/chat/completions")
-    return f"{base}/chat/completions"
-
-
-def read_key(variable: str) -> str:
-    """The key in an environment variable, without white space around it; empty for no variable.
-
-    Raises ConfigError where it is missing or cannot be sent in a header.
-    """
-    if not variable:
-        return ""
-    key = os.environ.get(variable, "").strip()
-    name = f"reasoner.server_key_variable = {variable!r}"
-    if not key:
-        raise ConfigError(f"{name}: this environment variable is empty or not set; put the server's key into it")
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigError(
-            f"{name}: the key in this environment variable holds a character that no HTTP header can hold (white "
-            "space inside it, or one beyond ASCII); copy the key again"
-        )
-    return key
-
-
-def proxy_for(url: SplitResult) -> SplitResult | None:
-    """The proxy that the environment names for this address (http_proxy, https_proxy, all_proxy, no_proxy).
-
-    A server on this machine is asked directly. Raises ConfigError for a proxy that is not reached over http.
-    """
-    host = url.hostname or ""
-    if _is_loopback(host) or urllib.request.proxy_bypass(f"{host}:{_port(url)}"):
-        return None
-    proxies = urllib.request.getproxies_environment()
-    text = proxies.get(url.scheme) or proxies.get("all")
-    if not text:
-        return None
-    try:
-        proxy = urlsplit(text if "://" in text else f"http://{text}")
-        usable = proxy.scheme == "http" and bool(proxy.hostname) and proxy.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigError(
-            f"the proxy for {url.scheme} addresses in the environment is no http:// address; set {url.scheme}_proxy to "
-            f"one, or add {host} to no_proxy"
-        )
-    return proxy
 
 
 class Post:
@@ -154,7 +82,7 @@ class _Connection(http.client.HTTPConnection):
         self.target = f"{url.path or '/'}{f'?{url.query}' if url.query else ''}"
         self._deadline_s, self._ended = deadline_s, ended
         self._tls_name = url.hostname if url.scheme == "https" else None
-        host, port, proxy = url.hostname or "", _port(url), proxy_for(url)
+        host, port, proxy = url.hostname or "", port_of(url), proxy_for(url)
         first = (proxy.hostname or "", proxy.port or 80) if proxy else (host, port)
         super().__init__(*first, timeout=min(CONNECT_LIMIT_S, self._remaining_s))
         if proxy and self._tls_name:
@@ -193,17 +121,6 @@ class _Connection(http.client.HTTPConnection):
             raise ConnectionAbortedError("hung up")
 
 
-def _port(url: SplitResult) -> int:
-    return url.port or _PORTS.get(url.scheme, 80)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _on_the_same_server(url: str, location: str) -> str:
     """The address that a redirect leads to; empty where that is another host or port.
 
@@ -212,7 +129,7 @@ def _on_the_same_server(url: str, location: str) -> str:
     try:
         target = urljoin(url, location)
         one, other = urlsplit(url), urlsplit(target)
-        ports = (one.scheme, _port(one)), (other.scheme, _port(other))
+        ports = (one.scheme, port_of(one)), (other.scheme, port_of(other))
     except ValueError:
         return ""
     is_same = ports[0] == ports[1] or ports == (("http", 80), ("https", 443))

@@ -15,7 +15,6 @@ import cv2
 
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.model_card import ModelCard
-from reasonseg_ros.reasoner.connection import completions_url, proxy_for, read_key
 from reasonseg_ros.reasoner.dialects import parse_answer, take_apart
 from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb, resized_wh
 from reasonseg_ros.reasoner.json_text import find_values
@@ -23,7 +22,8 @@ from reasonseg_ros.reasoner.limits import Limits, failure
 from reasonseg_ros.reasoner.port import OnText
 from reasonseg_ros.reasoner.prompts import chat, read_prompt
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
-from reasonseg_ros.reasoner.talk import Server, Talk
+from reasonseg_ros.reasoner.server_address import Server, completions_url, proxy_for, read_key
+from reasonseg_ros.reasoner.talk import Talk
 from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
 _MOST_TALKS = 16

@@ -8,7 +8,6 @@ import json
 import math
 import queue
 import random
-import re
 import ssl
 import threading
 import time
@@ -21,6 +20,7 @@ from reasonseg_ros.plain_text import LONGEST_TEXT
 from reasonseg_ros.reasoner.completion import CompletionReader, Piece, joined, refusal_words, shown
 from reasonseg_ros.reasoner.connection import READ_BYTES, Post
 from reasonseg_ros.reasoner.limits import Limits
+from reasonseg_ros.reasoner.server_address import Server
 
 _POLL_S = 0.02
 _GRACE_S = 1.0
@@ -33,43 +33,12 @@ _MOST_BYTES_PER_TOKEN = 16384
 _MOST_CHARACTERS_PER_TOKEN = 128
 _TRIED_AGAIN = (408, 429, 500, 502, 503, 504)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
-_LEAST_SECRET = 6
-"""Characters of a key that is masked in answers; shorter ones, such as EMPTY, are placeholders and common in text."""
-_LEAST_SHOWN_SECRET = 3
-"""The same for what a server says of itself, which is not parsed."""
 _REMEDIES = {
     401: "check reasoner.server_key_variable",
     403: "check reasoner.server_key_variable",
     404: "check server_url (…/v1), and that the server knows the model by the card's source",
     413: "lower reasoner.max_pixels, or raise the server's limit",
 }
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where to ask. `key` is sent with each request and masked in everything that the server says."""
-
-    url: str
-    key: str = ""
-    retries: int = 0
-
-    def __repr__(self) -> str:
-        return f"Server({self.url!r})"
-
-    def masked(self, text: str, is_growing: bool = False, least: int = _LEAST_SECRET) -> str:
-        """`text` without the key. The end of a growing text is held back while it may be the key's beginning."""
-        if len(self.key) < least:
-            return text
-        text = re.sub(re.escape(self.key), "***", text, flags=re.IGNORECASE)
-        if is_growing:
-            lower, key = text.lower(), self.key.lower()
-            begun = (size for size in range(len(key) - 1, 0, -1) if lower.endswith(key[:size]))
-            return text[: len(text) - next(begun, 0)]
-        return text
-
-    def shown(self, text: str) -> str:
-        """The server's own words on one short line. Masked first, as a key cut in two would not be found."""
-        return shown(self.masked(text, least=_LEAST_SHOWN_SECRET))
 
 
 class Refusal(ServerError):
@@ -255,7 +224,7 @@ class Talk:
         return _End(is_cut=reader.is_cut, is_finished=bool(reader.finish), tokens=reader.tokens)
 
     def _reason(self, error: Exception) -> str:
-        return self._server.masked(_reason(error), least=_LEAST_SHOWN_SECRET)
+        return self._server.masked(_reason(error), is_answer=False)
 
 
 def _next_bytes(response: http.client.HTTPResponse, finished_s: float) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.reasoner.known_picture import check_configured
 from reasonseg_ros.reasoner.loading import load_reasoner
 from reasonseg_ros.types import Frame, Status
 
@@ -73,3 +74,10 @@ def test_an_unknown_model_is_unavailable(server_url: str, frame: Frame, tmp_path
     answer = load_reasoner(config).answer(frame, "What is red?")
     assert answer.status is Status.UNAVAILABLE
     assert answer.error
+
+
+def test_the_embedded_reasoner_behind_a_server_passes_its_known_picture(server_url: str) -> None:
+    config = ReasonerConfig(backend="server", server_url=server_url)
+    result = check_configured(load_reasoner(config), config)
+    assert result.state == "right", result.text
+    assert all(found.answer.tokens > 1 for found in result.found)
