@@ -35,7 +35,7 @@ def rows(device: str, repetitions: int, questions: int = 0) -> Iterator[Row]:
     """The shipped bag's questions with a target, the first so many of them or all."""
     samples = shipped_questions()[: questions or None]
     usual = torch.get_num_threads()
-    config = config_from({"reasoner.device": device, "segmenter.device": device})
+    config = config_from({"method": "seg_zero", "reasoner.device": device, "segmenter.device": device})
     method = load_method(config)
     coarse = replace(config, segmenter=replace(config.segmenter, refine="none"))
     unrefined = SegZero(method.reasoner, KeptFeatures(load_segmenter(coarse.segmenter)), coarse)

@@ -111,7 +111,7 @@ def main() -> None:
         from reasonseg_ros.config import Config
         from reasonseg_ros.methods.loading import load_method
 
-        method = load_method(Config())
+        method = load_method(Config(method="seg_zero"))
     rng = np.random.default_rng(0)
     found: dict[tuple[str, str], list[tuple[Target, Surface, dict[str, float]]]] = defaultdict(list)
     seconds = []

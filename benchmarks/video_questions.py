@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", dest="overrides")
     arguments = parser.parse_args()
     values = {name: yaml.safe_load(value) for name, _, value in (text.partition("=") for text in arguments.overrides)}
-    method = load_method(config_from({"reasoner.time_limit_s": 3600.0, **values}), name="rev_seg")
+    method = load_method(config_from({"method": "rev_seg", "reasoner.time_limit_s": 3600.0, **values}))
     assert isinstance(method, RevSeg)
     method.segmenter = KeptFeatures(method.segmenter, KEPT_FRAMES)
     found: dict[str, list[Row]] = defaultdict(list)

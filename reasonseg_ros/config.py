@@ -6,11 +6,15 @@ A read-only value takes effect when the node is configured; the others may chang
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from reasonseg_ros.errors import ConfigError
+
+METHODS = ("seg_zero", "rev_seg")
+"""The ways to answer; `methods.loading` builds them."""
 
 
 def setting(
@@ -137,8 +141,8 @@ class TrackerConfig:
 class CameraConfig:
     transport: str = setting("raw", "type of the image topic", choices=("raw", "compressed"), read_only=True)
     reliability: str = setting(
-        "best_effort", "quality of service of the image and camera_info subscriptions",
-        choices=("best_effort", "reliable"), read_only=True,
+        "auto", "quality of service of image, depth and camera_info; auto is reliable, and best effort "
+        "where a publisher offers no more", choices=("auto", "best_effort", "reliable"), read_only=True,
     )
     depth: int = setting(5, "queue depth of the image subscription", 1, 100, read_only=True)
     max_megapixels: float = setting(
@@ -239,13 +243,20 @@ class OutputConfig:
     reliability: str = setting(
         "reliable", "quality of service of the published topics", choices=("best_effort", "reliable"), read_only=True
     )
-    depth: int = setting(10, "queue depth of the published topics", 1, 1000, read_only=True)
+    depth: int = setting(
+        10, "queue depth of the published images, points and markers; answers have 1, kept for late subscribers",
+        1, 1000, read_only=True,
+    )
 
 
 @dataclass(frozen=True)
 class Config:
     autostart: bool = setting(True, "configure and activate at start", read_only=True)
     diagnostics_period_s: float = setting(1.0, "time between diagnostics, seconds", 0.1, 60.0, read_only=True)
+    method: str = setting(
+        "rev_seg", "way to answer: seg_zero answers about one image; rev_seg also follows targets and answers about "
+        "several images", choices=METHODS, read_only=True,
+    )
     reasoner: ReasonerConfig = field(default_factory=ReasonerConfig)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
@@ -283,11 +294,29 @@ def check(name: str, item: Field[Any], value: Any) -> Any:
     return value
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Raises ConfigError where one of the names is no setting, with the known names that are most like it."""
+    known = [name for name, _, _ in settings()]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise ConfigError("; ".join(f"no parameter {name!r}{_did_you_mean(name, known)}" for name in unknown))
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    by_last = {one.rsplit(".", 1)[-1]: one for one in known}
+    lower = name.lower()
+    like = get_close_matches(lower, known, n=1, cutoff=0.75)
+    # The group was left out or is another one, as in `device` or `reasoner.transport`.
+    last = lower.rsplit(".", 1)[-1]
+    like += [one for one in known if one.rsplit(".", 1)[-1] == last]
+    like += [by_last[one] for one in get_close_matches(last, by_last, n=1, cutoff=0.75)]
+    like = list(dict.fromkeys(like or get_close_matches(lower, known, n=1)))[:3]
+    return f", did you mean {' or '.join(like)}?" if like else ""
+
+
 def config_from(values: Mapping[str, Any]) -> Config:
     """A Config from dotted names, defaults for the rest. Raises ConfigError on unknown names and bad values."""
-    unknown = set(values) - {name for name, _, _ in settings()}
-    if unknown:
-        raise ConfigError(f"unknown settings {sorted(unknown)}; see config/reasonseg.yaml for the known ones")
+    check_names(values)
 
     def build(kind: Any, prefix: str) -> Any:
         chosen = {}

@@ -60,6 +60,7 @@ def _ask_file(settings: argparse.Namespace) -> int:
 
     frame = Frame(read_image(settings.image))
     chosen = {
+        "method": "seg_zero",  # one image
         "reasoner.model": settings.model,
         "segmenter.model": settings.segmenter,
         "reasoner.device": settings.device,

@@ -102,8 +102,8 @@ def choose_device(options: EngineOptions) -> tuple[str, Gpu | None]:
     if kind == "cpu" and options.backend != "onnxruntime":
         here = "this machine has none" if options.device == "auto" else f"device is {options.device}"
         raise ConfigError(
-            f"{options.backend} needs an NVIDIA GPU, and {here}; use onnxruntime, or, with tensorrt_rtx, say for which "
-            "GPUs to build: `reasonseg engine build FOLDER --capability 8.6 8.9 12.0`"
+            f"backend = {options.backend!r}: {options.backend} needs an NVIDIA GPU, and {here}; use onnxruntime, or, "
+            "with tensorrt_rtx, say for which GPUs to build: `reasonseg engine build FOLDER --capability 8.6 8.9 12.0`"
         )
     if kind == "cpu":
         return "cpu", None

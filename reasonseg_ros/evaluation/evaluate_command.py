@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasonseg_ros.config import METHODS
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.faults import add_remedy
 from reasonseg_ros.model_card import ModelCard, load_card
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from reasonseg_ros.evaluation.samples import OnImage, Sample, Unreadable
     from reasonseg_ros.methods.seg_zero import SegZero
 
-METHODS = ("seg_zero", "rev_seg")
+METHOD = "seg_zero"
+"""Not the node's: the published scores are of one image at a time."""
 VIDEO_METHODS = ("rev_seg",)
 """Those that answer for the frames of a video together."""
 REFINE_STEPS = ("holes", "specks", "points", "edges")
@@ -46,7 +48,7 @@ def register(verbs: Any) -> None:
     card = {"metavar": "CARD", "help": "model card, folder or hub id (default: the node's)"}
     parser.add_argument("--reasoner", "--model", dest="reasoner", **card)
     parser.add_argument("--segmenter", **card)
-    parser.add_argument("--method", choices=METHODS, default=METHODS[0], help="way to answer (default: %(default)s)")
+    parser.add_argument("--method", choices=METHODS, help=f"way to answer (default: {METHOD})")
     parser.add_argument(
         "--protocol", choices=("lisa", "seg_zero"), default="lisa",
         help="ignored pixels are left out, or count as target (default: %(default)s)",
@@ -102,7 +104,9 @@ def _evaluate(settings: argparse.Namespace) -> int:
     from reasonseg_ros.evaluation.run import begin, collect, finish
     from reasonseg_ros.evaluation.videos import with_videos
 
-    values = config_values(settings)
+    values = {"method": METHOD, **config_values(settings)}
+    if settings.method:
+        values["method"] = settings.method
     config = config_from(values)
     questions = read_questions(settings.questions) if settings.questions else []
 
@@ -121,7 +125,7 @@ def _evaluate(settings: argparse.Namespace) -> int:
                 answer: Answer = stack.enter_context(_cluster(settings, config, scoring, console)).answered
             else:
                 answer = _here(settings, config, scoring)
-        samples = with_videos(read) if settings.method in VIDEO_METHODS else read()
+        samples = with_videos(read) if config.method in VIDEO_METHODS else read()
         progress = stack.enter_context(_Progress(console, settings.limit))
         run = collect(samples, answer, settings.out, settings.limit, progress.show)
     with _resumable(settings.out):
@@ -158,7 +162,7 @@ def _here(settings: argparse.Namespace, config: Config, scoring: Scoring) -> Ans
     pace = Pace(settings.batch_size, settings.ahead)
     method = _loader(settings, config, pace)()
     if pace.batch_size > 1 and not (hasattr(method, "answer_batch") and hasattr(method.reasoner, "answer_batch")):
-        told = f"{settings.method} with {method.reasoner.name} asks one question at a time"
+        told = f"{config.method} with {method.reasoner.name} asks one question at a time"
         raise ConfigError(f"--batch-size {pace.batch_size}: {told}; leave it out, or use seg_zero with a local model")
     return partial(answered, method=method, scoring=scoring, pace=pace)
 
@@ -175,7 +179,7 @@ def _loader(settings: argparse.Namespace, config: Config, pace: Pace) -> Callabl
     kept = max(config.segmenter.kept_frames, images_on_their_way(pace))
     threads = config.segmenter.threads or (max(1, (os.cpu_count() or 1) - 1) if pace.most_ahead else 0)
     wide = replace(config, segmenter=replace(config.segmenter, kept_frames=kept, threads=threads))
-    return partial(load_method, wide, name=settings.method)
+    return partial(load_method, wide)
 
 
 def _cluster(settings: argparse.Namespace, config: Config, scoring: Scoring, console: Any) -> RayCluster:
@@ -236,7 +240,7 @@ def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dic
         "image_topic": settings.image_topic,
         "questions": settings.questions.read_text(encoding="utf-8") if settings.questions else "",
         "kinds": sorted(settings.kinds),
-        "method": settings.method,
+        "method": config.method,
         "protocol": settings.protocol,
         "counterfactual": not settings.no_counterfactual,
         "parameters": {name: asdict(getattr(config, name)) for name in ("reasoner", "segmenter", "tracker", "history")},

@@ -20,9 +20,9 @@ def check_request(request: Request, query: QueryConfig, can_follow: bool) -> Non
     if len(request.query.query_id) > MAX_ID_CHARACTERS:
         raise InvalidInput(f"query_id of {len(request.query.query_id)} characters; at most {MAX_ID_CHARACTERS}")
     if request.query.mode is Mode.TRACK and not can_follow:
-        raise InvalidInput("mode track: this segmenter cannot follow; use mode once or watch")
+        raise InvalidInput("mode track: this segmenter cannot follow; use mode once or watch, or the method rev_seg")
     if request.query.mode is Mode.HISTORY and not can_follow:
-        raise InvalidInput("mode history: this method knows one image only; use mode once or watch")
+        raise InvalidInput("mode history: this method knows one image only; use the method rev_seg")
     if request.query.mode is not Mode.ONCE and request.frame is not None:
         raise InvalidInput(f"mode {request.query.mode} with an image of its own; it needs the camera's")
     limits = ReasonerConfig.__dataclass_fields__

@@ -73,8 +73,8 @@ class NewestImage:
                 f"the last image came {now_s - self._came_s:.1f} s ago; does the camera still publish? "
                 "query.image_max_age_s says how old it may be, 0: any age"
             )
-        reason = f"no image within {waited_s:g} s; does the camera publish on the image topic?"
-        return f"{reason} The last image was not usable: {self._fault}" if self._fault else reason
+        reason = f"no image within {waited_s:g} s"
+        return f"{reason}; the last image was not usable: {self._fault}" if self._fault else reason
 
     def _is_silent(self, silent_s: float) -> bool:
         return time.monotonic() - self._newer_s >= silent_s

@@ -151,6 +151,13 @@ class Worker:
                 pass
         return True
 
+    def abandon(self, reason: str) -> None:
+        """Tell that the running request ended, although the model has not let go of it."""
+        with self._changed:
+            running = self._agenda.running
+        if running is not None:
+            running.tell(failure(running, Status.CANCELLED, reason))
+
     def load(self) -> Load:
         with self._changed:
             agenda = self._agenda

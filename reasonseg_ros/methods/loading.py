@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from reasonseg_ros.config import Config
 from reasonseg_ros.engine.port import Report
 from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.methods.settings import check_settings, named
 from reasonseg_ros.reasoner.loading import load_reasoner
+from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
+from reasonseg_ros.segmenter.port import Segmenter
 
-METHODS = ("seg_zero", "rev_seg")
 
+def load_method(config: Config, report: Report | None = None) -> SegZero:
+    """The method `config.method`. `report` hears of what takes long, as building engines does.
 
-def load_method(config: Config, report: Report | None = None, name: str = "seg_zero") -> SegZero:
-    """The method of that name, one of METHODS. `report` hears of what takes long, as building engines does.
-
-    Raises ModelError where a checkpoint is missing, damaged or of another kind.
+    Raises ConfigError or ModelError, with the parameter's name, where a setting cannot be used, and ModelError where a
+    checkpoint is damaged.
     """
+    check_settings(config)
     # The segmenter first: its engines are built while the memory is free, which a Jetson's CPU and GPU share.
-    segmenter = KeptFeatures(load_segmenter(config.segmenter, report), config.segmenter.kept_frames)
-    reasoner = load_reasoner(config.reasoner)
-    if name == "seg_zero":
-        return SegZero(reasoner, segmenter, config)
+    with named("segmenter"):
+        segmenter = KeptFeatures(load_segmenter(config.segmenter, report), config.segmenter.kept_frames)
+    with named("reasoner"):
+        reasoner = load_reasoner(config.reasoner)
+    return _BUILD[config.method](reasoner, segmenter, config)
+
+
+def _rev_seg(reasoner: Reasoner, segmenter: Segmenter, config: Config) -> RevSeg:
     from reasonseg_ros.methods.tracking import load_tracker
 
     return RevSeg(reasoner, segmenter, config, load_tracker(config, segmenter))
+
+
+_BUILD: dict[str, Callable[[Reasoner, Segmenter, Config], SegZero]] = {"seg_zero": SegZero, "rev_seg": _rev_seg}

@@ -38,9 +38,9 @@ def read_prompt(path: str) -> str:
     try:
         prompt = Path(path).expanduser().read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"prompt_file {path!r} cannot be read: {error}") from error
+        raise ConfigError(f"reasoner.prompt_file = {path!r} cannot be read: {error}; give a UTF-8 text") from error
     if "{query}" not in prompt:
-        raise ConfigError(f"prompt_file {path!r} holds no {{query}}; put it where the question belongs")
+        raise ConfigError(f"reasoner.prompt_file = {path!r} holds no {{query}}; put it where the question belongs")
     return prompt
 
 

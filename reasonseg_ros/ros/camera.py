@@ -11,7 +11,6 @@ from typing import Any
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
 from reasonseg_ros import calibration
@@ -23,13 +22,15 @@ from reasonseg_ros.live.stamps import RESTART_NS, Stamps, Step
 from reasonseg_ros.ros.camera_infos import CameraInfos, KnownInfo, info_of_image
 from reasonseg_ros.ros.depth_health import DepthHealth
 from reasonseg_ros.ros.diagnostics import DARK_REMEDY, CameraHealth
-from reasonseg_ros.ros.outputs import RELIABILITY
+from reasonseg_ros.ros.input_topic import InputTopic
 from reasonseg_ros.ros.synchroniser import Pair, Synchroniser
 from reasonseg_ros.ros.transforms import NoTransform, Transforms
 from reasonseg_ros.types import CameraPose, Frame
 
 Post = Callable[[Callable[[], None]], None]
 """Has something done in the executor's thread."""
+PUBLISHERS_S = 0.5
+"""So often the topics' publishers are looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,26 +71,28 @@ class Camera:
         self._stamps = Stamps()
         self._transforms = Transforms(node, config().points.target_frame)
         self._pairing: Synchroniser[_Seen, Any] = Synchroniser(camera.depth_tolerance_s, camera.depth_wait_s)
-        qos = QoSProfile(depth=camera.depth, reliability=RELIABILITY[camera.reliability])
         kinds = {"raw": Image, "compressed": CompressedImage}
         depth_kind, kind = kinds[camera.depth_transport], kinds[camera.transport]
-        self._depth_subscription = node.create_subscription(depth_kind, "depth", self._on_depth, qos)
-        self._image_subscription = node.create_subscription(kind, "image", self._on_image, qos)
-        self._infos = CameraInfos(node, qos)
+        qos = camera.reliability, camera.depth, post
+        self._depth_topic = InputTopic(node, depth_kind, "depth", self._on_depth, *qos)
+        self._image_topic = InputTopic(node, kind, "image", self._on_image, *qos, on_lost=health.lost_on_the_way)
+        self._infos = CameraInfos(node, *qos)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._clock_jumps = node.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
             post_callback=self._on_clock_jump,
         )
+        self._publishers = node.create_timer(PUBLISHERS_S, self._look_at_publishers, clock=steady)
         # Runs only while an image waits for its depth.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._overdue = node.create_timer(max(camera.depth_wait_s, 0.001), self._on_overdue, clock=steady)
         self._overdue.cancel()
 
     def destroy(self) -> None:
         self._node.destroy_timer(self._overdue)
+        self._node.destroy_timer(self._publishers)
         self._clock_jumps.unregister()
-        self._node.destroy_subscription(self._image_subscription)
-        self._node.destroy_subscription(self._depth_subscription)
+        self._image_topic.destroy()
+        self._depth_topic.destroy()
         self._infos.destroy()
         self._transforms.destroy()
 
@@ -97,8 +100,18 @@ class Camera:
     def _max_megapixels(self) -> float:
         return self._config().camera.max_megapixels
 
-    def _on_image(self, message: Any) -> None:
-        self._health.arrived()
+    def describe(self) -> str:
+        """The image topic with its publishers, and why nothing comes from them. For the executor's thread."""
+        return self._image_topic.report()
+
+    def _look_at_publishers(self) -> None:
+        for topic in (self._image_topic, self._depth_topic, self._infos.input):
+            topic.follow_publishers()
+        self._health.is_best_effort = self._image_topic.is_best_effort
+        self._health.published_by(self._image_topic.publishers())
+
+    def _on_image(self, message: Any, info: Any) -> None:
+        self._health.arrived(info.get("publication_sequence_number"))
         try:
             check = images.check_compressed if images.is_compressed(message) else images.check_image
             check(message, self._max_megapixels)
@@ -109,8 +122,7 @@ class Camera:
         if self._stamps.step(stamp_ns) is Step.RESTART:
             self._begin_again(stamp_ns)
         self._infos.look_for_latched()
-        topic = self._depth_subscription.topic_name
-        self._depth_health.is_expected = self._node.count_publishers(topic) > 0
+        self._depth_health.is_expected = self._node.count_publishers(self._depth_topic.topic) > 0
         try:
             pose = self._transforms.camera_pose(message.header.frame_id, stamp_ns)
         except NoTransform:
@@ -235,7 +247,7 @@ class Camera:
 
     def _kinds(self) -> calibration.Kinds:
         camera = self._config().camera
-        topics = str(self._image_subscription.topic_name), str(self._depth_subscription.topic_name)
+        topics = self._image_topic.topic, self._depth_topic.topic
         return calibration.Kinds.of(*topics, camera.rectification, camera.depth_rectification)
 
     def _drop(self, error: images.UnusableImage) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -16,6 +16,7 @@ from sensor_msgs.msg import CameraInfo
 from reasonseg_ros.bags import header_stamp_ns
 from reasonseg_ros.calibration import UnusableCalibration, same_frame
 from reasonseg_ros.live.stamps import RESTART_NS
+from reasonseg_ros.ros.input_topic import InputTopic
 
 KEPT_INFOS = 300
 """10 s at 30 Hz. The message of an image often comes after it, and a question may come later still."""
@@ -39,14 +40,16 @@ class CameraInfos:
     the node came up. That one is made when such a publisher is there: volatile publishers would warn of it.
     """
 
-    def __init__(self, node: Node, qos: QoSProfile) -> None:
+    def __init__(
+        self, node: Node, reliability: str, depth: int, post: Callable[[Callable[[], None]], None]
+    ) -> None:
         self._node = node
         self._publishers = 0
         self._recent: tuple[KnownInfo, ...] = ()
         self._latched: tuple[KnownInfo, ...] = ()
         self._has_any = threading.Event()
         self._awaited_until_s = 0.0
-        self._subscription = node.create_subscription(CameraInfo, "camera_info", self._on_info, qos)
+        self.input = InputTopic(node, CameraInfo, "camera_info", self._on_info, reliability, depth, post)
         self._latched_subscription: Subscription | None = None
 
     def look_for_latched(self) -> None:
@@ -68,10 +71,10 @@ class CameraInfos:
 
     @property
     def topic(self) -> str:
-        return str(self._subscription.topic_name)
+        return self.input.topic
 
     def destroy(self) -> None:
-        self._node.destroy_subscription(self._subscription)
+        self.input.destroy()
         if self._latched_subscription is not None:
             self._node.destroy_subscription(self._latched_subscription)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
@@ -16,13 +17,29 @@ from reasonseg_ros.types import Status
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 _RATE_WINDOW = 30
 DARK_REMEDY = "no 16-bit value reaches 4096, and 65535 is white; shift the values up, or publish mono8"
+MUCH_LOST, FEW_LOST = 0.2, 3
+"""A share of the last images is worth a warning, not a few of them."""
 
 
 class CameraHealth:
-    """Counts frames, and the dropped ones by their reason. Times are of the machine's own steady clock."""
+    """Counts frames, and the dropped ones by their reason. Times are of the machine's own steady clock.
+
+    Attributes:
+        describe: tells the image topic with its publishers, and what keeps their images from coming.
+        is_best_effort: how it is subscribed.
+        lost: images that were lost between publisher and node.
+    """
 
     def __init__(self) -> None:
+        self.describe: Callable[[], str] | None = None
+        self._publishers: object = None
+        self.is_best_effort = False
         self.received = 0
+        self.lost = 0
+        self._is_numbered = False
+        self._last_number = 0
+        self._gaps: deque[int] = deque(maxlen=_RATE_WINDOW)
+        self._events = 0
         self.dropped: Counter[str] = Counter()
         self.last_drop = ""
         self.dark = 0
@@ -30,9 +47,35 @@ class CameraHealth:
         self._since_s = time.monotonic()
         self._arrivals_s: deque[float] = deque(maxlen=_RATE_WINDOW)
 
-    def arrived(self) -> None:
+    def arrived(self, number: int | None = None) -> None:
+        """An image came, with its publisher's number where the middleware tells it."""
+        lost = self._events
+        if number is not None and self._is_numbered:
+            if self._last_number:
+                lost = max(0, number - self._last_number - 1)
+            self._last_number = number
+        self._events = 0
+        self.lost += lost
+        self._gaps.append(lost)
         self.received += 1
         self._arrivals_s.append(time.monotonic())
+
+    def published_by(self, publishers: Sequence[object]) -> None:
+        """The image topic's publishers. Each numbers its own images, so gaps are known only where there is one."""
+        if publishers != self._publishers:
+            self._publishers = publishers
+            self._is_numbered = len(publishers) == 1
+            self._last_number = 0
+
+    def lost_on_the_way(self, count: int) -> None:
+        """The middleware says that so many images were lost."""
+        self._events += count
+
+    @property
+    def lost_share(self) -> float:
+        """Of the images that were published lately, 0 to 1."""
+        lost = sum(self._gaps)
+        return lost / (lost + len(self._gaps)) if lost >= FEW_LOST else 0.0
 
     def drop(self, reason: str, detail: str) -> None:
         self.dropped[reason] += 1
@@ -46,6 +89,8 @@ class CameraHealth:
         """Begin to wait for the camera anew, for example when the node is activated."""
         self._since_s = time.monotonic()
         self._arrivals_s.clear()
+        self._gaps.clear()
+        self._last_number = self._events = 0
 
     @property
     def silent_s(self) -> float:
@@ -68,24 +113,49 @@ class CameraHealth:
         if not active:
             text = "node is not active"
         elif silent_s >= limits.silent_error_s:
-            level, text = ERROR, f"no image for {silent_s:.1f} s; check the camera and the image topic"
+            level, text = ERROR, self._silence(silent_s)
         elif silent_s >= limits.silent_warn_s:
-            level, text = WARN, f"no image for {silent_s:.1f} s"
+            level, text = WARN, self._silence(silent_s)
+        elif self.lost_share >= MUCH_LOST:
+            published_hz = self.rate_hz / (1 - self.lost_share)
+            level, text = WARN, f"{self.rate_hz:.1f} of about {published_hz:.0f} Hz, images are lost; {self._remedy()}"
         elif fresh_drops:
             level, text = WARN, f"{fresh_drops} frames dropped; {self.last_drop}"
         elif fresh_dark:
             level, text = WARN, f"{fresh_dark} nearly black images; {DARK_REMEDY}"
-        values = {"received": self.received, "rate_hz": f"{self.rate_hz:.1f}", "dropped": drops}
+        values: dict[str, object] = {"received": self.received, "rate_hz": f"{self.rate_hz:.1f}"}
+        values |= {"lost": self.lost, "dropped": drops}
         values |= {f"dropped: {reason}": count for reason, count in sorted(self.dropped.items())}
         values |= {"nearly black 16-bit images": self.dark} if self.dark else {}
         return diagnostic("camera", level, text, values | {"silent_s": f"{silent_s:.1f}"})
 
 
+    def _silence(self, silent_s: float) -> str:
+        text = f"no image for {silent_s:.1f} s"
+        if self._events:
+            text += f", {self._events} were lost; {self._remedy()}"
+        return f"{text}; {self.describe()}" if self.describe is not None else text
+
+    def _remedy(self) -> str:
+        profile = "start both with config/fastdds_shm.xml"
+        if self.is_best_effort:
+            return f"have the camera publish reliably with camera.reliability auto, or {profile}"
+        return f"{profile}, or subscribe smaller or compressed images"
+
+
 class QuestionHealth:
-    """Counts outcomes by their status."""
+    """Counts outcomes by their status.
+
+    Attributes:
+        lost: questions and answers that were lost, by topic.
+        send_failures: messages that could not be sent at once, by topic. Answers are sent again.
+    """
 
     def __init__(self) -> None:
         self.ended: Counter[Status] = Counter()
+        self.lost: Counter[str] = Counter()
+        self.send_failures: Counter[str] = Counter()
+        self._reported_lost = 0
         self._last: Outcome | None = None
 
     def count(self, outcome: Outcome) -> None:
@@ -93,7 +163,10 @@ class QuestionHealth:
         self._last = outcome
 
     def status(self, load: Load | None) -> DiagnosticStatus:
-        """WARN where the last question failed (being refused or cancelled is no failure of the node)."""
+        """WARN where the last question failed (being refused or cancelled is no failure of the node).
+
+        Also where questions or answers were lost since the last call.
+        """
         values: dict[str, object] = {f"ended: {status}": count for status, count in sorted(self.ended.items())}
         level, text = OK, "no question yet"
         if self._last is not None:
@@ -103,6 +176,12 @@ class QuestionHealth:
                 level = WARN
             values |= {"last_query_id": query.query_id, "last_status": answer.status}
             values |= {"last_total_s": f"{self._last.total_s:.2f}"}
+        lost = sum(self.lost.values())
+        fresh_lost, self._reported_lost = lost - self._reported_lost, lost
+        if fresh_lost:
+            level, text = WARN, f"{fresh_lost} questions or answers lost: {', '.join(self.lost)}"
+        values |= {f"lost: {topic}": count for topic, count in sorted(self.lost.items())}
+        values |= {f"failed to send: {topic}": count for topic, count in sorted(self.send_failures.items())}
         if load is not None:
             values |= {"running": load.running, "waiting": load.waiting, "standing": load.standing}
             values |= {"followed": load.followed, "images kept, MB": round(load.buffered_bytes / 1e6, 1)}

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
@@ -24,13 +25,15 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import ConfigError, ModelError, ReasonSegError
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.seg_zero import SegZero
-from reasonseg_ros.plain_text import log_plainly
+from reasonseg_ros.plain_text import log_plainly, one_line
 from reasonseg_ros.reasoner.known_picture import PictureResult, check_configured
 from reasonseg_ros.ros import diagnostics, memory, parameters
 from reasonseg_ros.ros.camera import Camera
@@ -38,9 +41,14 @@ from reasonseg_ros.ros.depth_health import DepthHealth
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.outputs import Outputs
 from reasonseg_ros.ros.questions import Questions
+from reasonseg_ros.ros.signals import StopSignals, stop_signals
 
 LET_GO_S = 2.0
-"""Deactivating waits so long for the model to let go of its question; it ends later where that takes longer."""
+"""Deactivating waits so long for the model to let go of its question, and then tells that the question has ended."""
+TELL_S = 1.0
+"""The end of the process waits so long until services, goals and subscribers have their last answers."""
+TURNS = 20
+"""Callbacks that the executor gets to send the last results, after the goals have ended."""
 Load = Callable[[Config, Callable[[str, "float | None"], None]], SegZero]
 """Builds the method from the settings. Reports in words what takes long, and how much of it is done, 0 to 1."""
 
@@ -50,7 +58,7 @@ def load_models(config: Config, report: Callable[[str, float | None], None]) -> 
     # Imported late, so that a missing or broken model library is a failed configuration and not a dead node.
     from reasonseg_ros.methods.loading import load_method
 
-    return load_method(config, report, "rev_seg")
+    return load_method(config, report)
 
 
 class ReasonSegNode(LifecycleNode):
@@ -101,12 +109,13 @@ class ReasonSegNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._worker = Worker(method, self.config)
         self._worker.start()
-        self._outputs = Outputs(self, self.config)
+        self._outputs = Outputs(self, self.config, self._question_health)
         self._questions.worker, self._questions.outputs = self._worker, self._outputs
         self._camera = Camera(
             self, lambda: self.config, self._camera_health, self._depth_health, self._show, self._outbox.post,
             on_restart=self._worker.forget_frames,
         )  # fmt: skip
+        self._questions.describe_camera = self._camera_health.describe = self._camera.describe
         self._enter("inactive")
         self.get_logger().info(f"reasoner {method.reasoner.name}, segmenter {method.segmenter.name}")
         return super().on_configure(state)
@@ -130,13 +139,7 @@ class ReasonSegNode(LifecycleNode):
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._enter("inactive")
-        if self._worker is not None:
-            self._worker.clear("the node was deactivated")
-            self._worker.forget_frames()
-            self._worker.rest(LET_GO_S)
-        # While the publishers still send, so that all questions are seen to end.
-        self._outbox.empty()
+        self._end_questions("the node was deactivated")
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -157,6 +160,27 @@ class ReasonSegNode(LifecycleNode):
         self._questions.destroy()
         super().destroy_node()
 
+    def finish(self, executor: SingleThreadedExecutor) -> None:
+        """End all questions before the process ends, and wait a moment until everybody who asked has been told."""
+        self._end_questions("the node stops")
+        deadline_s = time.monotonic() + TELL_S
+        while self._questions.unanswered and time.monotonic() < deadline_s:
+            executor.spin_once(timeout_sec=0.05)
+        for _ in range(TURNS):
+            executor.spin_once(timeout_sec=0)
+        if self._outputs is not None:
+            self._outputs.wait_until_received(max(0.0, deadline_s - time.monotonic()))
+
+    def _end_questions(self, reason: str) -> None:
+        """End all questions while the publishers still send, so that all are seen to end."""
+        self._enter("inactive")
+        if self._worker is not None:
+            self._worker.clear(reason)
+            self._worker.forget_frames()
+            if not self._worker.rest(LET_GO_S):
+                self._worker.abandon(reason)
+        self._outbox.empty()
+
     def _enter(self, state: str) -> None:
         self._state = state
         self._questions.is_active = state == "active"
@@ -173,7 +197,8 @@ class ReasonSegNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.destroy()
         self._worker = self._camera = self._outputs = None
-        self._questions.worker = self._questions.outputs = None
+        self._questions.worker = self._questions.outputs = self._questions.describe_camera = None
+        self._camera_health.describe = None
         memory.let_go()
 
     def _guard_transitions(self) -> None:
@@ -225,6 +250,13 @@ class ReasonSegNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _publish_diagnostics(self) -> None:
+        try:
+            self._send_diagnostics()
+        except Exception as error:  # the next ones may be sent
+            text = f"cannot send diagnostics: {type(error).__name__}: {error}"
+            self.get_logger().error(text, throttle_duration_sec=5.0)
+
+    def _send_diagnostics(self) -> None:
         worker = self._worker
         models = {"reasoner": worker.method.reasoner.name, "segmenter": worker.method.segmenter.name} if worker else {}
         statuses = [
@@ -246,34 +278,64 @@ class ReasonSegNode(LifecycleNode):
 
 
 def main(arguments: Sequence[str] | None = None, load: Load = load_models) -> int:
-    """Run the node until Ctrl-C or an external shutdown. Returns the exit status."""
+    """Run the node until SIGINT, SIGTERM or an external shutdown. Returns the exit status."""
     log_plainly()
-    rclpy.init(args=arguments)
-    node = executor = None
-    try:
-        node = ReasonSegNode(load)
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        if node.config.autostart:
-            node.start()
-        executor.spin()
-    except (InvalidParameterTypeException, InvalidParameterValueException, ConfigError) as error:
-        print(f"reasonseg: {error}; see config/reasonseg.yaml for names, types and bounds", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        # Ctrl-C in a terminal comes twice under `ros2 launch`, which passes it on; the end must not be cut short.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except RuntimeError:
-        # A transition that ROS was shut down in the middle of cannot end.
-        if rclpy.ok():
-            raise
-    finally:
-        if executor is not None:
-            executor.shutdown()
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
+    arguments = list(sys.argv if arguments is None else arguments)
+    with stop_signals() as stop:
+        try:
+            parameters.check_files(arguments)
+            rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        except (ConfigError, RuntimeError) as error:  # RuntimeError: arguments that ROS cannot read
+            print(f"reasonseg: {one_line(str(error))}", file=sys.stderr)
+            return 2
+        node = executor = None
+        try:
+            node = ReasonSegNode(load)
+            if "--params-file" in arguments and not parameters.is_given(node):
+                name = node.get_fully_qualified_name()
+                node.get_logger().warning(f"no parameter file has a section for {name}; begin it with `/**:`")
+            executor = SingleThreadedExecutor()
+            executor.add_node(node)
+            if node.config.autostart:
+                node.start()
+            _spin(node, executor, stop)
+        except (InvalidParameterTypeException, InvalidParameterValueException, ConfigError) as error:
+            print(f"reasonseg: {error}; see config/reasonseg.yaml for names, types and bounds", file=sys.stderr)
+            return 2
+        except (KeyboardInterrupt, ExternalShutdownException):
+            pass
+        except RuntimeError:
+            # A transition that ROS was shut down in the middle of cannot end.
+            if rclpy.ok():
+                raise
+        finally:
+            if executor is not None:
+                executor.shutdown()
+            if node is not None:
+                node.destroy_node()
+            rclpy.try_shutdown()
     return 0
+
+
+def _spin(node: ReasonSegNode, executor: SingleThreadedExecutor, stop: StopSignals) -> None:
+    """Serve until a signal, and then until everybody who asked has been told. Errors of callbacks are logged."""
+    stopped = Future()
+
+    def on_stop() -> None:
+        stopped.set_result(True)
+        executor.wake()
+
+    stop.wait_for_callbacks(on_stop)
+    while rclpy.ok() and not stopped.done():
+        try:
+            executor.spin_until_future_complete(stopped)
+        except (KeyboardInterrupt, ExternalShutdownException):
+            raise
+        except Exception as error:
+            if not rclpy.ok():
+                raise
+            node.get_logger().error(f"a callback failed, the node goes on: {error!r}\n{traceback.format_exc()}")
+    node.finish(executor)
 
 
 def run() -> NoReturn:

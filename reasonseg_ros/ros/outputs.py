@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
@@ -21,21 +27,37 @@ from reasonseg_ros.ros.conversion import (
     image_message,
     jpeg_message,
     label_image,
-    reasoning_message,
 )
+from reasonseg_ros.ros.diagnostics import QuestionHealth
+from reasonseg_ros.ros.input_topic import RELIABILITY
 from reasonseg_ros.ros.markers import marker_array
+from reasonseg_ros.types import Frame, RgbImage, Segmentation
 
-RELIABILITY = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
+LATCHED = ("segmentation", "reasoning")
+"""Their last message is kept for subscribers that come later, so their queues hold one message."""
+RECEIVED_WAIT = Duration(nanoseconds=50_000_000)
+"""An answer waits at most so long until all subscribers have those before it, which it replaces in the queue."""
+UNRECEIVED_BYTES = 64_000
+"""Answers of about this size may be on their way before one waits: the transport's buffers hold more."""
+RETRY_S, TRIES = 0.2, 25
+"""An answer that could not be sent is sent again after this time, and so often."""
 
 
 class Outputs:
-    """Publishes answers while the node is active, and nothing while it is not."""
+    """Publishes answers while the node is active, and nothing while it is not. No message that fails raises.
 
-    def __init__(self, node: LifecycleNode, config: Config) -> None:
+    Answers (segmentation, the whole reasoning) that could not be sent are sent again; others are left out. Both are
+    logged and counted.
+    """
+
+    def __init__(self, node: LifecycleNode, config: Config, health: QuestionHealth) -> None:
         self._node = node
-        qos = QoSProfile(depth=config.output.depth, reliability=RELIABILITY[config.output.reliability])
+        self._health = health
+        reliability = RELIABILITY[config.output.reliability]
+        streamed = QoSProfile(depth=config.output.depth, reliability=reliability)
+        latched = QoSProfile(depth=1, reliability=reliability, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._publishers: dict[str, Any] = {
-            name: node.create_lifecycle_publisher(kind, f"~/{name}", qos)
+            name: node.create_lifecycle_publisher(kind, f"~/{name}", latched if name in LATCHED else streamed)
             for name, kind in {
                 "segmentation": msg.Segmentation,
                 "reasoning": msg.Reasoning,
@@ -47,45 +69,123 @@ class Outputs:
                 "markers": MarkerArray,
             }.items()
         }
+        self._unreceived_bytes: Counter[str] = Counter()
+        self._unsent: deque[tuple[str, Any]] = deque()
+        self._tries = 0
+        self._retry = node.create_timer(RETRY_S, self._send_again, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._retry.cancel()
 
     def publish_reasoning(self, message: msg.Reasoning) -> None:
-        self._publishers["reasoning"].publish(message)
+        """Publish a thought that grows."""
+        with self._reported("reasoning"):
+            self._publishers["reasoning"].publish(message)
 
-    def publish(self, outcome: Outcome, message: msg.Segmentation, overlay_alpha: float) -> None:
+    def publish(
+        self, outcome: Outcome, message: msg.Segmentation, reasoning: msg.Reasoning | None, overlay_alpha: float
+    ) -> None:
         """Publish an answer, its masks first. Label mask and confidence are sent for answers only, never for a failure.
 
         What nobody reads is not made: at the rate of a followed target images would cost much of a core.
         """
-        self._publishers["segmentation"].publish(message)
-        if not outcome.is_followed:
-            self._publishers["reasoning"].publish(reasoning_message(outcome))
+        if outcome.is_followed and not outcome.is_last:
+            with self._reported("segmentation"):
+                self._publishers["segmentation"].publish(message)
+        else:
+            self._send("segmentation", message)
+        if reasoning is not None:
+            self._send("reasoning", reasoning)
         frame, segmentation = outcome.frame, outcome.segmentation
-        if frame is not None and segmentation is not None and outcome.answer.status.is_answer:
+        if frame is None:
+            return
+        makers: dict[str, Callable[[], Any]] = {}
+        if segmentation is not None and outcome.answer.status.is_answer:
             for name, make_image in (("label_mask", label_image), ("confidence", confidence_image)):
-                if self._is_read(name):
-                    pixels = make_image(segmentation.regions, frame.size_wh)
-                    self._publishers[name].publish(image_message(header_message(frame), pixels))
-        self._publish_overlay(outcome, overlay_alpha)
-        if frame is not None and self._is_read("markers"):
-            self._publishers["markers"].publish(marker_array(outcome))
-        if frame is not None and frame_3d(frame) and outcome.answer.status.is_answer and self._is_read("points"):
-            regions = segmentation.regions if segmentation is not None else ()
-            self._publishers["points"].publish(cloud_message(frame, regions))
+                makers[name] = partial(_region_image, make_image, segmentation)
+        picture = cache(partial(_overlay, outcome, frame, overlay_alpha))
+        makers["overlay"] = lambda: image_message(header_message(frame), picture())
+        # The name is what image_transport's subscribers look for.
+        makers["overlay/compressed"] = lambda: jpeg_message(header_message(frame), picture())
+        makers["markers"] = partial(marker_array, outcome)
+        if frame_3d(frame) and outcome.answer.status.is_answer:
+            makers["points"] = partial(cloud_message, frame, segmentation.regions if segmentation is not None else ())
+        for name, make in makers.items():
+            with self._reported(name):
+                if self._publishers[name].get_subscription_count():
+                    self._publishers[name].publish(make())
+
+    def wait_until_received(self, limit_s: float) -> None:
+        """Wait until all subscribers have the last answers, at most so long."""
+        self._send_again()
+        limit = Duration(nanoseconds=int(limit_s * 1e9))
+        for name in LATCHED:
+            with suppress(Exception):  # then they are not known to have it
+                self._publishers[name].wait_for_all_acked(limit)
 
     def destroy(self) -> None:
+        self._node.destroy_timer(self._retry)
+        for name, message in self._unsent:  # as far as that is possible now
+            with self._reported(name):
+                self._publishers[name].publish(message)
         for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
 
-    def _is_read(self, name: str) -> bool:
-        return bool(self._publishers[name].get_subscription_count())
+    def _send(self, name: str, message: Any) -> None:
+        self._unsent.append((name, message))
+        if len(self._unsent) == 1:
+            self._send_again()
 
-    def _publish_overlay(self, outcome: Outcome, alpha: float) -> None:
-        """Raw and as JPEG, each where it is read; the name is what image_transport's subscribers look for."""
-        frame, makers = outcome.frame, {"overlay": image_message, "overlay/compressed": jpeg_message}
-        read = [name for name in makers if self._is_read(name)]
-        if frame is None or not read:
-            return
-        regions = outcome.segmentation.regions if outcome.segmentation else ()
-        picture = draw_answer(frame.rgb, regions, outcome.request.query.text, outcome.answer, alpha)
-        for name in read:
-            self._publishers[name].publish(makers[name](header_message(frame), picture))
+    def _send_again(self) -> None:
+        """Send what waits, in its order. What cannot be sent now stays for the next time."""
+        while self._unsent:
+            name, message = self._unsent[0]
+            try:
+                self._wait_for_room(name, message)
+                self._publishers[name].publish(message)
+            except Exception as error:
+                self._tries += 1
+                self._report(name, error)
+                if self._tries < TRIES:
+                    if self._retry.is_canceled():
+                        self._retry.reset()
+                    return
+                self._health.lost[f"~/{name}: could not be sent"] += 1
+            self._unsent.popleft()
+            self._tries = 0
+        self._retry.cancel()
+
+    def _wait_for_room(self, name: str, message: Any) -> None:
+        """Answers that were replaced in the queue before they arrived would be lost."""
+        size = _size_bytes(message)
+        if self._unreceived_bytes[name] + size > UNRECEIVED_BYTES:
+            self._publishers[name].wait_for_all_acked(RECEIVED_WAIT)
+            self._unreceived_bytes[name] = 0
+        self._unreceived_bytes[name] += size
+
+    @contextmanager
+    def _reported(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._report(name, error)
+
+    def _report(self, name: str, error: Exception) -> None:
+        self._health.send_failures[f"~/{name}"] += 1
+        text = f"cannot send ~/{name}: {type(error).__name__}: {error}"
+        self._node.get_logger().error(text, throttle_duration_sec=1.0)
+
+
+def _size_bytes(message: msg.Segmentation | msg.Reasoning) -> int:
+    """About the size of a message on the wire."""
+    regions = getattr(message, "regions", ())
+    masks = sum(len(region.mask.data) + len(region.raw_mask.data) + 500 for region in regions)
+    return masks + len(message.question) + len(message.thought) + len(getattr(message, "text", "")) + 500
+
+
+def _region_image(make_image: Callable[..., Any], segmentation: Segmentation) -> Image:
+    frame = segmentation.frame
+    return image_message(header_message(frame), make_image(segmentation.regions, frame.size_wh))
+
+
+def _overlay(outcome: Outcome, frame: Frame, alpha: float) -> RgbImage:
+    regions = outcome.segmentation.regions if outcome.segmentation else ()
+    return draw_answer(frame.rgb, regions, outcome.request.query.text, outcome.answer, alpha)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import yaml
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from reasonseg_ros.config import Config, check, config_from, settings
+from reasonseg_ros.config import Config, check, check_names, config_from, settings
 from reasonseg_ros.errors import ConfigError
 
+OF_RCLPY = (
+    "use_sim_time",
+    "start_type_description_service",
+    "qos_overrides./clock.",
+    "qos_overrides./parameter_events.",
+)
+"""Parameters of every node; rclpy declares some of them only where they are needed."""
 READ_AT_START = ("autostart", "diagnostics_period_s")
 """Read once when the process starts, so ROS itself keeps them read-only.
 
@@ -21,9 +31,40 @@ wrong model folder can be put right and the node configured again without a new 
 
 
 def declare(node: Node) -> None:
-    """Declare every setting with its default, description and bounds."""
+    """Declare every setting with its default, description and bounds.
+
+    Raises ConfigError where a parameter was given, by a file or `-p`, that does not exist.
+    """
     for name, item, default in settings():
         node.declare_parameter(name, default, _descriptor(name, item))
+    given = (name for name in node._parameter_overrides if not node.has_parameter(name))
+    check_names(name for name in given if not name.startswith(OF_RCLPY))
+
+
+def is_given(node: Node) -> bool:
+    """Whether any setting was given, by a file or `-p`."""
+    return any(not name.startswith(OF_RCLPY) for name in node._parameter_overrides)
+
+
+def check_files(arguments: Sequence[str]) -> None:
+    """Raises ConfigError for a parameter file among a node's arguments that is missing or is not one.
+
+    ROS says the same with its own source files and line numbers only.
+    """
+    for flag, path in pairwise(arguments):
+        if flag == "--params-file":
+            _check_file(path)
+
+
+def _check_file(path: str) -> None:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"parameter file {path!r} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"parameter file {path!r} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not all("ros__parameters" in str(section) for section in content.values()):
+        raise ConfigError(f"parameter file {path!r}: expected `/**:`, below it `ros__parameters:`, below it the values")
 
 
 def read(node: Node) -> Config:

@@ -13,7 +13,8 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import HistoryPolicy, QoSProfile
+from rclpy.serialization import serialize_message
 from rclpy.task import Future
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
@@ -31,44 +32,51 @@ from reasonseg_ros.points import located
 from reasonseg_ros.ros.conversion import (
     groundings_from,
     partial_reasoning_message,
+    reasoning_message,
     segmentation_message,
     thought_so_far,
 )
 from reasonseg_ros.ros.diagnostics import QuestionHealth
+from reasonseg_ros.ros.input_topic import subscribe
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.outputs import Outputs
-from reasonseg_ros.types import Mode, Query, Status
+from reasonseg_ros.types import Answer, Mode, Query, Status
 
 STREAM_PERIOD_S = 0.1
 """Least time between two messages of a thought that grows."""
 RESULT_KEPT_S = 60
 """A goal's result holds masks, and is kept so long for clients that ask for it late."""
-INPUT_DEPTH = 100
-"""Questions that may arrive at once. What overflows here is lost in silence, so it is far more than ever waits."""
+CALLS_DEPTH = 1000
+"""Goals, cancels and service calls that may arrive at once."""
 
 
 class Questions:
     """Hands questions to the worker and publishes its answers.
 
-    The node gives `worker` and `outputs` while it is configured, and says with `is_active` whether they are used.
+    The node gives `worker`, `outputs` and `describe_camera`, which tells why no image comes, while it is configured,
+    and says with `is_active` whether they are used.
     """
 
     def __init__(self, node: Node, config: Callable[[], Config], health: QuestionHealth, outbox: Outbox) -> None:
         self.worker: Worker | None = None
         self.outputs: Outputs | None = None
         self.is_active = False
+        self.describe_camera: Callable[[], str] | None = None
         self._logger = node.get_logger()
         self._config = config
         self._health = health
         self._outbox = outbox
         self._numbers = itertools.count(1)
         self._goals: dict[bytes, Request] = {}
+        self._unanswered = 0
         # An asynchronous callback holds its group until the worker is done, so these may overlap.
         overlapping = ReentrantCallbackGroup()
-        quality = QoSProfile(depth=INPUT_DEPTH)
+        quality = QoSProfile(depth=CALLS_DEPTH)
+        # Not a queue that drops its oldest: the publisher is told to wait, and what is lost all the same is counted.
+        all_kept = QoSProfile(history=HistoryPolicy.KEEP_ALL)
         services = {"qos_profile": quality, "callback_group": overlapping}
-        node.create_subscription(msg.Query, "~/query", self._on_query, quality)
-        node.create_subscription(String, "~/query_text", self._on_query_text, quality)
+        subscribe(node, msg.Query, "~/query", self._on_query, all_kept, partial(self._on_lost, "query"))
+        subscribe(node, String, "~/query_text", self._on_query_text, all_kept, partial(self._on_lost, "query_text"))
         node.create_service(Trigger, "~/clear", self._on_clear)
         node.create_service(SetBool, "~/enable", self._on_enable)
         node.create_service(srv.SegmentImage, "~/segment_image", self._on_segment_image, **services)
@@ -83,11 +91,21 @@ class Questions:
             result_timeout=RESULT_KEPT_S,
             goal_service_qos_profile=quality,
             result_service_qos_profile=quality,
+            cancel_service_qos_profile=quality,
         )
+
+    @property
+    def unanswered(self) -> int:
+        """Goals and service calls that wait for their answer."""
+        return self._unanswered
 
     def destroy(self) -> None:
         """Let go of the action server, which a node does not destroy by itself."""
         self._action.destroy()
+
+    def _on_lost(self, name: str, count: int) -> None:
+        self._health.lost[f"~/{name}: more came than its queue holds"] += count
+        self._logger.warning(f"{count} questions on ~/{name} were lost: more came than its queue holds")
 
     def _on_query(self, message: msg.Query) -> None:
         self._ask(message.text, query_id=message.query_id, mode=message.mode, frames=message.frames)
@@ -99,12 +117,12 @@ class Questions:
         self, request: srv.SegmentImage.Request, response: srv.SegmentImage.Response
     ) -> srv.SegmentImage.Response:
         _, answered = self._ask(request.text, image=request.image)
-        response.segmentation = (await answered)[1]
+        response.segmentation = (await self._result(answered))[1]
         return response
 
     async def _on_prompt(self, request: srv.Prompt.Request, response: srv.Prompt.Response) -> srv.Prompt.Response:
         _, answered = self._ask("", image=_image_or_newest(request.image), prompts=(request.boxes, request.points))
-        response.segmentation = (await answered)[1]
+        response.segmentation = (await self._result(answered))[1]
         return response
 
     async def _on_goal(self, goal: ServerGoalHandle) -> Segment.Result:
@@ -122,7 +140,7 @@ class Questions:
         self._goals[identity] = request
         if goal.is_cancel_requested and self.worker is not None:
             self.worker.cancel(request)
-        status, segmentation = await answered
+        status, segmentation = await self._result(answered)
         del self._goals[identity]
         if status.is_answer:
             goal.succeed()
@@ -131,6 +149,14 @@ class Questions:
         else:
             goal.abort()
         return Segment.Result(segmentation=segmentation)
+
+    async def _result(self, answered: Future) -> tuple[Status, msg.Segmentation]:
+        self._unanswered += 1
+        try:
+            result: tuple[Status, msg.Segmentation] = await answered
+        finally:
+            self._unanswered -= 1
+        return result
 
     def _on_cancel(self, goal: ServerGoalHandle) -> CancelResponse:
         request = self._goals.get(bytes(goal.goal_id.uuid))
@@ -173,7 +199,10 @@ class Questions:
 
         def on_done(outcome: Outcome) -> None:
             # Still in the worker's thread, where looking at depth holds up no callback.
-            self._outbox.post(partial(self._publish, answered, self._in_space(outcome)))
+            try:
+                outcome = self._in_space(outcome)
+            finally:
+                self._outbox.post(partial(self._publish, answered, outcome))
 
         request = Request(query, on_done)
         request.max_new_tokens, request.time_limit_s = limits
@@ -193,6 +222,8 @@ class Questions:
             self.worker.submit(request)
         except InvalidInput as error:
             request.tell(failure(request, Status.REFUSED, str(error)))
+        except Exception as error:
+            request.tell(failure(request, Status.FAILED, one_line(f"{type(error).__name__}: {error}")))
         return request, answered
 
     def _stream(self, request: Request, goal: ServerGoalHandle | None) -> None:
@@ -208,7 +239,7 @@ class Questions:
         request.on_text = on_text
         if goal is not None:
             request.on_stage = lambda stage: self._outbox.post(partial(_feed_back, goal, stage, "", 0))
-            _feed_back(goal, Segment.Feedback.WAITING, "", 0)
+            self._outbox.post(partial(_feed_back, goal, Segment.Feedback.WAITING, "", 0))
 
     def _publish_progress(self, request: Request, goal: ServerGoalHandle | None, text: str, tokens: int) -> None:
         if self.outputs is not None:
@@ -230,12 +261,12 @@ class Questions:
         return replace(outcome, segmentation=found)
 
     def _publish(self, answered: Future, outcome: Outcome) -> None:
+        outcome, message, reasoning = self._messages(outcome)
         answer, config = outcome.answer, self._config().output
-        message = segmentation_message(outcome, config.mask_encoding)
         if outcome.is_last:
             answered.set_result((answer.status, message))
         if self.outputs is not None:
-            self.outputs.publish(outcome, message, config.overlay_alpha)
+            self.outputs.publish(outcome, message, reasoning, config.overlay_alpha)
         if outcome.is_followed and answer.status.has_mask:
             return  # at the camera's rate, and not a new answer
         self._health.count(outcome)
@@ -245,6 +276,34 @@ class Questions:
             self._logger.info(line)
         else:
             self._logger.warning(line)
+
+
+    def _messages(self, outcome: Outcome) -> tuple[Outcome, msg.Segmentation, msg.Reasoning | None]:
+        """The outcome with its messages. Where these cannot be sent, it is a failure that says so."""
+        if outcome.answer.status is Status.NO_FRAME and outcome.request.frame is None and self.describe_camera:
+            error = f"{outcome.answer.error}; {self.describe_camera()}"
+            outcome = replace(outcome, answer=replace(outcome.answer, error=error))
+        encoding = self._config().output.mask_encoding
+        try:
+            return outcome, *_sendable(outcome, encoding)
+        except Exception as error:
+            text = one_line(f"the answer cannot be sent: {type(error).__name__}: {error}")
+            self._logger.error(text)
+            failed = replace(outcome, answer=Answer(Status.FAILED, error=text), segmentation=None)
+            return failed, *_sendable(failed, encoding)
+
+
+def _sendable(outcome: Outcome, mask_encoding: str) -> tuple[msg.Segmentation, msg.Reasoning | None]:
+    """The messages of an outcome. Raises where they cannot be serialized, which rclpy does only when it sends them."""
+    message = segmentation_message(outcome, mask_encoding)
+    if outcome.is_followed and not outcome.is_last:
+        return message, None  # at the camera's rate
+    serialize_message(message)
+    if outcome.is_followed:
+        return message, None
+    reasoning = reasoning_message(outcome)
+    serialize_message(reasoning)
+    return message, reasoning
 
 
 def _mode(name: str) -> Mode:

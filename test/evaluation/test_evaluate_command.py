@@ -264,3 +264,20 @@ def test_questions_that_cannot_be_read_are_one_line(text, make_bag, samples_of, 
     assert cli.main([*arguments, "--questions", str(questions)]) == cli.USAGE_ERROR
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("reasonseg: questions ") and len(line) < 1200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "method"),
+    [([], "seg_zero"), (["--set", "method=rev_seg"], "rev_seg"), (["--method", "rev_seg"], "rev_seg")],
+)
+def test_the_method_is_asked_for_in_either_way(make_bag, samples_of, tmp_path, monkeypatch, arguments, method):
+    asked = []
+
+    def load(config, **_):
+        asked.append(config.method)
+        raise ConfigError("enough is known")
+
+    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", load)
+    bag = make_bag([samples_of("a")])
+    assert cli.main(["evaluate", str(bag), "--out", str(tmp_path / "out"), *arguments]) == cli.USAGE_ERROR
+    assert asked == [method]

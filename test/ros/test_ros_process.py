@@ -143,3 +143,77 @@ def test_a_question_that_is_no_text_is_refused_by_every_way_to_ask(start_process
         assert not set(answer.question + answer.query_id) & set("\x1b\x07\x9b\x7f")
     code, errors = stop(process)
     assert code == 0 and "Traceback" not in errors, errors
+
+
+@pytest.mark.parametrize(
+    ("name", "likely"),
+    [
+        ("reasoner.modell", "reasoner.model"),
+        ("querry.policy", "query.policy"),
+        ("model", "reasoner.model or segmenter.model"),
+        ("image_transport", "camera.transport"),
+        ("Camera.Depth", "camera.depth"),
+        ("qos_overrides./image.subscription.depth", ""),
+    ],
+)
+def test_a_parameter_that_does_not_exist_is_refused_with_the_likely_one(
+    monkeypatch, capfd, domain_id, tmp_path, name, likely
+):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    path = tmp_path / "parameters.yaml"
+    path.write_text(f"/**:\n  ros__parameters:\n    {name}: 3\n")
+    for arguments in (["-p", f"{name}:=3"], ["--params-file", str(path)]):
+        assert main(["--ros-args", *arguments], load) == 2
+        errors = capfd.readouterr().err.strip()
+        assert f"no parameter '{name}'" in errors
+        assert f"did you mean {likely}" in errors
+        assert len(errors.splitlines()) == 1
+
+
+def test_the_parameters_of_every_node_are_no_unknown_ones(start_process, client):
+    start_process(SCRIPT, "--ros-args", "-p", "use_sim_time:=true", "-p", "diagnostics_period_s:=0.1")
+    client.diagnostic("node", lambda status: value(status, "state") == "active")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file"),
+        ("a: [1, 2", "no YAML"),
+        ("find it", "ros__parameters"),
+        ("", "ros__parameters"),
+        ("reasoner.model: x", "ros__parameters"),
+        ("/**:\n  ros_parameters:\n    method: seg_zero\n", "ros__parameters"),
+        (b"\xff\xfe", "no YAML"),
+    ],
+)
+def test_a_parameter_file_that_is_missing_or_none_ends_the_start(
+    monkeypatch, capfd, domain_id, tmp_path, content, reason
+):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    path = tmp_path / "parameters.yaml"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert main(["--ros-args", "--params-file", str(path)], load) == 2
+    errors = capfd.readouterr().err.strip()
+    assert str(path) in errors
+    assert reason in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_arguments_that_ros_cannot_read_are_one_line(monkeypatch, capfd, domain_id):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    assert main(["--ros-args", "-p", "method"], load) == 2
+    errors = capfd.readouterr().err.strip()
+    assert "-p method" in errors
+    assert [line for line in errors.splitlines() if line.startswith("reasonseg: ")] == errors.splitlines()[-1:]
+
+
+def test_a_parameter_file_without_a_section_for_the_node_is_a_warning(start_process, client, tmp_path):
+    path = tmp_path / "parameters.yaml"
+    path.write_text("reason_seg:\n  ros__parameters:\n    method: seg_zero\n")
+    process = start_process(SCRIPT, "--ros-args", "--params-file", path)
+    client.diagnostic("node", lambda status: value(status, "state") == "active")
+    code, errors = stop(process)
+    assert code == 0
+    assert "no parameter file has a section for /reasonseg" in errors

@@ -1,0 +1,79 @@
+"""Settings that can be checked before the models are loaded."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from reasonseg_ros.config import METHODS, config_from, settings
+from reasonseg_ros.errors import ConfigError, ReasonSegError
+from reasonseg_ros.methods import loading
+from reasonseg_ros.methods.settings import check_settings, named
+
+SERVER = {"reasoner.backend": "server"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "others"),
+    [
+        ("reasoner.model", "missing", {}),
+        ("reasoner.model", "", {}),
+        ("reasoner.model", "/tmp", {}),
+        ("reasoner.model", "tabletop-segmenter", {}),
+        ("segmenter.model", "missing", {}),
+        ("segmenter.model", "tabletop-reasoner", {}),
+        ("reasoner.prompt_file", "/no/such/file", {}),
+        ("reasoner.prompt_file", "/tmp", {}),
+        ("reasoner.prompt_file", "/no/such/file", SERVER),
+        ("reasoner.server_key_variable", "NO_SUCH_VARIABLE", SERVER),
+        *(
+            ("reasoner.server_url", url, SERVER)
+            for url in (
+                "", "foo", "127.0.0.1:8000/v1", "localhost:8000", "ftp://x/v1", "file:///v1", "http://", "http:///v1",
+                "http://x:99999/v1", "http://x:0/v1", "http://x:port/v1", "http://a b/v1", "http://[::1/v1",
+                "http://x/v1?key=1", " http://x/v1", "http://x/v1\n",
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_a_setting_that_cannot_be_used_is_named(name, value, others):
+    config = config_from({name: value, **others})
+    with pytest.raises(ReasonSegError) as raised:
+        loading.load_method(config)
+    assert str(raised.value).startswith(name)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "https://robot.example/api/v1/", "http://[::1]:8000/v1"])
+def test_an_address_that_can_be_asked_is_taken(url):
+    check_settings(config_from({"reasoner.server_url": url, **SERVER}))
+
+
+def test_the_address_of_no_server_is_not_looked_at():
+    check_settings(config_from({"reasoner.server_url": "none"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("device = 'x' cannot be used", "segmenter.device = 'x' cannot be used"),
+        ("segmenter.refine = 'x'", "segmenter.refine = 'x'"),
+        ("no graph", "segmenter: no graph"),
+    ],
+)
+def test_errors_of_a_group_begin_with_it_once(text, expected):
+    with pytest.raises(ConfigError) as raised, named("segmenter"):
+        raise ConfigError(text)
+    assert str(raised.value) == expected
+
+
+def test_every_method_of_the_settings_can_be_built():
+    assert set(loading._BUILD) == set(METHODS)
+    assert {name: default for name, _, default in settings()}["method"] in METHODS
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_method_that_is_asked_for_is_built(monkeypatch, method):
+    monkeypatch.setattr(loading, "load_segmenter", lambda *_: SimpleNamespace(name="none"))
+    monkeypatch.setattr(loading, "load_reasoner", lambda *_: None)
+    monkeypatch.setitem(loading._BUILD, method, lambda *_: f"this is {method}")
+    assert loading.load_method(config_from({"method": method})) == f"this is {method}"
