@@ -48,7 +48,10 @@ class StopSignals:
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignals]:
-    """Handle SIGINT and SIGTERM within; the handlers of before return at the end. Only the main thread can do so."""
+    """Handle SIGINT and SIGTERM within; the handlers of before return at the end. Does nothing outside the main thread.
+
+    After one of the signals came both are ignored from the end on.
+    """
     stop = StopSignals()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -64,7 +67,8 @@ def stop_signals() -> Iterator[StopSignals]:
     finally:
         signal.set_wakeup_fd(descriptor_before)
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # Once asked to stop, the process ends; a second Ctrl-C must not cut that short.
+            signal.signal(number, signal.SIG_IGN if stop._came else handler)
         os.close(writing)
         watcher.join()
         os.close(reading)
