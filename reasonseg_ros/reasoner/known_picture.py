@@ -36,6 +36,8 @@ LEAST_IOU = 0.5
 """A box in other coordinates lies beside the shape, as the shapes are small and far from the corner at 0, 0."""
 NO_PICTURE = "none"
 _SIZE_WH = (640, 480)
+_JUDGED = (Status.OK, Status.NO_TARGET, Status.UNPARSABLE, Status.TRUNCATED, Status.CONTRADICTION)
+"""What a model itself says; any other status says that it was not asked, or not to its end."""
 _BAD_PICTURE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError, ReasonSegError,
 )  # fmt: skip
@@ -110,7 +112,7 @@ def check_picture(
     for target in targets:
         answer = reasoner.answer(frame, target.question, cancelled=cancelled)
         found.append(Found(target, answer))
-        if not (answer.status.is_answer or answer.raw_text) or answer.status is Status.CANCELLED:
+        if answer.status not in _JUDGED:
             text = f"not checked: the known picture got no answer ({answer.status}: {answer.error})"
             return PictureResult("unanswered", text, tuple(found))
     right = sum(one.is_right for one in found)

@@ -108,16 +108,17 @@ def test_more_boxes_than_the_right_one_do_no_harm() -> None:
     assert checked(load_card("vision-reasoner-7b", "reasoner"), more).state == "right"
 
 
-def test_a_picture_that_gets_no_answer_is_not_judged() -> None:
+@pytest.mark.parametrize("status", [Status.UNAVAILABLE, Status.TIMEOUT, Status.OUT_OF_MEMORY, Status.CANCELLED])
+def test_a_picture_that_gets_no_answer_is_not_judged(status: Status) -> None:
     class Away(ScriptedReasoner):
         def answer(self, *arguments: Any, **settings: Any) -> Any:
             answer = super().answer(*arguments, **settings)
-            return replace(answer, status=Status.UNAVAILABLE, groundings=(), raw_text="", error="it is away")
+            return replace(answer, status=status, groundings=(), raw_text="<think>the", error="it is away")
 
     reasoner = Away(["[]"])
     result = check_picture(reasoner, load_card("vision-reasoner-7b", "reasoner"), CONFIG)
     assert (result.state, result.is_right) == ("unanswered", False)
-    assert "unavailable: it is away" in result.text
+    assert f"{status}: it is away" in result.text
     assert len(reasoner.questions) == 1
 
 
