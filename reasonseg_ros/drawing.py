@@ -55,8 +55,8 @@ def draw_answer(
     chosen = colours(rgb, regions)
     picture = _drawn(rgb, regions, chosen, alpha)
     entries = [
-        Entry(tuple(int(value) for value in colour_rgb), _name(region))
-        for region, colour_rgb in zip(regions, chosen, strict=True)
+        Entry(tuple(int(value) for value in colour_rgb), _name(number, region))
+        for number, (region, colour_rgb) in enumerate(zip(regions, chosen, strict=True), 1)
     ]
     status = "" if answer.status is Status.OK else str(answer.status)
     text = answer.thought if answer.status is Status.OK else answer.error or answer.thought
@@ -156,9 +156,9 @@ def _edge(colour_rgb: np.ndarray) -> tuple[int, int, int]:
     return (20, 20, 20) if is_light else (245, 245, 245)
 
 
-def _name(region: Region) -> str:
+def _name(number: int, region: Region) -> str:
     state = f" ({region.track_state})" if region.track_state in ("occluded", "lost") else ""
-    return f"{region.label} {region.mask_score:.2f}".strip() + state
+    return f"{region.label or f'region {number}'} {region.mask_score:.2f}{state}"
 
 
 def _line_px(picture: RgbImage) -> int:

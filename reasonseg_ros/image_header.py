@@ -20,12 +20,18 @@ MAX_MEGAPIXELS = 100.0
 MAX_PARTS = 100_000
 """Chunks of a PNG, segments of a JPEG. No camera writes more; a hostile file must not keep a thread busy."""
 
+MAX_SCANS = 100
+"""Of a progressive JPEG, which usually has about 10; each of them goes over all pixels."""
+
+MAX_TILE_PIXELS = 16_000_000
+"""Of a TIFF: a decoder takes memory for a whole tile, however small the image."""
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 # A scan holds FF only before 00 (a data byte of FF) or a restart mark, so this also finds the end of a scan.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_START, _JPEG_END, _JPEG_SCAN, _JPEG_TEMPORARY = 0xD8, 0xD9, 0xDA, 0x01
-_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 322, 323
 _TIFF_NUMBERS = {3: "H", 4: "I"}
 
 
@@ -91,14 +97,14 @@ def _png_size(view: memoryview) -> tuple[int, int]:
 def _jpeg_size(view: memoryview) -> tuple[int, int]:
     # A decoder fills what is missing of a cut JPEG with grey and reports nothing, so its end mark is looked for. The
     # thumbnail in its EXIF data has an end mark too, therefore segments are walked.
-    size_wh, has_scan, at = None, False, 2
+    size_wh, scans, at = None, 0, 2
     for _ in range(MAX_PARTS):
         match = _JPEG_MARKER.search(view, at)
         if match is None:
             raise UnusableImage("truncated image", f"JPEG of {len(view)} bytes without its end mark")
         marker, at = view[match.start(1)], match.end()
         if marker == _JPEG_END:
-            if size_wh is None or not has_scan:
+            if size_wh is None or not scans:
                 raise UnusableImage("damaged image", f"JPEG of {len(view)} bytes ends before its first pixels")
             return size_wh
         if marker in (_JPEG_START, _JPEG_TEMPORARY):
@@ -106,7 +112,9 @@ def _jpeg_size(view: memoryview) -> tuple[int, int]:
         if marker in _JPEG_FRAMES and size_wh is None:
             height, width = struct.unpack_from(">HH", view, at + 3)
             size_wh = width, height
-        has_scan |= marker == _JPEG_SCAN
+        scans += marker == _JPEG_SCAN
+        if scans > MAX_SCANS:
+            raise UnusableImage("damaged image", f"JPEG of more than {MAX_SCANS} scans")
         at += struct.unpack_from(">H", view, at)[0]
     raise UnusableImage("damaged image", f"JPEG of more than {MAX_PARTS} segments")
 
@@ -134,8 +142,11 @@ def _tiff_size(view: memoryview) -> tuple[int, int]:
     sides = {}
     for entry in range(directory + 2, directory + 2 + 12 * count, 12):
         tag, kind = struct.unpack_from(f"{order}HH", view, entry)
-        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT) and kind in _TIFF_NUMBERS:
+        if kind in _TIFF_NUMBERS:
             sides[tag] = struct.unpack_from(order + _TIFF_NUMBERS[kind], view, entry + 8)[0]
+    tile_wh = sides.get(_TIFF_TILE_WIDTH, 0), sides.get(_TIFF_TILE_HEIGHT, 0)
+    if tile_wh[0] * tile_wh[1] > MAX_TILE_PIXELS:
+        raise UnusableImage("too large", f"tiles of {tile_wh[0]} x {tile_wh[1]} pixels in the TIFF header")
     return sides.get(_TIFF_WIDTH, 0), sides.get(_TIFF_HEIGHT, 0)
 
 

@@ -16,7 +16,7 @@ from reasonseg_ros.compressed_images import (
     rgb_from_compressed_colour,
 )
 from reasonseg_ros.errors import UnusableImage as UnusableImage
-from reasonseg_ros.image_header import MAX_MEGAPIXELS, check_pixels
+from reasonseg_ros.image_header import MAX_MEGAPIXELS, check_pixels, read_header
 from reasonseg_ros.pixel_encodings import (
     DEPTH_ENCODINGS,
     ENCODINGS,
@@ -54,6 +54,13 @@ def is_depth(message: Any) -> bool:
     if is_compressed(message):
         return parse_format(message.format).is_depth
     return message.encoding in ("16UC1", "32FC1")
+
+
+def declared_size_wh(message: Any) -> tuple[int, int]:
+    """Width and height that an Image or CompressedImage says it has; nothing is decoded. Raises UnusableImage."""
+    size_wh = read_header(message.data).size_wh if is_compressed(message) else (message.width, message.height)
+    check_pixels(size_wh)
+    return size_wh
 
 
 def is_dark_16bit(message: Any, rgb: RgbImage) -> bool:

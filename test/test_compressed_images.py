@@ -190,6 +190,16 @@ def test_a_huge_image_is_refused_by_its_header(name, monkeypatch):
     assert refusal(lambda: images.depth_from_image(compressed(text, HUGE[name]))) == "too large"
 
 
+def test_a_jpeg_of_endless_scans_and_a_tiff_of_huge_tiles_are_refused():
+    whole = coded(".jpg", BGR)
+    scan = whole.index(b"\xff\xda")
+    scans = whole[:scan] + 200 * whole[scan:-2] + whole[-2:]
+    assert refusal(lambda: images.check_compressed(compressed("jpeg", scans))) == "damaged image"
+    entries = [(256, 4, 1, 8), (257, 4, 1, 8), (322, 4, 1, 30_000), (323, 4, 1, 30_000)]
+    tiles = struct.pack("<2sHIH", b"II", 42, 8, 4) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    assert refusal(lambda: images.check_compressed(compressed("tiff", tiles))) == "too large"
+
+
 def test_the_limit_on_pixels_counts_every_message():
     grey = compressed("mono8; png compressed ", coded(".png", GREY))
     fields = {"encoding": "mono8", "height": HEIGHT, "width": WIDTH, "step": WIDTH, "is_bigendian": 0}

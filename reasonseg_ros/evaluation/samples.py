@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from reasonseg_ros.bags import header_stamp_ns
-from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.errors import InvalidInput, UnusableImage
 from reasonseg_ros.evaluation.questions import TimedQuestion
 from reasonseg_ros.evaluation.topics import GROUND_TRUTH, QUERY, Topics
 from reasonseg_ros.faults import reason as reason_of
-from reasonseg_ros.image_messages import frame_from_message
+from reasonseg_ros.image_messages import declared_size_wh, frame_from_message
 from reasonseg_ros.mask_codec import decode_mask
 from reasonseg_ros.plain_text import one_line, plain_text
 from reasonseg_ros.types import BoolMask, FloatArray, Frame
@@ -242,8 +243,8 @@ class SampleStream:
         if not ignore.size:
             ignore = np.zeros_like(mask)
         sizes = {"mask": mask.shape, "ignore": ignore.shape}
-        if hasattr(image.message, "height"):
-            sizes["image"] = (image.message.height, image.message.width)
+        with suppress(UnusableImage):  # the reason comes when the image is loaded
+            sizes["image"] = declared_size_wh(image.message)[::-1]
         if len(set(sizes.values())) > 1:
             told = ", ".join(f"{name} of {width} x {height}" for name, (height, width) in sizes.items())
             return Unreadable(sample_id, f"sizes differ: {told}; write the masks in the image's size")

@@ -252,6 +252,14 @@ def test_a_compressed_mosaic_is_read_in_colour(make_bag, samples_of, text):
     np.testing.assert_allclose(samples[0].load_frame().rgb[10, 10].astype(int), (220, 60, 0), atol=4)
 
 
+def test_masks_of_another_size_than_a_compressed_image_are_listed(make_bag, samples_of):
+    def shrink(messages):
+        return [(messages[0][0], foreign("jpeg", ".jpg", np.zeros((24, 32), np.uint8)), messages[0][2]), *messages[1:]]
+
+    samples, lost = split(read_samples(make_bag([samples_of("a")], change=shrink)))
+    assert samples == [] and "mask of 64 x 48" in lost[0].reason and "image of 32 x 24" in lost[0].reason
+
+
 def test_a_mask_that_unpacks_to_a_huge_image_is_one_lost_sample(make_bag, samples_of):
     def grow(messages):
         image, query, (topic, truth, stamp_ns) = messages[:3]
