@@ -136,12 +136,12 @@ def _add_play(verbs: Any) -> None:
     play.set_defaults(run=_play)
 
 
-def _play(settings: argparse.Namespace) -> None:
+def _play(settings: argparse.Namespace) -> int:
     if settings.rate <= 0 or settings.hold < 0:
         raise InvalidInput(f"--rate {settings.rate} --hold {settings.hold}; the rate must be above 0, hold not below")
     from reasonseg_ros.ros.player import play
 
-    play(
+    return play(
         settings.bag, settings.topics, rate=settings.rate, loop=settings.loop, restamp=settings.restamp,
         hold_hz=settings.hold,
     )  # fmt: skip

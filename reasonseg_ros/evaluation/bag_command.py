@@ -169,4 +169,4 @@ def _info(settings: argparse.Namespace) -> int:
 
     info = bag_info(settings.bag)
     print("\n".join([str(settings.bag), *info.lines()]))
-    return 1 if info.damages else 0
+    return 0 if info.is_whole else 1

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.bags import BagReader, header_stamp_ns, typestore
+from reasonseg_ros.bags import BagReader, Damage, Record, decoded, header_stamp_ns, raw_stamp_ns
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.damaged_bag import Damage, Record, mcap_files, read_records
-from reasonseg_ros.evaluation.topics import GROUND_TRUTH
+from reasonseg_ros.evaluation.topics import GROUND_TRUTH, IMAGES
 from reasonseg_ros.plain_text import one_line
+
+STAMP_END = 12
+"""Bytes of a serialised message up to the end of its header's stamp."""
 
 
 @dataclass
@@ -24,6 +25,9 @@ class BagInfo:
         kinds, splits: number of ground truths of each kind of question and split; the empty text where not told.
         images_asked_about: number of different images with ground truth.
         damages: one line for each part that cannot be read.
+        missing: one line for each topic with fewer messages than were counted when the bag was recorded.
+        notes: what was skipped or replaced on purpose.
+        unstamped: images whose header stamp is 0.
     """
 
     types: dict[str, str] = field(default_factory=dict)
@@ -35,6 +39,13 @@ class BagInfo:
     first_ns: int | None = None
     last_ns: int | None = None
     damages: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unstamped: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return not (self.damages or self.missing)
 
     @property
     def duration_s(self) -> float:
@@ -50,6 +61,8 @@ class BagInfo:
             lines.append(_counted("splits", self.splits))
         lines.append(f"damaged parts: {len(self.damages)}")
         lines += [f"  {damage}" for damage in self.damages]
+        lines += [f"missing: {line}" for line in self.missing]
+        lines += [f"note: {line}" for line in self.notes]
         return [("  " if line.startswith("  ") else "") + one_line(line) for line in lines]
 
 
@@ -58,35 +71,36 @@ def _counted(name: str, counts: Counter[str]) -> str:
 
 
 def bag_info(path: Path) -> BagInfo:
-    """Read all of a bag. Raises InvalidInput where there is none, or nothing of it can be read."""
-    if not path.exists():
-        raise InvalidInput(f"there is no bag at {path}")
+    """Read all of a bag. Raises InvalidInput if there is none, or nothing of it can be read."""
     info = BagInfo()
-    for entry in read_records(path) if mcap_files(path) else _other_storage(path):
-        if isinstance(entry, Damage):
-            info.damages.append(str(entry))
-        else:
-            _add(info, entry)
+    with BagReader(path) as reader:
+        info.types = dict(reader.topics)
+        info.messages = Counter(dict.fromkeys(reader.topics, 0))
+        info.notes = reader.notes
+        for item in reader.records():
+            if isinstance(item, Damage):
+                info.damages.append(str(item))
+            else:
+                _add(info, item)
+        info.missing = list(reader.shortfalls().values())
+    if info.unstamped:
+        info.notes.append(f"{info.unstamped} images without a header stamp; evaluations use their log time")
     return info
 
 
-def _other_storage(path: Path) -> Iterator[Record]:
-    with BagReader(path) as reader:
-        for topic, stamp_ns, data in reader.raw():
-            yield Record(topic, reader.topics[topic], stamp_ns, data)
-
-
 def _add(info: BagInfo, record: Record) -> None:
-    info.types[record.topic] = record.message_type
-    info.messages[record.topic] += 1
+    topic = record.topic
+    info.messages[topic.name] += 1
     info.first_ns = record.stamp_ns if info.first_ns is None else min(info.first_ns, record.stamp_ns)
     info.last_ns = record.stamp_ns if info.last_ns is None else max(info.last_ns, record.stamp_ns)
-    if record.message_type != GROUND_TRUTH:
+    if topic.message_type in IMAGES:
+        info.unstamped += len(record.data) >= STAMP_END and raw_stamp_ns(record.data) == 0
+    if topic.message_type != GROUND_TRUTH:
         return
     try:
-        truth: Any = typestore().deserialize_cdr(record.data, GROUND_TRUTH)
-    except Exception as error:  # whatever damaged bytes make of the decoder
-        info.damages.append(f"{record.topic} at {record.stamp_ns} ns is no {GROUND_TRUTH}: {error}")
+        truth: Any = decoded(record)
+    except InvalidInput as error:
+        info.damages.append(f"{topic.name} at {record.stamp_ns} ns: {error}")
         return
     info.kinds[truth.kind] += 1
     info.splits[truth.split] += 1

@@ -8,15 +8,9 @@ from pathlib import Path
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_samples
-from reasonseg_ros.evaluation.damaged_bag import mcap_files
 from reasonseg_ros.evaluation.mask_files import ReadTarget, TargetMask
 from reasonseg_ros.evaluation.results import Rle, mask_from_rle, rle_from_mask
 from reasonseg_ros.evaluation.samples import Unreadable
-
-
-def is_bag(path: Path) -> bool:
-    """Whether this is a bag rather than a folder of masks."""
-    return (path / "metadata.yaml").is_file() or bool(mcap_files(path))
 
 
 def bag_targets(bag: Path) -> dict[str, ReadTarget]:

@@ -6,8 +6,8 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -110,11 +110,14 @@ def _evaluate(settings: argparse.Namespace) -> int:
     config = config_from(values)
     questions = read_questions(settings.questions) if settings.questions else []
 
-    def read(on_image: OnImage | None = None, bags: Sequence[Path] = settings.bags) -> Iterator[Sample | Unreadable]:
+    def read(
+        on_image: OnImage | None = None, bags: Sequence[Path] = settings.bags
+    ) -> Generator[Sample | Unreadable, None, None]:
         return read_bags(bags, settings.image_topic, settings.kinds, questions, on_image)
 
     for bag in settings.bags:  # one that cannot be used is told before models are loaded
-        next(read(bags=[bag]), None)
+        with closing(read(bags=[bag])) as items:
+            next(items, None)
     described = run_settings(settings, values)
     begin(settings.out, described, settings.resume)
     console = Console(stderr=True)

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.bags.files import is_bag
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.bag_targets import bag_targets, is_bag
+from reasonseg_ros.evaluation.bag_targets import bag_targets
 from reasonseg_ros.evaluation.failures import Failure, classify
 from reasonseg_ros.evaluation.mask_files import ReadActivation, TargetMask, activations_in, predictions_in, targets_in
 from reasonseg_ros.evaluation.metrics import SampleScore, score_sample, summarise

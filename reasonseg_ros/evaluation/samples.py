@@ -120,6 +120,7 @@ class SampleStream:
 
     Attributes:
         asked: questions that came so far, of any kind.
+        unstamped: images so far without a header stamp (0), whose log time is used instead.
         damaged_parts: parts of the file that could not be read so far.
     """
 
@@ -142,6 +143,7 @@ class SampleStream:
         self.kinds = kinds
         self.on_image = on_image
         self.asked = 0
+        self.unstamped = 0
         self.damaged_parts = 0
         self._left = list(questions)
         self._first_ns: int | None = None
@@ -158,7 +160,7 @@ class SampleStream:
             if isinstance(message, Exception):
                 yield self._damaged(topic, stamp_ns, message)
             elif topic == self.topics.image:
-                yield from self._on_image(message)
+                yield from self._on_image(message, stamp_ns)
             elif self.topics.types.get(topic) == GROUND_TRUTH:
                 yield from self._on_truth(message)
             elif self.topics.types.get(topic) == QUERY:
@@ -174,8 +176,12 @@ class SampleStream:
         self.asked += asks
         return Unreadable("", f"message on {topic} at {stamp_ns} ns cannot be read: {error}", int(asks))
 
-    def _on_image(self, message: Any) -> Iterator[Sample | Unreadable]:
+    def _on_image(self, message: Any, log_ns: int) -> Iterator[Sample | Unreadable]:
         stamp_ns = header_stamp_ns(message.header)
+        is_unstamped = not stamp_ns
+        if is_unstamped:
+            stamp_ns = log_ns
+            self.unstamped += 1
         self._first_ns = stamp_ns if self._first_ns is None else self._first_ns
         while self._left and self._recent and self._left[0].stamp_ns(self._first_ns) < stamp_ns:
             yield self._timed(self._left.pop(0))
@@ -184,8 +190,9 @@ class SampleStream:
             self._recent.popitem(last=False)
         if self.on_image:
             self.on_image(Shown(stamp_ns, image.load))
-        for truth in self._waiting.pop(stamp_ns, []):
-            yield self._with_truth(truth, image)
+        waiting = self._waiting.pop(stamp_ns, []) + (self._waiting.pop(0, []) if is_unstamped else [])
+        for truth in waiting:
+            yield self._with_truth(truth, image, stamp_ns)
         while self._early:
             query = self._early.pop(0)
             yield self._without_truth(query.query_id, query.text)
@@ -197,8 +204,10 @@ class SampleStream:
         if self.kinds and message.kind not in self.kinds:
             return
         stamp_ns = header_stamp_ns(message.header)
+        if not stamp_ns and self.unstamped:  # neither images nor truth are stamped: it is about the newest image
+            stamp_ns = next(reversed(self._recent))
         if stamp_ns in self._recent:
-            yield self._with_truth(message, self._recent[stamp_ns])
+            yield self._with_truth(message, self._recent[stamp_ns], stamp_ns)
         else:
             self._waiting.setdefault(stamp_ns, []).append(message)
 
@@ -232,8 +241,7 @@ class SampleStream:
             # In a damaged bag it may well have had one, which is counted with the damaged parts.
             yield Unreadable(self._new_id(query_id), reason, int(not self.damaged_parts))
 
-    def _with_truth(self, message: Any, image: _Image) -> Sample | Unreadable:
-        stamp_ns = header_stamp_ns(message.header)
+    def _with_truth(self, message: Any, image: _Image, stamp_ns: int) -> Sample | Unreadable:
         sample_id = self._new_id(message.query_id or str(stamp_ns))
         try:
             mask, ignore = decode_mask(message.mask), decode_mask(message.ignore)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -9,48 +10,70 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+import yaml
+from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
-from reasonseg_ros.bags import BagReader, raw_stamp_ns, restamped, typestore
+from reasonseg_ros.bags import BagReader, Damage, Record, decoded, raw_stamp_ns
+from reasonseg_ros.bags.restamping import Restamping
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.image_messages import is_depth
+from reasonseg_ros.plain_text import one_line
 
-DEPTH_ENCODINGS = ("16UC1", "32FC1")
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 NODE_NAME = "bag_player"
 NEXT_SERVICE = f"/{NODE_NAME}/next"
 
-Message = tuple[str, bytes]
-"""Topic and serialised bytes."""
+DISCOVERY_S = 0.5
+"""Time for subscribers to find the publishers, before the first message."""
+DELIVERY_S = 2.0
+"""Longest wait at the end for reliable subscribers to confirm the last messages."""
+MOST_LATCHED = 1000
+"""Messages that a latched topic keeps for late subscribers."""
 
 
 class BagPublishers:
-    """A publisher for each topic of an open bag. Bytes go out as they are, but for a new stamp if that is asked for."""
+    """A publisher for each topic of an open bag, reliable, and latched if one of the recorded publishers was."""
 
-    def __init__(self, node: Node, topic_types: dict[str, str], restamp: bool) -> None:
+    def __init__(self, node: Node, bag: BagReader, topics: Sequence[str], restamp: bool) -> None:
         self._node = node
+        self._restamp = restamp
+        self._restamping: Restamping | None = None
+        self._publishers = {topic: self._publisher(bag, topic) for topic in topics}
+
+    def _publisher(self, bag: BagReader, topic: str) -> Any:
         quality = QoSProfile(depth=5)
-        self._publishers = {
-            topic: node.create_publisher(message_class(kind), topic, quality) for topic, kind in topic_types.items()
-        }
-        self._stamped = {topic for topic, kind in topic_types.items() if restamp and _begins_with_header(kind)}
-        self._recorded_ns = self._now_ns = 0
-        self._rate = 1.0
+        if is_latched(bag.offered_qos(topic)):
+            quality.durability = DurabilityPolicy.TRANSIENT_LOCAL
+            quality.depth = min(max(bag.counts[topic], 1), MOST_LATCHED)
+        return self._node.create_publisher(message_class(bag.topics[topic]), topic, quality)
 
-    def begin(self, recorded_ns: int, rate: float = 1.0) -> None:
-        """From here on `recorded_ns` is now, and new stamps are as far apart as the recorded ones at that rate.
+    def begin(self, first_log_ns: int, rate: float = 1.0) -> None:
+        """From here on this log time is now, and new stamps are as far apart as the recorded ones at that rate."""
+        if self._restamp:
+            self._restamping = Restamping(first_log_ns, self._node.get_clock().now().nanoseconds, rate)
 
-        So an image and its depth still have the same stamp.
-        """
-        self._recorded_ns, self._now_ns, self._rate = recorded_ns, self._node.get_clock().now().nanoseconds, rate
+    def publish(self, record: Record) -> None:
+        data = self._restamping.data(record) if self._restamping else record.data
+        self._publishers[record.topic.name].publish(data)
 
-    def publish(self, topic: str, data: bytes) -> None:
-        if topic in self._stamped:
-            since_ns = round((raw_stamp_ns(data) - self._recorded_ns) / self._rate)
-            data = restamped(data, max(self._now_ns + since_ns, 0))
-        self._publishers[topic].publish(data)
+    def wait_for_delivery(self) -> None:
+        deadline_s = time.monotonic() + DELIVERY_S
+        for publisher in self._publishers.values():
+            publisher.wait_for_all_acked(Duration(seconds=max(deadline_s - time.monotonic(), 0.0)))
+
+
+def is_latched(offered_qos: str) -> bool:
+    """Whether one of the recorded publishers was transient local, by the YAML that rosbag2 records."""
+    try:
+        profiles = yaml.safe_load(offered_qos) or []
+        durabilities = [str(profile["durability"]).lower() for profile in profiles]
+    except (yaml.YAMLError, TypeError, KeyError, AttributeError):
+        return False
+    return any(durability in ("1", "transient_local") for durability in durabilities)
 
 
 class Holder:
@@ -59,7 +82,7 @@ class Holder:
     The service answers with the stamp of the image that is held then, in nanoseconds.
     """
 
-    def __init__(self, node: Node, publishers: BagPublishers, groups: Iterator[list[Message]], hold_hz: float) -> None:
+    def __init__(self, node: Node, publishers: BagPublishers, groups: Iterator[list[Record]], hold_hz: float) -> None:
         self._publishers = publishers
         self._groups = groups
         self._held = next(groups)
@@ -67,9 +90,9 @@ class Holder:
         node.create_timer(1.0 / hold_hz, self._publish)
 
     def _publish(self) -> None:
-        self._publishers.begin(raw_stamp_ns(self._held[0][1]))
-        for topic, data in self._held:
-            self._publishers.publish(topic, data)
+        self._publishers.begin(self._held[0].stamp_ns)
+        for record in self._held:
+            self._publishers.publish(record)
 
     def _on_next(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         group = next(self._groups, None)
@@ -77,20 +100,21 @@ class Holder:
         if group is not None:
             self._held = group
             self._publish()
-        response.message = str(raw_stamp_ns(self._held[0][1]))
+        response.message = str(raw_stamp_ns(self._held[0].data))
         return response
 
 
 def message_class(kind: str) -> Any:
     """Class of a message type such as `sensor_msgs/msg/Image`. Raises InvalidInput where it is not installed."""
-    package, _, name = kind.split("/")
+    package, _, name = kind.partition("/msg/")
     try:
         return getattr(import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError) as error:
+    # The name comes from a bag; one that is no name at all makes the import raise other errors.
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise InvalidInput(f"message type {kind} is not installed; leave its topic out with --topics") from error
 
 
-def image_groups(bag: BagReader, topics: Sequence[str]) -> Iterator[list[Message]]:
+def image_groups(bag: BagReader, topics: Sequence[str]) -> Iterator[list[Record]]:
     """Each image with the other messages, depth among them, up to the next one.
 
     What comes before the first image is left out. Raises InvalidInput where there is no topic of colour images, or more
@@ -99,22 +123,25 @@ def image_groups(bag: BagReader, topics: Sequence[str]) -> Iterator[list[Message
     images = [topic for topic in topics if bag.topics[topic] in IMAGE_TYPES and not _is_depth(bag, topic)]
     if len(images) != 1:
         raise InvalidInput(f"{len(images)} image topics to hold; choose one with --topics")
-    group: list[Message] = []
-    for topic, _, data in bag.raw(topics):
-        if topic == images[0]:
+    group: list[Record] = []
+    for record in bag.records(topics):
+        if isinstance(record, Damage):
+            continue  # counted at the end
+        is_image = record.topic.name == images[0]
+        if is_image:
             if group:
                 yield group
             group = []
-        if topic == images[0] or group:
-            group.append((topic, data))
+        if is_image or group:
+            group.append(record)
     if group:
         yield group
 
 
 def _is_depth(bag: BagReader, topic: str) -> bool:
     """By the topic's first image."""
-    message = next((message for _, _, message in bag.messages([topic])), None)
-    return getattr(message, "encoding", "") in DEPTH_ENCODINGS or "compressedDepth" in getattr(message, "format", "")
+    first = next((item for item in bag.records([topic]) if isinstance(item, Record)), None)
+    return first is not None and is_depth(decoded(first))
 
 
 def play(
@@ -125,33 +152,61 @@ def play(
     loop: bool = False,
     restamp: bool = False,
     hold_hz: float = 0.0,
-) -> None:
-    """Publish the bag at `path`: `rate` times as fast as recorded, or holding images where `hold_hz` is not 0.
+) -> int:
+    """Publish every message of the bag at `path` once, `rate` times as fast as recorded.
 
-    With `loop` it begins again at the end. With `restamp` stamps are of now, as far apart as they were recorded.
+    With `hold_hz` above 0 each image is held instead. With `loop` it begins again at the end. With `restamp` stamps are
+    of now, as far apart as they were recorded. Returns 1, and prints why, if some messages could not be published.
     """
     with BagReader(path) as bag:
-        unknown = set(topics) - set(bag.topics)
-        if unknown:
-            raise InvalidInput(f"{path} has no topic {', '.join(sorted(unknown))}; it has {', '.join(bag.topics)}")
-        chosen = {topic: kind for topic, kind in bag.topics.items() if not topics or topic in topics}
+        chosen, problems = _playable(bag, topics)
+        for note in bag.notes:
+            print(f"reasonseg play: {one_line(note)}", file=sys.stderr)
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node(NODE_NAME)
         try:
-            publishers = BagPublishers(node, chosen, restamp)
+            publishers = BagPublishers(node, bag, chosen, restamp)
             if hold_hz:
-                _hold(node, publishers, bag, list(chosen), hold_hz, loop)
+                _hold(node, publishers, bag, chosen, hold_hz, loop)
             else:
-                _play_timed(publishers, bag, list(chosen), rate, loop)
+                problems += _play_timed(publishers, bag, chosen, rate, loop)
         finally:
             node.destroy_node()
             rclpy.shutdown()
+    for problem in problems:
+        print(f"reasonseg play: {one_line(problem)}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _playable(bag: BagReader, topics: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Topics to publish, and why others are left out.
+
+    Raises InvalidInput for a topic that was asked for and cannot be published, or if there is none.
+    """
+    if unknown := set(topics) - set(bag.topics):
+        reasons = [f"{topic} ({bag.skipped[topic][0]})" if topic in bag.skipped else topic for topic in sorted(unknown)]
+        raise InvalidInput(f"{bag.path} has no topic {', '.join(reasons)}; it has {', '.join(bag.topics)}")
+    if topics:
+        for topic in topics:
+            message_class(bag.topics[topic])
+        return list(topics), []
+    chosen, problems = [], []
+    for topic, kind in bag.topics.items():
+        try:
+            message_class(kind)
+            chosen.append(topic)
+        except InvalidInput as error:
+            problems.append(f"{topic}: {bag.counts[topic]} messages not published: {error}")
+    if not chosen:
+        reasons = "; ".join([*problems, *bag.notes]) or "it is empty"
+        raise InvalidInput(f"{bag.path} has no topic that can be published: {reasons}")
+    return chosen, problems
 
 
 def _hold(
     node: Node, publishers: BagPublishers, bag: BagReader, topics: Sequence[str], hold_hz: float, loop: bool
 ) -> None:
-    def groups() -> Iterator[list[Message]]:
+    def groups() -> Iterator[list[Record]]:
         yield from image_groups(bag, topics)
         while loop:
             yield from image_groups(bag, topics)
@@ -163,20 +218,23 @@ def _hold(
     rclpy.spin(node)
 
 
-def _play_timed(publishers: BagPublishers, bag: BagReader, topics: Sequence[str], rate: float, loop: bool) -> None:
-    again = True
-    while again:
-        start_s, first_ns, last_ns = time.monotonic(), None, None
-        for topic, stamp_ns, data in bag.raw(topics):
+def _play_timed(
+    publishers: BagPublishers, bag: BagReader, topics: Sequence[str], rate: float, loop: bool
+) -> list[str]:
+    """Publish every message at its time. Returns what could not be published."""
+    time.sleep(DISCOVERY_S)
+    while True:
+        problems: list[str] = []
+        start_s, first_ns = time.monotonic(), None
+        for record in bag.records(topics):
+            if isinstance(record, Damage):
+                problems.append(str(record))
+                continue
             if first_ns is None:
-                first_ns = stamp_ns
+                first_ns = record.stamp_ns
                 publishers.begin(first_ns, rate)
-            last_ns = stamp_ns
-            time.sleep(max(0.0, start_s + (stamp_ns - first_ns) / 1e9 / rate - time.monotonic()))
-            publishers.publish(topic, data)
-        again = loop and last_ns is not None
-
-
-def _begins_with_header(kind: str) -> bool:
-    fields = typestore().fielddefs[kind][1] if kind in typestore().fielddefs else []
-    return bool(fields) and fields[0][1][1] == "std_msgs/msg/Header"
+            time.sleep(max(0.0, start_s + (record.stamp_ns - first_ns) / 1e9 / rate - time.monotonic()))
+            publishers.publish(record)
+        if not loop or first_ns is None:
+            publishers.wait_for_delivery()
+            return problems + list(bag.shortfalls(topics).values())

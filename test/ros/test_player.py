@@ -39,8 +39,9 @@ def bag(tmp_path):
 def test_an_image_is_held_with_what_belongs_to_it(bag):
     with bags.BagReader(bag) as reader:
         groups = list(image_groups(reader, ["/camera/image", "/camera/camera_info"]))
-    assert [[topic for topic, _ in group] for group in groups] == [["/camera/image", "/camera/camera_info"]] * 3
-    assert [bags.raw_stamp_ns(data) for group in groups for _, data in group] == [
+    topics = [[record.topic.name for record in group] for group in groups]
+    assert topics == [["/camera/image", "/camera/camera_info"]] * 3
+    assert [bags.raw_stamp_ns(record.data) for group in groups for record in group] == [
         number * PERIOD_NS for number in (1, 1, 2, 2, 3, 3)
     ]
 
@@ -52,7 +53,7 @@ def test_depth_is_held_with_its_image(tmp_path):
             bag.write("/depth", bags.depth_message(np.ones((6, 8), np.float32), stamp_ns, "optical"), stamp_ns)
     with bags.BagReader(tmp_path / "bag") as reader:
         groups = list(image_groups(reader, ["/depth", "/image"]))
-    assert [[topic for topic, _ in group] for group in groups] == [["/image", "/depth"]] * 2
+    assert [[record.topic.name for record in group] for group in groups] == [["/image", "/depth"]] * 2
 
 
 def test_holding_needs_one_image_topic(bag):

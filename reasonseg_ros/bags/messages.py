@@ -1,25 +1,13 @@
-"""Bags (MCAP) without ROS: write them, read them, with this package's own messages.
-
-The messages are built from the .msg texts, so a bag that is written here plays on any ROS 2, and a bag that was
-recorded by a robot is read without one.
-"""
+"""Messages without ROS, built from the .msg texts: a bag that holds them plays on any ROS 2."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -39,116 +27,6 @@ def typestore() -> Typestore:
     for path in sorted(resource("msg").glob("*.msg")):
         store.register(get_types_from_msg(path.read_text(encoding="utf-8"), f"{PACKAGE}/msg/{path.stem}"))
     return store
-
-
-class BagWriter:
-    """Writes one bag folder, compressed with zstd. Use it in a `with` statement.
-
-    The bag takes its place only when it is complete; an error or Ctrl-C leaves what was there before.
-    """
-
-    def __init__(self, path: str | Path, force: bool = False) -> None:
-        """Raises InvalidInput where `path` exists, unless `force` is set and it is a bag."""
-        self.path = Path(path).absolute()
-        if self.path.exists() and not force:
-            raise InvalidInput(f"{path} exists; choose another place or pass --force")
-        if self.path.exists() and any(self.path.iterdir()) and not (self.path / "metadata.yaml").is_file():
-            raise InvalidInput(f"{path} is not a bag; it is not replaced")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-
-    def __enter__(self) -> BagWriter:
-        # The file inside is named after the folder, so the folder has its final name from the beginning.
-        self._workplace = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
-        self._writer = Writer(self._workplace / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        self._writer.open()
-        self._connections: dict[str, Connection] = {}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._writer.close()
-            if kind is None:
-                if self.path.exists():
-                    shutil.rmtree(self.path)
-                os.replace(self._workplace / self.path.name, self.path)
-        finally:
-            shutil.rmtree(self._workplace, ignore_errors=True)
-
-    def note(self, key: str, value: str) -> None:
-        """Keep a text in the `custom_data` of metadata.yaml."""
-        self._writer.set_custom_data(key, value)
-
-    def write(self, topic: str, message: Any, stamp_ns: int) -> None:
-        """Write a message of `typestore()` as it would be received at `stamp_ns`."""
-        kind = message.__msgtype__
-        self.write_raw(topic, kind, bytes(typestore().serialize_cdr(message, kind)), stamp_ns)
-
-    def write_raw(self, topic: str, kind: str, data: bytes, stamp_ns: int) -> None:
-        """Write serialised bytes of message type `kind`, for example as a raw subscription gives them."""
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(topic, kind, typestore=typestore())
-        self._writer.write(self._connections[topic], stamp_ns, data)
-
-
-class BagReader:
-    """Reads a bag: a folder of ROS 2 or one MCAP file. Use it in a `with` statement."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if not self.path.exists():
-            raise InvalidInput(f"there is no bag at {path}")
-        try:
-            self._reader = AnyReader([self.path], default_typestore=typestore())
-        except (AnyReaderError, OSError, ValueError) as error:
-            raise InvalidInput(f"{path} is not a bag that can be read: {error}") from error
-
-    def __enter__(self) -> BagReader:
-        try:
-            self._reader.open()
-        except (AnyReaderError, OSError, ValueError, KeyError, TypeError) as error:
-            raise InvalidInput(f"{self.path} is not a bag that can be read: {error}") from error
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._reader.close()
-
-    @property
-    def topics(self) -> dict[str, str]:
-        """Message type of every topic."""
-        return {connection.topic: connection.msgtype for connection in self._reader.connections}
-
-    def raw(self, topics: Sequence[str] = ()) -> Iterator[tuple[str, int, bytes]]:
-        """Topic, stamp in nanoseconds and serialised bytes, in the order of time. No topics means all."""
-        for connection, stamp_ns, data in self._messages(topics):
-            yield connection.topic, stamp_ns, bytes(data)
-
-    def messages(self, topics: Sequence[str] = ()) -> Iterator[tuple[str, int, Any]]:
-        """Topic, stamp in nanoseconds and message, in the order of time. No topics means all."""
-        for connection, stamp_ns, data in self._messages(topics):
-            yield connection.topic, stamp_ns, self._reader.deserialize(data, connection.msgtype)
-
-    def decode(self, data: bytes, message_type: str) -> Any:
-        """The message in those serialised bytes, by the bag's own definition of its type. Raises InvalidInput."""
-        try:
-            return self._reader.deserialize(data, message_type)
-        # What a damaged message makes of the decoder is anyone's guess.
-        except Exception as error:
-            told = str(error) or type(error).__name__
-            raise InvalidInput(f"{len(data)} bytes are not a {message_type}: {told}") from error
-
-    def _messages(self, topics: Sequence[str]) -> Iterator[tuple[Connection, int, bytes]]:
-        missing = set(topics) - set(self.topics)
-        if missing:
-            known = ", ".join(sorted(self.topics))
-            raise InvalidInput(f"{self.path} has no topic {', '.join(sorted(missing))}; it has {known}")
-        chosen = [connection for connection in self._reader.connections if not topics or connection.topic in topics]
-        if chosen:
-            yield from self._reader.messages(chosen)
 
 
 def _make(message_type: str, **fields: Any) -> Any:

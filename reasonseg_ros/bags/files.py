@@ -1,0 +1,116 @@
+"""Which files make up a bag, and what its metadata.yaml says of them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from reasonseg_ros.errors import InvalidInput
+
+METADATA = "metadata.yaml"
+SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
+MOST_METADATA_BYTES = 64 * 2**20
+
+
+@dataclass
+class Metadata:
+    """What metadata.yaml says, versions 1 to 9 of rosbag2.
+
+    Attributes:
+        files: names in the bag's folder, in the order of recording.
+        counts: messages of each topic.
+        qos: YAML of each topic's offered quality of service.
+        problem: why the file cannot be used; its other values are empty then.
+    """
+
+    files: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    qos: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+def is_bag(path: Path) -> bool:
+    """Whether this is a bag file, or a folder with one or with metadata.yaml."""
+    return bool(path.is_dir() and ((path / METADATA).is_file() or _in_folder(path))) or (
+        path.is_file() and path.name.endswith(SUFFIXES)
+    )
+
+
+def bag_files(path: Path) -> tuple[list[Path], Metadata]:
+    """The files of a bag in their order: those that metadata.yaml names, or without it all in the folder.
+
+    Files that metadata.yaml names need not exist. Raises InvalidInput if there is no bag.
+    """
+    if not path.exists():
+        raise InvalidInput(f"there is no bag at {path}")
+    if path.is_file():
+        if not path.name.endswith(SUFFIXES):
+            raise InvalidInput(f"{path} is not a bag file; expected a name that ends in {', '.join(SUFFIXES)}")
+        return [path], Metadata()
+    metadata = read_metadata(path / METADATA) if (path / METADATA).is_file() else Metadata()
+    if metadata.files:
+        return [_packed_or_not(path / name) for name in metadata.files], metadata
+    if found := _in_folder(path):
+        return found, metadata
+    reason = f"no {METADATA} and no file *{', *'.join(SUFFIXES)}"
+    if metadata.problem:
+        reason = f"its {METADATA} {metadata.problem}"
+    raise InvalidInput(f"{path} is not a bag that can be read: {reason}")
+
+
+def _packed_or_not(path: Path) -> Path:
+    """The file, or the same one compressed or unpacked by hand since it was recorded."""
+    other = path.with_suffix("") if path.suffix == ".zstd" else path.with_name(f"{path.name}.zstd")
+    return other if not path.exists() and other.is_file() else path
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Every version of the file; one that is damaged has a `problem`, and never raises."""
+    try:
+        if path.stat().st_size > MOST_METADATA_BYTES:
+            return Metadata(problem=f"has {path.stat().st_size} bytes")
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        return _metadata(values["rosbag2_bagfile_information"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, RecursionError) as error:
+        return Metadata(problem=f"cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
+
+
+def _metadata(values: Mapping[str, Any]) -> Metadata:
+    found = Metadata()
+    for name in values["relative_file_paths"]:
+        # Up to version 3 they began with the bag's folder. No file outside of the folder is ever read.
+        found.files.append(PurePosixPath(str(name)).name)
+    for entry in values.get("topics_with_message_count") or []:
+        topic = entry["topic_metadata"]
+        found.counts[str(topic["name"])] += int(entry["message_count"])
+        qos = topic.get("offered_qos_profiles") or ""
+        found.qos[str(topic["name"])] = qos if isinstance(qos, str) else yaml.safe_dump(qos)
+    return found
+
+
+def _in_folder(path: Path) -> list[Path]:
+    """Without metadata, one storage: a folder with both kinds of files holds two bags, and MCAP is taken."""
+    found = sorted((file for file in path.iterdir() if file.is_file() and file.name.endswith(SUFFIXES)), key=_by_number)
+    of_mcap = [file for file in found if ".mcap" in file.name]
+    return of_mcap or found
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """A long recording is split into bag_0, bag_1, ..., of which bag_10 comes after bag_2."""
+    parts = re.split(r"([0-9]+)", path.name)
+    return [(int(part or 0), "") if index % 2 else (0, part) for index, part in enumerate(parts)]
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values without aliases, which can describe a huge document in a few bytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("an alias, which rosbag2 never writes")
+        return super().compose_node(parent, index)

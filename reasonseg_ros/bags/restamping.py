@@ -1,0 +1,116 @@
+"""New header stamps for recorded messages, as far apart as the recorded ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from rosbags.interfaces import Nodetype
+from rosbags.typesys.store import Typestore
+
+from reasonseg_ros.bags.messages import raw_stamp_ns, restamped
+from reasonseg_ros.bags.reader import store_of
+from reasonseg_ros.bags.records import Record, Topic
+
+HEADER = "std_msgs/msg/Header"
+SAME_CLOCK_NS = 10 * 10**9
+"""Headers whose stamps differ from their log time by about the same are of one clock."""
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """A clock of the recording: what its stamps differ from log time, and where its zero is put."""
+
+    ahead_ns: int
+    begin_ns: int
+
+
+class Restamping:
+    """Maps recorded stamps to new ones.
+
+    Stamps of the recorder's own clock keep their distance to log time. Those of a device's clock, such as seconds since
+    it was switched on, begin at the log time of their first message.
+    """
+
+    def __init__(self, first_log_ns: int, now_ns: int, rate: float = 1.0) -> None:
+        self._first_log_ns, self._now_ns, self._rate = first_log_ns, now_ns, rate
+        self._clocks: list[_Clock] = []
+
+    def stamp_ns(self, header_ns: int, log_ns: int) -> int:
+        """The new stamp of a header; one that was never stamped (0) gets that of its log time."""
+        in_log_ns = header_ns - self._clock(header_ns, log_ns).begin_ns if header_ns else log_ns
+        return max(self._now_ns + round((in_log_ns - self._first_log_ns) / self._rate), 0)
+
+    def _clock(self, header_ns: int, log_ns: int) -> _Clock:
+        ahead_ns = header_ns - log_ns
+        if abs(ahead_ns) <= SAME_CLOCK_NS:
+            return _Clock(0, 0)
+        for clock in self._clocks:
+            if abs(ahead_ns - clock.ahead_ns) <= SAME_CLOCK_NS:
+                return clock
+        self._clocks.append(_Clock(ahead_ns, ahead_ns))
+        return self._clocks[-1]
+
+    def data(self, record: Record) -> bytes:
+        """The record's bytes with every header in it stamped anew, those inside of lists and other messages too."""
+        places = header_places(record.topic)
+        if not places:
+            return record.data
+        if places == ("header",) and _begins_with_header(record.topic):
+            return restamped(record.data, self.stamp_ns(raw_stamp_ns(record.data), record.stamp_ns))
+        store, kind = _store(record.topic), record.topic.message_type
+        message = store.deserialize_cdr(record.data, kind)
+        for place in places:
+            self._stamp(message, place.split("."), record.stamp_ns)
+        return bytes(store.serialize_cdr(message, kind))
+
+    def _stamp(self, value: Any, path: list[str], log_ns: int) -> None:
+        if isinstance(value, list | tuple):
+            for item in value:
+                self._stamp(item, path, log_ns)
+        elif path:
+            self._stamp(getattr(value, path[0]), path[1:], log_ns)
+        else:
+            stamp = value.stamp
+            new_ns = self.stamp_ns(int(stamp.sec) * 10**9 + int(stamp.nanosec), log_ns)
+            stamp.sec, stamp.nanosec = new_ns // 10**9, new_ns % 10**9
+
+
+def _store(topic: Topic) -> Typestore:
+    return store_of(topic.message_type, topic.definition, topic.definition_format)
+
+
+def header_places(topic: Topic) -> tuple[str, ...]:
+    """Where a message type holds headers, as dotted field names; a field that is a list stands for its items."""
+    return _places(topic.message_type, topic.definition, topic.definition_format)
+
+
+@lru_cache(maxsize=256)
+def _places(message_type: str, definition: str, definition_format: str) -> tuple[str, ...]:
+    fielddefs = store_of(message_type, definition, definition_format).fielddefs
+
+    def walk(kind: str, prefix: str, depth: int) -> list[str]:
+        found = []
+        for name, description in fielddefs[kind][1] if kind in fielddefs and depth < 16 else ():
+            inner = _message_type(description)
+            if inner == HEADER:
+                found.append(f"{prefix}{name}")
+            elif inner:
+                found += walk(inner, f"{prefix}{name}.", depth + 1)
+        return found
+
+    return tuple(walk(message_type, "", 0))
+
+
+def _message_type(description: Any) -> str:
+    """Message type of a field, or of the items of a list; empty for plain values."""
+    kind, value = description
+    if kind == Nodetype.NAME:
+        return str(value)
+    return _message_type(value[0]) if kind in (Nodetype.ARRAY, Nodetype.SEQUENCE) else ""
+
+
+def _begins_with_header(topic: Topic) -> bool:
+    fields = _store(topic).fielddefs[topic.message_type][1]
+    return bool(fields) and fields[0][0] == "header"
