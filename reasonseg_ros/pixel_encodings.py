@@ -82,6 +82,8 @@ def rgb_from_packed(pixels: NDArray[Any], encoding: str, convert: Convert | None
     """
     dtype, channels = ENCODINGS[encoding]
     height, width = len(pixels), pixels.shape[1] // channels
+    if encoding.startswith("bayer_") and min(height, width) < 3:
+        raise UnusableImage("conversion failed", f"{width} x {height} pixels are too few to tell a mosaic's colours")
     packed = PackedImage(height, width, encoding, pixels[0].nbytes, pixels.reshape(-1))
     target = "rgb8" if dtype.itemsize == 1 else "rgb16"
     try:

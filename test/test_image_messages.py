@@ -264,6 +264,11 @@ def test_each_fault_of_an_image_has_its_reason(fields, reason):
     assert str(caught.value).startswith(f"{reason}: ")
 
 
+def test_a_mosaic_too_small_for_its_colours_is_refused():
+    with pytest.raises(images.UnusableImage, match="too few"):
+        images.rgb_from_image(message(np.full((2, 8), 200, np.uint8), "bayer_rggb8"))
+
+
 def test_odd_width_of_shared_colour_is_refused():
     with pytest.raises(images.UnusableImage, match="odd width"):
         images.rgb_from_image(message(np.zeros((4, 5, 2), np.uint8), "yuyv"))

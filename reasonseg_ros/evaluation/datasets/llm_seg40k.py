@@ -13,15 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
-
-from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.errors import InvalidInput, UnusableImage
 from reasonseg_ros.evaluation.datasets.coco_masks import segmentation_mask
 from reasonseg_ros.evaluation.datasets.image_folders import find_image
 from reasonseg_ros.evaluation.datasets.json_files import read_json
 from reasonseg_ros.evaluation.datasets.pictures import read_picture
 from reasonseg_ros.evaluation.datasets.records import Item, Picture, Question, gather
-from reasonseg_ros.images import read_image
+from reasonseg_ros.images import decode_image
 from reasonseg_ros.types import BoolMask
 
 IMAGE_FOLDERS = ("", "images", "train2017", "coco", "egoobjects", "ego_objects")
@@ -65,5 +63,15 @@ def _mask(pair: dict[str, Any], folder: Path, size_wh: tuple[int, int]) -> tuple
         return segmentation_mask(pair["segmentation"], size_wh)
     if pair.get("segmentation_path"):
         path = find_image(str(pair["segmentation_path"]), [folder])
-        return cv2.cvtColor(read_image(path), cv2.COLOR_RGB2GRAY) > 0, ()
+        return _marked(path), ()
     raise InvalidInput("it has neither 'segmentation' nor 'segmentation_path'; get the annotation again")
+
+
+def _marked(path: Path) -> BoolMask:
+    """Pixels of a mask file that are not black, of whatever depth: scaled to 8 bits, small values would be lost."""
+    try:
+        pixels = decode_image(path.read_bytes(), upright=True)
+    except (OSError, UnusableImage) as error:
+        raise InvalidInput(f"{path} is not a mask that can be read: {error}") from error
+    marked: BoolMask = pixels > 0 if pixels.ndim == 2 else (pixels > 0).any(axis=2)
+    return marked

@@ -30,8 +30,9 @@ def test_every_way_of_writing_a_mask_is_read(folder, tmp_path, write_json, conve
     one, two = rectangle(2, 3, 9, 12), rectangle(20, 5, 30, 25)
     (folder / "masks").mkdir()
     Image.fromarray(one.astype(np.uint8) * 3).save(folder / "masks" / "one.png")
-    by_path = {"question": "q", "answer": "a", "segmentation_path": "masks/one.png"}
-    pairs = [pair(compressed(one)), pair(listed(two)), pair([compressed(one), listed(two)]), by_path]
+    Image.fromarray(one.astype(np.uint16)).save(folder / "masks" / "deep.png")
+    by_path = [{"question": "q", "answer": "a", "segmentation_path": f"masks/{name}.png"} for name in ("one", "deep")]
+    pairs = [pair(compressed(one)), pair(listed(two)), pair([compressed(one), listed(two)]), *by_path]
     entries = {
         "000000000001.jpg": {"from_dataset": "coco", "qa_pairs": pairs},
         "ego.jpg": {"from_dataset": "ego_objects", "qa_pairs": [pair([[10, 10, 20, 10, 20, 20, 10, 20]])]},
@@ -39,8 +40,8 @@ def test_every_way_of_writing_a_mask_is_read(folder, tmp_path, write_json, conve
     write_json(folder / "validation.json", entries)
     bag = convert("from-llmseg40k", folder, "--images", str(tmp_path / "elsewhere"))
     assert bag.status == 0 and bag.problems == []
-    assert "pictures: 2 read, 2 written" in bag.out and "questions: 5 read, 5 written" in bag.out
-    expected = [one, two, one | two, one]
+    assert "pictures: 2 read, 2 written" in bag.out and "questions: 6 read, 6 written" in bag.out
+    expected = [one, two, one | two, one, one]
     for number, mask in enumerate(expected):
         assert np.array_equal(bag.mask(f"000000000001-{number}"), mask)
     assert bag.mask("ego-0").sum() == 100 and bag.mask("ego-0")[15, 15]
