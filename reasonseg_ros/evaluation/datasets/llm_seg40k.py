@@ -73,5 +73,5 @@ def _marked(path: Path) -> BoolMask:
         pixels = decode_image(path.read_bytes(), upright=True)
     except (OSError, UnusableImage) as error:
         raise InvalidInput(f"{path} is not a mask that can be read: {error}") from error
-    marked: BoolMask = pixels > 0 if pixels.ndim == 2 else (pixels > 0).any(axis=2)
+    marked: BoolMask = pixels.reshape(*pixels.shape[:2], -1).max(axis=2) > 0
     return marked
