@@ -1,10 +1,38 @@
 """The perception node: `ros2 launch reasonseg_ros reasonseg.launch.py image_topic:=/camera/color/image_raw`."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+CHOSEN = {"model": "reasoner.model", "segmenter": "segmenter.model", "method": "method"}
+"""Launch arguments that stand above the parameter file where they are given, and the parameters that they set."""
+
+
+def node(context):
+    given = {argument: LaunchConfiguration(argument).perform(context) for argument in (*CHOSEN, "respawn")}
+    chosen = {name: ParameterValue(given[key], value_type=str) for key, name in CHOSEN.items() if given[key]}
+    return [
+        Node(
+            package="reasonseg_ros",
+            executable="node",
+            name="reasonseg",
+            namespace=LaunchConfiguration("namespace"),
+            output="screen",
+            respawn=given["respawn"].lower() in ("true", "1"),
+            respawn_delay=2.0,
+            # As an argument and not by `parameters`, where launch leaves out a file that is missing.
+            ros_arguments=["--params-file", LaunchConfiguration("params_file")],
+            parameters=[{"use_sim_time": LaunchConfiguration("use_sim_time"), **chosen}],
+            remappings=[
+                ("image", LaunchConfiguration("image_topic")),
+                ("camera_info", LaunchConfiguration("camera_info_topic")),
+                ("depth", LaunchConfiguration("depth_topic")),
+            ],
+        )
+    ]
 
 
 def generate_launch_description():
@@ -17,21 +45,10 @@ def generate_launch_description():
             DeclareLaunchArgument("camera_info_topic", default_value="camera_info", description="its calibration"),
             DeclareLaunchArgument("depth_topic", default_value="depth", description="depth image, where there is one"),
             DeclareLaunchArgument("use_sim_time", default_value="false", description="take the time from /clock"),
-            Node(
-                package="reasonseg_ros",
-                executable="node",
-                name="reasonseg",
-                namespace=LaunchConfiguration("namespace"),
-                output="screen",
-                parameters=[
-                    LaunchConfiguration("params_file"),
-                    {"use_sim_time": LaunchConfiguration("use_sim_time")},
-                ],
-                remappings=[
-                    ("image", LaunchConfiguration("image_topic")),
-                    ("camera_info", LaunchConfiguration("camera_info_topic")),
-                    ("depth", LaunchConfiguration("depth_topic")),
-                ],
-            ),
+            DeclareLaunchArgument("model", default_value="", description="reasoner.model, if not the file's"),
+            DeclareLaunchArgument("segmenter", default_value="", description="segmenter.model, if not the file's"),
+            DeclareLaunchArgument("method", default_value="", description="method, if not the file's"),
+            DeclareLaunchArgument("respawn", default_value="false", description="start the node again when it ends"),
+            OpaqueFunction(function=node),
         ]
     )

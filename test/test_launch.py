@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reasonseg_ros.config import settings
+
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = {
     "launch": ["LaunchDescription"],
-    "launch.actions": ["DeclareLaunchArgument", "ExecuteProcess", "IncludeLaunchDescription"],
+    "launch.actions": ["DeclareLaunchArgument", "ExecuteProcess", "IncludeLaunchDescription", "OpaqueFunction"],
     "launch.conditions": ["IfCondition"],
     "launch.launch_description_sources": ["PythonLaunchDescriptionSource"],
     "launch.substitutions": ["LaunchConfiguration", "PathJoinSubstitution"],
     "launch_ros": [],
     "launch_ros.actions": ["Node"],
+    "launch_ros.parameter_descriptions": ["ParameterValue"],
     "launch_ros.substitutions": ["FindPackageShare"],
 }
 
@@ -26,6 +29,10 @@ class Call:
 
     def __init__(self, name, args, kwargs):
         self.name, self.args, self.kwargs = name, args, kwargs
+
+    def perform(self, context):
+        """A launch configuration's value in a context, which is a mapping here."""
+        return context[self.args[0]]
 
     def __repr__(self):
         return f"{self.name}({', '.join(map(repr, self.args))})"
@@ -48,10 +55,15 @@ def described(monkeypatch):
             setattr(module, name, lambda *args, _name=name, **kwargs: Call(_name, args, kwargs))
         monkeypatch.setitem(sys.modules, module_name, module)
 
-    def describe(name):
+    def describe(name, **given):
+        found = load(name).args[0]
+        arguments = [action for action in found if action.name == "DeclareLaunchArgument"]
+        context = {action.args[0]: action.kwargs.get("default_value") for action in arguments} | given
         actions = {}
-        for action in load(name).args[0]:
-            actions.setdefault(action.name, []).append(action)
+        for action in found:
+            several = action.kwargs["function"](context) if action.name == "OpaqueFunction" else [action]
+            for one in several:
+                actions.setdefault(one.name, []).append(one)
         return actions
 
     return describe
@@ -64,11 +76,27 @@ def test_node_gets_its_parameters_and_topics(described):
     assert (node.kwargs["package"], node.kwargs["executable"]) == ("reasonseg_ros", "node")
     assert (ROOT / "scripts" / node.kwargs["executable"]).is_file()
     assert [name for name, _ in node.kwargs["remappings"]] == ["image", "camera_info", "depth"]
-    used = {node.kwargs["namespace"], node.kwargs["parameters"][0], *(to for _, to in node.kwargs["remappings"])}
-    used |= set(node.kwargs["parameters"][1].values())
-    assert {value.args[0] for value in used} == set(arguments)
+    flag, params_file = node.kwargs["ros_arguments"]
+    assert flag == "--params-file"  # launch leaves out a file of `parameters` that is missing
+    used = {node.kwargs["namespace"], params_file, *(to for _, to in node.kwargs["remappings"])}
+    used |= set(node.kwargs["parameters"][0].values())
+    assert {value.args[0] for value in used} | {"model", "segmenter", "method", "respawn"} == set(arguments)
+    assert node.kwargs["respawn"] is False
     _, *inside = arguments["params_file"].args[0]
     assert ROOT.joinpath(*inside).is_file()
+
+
+def test_models_and_method_stand_above_the_parameter_file_where_they_are_given(described):
+    (node,) = described("reasonseg.launch.py")["Node"]
+    assert set(node.kwargs["parameters"][0]) == {"use_sim_time"}
+    given = {"model": "/data/Seg-Zero-7B", "segmenter": "sam2.1-small", "method": "seg_zero", "respawn": "True"}
+    (node,) = described("reasonseg.launch.py", **given)["Node"]
+    values = node.kwargs["parameters"][0]
+    known = {name for name, _, _ in settings()}
+    for argument, name in (("model", "reasoner.model"), ("segmenter", "segmenter.model"), ("method", "method")):
+        assert name in known
+        assert (values[name].args, values[name].kwargs) == ((given[argument],), {"value_type": str})
+    assert node.kwargs["respawn"] is True
 
 
 def test_parameter_file_reaches_the_node_by_any_name(described):

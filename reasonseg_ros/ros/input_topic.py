@@ -143,4 +143,6 @@ def _word(reliability: Any) -> str:
 
 
 def _node_name(info: TopicEndpointInfo) -> str:
+    if info.node_name == "_NODE_NAME_UNKNOWN_":  # it is still being discovered
+        return "a node"
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
