@@ -102,6 +102,8 @@ class InputTopic:
         text = f"{self.topic} has {len(publishers)} publisher{'s' if len(publishers) > 1 else ''}: {described}"
         if not fitting:
             return f"{text}; expected {self._type}{self._remedy(publishers)}"
+        if len(fitting) < len(publishers):
+            text += f"; the node takes {self._type} only"
         offered = {info.qos_profile.reliability for info in fitting}
         if not self.is_best_effort and offered == {ReliabilityPolicy.BEST_EFFORT}:
             return f"{text}; best effort only, set camera.reliability to auto"
