@@ -104,7 +104,7 @@ class SemanticCostmapConsumer(Node):
         self._clouds = self.create_publisher(PointCloud2, "~/points", 5)
         self._queries = self.create_publisher(Query, "/reasonseg/query", len(questions))
         depths = self.create_subscription(Image, "depth", self._on_depth, qos_profile_sensor_data)
-        self._infos = CameraInfos(self, qos_profile_sensor_data)
+        self._infos = CameraInfos(self)
         settings = [self.declare_parameter(name, "auto").value for name in ("rectification", "depth_rectification")]
         self._kinds = Kinds.of("", str(depths.topic_name), *settings)
         self.create_subscription(Segmentation, "/reasonseg/segmentation", self._on_answer, 10)

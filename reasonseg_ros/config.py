@@ -308,9 +308,9 @@ def _did_you_mean(name: str, known: Sequence[str]) -> str:
     like = get_close_matches(lower, known, n=1, cutoff=0.75)
     # The group was left out or is another one, as in `device` or `reasoner.transport`.
     last = lower.rsplit(".", 1)[-1]
-    like += [one for one in known if one.rsplit(".", 1)[-1] == last]
-    like += [by_last[one] for one in get_close_matches(last, by_last, n=1, cutoff=0.75)]
-    like = list(dict.fromkeys(like or get_close_matches(lower, known, n=1)))[:3]
+    like = like or [one for one in known if one.rsplit(".", 1)[-1] == last][:3]
+    like = like or [by_last[one] for one in get_close_matches(last, by_last, n=1, cutoff=0.75)]
+    like = like or get_close_matches(lower, known, n=1)
     return f", did you mean {' or '.join(like)}?" if like else ""
 
 

@@ -41,7 +41,11 @@ class CameraInfos:
     """
 
     def __init__(
-        self, node: Node, reliability: str, depth: int, post: Callable[[Callable[[], None]], None]
+        self,
+        node: Node,
+        reliability: str = "auto",
+        depth: int = 5,
+        post: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self._node = node
         self._publishers = 0
@@ -58,6 +62,8 @@ class CameraInfos:
         if publishers > self._publishers:
             self._awaited_until_s = time.monotonic() + FIRST_WAIT_S
         is_changed, self._publishers = publishers != self._publishers, publishers
+        if is_changed:
+            self.input.follow_publishers()
         if self._latched_subscription is not None or not is_changed:
             return
         offered = [info.qos_profile.durability for info in self._node.get_publishers_info_by_topic(self.topic)]

@@ -44,7 +44,7 @@ class InputTopic:
 
     `auto` is reliable, as a large image is otherwise lost with one of its packets, unless a publisher offers best
     effort only, which a reliable subscription would not match. `follow_publishers` is to be called now and then, as
-    publishers come and go; `post` has it called soon, outside of the subscription's own callbacks.
+    publishers come and go; `post` has it called at once, outside of the subscription's own callbacks.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class InputTopic:
         callback: Callable[..., None],
         reliability: str,
         depth: int,
-        post: Callable[[Callable[[], None]], None],
+        post: Callable[[Callable[[], None]], None] | None = None,
         on_lost: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._node = node
@@ -136,8 +136,12 @@ class InputTopic:
 
     def _subscribed(self) -> Subscription:
         qos = QoSProfile(depth=self._depth, reliability=self._reliability)
-        follow_soon = (lambda: self._post(self.follow_publishers)) if self._is_auto else None
-        return subscribe(self._node, self._kind, self._name, self._callback, qos, self._on_lost, follow_soon)
+        follow = self._follow_soon if self._is_auto else None
+        return subscribe(self._node, self._kind, self._name, self._callback, qos, self._on_lost, follow)
+
+    def _follow_soon(self) -> None:
+        if self._post is not None:
+            self._post(self.follow_publishers)
 
 
 def _word(reliability: Any) -> str:

@@ -28,7 +28,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
-from reasonseg_ros.config import Config
+from reasonseg_ros.config import Config, check_names
 from reasonseg_ros.errors import ConfigError, ModelError, ReasonSegError
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.worker import Worker
@@ -239,6 +239,14 @@ class ReasonSegNode(LifecycleNode):
         finally:
             done.set()
             thread.join()
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Refuse names that do not exist with the likely ones; rclpy's own refusal does not name them."""
+        try:
+            check_names(one.name for one in parameter_list if not self.has_parameter(one.name))
+        except ConfigError as error:
+            return parameters.refusal(error)
+        return super().set_parameters_atomically(parameter_list)
 
     def _on_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
         try:

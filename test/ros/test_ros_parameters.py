@@ -33,6 +33,7 @@ def test_every_setting_is_a_described_parameter_with_its_bounds(start_node, clie
         ("query__frame_wait_s", "long", "DOUBLE"),
         ("camera__transport", "compressed", "fixed while the node is configured"),
         ("autostart", False, "read-only"),
+        ("reasoner__modell", "x", "did you mean reasoner.model?"),
     ],
 )
 def test_a_bad_value_is_refused_with_the_reason_and_changes_nothing(node, client, name, content, reason):
