@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from reasonseg_ros import bags
-from reasonseg_ros.types import Query
+from reasonseg_ros.types import Intrinsics, Query
 
 pytest.importorskip("rclpy", reason="needs ROS 2's rclpy")
 
@@ -47,7 +47,7 @@ def bag(tmp_path):
             query = Query(f"question {number}", f"id-{number}")
             truth = bags.ground_truth_message(query, mask, stamp_ns, "optical", kind="several" if boxes else "none")
             bag.write("/camera/image", bags.image_message(rgb, stamp_ns, "optical"), stamp_ns)
-            camera = bags.camera_info_message(bags.Intrinsics(50.0, 50.0, 32.0, 24.0), SIZE_WH, stamp_ns, "optical")
+            camera = bags.camera_info_message(Intrinsics(50.0, 50.0, 32.0, 24.0), SIZE_WH, stamp_ns, "optical")
             bag.write("/camera/camera_info", camera, stamp_ns)
             depth_m = np.where(mask, np.float32(0.5), np.float32(0.52))
             bag.write("/camera/depth", bags.depth_message(depth_m, stamp_ns, "optical"), stamp_ns)
