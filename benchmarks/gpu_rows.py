@@ -24,7 +24,7 @@ from benchmarks.timing import Times, side_by_side
 from reasonseg_ros.config import Config, SegmenterConfig
 from reasonseg_ros.errors import ModelError, ReasonSegError
 from reasonseg_ros.methods.seg_zero import SegZero
-from reasonseg_ros.reasoner.decoding import FastDecoder
+from reasonseg_ros.reasoner.local.decoding import FastDecoder
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.types import Frame, Query

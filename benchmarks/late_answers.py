@@ -34,7 +34,7 @@ from benchmarks.late_report import DELAYS_S, TRACKERS, Told, write
 from benchmarks.late_simulation import ASSUMED, RATE_HZ, Costs, Robot, Stream
 from benchmarks.results import RESULTS, commit, library_versions, machine
 from reasonseg_ros.config import Config, config_from
-from reasonseg_ros.evaluation.stand_ins import from_mask
+from reasonseg_ros.evaluation.scoring.stand_ins import from_mask
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.live.carrying import Carried
 from reasonseg_ros.methods.tracking import load_tracker

@@ -18,11 +18,11 @@ from benchmarks.results import Row, compared
 from benchmarks.samples import shipped_questions
 from benchmarks.timing import mean_of, side_by_side
 from reasonseg_ros.config import config_from
-from reasonseg_ros.evaluation.samples import Sample
+from reasonseg_ros.evaluation.reading.samples import Sample
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.methods.loading import load_method
 from reasonseg_ros.methods.seg_zero import SegZero
-from reasonseg_ros.reasoner.decoding import FastDecoder
+from reasonseg_ros.reasoner.local.decoding import FastDecoder
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.torch_device import choose_dtype

@@ -56,8 +56,8 @@ class Camera(Node):
         self.answers.append((self.now_s(), message))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        # Camera and depth count images by the same name.
-        seen = (status for status in message.status if not status.name.endswith("depth"))
+        # Camera and depth count images by the same name; node and known picture both have a state.
+        seen = (status for status in message.status if not status.name.endswith(("depth", "known picture")))
         self.values = {pair.key: pair.value for status in seen for pair in status.values}
 
     def destroy_node(self) -> None:

@@ -13,7 +13,7 @@ from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForCondition
 from benchmarks.sam2_shapes import picture_with_prompts
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.model_card import load_card
-from reasonseg_ros.reasoner import local
+from reasonseg_ros.reasoner.local import reasoner as local
 from reasonseg_ros.types import Answer, Frame, Grounding, Status
 
 

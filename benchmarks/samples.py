@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reasonseg_ros.evaluation.bag_messages import read_bags
-from reasonseg_ros.evaluation.samples import Sample, Truth
-from reasonseg_ros.resources import resource
+from reasonseg_ros.evaluation.reading.samples import Sample, Truth
+from reasonseg_ros.files.resources import resource
 
 
 def judged(bag: Path) -> Iterator[tuple[Sample, Truth]]:

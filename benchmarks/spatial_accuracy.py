@@ -23,10 +23,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from reasonseg_ros import image_messages as images
 from reasonseg_ros.bags import BagReader, header_stamp_ns
 from reasonseg_ros.geometry import rotation_matrix
-from reasonseg_ros.mask_codec import decode_mask
+from reasonseg_ros.images import messages as images
+from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.points import back_projected, surface_of
 from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, OrientedBox, Surface
 

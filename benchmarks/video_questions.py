@@ -21,9 +21,9 @@ import yaml
 
 from reasonseg_ros.config import config_from
 from reasonseg_ros.evaluation.bag_messages import read_bags
-from reasonseg_ros.evaluation.right_target import right_target
-from reasonseg_ros.evaluation.video_metrics import FrameScore, score_frame, summarise_videos
-from reasonseg_ros.evaluation.videos import VideoSample, with_videos
+from reasonseg_ros.evaluation.reading.videos import VideoSample, with_videos
+from reasonseg_ros.evaluation.scoring.right_target import right_target
+from reasonseg_ros.evaluation.scoring.video_metrics import FrameScore, score_frame, summarise_videos
 from reasonseg_ros.methods.loading import load_method
 from reasonseg_ros.methods.rev_seg import LookBack, RevSeg
 from reasonseg_ros.reasoner.rounds import Keyframe

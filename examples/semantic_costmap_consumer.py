@@ -47,11 +47,11 @@ from std_msgs.msg import Header
 from reasonseg_ros.bags import header_stamp_ns
 from reasonseg_ros.calibration import Kinds, intrinsics_from_info, kinds_differ
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.image_messages import depth_from_image, depth_of_another_size
+from reasonseg_ros.images.messages import depth_from_image, depth_of_another_size
 from reasonseg_ros.lens import carried_depth
 from reasonseg_ros.points import back_projected
-from reasonseg_ros.ros.camera_infos import CameraInfos, KnownInfo, info_of_image
 from reasonseg_ros.ros.conversion import image_message, masks_from
+from reasonseg_ros.ros.inputs.camera_infos import CameraInfos, KnownInfo, info_of_image
 from reasonseg_ros.types import BoolMask, FloatArray, Intrinsics
 
 KEPT_DEPTHS = 60

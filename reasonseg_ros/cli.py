@@ -14,14 +14,19 @@ from typing import Any
 import reasonseg_ros
 from reasonseg_ros.errors import InvalidInput, ReasonSegError
 from reasonseg_ros.faults import told
-from reasonseg_ros.outputs import add_output, check_outputs
+from reasonseg_ros.files.outputs import add_output, check_outputs
 from reasonseg_ros.plain_text import log_plainly
 
 USAGE_ERROR = 2
 PROGRAM_FAULT = 3
 INTERRUPTED = 130
 
-TRAINING = {"scenes": "data", "videos": "videos", "reasoner": "reasoner", "segmenter": "segmenter"}
+TRAINING = {
+    "scenes": "rendered.scenes",
+    "videos": "rendered.videos",
+    "reasoner": "reasoner.run",
+    "segmenter": "segmenter.run",
+}
 """Modules of reasonseg_ros.training, each with a command line of its own."""
 
 
@@ -85,16 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     _add_demo(verbs)
     importlib.import_module("reasonseg_ros.commands.ask").register(verbs)
-    importlib.import_module("reasonseg_ros.reasoner.check_server_command").register(verbs)
-    importlib.import_module("reasonseg_ros.reasoner.parse_command").register(verbs)
-    importlib.import_module("reasonseg_ros.evaluation.evaluate_command").register(verbs)
-    importlib.import_module("reasonseg_ros.evaluation.bag_command").register(verbs)
-    importlib.import_module("reasonseg_ros.evaluation.score_command").register(verbs)
-    importlib.import_module("reasonseg_ros.evaluation.compare_command").register(verbs)
-    importlib.import_module("reasonseg_ros.engine.command").register(verbs)
+    importlib.import_module("reasonseg_ros.commands.check_server").register(verbs)
+    importlib.import_module("reasonseg_ros.commands.parse").register(verbs)
+    importlib.import_module("reasonseg_ros.commands.evaluate").register(verbs)
+    importlib.import_module("reasonseg_ros.commands.bag").register(verbs)
+    importlib.import_module("reasonseg_ros.commands.score").register(verbs)
+    importlib.import_module("reasonseg_ros.commands.compare").register(verbs)
+    importlib.import_module("reasonseg_ros.commands.engine").register(verbs)
     _add_play(verbs)
     _add_tabletop(verbs)
-    importlib.import_module("reasonseg_ros.export.command").register(verbs)
+    importlib.import_module("reasonseg_ros.commands.export").register(verbs)
     train = verbs.add_parser("train", help="render scenes, and train the embedded checkpoints on them")
     train.add_argument("which", choices=tuple(TRAINING), help="each has its own --help")
     train.set_defaults(run=_train)
@@ -148,7 +153,7 @@ def _play(settings: argparse.Namespace) -> int:
 
 
 def _add_tabletop(verbs: Any) -> None:
-    from reasonseg_ros.tabletop import command
+    from reasonseg_ros.commands import tabletop as command
 
     command.register(verbs)
 

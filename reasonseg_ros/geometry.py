@@ -1,4 +1,4 @@
-"""Boxes, points and masks: scaling between image sizes, clipping, overlap, and lossless coding."""
+"""Boxes, points and masks: scaling between image sizes, clipping and overlap."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.image_header import check_mask_pixels
 from reasonseg_ros.types import BoolMask, FloatArray, RgbImage
 
 
@@ -78,35 +76,6 @@ def resize_logits(logits: FloatArray, size_wh: tuple[int, int]) -> BoolMask:
     """Mask of the image's size from mask logits [h, w] of a smaller one: bilinear, then cut at 0."""
     mask: BoolMask = cv2.resize(logits, size_wh, interpolation=cv2.INTER_LINEAR) > 0
     return mask
-
-
-def encode_rle(mask: BoolMask) -> NDArray[np.uint32]:
-    """Run lengths of a mask in COCO's order: column by column, the first run counts zeros."""
-    flat = mask.ravel(order="F")
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    bounds = np.concatenate(([0], edges, [flat.size])) if flat.size else np.zeros(1, int)
-    counts = np.diff(bounds).astype(np.uint32)
-    return np.concatenate(([np.uint32(0)], counts)).astype(np.uint32) if flat.size and flat[0] else counts
-
-
-def decode_rle(counts: ArrayLike, size_wh: tuple[int, int]) -> BoolMask:
-    """The mask of `encode_rle`. Raises InvalidInput where the runs are no whole numbers, do not fill the image, or the
-    image is larger than any that is read.
-    """
-    check_mask_pixels(size_wh)
-    width, height = size_wh
-    try:
-        given = np.asarray(counts)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidInput(f"runs are no list of whole numbers ({error})") from error
-    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
-        raise InvalidInput(f"runs are {given.dtype} {given.shape}; expected a list of whole numbers of at most 64 bits")
-    runs = given.astype(np.int64)
-    # One that is larger than the image is told by itself, as their sum may overflow.
-    if runs.min(initial=0) < 0 or runs.max(initial=0) > width * height or runs.sum() != width * height:
-        raise InvalidInput(f"runs add up to {runs.sum()} pixels; expected {width} x {height} = {width * height}")
-    values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, runs).reshape((height, width), order="F")
 
 
 def quat_xyzw(rotation: ArrayLike) -> tuple[float, float, float, float]:

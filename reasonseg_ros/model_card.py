@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.documents import Unreadable, read_json, read_yaml, short_repr
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.resources import resource
+from reasonseg_ros.files.documents import Unreadable, read_json, read_yaml, short_repr
+from reasonseg_ros.files.resources import resource
 
 KINDS = ("reasoner", "segmenter")
 DIALECTS = ("seg_zero", "vision_reasoner", "qwen2.5-vl", "qwen3-vl")

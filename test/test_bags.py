@@ -4,7 +4,7 @@ import pytest
 from reasonseg_ros import bags
 from reasonseg_ros.calibration import intrinsics_from_info
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.mask_codec import decode_mask
+from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.types import Intrinsics, Mode, Query
 
 STAMP_NS = 1_700_000_000_123_456_789

@@ -20,7 +20,7 @@ def test_every_shipped_card_is_read_by_its_name(kind: str) -> None:
 
 
 def test_prompts_hold_an_example_that_their_own_dialect_reads() -> None:
-    from reasonseg_ros.reasoner.dialects import parse_answer
+    from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 
     for name in card_names("reasoner"):
         card = load_card(name, "reasoner")

@@ -22,9 +22,11 @@ INTERFACES = sorted(
 )
 
 # What each part may import of the others; everything may import the plain modules beside them and the core's folders.
-CORE = {"bags"}
+CORE = {"bags", "files", "images"}
 ALLOWED = {
     "bags": set(),
+    "files": set(),
+    "images": set(),
     "engine": set(),
     "reasoner": set(),
     "segmenter": {"engine"},
@@ -36,10 +38,13 @@ ALLOWED = {
     "training": {"methods", "reasoner", "segmenter", "tabletop", "evaluation"},
     "ros": {"live", "methods", "reasoner", "segmenter"},
     "demo": {"methods", "ros", "evaluation", "tabletop"},
-    "commands": {"methods", "ros"},
+    "commands": {
+        "demo", "engine", "evaluation", "export", "live", "methods", "reasoner", "ros", "segmenter", "tabletop",
+        "training",
+    },
 }
 ROS_PARTS = {"ros", "demo"}
-OPTIONAL = {"pixel_encodings.py": {"cv_bridge.CvBridge", "cv_bridge.boost.cv_bridge_boost"}}  # used where it is there
+OPTIONAL = {"encodings.py": {"cv_bridge.CvBridge", "cv_bridge.boost.cv_bridge_boost"}}  # used where it is there
 ROS_MODULES = re.compile(r"(rclpy|cv_bridge|message_filters|tf2_ros|std_srvs|\w+_(?:msgs|interfaces))\b")
 
 

@@ -12,9 +12,9 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.resources import resource
 from reasonseg_ros.geometry import quat_xyzw
-from reasonseg_ros.mask_codec import encode_mask
-from reasonseg_ros.resources import resource
+from reasonseg_ros.images.mask_codec import encode_mask
 from reasonseg_ros.types import BoolMask, FloatArray, Intrinsics, OrientedBox, Query, RgbImage
 
 PACKAGE = "reasonseg_ros"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.outputs import IMAGE_ENDINGS, add_output
+from reasonseg_ros.files.outputs import IMAGE_ENDINGS, add_output
 
 
 def register(verbs: Any) -> None:
@@ -54,7 +54,7 @@ def _ask_node(settings: argparse.Namespace) -> int:
 
 def _ask_file(settings: argparse.Namespace) -> int:
     from reasonseg_ros.config import config_from
-    from reasonseg_ros.images import read_image, write_image
+    from reasonseg_ros.images.files import read_image, write_image
     from reasonseg_ros.methods.loading import load_method
     from reasonseg_ros.types import Frame, Query
 
@@ -89,7 +89,7 @@ def _ask_file(settings: argparse.Namespace) -> int:
     }
     print(json.dumps(report, indent=2, ensure_ascii=False))
     if settings.out:
-        from reasonseg_ros.drawing import draw_answer
+        from reasonseg_ros.images.drawing import draw_answer
 
         write_image(settings.out, draw_answer(frame.rgb, segmentation.regions, settings.question, answer))
     return 0 if answer.status.is_answer else 1

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from reasonseg_ros.errors import InvalidInput, ReasonSegError
-from reasonseg_ros.resources import resource
+from reasonseg_ros.files.resources import resource
 
 LAST_LINES = 25
 PATIENCE_S = ((signal.SIGINT, 5.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from reasonseg_ros.geometry import mask_iou
-from reasonseg_ros.mask_codec import decode_mask
+from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.types import BoolMask, Status
 from reasonseg_ros.versions import versions
 

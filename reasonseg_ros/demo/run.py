@@ -19,10 +19,10 @@ from reasonseg_ros.demo.client import CAMERA_INFO_TOPIC, DEPTH_TOPIC, IMAGE_TOPI
 from reasonseg_ros.demo.moving import follow, read_moving
 from reasonseg_ros.demo.processes import Child, use_private_ros
 from reasonseg_ros.errors import InvalidInput, ReasonSegError
-from reasonseg_ros.image_messages import rgb_from_image
-from reasonseg_ros.images import write_image
-from reasonseg_ros.mask_codec import decode_mask
-from reasonseg_ros.resources import resource
+from reasonseg_ros.files.resources import resource
+from reasonseg_ros.images.files import write_image
+from reasonseg_ros.images.mask_codec import decode_mask
+from reasonseg_ros.images.messages import rgb_from_image
 from reasonseg_ros.types import BoolMask
 
 GROUND_TRUTH_TOPIC = "/reasonseg/ground_truth"

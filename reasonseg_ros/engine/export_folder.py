@@ -6,9 +6,9 @@ import hashlib
 import json
 from pathlib import Path
 
-from reasonseg_ros.documents import Unreadable, read_json
 from reasonseg_ros.engine.manifest import FILE_NAME, file_sha256, read_manifest
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.files.documents import Unreadable, read_json
 from reasonseg_ros.model_card import ModelCard
 
 BESIDE = "onnx"

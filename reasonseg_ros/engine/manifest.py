@@ -30,8 +30,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.documents import Unreadable, read_json, short_repr
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.files.documents import Unreadable, read_json, short_repr
 
 FILE_NAME = "manifest.json"
 EXPORT_VERSION = 1

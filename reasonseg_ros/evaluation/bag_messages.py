@@ -10,9 +10,9 @@ from typing import Any
 
 from reasonseg_ros.bags import BagReader, Damage, decoded
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.questions import TimedQuestion
-from reasonseg_ros.evaluation.samples import OnImage, Sample, SampleStream, Unreadable
-from reasonseg_ros.evaluation.topics import GROUND_TRUTH, QUERY, Topics, find_topics
+from reasonseg_ros.evaluation.reading.questions import TimedQuestion
+from reasonseg_ros.evaluation.reading.samples import OnImage, Sample, SampleStream, Unreadable
+from reasonseg_ros.evaluation.reading.topics import GROUND_TRUTH, QUERY, Topics, find_topics
 
 Message = tuple[str, int, Any]
 """Topic, log time in nanoseconds, and the message or the error that came instead of it."""

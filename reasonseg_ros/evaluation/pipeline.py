@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput, OutOfMemory
-from reasonseg_ros.evaluation.ahead import ahead, end
-from reasonseg_ros.evaluation.judging import Scoring, judged, not_finite
+from reasonseg_ros.evaluation.reading.ahead import ahead, end
+from reasonseg_ros.evaluation.reading.samples import Sample, Unreadable
+from reasonseg_ros.evaluation.reading.videos import VideoSample
 from reasonseg_ros.evaluation.results import SampleResult
-from reasonseg_ros.evaluation.samples import Sample, Unreadable
-from reasonseg_ros.evaluation.videos import VideoSample
+from reasonseg_ros.evaluation.scoring.judging import Scoring, judged, not_finite
 from reasonseg_ros.faults import reason
 from reasonseg_ros.types import Answer, Frame, Query, RgbImage, Segmentation, Status
 

@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Any
 
 from reasonseg_ros.errors import ConfigError
-from reasonseg_ros.evaluation.judging import Scoring, judged
 from reasonseg_ros.evaluation.pipeline import Item, Loaded, Outcome, Pace, answered, groups
-from reasonseg_ros.evaluation.videos import VideoSample
+from reasonseg_ros.evaluation.reading.videos import VideoSample
+from reasonseg_ros.evaluation.scoring.judging import Scoring, judged
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.types import Frame, Query, Segmentation, Status
 

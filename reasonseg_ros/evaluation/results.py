@@ -16,13 +16,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.failures import Measurement
-from reasonseg_ros.evaluation.metrics import SampleScore
+from reasonseg_ros.evaluation.scoring.failures import Measurement
+from reasonseg_ros.evaluation.scoring.metrics import SampleScore
 from reasonseg_ros.faults import naming
-from reasonseg_ros.geometry import decode_rle, encode_rle
-from reasonseg_ros.strict_json import json_text, parse_json
+from reasonseg_ros.files.strict_json import json_text, parse_json
+from reasonseg_ros.files.whole_file import whole_file
+from reasonseg_ros.images.run_lengths import decode_rle, encode_rle
 from reasonseg_ros.types import BoolMask, Grounding, Region, Status
-from reasonseg_ros.whole_file import whole_file
 
 ASKED_AGAIN = (Status.UNAVAILABLE, Status.OUT_OF_MEMORY, Status.FAILED)
 """A resumed run asks again where the machine, not the model's answer, was at fault."""

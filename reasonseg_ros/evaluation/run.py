@@ -12,17 +12,17 @@ from typing import Any
 import cv2
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.judging import Method, Scoring, picture_name
 from reasonseg_ros.evaluation.pipeline import Item, Kept, Loaded, Outcome, Pace, answered, load, samples_of
-from reasonseg_ros.evaluation.report import write_report
+from reasonseg_ros.evaluation.reading.samples import Sample, Unreadable
+from reasonseg_ros.evaluation.reading.videos import VideoSample
+from reasonseg_ros.evaluation.report.run_page import write_report
 from reasonseg_ros.evaluation.results import ResultLines, SampleResult, write_results
-from reasonseg_ros.evaluation.samples import Sample, Unreadable
-from reasonseg_ros.evaluation.summary import UNKNOWN_KIND, Row, row, summary
-from reasonseg_ros.evaluation.videos import VideoSample
+from reasonseg_ros.evaluation.scoring.judging import Method, Scoring, picture_name
+from reasonseg_ros.evaluation.scoring.summary import UNKNOWN_KIND, Row, row, summary
 from reasonseg_ros.faults import naming
-from reasonseg_ros.strict_json import json_text, parse_json
+from reasonseg_ros.files.strict_json import json_text, parse_json
+from reasonseg_ros.files.whole_file import remove_unfinished, whole_file
 from reasonseg_ros.types import RgbImage
-from reasonseg_ros.whole_file import remove_unfinished, whole_file
 
 PICTURE_SIDE_PX = 400
 PICTURE_QUALITY = 75

@@ -20,14 +20,14 @@ import yaml
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import ModelError, ReasonSegError
 from reasonseg_ros.geometry import box_iou
-from reasonseg_ros.images import read_image
+from reasonseg_ros.images.files import read_image
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.plain_text import shortened
-from reasonseg_ros.reasoner.dialects import take_apart
-from reasonseg_ros.reasoner.fields import candidates
+from reasonseg_ros.reasoner.dialects.fields import candidates
+from reasonseg_ros.reasoner.dialects.json_text import find_values
+from reasonseg_ros.reasoner.dialects.parsing import take_apart
 from reasonseg_ros.reasoner.image_size import RELATIVE_WH, SQUASHED_WH, resized_wh
 from reasonseg_ros.reasoner.image_size import answer_wh as expected_wh
-from reasonseg_ros.reasoner.json_text import find_values
 from reasonseg_ros.reasoner.loading import with_dialect
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.types import Answer, FloatArray, Frame, RgbImage, Status

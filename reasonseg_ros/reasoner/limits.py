@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.model_card import ModelCard
-from reasonseg_ros.reasoner.dialects import parse_answer
+from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 from reasonseg_ros.reasoner.prompts import LONGEST, normalise_question
 from reasonseg_ros.types import Answer, Status
 

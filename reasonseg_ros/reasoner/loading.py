@@ -27,12 +27,12 @@ def load_reasoner(config: ReasonerConfig) -> Reasoner:
     card = with_dialect(load_card(config.model, "reasoner"), config.dialect)
     if config.backend == "server":
         try:
-            from reasonseg_ros.reasoner.server import ServerReasoner
+            from reasonseg_ros.reasoner.server.reasoner import ServerReasoner
         except ImportError as error:
             raise ModelError(f"{error}; install the server extra: pip install 'reasonseg_ros[server]'") from error
         return ServerReasoner(card, config)
     try:
-        from reasonseg_ros.reasoner.local import LocalReasoner
+        from reasonseg_ros.reasoner.local.reasoner import LocalReasoner
     except ImportError as error:
         raise ModelError(f"{error}; install torch, torchvision and transformers, or use a server") from error
     return LocalReasoner(card, config)

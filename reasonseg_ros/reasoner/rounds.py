@@ -14,10 +14,10 @@ from typing import Any
 
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.plain_text import one_line, plain_text
-from reasonseg_ros.reasoner.absence import is_denial
-from reasonseg_ros.reasoner.blocks import final_values
-from reasonseg_ros.reasoner.dialects import take_apart
-from reasonseg_ros.reasoner.fields import is_nothing
+from reasonseg_ros.reasoner.dialects.absence import is_denial
+from reasonseg_ros.reasoner.dialects.blocks import final_values
+from reasonseg_ros.reasoner.dialects.fields import is_nothing
+from reasonseg_ros.reasoner.dialects.parsing import take_apart
 from reasonseg_ros.types import Answer, Status
 
 _PROSE = re.compile(r"\bframe(?:[ _-]?(?:idx|index|number|no\.?))?\W{0,4}(\d{1,4})\b", re.IGNORECASE)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from reasonseg_ros.reasoner.dialects import parse_answer
+from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 from reasonseg_ros.reasoner.limits import Limits
 from reasonseg_ros.reasoner.port import OnText
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe

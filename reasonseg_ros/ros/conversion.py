@@ -20,8 +20,8 @@ from std_msgs.msg import Header
 from reasonseg_ros import msg
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import clip_box, clip_points, quat_xyzw
+from reasonseg_ros.images.mask_codec import decode_mask, encode_mask
 from reasonseg_ros.live.requests import Outcome, Request
-from reasonseg_ros.mask_codec import decode_mask, encode_mask
 from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, OrientedBox, Region, Surface
 
 JPEG_QUALITY = 85

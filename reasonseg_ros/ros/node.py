@@ -36,8 +36,8 @@ from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.plain_text import log_plainly, one_line
 from reasonseg_ros.reasoner.known_picture import PictureResult, check_configured
 from reasonseg_ros.ros import diagnostics, memory, parameters
-from reasonseg_ros.ros.camera import Camera
-from reasonseg_ros.ros.depth_health import DepthHealth
+from reasonseg_ros.ros.inputs.camera import Camera
+from reasonseg_ros.ros.inputs.depth_health import DepthHealth
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.outputs import Outputs
 from reasonseg_ros.ros.questions import Questions

@@ -17,7 +17,7 @@ from visualization_msgs.msg import MarkerArray
 
 from reasonseg_ros import msg
 from reasonseg_ros.config import Config
-from reasonseg_ros.drawing import draw_answer
+from reasonseg_ros.images.drawing import draw_answer
 from reasonseg_ros.live.requests import Outcome
 from reasonseg_ros.ros.cloud import cloud_message
 from reasonseg_ros.ros.conversion import (
@@ -29,7 +29,7 @@ from reasonseg_ros.ros.conversion import (
     label_image,
 )
 from reasonseg_ros.ros.diagnostics import QuestionHealth
-from reasonseg_ros.ros.input_topic import RELIABILITY
+from reasonseg_ros.ros.inputs.input_topic import RELIABILITY
 from reasonseg_ros.ros.markers import marker_array
 from reasonseg_ros.types import Frame, RgbImage, Segmentation
 

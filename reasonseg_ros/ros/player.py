@@ -20,7 +20,7 @@ from std_srvs.srv import Trigger
 from reasonseg_ros.bags import BagReader, Damage, Record, decoded, raw_stamp_ns
 from reasonseg_ros.bags.restamping import Restamping
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.image_messages import is_depth
+from reasonseg_ros.images.messages import is_depth
 from reasonseg_ros.plain_text import one_line
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")

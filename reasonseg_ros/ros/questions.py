@@ -20,11 +20,11 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
-from reasonseg_ros import image_messages as images
 from reasonseg_ros import msg, srv
 from reasonseg_ros.action import Segment
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.images import messages as images
 from reasonseg_ros.live.requests import Outcome, Request, failure
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.plain_text import check_plain, one_line, plain_text
@@ -37,7 +37,7 @@ from reasonseg_ros.ros.conversion import (
     thought_so_far,
 )
 from reasonseg_ros.ros.diagnostics import QuestionHealth
-from reasonseg_ros.ros.input_topic import subscribe
+from reasonseg_ros.ros.inputs.input_topic import subscribe
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.outputs import Outputs
 from reasonseg_ros.types import Answer, Mode, Query, Status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reasonseg_ros.image_memory import ImageMemory
+from reasonseg_ros.images.memory import ImageMemory
 from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter
 from reasonseg_ros.types import Grounding, RgbImage
 

@@ -14,8 +14,8 @@ from benchmarks.gpu_rows import STAND_IN
 from benchmarks.random_reasoner import BY_NAME, Pointing
 from reasonseg_ros.config import Config, SegmenterConfig
 from reasonseg_ros.export import official
+from reasonseg_ros.files.resources import resource
 from reasonseg_ros.methods.seg_zero import SegZero
-from reasonseg_ros.resources import resource
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.port import Segmenter

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from reasonseg_ros.demo import report
-from reasonseg_ros.mask_codec import encode_mask
+from reasonseg_ros.images.mask_codec import encode_mask
 
 
 def box_mask(x1, y1, x2, y2):

@@ -16,7 +16,7 @@ from reasonseg_ros.engine.manifest import read_manifest
 from reasonseg_ros.engine.onnxruntime import load_onnxruntime
 from reasonseg_ros.engine.tensorrt import StaleEngine
 from reasonseg_ros.errors import ConfigError, ModelError
-from reasonseg_ros.resources import resource
+from reasonseg_ros.files.resources import resource
 
 ADA = Gpu(0, "RTX 4090", "8.9", 24 << 30, "13.0")
 

@@ -5,7 +5,7 @@ from reasonseg_ros.bags import Record, decoded
 from reasonseg_ros.bags.records import Topic
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import bag_names, read_bags
-from reasonseg_ros.evaluation.samples import Unreadable
+from reasonseg_ros.evaluation.reading.samples import Unreadable
 
 OLDER = "string query_id\nstring text"
 

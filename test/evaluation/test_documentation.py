@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from reasonseg_ros import cli
+from reasonseg_ros.commands import evaluate as evaluate_command
 from reasonseg_ros.config import config_from
-from reasonseg_ros.evaluation import evaluate_command
 from reasonseg_ros.model_card import load_card
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")

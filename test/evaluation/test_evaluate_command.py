@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from reasonseg_ros import cli
+from reasonseg_ros.commands.evaluate import config_values, refine_values
 from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.errors import ConfigError
-from reasonseg_ros.evaluation.evaluate_command import config_values, refine_values
 from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.types import Status

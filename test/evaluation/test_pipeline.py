@@ -7,10 +7,10 @@ import pytest
 
 from reasonseg_ros.errors import OutOfMemory
 from reasonseg_ros.evaluation.bag_messages import read_samples
-from reasonseg_ros.evaluation.judging import Scoring
 from reasonseg_ros.evaluation.pipeline import Kept, Pace, answered, groups, images_on_their_way, load
+from reasonseg_ros.evaluation.reading.samples import Unreadable
 from reasonseg_ros.evaluation.run import begin, collect, evaluate, finish
-from reasonseg_ros.evaluation.samples import Unreadable
+from reasonseg_ros.evaluation.scoring.judging import Scoring
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 
 BOX, OTHER = (8, 8, 24, 24), (40, 30, 60, 44)

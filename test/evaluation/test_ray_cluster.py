@@ -17,9 +17,9 @@ import pytest
 
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.evaluation.bag_messages import read_samples
-from reasonseg_ros.evaluation.judging import Scoring
 from reasonseg_ros.evaluation.ray_cluster import RayCluster
 from reasonseg_ros.evaluation.run import begin, collect, evaluate, finish
+from reasonseg_ros.evaluation.scoring.judging import Scoring
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = 12
@@ -72,7 +72,7 @@ from pathlib import Path
 
 import models
 from reasonseg_ros.evaluation.bag_messages import read_samples
-from reasonseg_ros.evaluation.judging import Scoring
+from reasonseg_ros.evaluation.scoring.judging import Scoring
 from reasonseg_ros.evaluation.ray_cluster import RayCluster
 from reasonseg_ros.evaluation.run import begin, collect, finish
 

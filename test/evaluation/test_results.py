@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.metrics import score_sample
 from reasonseg_ros.evaluation.results import (
     ResultLines,
     Results,
@@ -13,6 +12,7 @@ from reasonseg_ros.evaluation.results import (
     rle_from_mask,
     write_results,
 )
+from reasonseg_ros.evaluation.scoring.metrics import score_sample
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from reasonseg_ros import cli
-from reasonseg_ros.evaluation.metrics import PROTOCOLS
-from reasonseg_ros.geometry import encode_rle
+from reasonseg_ros.evaluation.scoring.metrics import PROTOCOLS
+from reasonseg_ros.images.run_lengths import encode_rle
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"samples", "failed", "giou", "ciou", "nciou", "n_acc", "parseable", "right_target"}

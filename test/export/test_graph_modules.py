@@ -20,7 +20,7 @@ from reasonseg_ros.export.scenes import scene
 from reasonseg_ros.export.sources import load_checkpoint
 from reasonseg_ros.segmenter.exported import prompt_points
 from reasonseg_ros.segmenter.sam2 import preprocess
-from reasonseg_ros.training.segmenter_model import small_config
+from reasonseg_ros.training.segmenter.model import small_config
 from test.export.conftest import randomize
 
 SIZE_PX = 64

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from transformers import Sam2Model
 
 from reasonseg_ros.export.layout import Layout, to_rows
-from reasonseg_ros.training.segmenter_model import small_config
+from reasonseg_ros.training.segmenter.model import small_config
 from test.export.conftest import randomize
 
 SIDE = 4

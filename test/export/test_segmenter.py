@@ -22,9 +22,9 @@ from reasonseg_ros.export.int8 import quantize
 from reasonseg_ros.export.reference import look, track
 from reasonseg_ros.export.scenes import scene
 from reasonseg_ros.export.segmenter import export_segmenter
+from reasonseg_ros.files.resources import resource
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.model_card import load_card
-from reasonseg_ros.resources import resource
 from reasonseg_ros.segmenter.exported import prompt_points
 from test.export.conftest import SIZE_PX, SMALL_HIERA
 

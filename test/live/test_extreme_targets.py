@@ -15,8 +15,8 @@ from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.reprompting import RepromptTracker
 from reasonseg_ros.segmenter.tracker import MemoryTracker
-from reasonseg_ros.training.segmenter_model import small_config
-from reasonseg_ros.training.segmenter_video_model import video_config
+from reasonseg_ros.training.segmenter.memory.model import video_config
+from reasonseg_ros.training.segmenter.model import small_config
 from reasonseg_ros.types import Answer, Frame, Grounding, Mode, Status
 from test.live.robot import Robot
 

@@ -15,8 +15,8 @@ from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.refinement import RefinedTracker
 from reasonseg_ros.segmenter.reprompting import RepromptTracker
 from reasonseg_ros.segmenter.tracker import MemoryTracker
-from reasonseg_ros.training.segmenter_model import small_config
-from reasonseg_ros.training.segmenter_video_model import new_video_model
+from reasonseg_ros.training.segmenter.memory.model import new_video_model
+from reasonseg_ros.training.segmenter.model import small_config
 from reasonseg_ros.types import Grounding
 
 RGB = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)

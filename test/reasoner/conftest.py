@@ -29,8 +29,8 @@ def frame() -> Frame:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    from reasonseg_ros.training.model import build_model, save_published
-    from reasonseg_ros.training.tokenizer import build_tokenizer
+    from reasonseg_ros.training.reasoner.model import build_model, save_published
+    from reasonseg_ros.training.reasoner.tokenizer import build_tokenizer
 
     folder = tmp_path_factory.mktemp("checkpoints") / "random-reasoner"
     torch.manual_seed(0)

@@ -23,7 +23,7 @@ import pytest
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.model_card import load_card
-from reasonseg_ros.reasoner.server import ServerReasoner
+from reasonseg_ros.reasoner.server.reasoner import ServerReasoner
 from reasonseg_ros.types import Frame, Status
 
 Behaviour = Callable[[socket.socket, str], None]

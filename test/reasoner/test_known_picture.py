@@ -13,7 +13,7 @@ import pytest
 
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.images import write_image
+from reasonseg_ros.images.files import write_image
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.reasoner.known_picture import PictureResult, check_picture, drawn_picture, read_picture
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner

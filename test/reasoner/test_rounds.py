@@ -106,7 +106,7 @@ def test_a_scripted_reasoner_chooses_too():
 
 
 def test_a_local_checkpoint_sees_every_frame_in_its_order(checkpoint, frame, monkeypatch):
-    from reasonseg_ros.reasoner.local import LocalReasoner
+    from reasonseg_ros.reasoner.local.reasoner import LocalReasoner
 
     card = replace(
         load_card(str(checkpoint), "reasoner"), frames_prompt="{query}", frame_name="{number}", frames_size_wh=None

@@ -12,8 +12,8 @@ import pytest
 from ros_client import value
 from sensor_msgs.msg import Image
 
-from reasonseg_ros import resources
 from reasonseg_ros.bags import BagReader
+from reasonseg_ros.files import resources
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from ros_client import value
 
-from reasonseg_ros.images import write_image
+from reasonseg_ros.images.files import write_image
 
 
 def own_card(folder, box_xyxy):

@@ -16,7 +16,7 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from reasonseg_ros import msg, srv
-from reasonseg_ros.image_messages import rgb_from_compressed
+from reasonseg_ros.images.messages import rgb_from_compressed
 from reasonseg_ros.ros.conversion import header_message, image_message, masks_from
 from reasonseg_ros.types import Frame
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import Sam2Model
 
-from reasonseg_ros.training.segmenter_model import small_config
+from reasonseg_ros.training.segmenter.model import small_config
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.engine.export_folder import BESIDE, weights_sha256
 from reasonseg_ros.engine.manifest import FILE_NAME, file_sha256
 from reasonseg_ros.errors import ConfigError, ModelError
+from reasonseg_ros.files.resources import resource
 from reasonseg_ros.geometry import mask_iou
-from reasonseg_ros.images import read_image
+from reasonseg_ros.images.files import read_image
 from reasonseg_ros.model_card import load_card
-from reasonseg_ros.resources import resource
 from reasonseg_ros.segmenter.exported import ExportedSegmenter, prompt_points
 from reasonseg_ros.segmenter.loading import choose_backend, load_segmenter
 from reasonseg_ros.segmenter.port import Segmenter

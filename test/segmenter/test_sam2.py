@@ -12,7 +12,7 @@ from transformers import Sam2Model, Sam2VideoConfig, Sam2VideoModel
 from reasonseg_ros.errors import ModelError, OutOfMemory
 from reasonseg_ros.geometry import mask_iou, resize_logits
 from reasonseg_ros.segmenter.sam2 import Sam2Segmenter, load_sam2, preprocess
-from reasonseg_ros.training.segmenter_model import small_config
+from reasonseg_ros.training.segmenter.model import small_config
 from reasonseg_ros.types import Grounding
 
 CPU = torch.device("cpu")

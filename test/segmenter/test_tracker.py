@@ -16,8 +16,8 @@ from reasonseg_ros.methods.tracking import torch_graphs, torch_maps
 from reasonseg_ros.segmenter.port import Features, Track
 from reasonseg_ros.segmenter.sam2 import preprocess
 from reasonseg_ros.segmenter.tracker import MemoryTracker
-from reasonseg_ros.training.segmenter_model import small_config
-from reasonseg_ros.training.segmenter_video_model import video_config
+from reasonseg_ros.training.segmenter.memory.model import video_config
+from reasonseg_ros.training.segmenter.model import small_config
 from reasonseg_ros.types import BoolMask, Grounding, RgbImage
 
 SIZE_PX = 64

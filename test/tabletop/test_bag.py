@@ -3,7 +3,7 @@ import pytest
 
 from reasonseg_ros.bags import BagReader, header_stamp_ns
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.mask_codec import decode_mask
+from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.tabletop.bag import BagPlan, write_bag
 from reasonseg_ros.tabletop.world import World
 

@@ -6,8 +6,8 @@ import pytest
 from reasonseg_ros.bags import BagReader, header_stamp_ns
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_bags
-from reasonseg_ros.evaluation.videos import VideoSample, with_videos
-from reasonseg_ros.mask_codec import decode_mask
+from reasonseg_ros.evaluation.reading.videos import VideoSample, with_videos
+from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.tabletop.temporal import ask_about
 from reasonseg_ros.tabletop.video_bag import VideoBagPlan, video_questions, write_video_bag
 

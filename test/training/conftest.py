@@ -11,9 +11,9 @@ import pytest
 from reasonseg_ros.tabletop.questions import corpus
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, Scene, SceneObject, ScenePart
 from reasonseg_ros.tabletop.video import Event, Video
-from reasonseg_ros.training.data import write_chunk
-from reasonseg_ros.training.tokenizer import build_tokenizer
-from reasonseg_ros.training.videos import write_videos
+from reasonseg_ros.training.reasoner.tokenizer import build_tokenizer
+from reasonseg_ros.training.rendered.scenes import write_chunk
+from reasonseg_ros.training.rendered.videos import write_videos
 from reasonseg_ros.types import Intrinsics
 
 SIZE_WH = (320, 240)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.geometry import decode_rle
+from reasonseg_ros.images.run_lengths import decode_rle
 from reasonseg_ros.types import BoolMask
 
 FARTHEST_PX = 100_000

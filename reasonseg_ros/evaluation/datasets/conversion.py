@@ -19,9 +19,9 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.counts import Counts
 from reasonseg_ros.evaluation.datasets.records import Item, Picture
 from reasonseg_ros.faults import reason
-from reasonseg_ros.strict_json import parse_json
+from reasonseg_ros.files.strict_json import parse_json
+from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.types import Query
-from reasonseg_ros.whole_file import whole_file
 
 IMAGE_TOPIC = "/camera/image/compressed"
 QUERY_TOPIC = "/reasonseg/query"

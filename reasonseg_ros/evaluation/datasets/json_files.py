@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.strict_json import parse_json
+from reasonseg_ros.files.strict_json import parse_json
 
 
 def read_json(path: Path) -> dict[str, Any]:

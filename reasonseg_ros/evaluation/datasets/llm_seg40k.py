@@ -19,7 +19,7 @@ from reasonseg_ros.evaluation.datasets.image_folders import find_image
 from reasonseg_ros.evaluation.datasets.json_files import read_json
 from reasonseg_ros.evaluation.datasets.pictures import read_picture
 from reasonseg_ros.evaluation.datasets.records import Item, Picture, Question, gather
-from reasonseg_ros.images import decode_image
+from reasonseg_ros.images.files import decode_image
 from reasonseg_ros.types import BoolMask
 
 IMAGE_FOLDERS = ("", "images", "train2017", "coco", "egoobjects", "ego_objects")

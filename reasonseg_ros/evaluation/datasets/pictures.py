@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasonseg_ros.errors import InvalidInput, UnusableImage
-from reasonseg_ros.image_header import check_pixels, read_header
-from reasonseg_ros.images import decode_image, rgb_from_pixels
+from reasonseg_ros.images.files import decode_image, rgb_from_pixels
+from reasonseg_ros.images.header import check_pixels, read_header
 from reasonseg_ros.types import RgbImage
 
 if TYPE_CHECKING:

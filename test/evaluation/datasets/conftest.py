@@ -9,7 +9,7 @@ from PIL import Image
 
 from reasonseg_ros import cli
 from reasonseg_ros.bags import BagReader, header_stamp_ns
-from reasonseg_ros.mask_codec import decode_mask
+from reasonseg_ros.images.mask_codec import decode_mask
 
 
 @pytest.fixture

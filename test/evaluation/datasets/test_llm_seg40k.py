@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from reasonseg_ros.geometry import encode_rle
+from reasonseg_ros.images.run_lengths import encode_rle
 
 
 def compressed(mask):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reasonseg_ros.mask_codec import decode_mask
+from reasonseg_ros.images.mask_codec import decode_mask
 
 
 def polygon(label, x1, y1, x2, y2):

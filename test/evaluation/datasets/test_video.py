@@ -7,8 +7,8 @@ from PIL import Image
 from reasonseg_ros import cli
 from reasonseg_ros.bags import header_stamp_ns
 from reasonseg_ros.evaluation.datasets.conversion import data_set_of
-from reasonseg_ros.geometry import encode_rle
-from reasonseg_ros.mask_codec import decode_mask
+from reasonseg_ros.images.mask_codec import decode_mask
+from reasonseg_ros.images.run_lengths import encode_rle
 
 FRAMES = ["00000", "00005", "00010"]
 PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0]

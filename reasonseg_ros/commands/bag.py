@@ -1,0 +1,172 @@
+"""`reasonseg bag`: published data sets as bags, and what a bag holds."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.datasets.records import Item
+from reasonseg_ros.faults import add_remedy, naming
+from reasonseg_ros.files.outputs import add_output
+from reasonseg_ros.plain_text import one_line
+
+Reader = Callable[[argparse.Namespace], Sequence[Item]]
+NOT_OPTIONS = ("run", "read", "name_set", "outputs", "force", "restart")
+"""What of the settings does not change a conversion."""
+
+
+def register(subparsers: Any) -> None:
+    """Add the verb to the subparsers of a command line."""
+    bag = subparsers.add_parser("bag", help="make bags of published data sets, or tell what a bag holds")
+    verbs = bag.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    reasonseg = _add_data_set(verbs, "from-reasonseg", "ReasonSeg: jpg and json files", _reasonseg, _reasonseg_set)
+    reasonseg.add_argument("--split", default="val", help="train, val or test (default: %(default)s)")
+    _add_all_texts(reasonseg)
+
+    sgdr = _add_data_set(verbs, "from-sgdr", "ReasonSeg-SGDR: as ReasonSeg, with a kind of question", _sgdr)
+    sgdr.add_argument("--split", default="test", help="folder to read (default: %(default)s)")
+    _add_all_texts(sgdr)
+
+    llm_seg = _add_data_set(verbs, "from-llmseg40k", "LLM-Seg40K: one JSON file a split", _llm_seg40k)
+    llm_seg.add_argument("--split", default="validation", help="name of the JSON file (default: %(default)s)")
+    _add_images(llm_seg)
+
+    refcoco = _add_data_set(verbs, "from-refcoco", "RefCOCO, RefCOCO+ or RefCOCOg: refs and instances", _refcoco)
+    refcoco.add_argument("--set", default="refcoco", help="refcoco, refcoco+ or refcocog (default: %(default)s)")
+    refcoco.add_argument("--by", default="unc", help="who split it: unc, google or umd (default: %(default)s)")
+    refcoco.add_argument("--split", default="val", help="val, test, testA or testB (default: %(default)s)")
+    _add_images(refcoco)
+
+    parquet = _add_data_set(verbs, "from-parquet", "the parquet files Seg-Zero is evaluated on", _parquet, _parquet_set)
+    parquet.add_argument("--split", default="", help="only files whose names begin so (default: all)")
+
+    video = _add_data_set(verbs, "from-video", "ReasonVOS, ReVOS, MeViS or Ref-DAVIS17", _video, _video_set)
+    video.add_argument("--split", default="", help="folder of the split, for example valid_u (default: none)")
+    video.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="of the frames (default: %(default)s)")
+
+    info = verbs.add_parser("info", help="topics, counts, kinds, duration and damaged parts of a bag")
+    info.add_argument("bag", type=Path)
+    info.set_defaults(run=_info)
+
+
+def _add_data_set(
+    verbs: Any, name: str, help_text: str, read: Reader, name_set: Callable[[argparse.Namespace], str] = lambda _: ""
+) -> argparse.ArgumentParser:
+    """`name_set` tells which published split it is, for example `ReasonSeg val`; empty where that is not known."""
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=help_text)
+    parser.add_argument("folder", type=Path, help="where the data set is")
+    add_output(parser, "--out", "new_folder", required=True, metavar="BAG", help="folder of the bag")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first so many images, or videos")
+    parser.add_argument("--force", action="store_true", help="replace a bag that is there")
+    parser.add_argument("--restart", action="store_true", help="drop what an interrupted run has done")
+    parser.set_defaults(run=_convert, read=read, verb=name, name_set=name_set)
+    return parser
+
+
+def _add_all_texts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all-texts", action="store_true", help="ask every text of a sample, not only the first")
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images", nargs="+", type=Path, default=[], metavar="DIR", help="folders with the images")
+
+
+def _reasonseg(settings: argparse.Namespace) -> Sequence[Item]:
+    from reasonseg_ros.evaluation.datasets.reasonseg import reasonseg_items
+
+    return reasonseg_items(settings.folder, settings.split, settings.all_texts)
+
+
+def _reasonseg_set(settings: argparse.Namespace) -> str:
+    return "" if settings.all_texts else f"ReasonSeg {settings.split}"  # scores are those of the first texts
+
+
+def _sgdr(settings: argparse.Namespace) -> Sequence[Item]:
+    from reasonseg_ros.evaluation.datasets.sgdr import sgdr_items
+
+    return sgdr_items(settings.folder, settings.split, settings.all_texts)
+
+
+def _llm_seg40k(settings: argparse.Namespace) -> Sequence[Item]:
+    from reasonseg_ros.evaluation.datasets.llm_seg40k import llm_seg40k_items
+
+    return llm_seg40k_items(settings.folder, settings.split, settings.images)
+
+
+def _refcoco(settings: argparse.Namespace) -> Sequence[Item]:
+    from reasonseg_ros.evaluation.datasets.refcoco import refcoco_items
+
+    return refcoco_items(settings.folder, settings.set, settings.by, settings.split, settings.images)
+
+
+def _parquet(settings: argparse.Namespace) -> Sequence[Item]:
+    from reasonseg_ros.evaluation.datasets.seg_zero_parquet import parquet_items
+
+    return parquet_items(settings.folder, settings.split)
+
+
+def _parquet_set(settings: argparse.Namespace) -> str:
+    """Files of both splits are named `test-...`; the folder that they are published in tells which split it is."""
+    found = re.search(r"ReasonSeg[_-](val|test)\b", str(settings.folder.resolve()), re.IGNORECASE)
+    return f"ReasonSeg {found[1].lower()}" if found else ""
+
+
+def _video_set(settings: argparse.Namespace) -> str:
+    from reasonseg_ros.evaluation.datasets.video import video_set
+
+    return video_set(settings.folder, settings.split)
+
+
+def _video(settings: argparse.Namespace) -> Sequence[Item]:
+    from reasonseg_ros.evaluation.datasets.video import video_items
+
+    if not 0.01 <= settings.rate <= 1000:
+        raise InvalidInput(f"--rate {settings.rate}; expected 0.01 to 1000 frames a second")
+    return video_items(settings.folder, settings.split)
+
+
+def _convert(settings: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from reasonseg_ros.evaluation.datasets.conversion import Plan, parts_folder, write_dataset
+    from reasonseg_ros.evaluation.datasets.records import limited
+
+    if not settings.folder.exists():
+        raise InvalidInput(f"there is no {settings.folder}; name the folder of the data set")
+    items = limited(settings.read(settings), settings.limit)
+    options = {name: value for name, value in vars(settings).items() if name not in NOT_OPTIONS}
+    period_ns = round(1e9 / settings.rate) if "rate" in options else 10**9
+    plan = Plan(repr(sorted(options.items())), settings.split, period_ns, settings.name_set(settings))
+    console = Console(stderr=True)
+    if parts_folder(settings.out).is_dir() and not settings.restart:
+        console.print("Continuing what an interrupted run has done")
+    try:
+        with naming(settings.out), Progress(console=console) as progress:
+            task = progress.add_task("Converting", total=len(items))
+            counts = write_dataset(
+                items, plan, settings.out, settings.force, settings.restart,
+                progress=lambda done: progress.update(task, completed=done),
+            )  # fmt: skip
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if any(parts_folder(settings.out).glob("*.json")):
+            add_remedy(error, "what is done is kept; run the same command again to go on")
+        raise
+    for problem in counts.problems:
+        print(one_line(f"left out: {problem}"), file=sys.stderr)
+    print("\n".join([str(settings.out), *counts.lines()]))
+    return 0 if counts.complete else 1
+
+
+def _info(settings: argparse.Namespace) -> int:
+    from reasonseg_ros.evaluation.reading.bag_info import bag_info
+
+    info = bag_info(settings.bag)
+    print("\n".join([str(settings.bag), *info.lines()]))
+    return 0 if info.is_whole else 1

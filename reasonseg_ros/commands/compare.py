@@ -1,0 +1,59 @@
+"""`reasonseg compare A B`: how run B differs from run A, as JSON on stdout and as a page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.outputs import add_output
+from reasonseg_ros.files.strict_json import json_text
+from reasonseg_ros.plain_text import one_line
+
+
+def register(subparsers: Any) -> None:
+    """Add the verb to the subparsers of a command line."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="compare two evaluations of the same samples",
+        description="Print, as JSON, how run B differs from run A: every score with a paired bootstrap 95 % interval, "
+        "and the samples that changed. Exit status 1 where the runs do not hold the same scored samples.",
+    )
+    parser.add_argument("before", type=Path, metavar="A", help="results.json, or the folder that holds it")
+    parser.add_argument("after", type=Path, metavar="B", help="the other run")
+    parser.add_argument(
+        "--changed-iou",
+        type=float,
+        default=0.05,
+        metavar="IOU",
+        help="a smaller change is not listed (default: %(default)s)",
+    )
+    add_output(
+        parser, "--report", "file", (".html", ".htm"), metavar="FILE",
+        help="also write a page with both answers to every sample",
+    )  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from reasonseg_ros.evaluation.report.comparison import compare, outcomes_of
+    from reasonseg_ros.evaluation.results import Results
+
+    files = [path / "results.json" if path.is_dir() else path for path in (arguments.before, arguments.after)]
+    before, after = (Results(file) for file in files)
+    found = compare(
+        outcomes_of(before.values()), outcomes_of(after.values()), arguments.changed_iou,
+        lambda line: print(f"reasonseg: {one_line(line)}", file=sys.stderr),
+    )  # fmt: skip
+    if arguments.report:
+        from reasonseg_ros.evaluation.report.comparison_page import write_comparison
+
+        folders = files[0].resolve().parent, files[1].resolve().parent
+        try:
+            write_comparison(arguments.report, (before.run, after.run), (before, after), found, folders)
+        except OSError as error:
+            raise InvalidInput(f"--report {arguments.report} cannot be written: {error.strerror}") from error
+    print(json_text(found, indent=2))
+    return 1 if found["failed"] else 0

@@ -1,0 +1,323 @@
+"""`reasonseg evaluate`: a bag through the node's own method, without ROS."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasonseg_ros.config import METHODS
+from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.faults import add_remedy
+from reasonseg_ros.files.outputs import add_output
+from reasonseg_ros.model_card import ModelCard, load_card
+from reasonseg_ros.options import set_values, whole_number
+from reasonseg_ros.plain_text import terminal_text
+
+if TYPE_CHECKING:
+    from reasonseg_ros.config import Config
+    from reasonseg_ros.evaluation.pipeline import Pace
+    from reasonseg_ros.evaluation.ray_cluster import RayCluster
+    from reasonseg_ros.evaluation.reading.samples import OnImage, Sample, Unreadable
+    from reasonseg_ros.evaluation.run import Answer
+    from reasonseg_ros.evaluation.scoring.judging import Scoring
+    from reasonseg_ros.methods.seg_zero import SegZero
+
+METHOD = "seg_zero"
+"""Not the node's: the published scores are of one image at a time."""
+VIDEO_METHODS = ("rev_seg",)
+"""Those that answer for the frames of a video together."""
+REFINE_STEPS = ("holes", "specks", "points", "edges")
+AHEAD = 4
+LONGEST_ANSWER_S = 3600.0
+"""Not the node's time limit: how fast the machine is must not change a score."""
+
+
+def register(verbs: Any) -> None:
+    """Add the verb to argparse's subparsers."""
+    parser = verbs.add_parser("evaluate", help="answer the questions of bags without ROS, and score the answers")
+    parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="folder or file; topics are found by type")
+    add_output(parser, "--out", "folder", required=True, help="folder for results, summary and report")
+    card = {"metavar": "CARD", "help": "model card, folder or hub id (default: the node's)"}
+    parser.add_argument("--reasoner", "--model", dest="reasoner", **card)
+    parser.add_argument("--segmenter", **card)
+    parser.add_argument("--method", choices=METHODS, help=f"way to answer (default: {METHOD})")
+    parser.add_argument(
+        "--protocol", choices=("lisa", "seg_zero"), default="lisa",
+        help="ignored pixels are left out, or count as target (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--strict", action="store_true",
+        help="read answers as the checkpoint's own scoring script does; what that gives up on counts 0",
+    )  # fmt: skip
+    parser.add_argument("--limit", type=whole_number(1), default=0, metavar="N", help="only the first N samples")
+    parser.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="only questions of these kinds")
+    parser.add_argument("--image-topic", default="", metavar="TOPIC", help="needed where a bag has several cameras")
+    parser.add_argument(
+        "--questions", type=Path, metavar="FILE", help="YAML of questions with times, for a bag without questions"
+    )
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", dest="overrides",
+        help="the node's parameters, for example reasoner.device=cuda reasoner.dtype=bfloat16",
+    )  # fmt: skip
+    parser.add_argument(
+        "--refine", nargs="*", choices=("none", *REFINE_STEPS), metavar="STEP",
+        help=f"refine masks by just these steps of {', '.join(REFINE_STEPS)}; none; or, without a STEP, all of them "
+        "(default: as the parameters say)",
+    )  # fmt: skip
+    parser.add_argument("--no-counterfactual", action="store_true", help="do not also segment from the true boxes")
+    parser.add_argument(
+        "--batch-size", type=whole_number(1), default=1, metavar="N",
+        help="ask the reasoner N questions at once; rounding changes a few answers (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ahead", type=whole_number(0), default=AHEAD, metavar="N",
+        help="load and encode up to N samples while the reasoner runs; 0: one after the other (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ray", nargs="?", const="auto", metavar="ADDRESS",
+        help="spread the samples over a Ray cluster that runs already (without an address: RAY_ADDRESS, or this "
+        "machine's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=whole_number(1), default=0, metavar="N",
+        help="with --ray: processes that hold the models (default: one for each GPU or CPU of the cluster)",
+    )  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help="go on with the run that --out holds")
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(settings: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from reasonseg_ros.config import config_from
+    from reasonseg_ros.evaluation.bag_messages import read_bags
+    from reasonseg_ros.evaluation.reading.questions import read_questions
+    from reasonseg_ros.evaluation.reading.videos import with_videos
+    from reasonseg_ros.evaluation.run import begin, collect, finish
+    from reasonseg_ros.evaluation.scoring.judging import Scoring
+
+    values = {"method": METHOD, **config_values(settings)}
+    if settings.method:
+        values["method"] = settings.method
+    config = config_from(values)
+    questions = read_questions(settings.questions) if settings.questions else []
+
+    def read(
+        on_image: OnImage | None = None, bags: Sequence[Path] = settings.bags
+    ) -> Generator[Sample | Unreadable, None, None]:
+        return read_bags(bags, settings.image_topic, settings.kinds, questions, on_image)
+
+    for bag in settings.bags:  # one that cannot be used is told before models are loaded
+        with closing(read(bags=[bag])) as items:
+            next(items, None)
+    described = run_settings(settings, values)
+    begin(settings.out, described, settings.resume)
+    console = Console(stderr=True)
+    scoring = Scoring(settings.protocol, not settings.no_counterfactual)
+    with _resumable(settings.out), ExitStack() as stack:
+        with console.status("Loading models"):
+            if settings.ray:
+                answer: Answer = stack.enter_context(_cluster(settings, config, scoring, console)).answered
+            else:
+                answer = _here(settings, config, scoring)
+        samples = with_videos(read) if config.method in VIDEO_METHODS else read()
+        progress = stack.enter_context(_Progress(console, settings.limit))
+        run = collect(samples, answer, settings.out, settings.limit, progress.show)
+    with _resumable(settings.out):
+        found = finish(settings.out, run, described, shlex.join(["reasonseg", *sys.argv[1:]]))
+    _print(found, settings.out)
+    away = sum(row.asked_again for row in run.rows)
+    if away:
+        console.print(
+            f"{away} questions failed for want of memory, a server or a model; --resume asks them again", soft_wrap=True
+        )
+    if not run.samples:
+        told = f"no question of {', '.join(settings.kinds)}" if settings.kinds else "no question"
+        console.print(f"the bag holds {told}; `reasonseg bag info` tells its kinds", markup=False, soft_wrap=True)
+    return 1 if run.unreadable or away or not run.rows else 0
+
+
+@contextmanager
+def _resumable(out: Path) -> Iterator[None]:
+    """Have whatever ends the run name how to go on with it: an error, Ctrl-C, a signal."""
+    from reasonseg_ros.evaluation.run import has_results
+
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if has_results(out):
+            add_remedy(error, f"the answers so far are in {out}; run the same command with --resume to go on")
+        raise
+
+
+def _here(settings: argparse.Namespace, config: Config, scoring: Scoring) -> Answer:
+    """The stages of a run in this process."""
+    from reasonseg_ros.evaluation.pipeline import Pace, answered
+
+    pace = Pace(settings.batch_size, settings.ahead)
+    method = _loader(settings, config, pace)()
+    if pace.batch_size > 1 and not (hasattr(method, "answer_batch") and hasattr(method.reasoner, "answer_batch")):
+        told = f"{config.method} with {method.reasoner.name} asks one question at a time"
+        raise ConfigError(f"--batch-size {pace.batch_size}: {told}; leave it out, or use seg_zero with a local model")
+    return partial(answered, method=method, scoring=scoring, pace=pace)
+
+
+def _loader(settings: argparse.Namespace, config: Config, pace: Pace) -> Callable[[], SegZero]:
+    """What loads the method, whose segmenter keeps the features of all images that are on their way at that pace.
+
+    The counterfactual asks about the same image as the question, and so do questions that follow each other. Where it
+    encodes ahead it leaves a core to the reasoner, as the reasoner does to it.
+    """
+    from reasonseg_ros.evaluation.pipeline import images_on_their_way
+    from reasonseg_ros.methods.loading import load_method
+
+    kept = max(config.segmenter.kept_frames, images_on_their_way(pace))
+    threads = config.segmenter.threads or (max(1, (os.cpu_count() or 1) - 1) if pace.most_ahead else 0)
+    wide = replace(config, segmenter=replace(config.segmenter, kept_frames=kept, threads=threads))
+    return partial(load_method, wide)
+
+
+def _cluster(settings: argparse.Namespace, config: Config, scoring: Scoring, console: Any) -> RayCluster:
+    from reasonseg_ros.evaluation.pipeline import Pace
+    from reasonseg_ros.evaluation.ray_cluster import RayCluster
+
+    pace = Pace(settings.batch_size)  # the cluster is what runs side by side
+    return RayCluster(
+        settings.ray,
+        _loader(settings, config, pace),
+        scoring,
+        pace,
+        workers=settings.workers,
+        use_gpus=config.reasoner.device.startswith("cuda"),
+        tell=lambda line: console.print(line, markup=False, highlight=False),
+    )
+
+
+def config_values(settings: argparse.Namespace) -> dict[str, Any]:
+    """The node's parameters of a run, by dotted names. Raises ConfigError."""
+    values: dict[str, Any] = {"reasoner.time_limit_s": LONGEST_ANSWER_S}
+    if settings.refine is not None:
+        values |= refine_values(settings.refine)
+    if settings.strict:
+        values["reasoner.strict"] = True
+    values |= set_values(settings.overrides)
+    chosen = {"reasoner.model": settings.reasoner, "segmenter.model": settings.segmenter}
+    return {**values, **{name: value for name, value in chosen.items() if value}}
+
+
+def refine_values(steps: Sequence[str]) -> dict[str, Any]:
+    """The node's parameters for these steps of `--refine` alone, without any for all. Raises ConfigError."""
+    if "none" in steps and len(set(steps)) > 1:
+        raise ConfigError(f"--refine {' '.join(steps)}; expected none alone, or steps")
+    chosen = steps or REFINE_STEPS
+    kept = [step for step in ("points", "edges") if step in chosen]
+    values: dict[str, Any] = {"segmenter.refine": "both" if len(kept) == 2 else "".join(kept) or "none"}
+    if "holes" not in chosen:
+        values["segmenter.fill_holes_share"] = 0.0
+    if "specks" not in chosen:
+        values["segmenter.remove_specks_share"] = 0.0
+    return values
+
+
+def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that a run's scores depend on; a resumed run must have the same."""
+    from reasonseg_ros import __version__
+    from reasonseg_ros.config import config_from
+    from reasonseg_ros.evaluation.datasets.conversion import data_set_of
+    from reasonseg_ros.evaluation.scoring.bootstrap import SEED
+    from reasonseg_ros.versions import versions
+
+    config = config_from(values)
+    cards = {"reasoner": config.reasoner.model, "segmenter": config.segmenter.model}
+    return {
+        "bag": _described(settings.bags),
+        "data_sets": sorted({data_set_of(bag) for bag in settings.bags}),
+        "image_topic": settings.image_topic,
+        "questions": settings.questions.read_text(encoding="utf-8") if settings.questions else "",
+        "kinds": sorted(settings.kinds),
+        "method": config.method,
+        "protocol": settings.protocol,
+        "counterfactual": not settings.no_counterfactual,
+        "parameters": {name: asdict(getattr(config, name)) for name in ("reasoner", "segmenter", "tracker", "history")},
+        "model_cards": {kind: _card(load_card(name, kind)) for kind, name in cards.items()},
+        "batch_size": settings.batch_size,
+        "seed": SEED,
+        "versions": {"reasonseg_ros": __version__, **versions()},
+    }
+
+
+def _card(card: ModelCard) -> dict[str, Any]:
+    values = asdict(card)
+    if not card.is_folder:
+        return values
+    folder = Path(card.source)
+    # A checkpoint that is trained on has the same sizes, so the times tell it apart.
+    weights = {path.name: path.stat().st_mtime_ns for path in sorted(folder.glob("*.safetensors"))}
+    return {**values, "source": folder.name, "weights_written_ns": weights}
+
+
+def _described(bags: Sequence[Path]) -> dict[str, Any]:
+    """Names, and files with their sizes in bytes: a bag that was written anew is another one."""
+    from reasonseg_ros.evaluation.bag_messages import bag_names
+
+    names = bag_names(bags)
+    files: dict[str, int] = {}
+    for name, bag in zip(names, bags, strict=True):
+        paths = sorted(path for path in bag.iterdir() if path.is_file()) if bag.is_dir() else [bag]
+        prefix = f"{name}/" if len(bags) > 1 else ""
+        files |= {prefix + path.name: path.stat().st_size for path in paths}
+    return {"name": ", ".join(names), "files": files}
+
+
+class _Progress:
+    """Samples so far and the scores of the last ones, on the terminal."""
+
+    def __init__(self, console: Any, limit: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("Evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"))
+        self._progress = Progress(*columns, TimeElapsedColumn(), console=console)
+        self._task = self._progress.add_task("", total=limit or None, state="")
+
+    def __enter__(self) -> _Progress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, run: Any) -> None:
+        scored = [row.score.iou for row in run.rows if row.score is not None]
+        state = f"gIoU {sum(scored) / len(scored):.3f}" if scored else ""
+        state += f"  {run.failed} failed" if run.failed else ""
+        self._progress.update(self._task, completed=run.samples, state=state)
+
+
+def _print(found: Mapping[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    scores = ("j", "f", "j_and_f") if found["expressions"] else ("ciou", "n_acc", "parseable")
+    names = ("samples", "failed", "giou", *scores, "right_target")
+    table = Table()
+    for name in ("kind", *names):
+        table.add_column(name, overflow="fold", no_wrap=name == "kind")
+    for kind, group in {**found["by_kind"], "all": found}.items():
+        values = [group[name] for name in names]
+        table.add_row(
+            terminal_text(kind), *(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in values)
+        )
+    console.print(table)
+    for item in found["unreadable"]:
+        line = f"failed: {item['sample_id']} {item['reason']}".replace("  ", " ")
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{out}: results.json, summary.json, report.html", markup=False, highlight=False, soft_wrap=True)

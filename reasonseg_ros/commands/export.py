@@ -1,0 +1,50 @@
+"""`reasonseg export segmenter`: the command line of the export."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from reasonseg_ros.engine.manifest import PRECISIONS
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.files.outputs import add_output
+
+
+def register(verbs: Any) -> None:
+    export = verbs.add_parser("export", help="write a checkpoint as ONNX graphs that run without torch")
+    kinds = export.add_subparsers(title="what", metavar="WHAT", required=True)
+    segmenter = kinds.add_parser("segmenter", help="SAM2 (with its memory) and EdgeTAM")
+    segmenter.add_argument("--model", required=True, help="model card, folder, hub id, or the sam2 package's .pt file")
+    segmenter.add_argument(
+        "--size", type=int, default=0, metavar="PX", help="side of the square input, a multiple of 32; default: its own"
+    )
+    segmenter.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32", help="fp16 is for GPUs, int8 for CPUs (default: %(default)s)"
+    )
+    add_output(segmenter, "--out", "folder", required=True, metavar="DIR", help="a new folder")
+    segmenter.set_defaults(run=_export)
+
+
+def _export(settings: argparse.Namespace) -> None:
+    try:
+        from reasonseg_ros.export.segmenter import export_segmenter
+    except ImportError as error:
+        raise ModelError(f"{error}; install it with `pip install 'reasonseg_ros[export,engine]'`") from error
+    from rich.console import Console
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # it writes into the line that says what is being done
+    console = Console(stderr=True)
+    with console.status("starting") as status:
+        manifest = export_segmenter(
+            settings.model,
+            settings.out,
+            size_px=settings.size,
+            precision=settings.precision,
+            report=lambda step: status.update(f"{step} ..."),
+        )
+    sizes_mb = {name: (settings.out / graph.file).stat().st_size / 1e6 for name, graph in manifest.graphs.items()}
+    for name, size_mb in sizes_mb.items():
+        print(f"{settings.out / manifest.graphs[name].file}  {size_mb:.1f} MB")
+    for name, value in manifest.checks.items():
+        print(f"{name.replace('_', ' ')}: {value:.5f}")

@@ -1,0 +1,72 @@
+"""`reasonseg parse`: a model's text on stdin, what it means as JSON on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from reasonseg_ros.model_card import DIALECTS
+from reasonseg_ros.options import size_wh
+from reasonseg_ros.reasoner.dialects.parsing import parse_answer
+
+
+def parse_text(
+    text: str,
+    size_wh: tuple[int, int],
+    dialect: str = "auto",
+    strict: bool = False,
+    model_size_wh: tuple[int, int] | None = None,
+) -> dict[str, Any]:
+    """What a model's text means for an image of `size_wh`, as plain values; boxes and points in its pixels.
+
+    `model_size_wh` is the size whose pixels the text speaks of; None takes the dialect's usual one.
+    """
+    answer = parse_answer(text, size_wh, dialect=dialect, strict=strict, answer_wh=model_size_wh)
+    groundings = [
+        {
+            "box_xyxy": _rounded(grounding.box_xyxy),
+            "points_xy": _rounded(grounding.points_xy),
+            "label": grounding.label,
+            "score": grounding.score,
+        }
+        for grounding in answer.groundings
+    ]
+    return {
+        "status": str(answer.status),
+        "dialect": answer.dialect or None,
+        "thought": answer.thought,
+        "groundings": groundings,
+        "error": answer.error or None,
+    }
+
+
+def register(subparsers: Any) -> None:
+    """Add the verb to the subparsers of a command line."""
+    parser = subparsers.add_parser("parse", help="read a model's text on stdin, print what it means as JSON")
+    add_parse_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def add_parse_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--size", type=size_wh, required=True, metavar="WxH", help="size of the camera image, pixels")
+    parser.add_argument("--dialect", choices=("auto", *DIALECTS), default="auto", help="auto goes by the text")
+    parser.add_argument("--strict", action="store_true", help="read as the dialect's authors do when they score")
+    parser.add_argument(
+        "--model-size",
+        type=size_wh,
+        metavar="WxH",
+        help="whose pixels the text speaks of; default: the dialect's",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    text = sys.stdin.buffer.read().decode("utf-8", errors="replace")
+    result = parse_text(text, arguments.size, arguments.dialect, arguments.strict, arguments.model_size)
+    print(json.dumps(result, ensure_ascii=False))
+    return 0
+
+
+def _rounded(values: Any) -> Any:
+    return [_rounded(value) for value in values] if hasattr(values, "__len__") else round(float(values), 3)

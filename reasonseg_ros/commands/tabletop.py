@@ -1,0 +1,110 @@
+"""`reasonseg tabletop bag` and `reasonseg tabletop show`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.faults import naming
+from reasonseg_ros.files.outputs import IMAGE_ENDINGS, add_output
+from reasonseg_ros.options import size_wh, whole_number
+
+
+def register(verbs: Any) -> None:
+    """Add the verb to argparse's subparsers."""
+    tabletop = verbs.add_parser("tabletop", help="simulated tabletop scenes")
+    kinds = tabletop.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    bag = kinds.add_parser("bag", help="write an MCAP bag with images, questions and ground truth")
+    _add_scene_options(bag, Path("out/tabletop"), "folder of the bag", "new_folder")
+    bag.add_argument("--questions", type=int, default=2, help="a scene (default: %(default)s)")
+    bag.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="of the questions, in turn (default: all)")
+    bag.add_argument("--phrasing", choices=("train", "unseen"), default="train", help="sentences of the questions")
+    bag.add_argument(
+        "--video", nargs="?", type=whole_number(1), const=24, default=0, metavar="FRAMES",
+        help="write videos of so many frames (without a number: %(const)s) with questions about what happened, as many "
+        "as --scenes says",
+    )  # fmt: skip
+    bag.add_argument("--rate", type=float, default=8.0, metavar="HZ", help="of a video's frames (default: %(default)s)")
+    bag.add_argument("--track", action="store_true", help="also name what is to be followed on a video's first frame")
+    bag.add_argument("--no-depth", action="store_true", help="leave the depth images out")
+    bag.add_argument("--force", action="store_true", help="replace a bag that is there")
+    bag.set_defaults(run=_bag)
+
+    show = kinds.add_parser("show", help="write a contact sheet of scenes with their questions")
+    _add_scene_options(show, Path("out/tabletop.png"), "image file", "file", IMAGE_ENDINGS)
+    show.set_defaults(run=_show)
+
+
+def _add_scene_options(
+    parser: argparse.ArgumentParser, out: Path, what: str, kind: str, endings: Sequence[str] = ()
+) -> None:
+    parser.add_argument("--seed", type=int, required=True, help="of the first scene; the next ones count up")
+    parser.add_argument("--scenes", type=int, required=True, help="how many")
+    add_output(parser, "--out", kind, endings, default=out, help=f"{what} (default: %(default)s)")
+    parser.add_argument("--size", type=size_wh, default="640x480", metavar="WxH", help="pixels (default: %(default)s)")
+
+
+def _bag(settings: argparse.Namespace) -> None:
+    from rich.progress import track
+
+    from reasonseg_ros.tabletop.bag import BagPlan, write_bag
+    from reasonseg_ros.tabletop.questions import KINDS
+    from reasonseg_ros.tabletop.world import World
+
+    if settings.video:
+        _video_bag(settings)
+        return
+    plan = BagPlan(
+        settings.seed, settings.scenes, settings.questions, tuple(settings.kinds) or KINDS, settings.phrasing,
+        not settings.no_depth,
+    )  # fmt: skip
+    written = write_bag(plan, World(settings.size), settings.out, settings.force)
+    with naming(settings.out):
+        for _ in track(written, description="Rendering", total=plan.scenes):
+            pass
+    print(f"{settings.out}: {plan.scenes} scenes, up to {plan.questions} questions each")
+
+
+def _video_bag(settings: argparse.Namespace) -> None:
+    from rich.progress import track
+
+    from reasonseg_ros.errors import InvalidInput
+    from reasonseg_ros.tabletop.video_bag import VideoBagPlan, write_video_bag
+    from reasonseg_ros.tabletop.world import World
+
+    if settings.kinds:
+        raise InvalidInput("--kinds are those of questions about still scenes; leave it out with --video")
+    plan = VideoBagPlan(
+        settings.seed, settings.scenes, settings.questions, settings.video, settings.rate, settings.phrasing,
+        not settings.no_depth, settings.track,
+    )  # fmt: skip
+    written = write_video_bag(plan, World(settings.size), settings.out, settings.force)
+    with naming(settings.out):
+        for _ in track(written, description="Rendering", total=plan.videos):
+            pass
+    print(f"{settings.out}: {plan.videos} videos of {plan.frames} frames, up to {plan.questions} questions each")
+
+
+def _show(settings: argparse.Namespace) -> None:
+    from rich.progress import track
+
+    from reasonseg_ros.images.files import write_image
+    from reasonseg_ros.tabletop.bag import BagPlan, scene_questions
+    from reasonseg_ros.tabletop.contact_sheet import contact_sheet, outlined
+    from reasonseg_ros.tabletop.world import World
+
+    plan = BagPlan(settings.seed, settings.scenes, 1)
+    world = World(settings.size)
+    images, captions = [], []
+    for number in track(range(plan.scenes), description="Rendering"):
+        scene = world.scene(plan.seed + number)
+        kinds = [plan.kinds[(number + k) % len(plan.kinds)] for k in range(len(plan.kinds))]
+        questions = scene_questions(scene, 1, kinds, plan.phrasing)
+        masks = [scene.mask((target,)) for question in questions for target in question.targets]
+        images.append(outlined(scene.rgb, masks))
+        captions.append(" ".join(f"{q.kind}: {q.text} ({q.thought_text})" for q in questions))
+    write_image(settings.out, contact_sheet(images, captions))
+    print(settings.out)

@@ -1,0 +1,1 @@
+"""The questions of bags with their images and truths."""

@@ -1,0 +1,44 @@
+"""The ground truth of a bag as targets for masks that were made elsewhere."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.reading.samples import Unreadable
+from reasonseg_ros.evaluation.results import Rle, mask_from_rle, rle_from_mask
+from reasonseg_ros.evaluation.scoring.mask_files import ReadTarget, TargetMask
+
+
+def bag_targets(bag: Path) -> dict[str, ReadTarget]:
+    """How to read each target of a bag, by the id of its question; EXPRESSION/00000, /00001, ... for videos.
+
+    Masks are kept as run lengths. What cannot be read raises InvalidInput when it is its turn, as does a bag that
+    cannot be read at all, or has no ground truth.
+    """
+    frames: dict[str, list[ReadTarget]] = defaultdict(list)
+    lost: dict[str, ReadTarget] = {}
+    for number, item in enumerate(read_samples(bag)):
+        if isinstance(item, Unreadable):
+            lost[item.sample_id or f"part {number}"] = partial(_refuse, item.reason)
+        elif item.truth is not None:
+            ignore = rle_from_mask(item.truth.ignore) if item.truth.ignore.any() else None
+            frames[item.expression].append(partial(_target, rle_from_mask(item.truth.mask), ignore))
+    found: dict[str, ReadTarget] = {}
+    for expression, targets in frames.items():
+        for number, target in enumerate(targets):
+            found[f"{expression}/{number:05d}" if len(targets) > 1 else expression] = target
+    if not found:
+        raise InvalidInput(f"{bag} holds no ground truth; make one with `reasonseg bag from-...`")
+    return {**found, **lost}
+
+
+def _target(mask: Rle, ignore: Rle | None) -> TargetMask:
+    return TargetMask(mask_from_rle(mask), None if ignore is None else mask_from_rle(ignore))
+
+
+def _refuse(reason: str) -> TargetMask:
+    raise InvalidInput(reason)

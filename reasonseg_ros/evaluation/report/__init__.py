@@ -1,0 +1,1 @@
+"""HTML pages of one run and of two."""

@@ -1,0 +1,80 @@
+"""Two runs over the same samples, and their paired difference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.results import SampleResult
+from reasonseg_ros.evaluation.scoring.metrics import SampleScore, difference
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a comparison keeps of a sample."""
+
+    question: str
+    status: str
+    failure: str
+    score: SampleScore | None
+
+
+def outcomes_of(results: Iterable[SampleResult]) -> dict[str, Outcome]:
+    """Outcomes by sample id, without the masks."""
+    return {r.sample_id: Outcome(r.question, r.status, r.failure, r.score) for r in results}
+
+
+def compare(
+    before: dict[str, Outcome],
+    after: dict[str, Outcome],
+    changed_iou: float = 0.05,
+    on_problem: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """The difference of two runs, as plain values.
+
+    `samples` is the number of ids in either run, `compared` of those scored in both, `failed` of all the others, for
+    each of which `on_problem` gets a line. `scores` has each score before and after, the difference with its paired
+    bootstrap 95 % interval. `changed` lists samples whose status or failure type changed, or whose IoU did by more
+    than `changed_iou`, worst first. Raises InvalidInput where no sample was scored in both.
+    """
+    ids = [*before, *(sample_id for sample_id in after if sample_id not in before)]
+    pairs: dict[str, tuple[Outcome, Outcome]] = {}
+    olds, news = [], []
+    for sample_id in ids:
+        old, new = before.get(sample_id), after.get(sample_id)
+        if old is None or new is None:
+            on_problem(f"{sample_id}: only in the {'second' if old is None else 'first'} run")
+        elif old.score is None or new.score is None:
+            on_problem(f"{sample_id}: without a score in the {'first' if old.score is None else 'second'} run")
+        else:
+            pairs[sample_id] = old, new
+            olds.append(old.score)
+            news.append(new.score)
+    if not pairs:
+        raise InvalidInput("no sample was scored in both runs; compare two runs over the same bag with ground truth")
+    changed: list[dict[str, Any]] = [
+        {
+            "sample_id": sample_id,
+            "question": new.question,
+            "iou": [old_score.iou, new_score.iou],
+            "status": [old.status, new.status],
+            "failure": [old.failure, new.failure],
+        }
+        for (sample_id, (old, new)), old_score, new_score in zip(pairs.items(), olds, news, strict=True)
+        if abs(new_score.iou - old_score.iou) > changed_iou or (old.status, old.failure) != (new.status, new.failure)
+    ]
+    changed.sort(key=lambda row: row["iou"][1] - row["iou"][0])
+    moves = Counter(f"{old.failure} to {new.failure}" for old, new in pairs.values() if old.failure != new.failure)
+    return {
+        "samples": len(ids),
+        "compared": len(pairs),
+        "failed": len(ids) - len(pairs),
+        "better": sum(new.iou > old.iou for old, new in zip(olds, news, strict=True)),
+        "worse": sum(new.iou < old.iou for old, new in zip(olds, news, strict=True)),
+        "scores": difference(olds, news),
+        "failure_moves": dict(moves.most_common()),
+        "changed": changed,
+    }

@@ -1,0 +1,107 @@
+"""Two runs over the same samples side by side: one HTML file that needs nothing else.
+
+The page is `comparison.html.jinja`; here each sample gets both answers, and what their masks do not share.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from reasonseg_ros.evaluation.report.page import outline, pictures_json, script_json, write_page
+from reasonseg_ros.evaluation.report.run_page import SCORES, sample_values
+from reasonseg_ros.evaluation.results import SampleResult, mask_from_rle
+from reasonseg_ros.evaluation.scoring.failures import DESCRIPTIONS
+from reasonseg_ros.evaluation.scoring.summary import UNKNOWN_KIND
+
+Results = Mapping[str, SampleResult]
+"""Results of a run by sample id."""
+
+
+def write_comparison(
+    path: Path,
+    runs: tuple[Mapping[str, Any], Mapping[str, Any]],
+    results: tuple[Results, Results],
+    found: Mapping[str, Any],
+    folders: tuple[Path, Path],
+) -> None:
+    """Write the page of what `compare` found in two runs; it takes its place when it is complete.
+
+    Every sample that both runs hold is shown: the changed ones first, each group with the largest change of IoU first.
+    Two are read, drawn and written at a time. `folders` are the runs' own; the pictures are taken from the first.
+    """
+    before, after = results
+    changed = {row["sample_id"] for row in found["changed"]}
+    order: dict[str, tuple[bool, float]] = {}
+    moves: Counter[tuple[str, str]] = Counter()
+    kinds: set[str] = set()
+    pictures: dict[str, None] = {}
+    for sample_id in filter(after.__contains__, before):
+        old, new = before[sample_id], after[sample_id]
+        order[sample_id] = sample_id not in changed, -abs(gain(old, new))
+        moves[old.failure, new.failure] += bool(old.failure and new.failure)
+        kinds.add(old.kind or UNKNOWN_KIND)
+        pictures[old.image] = None
+
+    def samples() -> Iterator[Markup]:
+        for sample_id in sorted(order, key=order.__getitem__):
+            yield script_json(pair_values(before[sample_id], after[sample_id], sample_id in changed))
+
+    write_page(
+        path,
+        "comparison.html.jinja",
+        runs=runs,
+        names=[folder.name for folder in folders],
+        found=found,
+        changed_settings=changed_settings(*runs),
+        scores={key: name for key, name in SCORES.items() if key in found["scores"]},
+        moves=moves,
+        types={str(kind): text for kind, text in DESCRIPTIONS.items() if any(str(kind) in move for move in moves)},
+        kinds=sorted(kinds),
+        samples_json=samples(),
+        pictures_json=pictures_json(pictures, folders[0]),
+    )
+
+
+def gain(old: SampleResult, new: SampleResult) -> float:
+    """By how much IoU rose; 0 where either has no score."""
+    return new.score.iou - old.score.iou if old.score and new.score else 0.0
+
+
+def pair_values(old: SampleResult, new: SampleResult, changed: bool) -> dict[str, Any]:
+    """What the page needs of a sample: both answers, and the outlines of what only one of the masks holds."""
+    masks = [
+        mask_from_rle(result.mask) if result.mask else np.zeros(result.size_wh[::-1], bool) for result in (old, new)
+    ]
+    same_size = masks[0].shape == masks[1].shape
+    return {
+        "answers": [sample_values(old), sample_values(new)],
+        "changed": changed,
+        "gain": round(gain(old, new), 4),
+        "lost": outline(masks[0] & ~masks[1]) if same_size else "",
+        "gained": outline(masks[1] & ~masks[0]) if same_size else "",
+    }
+
+
+def changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Settings of two runs that differ, by dotted names; without the command and what could not be read."""
+    flat = [dict(_flat(run)) for run in (before, after)]
+    names = dict.fromkeys(chain(*flat))
+    pairs = {name: (flat[0].get(name, ""), flat[1].get(name, "")) for name in names}
+    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if prefix + name in ("command", "unreadable"):
+            continue
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

@@ -1,0 +1,1 @@
+"""Scores, failure types and what follows from them."""

@@ -1,0 +1,142 @@
+"""From an answer about a sample to its result: scores, type of failure, the counterfactual."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from reasonseg_ros.evaluation.reading.samples import Sample, Truth
+from reasonseg_ros.evaluation.results import SampleResult, grounding_values, region_values, rle_from_mask
+from reasonseg_ros.evaluation.scoring.failures import classify
+from reasonseg_ros.evaluation.scoring.metrics import score_sample
+from reasonseg_ros.evaluation.scoring.stand_ins import from_mask
+from reasonseg_ros.faults import reason
+from reasonseg_ros.types import Frame, Grounding, Query, Segmentation
+
+
+class Method(Protocol):
+    def answer(self, frame: Frame, query: Query) -> Segmentation: ...
+
+    def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation: ...
+
+
+class VideoMethod(Method, Protocol):
+    def answer_video(self, frames: Sequence[Frame], query: Query) -> Sequence[Segmentation]:
+        """One segmentation a frame, in their order, each with its groundings in the pixels of its own frame.
+
+        Where nothing of the target is seen in a frame its status is `no_target`. Time spent on all frames together is
+        told once, with any of them.
+        """
+
+
+class BatchMethod(Method, Protocol):
+    def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> Sequence[Segmentation]:
+        """One segmentation a question, in their order; frames may repeat."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How samples are scored. `counterfactual`: also prompt the segmenter with the truth, to tell whose loss it is."""
+
+    protocol: str = "lisa"
+    counterfactual: bool = True
+
+
+def picture_name(sample: Sample) -> str:
+    """Where the picture of a sample lies in the folder of its run; questions about one image share it."""
+    return "/".join(filter(None, ("images", sample.bag, f"{sample.stamp_ns}.jpg")))
+
+
+def judged(
+    sample: Sample, segmentation: Segmentation, method: Method | None, scoring: Scoring, encoding_s: float = 0.0
+) -> SampleResult:
+    """The result of a sample, scored where it has ground truth; without `method` there is no counterfactual.
+
+    `encoding_s` was spent on its image ahead.
+    """
+    answer = segmentation.answer
+    seconds = {"encoding": encoding_s} if encoding_s else {}
+    result = SampleResult(
+        sample_id=sample.sample_id,
+        question=sample.question,
+        kind=sample.kind,
+        split=sample.split,
+        is_sentence=sample.is_sentence,
+        stamp_ns=sample.stamp_ns,
+        size_wh=segmentation.frame.size_wh,
+        image=picture_name(sample),
+        status=str(answer.status),
+        thought=answer.thought,
+        raw_text=answer.raw_text,
+        error=answer.error,
+        dialect=answer.dialect,
+        tokens=answer.tokens,
+        groundings=[grounding_values(grounding) for grounding in answer.groundings],
+        regions=[region_values(region) for region in segmentation.regions],
+        mask=rle_from_mask(segmentation.mask) if answer.status.has_mask else None,
+        seconds={stage: round(value, 4) for stage, value in {**seconds, **segmentation.seconds}.items()},
+        expression=sample.expression,
+    )
+    if sample.truth is None:
+        return result
+    result = _scored(result, segmentation, sample.truth, scoring.protocol)
+    if method is None or not scoring.counterfactual or not sample.truth.mask.any():
+        return result
+    ideal_iou, ideal_error = _counterfactual(segmentation.frame, sample.truth, method, scoring.protocol)
+    return replace(result, ideal_iou=ideal_iou, ideal_error=ideal_error)
+
+
+def _counterfactual(frame: Frame, truth: Truth, method: Method, protocol: str) -> tuple[float | None, str]:
+    """IoU with the true prompts, and why there is none."""
+    try:
+        ideal = method.prompt(frame, true_groundings(truth))
+    except Exception as error:
+        return None, reason(error)
+    if not ideal.answer.status.has_mask:
+        return None, f"{ideal.answer.status}: {ideal.answer.error}"
+    return round(score_sample(ideal.mask, truth.mask, truth.ignore, protocol).iou, 6), ""
+
+
+def not_finite(values: Any, place: str = "") -> str:
+    """Where in plain values (dictionaries, lists) the first number is not finite; empty where all are."""
+    if isinstance(values, float):
+        return "" if math.isfinite(values) else place
+    if isinstance(values, dict):
+        found = (not_finite(value, f"{place}.{name}" if place else name) for name, value in values.items())
+        return next(filter(None, found), "")
+    if isinstance(values, list):
+        if values and isinstance(values[0], int):  # run lengths
+            return ""
+        return next(filter(None, (not_finite(value, f"{place}[{n}]") for n, value in enumerate(values))), "")
+    return ""
+
+
+def _scored(result: SampleResult, segmentation: Segmentation, truth: Truth, protocol: str) -> SampleResult:
+    """The result with its scores and its type of failure."""
+    answer = segmentation.answer
+    mask = segmentation.mask if answer.status.has_mask else None
+    score = score_sample(mask, truth.mask, truth.ignore, protocol, answer.groundings, truth.boxes_xyxy)
+    failure = classify(mask, truth.mask, truth.ignore, answer.groundings)
+    return replace(
+        result,
+        target=rle_from_mask(truth.mask),
+        ignore=rle_from_mask(truth.ignore) if truth.ignore.any() else None,
+        target_boxes_xyxy=np.round(truth.boxes_xyxy.astype(float), 2).tolist(),
+        target_thought=truth.thought,
+        score=score,
+        failure=str(failure.type),
+        failure_tags=list(failure.tags),
+        measured=failure.measured,
+    )
+
+
+def true_groundings(truth: Truth) -> tuple[Grounding, ...]:
+    """What a perfect reasoner would have said. Where boxes are not known, the mask's own with its innermost point."""
+    if len(truth.boxes_xyxy) and len(truth.points_xy) in (0, len(truth.boxes_xyxy)):
+        points = truth.points_xy if len(truth.points_xy) else [()] * len(truth.boxes_xyxy)
+        return tuple(Grounding(box, np.array(point)) for box, point in zip(truth.boxes_xyxy, points, strict=True))
+    return from_mask(truth.mask)

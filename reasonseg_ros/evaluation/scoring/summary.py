@@ -1,0 +1,151 @@
+"""The numbers of a whole run: scores, kinds, failures, times, tokens."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reasonseg_ros.evaluation.results import SampleResult
+from reasonseg_ros.evaluation.scoring.failures import FailureType, Measurement
+from reasonseg_ros.evaluation.scoring.metrics import SampleScore, summarise
+from reasonseg_ros.evaluation.scoring.repair import described, loss_shares, repair_gains, sweeps
+from reasonseg_ros.evaluation.scoring.video_metrics import FrameScore, summarise_videos
+
+PERCENTILES = (50, 90, 95, 99)
+UNKNOWN_KIND = "unknown"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The few numbers of a result that a summary needs, so that a run of any size fits into memory."""
+
+    kind: str
+    is_sentence: bool
+    status: str
+    answered: bool
+    score: SampleScore | None
+    failure: str
+    ideal_iou: float | None
+    tokens: int
+    seconds: tuple[tuple[str, float], ...]
+    expression: str
+    measured: Measurement | None
+    asked_again: bool = False
+
+
+def row(result: SampleResult) -> Row:
+    return Row(
+        result.kind or UNKNOWN_KIND,
+        result.is_sentence,
+        result.status,
+        result.answered,
+        result.score,
+        result.failure,
+        result.ideal_iou,
+        result.tokens,
+        tuple(result.seconds.items()),
+        result.expression,
+        result.measured,
+        result.asked_again,
+    )
+
+
+def summary(rows: Sequence[Row], lost: Mapping[str, int]) -> dict[str, Any]:
+    """Counts, scores with bootstrap intervals, the same by kind and length of the question, times and tokens.
+
+    An expression with several frames is a video: J, F and J&F are means over its frames, then over the videos; a frame
+    that was not answered counts 0.
+
+    `lost` counts by kind the questions that could not be evaluated. samples = scored + without_truth + failed.
+    """
+    kinds = sorted({row.kind for row in rows} | set(lost))
+    lengths = {"short": False, "long": True}
+    return {
+        **_group(rows, sum(lost.values())),
+        "by_expression": _videos(rows)["by_expression"],
+        "by_kind": {kind: _group([row for row in rows if row.kind == kind], lost.get(kind, 0)) for kind in kinds},
+        "by_length": {
+            name: _group([row for row in rows if row.is_sentence is long], 0) for name, long in lengths.items()
+        },
+        "statuses": dict(Counter(row.status for row in rows).most_common()),
+        "failures": _failures(rows),
+        "sweeps": sweeps([row.measured for row in rows if row.measured is not None]),
+        "latency_s": _latencies(rows),
+        "tokens": _tokens(rows),
+        "memory_peak_mib": memory_peak_mib(),
+    }
+
+
+def _group(rows: Sequence[Row], failed: int) -> dict[str, Any]:
+    scores = [row.score for row in rows if row.score is not None]
+    values, videos = summarise(scores), _videos(rows)
+    judged = [row for row in rows if row.score is not None]
+    return {
+        **values,
+        **{key: videos[key] for key in ("j", "f", "j_and_f", "expressions")},
+        "intervals_95": {**values["intervals_95"], **videos["intervals_95"]},
+        "samples": len(rows) + failed,
+        "scored": len(scores),
+        "without_truth": len(rows) - len(scores),
+        "failed": failed,
+        "unanswered": sum(not row.answered for row in rows),
+        "loss": loss_shares(*_ious(judged)),
+        "failures": {str(kind): sum(row.failure == kind for row in rows) for kind in FailureType},
+    }
+
+
+def _videos(rows: Sequence[Row]) -> dict[str, Any]:
+    frames: dict[str, list[FrameScore]] = {}
+    for row in rows:
+        if row.score is not None and row.expression:
+            frames.setdefault(row.expression, []).append(FrameScore(row.score.iou, row.score.boundary_f))
+    return summarise_videos({name: scores for name, scores in frames.items() if len(scores) > 1})
+
+
+def _failures(rows: Sequence[Row]) -> dict[str, Any]:
+    """Of each type: how many, their mean IoU, and what repairing them would gain."""
+    judged = [row for row in rows if row.score is not None]
+    return described(repair_gains([FailureType(row.failure) for row in judged], *_ious(judged)))
+
+
+def _ious(judged: Sequence[Row]) -> tuple[list[float], list[float | None]]:
+    """IoUs, and those with the true prompts. Where there is no target nothing is prompted, which is right."""
+    scores = [row.score for row in judged if row.score is not None]
+    ideals = [1.0 if score.target_empty else row.ideal_iou for row, score in zip(judged, scores, strict=True)]
+    return [score.iou for score in scores], ideals
+
+
+def _latencies(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    stages: dict[str, list[float]] = {}
+    for row in rows:
+        for stage, seconds in row.seconds:
+            stages.setdefault(stage, []).append(seconds)
+        stages.setdefault("total", []).append(sum(seconds for _, seconds in row.seconds))
+    return {stage: _spread(values) for stage, values in stages.items()}
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    percentiles = np.percentile(values, PERCENTILES)
+    named = {f"p{name}": round(float(value), 4) for name, value in zip(PERCENTILES, percentiles, strict=True)}
+    return {"mean": round(float(np.mean(values)), 4), **named, "max": round(float(max(values)), 4)}
+
+
+def _tokens(rows: Sequence[Row]) -> dict[str, float]:
+    tokens = [row.tokens for row in rows]
+    return {"total": sum(tokens), **(_spread(tokens) if tokens else {})}
+
+
+def memory_peak_mib() -> dict[str, float]:
+    """The most memory that this process held, and that torch held on the GPU where there is one."""
+    factor = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor / 2**20}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        peak["gpu"] = torch.cuda.max_memory_allocated() / 2**20
+    return {name: round(value, 1) for name, value in peak.items()}

@@ -1,0 +1,134 @@
+"""Pixel encodings of sensor_msgs/Image and what they hold, and their conversion to red, green, blue.
+
+Colours are converted by cv_bridge where a ROS installation has one that imports with the running numpy, otherwise by
+rosbags-image. Both give the same pixels.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonseg_ros.errors import UnusableImage
+from reasonseg_ros.images.files import eight_bits
+from reasonseg_ros.types import RgbImage
+
+_EIGHT_BIT = {"mono8": 1, "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "yuv422": 2, "yuv422_yuy2": 2}
+_SIXTEEN_BIT = {"mono16": 1, "rgb16": 3, "bgr16": 3, "rgba16": 4, "bgra16": 4}
+_BAYER = ("rggb", "bggr", "gbrg", "grbg")
+_SAME_AS = {"uyvy": "yuv422", "yuyv": "yuv422_yuy2"}
+
+ENCODINGS: dict[str, tuple[np.dtype[Any], int]] = {
+    **{name: (np.dtype(np.uint8), channels) for name, channels in _EIGHT_BIT.items()},
+    **{name: (np.dtype(np.uint16), channels) for name, channels in _SIXTEEN_BIT.items()},
+    **{f"bayer_{order}8": (np.dtype(np.uint8), 1) for order in _BAYER},
+    **{f"bayer_{order}16": (np.dtype(np.uint16), 1) for order in _BAYER},
+}
+"""Element type and elements a pixel of each packed colour encoding; `uyvy` and `yuyv` are read as well."""
+
+PLANAR = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21, "nv24": None}
+"""A plane of brightness, then one of colour: for every 2 x 2 pixels (nv12: U first, nv21: V first), or every pixel."""
+
+DEPTH_ENCODINGS = {"16UC1": np.dtype(np.uint16), "mono16": np.dtype(np.uint16), "32FC1": np.dtype(np.float32)}
+
+# BT.601 with a limited range, as OpenCV converts the other YUV encodings.
+_YUV_TO_RGB = np.array([[1.164, 0, 1.596], [1.164, -0.391, -0.813], [1.164, 2.018, 0]])
+_YUV_ZERO = np.array([16, 128, 128])
+
+
+@dataclass(frozen=True)
+class PackedImage:
+    """Fields of sensor_msgs/Image, in the machine's byte order and without padding. What the converters get."""
+
+    height: int
+    width: int
+    encoding: str
+    step: int
+    data: Any
+    is_bigendian: int = int(sys.byteorder == "big")
+
+
+Convert = Callable[[PackedImage, str], Any]
+
+
+def colour_encoding(encoding: str) -> str:
+    """The name by which a colour encoding is known here. Raises UnusableImage for everything else."""
+    name = _SAME_AS.get(encoding, encoding)
+    if name in ENCODINGS or name in PLANAR:
+        return name
+    if encoding in DEPTH_ENCODINGS:
+        raise UnusableImage("depth encoding", f"{encoding!r} on a colour topic; publish it on the depth topic")
+    detail = f"{encoding[:40]!r}"
+    if encoding.lower() in (*ENCODINGS, *PLANAR, *_SAME_AS):
+        detail += f"; write {encoding.lower()!r}"
+    elif encoding[:2] in ("8U", "8S", "16", "32", "64"):
+        detail += " does not say what its channels mean; publish for example rgb8, bgr8 or mono8"
+    else:
+        detail += f"; known are {', '.join((*ENCODINGS, *_SAME_AS, *PLANAR))}"
+    raise UnusableImage("unknown encoding", detail)
+
+
+def rgb_from_packed(pixels: NDArray[Any], encoding: str, convert: Convert | None = None) -> RgbImage:
+    """uint8 [H, W, 3] of packed pixels [H, W * channels] without padding. Raises UnusableImage.
+
+    `convert` is one of the two converters below, chosen if not given.
+    """
+    dtype, channels = ENCODINGS[encoding]
+    height, width = len(pixels), pixels.shape[1] // channels
+    if encoding.startswith("bayer_") and min(height, width) < 3:
+        raise UnusableImage("conversion failed", f"{width} x {height} pixels are too few to tell a mosaic's colours")
+    packed = PackedImage(height, width, encoding, pixels[0].nbytes, pixels.reshape(-1))
+    target = "rgb8" if dtype.itemsize == 1 else "rgb16"
+    try:
+        rgb = (convert or _converter())(packed, target)
+    except Exception as error:  # each library raises its own and cv2's errors
+        raise UnusableImage("conversion failed", f"{encoding} to {target}: {error}") from error
+    # The libraries round differently from 16 to 8 bits, so this step is taken here.
+    rgb = eight_bits(rgb) if target == "rgb16" else rgb
+    return rgb if rgb.flags.writeable and rgb.flags.c_contiguous else np.array(rgb)
+
+
+def rgb_from_planes(brightness: NDArray[np.uint8], colour: NDArray[np.uint8], encoding: str) -> RgbImage:
+    """uint8 [H, W, 3] of brightness [H, W] and colour, [H / 2, W] or for nv24 [H, 2 * W]."""
+    code = PLANAR[encoding]
+    if code is not None:
+        rgb: RgbImage = cv2.cvtColor(np.vstack([brightness, colour]), code)
+        return rgb
+    yuv = np.dstack([brightness, colour.reshape(*brightness.shape, 2)])
+    offset = -_YUV_TO_RGB @ _YUV_ZERO
+    return np.asarray(cv2.transform(yuv, np.column_stack([_YUV_TO_RGB, offset])), np.uint8)
+
+
+def convert_with_rosbags(packed: PackedImage, target: str) -> Any:
+    """Colours by rosbags-image."""
+    from rosbags.image import image_to_cvimage
+
+    return image_to_cvimage(packed, target)
+
+
+def convert_with_cv_bridge(packed: PackedImage, target: str) -> Any:
+    """Colours by the ROS installation's cv_bridge."""
+    from cv_bridge import CvBridge
+
+    return CvBridge().imgmsg_to_cv2(packed, target)
+
+
+@functools.cache
+def has_cv_bridge() -> bool:
+    """Whether cv_bridge is there and imports with the running numpy (one built for numpy 1 does not with numpy 2)."""
+    try:
+        import cv_bridge.boost.cv_bridge_boost  # noqa: F401
+    except (ImportError, AttributeError, SystemError):
+        return False
+    return True
+
+
+def _converter() -> Convert:
+    return convert_with_cv_bridge if has_cv_bridge() else convert_with_rosbags

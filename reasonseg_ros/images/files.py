@@ -1,0 +1,77 @@
+"""Image files, in and out, red first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonseg_ros.errors import InvalidInput, UnusableImage
+from reasonseg_ros.faults import naming
+from reasonseg_ros.files.whole_file import whole_file
+from reasonseg_ros.images.header import MAX_MEGAPIXELS, check_pixels, read_header
+from reasonseg_ros.types import RgbImage
+
+
+def decode_image(data: Any, max_megapixels: float = MAX_MEGAPIXELS, upright: bool = False) -> NDArray[Any]:
+    """Pixels of an image file's bytes as they are stored: grey [H, W], or blue, green, red [H, W, 3]; no alpha.
+
+    The declared size is checked before anything is decoded. With `upright` the EXIF orientation is applied, as image
+    viewers do; without, pixels stay where the sensor had them. Raises UnusableImage.
+    """
+    header = read_header(data)
+    check_pixels(header.size_wh, max_megapixels)
+    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
+    told = f"{header.format.upper()} of {len(data)} bytes does not decode"
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise UnusableImage("damaged image", f"{told}: {error.err or error}") from error
+    if pixels is None:
+        raise UnusableImage("damaged image", told)
+    size_wh = (pixels.shape[1], pixels.shape[0])
+    if size_wh != header.size_wh and not (upright and size_wh == header.size_wh[::-1]):
+        raise UnusableImage("damaged image", f"{told} to the {header.size_wh} pixels of its header, but to {size_wh}")
+    return pixels
+
+
+def eight_bits(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """16-bit pixels in 8 bits: 65535 becomes 255, in proportion, rounded. The same rule for every source."""
+    scaled: NDArray[np.uint8] = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
+    return scaled
+
+
+def rgb_from_pixels(pixels: NDArray[Any]) -> RgbImage:
+    """uint8 [H, W, 3] of grey or blue-green-red pixels of 8 or 16 bits. Raises UnusableImage for other types."""
+    if pixels.dtype == np.uint16:
+        pixels = eight_bits(pixels)
+    if pixels.dtype != np.uint8:
+        raise UnusableImage("unknown encoding", f"pixels of type {pixels.dtype}; expected 8 or 16 bits")
+    rgb: RgbImage = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB)
+    return rgb
+
+
+def read_image(path: Path) -> RgbImage:
+    """uint8 [H, W, 3] of an image file, upright as a viewer shows it. Raises InvalidInput with the reason."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return rgb_from_pixels(decode_image(data, upright=True))
+    except UnusableImage as error:
+        raise InvalidInput(f"{path} is not an image that can be read ({error}); use PNG or JPEG") from error
+
+
+def write_image(path: Path, rgb: RgbImage) -> None:
+    """Write uint8 [H, W, 3] as PNG or JPEG, by the file's ending; folders are made. Raises InvalidInput."""
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise InvalidInput(f"{path}: unknown image ending {path.suffix!r}; use .png or .jpg")
+    data = cv2.imencode(path.suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, "wb") as file:
+        file.write(data.tobytes())

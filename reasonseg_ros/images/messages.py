@@ -1,0 +1,205 @@
+"""Camera messages as arrays: every encoding that cameras send, with `step` padding and byte order honoured."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from reasonseg_ros.calibration import RAW, UnusableCalibration, intrinsics_from_info
+from reasonseg_ros.errors import UnusableImage as UnusableImage
+from reasonseg_ros.images.compressed import (
+    check_compressed_colour,
+    check_compressed_depth,
+    depth_from_compressed,
+    parse_format,
+    rgb_from_compressed_colour,
+)
+from reasonseg_ros.images.encodings import (
+    DEPTH_ENCODINGS,
+    ENCODINGS,
+    PLANAR,
+    Convert,
+    colour_encoding,
+    rgb_from_packed,
+    rgb_from_planes,
+)
+from reasonseg_ros.images.header import MAX_MEGAPIXELS, check_pixels, read_header
+from reasonseg_ros.types import FloatArray, Frame, RgbImage
+
+
+def check_image(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
+    """Look at the layout of a sensor_msgs/Image without touching its pixels. Raises UnusableImage."""
+    encoding = colour_encoding(message.encoding)
+    if encoding in PLANAR:
+        _check_layout(message, 1, max_megapixels, _planar_rows(encoding, message.height))
+    else:
+        dtype, channels = ENCODINGS[encoding]
+        _check_layout(message, dtype.itemsize * channels, max_megapixels)
+    if encoding.startswith(("yuv422", "nv1", "nv2")) and encoding != "nv24" and message.width % 2:
+        raise UnusableImage("odd width", f"{message.width} pixels in {encoding}, which shares colour between two")
+    if encoding in ("nv12", "nv21") and message.height % 2:
+        raise UnusableImage("odd height", f"{message.height} rows in {encoding}, which shares colour between two")
+
+
+def check_compressed(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
+    """Look at the header and the end of a sensor_msgs/CompressedImage without decoding it. Raises UnusableImage."""
+    check_compressed_colour(message.format, message.data, max_megapixels)
+    stamp_ns(message.header)
+
+
+def is_depth(message: Any) -> bool:
+    """Whether an Image or CompressedImage can only hold depth; 16-bit grey (mono16) may be an image as well."""
+    if is_compressed(message):
+        return parse_format(message.format).is_depth
+    return message.encoding in ("16UC1", "32FC1")
+
+
+def declared_size_wh(message: Any) -> tuple[int, int]:
+    """Width and height that an Image or CompressedImage says it has; nothing is decoded. Raises UnusableImage."""
+    size_wh = read_header(message.data).size_wh if is_compressed(message) else (message.width, message.height)
+    check_pixels(size_wh)
+    return size_wh
+
+
+def is_dark_16bit(message: Any, rgb: RgbImage) -> bool:
+    """Whether an image came in 16 bits and used the lowest 12 only, as cameras of 12 bits do that do not shift them."""
+    encoding = parse_format(message.format).encoding if is_compressed(message) else message.encoding
+    return str(encoding).endswith("16") and int(rgb.max()) <= round(4095 * 255 / 65535)
+
+
+def is_compressed(message: Any) -> bool:
+    """Whether it is a CompressedImage, of ROS or of a bag."""
+    return hasattr(message, "format")
+
+
+def stamp_ns(header: Any) -> int:
+    """Stamp of a std_msgs/Header in nanoseconds. Raises UnusableImage where it is not a time."""
+    if header.stamp.sec < 0 or header.stamp.nanosec >= 1_000_000_000:
+        raise UnusableImage("bad stamp", f"sec {header.stamp.sec}, nanosec {header.stamp.nanosec}")
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+def frame_from_message(
+    message: Any,
+    depth_m: FloatArray | None = None,
+    info: Any = None,
+    kind: str = RAW,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> Frame:
+    """A Frame from sensor_msgs/Image or CompressedImage, which is `raw` or `rectified`.
+
+    Depth and CameraInfo that do not fit the image are left out, and `warning_3d` says why. Raises UnusableImage.
+    """
+    if is_compressed(message):
+        rgb = rgb_from_compressed(message, max_megapixels)
+    else:
+        rgb = rgb_from_image(message, max_megapixels=max_megapixels)
+    size_wh = rgb.shape[1], rgb.shape[0]
+    intrinsics, warnings = None, []
+    if depth_m is not None and depth_m.shape != rgb.shape[:2]:
+        warnings.append(str(depth_of_another_size(depth_m, size_wh)))
+        depth_m = None
+    if info is not None:
+        try:
+            intrinsics = intrinsics_from_info(info, size_wh, kind)
+        except UnusableCalibration as error:
+            warnings.append(str(error))
+    frame = stamp_ns(message.header), message.header.frame_id
+    return Frame(rgb, *frame, depth_m, intrinsics, warning_3d="; ".join(warnings))
+
+
+def depth_of_another_size(depth_m: FloatArray, size_wh: tuple[int, int]) -> UnusableImage:
+    """The error for depth whose size is not the image's."""
+    return UnusableImage(
+        "depth of another size",
+        f"{depth_m.shape[1]} x {depth_m.shape[0]} for an image of {size_wh[0]} x {size_wh[1]}; "
+        "publish depth that is registered to the colour image",
+    )
+
+
+def rgb_from_image(message: Any, convert: Convert | None = None, max_megapixels: float = MAX_MEGAPIXELS) -> RgbImage:
+    """uint8 [H, W, 3] of a sensor_msgs/Image. `convert` is one of pixel_encodings' converters, chosen if not given.
+
+    16-bit pixels are scaled by their full range: 65535 becomes 255. Raises UnusableImage.
+    """
+    check_image(message, max_megapixels)
+    encoding = colour_encoding(message.encoding)
+    if encoding not in PLANAR:
+        return rgb_from_packed(_rows(message, *ENCODINGS[encoding]), encoding, convert)
+    height, width, step = message.height, message.width, message.step
+    data = np.frombuffer(message.data, np.uint8)
+    brightness, colour = data[: step * height].reshape(height, step), data[step * height :]
+    # nv24 has two bytes of colour for each pixel, so its rows of colour are twice as long.
+    times = 2 if encoding == "nv24" else 1
+    return rgb_from_planes(brightness[:, :width], colour.reshape(-1, times * step)[:, : times * width], encoding)
+
+
+def rgb_from_compressed(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> RgbImage:
+    """uint8 [H, W, 3] of a sensor_msgs/CompressedImage. Raises UnusableImage."""
+    check_compressed(message, max_megapixels)
+    return rgb_from_compressed_colour(message.format, message.data, max_megapixels)
+
+
+def check_depth(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
+    """Look at the layout of a depth Image or CompressedImage without touching its pixels. Raises UnusableImage."""
+    if is_compressed(message):
+        check_compressed_depth(message.format, message.data, max_megapixels)
+        stamp_ns(message.header)
+        return
+    if message.encoding not in DEPTH_ENCODINGS:
+        known = ", ".join(DEPTH_ENCODINGS)
+        raise UnusableImage("unknown depth encoding", f"{message.encoding[:40]!r}; known are {known}")
+    _check_layout(message, DEPTH_ENCODINGS[message.encoding].itemsize, max_megapixels)
+
+
+def depth_from_image(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> FloatArray:
+    """float32 [H, W] metres of a depth Image or CompressedImage: 16UC1 in millimetres or 32FC1 in metres (REP-118).
+
+    0 or NaN is unknown. Raises UnusableImage, also where not one pixel is known.
+    """
+    check_depth(message, max_megapixels)
+    if is_compressed(message):
+        depth_m = depth_from_compressed(message.format, message.data, max_megapixels)
+    else:
+        dtype = DEPTH_ENCODINGS[message.encoding]
+        depth_m = _rows(message, dtype, 1).astype(np.float32)
+        if dtype.itemsize == 2:
+            depth_m /= 1000
+    depth_m[~np.isfinite(depth_m)] = np.nan
+    if not (depth_m > 0).any():
+        raise UnusableImage("empty depth", f"not one of {depth_m.size} pixels is a finite depth above 0")
+    return depth_m
+
+
+def _planar_rows(encoding: str, height: int) -> int:
+    """Rows of `step` bytes in both planes."""
+    return 3 * height if encoding == "nv24" else height + height // 2
+
+
+def _check_layout(message: Any, pixel_bytes: int, max_megapixels: float, rows: int = 0) -> None:
+    """`rows` of `step` bytes are expected; as many as the image's if not given."""
+    stamp_ns(message.header)
+    height, width, step, size = message.height, message.width, message.step, len(message.data)
+    rows = rows or height
+    if not height or not width:
+        raise UnusableImage("zero size", f"{width} x {height} pixels")
+    if step < width * pixel_bytes:
+        raise UnusableImage("wrong step", f"{step} bytes a row; {width} pixels need {width * pixel_bytes}")
+    if size < step * rows:
+        raise UnusableImage("truncated image", f"{size} bytes; {rows} rows of {step} need {step * rows}")
+    if size > step * rows:
+        # Reading on would shear the picture.
+        raise UnusableImage("wrong step", f"{size} bytes; {rows} rows of {step} are {step * rows}")
+    check_pixels((width, height), max_megapixels)
+
+
+def _rows(message: Any, dtype: np.dtype[Any], channels: int) -> np.ndarray:
+    """[H, W * channels] in the machine's byte order, contiguous; a view of the message where that is possible."""
+    row_bytes = message.width * channels * dtype.itemsize
+    data = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, :row_bytes]
+    rows = np.ascontiguousarray(data).view(dtype)
+    if dtype.itemsize > 1 and bool(message.is_bigendian) != (sys.byteorder == "big"):
+        rows = rows.byteswap()
+    return rows

@@ -1,0 +1,39 @@
+"""Masks as run lengths, column by column, zeros first: COCO's uncompressed order."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.images.header import check_mask_pixels
+from reasonseg_ros.types import BoolMask
+
+
+def encode_rle(mask: BoolMask) -> NDArray[np.uint32]:
+    """Run lengths of a mask in COCO's order: column by column, the first run counts zeros."""
+    flat = mask.ravel(order="F")
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    bounds = np.concatenate(([0], edges, [flat.size])) if flat.size else np.zeros(1, int)
+    counts = np.diff(bounds).astype(np.uint32)
+    return np.concatenate(([np.uint32(0)], counts)).astype(np.uint32) if flat.size and flat[0] else counts
+
+
+def decode_rle(counts: ArrayLike, size_wh: tuple[int, int]) -> BoolMask:
+    """The mask of `encode_rle`. Raises InvalidInput where the runs are no whole numbers, do not fill the image, or the
+    image is larger than any that is read.
+    """
+    check_mask_pixels(size_wh)
+    width, height = size_wh
+    try:
+        given = np.asarray(counts)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInput(f"runs are no list of whole numbers ({error})") from error
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+        raise InvalidInput(f"runs are {given.dtype} {given.shape}; expected a list of whole numbers of at most 64 bits")
+    runs = given.astype(np.int64)
+    # One that is larger than the image is told by itself, as their sum may overflow.
+    if runs.min(initial=0) < 0 or runs.max(initial=0) > width * height or runs.sum() != width * height:
+        raise InvalidInput(f"runs add up to {runs.sum()} pixels; expected {width} x {height} = {width * height}")
+    values = np.arange(len(runs)) % 2 == 1
+    return np.repeat(values, runs).reshape((height, width), order="F")

@@ -1,0 +1,77 @@
+"""Frames that the model has read: another question about one of them reads the question alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reasonseg_ros.images.memory import ImageMemory
+from reasonseg_ros.reasoner.local.decoding import FastDecoder, Prefill
+from reasonseg_ros.types import RgbImage
+
+SizeWh = tuple[int, int]
+MakeInputs = Callable[[str], tuple[Any, list[SizeWh]]]
+"""The model's inputs for a chat's words and its image, and the size in which the model sees the image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A chat about one image, as the model has read it.
+
+    Attributes:
+        head: its words up to the image, and that included.
+        head_length: the number of their tokens.
+    """
+
+    head: str
+    head_length: int
+    prompt: Prefill
+    seen_wh: list[SizeWh]
+
+
+class KeptFrames:
+    """Keys and values of at most `images` images and `max_bytes`. Not thread-safe."""
+
+    def __init__(self, decoder: FastDecoder, processor: Any, images: int, max_bytes: float) -> None:
+        self._decoder = decoder
+        self._tokenizer = processor.tokenizer
+        self._image_mark = processor.image_token
+        self._image_token = processor.image_token_id
+        self._readings: ImageMemory[Reading] = ImageMemory(images, max_bytes)
+
+    def read(self, rgb: RgbImage, words: str, make_inputs: MakeInputs) -> Reading:
+        """A chat of one image; what was read with that image before, and begins alike, is not read again."""
+        known = self._readings.get(rgb)
+        if known is None or not words.startswith(known.head):
+            reading = self._read_all(words, make_inputs)
+        else:
+            reading = replace(known, prompt=self._continued(known, words[len(known.head) :]))
+        self._readings.put(rgb, reading, reading.prompt.size_bytes)
+        return reading
+
+    def prepare(self, rgb: RgbImage, words: str, make_inputs: MakeInputs) -> None:
+        """Read `words` ahead, which many chats about this image begin with; without the image in them, nothing."""
+        if self._readings.images and self._readings.get(rgb) is None and self._image_mark in words:
+            self.read(rgb, words, make_inputs)
+
+    def clear(self) -> None:
+        """Give the memory back."""
+        self._readings.clear()
+
+    def _read_all(self, words: str, make_inputs: MakeInputs) -> Reading:
+        inputs, seen_wh = make_inputs(words)
+        head, mark, _ = words.rpartition(self._image_mark)
+        tokens = inputs["input_ids"][0].tolist()
+        head_length = len(tokens) - tokens[::-1].index(self._image_token)
+        return Reading(head + mark, head_length, self._decoder.prefill(inputs), seen_wh)
+
+    def _continued(self, known: Reading, words: str) -> Prefill:
+        # No token reaches from the image's mark into the words after it, so these have the same tokens alone.
+        tail = self._tokenizer(words, add_special_tokens=False)["input_ids"]
+        before = known.prompt.tokens[0, known.head_length :].tolist()
+        # The last token is always read, as what it makes of the next one is not kept.
+        most = min(len(before), len(tail) - 1)
+        shared = next((index for index in range(most) if before[index] != tail[index]), most)
+        prompt: Prefill = self._decoder.extended(known.prompt, known.head_length + shared, tail[shared:])
+        return prompt

@@ -1,0 +1,281 @@
+"""One question to a server, tried again where that helps, in a thread of its own."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import json
+import math
+import queue
+import random
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from reasonseg_ros import __version__
+from reasonseg_ros.errors import ServerError
+from reasonseg_ros.plain_text import LONGEST_TEXT
+from reasonseg_ros.reasoner.limits import Limits
+from reasonseg_ros.reasoner.server.address import Server
+from reasonseg_ros.reasoner.server.completion import CompletionReader, Piece, joined, refusal_words, shown
+from reasonseg_ros.reasoner.server.connection import READ_BYTES, Post
+
+_POLL_S = 0.02
+_GRACE_S = 1.0
+"""A read gives up so much later than the time limit, so that it is always the limit that is reported."""
+_AFTER_FINISH_S = 1.0
+"""How long a server may take to close its stream after a finish reason; an error may still come."""
+_MOST_REFUSAL_BYTES = 65536
+_MOST_HEADER_BYTES = 1 << 20
+_MOST_BYTES_PER_TOKEN = 16384
+_MOST_CHARACTERS_PER_TOKEN = 128
+_TRIED_AGAIN = (408, 429, 500, 502, 503, 504)
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
+_REMEDIES = {
+    401: "check reasoner.server_key_variable",
+    403: "check reasoner.server_key_variable",
+    404: "check server_url (…/v1), and that the server knows the model by the card's source",
+    413: "lower reasoner.max_pixels, or raise the server's limit",
+}
+
+
+class Refusal(ServerError):
+    """An HTTP status that is no success. `wait_s`: what the server asks to wait before it is asked again."""
+
+    def __init__(self, status: int, words: str, wait_s: float | None) -> None:
+        told = f"it refused with HTTP {status}" + (f": {words.rstrip('.')}" if words else "")
+        super().__init__(f"{told}; {_REMEDIES[status]}" if status in _REMEDIES else told)
+        self.status = status
+        self.wait_s = wait_s
+
+
+@dataclass(frozen=True)
+class _End:
+    """The last thing a talk's thread says: why there is no more text."""
+
+    error: str = ""
+    is_cut: bool = False
+    is_finished: bool = True
+    tokens: int = 0
+
+
+class Talk:
+    """A request in a thread, so that neither a limit nor a cancelled question waits for a silent server.
+
+    Attributes:
+        text: so far, thought included, the key masked.
+        tokens: as the server counted them, else the pieces that came.
+        is_done: no more text comes; `error` says why where that is a failure.
+        is_cut: the token limit was hit.
+        is_finished: the server gave a finish reason.
+        last_failure: of the last try that failed.
+    """
+
+    def __init__(self, server: Server, model: str, messages: list[Any], limits: Limits) -> None:
+        self.text = ""
+        self.tokens = 0
+        self.is_done = False
+        self.error = ""
+        self.is_cut = False
+        self.is_finished = True
+        self.last_failure = ""
+        self._thought, self._content = "", ""
+        self._server, self._limits = server, limits
+        self._pieces: queue.SimpleQueue[Piece | _End] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        self._post: Post | None = None
+        self._has_begun = False
+        request = {
+            "model": model,
+            "messages": messages,
+            "max_tokens": limits.max_new_tokens,
+            "temperature": 0.0,
+            "stream": True,
+        }
+        self._body = json.dumps(request).encode()
+        self._deadline_s = time.monotonic() + max(limits.remaining_s, 0.0) + _GRACE_S
+        self._thread = threading.Thread(target=self._read, name="reasoner-server", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def listen(self) -> bool:
+        """Take what has arrived, wait a moment where that is nothing. True where the text grew."""
+        try:
+            piece = self._pieces.get(timeout=_POLL_S)
+        except queue.Empty:
+            return False
+        before = self.text
+        if isinstance(piece, _End):
+            self.is_done, self.error = True, piece.error
+            self.is_cut, self.is_finished = piece.is_cut, piece.is_finished
+            self.tokens = piece.tokens or self.tokens
+            self.text = self._server.masked(joined(self._thought, self._content, self.is_cut))
+            return self.text != before and self.text.startswith(before) and not self.error
+        self._thought += piece.thought
+        self._content += piece.content
+        self.tokens += 1
+        # While only a thought has come, more is to follow.
+        self.text = self._server.masked(joined(self._thought, self._content, is_cut=True), is_growing=True)
+        return True
+
+    def stop(self) -> None:
+        """Hang up, which ends the thread, and the server's work on this answer."""
+        self._stopped.set()
+        if self._post:
+            self._post.hang_up()
+
+    def _read(self) -> None:
+        try:
+            end = self._ask_again()
+        # A thread must hand every error over, whatever a server brings about.
+        except Exception as error:
+            end = _End(self._reason(error))
+        self._pieces.put(end)
+
+    def _ask_again(self) -> _End:
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return self._ask()
+            except (ServerError, OSError, http.client.HTTPException) as error:
+                reason = self._reason(error)
+                if not self._stopped.is_set():  # else it comes of hanging up
+                    self.last_failure = reason
+                wait_s = self._wait_s(error, tries)
+            if wait_s is None or self._has_begun or self._stopped.is_set() or tries > self._server.retries:
+                return _End(reason + (f" (asked {tries} times)" if tries > 1 else ""))
+            if wait_s >= self._limits.remaining_s:
+                limit = f"{self._limits.time_limit_s:g} s"
+                return _End(f"{reason}; the next try, {wait_s:.3g} s later, is beyond the time limit of {limit}")
+            if self._stopped.wait(wait_s):
+                return _End(reason)
+
+    def _wait_s(self, error: Exception, tries: int) -> float | None:
+        """How long to wait before asking again, None where that does not help."""
+        if isinstance(error, Refusal):
+            if error.status not in _TRIED_AGAIN:
+                return None
+            if error.wait_s is not None:
+                return error.wait_s
+        elif isinstance(error, (ServerError, ssl.SSLCertVerificationError)):
+            return None
+        # Robots that share a server do not come back all at once.
+        return float(min(_FIRST_WAIT_S * 2 ** (tries - 1), _LONGEST_WAIT_S) * random.uniform(0.75, 1.0))
+
+    def _ask(self) -> _End:
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream, application/json",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+            "User-Agent": f"reasonseg_ros/{__version__}",
+        }
+        if self._server.key:
+            headers["Authorization"] = f"Bearer {self._server.key}"
+        post = self._post = Post(self._server.url, self._body, headers, self._deadline_s)
+        try:
+            if self._stopped.is_set():  # before this request could be hung up
+                raise ConnectionAbortedError("hung up")
+            response = post.open()
+            encoding = response.getheader("Content-Encoding", "identity").strip().lower()
+            is_plain = encoding in ("", "identity")
+            if response.status != 200:
+                words = refusal_words(_first_bytes(response), self._server.shown) if is_plain else ""
+                raise Refusal(response.status, words, _retry_after_s(response.getheader("Retry-After")))
+            if not is_plain:
+                raise ServerError(f"it answered in {self._server.shown(encoding)}; turn its compression off")
+            return self._listen(post, response)
+        finally:
+            post.close()
+
+    def _listen(self, post: Post, response: http.client.HTTPResponse) -> _End:
+        reader = CompletionReader(response.getheader("Content-Type", ""), self._server.shown)
+        tokens, characters, received = 0, 0, 0
+        most_tokens = self._limits.max_new_tokens
+        most_characters = min(most_tokens * _MOST_CHARACTERS_PER_TOKEN, LONGEST_TEXT)
+        finished_s = math.inf
+        while not reader.ended:
+            data = b"" if time.monotonic() > finished_s + _AFTER_FINISH_S else _next_bytes(response, finished_s)
+            received += len(data)
+            if received > _MOST_HEADER_BYTES + most_tokens * _MOST_BYTES_PER_TOKEN:
+                raise ServerError(f"it sent {received >> 20} MiB for {most_tokens} tokens; hung up")
+            for piece in reader.feed(data) if data else reader.close():
+                text = piece.content or piece.thought
+                if not text:
+                    continue
+                if tokens == most_tokens or characters + len(text) > most_characters:
+                    return _End(is_cut=True)
+                tokens, characters, self._has_begun = tokens + 1, characters + len(text), True
+                self._pieces.put(piece)
+            if not data:
+                break
+            if reader.finish and finished_s == math.inf:
+                finished_s = time.monotonic()
+                post.wait_at_most(_AFTER_FINISH_S)
+        else:
+            for _ in reader.close():
+                pass
+        return _End(is_cut=reader.is_cut, is_finished=bool(reader.finish), tokens=reader.tokens)
+
+    def _reason(self, error: Exception) -> str:
+        return self._server.masked(_reason(error), is_answer=False)
+
+
+def _next_bytes(response: http.client.HTTPResponse, finished_s: float) -> bytes:
+    """What has come; nothing at the end of the body, and where a finished answer's stream stays open."""
+    try:
+        return response.read1(READ_BYTES)
+    except TimeoutError:
+        if finished_s < math.inf:
+            return b""
+        raise
+
+
+def _first_bytes(response: http.client.HTTPResponse) -> bytes:
+    """The body of an error as far as it is worth reading; what breaks off in it is no further error."""
+    body = b""
+    try:
+        while len(body) < _MOST_REFUSAL_BYTES and (data := response.read1(_MOST_REFUSAL_BYTES - len(body))):
+            body += data
+    except (OSError, http.client.HTTPException):
+        pass
+    return body
+
+
+def _retry_after_s(text: str | None) -> float | None:
+    """Seconds of a Retry-After header, which holds seconds or a date; None where it holds neither."""
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return None if math.isnan(seconds) else max(seconds, 0.0)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ServerError):
+        return str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        told = f"its certificate is not trusted ({error.verify_message})"
+        return f"{told}; have SSL_CERT_FILE name the authority's certificate"
+    if isinstance(error, http.client.IncompleteRead):
+        return "it hung up in the middle; see the server's log"
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, OSError):
+        return f"it cannot be reached ({shown(error.strerror or str(error))}); start it, or check server_url"
+    if isinstance(error, http.client.HTTPException):
+        return f"it does not speak HTTP/1.1 ({type(error).__name__}: {shown(str(error))}); check server_url"
+    return f"{type(error).__name__}: {shown(str(error))}"
+
+

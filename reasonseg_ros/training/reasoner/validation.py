@@ -1,0 +1,185 @@
+"""How well an exported reasoner answers unseen questions, decoding freely, by kind of question."""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from reasonseg_ros.evaluation.scoring.right_target import paired
+from reasonseg_ros.geometry import box_iou
+from reasonseg_ros.reasoner.dialects.parsing import parse_answer
+from reasonseg_ros.reasoner.dialects.strict import parse_strictly
+from reasonseg_ros.reasoner.image_size import resize_rgb
+from reasonseg_ros.reasoner.prompts import normalise_question
+from reasonseg_ros.tabletop.questions import KINDS, Question
+from reasonseg_ros.training.reasoner.examples import boxes_and_points, draw_question
+from reasonseg_ros.training.reasoner.images import View, view
+from reasonseg_ros.training.reasoner.model import IMAGE_WH
+from reasonseg_ros.training.rendered.scenes import SceneFiles
+from reasonseg_ros.types import RgbImage, Status
+
+Chat = list[dict[str, Any]]
+
+_MAX_NEW_TOKENS = 160
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One question answered.
+
+    Attributes:
+        parseable: the text is as the dialect has it, to the letter.
+        right: the boxes mean exactly the targets, one each, as an evaluation judges it; no box where nothing fits.
+        ious: of each target with the box nearest to it.
+        points_inside: share of the points that lie on their target.
+        thought_right: the thought is the expected one, word for word.
+        status: of the tolerant parser that the node uses.
+    """
+
+    question: Question
+    text: str
+    parseable: bool
+    right: bool
+    ious: tuple[float, ...]
+    points_inside: float
+    thought_right: bool
+    status: Status
+
+
+def draw_questions(
+    files: SceneFiles, count: int, phrasing: str, seed: int, kinds: Sequence[str] = KINDS
+) -> list[tuple[View, Question]]:
+    """`count` questions about the scenes in turn, the kinds in turn where a scene allows them."""
+    rng, drawn = random.Random(seed), []
+    for index in range(100 * count):
+        scene = view(files[index % len(files)])
+        question = draw_question(scene, rng, phrasing, kinds[len(drawn) % len(kinds)])
+        if question is not None:
+            drawn.append((scene, question))
+        if len(drawn) == count:
+            break
+    return drawn
+
+
+def judge(scene: View, question: Question, text: str) -> Outcome:
+    """Compare a model's text with the truth, in pixels of the model's image."""
+    strict = parse_strictly(text, IMAGE_WH, "vision_reasoner", IMAGE_WH)
+    answer = parse_answer(text, IMAGE_WH, dialect="vision_reasoner", answer_wh=IMAGE_WH)
+    targets = boxes_and_points(scene, question)
+    scale = np.array([IMAGE_WH[0] / scene.size_wh[0], IMAGE_WH[1] / scene.size_wh[1]], np.float32)
+    inside = [
+        float(scene.instance_ids[int(y), int(x)] in question.targets)
+        for found in answer.groundings
+        for x, y in found.points_xy / scale
+    ]
+    said_xyxy = [found.box_xyxy for found in answer.groundings]
+    nearest = tuple(max((box_iou(box_xyxy, target[:4]) for box_xyxy in said_xyxy), default=0.0) for target in targets)
+    return Outcome(
+        question,
+        text,
+        parseable=strict.status is not Status.UNPARSABLE,
+        right=answer.status.is_answer and paired(said_xyxy, [target[:4] for target in targets]),
+        ious=nearest,
+        points_inside=float(np.mean(inside)) if inside else 0.0,
+        thought_right=answer.thought == question.thought_text,
+        status=answer.status,
+    )
+
+
+class Asker:
+    """A published-layout checkpoint, asked in batches as the node asks it one by one."""
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        self._processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        self._processor.tokenizer.padding_side = "left"
+        self._model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True).eval()
+
+    def texts(self, pairs: Sequence[tuple[View, Question]], batch: int = 50) -> list[str]:
+        """The model's text for each question, greedy."""
+        chats = [
+            [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": normalise_question(q.text)}]}]
+            for _, q in pairs
+        ]
+        return self.said(chats, [[scene.rgb] for scene, _ in pairs], batch)
+
+    def said(self, chats: Sequence[Chat], rgbs: Sequence[Sequence[RgbImage]], batch: int) -> list[str]:
+        """The model's text to each chat, whose images are `rgbs` in turn, greedy."""
+        said: list[str] = []
+        for start in range(0, len(chats), batch):
+            part = slice(start, start + batch)
+            prompts = [
+                self._processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+                for chat in chats[part]
+            ]
+            images = [
+                Image.fromarray(resize_rgb(np.ascontiguousarray(rgb), IMAGE_WH)) for row in rgbs[part] for rgb in row
+            ]
+            inputs = self._processor(text=prompts, images=images, padding=True, return_tensors="pt")
+            with torch.inference_mode():
+                output = self._model.generate(**inputs, max_new_tokens=_MAX_NEW_TOKENS, do_sample=False)
+            said += self._processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        return said
+
+
+def summary(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Shares over the outcomes; box IoU over all targets, a missing box counting 0."""
+    ious = [iou for outcome in outcomes for iou in outcome.ious]
+    empty = [o for o in outcomes if not o.question.targets]
+    asked = [o for o in outcomes if o.question.targets]
+
+    def share(values: Sequence[float]) -> float:
+        return float(np.mean(values)) if values else float("nan")
+
+    return {
+        "count": len(outcomes),
+        "parseable": share([o.parseable for o in outcomes]),
+        "right": share([o.right for o in outcomes]),
+        "right_target": share([o.right for o in asked]),
+        "right_nothing": share([o.right for o in empty]),
+        "false_nothing": share([o.status is Status.NO_TARGET for o in asked]),
+        "box_iou": share(ious),
+        "points_inside": share([o.points_inside for o in asked]),
+        "thought_right": share([o.thought_right for o in outcomes]),
+    }
+
+
+def line(name: str, values: dict[str, float]) -> str:
+    words = [f"{key} {value:.3f}" for key, value in values.items() if key != "count"]
+    return f"{name:12} {values['count']:4} " + " ".join(words)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Ask an exported reasoner questions about rendered validation scenes.")
+    parser.add_argument("--model", type=Path, default=Path("models/tabletop/reasoner"))
+    parser.add_argument("--scenes", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=210)
+    parser.add_argument("--phrasing", choices=("train", "unseen"), default="train")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS))
+    parser.add_argument("--show", type=int, default=0, help="print this many wrong answers of each kind")
+    arguments = parser.parse_args(argv)
+    pairs = draw_questions(
+        SceneFiles(arguments.scenes), arguments.count, arguments.phrasing, arguments.seed, arguments.kinds
+    )
+    texts = Asker(arguments.model).texts(pairs)
+    outcomes = [judge(scene, question, text) for (scene, question), text in zip(pairs, texts, strict=True)]
+    print(line(arguments.phrasing, summary(outcomes)))
+    for kind in arguments.kinds:
+        own = [o for o in outcomes if o.question.kind == kind]
+        print(line(f"  {kind}", summary(own)))
+        for outcome in [o for o in own if not o.right][: arguments.show]:
+            print(f"    {outcome.question.text} | {outcome.question.thought_text} | {outcome.text}")
+
+
+if __name__ == "__main__":
+    main()

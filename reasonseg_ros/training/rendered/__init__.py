@@ -1,0 +1,1 @@
+"""Rendered scenes and videos on disk."""

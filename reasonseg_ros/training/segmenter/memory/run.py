@@ -1,0 +1,281 @@
+"""Training of the embedded segmenter's memory on tabletop videos, and its evaluation.
+
+    reasonseg train segmenter --video train --videos DIR --scenes DIR --image DIR --run DIR --out DIR
+
+The image part is taken as it is and stays so. The memory learns on short clips in small images, where a step is cheap,
+then on longer ones, then at the size of use, and in the end, in small images again, on targets that get hidden; the
+finished weights are the mean of those before and after this last part. A run that was stopped goes on from its last
+checkpoint when the same command is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import Sam2VideoModel
+from transformers.utils import SAFE_WEIGHTS_NAME
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.outputs import add_output, check_outputs
+from reasonseg_ros.segmenter.sam2 import load_sam2
+from reasonseg_ros.torch_device import choose_device
+from reasonseg_ros.training.rendered.scenes import SceneFiles
+from reasonseg_ros.training.rendered.videos import VideoFiles
+from reasonseg_ros.training.segmenter.memory.clips import GONE_PX, LEAST_TARGET_PX, ClipBatch, clip_batch
+from reasonseg_ros.training.segmenter.memory.evaluation import MODES, evaluate
+from reasonseg_ros.training.segmenter.memory.model import TRAINED, new_video_model, resized_video_model
+from reasonseg_ros.training.segmenter.memory.unroll import (
+    Decoded,
+    Remembered,
+    encode,
+    followed_frame,
+    prompted_frame,
+    recall,
+    remember,
+)
+from reasonseg_ros.training.segmenter.run import Run, Stage, mask_loss, publish, train
+
+
+@dataclass(frozen=True)
+class MemoryStage(Stage):
+    """`told` is the share of steps in which the memory is told what is in sight; in others, as in use, it remembers
+    what it found itself. In a share `hiding` of the clips some targets are wholly hidden for some frames. The weights
+    at the end of a stage that is `kept` become a part of the finished model.
+    """
+
+    told: float = 0.0
+    hiding: float = 0.0
+    kept: bool = False
+
+
+STAGES = (
+    MemoryStage("short", 150, 256, 2, 5, 1e-3, frames=3, told=1.0),
+    MemoryStage("long", 560, 256, 2, 5, 1e-3, restarts=True, frames=5),
+    MemoryStage("sharp", 160, 512, 1, 5, 6e-4, restarts=True, frames=5, kept=True),
+    MemoryStage("hiding", 350, 256, 2, 5, 1e-3, restarts=True, frames=7, told=0.4, hiding=0.8),
+)
+KEPT_SHARE = 0.5
+"""Of the kept weights in the finished ones. Learning that targets get hidden loses some of what was there before; the
+mean of both has most of both (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022)."""
+SEEN_WEIGHT, HIDDEN_SHARE = 1.0, 0.4
+"""Of telling what is in sight: its weight beside the masks' loss, and the share of it that hidden targets make up,
+however few they are."""
+GHOST_WEIGHT = 0.2
+"""Of what is drawn although the target is hidden."""
+GHOST_LEAST_PX, MOST_GHOST = 16, 8.0
+LATE_SHARE, LATEST_AGO = 0.4, 120
+"""Chance that the prompt is told to lie further back than the clip does, and how many frames at most."""
+
+
+class ClipSource:
+    """Films, and still scenes that clips are made of."""
+
+    def __init__(self, videos: Path, scenes: Path) -> None:
+        self.videos, self.scenes = VideoFiles(videos), SceneFiles(scenes)
+
+    def refresh(self) -> None:
+        self.videos.refresh()
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+
+@dataclass(frozen=True, eq=False)
+class Unrolled:
+    """What came of a batch of clips: the loss, the mean IoU of followed masks, and how many were told as what they are.
+
+    `told_seen` and `told_hidden` are shares of the followed targets in sight and of the hidden ones, NaN without any.
+    """
+
+    loss: Tensor
+    iou: float
+    told_seen: float
+    told_hidden: float
+
+
+def unrolled_loss(model: Sam2VideoModel, batch: ClipBatch, told: bool, later: int = 0) -> Unrolled:
+    """Follow the targets of clips, and judge what was found in all frames after the first.
+
+    With `told`, the memory is told whether a target is in sight; `later` is added to the prompt's age.
+    """
+    targets, frames = batch.targets.shape[1:3]
+    areas_px = batch.areas_px.flatten(0, 1).to(model.device)
+    in_sight, clear, hidden = areas_px > GONE_PX, areas_px[:, 1:] >= LEAST_TARGET_PX, areas_px[:, 1:] == 0
+    masks = batch.targets.flatten(0, 1).to(model.device)
+    features = encode(model, batch.pixels.to(model.device), targets)
+    points = None if batch.points_xy is None else batch.points_xy.flatten(0, 1).to(model.device)
+    found = prompted_frame(model, features[0], batch.prompts_xyxy.flatten(0, 1).to(model.device), points)
+    first = remember(model, features[0], found, torch.ones_like(in_sight[:, 0]), prompted=True)
+    results: list[Decoded] = []
+    recent: list[Remembered] = []
+    for t in range(1, frames):
+        found = followed_frame(model, features[t], recall(model, features[t], first, t + later, recent))
+        results.append(found)
+        recent.insert(0, remember(model, features[t], found, in_sight[:, t] if told else found.score > 0, False))
+    scores, logits, iou = (
+        torch.stack([getattr(result, name) for result in results], 1) for name in ("score", "logits", "iou")
+    )
+    loss, mean_iou = scores.new_zeros(()), torch.ones(())
+    for kind, truth, share in ((clear, 1.0, 1 - HIDDEN_SHARE), (hidden, 0.0, HIDDEN_SHARE)):
+        if kind.any():
+            told_wrongly = F.binary_cross_entropy_with_logits(scores[kind], torch.full_like(scores[kind], truth))
+            loss = loss + SEEN_WEIGHT * share * told_wrongly
+    if clear.any():
+        # What returns counts twice: it is rare, and the memory of the last frames does not help.
+        returned = clear & (hidden.cumsum(1) > 0)
+        rows = torch.cat([clear.nonzero(), returned.nonzero()]).unbind(1)
+        boxes = batch.boxes_xyxy.flatten(0, 1).to(model.device)[:, 1:][rows] / 2
+        drawn, mean_iou = mask_loss(logits[rows][None], iou[rows][None], masks[:, 1:][rows][None], boxes[None])
+        loss = loss + drawn
+    if hidden.any():
+        # Nothing is to be drawn, and more than the target itself is no worse than that.
+        whole_px = (masks[:, :1].sum((-1, -2)) / 4).clamp(min=GHOST_LEAST_PX).expand(hidden.shape)[hidden]
+        ghosts = F.softplus(logits[hidden]).sum((-1, -2)) / whole_px
+        loss = loss + GHOST_WEIGHT * ghosts.clamp(max=MOST_GHOST).mean()
+    right_seen, right_hidden = (scores[clear] > 0).float().mean(), (scores[hidden] <= 0).float().mean()
+    return Unrolled(loss, mean_iou.item(), right_seen.item(), right_hidden.item())
+
+
+class MemoryRun(Run):
+    """A run that trains the memory of an image segmenter that is there."""
+
+    def __init__(
+        self, folder: Path, stages: tuple[MemoryStage, ...], device: torch.device, seed: int, image_model: Path
+    ) -> None:
+        self.image_model = image_model
+        self.told_seen, self.told_hidden = 1.0, 0.0
+        super().__init__(folder, stages, device, seed)
+
+    @property
+    def stage(self) -> MemoryStage:
+        stage = self.stages[self.stage_index]
+        assert isinstance(stage, MemoryStage)
+        return stage
+
+    def train_step(self, scenes: Any) -> tuple[float, float]:
+        stage = self.stage
+        rng = np.random.default_rng([self.seed, self.stage_index, self.step])
+        batch = clip_batch(
+            scenes.videos, scenes.scenes, stage.images, stage.targets, stage.frames, stage.size_px, rng, stage.hiding
+        )
+        later = int(rng.integers(LATEST_AGO)) if rng.random() < LATE_SHARE else 0
+        found = unrolled_loss(self.model, batch, rng.random() < stage.told, later)
+        self._learn(found.loss)
+        for name in ("told_seen", "told_hidden"):
+            before, now = getattr(self, name), getattr(found, name)
+            setattr(self, name, before if math.isnan(now) else 0.95 * before + 0.05 * now)
+        return found.loss.item(), found.iou
+
+    def next_stage(self) -> bool:
+        if self.stage.kept:
+            torch.save(self.model.state_dict(), self._kept_path)
+        return super().next_stage()
+
+    def finished_model(self) -> Sam2VideoModel:
+        """The model as it is now, for the largest images of all stages, with its share of the kept weights."""
+        model = resized_video_model(self.model, max(stage.size_px for stage in self.stages))
+        if self._kept_path.is_file():
+            kept = torch.load(self._kept_path, weights_only=True)
+            with torch.no_grad():
+                for name, weight in model.state_dict().items():
+                    if name.startswith(TRAINED):
+                        weight.lerp_(kept[name].to(weight.device), KEPT_SHARE)
+        return model
+
+    @property
+    def _kept_path(self) -> Path:
+        return self.folder / "kept.pt"
+
+    def report(self) -> str:
+        return f"seen told {self.told_seen:.3f} hidden told {self.told_hidden:.3f} "
+
+    def _first_model(self) -> Sam2VideoModel:
+        image = load_sam2(
+            str(self.image_model.resolve()), device=torch.device("cpu"), dtype=torch.float32, offline=True
+        )
+        return new_video_model(image, self.stage.size_px, self.seed)
+
+    def _resized_model(self) -> Sam2VideoModel:
+        return resized_video_model(self.model, self.stage.size_px)
+
+
+def publish_video(model: Sam2VideoModel, folder: Path) -> None:
+    """Write the checkpoint with its card; the memory's weights as float16, the image part as it was."""
+    publish(model, folder)
+    weights = {
+        name: (weight.half() if name.startswith(TRAINED) else weight).contiguous()
+        for name, weight in model.state_dict().items()
+    }
+    save_file(weights, folder / SAFE_WEIGHTS_NAME, {"format": "pt"})
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="reasonseg train segmenter --video", description="Train the embedded segmenter's memory."
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("train", help="train, or go on with a run; the model is written at the end")
+    verb.add_argument("--videos", type=Path, required=True, help="folder with rendered videos")
+    verb.add_argument("--scenes", type=Path, required=True, help="folder with rendered scenes")
+    _add_run(verb)
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--device", default="auto")
+    verb.add_argument("--threads", type=int, default=1, help="CPU threads")
+    _add_run(verbs.add_parser("export", help="write the model of an unfinished run"))
+    verb = verbs.add_parser("evaluate", help="J&F on stored videos from a true prompt in the first frame")
+    verb.add_argument("--model", required=True, help="model card, folder or hub id")
+    verb.add_argument("--videos", type=Path, required=True, help="folder with rendered videos")
+    verb.add_argument("--modes", nargs="+", default=MODES, choices=MODES, help="of the tracker (default: both)")
+    verb.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N videos")
+    verb.add_argument("--targets", type=int, default=0, metavar="N", help="only N a video, moved or hidden ones first")
+    verb.add_argument("--returning", action="store_true", help="only what gets hidden; videos then run back")
+    verb.add_argument("--threads", type=int, default=1, help="CPU threads")
+    add_output(verb, "--pictures", "folder", help="folder for strips of frames with outlines")
+    arguments = parser.parse_args(argv)
+    check_outputs(arguments)
+
+    if arguments.verb == "evaluate":
+        torch.set_num_threads(arguments.threads)
+        evaluate(
+            arguments.model,
+            arguments.videos,
+            arguments.modes,
+            arguments.limit,
+            arguments.targets,
+            arguments.returning,
+            arguments.pictures,
+        )
+        return 0
+    if arguments.verb == "export":
+        if not (arguments.run / "state.pt").is_file():
+            raise InvalidInput(f"no state.pt in {arguments.run}; train first")
+        run = MemoryRun(arguments.run, STAGES, torch.device("cpu"), 0, arguments.image)
+        publish_video(run.finished_model(), arguments.out)
+        return 0
+    torch.set_num_threads(arguments.threads)
+    run = MemoryRun(arguments.run, STAGES, choose_device(arguments.device), arguments.seed, arguments.image)
+    if not train(run, [ClipSource(arguments.videos, arguments.scenes)]):
+        print(f"stopped in stage {run.stage.name} at step {run.step}; the same command goes on from there")
+        return 1
+    publish_video(run.finished_model(), arguments.out)
+    print(f"{arguments.out} written")
+    return 0
+
+
+def _add_run(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--image", type=Path, required=True, help="folder of the trained image segmenter")
+    add_output(verb, "--run", "folder", required=True, help="folder of the run's checkpoint")
+    add_output(verb, "--out", "folder", required=True, help="folder for the finished model")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,318 @@
+"""Training of the embedded segmenter on rendered scenes, and its evaluation.
+
+    python -m reasonseg_ros.training.segmenter.run train --data DIR --run DIR --out models/tabletop/segmenter
+    python -m reasonseg_ros.training.segmenter.run evaluate --model models/tabletop/segmenter --seeds 20000000 200
+
+The decoder learns on ellipses what a box is; then everything is trained on small images; then twice on larger ones,
+where thin objects show. A run that was stopped goes on from its last checkpoint when the same command is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import Sam2Model
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.outputs import add_output, check_outputs
+from reasonseg_ros.options import size_wh
+from reasonseg_ros.torch_device import choose_device
+from reasonseg_ros.training.rendered.scenes import SceneFiles
+from reasonseg_ros.training.segmenter.batches import Batch, ellipse_batch, scene_batch
+from reasonseg_ros.training.segmenter.model import new_model, resized_model
+
+CHECKPOINT_PERIOD_S = 180.0
+REPORT_STEPS = 25
+REFRESH_STEPS = 100
+RAMP_STEPS = 30
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`images` of `size_px` and `targets` in each, a step; `peak_rate` is the learning rate before decay.
+
+    From a stage that `restarts` on, the rate falls anew, along one cosine up to the next such stage. Where videos are
+    learnt from, `images` counts clips of `frames` frames.
+    """
+
+    name: str
+    steps: int
+    size_px: int
+    images: int
+    targets: int
+    peak_rate: float
+    restarts: bool = False
+    frames: int = 1
+
+
+STAGES = (
+    Stage("ellipses", 250, 256, 2, 12, 6e-4),
+    Stage("coarse", 2000, 256, 4, 6, 8e-4, restarts=True),
+    Stage("fine", 2150, 384, 4, 6, 8e-4),
+    Stage("sharp", 420, 512, 4, 6, 4e-4, restarts=True),
+)
+
+
+def learning_rate(stages: tuple[Stage, ...], stage_index: int, step: int) -> float:
+    """The rate of a step: a short ramp, then one cosine from restart to restart; constant in the first stage."""
+    stage = stages[stage_index]
+    rate = stage.peak_rate * min(1.0, (step + 1) / RAMP_STEPS)
+    if stage_index == 0:
+        return rate
+    bounds = [index for index, other in enumerate(stages) if other.restarts] + [len(stages)]
+    first = max(index for index in bounds if index <= stage_index)
+    end = min(index for index in bounds if index > stage_index)
+    done = sum(other.steps for other in stages[first:stage_index]) + step
+    progress = done / sum(other.steps for other in stages[first:end])
+    return rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def predict(model: Sam2Model, batch: Batch, train_encoder: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits [B, K, S/4, S/4] and predicted IoU [B, K]."""
+    labels = None if batch.points_xy is None else torch.ones(batch.points_xy.shape[:3], dtype=torch.long)
+    prompts = {
+        "input_boxes": batch.boxes_xyxy.to(model.device),
+        "input_points": None if batch.points_xy is None else batch.points_xy.to(model.device),
+        "input_labels": None if labels is None else labels.to(model.device),
+        "multimask_output": False,
+    }
+    pixels = batch.pixels.to(model.device)
+    if train_encoder:
+        output = model(pixel_values=pixels, **prompts)
+    else:
+        output = model(image_embeddings=model.get_image_embeddings(pixels), **prompts)
+    return output.pred_masks[:, :, 0], output.iou_scores[:, :, 0]
+
+
+def mask_loss(
+    logits: torch.Tensor, scores: torch.Tensor, targets: torch.Tensor, boxes_xyxy: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss, and the mean IoU, of masks judged at the targets' resolution.
+
+    The logits are enlarged as they are in use, so that a quarter of the resolution still draws a sharp border. Every
+    object weighs the same: its border most, its box next, the rest of the image little.
+    """
+    size_px = targets.shape[-1]
+    logits = F.interpolate(logits, size=(size_px, size_px), mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        # Blocks of 4 pixels, and their neighbours, that are neither all inside nor all outside.
+        around = F.avg_pool2d(F.avg_pool2d(targets, 4), 3, stride=1, padding=1, count_include_pad=False)
+        border = F.interpolate(((around > 0.02) & (around < 0.98)).float(), scale_factor=4)
+        axis = torch.arange(size_px, device=targets.device) + 0.5
+        margin = 0.1 * (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]) + 4
+        low, high = boxes_xyxy[..., :2] - margin, boxes_xyxy[..., 2:] + margin
+        columns = ((axis > low[..., :1]) & (axis < high[..., :1])).float()
+        rows = ((axis > low[..., 1:]) & (axis < high[..., 1:])).float()
+        weight = 0.03 + rows[..., :, None] * columns[..., None, :] + 3 * border
+        weight = weight / weight.sum((-1, -2), keepdim=True)
+        found, true = logits > 0, targets > 0.5
+        iou = (found & true).sum((-1, -2)) / (found | true).sum((-1, -2)).clamp(min=1)
+    entropy = (F.binary_cross_entropy_with_logits(logits, targets, reduction="none") * weight).sum((-1, -2))
+    chance = logits.sigmoid()
+    overlap = 2 * (chance * targets).sum((-1, -2)) + 1
+    dice = 1 - overlap / (chance.sum((-1, -2)) + targets.sum((-1, -2)) + 1)
+    honesty = (scores - iou).square()
+    return (2 * entropy + dice + 0.3 * honesty).mean(), iou.mean()
+
+
+class Run:
+    """One training run, kept in a folder as `state.pt`."""
+
+    def __init__(self, folder: Path, stages: tuple[Stage, ...], device: torch.device, seed: int) -> None:
+        self.folder, self.stages, self.device, self.seed = folder, stages, device, seed
+        self.stage_index, self.step, self.seconds = 0, 0, 0.0
+        self.model = self._first_model().to(device).train()
+        self.optimizer = self._new_optimizer()
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "state.pt").exists():
+            self._resume()
+
+    @property
+    def stage(self) -> Stage:
+        return self.stages[self.stage_index]
+
+    def train_step(self, scenes: Any) -> tuple[float, float]:
+        """One step; returns loss and IoU. What it draws depends only on the seed, the step and the scenes there are."""
+        stage = self.stage
+        rng = np.random.default_rng([self.seed, self.stage_index, self.step])
+        first = self.stage_index == 0
+        make = ellipse_batch if first else scene_batch
+        batch = make(scenes, stage.images, stage.targets, stage.size_px, rng)
+        logits, scores = predict(self.model, batch, train_encoder=not first)
+        loss, iou = mask_loss(logits, scores, batch.targets.to(self.device), batch.boxes_xyxy.to(self.device))
+        self._learn(loss)
+        return loss.item(), iou.item()
+
+    def _learn(self, loss: torch.Tensor) -> None:
+        """One step of the optimizer."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.stages, self.stage_index, self.step)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+
+    def report(self) -> str:
+        """What else is told of the steps so far."""
+        return ""
+
+    def next_stage(self) -> bool:
+        """Enter the next stage with the same weights; False after the last one."""
+        if self.stage_index + 1 == len(self.stages):
+            return False
+        self.stage_index, self.step = self.stage_index + 1, 0
+        self.model = self._resized_model().train()
+        self.optimizer = self._new_optimizer()
+        return True
+
+    def save(self) -> None:
+        state = {
+            "stage_index": self.stage_index,
+            "step": self.step,
+            "seconds": self.seconds,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+        }
+        torch.save(state, self.folder / "state.new")
+        os.replace(self.folder / "state.new", self.folder / "state.pt")
+
+    def _resume(self) -> None:
+        state = torch.load(self.folder / "state.pt", weights_only=True, map_location="cpu")
+        self.stage_index, self.step, self.seconds = state["stage_index"], state["step"], state["seconds"]
+        self.model = self._resized_model().train()
+        self.model.load_state_dict(state["model"])
+        self.optimizer = self._new_optimizer()
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["torch_rng"])
+
+    def _first_model(self) -> Any:
+        return new_model(self.stage.size_px, self.seed)
+
+    def _resized_model(self) -> Any:
+        return resized_model(self.model, self.stage.size_px)
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return torch.optim.AdamW(trained, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02)
+
+
+class Source(Protocol):
+    """What is learnt from; it may grow while it is used."""
+
+    def refresh(self) -> None: ...
+
+    def __len__(self) -> int: ...
+
+
+def train(run: Run, sources: Sequence[Source]) -> bool:
+    """Train to the end, or until SIGTERM or Ctrl-C; True at the end. Both leave a checkpoint.
+
+    The steps take their scenes from the sources in turn.
+    """
+    stopped: list[int] = []
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    handlers = [signal.signal(number, lambda caught, _: stopped.append(caught)) for number in numbers]
+    saved_s = started_s = time.monotonic()
+    seconds_before, loss_mean, iou_mean = run.seconds, math.nan, math.nan
+    while not stopped:
+        if run.step == run.stage.steps and not run.next_stage():
+            break
+        if run.step % REFRESH_STEPS == 0:
+            for source in sources:
+                source.refresh()
+        loss, iou = run.train_step(sources[run.step % len(sources)])
+        now_s = time.monotonic()
+        run.seconds = seconds_before + now_s - started_s
+        loss_mean = loss if math.isnan(loss_mean) else 0.95 * loss_mean + 0.05 * loss
+        iou_mean = iou if math.isnan(iou_mean) else 0.95 * iou_mean + 0.05 * iou
+        if run.step % REPORT_STEPS == 0 or run.step == 1:
+            print(
+                f"{run.stage.name} {run.step}/{run.stage.steps} scenes {sum(map(len, sources))} loss {loss_mean:.3f} "
+                f"iou {iou_mean:.3f} {run.report()}{run.seconds:.0f} s",
+                flush=True,
+            )
+        if now_s - saved_s > CHECKPOINT_PERIOD_S:
+            run.save()
+            saved_s = now_s
+    run.save()
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+    return not stopped
+
+
+def publish(model: Sam2Model, folder: Path) -> None:
+    """Write the checkpoint in the published layout, with the card that says how it wants to be asked."""
+    model.save_pretrained(folder)
+    card = (
+        "kind: segmenter\nsource: .\nlicence: Apache-2.0\n"
+        "multimask: false  # only the single mask is trained\nrefine: edges\n"
+    )
+    (folder / "card.yaml").write_text(card)
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["--video"]:
+        from reasonseg_ros.training.segmenter.memory import run as segmenter_video
+
+        return segmenter_video.main(argv[1:])
+    parser = argparse.ArgumentParser(
+        prog="reasonseg train segmenter",
+        description="Train the embedded segmenter. With --video before the verb: its memory, on videos.",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("train", help="train, or go on with a run; the model is written at the end")
+    verb.add_argument("--data", type=Path, nargs="+", required=True, help="folders with rendered chunks, used in turn")
+    add_output(verb, "--run", "folder", required=True, help="folder of the run's checkpoint")
+    add_output(verb, "--out", "folder", required=True, help="folder for the finished model")
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--device", default="auto")
+    verb.add_argument("--threads", type=int, default=1, help="CPU threads")
+    verb = verbs.add_parser("export", help="write the model of an unfinished run")
+    verb.add_argument("--run", type=Path, required=True)
+    add_output(verb, "--out", "folder", required=True)
+    verb = verbs.add_parser("evaluate", help="IoU on rendered scenes, as the node computes masks")
+    verb.add_argument("--model", required=True, help="model card, folder or hub id")
+    verb.add_argument("--seeds", nargs=2, type=int, required=True, metavar=("START", "COUNT"))
+    verb.add_argument("--size", type=size_wh, default=(640, 480), metavar="WxH", help="pixels (default: 640x480)")
+    add_output(verb, "--pictures", "folder", help="folder for images with the masks drawn on them")
+    arguments = parser.parse_args(argv)
+    check_outputs(arguments)
+
+    if arguments.verb == "evaluate":
+        from reasonseg_ros.training.segmenter.evaluation import evaluate
+
+        first, count = arguments.seeds
+        evaluate(arguments.model, range(first, first + count), arguments.size, arguments.pictures)
+        return 0
+    if arguments.verb == "export":
+        if not (arguments.run / "state.pt").is_file():
+            raise InvalidInput(f"no state.pt in {arguments.run}; train first")
+        publish(Run(arguments.run, STAGES, torch.device("cpu"), 0).model, arguments.out)
+        return 0
+    torch.set_num_threads(arguments.threads)
+    run = Run(arguments.run, STAGES, choose_device(arguments.device), arguments.seed)
+    if not train(run, [SceneFiles(folder) for folder in arguments.data]):
+        print(f"stopped in stage {run.stage.name} at step {run.step}; the same command goes on from there")
+        return 1
+    publish(run.model, arguments.out)
+    print(f"{arguments.out} written")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

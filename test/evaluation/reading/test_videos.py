@@ -1,0 +1,166 @@
+"""One question about several frames: which samples belong together, and a method that answers for all at once."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.reading.samples import Sample, Unreadable
+from reasonseg_ros.evaluation.reading.videos import VideoSample, with_videos
+from reasonseg_ros.evaluation.run import Scoring, evaluate, finish
+
+BOX, OTHER = (8, 8, 24, 24), (40, 30, 60, 44)
+
+
+def read_all(bag, on_image=None):
+    return read_samples(bag, on_image=on_image)
+
+
+def told(items):
+    return [[s.sample_id for s in i.samples] if isinstance(i, VideoSample) else i.sample_id for i in items]
+
+
+@pytest.fixture
+def video_bag(make_bag, samples_of):
+    """Two expressions over one video, the second not labelled on its first frame, then a still."""
+    asked = [samples_of("v/0"), samples_of("v/0", image=1), samples_of("v/0", image=2)]
+    asked += [samples_of("v/1", OTHER, image=1), samples_of("v/1", None, image=2), samples_of("still", image=3)]
+    return make_bag(asked)
+
+
+def test_the_frames_of_an_expression_come_together(video_bag):
+    assert told(read_samples(video_bag)) == ["v/0", "v/0#2", "v/1", "v/0#3", "v/1#2", "still"]
+    found = list(with_videos(partial(read_all, video_bag)))
+    assert told(found) == [["v/0", "v/0#2", "v/0#3"], ["v/1", "v/1#2"], "still"]
+    assert (found[1].expression, found[1].question) == ("v/1", "question v/1?")
+    assert [sample.stamp_ns % 10**10 // 10**9 for sample in found[0].samples] == [0, 1, 2]
+
+
+def test_an_id_used_twice_on_one_image_or_for_two_questions_is_no_video(make_bag, samples_of):
+    bag = make_bag([samples_of("a"), samples_of("a")])
+    assert told(with_videos(partial(read_all, bag))) == ["a", "a#2"]
+
+    def reword(messages):
+        topic, truth, stamp_ns = messages[-1]
+        return [*messages[:-1], (topic, replace(truth, question="something else"), stamp_ns)]
+
+    reworded = make_bag([samples_of("a"), samples_of("a", image=1)], change=reword, name="reworded")
+    assert told(with_videos(partial(read_all, reworded))) == ["a", "a#2"]
+
+
+def test_a_frame_that_cannot_be_read_is_listed_and_the_others_stay_together(make_bag, samples_of):
+    asked = [samples_of("v", image=number) for number in range(3)]
+    bag = make_bag(asked, change=lambda messages: messages[1:])
+    found = list(with_videos(partial(read_all, bag)))
+    assert [isinstance(item, Unreadable) for item in found] == [False, True]
+    assert [sample.stamp_ns % 10**10 // 10**9 for sample in found[0].samples] == [1, 2]
+
+
+class Watcher:
+    """Answers for all frames what the scripted method answers for each."""
+
+    def __init__(self, method):
+        self.method, self.videos = method, []
+        self.answer, self.prompt = method.answer, method.prompt
+
+    def answer_video(self, frames, query):
+        self.videos.append((query.query_id, query.text, len(frames)))
+        return [self.method.answer(frame, query) for frame in frames]
+
+
+def test_a_video_is_asked_about_once_and_every_frame_is_scored(video_bag, scripted, answer_text, tmp_path):
+    texts = [answer_text(*boxes) for boxes in ([BOX], [OTHER], [BOX], [OTHER], [], [BOX])]
+    watcher = Watcher(scripted(*texts))
+    run = evaluate(with_videos(partial(read_all, video_bag)), watcher, tmp_path, Scoring())
+    assert watcher.videos == [("v/0", "question v/0?", 3), ("v/1", "question v/1?", 2)]
+    assert run.ids == ["v/0", "v/0#2", "v/0#3", "v/1", "v/1#2", "still"]
+    assert [round(row.score.iou, 3) for row in run.rows] == [1, 0, 1, 1, 1, 1]
+
+    again = evaluate(with_videos(partial(read_all, video_bag)), watcher, tmp_path, Scoring())
+    assert again.ids == run.ids and len(watcher.videos) == 2, "nothing is asked again"
+
+
+def test_images_between_labelled_frames_are_shown_and_not_scored(make_bag, samples_of, scripted, answer_text, tmp_path):
+    """As where only every n-th frame has a mask. What follows the last labelled frame is no part of the video."""
+    asked = [samples_of(name, image=image) for image, name in enumerate(("v", "other", "v", "x", "v", "x", "y"))]
+    # The truth of the third frame comes after the fourth image.
+    bag = make_bag(asked, change=lambda messages: [*messages[:8], messages[9], messages[8], *messages[10:]])
+    videos = list(with_videos(partial(read_all, bag)))
+    assert told(videos) == ["other", ["v", "v#2", "v#3"], ["x", "x#2"], "y"]
+    frames = [item.frames for item in videos if isinstance(item, VideoSample)]
+    assert [[frame.stamp_ns % 10**10 // 10**9 for frame in of_one] for of_one in frames] == [[0, 1, 2, 3, 4], [3, 4, 5]]
+
+    watcher = Watcher(scripted(*(answer_text(BOX) for _ in range(10))))
+    run = evaluate(with_videos(partial(read_all, bag)), watcher, tmp_path, Scoring())
+    assert watcher.videos == [("v", "question v?", 5), ("x", "question x?", 3)]
+    assert sorted(run.ids) == ["other", "v", "v#2", "v#3", "x", "x#2", "y"]
+    assert len(list((tmp_path / "images").iterdir())) == 7
+    assert all(row.score.iou == pytest.approx(1) for row in run.rows)
+
+
+def test_each_frame_is_scored_by_its_own_answer(make_bag, samples_of, scripted, answer_text, tmp_path):
+    bag = make_bag([samples_of("v"), samples_of("w", OTHER, image=1), samples_of("v", image=2)])
+    texts = [answer_text(box) for box in (OTHER, BOX, OTHER, BOX)]  # w, which is complete first, then v on three images
+    run = evaluate(with_videos(partial(read_all, bag)), Watcher(scripted(*texts)), tmp_path, Scoring())
+    assert run.ids == ["w", "v", "v#2"] and [row.score.iou for row in run.rows] == pytest.approx([1, 1, 1])
+
+
+def test_a_damaged_image_between_labelled_frames_is_told_and_costs_no_sample(make_bag, samples_of, scripted, tmp_path):
+    def read(on_image=None):
+        def damaging(image):
+            on_image(replace(image, load_frame=damaged) if image.stamp_ns == stamps[1] else image)
+
+        return read_samples(bag, on_image=on_image and damaging)
+
+    def damaged():
+        raise InvalidInput("this image is damaged")
+
+    bag = make_bag([samples_of("v"), samples_of("w", image=1), samples_of("v", image=2)])
+    stamps = [sample.stamp_ns for sample in read_samples(bag)]
+    watcher = Watcher(scripted("nothing"))
+    run = evaluate(with_videos(read), watcher, tmp_path, Scoring())
+    assert (run.samples, run.failed, watcher.videos[0][2]) == (3, 0, 2)
+    assert [(item.sample_id, item.samples) for item in run.unreadable] == [("", 0)]
+    assert "is damaged" in run.unreadable[0].reason
+
+
+def test_frames_asked_one_by_one_are_summarised_by_expression(video_bag, scripted, answer_text, described, tmp_path):
+    said = [[BOX], [], None, [OTHER], [], [BOX]]  # v/0, v/0, v/1, v/0, v/1, still
+    texts = ["I cannot tell." if boxes is None else answer_text(*boxes) for boxes in said]
+    run = evaluate(read_samples(video_bag), scripted(*texts), tmp_path, Scoring())
+    found = finish(tmp_path, run, described, "")
+    assert found["expressions"] == 2 and list(found["by_expression"]) == ["v/0", "v/1"]
+    # One frame of three is right; what was not answered counts 0, an empty frame answered with nothing 1.
+    assert found["by_expression"]["v/0"] == pytest.approx({"j": 1 / 3, "f": 1 / 3, "j_and_f": 1 / 3}, abs=1e-4)
+    assert found["by_expression"]["v/1"] == {"j": 0.5, "f": 0.5, "j_and_f": 0.5}
+    assert found["j_and_f"] == pytest.approx(5 / 12, abs=1e-4)
+    assert found["by_kind"]["function"]["j"] == found["j"]
+    low, high = found["intervals_95"]["j_and_f"]
+    assert low <= found["j_and_f"] <= high
+    page = (tmp_path / "report.html").read_text()
+    assert "41.7" in page and '<button data-expression="v/1">' in page
+    assert "ReVSeg-7B" not in page and "LISA" not in page, "these are not the videos of any publication"
+
+
+def test_stills_have_no_video_scores(make_bag, samples_of, scripted, answer_text, described, tmp_path):
+    bag = make_bag([samples_of("a"), samples_of("b", image=1)])
+    found = finish(
+        tmp_path, evaluate(read_samples(bag), scripted(answer_text(BOX)), tmp_path, Scoring()), described, ""
+    )
+    assert (found["expressions"], found["j"], found["by_expression"]) == (0, None, {})
+
+
+def test_a_damaged_frame_does_not_lose_the_video(video_bag, scripted, answer_text, tmp_path):
+    def damaged():
+        raise InvalidInput("this image is damaged")
+
+    def read(on_image=None):
+        for item in read_all(video_bag, on_image):
+            yield replace(item, load_frame=damaged) if item.sample_id == "v/0#2" else item
+
+    watcher = Watcher(scripted(answer_text(BOX)))
+    run = evaluate(with_videos(read), watcher, tmp_path, Scoring())
+    assert watcher.videos[0][2] == 2 and [item.sample_id for item in run.unreadable] == ["v/0#2"]
+    assert run.samples == 6 and all(isinstance(item, (Sample, Unreadable)) for item in read())

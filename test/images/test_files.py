@@ -1,0 +1,58 @@
+"""Image files: what is read, how, and why the others are not."""
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.images.files import read_image, write_image
+
+RGB = np.random.default_rng(0).integers(0, 255, (12, 20, 3), np.uint8)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tiff", "a.webp"])
+def test_lossless_files_are_read_exactly(tmp_path, name):
+    Pillow.fromarray(RGB).save(tmp_path / name, **({"lossless": True} if name == "a.webp" else {}))
+    np.testing.assert_array_equal(read_image(tmp_path / name), RGB)
+
+
+def test_grey_alpha_and_sixteen_bits_become_three_channels_of_eight(tmp_path):
+    grey = RGB[..., 0]
+    cases = {"grey.png": grey, "deep.png": grey.astype(np.uint16) * 257, "alpha.png": np.dstack([grey] * 4)}
+    for name, pixels in cases.items():
+        cv2.imwrite(str(tmp_path / name), pixels)
+        np.testing.assert_array_equal(read_image(tmp_path / name), np.dstack([grey] * 3))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_read_upright_as_a_viewer_shows_it(tmp_path, orientation):
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    Pillow.fromarray(RGB).save(tmp_path / "a.jpg", exif=exif, quality=100)
+    from PIL import ImageOps
+
+    with Pillow.open(tmp_path / "a.jpg") as image:
+        shown = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_allclose(read_image(tmp_path / "a.jpg").astype(int), shown, atol=3)
+
+
+def test_files_that_cannot_be_read_say_why(tmp_path):
+    path = tmp_path / "a.png"
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        read_image(path)
+    write_image(path, RGB)
+    whole = path.read_bytes()
+    for data, reason in (
+        (b"", "unknown encoding"),
+        (b"GIF89a......", "unknown encoding"),
+        (whole[:-30], "truncated image"),
+        (whole[:60] + bytes(4) + whole[64:], "damaged image"),
+        (whole[:16] + struct.pack(">II", 30_000, 30_000) + whole[24:], "too large"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(InvalidInput, match=reason) as caught:
+            read_image(path)
+        assert "\n" not in str(caught.value)

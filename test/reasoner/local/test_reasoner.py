@@ -1,0 +1,335 @@
+"""The local reasoner, on a checkpoint with random weights: everything but what the words mean."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.errors import ConfigError, ModelError
+from reasonseg_ros.model_card import load_card
+from reasonseg_ros.reasoner.limits import Limits
+from reasonseg_ros.reasoner.loading import load_reasoner, with_dialect
+from reasonseg_ros.types import Frame, Status
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+LocalReasoner = pytest.importorskip("reasonseg_ros.reasoner.local.reasoner").LocalReasoner
+
+ANSWER = '<think>it is red</think><answer>[{"bbox_2d":[20,10,120,110],"point_2d":[70,60]}]</answer>'
+
+
+def config(folder: Path, **changes: Any) -> ReasonerConfig:
+    return replace(ReasonerConfig(model=str(folder), device="cpu"), **changes)
+
+
+@pytest.fixture(scope="module")
+def reasoner(checkpoint: Path) -> Any:
+    return load_reasoner(config(checkpoint))
+
+
+@pytest.fixture
+def speaking(reasoner: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The reasoner with its decoding replaced by one that says ANSWER, token by token."""
+
+    tokens = reasoner.processor.tokenizer(ANSWER + "<|im_end|>")["input_ids"]
+
+    def continued(prompt: Any, max_new_tokens: int, go_on: Any) -> list[list[int]]:
+        said = tokens[:max_new_tokens]
+        heard = [count for count in range(1, len(said) + 1) if go_on([said[:count]])]
+        return [said[: len(heard)]]
+
+    monkeypatch.setattr(reasoner._decoder, "continued", continued)
+    return reasoner
+
+
+def test_boxes_come_back_in_pixels_of_the_camera_image(speaking: Any, frame: Frame) -> None:
+    answer = speaking.answer(frame, "What is red?", max_new_tokens=200)
+    assert answer.status is Status.OK, answer.error
+    scale = np.array([640 / 224, 480 / 168] * 2)
+    np.testing.assert_allclose(answer.groundings[0].box_xyxy, np.array([20, 10, 120, 110]) * scale, rtol=1e-5)
+    assert (answer.thought, answer.model, answer.error) == ("it is red", "random-reasoner", "")
+    assert answer.tokens > 5
+
+
+def test_the_image_is_squashed_as_the_card_says(reasoner: Any) -> None:
+    frame = Frame(np.zeros((100, 500, 3), np.uint8))
+    inputs, seen_wh = reasoner._inputs_about(frame)(reasoner._words(reasoner._messages("what is red")))
+    assert seen_wh == [(224, 168)]
+    words = reasoner.processor.tokenizer.decode(inputs["input_ids"][0], skip_special_tokens=True)
+    assert words == "system\nYou are a helpful assistant.\nuser\nwhat is red\nassistant\n"
+
+
+def test_strict_reading_repairs_nothing(speaking: Any, frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
+    all_but_the_end = speaking.answer(frame, "a", max_new_tokens=200).tokens - 2
+    cut = speaking.answer(frame, "a", max_new_tokens=all_but_the_end)
+    assert (cut.status, "cut off" in cut.error) == (Status.OK, True)
+    monkeypatch.setattr(speaking, "config", replace(speaking.config, strict=True))
+    assert speaking.answer(frame, "a", max_new_tokens=200).status is Status.OK
+    assert speaking.answer(frame, "a", max_new_tokens=all_but_the_end).status is Status.UNPARSABLE
+
+
+def test_text_streams_token_by_token(speaking: Any, frame: Frame) -> None:
+    heard: list[tuple[str, int]] = []
+    answer = speaking.answer(frame, "a", max_new_tokens=200, on_text=lambda text, tokens: heard.append((text, tokens)))
+    assert [tokens for _, tokens in heard] == list(range(1, answer.tokens + 1))
+    assert all(ANSWER.startswith(text) for text, _ in heard)
+
+
+def test_random_weights_run_into_the_token_limit(reasoner: Any, frame: Frame) -> None:
+    answer = reasoner.answer(frame, "what is red", max_new_tokens=7)
+    assert (answer.tokens, answer.groundings) == (7, ())
+    assert answer.status is Status.TRUNCATED
+    again = reasoner.answer(frame, "what is red", max_new_tokens=7)
+    assert again.raw_text == answer.raw_text
+
+
+def test_the_cards_token_limit_is_the_default(reasoner: Any, frame: Frame) -> None:
+    assert reasoner.answer(frame, "what is red").tokens <= 12
+
+
+def test_cancel_acts_between_tokens(reasoner: Any, frame: Frame) -> None:
+    heard: list[int] = []
+    answer = reasoner.answer(
+        frame, "a", on_text=lambda _, tokens: heard.append(tokens), cancelled=lambda: len(heard) == 3
+    )
+    assert (answer.status, answer.tokens) == (Status.CANCELLED, 3)
+    assert reasoner.answer(frame, "a", cancelled=lambda: True).tokens == 0
+
+
+def test_the_time_limit_ends_in_timeout(reasoner: Any, frame: Frame) -> None:
+    answer = reasoner.answer(frame, "a", time_limit_s=1e-6)
+    assert answer.status is Status.TIMEOUT
+    assert "raise the time limit" in answer.error
+
+
+def test_a_batch_gets_the_same_answers(reasoner: Any, frame: Frame) -> None:
+    other = Frame(frame.rgb[::-1])
+    frames = [frame, other, frame, frame]
+    texts = ["what is red", "the mug that holds the hot coffee", "", "find everything"]
+    together = reasoner.answer_batch(frames, texts, max_new_tokens=7)
+    alone = [reasoner.answer(*asked, max_new_tokens=7) for asked in zip(frames, texts, strict=True)]
+    assert [(one.status, one.raw_text, one.tokens) for one in together] == [
+        (one.status, one.raw_text, one.tokens) for one in alone
+    ]
+    assert together[2].status is Status.REFUSED
+    assert reasoner.answer_batch([frame], ["a"], time_limit_s=1e-6)[0].status is Status.TIMEOUT
+    assert [one.status for one in reasoner.answer_batch([frame], [""])] == [Status.REFUSED]
+
+
+def test_a_chat_may_hold_several_images(reasoner: Any, frame: Frame) -> None:
+    content = [{"type": "image"}, {"type": "text", "text": "before, and now"}, {"type": "image"}]
+    images = [frame.rgb[:168, :224], frame.rgb[:224, :168]]
+    limits = Limits.configured(reasoner.card, reasoner.config, max_new_tokens=3)
+    speech = reasoner.say([{"role": "user", "content": content}], images, limits)
+    assert (speech.tokens, speech.cut, speech.broken) == (3, True, None)
+    assert speech.seen_wh == [(224, 168), (168, 224)]
+
+
+@pytest.mark.parametrize("text", ["", "the <|image_pad|> mug", "\x00"])
+def test_a_question_that_cannot_be_asked_is_refused(reasoner: Any, frame: Frame, text: str) -> None:
+    assert reasoner.answer(frame, text).status is Status.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), Status.OUT_OF_MEMORY),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), Status.OUT_OF_MEMORY),
+        (MemoryError(), Status.OUT_OF_MEMORY),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), Status.FAILED),
+    ],
+)
+def test_after_a_failure_the_next_question_works(
+    reasoner: Any, frame: Frame, monkeypatch: pytest.MonkeyPatch, error: Exception, status: Status
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reasoner._decoder, "continued", fail)
+        answer = reasoner.answer(frame, "a")
+    assert answer.status is status
+    assert type(error).__name__ in answer.error
+    assert reasoner.answer(frame, "a", max_new_tokens=2).tokens == 2
+
+
+def test_an_image_too_thin_for_the_processor_is_a_failure_not_a_crash(checkpoint: Path) -> None:
+    card = replace(load_card(str(checkpoint), "reasoner"), image_size_wh=None, coordinates="resized")
+    reasoner = LocalReasoner(card, config(checkpoint))
+    answer = reasoner.answer(Frame(np.zeros((2, 900, 3), np.uint8)), "a")
+    assert answer.status is Status.FAILED
+    assert "aspect ratio" in answer.error
+
+
+def test_without_squash_coordinates_are_those_of_the_processors_image(checkpoint: Path) -> None:
+    card = replace(load_card(str(checkpoint), "reasoner"), image_size_wh=None, coordinates="resized")
+    reasoner = LocalReasoner(card, config(checkpoint, min_pixels=784, max_pixels=28 * 28 * 30))
+    frame = Frame(np.zeros((480, 640, 3), np.uint8))
+    _, seen_wh = reasoner._inputs_about(frame)(reasoner._words(reasoner._messages("a")))
+    assert seen_wh == [(168, 112)]
+
+
+def break_folder(folder: Path, how: str) -> None:
+    weights, settings = folder / "model.safetensors", folder / "config.json"
+    if how == "no weights":
+        weights.unlink()
+    elif how == "cut weights":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif how == "pickled weights":
+        weights.rename(folder / "pytorch_model.bin")
+    elif how == "broken settings":
+        settings.write_text('{"model_type": "qwen2_5_vl"')
+    elif how == "other shape":
+        values = json.loads(settings.read_text())
+        values["text_config"]["intermediate_size"] *= 2
+        settings.write_text(json.dumps(values))
+    elif how == "more layers":
+        values = json.loads(settings.read_text())
+        values["vision_config"]["depth"] += 1
+        settings.write_text(json.dumps(values))
+    elif how == "no processor":
+        (folder / "processor_config.json").unlink()
+    elif how == "no tokenizer":
+        (folder / "tokenizer.json").unlink()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "no weights", "cut weights", "pickled weights", "broken settings", "other shape", "more layers",
+        "no processor", "no tokenizer",
+    ],
+)  # fmt: skip
+def test_a_damaged_folder_is_named_with_the_remedy(checkpoint: Path, tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(checkpoint, folder)
+    break_folder(folder, how)
+    with pytest.raises(ModelError, match="download") as caught:
+        load_reasoner(config(folder))
+    assert str(folder) in str(caught.value)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "card.yaml"
+    path.write_text("kind: reasoner\nsource: ./gone\ndialect: seg_zero\nimage_size_wh: [840, 840]\n")
+    with pytest.raises(ModelError, match=f"{tmp_path}/gone is missing"):
+        load_reasoner(config(path))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_an_absent_gpu_is_never_replaced(checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match="device = 'cuda' cannot be used"):
+        load_reasoner(config(checkpoint, device="cuda"))
+    with pytest.raises(ModelError, match="needs a GPU and the bitsandbytes package"):
+        load_reasoner(config(checkpoint, quantization="4bit"))
+
+
+def test_an_unknown_device_is_named(checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match="device = 'toaster'"):
+        load_reasoner(config(checkpoint, device="toaster"))
+
+
+def test_pixel_limits_against_the_card_are_refused(checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match="224x168"):
+        load_reasoner(config(checkpoint, max_pixels=10_000))
+    with pytest.raises(ConfigError, match="swap"):
+        load_reasoner(config(checkpoint, min_pixels=20, max_pixels=10))
+
+
+def test_offline_and_not_there_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(ModelError, match=r"reasoner\.offline is set"):
+        load_reasoner(config(Path("qwen3-vl-4b"), offline=True))
+
+
+def test_bfloat16_runs_on_the_cpu_too(checkpoint: Path, frame: Frame) -> None:
+    reasoner = load_reasoner(config(checkpoint, dtype="bfloat16"))
+    assert reasoner.model.dtype is torch.bfloat16
+    assert reasoner.answer(frame, "a", max_new_tokens=2).tokens == 2
+
+
+def test_another_attention_goes_through_generate(
+    checkpoint: Path, reasoner: Any, frame: Frame, caplog: pytest.LogCaptureFixture
+) -> None:
+    eager = load_reasoner(config(checkpoint, attention="eager"))
+    assert "its attention is eager" in caplog.text
+    eager.prepare(frame)
+    answers = [one.answer(frame, "what is red", max_new_tokens=7) for one in (eager, reasoner)]
+    assert answers[0].raw_text == answers[1].raw_text
+    heard: list[int] = []
+    stopped = eager.answer(
+        frame, "a", on_text=lambda _, tokens: heard.append(tokens), cancelled=lambda: len(heard) == 3
+    )
+    assert (stopped.status, stopped.tokens) == (Status.CANCELLED, 3)
+
+
+QUESTIONS = ("what is red", "what is blue", "find the mug", "what is red", "find the mug that holds coffee")
+
+
+def texts(reasoner: Any, frame: Frame, questions: tuple[str, ...] = QUESTIONS) -> list[str]:
+    return [reasoner.answer(frame, question).raw_text for question in questions]
+
+
+def test_a_frame_is_read_once_and_answers_stay_the_same(
+    checkpoint: Path, frame: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Frame(frame.rgb[::-1].copy())
+    forgetful = load_reasoner(config(checkpoint, kept_frames=0))
+    expected = [texts(forgetful, one) for one in (frame, other)]
+    assert expected[0] != expected[1]
+
+    reasoner = load_reasoner(config(checkpoint, kept_frames=1))
+    reads = []
+    prefill = reasoner._decoder.prefill
+    monkeypatch.setattr(reasoner._decoder, "prefill", lambda inputs: reads.append(1) or prefill(inputs))
+    assert texts(reasoner, frame) == expected[0]
+    assert len(reads) == 1
+    reasoner.prepare(other)
+    assert len(reads) == 2
+    assert texts(reasoner, other) == expected[1]
+    reasoner.prepare(other)
+    assert len(reads) == 2
+    # The first one was put out by the other, which has the same size.
+    assert texts(reasoner, frame) == expected[0]
+    assert len(reads) == 3
+    # The same pixels in another place are another image.
+    assert texts(reasoner, Frame(frame.rgb.copy())) == expected[0]
+    assert len(reads) == 4
+
+
+@pytest.mark.parametrize("prompt", ["{query}", 'Please find "{query}" in the image.', "the mug{query}s, if any"])
+def test_words_that_join_the_question_are_read_rightly(checkpoint: Path, frame: Frame, prompt: str) -> None:
+    card = replace(load_card(str(checkpoint), "reasoner"), prompt=prompt)
+    forgetful = LocalReasoner(card, config(checkpoint, kept_frames=0))
+    reasoner = LocalReasoner(card, config(checkpoint))
+    reasoner.prepare(frame)
+    assert texts(reasoner, frame) == texts(forgetful, frame)
+    for question in QUESTIONS:
+        words = reasoner._words(reasoner._messages(question))
+        kept = reasoner._kept.read(frame.rgb, words, reasoner._inputs_about(frame)).prompt.tokens
+        assert kept.tolist() == reasoner._inputs_about(frame)(words)[0]["input_ids"].tolist()
+
+
+def test_a_prompt_that_asks_before_the_image_is_not_prepared(checkpoint: Path, frame: Frame) -> None:
+    card = replace(load_card(str(checkpoint), "reasoner"), system="You are asked {query}.")
+    reasoner = LocalReasoner(card, config(checkpoint))
+    reasoner.prepare(frame)
+    assert len(reasoner._kept._readings) == 0
+    assert texts(reasoner, frame) == texts(LocalReasoner(card, config(checkpoint, kept_frames=0)), frame)
+
+
+def test_another_dialect_brings_its_own_words_and_pixels() -> None:
+    card = load_card("tabletop-reasoner", "reasoner")
+    assert with_dialect(card, "auto") is card
+    assert with_dialect(card, "vision_reasoner") is card
+    other = with_dialect(load_card("qwen2.5-vl-3b", "reasoner"), "seg_zero")
+    assert (other.image_size_wh, other.coordinates) == ((840, 840), "squashed")
+    assert other.source == "Qwen/Qwen2.5-VL-3B-Instruct"
+    assert "points_1" in other.prompt

@@ -1,0 +1,85 @@
+"""Training itself, on a few scenes for a few steps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.model_card import load_card
+from reasonseg_ros.reasoner.local.reasoner import LocalReasoner
+from reasonseg_ros.training.reasoner import examples
+from reasonseg_ros.training.reasoner.run import Plan, Trainer, train
+from reasonseg_ros.types import Frame
+
+
+@pytest.fixture
+def plan(scene_folder, tmp_path):
+    return Plan(scene_folder, tmp_path / "exported", tmp_path / "work", steps=8, dense_share=0.3, batch=2)
+
+
+def test_questions_begin_after_the_dense_stage_and_the_rate_falls_at_the_end(plan):
+    trainer = Trainer(plan, 0)
+    rates = []
+    for _ in range(plan.steps):
+        rates.append(trainer.rate)
+        trainer.advance()
+    assert (trainer.step, trainer.question_steps) == (8, 5)
+    assert trainer.progress == 1
+    assert rates[-1] < rates[-2] and trainer.report["dense"] > 0
+    assert {"text", "number", "looked", "layer_box_px"} <= set(trainer.report)
+
+
+def test_a_resumed_run_stands_where_it_stopped(plan, monkeypatch):
+    # The tokenizer library's dropout cannot be seeded: which pieces a rough word falls into is left to chance.
+    monkeypatch.setattr(examples, "_ROUGH_SHARE", 0)
+    stopped = Trainer(plan, 0)
+    for _ in range(4):
+        stopped.advance()
+    stopped.save()
+    resumed = Trainer(plan, 0)
+    assert (resumed.step, resumed.question_steps, resumed.progress) == (4, 1, 0.5)
+    assert resumed.rate == stopped.rate
+    torch.testing.assert_close(resumed.model.state_dict(), stopped.model.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(resumed.average, stopped.average, rtol=0, atol=0)
+    for new, old in zip(resumed.optimizers, stopped.optimizers, strict=True):
+        torch.testing.assert_close(new.state_dict()["state"], old.state_dict()["state"], rtol=0, atol=0)
+    # The next batch is the one that the stopped run would have drawn.
+    batches = [trainer.batches.draw(trainer.step, 0, True) for trainer in (stopped, resumed)]
+    torch.testing.assert_close(batches[0].images, batches[1].images, rtol=0, atol=0)
+    torch.testing.assert_close(batches[0].texts.tokens, batches[1].texts.tokens, rtol=0, atol=0)
+
+
+def test_a_finished_run_goes_on_when_the_budget_grows_and_its_export_answers(plan, make_scene):
+    train(replace(plan, steps=2))
+    train(plan)
+    state = torch.load(plan.work / "reasoner.pt", weights_only=True)
+    assert state["step"] == plan.steps
+    card = replace(load_card("tabletop-reasoner", "reasoner"), source=str(plan.out))
+    reasoner = LocalReasoner(card, ReasonerConfig(device="cpu", max_new_tokens=5))
+    answer = reasoner.answer(Frame(np.ascontiguousarray(make_scene(1).rgb)), "Where is the mug?")
+    assert answer.tokens == 5 and answer.raw_text
+
+
+def test_two_processes_train_one_model(plan):
+    train(replace(plan, steps=2, processes=2))
+    assert torch.load(plan.work / "reasoner.pt", weights_only=True)["step"] == 2
+    assert (plan.out / "model.safetensors").exists()
+
+
+def test_a_run_on_videos_begins_with_the_weights_of_an_earlier_one(plan, video_folder, tmp_path):
+    train(replace(plan, steps=2))
+    later = replace(plan, steps=4, dense_share=0.0, videos=video_folder, video_batch=2, work=tmp_path / "later")
+    trainer = Trainer(replace(later, start=plan.work / "reasoner.pt"), 0)
+    earlier = torch.load(plan.work / "reasoner.pt", weights_only=True)
+    for name, parameter in trainer.model.named_parameters():
+        torch.testing.assert_close(parameter.data, earlier["average"][name], rtol=0, atol=0)
+    assert trainer.step == 0
+    trainer.advance()
+    assert {"video_text", "video_event", "video_looked", "video_layer_box_px", "number"} <= set(trainer.report)
+    assert "video_number" not in trainer.report
+    trainer.save()
+    resumed = Trainer(replace(later, start=plan.work / "reasoner.pt"), 0)
+    assert resumed.step == 1
+    torch.testing.assert_close(resumed.model.state_dict(), trainer.model.state_dict(), rtol=0, atol=0)
