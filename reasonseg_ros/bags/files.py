@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.plain_text import one_line
 
 METADATA = "metadata.yaml"
 SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
@@ -26,12 +27,14 @@ class Metadata:
         files: names in the bag's folder, in the order of recording.
         counts: messages of each topic.
         qos: YAML of each topic's offered quality of service.
+        compression: its format, of files or messages; empty if there is none.
         problem: why the file cannot be used; its other values are empty then.
     """
 
     files: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     qos: dict[str, str] = field(default_factory=dict)
+    compression: str = ""
     problem: str = ""
 
 
@@ -42,22 +45,32 @@ def is_bag(path: Path) -> bool:
     )
 
 
-def bag_files(path: Path) -> tuple[list[Path], Metadata]:
-    """The files of a bag in their order: those that metadata.yaml names, or without it all in the folder.
+def bag_files(path: Path) -> tuple[list[Path], list[Path], Metadata]:
+    """The files of a bag in their order, those in its folder that are not read, and what metadata.yaml says.
 
-    Files that metadata.yaml names need not exist. Raises InvalidInput if there is no bag.
+    Files are those that metadata.yaml names, which need not exist, or without it all in the folder. Raises InvalidInput
+    if there is no bag.
     """
     if not path.exists():
         raise InvalidInput(f"there is no bag at {path}")
     if path.is_file():
+        if path.suffix == ".bag":
+            raise InvalidInput(
+                f"{path} is a bag of ROS 1; convert it with rosbags-convert, which pip install rosbags has"
+            )
         if not path.name.endswith(SUFFIXES):
             raise InvalidInput(f"{path} is not a bag file; expected a name that ends in {', '.join(SUFFIXES)}")
-        return [path], Metadata()
+        return [path], [], Metadata()
     metadata = read_metadata(path / METADATA) if (path / METADATA).is_file() else Metadata()
+    found = _in_folder(path)
     if metadata.files:
-        return [_packed_or_not(path / name) for name in metadata.files], metadata
-    if found := _in_folder(path):
-        return found, metadata
+        if metadata.compression not in ("", "none", "zstd"):
+            raise InvalidInput(f"{path} is compressed with {metadata.compression!r:.50}; only zstd can be read")
+        named = list(dict.fromkeys(_packed_or_not(path / name) for name in metadata.files))
+        return named, [file for file in found if file not in named], metadata
+    if found:
+        taken = _of_one_storage(found)
+        return taken, [file for file in found if file not in taken], metadata
     reason = f"no {METADATA} and no file *{', *'.join(SUFFIXES)}"
     if metadata.problem:
         reason = f"its {METADATA} {metadata.problem}"
@@ -82,23 +95,27 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def _metadata(values: Mapping[str, Any]) -> Metadata:
-    found = Metadata()
+    found = Metadata(compression=str(values.get("compression_format") or "").lower())
     for name in values["relative_file_paths"]:
         # Up to version 3 they began with the bag's folder. No file outside of the folder is ever read.
         found.files.append(PurePosixPath(str(name)).name)
     for entry in values.get("topics_with_message_count") or []:
         topic = entry["topic_metadata"]
-        found.counts[str(topic["name"])] += int(entry["message_count"])
+        name = one_line(str(topic["name"]))
+        found.counts[name] += int(entry["message_count"])
         qos = topic.get("offered_qos_profiles") or ""
-        found.qos[str(topic["name"])] = qos if isinstance(qos, str) else yaml.safe_dump(qos)
+        found.qos[name] = qos if isinstance(qos, str) else yaml.safe_dump(qos)
     return found
 
 
 def _in_folder(path: Path) -> list[Path]:
-    """Without metadata, one storage: a folder with both kinds of files holds two bags, and MCAP is taken."""
-    found = sorted((file for file in path.iterdir() if file.is_file() and file.name.endswith(SUFFIXES)), key=_by_number)
-    of_mcap = [file for file in found if ".mcap" in file.name]
-    return of_mcap or found
+    return sorted((file for file in path.iterdir() if file.is_file() and file.name.endswith(SUFFIXES)), key=_by_number)
+
+
+def _of_one_storage(files: list[Path]) -> list[Path]:
+    """Without metadata: MCAP if there are both kinds of files, and of a file and its compressed copy the file."""
+    of_mcap = [file for file in files if ".mcap" in file.suffixes[-2:]] or files
+    return [file for file in of_mcap if file.suffix != ".zstd" or file.with_suffix("") not in of_mcap]
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:

@@ -1,35 +1,38 @@
 """MCAP files, read chunk by chunk in the order of log time. Neither index nor summary is needed.
 
 A scan finds where the chunks lie and when they begin, from the records' own headers. Only if the summary does not name
-every topic with its count are the chunks unpacked in the scan too. Reading then merges chunks by time, so that a file
-written topic by topic comes in order with a few chunks in memory. Source of the format: https://mcap.dev/spec.
+every topic with its count are the chunks unpacked in the scan too. Reading then merges chunks by time. Of a chunk whose
+time has come, memory holds where its messages lie; the newest unpacked chunks are cached, and others are unpacked again
+when their next message is due, so that memory is bounded in whatever order a file was written.
+Source of the format: https://mcap.dev/spec.
 """
 
 from __future__ import annotations
 
-import heapq
 import os
 import struct
 import zlib
-from collections import Counter
+from array import array
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
 from mcap.records import Channel, Schema, Statistics
 
-from reasonseg_ros.bags.records import Contents, Damage, Record, Topic
-from reasonseg_ros.bags.unpacking import ZSTD_MAGIC, unpacked
+from reasonseg_ros.bags.records import Contents, Damage, Record, Topic, merged
+from reasonseg_ros.bags.unpacking import check_size, unpacked, unpacked_message
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.plain_text import one_line
 
 MAGIC = b"\x89MCAP0\r\n"
-MOST_WAITING_BYTES = 4 * 2**30
-"""Messages in memory at once. Only a file whose chunks all span the same time needs more than a few chunks."""
+CACHE_BYTES = 256 * 2**20
+"""Unpacked chunks that are kept while a file is read."""
 _LOOSE_BYTES = 4 * 2**20
 """Messages outside of chunks are read in groups of about this size."""
 _RECORD = struct.Struct("<BQ")
@@ -38,7 +41,7 @@ _CHUNK = struct.Struct("<QQQI")
 _FORMATS = {"ros2msg": "ros2msg", "ros2idl": "ros2idl", "omgidl": "ros2idl", "": "ros2msg"}
 
 
-@dataclass
+@dataclass(eq=False)
 class _Piece:
     """A chunk, or neighbouring messages outside of chunks: its first log time and where its content lies."""
 
@@ -66,55 +69,56 @@ class McapFile:
             statistics = self._scan(stream)
             counts = dict(statistics.channel_message_counts) if statistics else {}
             is_complete = statistics is not None and sum(counts.values()) == statistics.message_count
-            if self.contents.end or not is_complete or not set(counts) <= set(self._channels):
-                counts = self._unpack_all(stream)
+            is_named = all(self._topic(channel_id) is not None for channel_id in {*counts, *self._channels})
+            if self.contents.end or not is_complete or not is_named:
+                found = self._unpack_all(stream)
+                counts = counts if is_complete else found
         for channel_id in self._channels:
             topic = self._topic(channel_id)
             if topic is not None:
-                self.contents.topics.setdefault(topic.name, topic)
-                self.contents.counts[topic.name] += counts.get(channel_id, 0)
+                self.contents.counts[topic] += counts.get(channel_id, 0)
         self._pieces.sort(key=lambda piece: (piece.start_ns, piece.offset))
         self.contents.start_ns = self._pieces[0].start_ns if self._pieces else None
 
     def records(self, topics: Collection[str]) -> Iterator[Record | Damage]:
-        waiting: list[tuple[int, int, int, Record | Damage]] = []
-        waiting_bytes = last_ns = 0
+        last_ns = 0
         with self._source.open("rb") as stream:
-            for piece in [*self._pieces, None]:
-                while waiting and (piece is None or waiting[0][:2] < (piece.start_ns, piece.offset)):
-                    item = heapq.heappop(waiting)[-1]
-                    waiting_bytes -= len(item.data) if isinstance(item, Record) else 0
-                    last_ns = item.stamp_ns
-                    yield item
-                if piece is None:
-                    break
-                nameless = 0
-                try:
-                    data = self._read(stream, piece)
-                    for number, (channel_id, stamp_ns, body) in enumerate(_messages(data)):
-                        topic = self._topic(channel_id)
-                        if topic is None:
-                            nameless += 1
-                        elif topic.name in topics and not topic.cannot_read:
-                            record = self._record(topic, stamp_ns, body, piece)
-                            heapq.heappush(waiting, (stamp_ns, piece.offset, number, record))
-                            waiting_bytes += len(record.data) if isinstance(record, Record) else 0
-                except InvalidInput as error:
-                    yield self._damage(piece.offset, f"{error}; the messages of this chunk are lost", piece.start_ns)
-                if nameless:
-                    reason = f"{nameless} messages of unknown topics; what names these is damaged"
-                    yield self._damage(piece.offset, reason, piece.start_ns)
-                if waiting_bytes > MOST_WAITING_BYTES:
-                    raise InvalidInput(
-                        f"{self.path}: over {MOST_WAITING_BYTES / 1e9:.0f} GB of messages overlap in time; sort the "
-                        "file with `mcap sort`"
-                    )
-        if self.contents.end is not None:
-            yield replace(self.contents.end, stamp_ns=last_ns)
+            cache = _Cache(self, stream)
+            parts = [(piece.start_ns, partial(self._of_piece, piece, cache, topics)) for piece in self._pieces]
+            for item in merged(parts):
+                last_ns = max(last_ns, item.stamp_ns)
+                yield item
+        for damage in (*self.contents.damages, self.contents.end):
+            if damage is not None:
+                yield replace(damage, stamp_ns=last_ns)
+
+    def _of_piece(self, piece: _Piece, cache: _Cache, topics: Collection[str]) -> Iterator[Record | Damage]:
+        stamp_ns = piece.start_ns
+        try:
+            table = _Table(cache.get(piece))
+        except InvalidInput as error:
+            yield self._damage(piece.offset, f"{error}; the messages of this chunk are lost", stamp_ns)
+            return
+        if table.stamps_ns and (first_ns := min(table.stamps_ns)) < piece.start_ns:
+            reason = (
+                f"its messages begin at {first_ns} ns, not at {piece.start_ns} ns as it says; they come out of order"
+            )
+            yield self._damage(piece.offset, reason, stamp_ns)
+        nameless = 0
+        for channel_id, stamp_ns, start, end in table.in_order():
+            topic = self._topic(channel_id)
+            if topic is None:
+                nameless += 1
+            elif topic.name in topics and not topic.cannot_read:
+                yield self._record(topic, stamp_ns, cache.get(piece)[start:end], piece)
+        cache.drop(piece)
+        if nameless:
+            reason = f"{nameless} messages of unknown topics; what names these is damaged"
+            yield self._damage(piece.offset, reason, stamp_ns)
 
     def _record(self, topic: Topic, stamp_ns: int, body: bytes, piece: _Piece) -> Record | Damage:
         try:
-            return Record(topic, stamp_ns, unpacked(body, "zstd") if body[:4] == ZSTD_MAGIC else body)
+            return Record(topic, stamp_ns, unpacked_message(body))
         except InvalidInput as error:
             return self._damage(piece.offset, f"a message on {topic.name}: {error}", stamp_ns)
 
@@ -156,19 +160,27 @@ class McapFile:
                 stream.seek(offset)
                 if stream.read(len(MAGIC)) != MAGIC:
                     self.contents.end = self._damage(offset, "the end mark is wrong; the file was cut or overwritten")
+                elif left_bytes := size - stream.tell():
+                    reason = f"{left_bytes} bytes after the end of the file are not read; was another one appended?"
+                    self.contents.damages.append(self._damage(stream.tell(), reason))
                 return statistics
 
     def _on_record(self, stream: BinaryIO, opcode: int, offset: int, body: int, length: int) -> Statistics | None:
+        if opcode in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.STATISTICS):
+            check_size(length)
         if opcode == Opcode.SCHEMA:
             self._add_schema(stream.read(length))
         elif opcode == Opcode.CHANNEL:
-            self._add_channel(stream.read(length))
+            self._add_channel(stream.read(length), offset)
         elif opcode == Opcode.STATISTICS:
-            return Statistics.read(ReadDataStream(BytesIO(stream.read(length))))
+            statistics: Statistics = Statistics.read(ReadDataStream(BytesIO(stream.read(length))))
+            return statistics
         elif opcode == Opcode.CHUNK:
             start_ns, _, says_bytes, crc = _CHUNK.unpack(stream.read(_CHUNK.size))
             (name_length,) = struct.unpack("<I", stream.read(4))
-            compression = stream.read(min(name_length, 64)).decode()
+            if name_length > 64:
+                raise InvalidInput(f"a chunk whose compression has a name of {name_length} bytes")
+            compression = stream.read(name_length).decode()
             (data_length,) = struct.unpack("<Q", stream.read(8))
             data_offset = body + _CHUNK.size + 4 + name_length + 8
             if data_offset + data_length > body + length:
@@ -178,8 +190,11 @@ class McapFile:
             _, _, stamp_ns, _ = _MESSAGE.unpack(stream.read(_MESSAGE.size))
             last = self._pieces[-1] if self._pieces else None
             # A group of loose messages has its own headers as content, so its offset is that of its content.
-            if last and last.offset == last.data_offset and last.data_offset + last.data_length == offset and (
-                last.data_length < _LOOSE_BYTES
+            if (
+                last
+                and last.offset == last.data_offset
+                and last.data_offset + last.data_length == offset
+                and (last.data_length < _LOOSE_BYTES)
             ):
                 last.data_length += _RECORD.size + length
                 last.start_ns = min(last.start_ns, stamp_ns)
@@ -193,7 +208,7 @@ class McapFile:
         for piece in self._pieces:
             try:
                 stamps: list[int] = []
-                for channel_id, stamp_ns, _ in _messages(self._read(stream, piece)):
+                for channel_id, stamp_ns, _, _ in _messages(self._read(stream, piece)):
                     counts[channel_id] += 1
                     stamps.append(stamp_ns)
                 piece.start_ns = min(stamps, default=piece.start_ns)
@@ -203,6 +218,8 @@ class McapFile:
 
     def _read(self, stream: BinaryIO, piece: _Piece) -> bytes:
         """The records of a piece; takes over the topics that it names. Raises InvalidInput if it is damaged."""
+        check_size(piece.says_bytes)
+        check_size(piece.data_length)
         stream.seek(piece.data_offset)
         data = unpacked(stream.read(piece.data_length), piece.compression, piece.says_bytes)
         if piece.crc and zlib.crc32(data) != piece.crc:
@@ -212,7 +229,7 @@ class McapFile:
                 if opcode == Opcode.SCHEMA:
                     self._add_schema(data[start:end])
                 elif opcode == Opcode.CHANNEL:
-                    self._add_channel(data[start:end])
+                    self._add_channel(data[start:end], piece.offset)
             except Exception as error:  # whatever damaged bytes make of the decoder
                 raise InvalidInput(_told(error)) from error
         return data
@@ -221,10 +238,18 @@ class McapFile:
         schema = Schema.read(ReadDataStream(BytesIO(data)))
         self._schemas[schema.id] = schema
 
-    def _add_channel(self, data: bytes) -> None:
+    def _add_channel(self, data: bytes, offset: int) -> None:
         channel = Channel.read(ReadDataStream(BytesIO(data)))
-        if channel.id not in self._channels:
-            self._channels[channel.id] = channel
+        known = self._channels.setdefault(channel.id, channel)
+        if (known.topic, known.schema_id, known.message_encoding) != (
+            channel.topic, channel.schema_id, channel.message_encoding
+        ):  # fmt: skip
+            reason = (
+                f"channel {channel.id} is {known.topic} and {channel.topic}; all of its messages count as the first"
+            )
+            damage = self._damage(offset, reason)
+            if damage not in self.contents.damages:
+                self.contents.damages.append(damage)
 
     def _topic(self, channel_id: int) -> Topic | None:
         """None if what names the topic is damaged."""
@@ -237,20 +262,61 @@ class McapFile:
         cannot_read = ""
         if channel.message_encoding != "cdr":
             cannot_read = f"its messages are {channel.message_encoding or 'of an unnamed encoding'}, not CDR"
-        elif schema is None:
+        elif schema is None or not schema.name:
             cannot_read = "its channel names no message type"
         elif schema.encoding not in _FORMATS:
             cannot_read = f"its message type is described as {schema.encoding}"
         topic = Topic(
-            one_line(channel.topic),
-            one_line(schema.name) if schema else "",
+            channel.topic,
+            schema.name if schema else "",
             schema.data.decode(errors="replace") if schema and schema.encoding in _FORMATS else "",
             _FORMATS.get(schema.encoding, "") if schema else "",
             channel.metadata.get("offered_qos_profiles", ""),
-            one_line(cannot_read),
+            cannot_read,
         )
         self._topics[channel_id] = topic
         return topic
+
+
+class _Table:
+    """Where the messages in unpacked records lie. A message costs 26 bytes of memory."""
+
+    def __init__(self, data: bytes) -> None:
+        """Raises InvalidInput if a length is wrong."""
+        self.stamps_ns, self._starts, self._ends, self._channels = array("Q"), array("Q"), array("Q"), array("H")
+        for channel_id, stamp_ns, start, end in _messages(data):
+            self.stamps_ns.append(stamp_ns)
+            self._starts.append(start)
+            self._ends.append(end)
+            self._channels.append(channel_id)
+
+    def in_order(self) -> Iterator[tuple[int, int, int, int]]:
+        """Channel, log time, start and end of each message, by time; of equal times as they were written."""
+        for index in np.argsort(np.frombuffer(self.stamps_ns, np.uint64), kind="stable"):
+            yield self._channels[index], self.stamps_ns[index], self._starts[index], self._ends[index]
+
+
+class _Cache:
+    """The newest unpacked pieces of a file that is being read."""
+
+    def __init__(self, file: McapFile, stream: BinaryIO) -> None:
+        self._file, self._stream = file, stream
+        self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, piece: _Piece) -> bytes:
+        """Raises InvalidInput if the piece is damaged."""
+        if piece.offset not in self._kept:
+            data = self._file._read(self._stream, piece)
+            self._kept[piece.offset] = data
+            self._bytes += len(data)
+            while self._bytes > CACHE_BYTES and len(self._kept) > 1:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
+        self._kept.move_to_end(piece.offset)
+        return self._kept[piece.offset]
+
+    def drop(self, piece: _Piece) -> None:
+        self._bytes -= len(self._kept.pop(piece.offset, b""))
 
 
 def _records(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -267,14 +333,14 @@ def _records(data: bytes) -> Iterator[tuple[int, int, int]]:
         offset = start + length
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Channel, log time and content of each message."""
+def _messages(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Channel, log time, and start and end of the content of each message. Raises InvalidInput if a length is wrong."""
     for opcode, start, end in _records(data):
         if opcode == Opcode.MESSAGE:
             if end - start < _MESSAGE.size:
                 raise InvalidInput(f"a message record of {end - start} bytes")
             channel_id, _, stamp_ns, _ = _MESSAGE.unpack_from(data, start)
-            yield channel_id, stamp_ns, data[start + _MESSAGE.size : end]
+            yield channel_id, stamp_ns, start + _MESSAGE.size, end
 
 
 def _told(error: Any) -> str:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import heapq
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from reasonseg_ros.bags.files import METADATA, bag_files
+from reasonseg_ros.bags.mcap_file import MAGIC as MCAP_MAGIC
 from reasonseg_ros.bags.mcap_file import McapFile
 from reasonseg_ros.bags.messages import typestore
-from reasonseg_ros.bags.records import BagFile, Damage, Record, Topic
+from reasonseg_ros.bags.records import BagFile, Damage, Record, Topic, merged
+from reasonseg_ros.bags.sqlite_file import MAGIC as SQLITE_MAGIC
 from reasonseg_ros.bags.sqlite_file import SqliteFile
-from reasonseg_ros.bags.unpacking import unpack_file
+from reasonseg_ros.bags.unpacking import ZSTD_MAGIC, unpack_file
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.plain_text import one_line
 
 
 class BagReader:
@@ -37,7 +39,7 @@ class BagReader:
     def __init__(self, path: str | Path) -> None:
         """Raises InvalidInput if there is no bag at `path`."""
         self.path = Path(path)
-        self._names, self._metadata = bag_files(self.path)
+        self._names, self._left_out, self._metadata = bag_files(self.path)
         self.topics: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
         self.skipped: dict[str, tuple[str, int]] = {}
@@ -45,6 +47,7 @@ class BagReader:
         self._files: list[BagFile] = []
         self._damages: list[Damage] = []
         self._topics: dict[str, Topic] = {}
+        self._other_types: set[tuple[str, str]] = set()
         self._copies: Path | None = None
 
     def __enter__(self) -> BagReader:
@@ -84,29 +87,47 @@ class BagReader:
         if not self._files:
             raise InvalidInput(f"{self.path} is not a bag that can be read: {'; '.join(reasons)}")
         ends = [file.contents.end for file in self._files if file.contents.end]
-        if ends and not self._metadata.files and not any(file.contents.topics for file in self._files):
+        if ends and not self._metadata.files and not any(file.contents.counts for file in self._files):
             raise InvalidInput(f"{self.path} is not a bag that can be read: {'; '.join(map(str, ends))}")
         counted: Counter[str] = Counter()
-        for file in self._files:
-            for name, topic in file.contents.topics.items():
-                self._topics.setdefault(name, topic)
-            counted += file.contents.counts
-        for name, topic in self._topics.items():
-            count = max(counted[name], self._metadata.counts[name])
-            if topic.cannot_read:
-                self.skipped[name] = topic.cannot_read, count
+        for topic, count in ((topic, n) for file in self._files for topic, n in file.contents.counts.items()):
+            reason = topic.cannot_read
+            if not reason:
+                known = self._topics.setdefault(topic.name, topic)
+                if known.message_type != topic.message_type:
+                    reason = f"they are {topic.message_type}, others on this topic {known.message_type}"
+                    self._other_types.add((topic.name, topic.message_type))
+            if reason:
+                self._skip(topic.name, reason, count)
             else:
-                self.topics[name], self.counts[name] = topic.message_type, count
+                counted[topic.name] += count
+        for name, topic in self._topics.items():
+            self.topics[name] = topic.message_type
+            in_metadata = self._metadata.counts[name] - self.skipped.get(name, ("", 0))[1]
+            self.counts[name] = max(counted[name], in_metadata)
+        for name in self.skipped.keys() - self.topics.keys():
+            reason, count = self.skipped[name]
+            self.skipped[name] = reason, max(count, self._metadata.counts[name])
+
+    def _skip(self, name: str, reason: str, count: int) -> None:
+        known, before = self.skipped.get(name, (reason, 0))
+        self.skipped[name] = known, before + count
 
     def _file(self, path: Path) -> BagFile:
         if not path.is_file():
             raise InvalidInput(f"{path} is not there, and {METADATA} names it")
-        source, broken = path, ""
-        if path.suffix == ".zstd":
+        source, begin = path, _first_bytes(path)
+        if begin.startswith(ZSTD_MAGIC):
             source, broken = unpack_file(path, self._copies_folder())
-        if broken:
-            self._damages.append(Damage(path, "an unknown place", broken))
-        return SqliteFile(path, source, self._copies_folder) if source.suffix == ".db3" else McapFile(path, source)
+            begin = _first_bytes(source)
+            if broken and not begin:
+                raise InvalidInput(f"{path.name}: {broken}")
+            if broken:
+                self._damages.append(Damage(path, "an unknown place", broken))
+        # What a file is, its first bytes say; metadata.yaml may leave it out, and a name may be anything.
+        if begin.startswith(SQLITE_MAGIC) or (source.suffix == ".db3" and not begin.startswith(MCAP_MAGIC)):
+            return SqliteFile(path, source, self._copies_folder)
+        return McapFile(path, source)
 
     @property
     def notes(self) -> list[str]:
@@ -114,11 +135,16 @@ class BagReader:
         lines = [f"{name}: {count} messages skipped, {reason}" for name, (reason, count) in self.skipped.items()]
         if self._metadata.problem:
             lines.append(f"{METADATA} {self._metadata.problem}; every bag file in the folder is read instead")
-        return lines
+        if self._left_out:
+            names = ", ".join(path.name for path in self._left_out)
+            why = f"{METADATA} does not name it" if self._metadata.files else "the same or another bag in the folder"
+            lines.append(f"not read: {names} ({why})")
+        return [one_line(line) for line in lines]
 
-    def offered_qos(self, topic: str) -> str:
-        """YAML of the quality of service that the topic's publishers offered; empty if it was not recorded."""
-        return self._metadata.qos.get(topic) or self._topics[topic].offered_qos
+    def offered_qos(self, topic: str) -> list[str]:
+        """What was recorded of the quality of service of the topic's publishers, as YAML: in each file, and of all."""
+        of_files = [known.offered_qos for file in self._files for known in file.contents.counts if known.name == topic]
+        return [text for text in (self._metadata.qos.get(topic, ""), *dict.fromkeys(of_files)) if text]
 
     def records(self, topics: Sequence[str] = ()) -> Iterator[Record | Damage]:
         """Messages in the order of log time, over all files, with damaged parts in between. No topics means all.
@@ -128,17 +154,24 @@ class BagReader:
         chosen = self._chosen(topics)
         read: Counter[str] = Counter()
         yield from self._damages
-        for item in _merged(self._files, chosen):
+        for item in merged([(file.contents.start_ns or 0, partial(file.records, chosen)) for file in self._files]):
             if isinstance(item, Record):
+                if (item.topic.name, item.topic.message_type) in self._other_types:
+                    continue
+                if not item.data.startswith(b"\0"):
+                    reason = f"a message on {item.topic.name} begins with {item.data[:4]!r}, which is not CDR"
+                    yield Damage(self.path, f"log time {item.stamp_ns} ns", reason, item.stamp_ns)
+                    continue
                 read[item.topic.name] += 1
             yield item
         self.read = read
 
     def shortfalls(self, topics: Sequence[str] = ()) -> dict[str, str]:
         """Topics with fewer messages than were counted, in words. Call it after `records` of the same topics."""
-        expected = {name: self.counts[name] for name in self._chosen(topics)}
+        expected = {name: self.counts[name] for name in sorted(self._chosen(topics))}
         if not topics:  # topics that no file has
-            expected |= {name: n for name, n in self._metadata.counts.items() if n and name not in self._topics}
+            known = self._topics.keys() | self.skipped.keys()
+            expected |= {name: n for name, n in self._metadata.counts.items() if n and name not in known}
         lines = {}
         for name, count in expected.items():
             if self.read[name] < count:
@@ -194,29 +227,24 @@ def store_of(message_type: str, definition: str, definition_format: str = "ros2m
     try:
         store = get_typestore(Stores.EMPTY)
         if definition_format == "ros2idl":
-            store.register(get_types_from_idl(definition))
+            for text in _idl_parts(definition):
+                store.register(get_types_from_idl(text))
         else:
             store.register(get_types_from_msg(definition, message_type))
         store.generate_msgdef(message_type)  # whether all types in it are defined
         return store
-    except (TypesysError, KeyError, ValueError, RecursionError):
+    except Exception:  # the text can be anything
         return typestore()
 
 
-def _merged(files: Sequence[BagFile], topics: Collection[str]) -> Iterator[Record | Damage]:
-    """Items of all files in the order of log time. A file is opened when its time comes."""
-    left = sorted(enumerate(files), key=lambda item: (item[1].contents.start_ns or 0, item[0]), reverse=True)
-    running: list[tuple[int, int, Record | Damage, Iterator[Record | Damage]]] = []
+def _idl_parts(definition: str) -> list[str]:
+    """The files that rosbag2 joins to one text, each below a line of 80 `=` and one with its name."""
+    rule = "=" * 80 + "\n"
+    if not definition.startswith(f"{rule}IDL: "):
+        return [definition]
+    return [part.partition("\n")[2] for part in definition.split(rule)[1:]]
 
-    def advance(number: int, items: Iterator[Record | Damage]) -> None:
-        if (item := next(items, None)) is not None:
-            heapq.heappush(running, (item.stamp_ns, number, item, items))
 
-    while running or left:
-        while left and (not running or (left[-1][1].contents.start_ns or 0) <= running[0][0]):
-            number, file = left.pop()
-            advance(number, iter(file.records(topics)))
-        if running:
-            _, number, item, items = heapq.heappop(running)
-            yield item
-            advance(number, items)
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(16)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from reasonseg_ros.plain_text import one_line
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,8 @@ class Topic:
         definition_format: `ros2msg` or `ros2idl`.
         offered_qos: YAML of the publishers' quality of service, as rosbag2 records it; may be empty.
         cannot_read: why its messages are skipped; empty if they are CDR messages of a named type.
+
+    Names come from outside, and are made plain text on one line. `sensor_msgs/Image` becomes `sensor_msgs/msg/Image`.
     """
 
     name: str
@@ -26,6 +31,13 @@ class Topic:
     definition_format: str = "ros2msg"
     offered_qos: str = ""
     cannot_read: str = ""
+
+    def __post_init__(self) -> None:
+        kind = one_line(self.message_type)
+        if kind.count("/") == 1:
+            kind = kind.replace("/", "/msg/")
+        for name, value in (("name", self.name), ("message_type", kind), ("cannot_read", self.cannot_read)):
+            object.__setattr__(self, name, one_line(value))
 
 
 @dataclass(frozen=True)
@@ -61,16 +73,20 @@ class Contents:
     """What a scan found in one file.
 
     Attributes:
-        topics: every topic by its name, also those without messages or with messages that cannot be read.
-        counts: messages of each topic, by the file's own count.
+        counts: messages of every topic, by the file's own count; also of topics that have none or cannot be read.
         start_ns: log time of the first message; None if there is none.
         end: why the file cannot be read up to its end; None if it can.
+        damages: what else is wrong outside of the messages.
     """
 
-    topics: dict[str, Topic] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[Topic] = field(default_factory=Counter)
     start_ns: int | None = None
     end: Damage | None = None
+    damages: list[Damage] = field(default_factory=list)
+
+    @property
+    def topics(self) -> list[Topic]:
+        return list(self.counts)
 
 
 class BagFile(Protocol):
@@ -82,3 +98,29 @@ class BagFile(Protocol):
     def records(self, topics: Collection[str]) -> Iterator[Record | Damage]:
         """Messages of these topics in the order of log time, and all damage found on the way."""
         ...
+
+
+Start = tuple[int, Callable[[], Iterator[Record | Damage]]]
+"""A time that no item of a part comes before, and what begins to read the part."""
+
+
+def merged(parts: Sequence[Start]) -> Iterator[Record | Damage]:
+    """Items of all parts in the order of log time; of equal times, in the order of the parts.
+
+    The items of each part must be in order. A part is begun when its time comes.
+    """
+    left = sorted(((start_ns, number) for number, (start_ns, _) in enumerate(parts)), reverse=True)
+    running: list[tuple[int, int, Record | Damage, Iterator[Record | Damage]]] = []
+
+    def advance(number: int, items: Iterator[Record | Damage]) -> None:
+        if (item := next(items, None)) is not None:
+            heapq.heappush(running, (item.stamp_ns, number, item, items))
+
+    while running or left:
+        while left and (not running or left[-1][0] <= running[0][0]):
+            _, number = left.pop()
+            advance(number, parts[number][1]())
+        if running:
+            _, number, item, items = heapq.heappop(running)
+            yield item
+            advance(number, items)

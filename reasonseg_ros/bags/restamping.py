@@ -10,10 +10,13 @@ from rosbags.interfaces import Nodetype
 from rosbags.typesys.store import Typestore
 
 from reasonseg_ros.bags.messages import raw_stamp_ns, restamped
-from reasonseg_ros.bags.reader import store_of
+from reasonseg_ros.bags.reader import decoded, store_of
 from reasonseg_ros.bags.records import Record, Topic
+from reasonseg_ros.errors import InvalidInput
 
 HEADER = "std_msgs/msg/Header"
+LATEST_NS = 2**31 * 10**9 - 1
+"""Seconds of a stamp are int32."""
 SAME_CLOCK_NS = 10 * 10**9
 """Headers whose stamps differ from their log time by about the same are of one clock."""
 
@@ -40,7 +43,7 @@ class Restamping:
     def stamp_ns(self, header_ns: int, log_ns: int) -> int:
         """The new stamp of a header; one that was never stamped (0) gets that of its log time."""
         in_log_ns = header_ns - self._clock(header_ns, log_ns).begin_ns if header_ns else log_ns
-        return max(self._now_ns + round((in_log_ns - self._first_log_ns) / self._rate), 0)
+        return min(max(self._now_ns + round((in_log_ns - self._first_log_ns) / self._rate), 0), LATEST_NS)
 
     def _clock(self, header_ns: int, log_ns: int) -> _Clock:
         ahead_ns = header_ns - log_ns
@@ -53,14 +56,19 @@ class Restamping:
         return self._clocks[-1]
 
     def data(self, record: Record) -> bytes:
-        """The record's bytes with every header in it stamped anew, those inside of lists and other messages too."""
+        """The record's bytes with every header in it stamped anew, those inside of lists and other messages too.
+
+        Raises InvalidInput for a damaged message, and for a type that neither the bag nor this package defines.
+        """
+        if record.topic.message_type not in _store(record.topic).fielddefs:
+            raise InvalidInput(f"where a {record.topic.message_type} has its stamps is not known; the bag does not say")
         places = header_places(record.topic)
         if not places:
             return record.data
         if places == ("header",) and _begins_with_header(record.topic):
             return restamped(record.data, self.stamp_ns(raw_stamp_ns(record.data), record.stamp_ns))
         store, kind = _store(record.topic), record.topic.message_type
-        message = store.deserialize_cdr(record.data, kind)
+        message = decoded(record)
         for place in places:
             self._stamp(message, place.split("."), record.stamp_ns)
         return bytes(store.serialize_cdr(message, kind))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from reasonseg_ros.bags.records import Contents, Damage, Record, Topic
-from reasonseg_ros.bags.unpacking import ZSTD_MAGIC, unpacked
+from reasonseg_ros.bags.unpacking import unpacked_message
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.plain_text import one_line
 
 MAGIC = b"SQLite format 3\0"
-_BESIDE = ("-wal", "-shm", "-journal")
+_LOGS = ("-wal", "-journal")
 
 
 class SqliteFile:
@@ -36,7 +36,7 @@ class SqliteFile:
                 raise InvalidInput(f"{path} {what}; name a bag that was recorded as sqlite3")
         self._topics: dict[Any, Topic] = {}
         try:
-            with closing(self._connect()) as database:
+            with self._connected() as database:
                 self._scan(database)
         except sqlite3.Error as error:
             raise InvalidInput(f"{path} is not a bag that can be read: {error}") from error
@@ -49,7 +49,7 @@ class SqliteFile:
         order = "SELECT id FROM messages ORDER BY timestamp, id"
         query = f"SELECT m.id, m.topic_id, m.timestamp, m.data FROM ({order}) o JOIN messages m ON m.id = o.id"
         try:
-            with closing(self._connect()) as database:
+            with self._connected() as database:
                 for row, key, stamp_ns, data in database.execute(query):
                     if key not in chosen and (key in self._topics or not everything):
                         continue
@@ -68,12 +68,15 @@ class SqliteFile:
         if not isinstance(data, bytes):
             return Damage(self.path, place, f"its data is a {type(data).__name__}, not bytes", stamp_ns)
         try:
-            content = unpacked(data, "zstd") if data[:4] == ZSTD_MAGIC else data
+            content = unpacked_message(data)
         except InvalidInput as error:
             return Damage(self.path, place, str(error), stamp_ns)
         return Record(self._topics[key], stamp_ns, content)
 
     def _scan(self, database: sqlite3.Connection) -> None:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if missing := sorted({"topics", "messages"} - tables):  # a view of that name could compute anything
+            raise InvalidInput(f"{self.path} is not a bag: it has no table {' and '.join(missing)}")
         definitions = {}
         with suppress(sqlite3.Error):  # a table of newer versions
             rows = database.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions")
@@ -85,44 +88,62 @@ class SqliteFile:
         ):
             encoded, text = definitions.get(kind, ("", ""))
             cannot_read = "" if encoding == "cdr" else f"its messages are {encoding!s:.50}, not CDR"
+            if not isinstance(name, str) or not isinstance(kind, str):
+                cannot_read = "its name or type is no text"
             topic = Topic(
-                one_line(str(name)),
-                one_line(str(kind)),
+                str(name),
+                str(kind),
                 text if isinstance(text, str) else "",
                 "ros2idl" if encoded == "ros2idl" else "ros2msg",
                 offered if isinstance(offered, str) else "",
-                one_line(cannot_read),
+                cannot_read,
             )
             self._topics[key] = topic
-            self.contents.topics.setdefault(topic.name, topic)
-            self.contents.counts[topic.name] += 0
-        for key, count in database.execute("SELECT topic_id, count(*) FROM messages GROUP BY topic_id"):
-            if key in self._topics:
-                self.contents.counts[self._topics[key].name] += count
-        (first,) = database.execute("SELECT min(timestamp) FROM messages").fetchone()
-        self.contents.start_ns = first if isinstance(first, int) else None
+            self.contents.counts[topic] += 0
+        counts: Counter[Any] = Counter()
+        with suppress(sqlite3.DatabaseError):  # a damaged page; it is told when the messages are read
+            for (key,) in database.execute("SELECT topic_id FROM messages"):
+                counts[key] += 1
+        for key, topic in self._topics.items():
+            self.contents.counts[topic] += counts[key]
+        with suppress(sqlite3.DatabaseError):
+            first_integer = "SELECT min(timestamp) FROM messages WHERE typeof(timestamp) = 'integer'"
+            (self.contents.start_ns,) = database.execute(first_integer).fetchone()
 
-    def _connect(self) -> sqlite3.Connection:
-        """A connection that changes nothing. sqlite3 itself reads a write-ahead log that lies beside the file.
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection that changes nothing in the bag. Raises sqlite3.Error.
 
-        If that is not possible in place (a read-only folder, an unfinished transaction), copies are read.
+        If a recorder was killed, its write-ahead log or journal lies beside the file, and sqlite3 takes it over. Where
+        that is not possible in place (a read-only folder, an unfinished transaction), copies are read.
         """
+        shared = Path(f"{self._source}-shm")
+        was_shared = shared.exists()
+        with closing(self._connection()) as database:
+            yield database
+        if not was_shared:  # sqlite3 makes it for a write-ahead log, and leaves it when it may not write the file
+            with suppress(OSError):
+                shared.unlink(missing_ok=True)
+
+    def _connection(self) -> sqlite3.Connection:
+        logs = [path for end in _LOGS if (path := Path(f"{self._source}{end}")).is_file() and path.stat().st_size]
+        if not logs:
+            return self._open(self._source, "ro&immutable=1")  # for read-only folders
         try:
             return self._open(self._source, "ro")
         except sqlite3.Error:
-            beside = [Path(f"{self._source}{suffix}") for suffix in _BESIDE]
-            if not any(path.exists() for path in beside):
-                raise
-        folder = self._copies_folder()
-        for path in (self._source, *beside):
-            if path.exists() and not path.name.endswith("-shm"):
-                shutil.copyfile(path, folder / path.name)
+            folder = self._copies_folder()
+        for path in (self._source, *logs):
+            shutil.copyfile(path, folder / path.name)
         self._source = folder / self._source.name
-        return self._open(self._source, "rw")
+        with closing(self._open(self._source, "rw")) as database:
+            database.execute("PRAGMA journal_mode=DELETE")  # takes the log over
+        return self._open(self._source, "ro&immutable=1")
 
     @staticmethod
     def _open(path: Path, mode: str) -> sqlite3.Connection:
-        database = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode={mode}", uri=True)
+        database = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode={mode}", uri=True, check_same_thread=False)
+        database.execute("PRAGMA trusted_schema=OFF")
         database.text_factory = lambda data: data.decode(errors="replace")
         try:
             database.execute("SELECT count(*) FROM sqlite_master").fetchone()

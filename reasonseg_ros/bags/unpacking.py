@@ -29,32 +29,55 @@ def unpacked(data: bytes, compression: str, says_bytes: int = 0) -> bytes:
     `says_bytes` is the size that the file states. Raises InvalidInput if it is damaged, of another compression, or
     unpacks to more than MOST_BYTES.
     """
-    if says_bytes > MOST_BYTES:
-        raise InvalidInput(_too_large(says_bytes))
+    check_size(says_bytes)
     if not compression:
         return data
     if compression not in ("zstd", "lz4"):
         raise InvalidInput(f"compression {compression!r} is not supported; expected zstd or lz4")
+    if compression == "zstd":
+        check_size(_stated_bytes(data))
+    most = says_bytes or MOST_BYTES
     parts: list[bytes] = []
     size = 0
     while data:
         decompressor = zstd.ZstdDecompressor() if compression == "zstd" else lz4.frame.LZ4FrameDecompressor()
         try:
-            part = decompressor.decompress(data, max_length=MOST_BYTES + 1 - size)
+            part = decompressor.decompress(data, max_length=most + 1 - size)
         except (zstd.ZstdError, RuntimeError, EOFError, MemoryError) as error:
             raise InvalidInput(f"{compression} data are damaged: {error}") from error
         parts.append(part)
         size += len(part)
-        if size > MOST_BYTES:
-            raise InvalidInput(_too_large(says_bytes or size))
+        check_size(size)
+        if size > most:
+            raise InvalidInput(f"it unpacks to more than the {says_bytes} bytes that it states")
         if not decompressor.eof:
             raise InvalidInput(f"{compression} data break off")
         data = decompressor.unused_data or b""
+    if size < says_bytes:
+        raise InvalidInput(f"it unpacks to {size} of the {says_bytes} bytes that it states")
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _too_large(size_bytes: int) -> str:
-    return f"it unpacks to {size_bytes / 1e6:.0f} MB or more; at most {MOST_BYTES / 1e6:.0f} MB are unpacked at once"
+def unpacked_message(data: bytes) -> bytes:
+    """A message that may be compressed by itself: CDR begins with a zero, so zstd's mark is clear. As `unpacked`."""
+    return unpacked(data, "zstd") if data[:4] == ZSTD_MAGIC else data
+
+
+def check_size(size_bytes: int) -> None:
+    """Raises InvalidInput for more than MOST_BYTES."""
+    if size_bytes > MOST_BYTES:
+        told = (
+            f"it takes {size_bytes / 1e6:.0f} MB or more in memory; at most {MOST_BYTES / 1e6:.0f} MB are read at once"
+        )
+        raise InvalidInput(told)
+
+
+def _stated_bytes(data: bytes) -> int:
+    """What the first frame of zstd data unpacks to, if it says so, or 0."""
+    try:
+        return zstd.get_frame_info(data).decompressed_size or 0
+    except zstd.ZstdError:
+        return 0  # what is wrong is found while it is unpacked
 
 
 def unpack_file(path: Path, folder: Path) -> tuple[Path, str]:
@@ -65,7 +88,15 @@ def unpack_file(path: Path, folder: Path) -> tuple[Path, str]:
     target = folder / path.stem
     packed_bytes = path.stat().st_size
     most = max(LEAST_LIMIT_BYTES, MOST_GROWTH * packed_bytes)
-    most = min(most, shutil.disk_usage(folder).free - 2**28)
+    with path.open("rb") as packed:
+        stated_bytes = _stated_bytes(packed.read(64))
+    if stated_bytes > most:
+        raise InvalidInput(_too_much(path, packed_bytes, most))
+    if stated_bytes > (free := shutil.disk_usage(folder).free):
+        raise InvalidInput(
+            f"{path.name} unpacks to {stated_bytes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {folder.parent}; "
+            "set TMPDIR to a folder with more space"
+        )
     size = 0
     with target.open("xb") as out:
         try:
@@ -73,11 +104,13 @@ def unpack_file(path: Path, folder: Path) -> tuple[Path, str]:
                 while piece := source.read(_PIECE_BYTES):
                     size += len(piece)
                     if size > most:
-                        raise InvalidInput(
-                            f"{path.name} of {packed_bytes / 1e6:.1f} MB unpacks to more than {most / 1e9:.1f} GB; "
-                            "unpack it by hand if that is right (zstd -d), with enough disk space"
-                        )
+                        raise InvalidInput(_too_much(path, packed_bytes, most))
                     out.write(piece)
         except (zstd.ZstdError, EOFError) as error:
             return target, f"zstd data break off or are damaged after {size} bytes: {error}"
     return target, ""
+
+
+def _too_much(path: Path, packed_bytes: int, most: int) -> str:
+    told = f"{path.name} of {packed_bytes / 1e6:.1f} MB unpacks to more than {most / 1e9:.1f} GB"
+    return f"{told}; unpack it by hand if that is right (zstd -d), with enough disk space"

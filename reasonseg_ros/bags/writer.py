@@ -25,6 +25,8 @@ class BagWriter:
     def __init__(self, path: str | Path, force: bool = False) -> None:
         """Raises InvalidInput where `path` exists, unless `force` is set and it is a bag."""
         self.path = Path(path).absolute()
+        if self.path.is_symlink():
+            raise InvalidInput(f"{path} is a symbolic link; remove it, or choose another place")
         if self.path.exists() and not force:
             raise InvalidInput(f"{path} exists; choose another place or pass --force")
         if self.path.exists() and any(self.path.iterdir()) and not (self.path / "metadata.yaml").is_file():

@@ -70,11 +70,11 @@ def read_samples(
             topics = find_topics(bag, types, lambda topic: _first(reader, topic), image_topic, bool(questions))
         except InvalidInput as error:
             raise InvalidInput(f"{error}{_why_not_more(reader, image_topic)}") from error
-        for note in reader.notes:
-            _LOG.warning("%s: %s", bag, note)
         stream = SampleStream(_messages(reader, list(topics.types)), topics, kinds, questions, on_image)
         yield from stream
         yield from _missing(reader, topics, stream)
+        for note in reader.notes:
+            _LOG.warning("%s: %s", bag, note)
         if stream.unstamped:
             _LOG.warning("%s: %d images without a header stamp; their log time is used", bag, stream.unstamped)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import rclpy
 import yaml
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
+from rclpy.validate_topic_name import validate_topic_name
 from std_srvs.srv import Trigger
 
 from reasonseg_ros.bags import BagReader, Damage, Record, decoded, raw_stamp_ns
@@ -31,6 +34,9 @@ DISCOVERY_S = 0.5
 """Time for subscribers to find the publishers, before the first message."""
 DELIVERY_S = 2.0
 """Longest wait at the end for reliable subscribers to confirm the last messages."""
+DEPTH, IMAGE_DEPTH = 100, 10
+"""Messages that wait for slow subscribers. Many small ones may have been recorded at the same moment."""
+MOST_QOS_CHARACTERS = 100_000
 MOST_LATCHED = 1000
 """Messages that a latched topic keeps for late subscribers."""
 
@@ -45,8 +51,8 @@ class BagPublishers:
         self._publishers = {topic: self._publisher(bag, topic) for topic in topics}
 
     def _publisher(self, bag: BagReader, topic: str) -> Any:
-        quality = QoSProfile(depth=5)
-        if is_latched(bag.offered_qos(topic)):
+        quality = QoSProfile(depth=IMAGE_DEPTH if bag.topics[topic] in IMAGE_TYPES else DEPTH)
+        if is_latched(topic, bag.offered_qos(topic)):
             quality.durability = DurabilityPolicy.TRANSIENT_LOCAL
             quality.depth = min(max(bag.counts[topic], 1), MOST_LATCHED)
         return self._node.create_publisher(message_class(bag.topics[topic]), topic, quality)
@@ -57,6 +63,7 @@ class BagPublishers:
             self._restamping = Restamping(first_log_ns, self._node.get_clock().now().nanoseconds, rate)
 
     def publish(self, record: Record) -> None:
+        """Raises InvalidInput for a message that is damaged so that it cannot be stamped."""
         data = self._restamping.data(record) if self._restamping else record.data
         self._publishers[record.topic.name].publish(data)
 
@@ -66,14 +73,19 @@ class BagPublishers:
             publisher.wait_for_all_acked(Duration(seconds=max(deadline_s - time.monotonic(), 0.0)))
 
 
-def is_latched(offered_qos: str) -> bool:
-    """Whether one of the recorded publishers was transient local, by the YAML that rosbag2 records."""
-    try:
-        profiles = yaml.safe_load(offered_qos) or []
-        durabilities = [str(profile["durability"]).lower() for profile in profiles]
-    except (yaml.YAMLError, TypeError, KeyError, AttributeError):
-        return False
-    return any(durability in ("1", "transient_local") for durability in durabilities)
+def is_latched(topic: str, offered_qos: Sequence[str]) -> bool:
+    """Whether one of the recorded publishers was transient local, by the YAML texts that rosbag2 records.
+
+    `/tf_static` always is: its listeners ask for it, and older recorders and converters note no quality of service.
+    """
+    if topic.endswith("/tf_static"):
+        return True
+    for text in offered_qos:
+        with suppress(yaml.YAMLError, TypeError, KeyError, AttributeError, RecursionError):
+            profiles = yaml.safe_load(text[:MOST_QOS_CHARACTERS]) or []
+            if any(str(profile["durability"]).lower() in ("1", "transient_local") for profile in profiles):
+                return True
+    return False
 
 
 class Holder:
@@ -92,7 +104,8 @@ class Holder:
     def _publish(self) -> None:
         self._publishers.begin(self._held[0].stamp_ns)
         for record in self._held:
-            self._publishers.publish(record)
+            with suppress(InvalidInput):  # damaged; nothing to stamp
+                self._publishers.publish(record)
 
     def _on_next(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         group = next(self._groups, None)
@@ -139,9 +152,12 @@ def image_groups(bag: BagReader, topics: Sequence[str]) -> Iterator[list[Record]
 
 
 def _is_depth(bag: BagReader, topic: str) -> bool:
-    """By the topic's first image."""
-    first = next((item for item in bag.records([topic]) if isinstance(item, Record)), None)
-    return first is not None and is_depth(decoded(first))
+    """By the topic's first image that is sound."""
+    for item in bag.records([topic]):
+        if isinstance(item, Record):
+            with suppress(InvalidInput):  # a damaged one says nothing
+                return is_depth(decoded(item))
+    return False
 
 
 def play(
@@ -160,8 +176,7 @@ def play(
     """
     with BagReader(path) as bag:
         chosen, problems = _playable(bag, topics)
-        for note in bag.notes:
-            print(f"reasonseg play: {one_line(note)}", file=sys.stderr)
+        _tell(bag.notes)
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node(NODE_NAME)
         try:
@@ -173,9 +188,13 @@ def play(
         finally:
             node.destroy_node()
             rclpy.shutdown()
-    for problem in problems:
-        print(f"reasonseg play: {one_line(problem)}", file=sys.stderr)
+    _tell(problems)
     return 1 if problems else 0
+
+
+def _tell(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(f"reasonseg play: {one_line(line)}", file=sys.stderr)
 
 
 def _playable(bag: BagReader, topics: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -188,19 +207,30 @@ def _playable(bag: BagReader, topics: Sequence[str]) -> tuple[list[str], list[st
         raise InvalidInput(f"{bag.path} has no topic {', '.join(reasons)}; it has {', '.join(bag.topics)}")
     if topics:
         for topic in topics:
-            message_class(bag.topics[topic])
+            _check_playable(bag, topic)
         return list(topics), []
     chosen, problems = [], []
-    for topic, kind in bag.topics.items():
+    for topic in bag.topics:
         try:
-            message_class(kind)
+            _check_playable(bag, topic)
             chosen.append(topic)
         except InvalidInput as error:
-            problems.append(f"{topic}: {bag.counts[topic]} messages not published: {error}")
+            if bag.counts[topic]:
+                problems.append(f"{topic}: {bag.counts[topic]} messages not published: {error}")
     if not chosen:
         reasons = "; ".join([*problems, *bag.notes]) or "it is empty"
         raise InvalidInput(f"{bag.path} has no topic that can be published: {reasons}")
     return chosen, problems
+
+
+def _check_playable(bag: BagReader, topic: str) -> None:
+    """Raises InvalidInput for a topic whose type is not installed, or whose name ROS does not take."""
+    message_class(bag.topics[topic])
+    try:
+        validate_topic_name(topic)
+    except InvalidTopicNameException as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInput(f"{topic!r:.200} is no name of a topic ({reason}); leave it out with --topics") from error
 
 
 def _hold(
@@ -218,11 +248,10 @@ def _hold(
     rclpy.spin(node)
 
 
-def _play_timed(
-    publishers: BagPublishers, bag: BagReader, topics: Sequence[str], rate: float, loop: bool
-) -> list[str]:
-    """Publish every message at its time. Returns what could not be published."""
+def _play_timed(publishers: BagPublishers, bag: BagReader, topics: Sequence[str], rate: float, loop: bool) -> list[str]:
+    """Publish every message at its time. Returns what could not be published; in a loop the first round tells it."""
     time.sleep(DISCOVERY_S)
+    is_first_round = True
     while True:
         problems: list[str] = []
         start_s, first_ns = time.monotonic(), None
@@ -234,7 +263,14 @@ def _play_timed(
                 first_ns = record.stamp_ns
                 publishers.begin(first_ns, rate)
             time.sleep(max(0.0, start_s + (record.stamp_ns - first_ns) / 1e9 / rate - time.monotonic()))
-            publishers.publish(record)
+            try:
+                publishers.publish(record)
+            except InvalidInput as error:
+                problems.append(f"a message on {record.topic.name} is not published: {error}")
+        problems += bag.shortfalls(topics).values()
         if not loop or first_ns is None:
             publishers.wait_for_delivery()
-            return problems + list(bag.shortfalls(topics).values())
+            return problems
+        if is_first_round:
+            _tell(problems)
+        is_first_round = False

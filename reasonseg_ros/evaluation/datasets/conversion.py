@@ -125,6 +125,8 @@ def _finished(report: Path) -> Counts | None:
 
 
 def _prepare(folder: Path, fingerprint: str, restart: bool) -> None:
+    if folder.is_symlink():
+        raise InvalidInput(f"{folder}, where parts are kept, is a symbolic link; remove it")
     known = folder / "fingerprint"
     if restart:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,224 @@
+"""Databases of rosbag2, made with SQL, judged by rosbags."""
+
+import os
+import shutil
+import sqlite3
+
+import pytest
+import yaml
+from rosbags.rosbag2 import Reader
+
+from reasonseg_ros import bags, cli
+from reasonseg_ros.bags import unpacking
+from reasonseg_ros.bags.unpacking import zstd
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.reading.bag_info import bag_info
+from reasonseg_ros.types import Query
+
+
+def left_by_a_killed_recorder(made, folder, journal="wal"):
+    """Files of a database whose last messages are in the write-ahead log only."""
+    folder.mkdir()
+    messages = made.recording(6)
+    database = made.write_sqlite(folder / "live.db3", messages[:4], journal)
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.execute("PRAGMA wal_autocheckpoint=0")
+    for topic, message, stamp_ns in messages[4:]:
+        number = 1 if topic == "/camera/image" else 2
+        values = (number, stamp_ns, made.serialised(message))
+        database.execute("INSERT INTO messages(topic_id, timestamp, data) VALUES(?, ?, ?)", values)
+        if journal == "wal":
+            database.commit()
+    for end in ("", "-wal", "-journal"):
+        if (folder / f"live.db3{end}").exists():
+            shutil.copy(folder / f"live.db3{end}", folder / f"bag_0.db3{end}")
+    database.rollback()
+    database.close()
+    for path in folder.glob("live.db3*"):
+        path.unlink()
+    return messages
+
+
+def test_a_write_ahead_log_is_read_and_the_bag_is_left_as_it_was(made, tmp_path):
+    messages = left_by_a_killed_recorder(made, tmp_path / "bag")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "bag").iterdir()}
+    assert set(before) == {"bag_0.db3", "bag_0.db3-wal"}
+    assert made.read(tmp_path / "bag") == made.expected(messages)
+    assert made.read(tmp_path / "bag" / "bag_0.db3") == made.expected(messages)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "bag").iterdir()} == before
+    with bags.BagReader(tmp_path / "bag") as bag:
+        assert bag.counts == {"/camera/image": 6, "/query": 6}
+
+
+def test_a_write_ahead_log_that_cannot_be_read_in_place_is_read_from_a_copy(made, tmp_path):
+    messages = left_by_a_killed_recorder(made, tmp_path / "bag")
+    (tmp_path / "bag" / "bag_0.db3-shm").mkdir()  # as a folder that cannot be written
+    assert made.read(tmp_path / "bag") == made.expected(messages)
+
+
+def test_an_unfinished_transaction_is_rolled_back_in_a_copy(made, tmp_path):
+    folder = tmp_path / "bag"
+    folder.mkdir()
+    messages = made.recording(40)
+    database = made.write_sqlite(folder / "live.db3", messages)
+    database.execute("PRAGMA cache_size=1")  # so that it is written before its end
+    database.execute("UPDATE messages SET data = zeroblob(3000)")
+    for end in ("", "-journal"):
+        shutil.copy(folder / f"live.db3{end}", folder / f"bag_0.db3{end}")
+    database.rollback()
+    database.close()
+    (folder / "live.db3").unlink()
+    before = (folder / "bag_0.db3").read_bytes()
+    assert made.read(folder) == made.expected(messages)
+    assert (folder / "bag_0.db3").read_bytes() == before
+
+
+def test_a_closed_database_in_wal_mode_is_read_without_a_trace(made, tmp_path):
+    folder = tmp_path / "bag"
+    folder.mkdir()
+    messages = made.recording(2)
+    made.write_sqlite(folder / "bag_0.db3", messages, "wal").close()
+    os.chmod(folder, 0o555)
+    try:
+        assert made.read(folder) == made.expected(messages)
+    finally:
+        os.chmod(folder, 0o755)
+    assert [path.name for path in folder.iterdir()] == ["bag_0.db3"]
+
+
+def test_metadata_whose_quality_of_service_differs_from_the_database_costs_nothing(made, tmp_path):
+    messages = made.recording(3)
+    bag = made.write_rosbag(tmp_path / "bag", messages, "sqlite3")
+    described = yaml.safe_load((bag / "metadata.yaml").read_text())
+    for topic in described["rosbag2_bagfile_information"]["topics_with_message_count"]:
+        topic["topic_metadata"]["offered_qos_profiles"] = "- history: 3\n  depth: 0\n  durability: 1"
+        topic["topic_metadata"]["type_description_hash"] = "another"
+    (bag / "metadata.yaml").write_text(yaml.safe_dump(described))
+    assert made.read(bag) == made.expected(messages)
+
+
+@pytest.mark.parametrize("compression", ["", "FILE", "MESSAGE"])
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_what_rosbags_writes_is_read_as_rosbags_reads_it(made, tmp_path, storage, compression):
+    messages = made.recording(5)
+    bag = made.write_rosbag(tmp_path / "bag", messages[::-1], storage, compression)
+    with Reader(bag) as judge:
+        known = sorted(((c.topic, stamp, bytes(data)) for c, stamp, data in judge.messages()), key=lambda m: m[1])
+    assert made.read(bag) == made.expected(messages) == known
+    (bag / "metadata.yaml").unlink()
+    assert made.read(bag) == known
+    (file,) = bag.iterdir()
+    assert made.read(file) == known
+
+
+def schema_of(version):
+    """Tables of each schema version of rosbag2's databases."""
+    more = {1: "", 2: ", offered_qos_profiles TEXT", 3: ", offered_qos_profiles TEXT"}
+    columns = more.get(version, ", offered_qos_profiles TEXT, type_description_hash TEXT")
+    tables = [f"CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT, type TEXT, serialization_format TEXT{columns})"]
+    tables += ["CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER, data BLOB)"]
+    if version >= 3:
+        tables += ["CREATE TABLE schema(schema_version INTEGER PRIMARY KEY, ros_distro TEXT NOT NULL)"]
+        tables += [f"INSERT INTO schema VALUES({version}, 'humble')"]
+    if version >= 4:
+        tables += [
+            "CREATE TABLE message_definitions(id INTEGER PRIMARY KEY, topic_type TEXT, encoding TEXT, "
+            "encoded_message_definition TEXT, type_description_hash TEXT)"
+        ]
+    return ";".join(tables)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
+def test_every_version_of_the_tables_is_read(made, tmp_path, version):
+    database = sqlite3.connect(tmp_path / "bag.db3")
+    database.executescript(schema_of(version))
+    query = bags.query_message(Query("a mug"))
+    database.execute(
+        "INSERT INTO topics(id, name, type, serialization_format) VALUES(7, '/query', 'reasonseg_ros/msg/Query', 'cdr')"
+    )
+    database.execute("INSERT INTO messages VALUES(1, 7, 5, ?)", (made.serialised(query),))
+    database.commit()
+    database.close()
+    assert made.read(tmp_path / "bag.db3") == [("/query", 5, made.serialised(query))]
+
+
+ODD_ROWS = {
+    "time as text": ("topic_id, timestamp, data", (1, "soon", b"\0\1\0\0")),
+    "time as a fraction": ("topic_id, timestamp, data", (1, 1.5, b"\0\1\0\0")),
+    "no time": ("topic_id, timestamp, data", (1, None, b"\0\1\0\0")),
+    "data as text": ("topic_id, timestamp, data", (1, 7, "text")),
+    "data as a number": ("topic_id, timestamp, data", (1, 7, 7)),
+    "no data": ("topic_id, timestamp, data", (1, 7, None)),
+    "unknown topic": ("topic_id, timestamp, data", (99, 7, b"\0\1\0\0")),
+    "no topic": ("topic_id, timestamp, data", (None, 7, b"\0\1\0\0")),
+    "topic as text": ("topic_id, timestamp, data", ("x", 7, b"\0\1\0\0")),
+}
+
+
+@pytest.mark.parametrize("case", ODD_ROWS)
+def test_a_row_of_other_types_costs_itself_only_and_is_told(made, tmp_path, capsys, case):
+    messages = made.recording(3)
+    database = made.write_sqlite(tmp_path / "bag.db3", messages)
+    columns, values = ODD_ROWS[case]
+    database.execute(f"INSERT INTO messages({columns}) VALUES(?, ?, ?)", values)
+    database.commit()
+    database.close()
+    info = bag_info(tmp_path / "bag.db3")
+    assert sum(info.messages.values()) == len(messages)
+    assert len(info.damages) == 1 and "row 7" in info.damages[0]
+    assert cli.main(["bag", "info", str(tmp_path / "bag.db3")]) == 1
+    with pytest.raises(InvalidInput, match="row 7"):
+        made.read(tmp_path / "bag.db3")
+
+
+def test_odd_rows_of_topics_disturb_no_other(made, tmp_path):
+    messages = made.recording(3)
+    database = made.write_sqlite(tmp_path / "bag.db3", messages)
+    database.execute("INSERT INTO topics VALUES(8, x'ff00', x'00', 'cdr', '')")
+    database.execute("INSERT INTO topics VALUES(9, '/log', 'foxglove/Log', 'json', '')")
+    database.execute("INSERT INTO messages(topic_id, timestamp, data) VALUES(8, 1, x'00010000'), (9, 1, x'7b7d')")
+    database.commit()
+    database.close()
+    assert made.read(tmp_path / "bag.db3") == made.expected(messages)
+    info = bag_info(tmp_path / "bag.db3")
+    assert info.is_whole and sum("1 messages skipped" in note for note in info.notes) == 2
+
+
+def test_a_damaged_database_is_told_with_both_numbers(made, tmp_path):
+    bag = made.write_rosbag(tmp_path / "bag", made.recording(400), "sqlite3")
+    file = next(bag.glob("*.db3"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 20000] = bytes(20000)
+    file.write_bytes(data)
+    info = bag_info(bag)
+    assert info.damages and not info.is_whole
+    assert any("of the 400 messages that metadata.yaml counts" in line for line in info.missing)
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        ("CREATE TABLE other(id)", "no table messages and topics"),
+        (
+            "CREATE TABLE topics(id, name, type, serialization_format); CREATE VIEW messages AS SELECT 1",
+            "no table messages",
+        ),
+    ],
+)
+def test_a_database_that_is_no_bag_is_refused(tmp_path, sql, reason):
+    database = sqlite3.connect(tmp_path / "bag.db3")
+    database.executescript(sql)
+    database.close()
+    with pytest.raises(InvalidInput, match=reason):
+        bag_info(tmp_path / "bag.db3")
+
+
+def test_a_message_that_unpacks_to_too_much_costs_itself_only(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "MOST_BYTES", 2**20)
+    database = made.write_sqlite(tmp_path / "bag.db3", made.recording(2))
+    bomb = zstd.compress(bytes(8 * 2**20))
+    database.execute("INSERT INTO messages(topic_id, timestamp, data) VALUES(1, 5, ?)", (bomb,))
+    database.commit()
+    database.close()
+    info = bag_info(tmp_path / "bag.db3")
+    assert sum(info.messages.values()) == 4 and "read at once" in info.damages[0]
