@@ -23,20 +23,20 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _PIECE_BYTES = 2**20
 
 
-def unpacked(data: bytes, compression: str, says_bytes: int = 0) -> bytes:
+def unpacked(data: bytes, compression: str, says_bytes: int | None = None) -> bytes:
     """The bytes in `data`, compressed with `zstd`, `lz4` or (empty) not at all.
 
-    `says_bytes` is the size that the file states. Raises InvalidInput if it is damaged, of another compression, or
-    unpacks to more than MOST_BYTES.
+    `says_bytes` is the size that the file states, if it does. Raises InvalidInput if the data are damaged, of another
+    compression, or unpack to another size or to more than MOST_BYTES.
     """
-    check_size(says_bytes)
+    check_size(says_bytes or 0)
     if not compression:
         return data
     if compression not in ("zstd", "lz4"):
         raise InvalidInput(f"compression {compression!r} is not supported; expected zstd or lz4")
     if compression == "zstd":
         check_size(_stated_bytes(data))
-    most = says_bytes or MOST_BYTES
+    most = MOST_BYTES if says_bytes is None else says_bytes
     parts: list[bytes] = []
     size = 0
     while data:
@@ -53,7 +53,7 @@ def unpacked(data: bytes, compression: str, says_bytes: int = 0) -> bytes:
         if not decompressor.eof:
             raise InvalidInput(f"{compression} data break off")
         data = decompressor.unused_data or b""
-    if size < says_bytes:
+    if says_bytes is not None and size < says_bytes:
         raise InvalidInput(f"it unpacks to {size} of the {says_bytes} bytes that it states")
     return parts[0] if len(parts) == 1 else b"".join(parts)
 

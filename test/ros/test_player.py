@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import StoragePlugin, Writer
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import String
 
 from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.ros.player import image_groups, message_class
+from reasonseg_ros.ros.player import image_groups, is_latched, message_class
 from reasonseg_ros.types import Intrinsics, Query
 
 ROOT = Path(__file__).parents[2]
@@ -116,3 +120,101 @@ def test_a_bag_is_played_at_its_pace_with_new_stamps(bag, context, domain_id):
     stamps_ns = {bags.header_stamp_ns(image.header) for image in images}
     infos_ns = {bags.header_stamp_ns(info.header) for _, info in received["/camera/camera_info"]}
     assert len(stamps_ns & infos_ns) >= 3  # what was recorded together stays together
+
+
+LATCHED = "- history: 1\n  depth: 1\n  reliability: 1\n  durability: {}"
+
+
+@pytest.mark.parametrize(
+    ("topic", "recorded", "is_expected"),
+    [
+        ("/map", [LATCHED.format(1)], True),
+        ("/map", [LATCHED.format("transient_local")], True),
+        ("/map", [LATCHED.format(2)], False),
+        ("/map", [LATCHED.format(2), LATCHED.format(1)], True),
+        ("/map", [f"{LATCHED.format(2)}\n{LATCHED.format(1)}"], True),
+        ("/map", [], False),
+        ("/map", ["", "]", "5", "- 5", "&a [*a]", "- {}"], False),
+        ("/tf_static", [], True),
+        ("/robot/tf_static", [LATCHED.format(2)], True),
+        ("/tf", [], False),
+    ],
+)
+def test_what_was_latched_is_latched(topic, recorded, is_expected):
+    assert is_latched(topic, recorded) == is_expected
+
+
+def write_latched(path):
+    """A latched text, /tf_static of two publishers, and twelve images of one moment, after a start of 1.5 s."""
+    unlimited = QosTime(sec=9223372036, nsec=854775807)
+    qos = Qos(
+        QosHistory.KEEP_LAST, 1, QosReliability.BEST_EFFORT, QosDurability.TRANSIENT_LOCAL, unlimited, unlimited,
+        QosLiveliness.AUTOMATIC, unlimited, False,
+    )  # fmt: skip
+    types, store = bags.typestore().types, bags.typestore()
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        text = writer.add_connection("/text", "std_msgs/msg/String", typestore=store, offered_qos_profiles=[qos])
+        static = writer.add_connection("/tf_static", "std_msgs/msg/String", typestore=store)
+        images = writer.add_connection("/camera/image", "sensor_msgs/msg/Image", typestore=store)
+
+        def write(connection, message, stamp_ns):
+            writer.write(connection, stamp_ns, bytes(store.serialize_cdr(message, message.__msgtype__)))
+
+        write(text, types["std_msgs/msg/String"](data="hello"), 1)
+        for number in range(2):
+            write(static, types["std_msgs/msg/String"](data=f"publisher {number}"), 2 + number)
+        for number in range(12):
+            write(images, bags.image_message(np.full((6, 8, 3), number, np.uint8), 9, "optical"), 1_500_000_000)
+    return path
+
+
+def play(bag, domain_id, *options):
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id)}
+    command = [sys.executable, "-m", "reasonseg_ros.cli", "play", bag, *options]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_every_message_comes_once_and_latched_ones_come_to_late_listeners_too(tmp_path, context, domain_id):
+    bag = write_latched(tmp_path / "bag")
+    node = Node("listener", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    images, texts, late = [], [], {"/text": [], "/tf_static": []}
+    node.create_subscription(Image, "/camera/image", images.append, 50)
+    node.create_subscription(String, "/text", texts.append, latched)
+    player = play(bag, domain_id, "--rate", "0.5")
+    try:
+        deadline_s = time.monotonic() + 30
+        while player.poll() is None and time.monotonic() < deadline_s:
+            executor.spin_once(timeout_sec=0.1)
+            if texts and not node.count_subscribers("/tf_static"):
+                node.create_subscription(String, "/text", late["/text"].append, latched)
+                node.create_subscription(String, "/tf_static", late["/tf_static"].append, latched)
+        _, errors = player.communicate(timeout=10)
+    finally:
+        player.kill()
+        executor.shutdown()
+        node.destroy_node()
+    assert (player.returncode, errors) == (0, "")
+    assert [int(image.data[0]) for image in images] == list(range(12))
+    assert [text.data for text in texts] == ["hello"]
+    assert len(late["/text"]) == 1 and len(late["/tf_static"]) == 2
+
+
+def test_what_is_missing_or_cannot_be_published_ends_with_status_1_and_both_numbers(tmp_path, domain_id):
+    bag = write_latched(tmp_path / "bag")
+    with Writer(tmp_path / "other", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        store = bags.typestore()
+        odd = writer.add_connection("/not a name", "std_msgs/msg/String", typestore=store)
+        sound = writer.add_connection("/text", "std_msgs/msg/String", typestore=store)
+        data = bytes(store.serialize_cdr(store.types["std_msgs/msg/String"](data="x"), "std_msgs/msg/String"))
+        for connection in (odd, sound):
+            writer.write(connection, 1, data)
+    metadata = bag / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("message_count: 12", "message_count: 15"))
+    players = [play(bag, domain_id, "--rate", "50"), play(tmp_path / "other", domain_id)]
+    told = [player.communicate(timeout=30)[1] for player in players]
+    assert [player.returncode for player in players] == [1, 1]
+    assert "/camera/image: 12 of the 15 messages that metadata.yaml counts were read" in told[0]
+    assert "'/not a name' is no name of a topic" in told[1] and "1 messages not published" in told[1]
