@@ -105,6 +105,15 @@ def test_import_loads_neither_torch_nor_ros():
     assert not loaded & {"torch", "transformers", "rclpy", "mujoco", "cv2"}
 
 
+def test_the_node_needs_no_library_for_bags():
+    """On a robot it comes with ROS packages only; `play` and `demo` ask for more."""
+    pytest.importorskip("rclpy")
+    code = "import sys; sys.modules |= dict.fromkeys(['rosbags', 'mcap', 'lz4', 'backports.zstd', 'rich'])\n"
+    code += "import reasonseg_ros.ros.node, reasonseg_ros.ros.asking; print('imported')"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.stdout.strip() == "imported", result.stderr
+
+
 def test_package_works_without_messages():
     """A plain `pip install` has no ROS: the package imports, its messages say that they are not there."""
     code = f"import sys; sys.path = [{str(ROOT)!r}, *(path for path in sys.path if 'site-packages' not in path)]\n"

@@ -9,17 +9,15 @@ from reasonseg_ros.bags.messages import (
     depth_message,
     ground_truth_message,
     header,
-    header_stamp_ns,
     image_message,
     mask_message,
     query_message,
-    raw_stamp_ns,
-    restamped,
     typestore,
 )
 from reasonseg_ros.bags.reader import BagReader, decoded
 from reasonseg_ros.bags.records import Damage, Record
 from reasonseg_ros.bags.writer import BagWriter
+from reasonseg_ros.stamps import header_stamp_ns, raw_stamp_ns, restamped
 
 __all__ = [
     "PACKAGE",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -36,11 +35,6 @@ def _make(message_type: str, **fields: Any) -> Any:
 def header(stamp_ns: int, frame_id: str) -> Any:
     stamp = _make("builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
     return _make("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
-
-
-def header_stamp_ns(head: Any) -> int:
-    """Stamp of a Header message, from ROS or from a bag, in nanoseconds."""
-    return int(head.stamp.sec) * 10**9 + int(head.stamp.nanosec)
 
 
 def image_message(rgb: RgbImage, stamp_ns: int, frame_id: str) -> Any:
@@ -135,24 +129,3 @@ def box_3d_message(box: OrientedBox) -> Any:
     pose = _make("geometry_msgs/msg/Pose", position=position, orientation=orientation)
     size = _make("geometry_msgs/msg/Vector3", **dict(zip("xyz", box.size_m.tolist(), strict=True)))
     return _make(f"{PACKAGE}/msg/Box3D", pose=pose, size=size)
-
-
-def raw_stamp_ns(data: bytes) -> int:
-    """Header stamp in the serialised bytes of a message that begins with a header.
-
-    CDR: 4 bytes of encapsulation, whose second says little-endian, then seconds and nanoseconds of 4 bytes each.
-    """
-    seconds, nanoseconds = struct.unpack_from(_stamp_layout(data), data, 4)
-    return int(seconds) * 10**9 + int(nanoseconds)
-
-
-def restamped(data: bytes, stamp_ns: int) -> bytes:
-    """Those bytes with another header stamp."""
-    stamp = struct.pack(_stamp_layout(data), stamp_ns // 10**9, stamp_ns % 10**9)
-    return data[:4] + stamp + data[12:]
-
-
-def _stamp_layout(data: bytes) -> str:
-    if len(data) < 12:
-        raise InvalidInput(f"serialised message of {len(data)} bytes; one with a header has 12 at least")
-    return "<iI" if data[1] & 1 else ">iI"

@@ -9,10 +9,10 @@ from typing import Any
 from rosbags.interfaces import Nodetype
 from rosbags.typesys.store import Typestore
 
-from reasonseg_ros.bags.messages import raw_stamp_ns, restamped
 from reasonseg_ros.bags.reader import decoded, store_of
 from reasonseg_ros.bags.records import Record, Topic
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.stamps import raw_stamp_ns, restamped
 
 HEADER = "std_msgs/msg/Header"
 LATEST_NS = 2**31 * 10**9 - 1

@@ -109,11 +109,12 @@ def _evaluate(settings: argparse.Namespace) -> int:
         values["method"] = settings.method
     config = config_from(values)
     questions = read_questions(settings.questions) if settings.questions else []
+    notes: dict[str, None] = {}  # once each, although videos have the bags read twice
 
     def read(
         on_image: OnImage | None = None, bags: Sequence[Path] = settings.bags
     ) -> Generator[Sample | Unreadable, None, None]:
-        return read_bags(bags, settings.image_topic, settings.kinds, questions, on_image)
+        return read_bags(bags, settings.image_topic, settings.kinds, questions, on_image, notes.setdefault)
 
     for bag in settings.bags:  # one that cannot be used is told before models are loaded
         with closing(read(bags=[bag])) as items:
@@ -132,7 +133,7 @@ def _evaluate(settings: argparse.Namespace) -> int:
         progress = stack.enter_context(_Progress(console, settings.limit))
         run = collect(samples, answer, settings.out, settings.limit, progress.show)
     with _resumable(settings.out):
-        found = finish(settings.out, run, described, shlex.join(["reasonseg", *sys.argv[1:]]))
+        found = finish(settings.out, run, described, shlex.join(["reasonseg", *sys.argv[1:]]), list(notes))
     _print(found, settings.out)
     away = sum(row.asked_again for row in run.rows)
     if away:
@@ -320,4 +321,6 @@ def _print(found: Mapping[str, Any], out: Path) -> None:
     for item in found["unreadable"]:
         line = f"failed: {item['sample_id']} {item['reason']}".replace("  ", " ")
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for note in found["notes"]:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"{out}: results.json, summary.json, report.html", markup=False, highlight=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from reasonseg_ros.evaluation.reading.topics import GROUND_TRUTH, QUERY, Topics,
 
 Message = tuple[str, int, Any]
 """Topic, log time in nanoseconds, and the message or the error that came instead of it."""
+OnNote = Callable[[str], None]
+"""Gets what results rest on, for example which clock counts. Without it, the log does."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -25,13 +27,14 @@ def read_bags(
     kinds: Sequence[str] = (),
     questions: Sequence[TimedQuestion] = (),
     on_image: OnImage | None = None,
+    on_note: OnNote = _LOG.warning,
 ) -> Generator[Sample | Unreadable, None, None]:
     """The samples of one bag after the other. If there are several, ids begin with their bag's name."""
     if len(bags) == 1:
-        yield from read_samples(bags[0], image_topic, kinds, questions, on_image)
+        yield from read_samples(bags[0], image_topic, kinds, questions, on_image, on_note)
         return
     for name, bag in zip(bag_names(bags), bags, strict=True):
-        for item in read_samples(bag, image_topic, kinds, questions, on_image):
+        for item in read_samples(bag, image_topic, kinds, questions, on_image, on_note):
             sample_id = f"{name}/{item.sample_id}" if item.sample_id else ""
             if isinstance(item, Unreadable):
                 yield replace(item, sample_id=sample_id, reason=f"{name}: {item.reason}")
@@ -59,6 +62,7 @@ def read_samples(
     kinds: Sequence[str] = (),
     questions: Sequence[TimedQuestion] = (),
     on_image: OnImage | None = None,
+    on_note: OnNote = _LOG.warning,
 ) -> Generator[Sample | Unreadable, None, None]:
     """The samples of a bag in their order, with what cannot be read in between; `on_image` gets all its images.
 
@@ -74,9 +78,9 @@ def read_samples(
         yield from stream
         yield from _missing(reader, topics, stream)
         for note in reader.notes:
-            _LOG.warning("%s: %s", bag, note)
+            on_note(f"{bag}: {note}")
         if stream.unstamped:
-            _LOG.warning("%s: %d images without a header stamp; their log time is used", bag, stream.unstamped)
+            on_note(f"{bag}: {stream.unstamped} images without a header stamp; their log time is used")
 
 
 def _first(reader: BagReader, topic: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +22,7 @@ from reasonseg_ros.evaluation.scoring.summary import UNKNOWN_KIND, Row, row, sum
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.files.whole_file import remove_unfinished, whole_file
+from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.types import RgbImage
 
 PICTURE_SIDE_PX = 400
@@ -193,12 +194,18 @@ def _write_picture(path: Path, rgb: RgbImage) -> None:
         file.write(data.tobytes())
 
 
-def finish(out: Path, run: Run, settings: dict[str, Any], command: str) -> dict[str, Any]:
-    """Write results.json, summary.json and report.html; the summary is returned."""
+def finish(
+    out: Path, run: Run, settings: dict[str, Any], command: str, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Write results.json, summary.json and report.html; the summary is returned.
+
+    `notes` say what the results rest on, for example which clock counts.
+    """
+    told = {"notes": [one_line(note) for note in notes]}
     unreadable = [{"sample_id": u.sample_id, "reason": u.reason, "samples": u.samples} for u in run.unreadable]
     lost = {UNKNOWN_KIND: run.failed} if run.failed else {}
-    found = {**summary(run.rows, lost), "unreadable": unreadable}
-    described = {**settings, "command": command, "unreadable": unreadable}
+    found = {**summary(run.rows, lost), "unreadable": unreadable, **told}
+    described = {**settings, "command": command, "unreadable": unreadable, **told}
     with ResultLines(out / "results.jsonl") as lines:
         write_results(out / "results.json", described, _in_order(lines, run.ids))
         _write_json(out / "summary.json", found)

@@ -17,11 +17,11 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from reasonseg_ros.action import Segment
-from reasonseg_ros.bags import header_stamp_ns
 from reasonseg_ros.errors import ReasonSegError
 from reasonseg_ros.images.files import write_image
 from reasonseg_ros.images.messages import frame_from_message
 from reasonseg_ros.msg import Region, Segmentation
+from reasonseg_ros.stamps import header_stamp_ns
 from reasonseg_ros.types import Status
 
 TICK_S = 0.05

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -127,11 +127,13 @@ def message_class(kind: str) -> Any:
         raise InvalidInput(f"message type {kind} is not installed; leave its topic out with --topics") from error
 
 
-def image_groups(bag: BagReader, topics: Sequence[str]) -> Iterator[list[Record]]:
+def image_groups(
+    bag: BagReader, topics: Sequence[str], on_damage: Callable[[Damage], object] = lambda _: None
+) -> Iterator[list[Record]]:
     """Each image with the other messages, depth among them, up to the next one.
 
-    What comes before the first image is left out. Raises InvalidInput where there is no topic of colour images, or more
-    than one.
+    What comes before the first image is left out. `on_damage` gets what cannot be read. Raises InvalidInput if there is
+    no topic of colour images, or more than one.
     """
     images = [topic for topic in topics if bag.topics[topic] in IMAGE_TYPES and not _is_depth(bag, topic)]
     if len(images) != 1:
@@ -139,7 +141,8 @@ def image_groups(bag: BagReader, topics: Sequence[str]) -> Iterator[list[Record]
     group: list[Record] = []
     for record in bag.records(topics):
         if isinstance(record, Damage):
-            continue  # counted at the end
+            on_damage(record)
+            continue
         is_image = record.topic.name == images[0]
         if is_image:
             if group:
@@ -233,17 +236,32 @@ def _check_playable(bag: BagReader, topic: str) -> None:
         raise InvalidInput(f"{topic!r:.200} is no name of a topic ({reason}); leave it out with --topics") from error
 
 
+def _latched_before(bag: BagReader, topics: Sequence[str], first: Record) -> Iterator[Record]:
+    """Messages before the first image that hold from then on, such as `/tf_static` or a latched calibration."""
+    latched = [topic for topic in topics if is_latched(topic, bag.offered_qos(topic))]
+    for record in bag.records(latched) if latched else ():
+        if isinstance(record, Record):
+            if record.stamp_ns >= first.stamp_ns:
+                return
+            yield record
+
+
 def _hold(
     node: Node, publishers: BagPublishers, bag: BagReader, topics: Sequence[str], hold_hz: float, loop: bool
 ) -> None:
     def groups() -> Iterator[list[Record]]:
-        yield from image_groups(bag, topics)
+        yield from image_groups(bag, topics, lambda damage: _tell([str(damage)]))
+        _tell(list(bag.shortfalls(topics).values()))
         while loop:
             yield from image_groups(bag, topics)
 
     ahead = groups()
-    if next(image_groups(bag, topics), None) is None:
+    first = next(image_groups(bag, topics), None)
+    if first is None:
         raise InvalidInput(f"{bag.path} has no image")
+    publishers.begin(first[0].stamp_ns)
+    for record in _latched_before(bag, topics, first[0]):
+        publishers.publish(record)
     Holder(node, publishers, ahead, hold_hz)
     rclpy.spin(node)
 

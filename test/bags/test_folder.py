@@ -224,9 +224,12 @@ def test_images_without_a_stamp_have_the_time_of_their_recording(made, tmp_path,
     messages = [("/camera/image", image, stamp_ns) for stamp_ns, image in grey]
     messages.append(("/query", bags.query_message(Query("which?", "a")), 35))
     bag = made.write_mcap(tmp_path / "a.mcap", messages)
-    (sample,) = read_samples(bag)
+    notes = []
+    (sample,) = read_samples(bag, on_note=notes.append)
     frame = sample.load_frame()
     assert (sample.stamp_ns, int(frame.rgb.mean())) == (30, 3)
+    assert len(notes) == 1 and "5 images without a header stamp" in notes[0]
+    list(read_samples(bag))
     assert "5 images without a header stamp" in caplog.text
     assert "5 images without a header stamp" in bag_info(bag).notes[0]
 

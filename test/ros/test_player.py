@@ -122,6 +122,7 @@ def test_a_bag_is_played_at_its_pace_with_new_stamps(bag, context, domain_id):
     assert len(stamps_ns & infos_ns) >= 3  # what was recorded together stays together
 
 
+LATE = DurabilityPolicy.TRANSIENT_LOCAL
 LATCHED = "- history: 1\n  depth: 1\n  reliability: 1\n  durability: {}"
 
 
@@ -179,7 +180,7 @@ def test_every_message_comes_once_and_latched_ones_come_to_late_listeners_too(tm
     node = Node("listener", context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    latched = QoSProfile(depth=10, durability=LATE)
     images, texts, late = [], [], {"/text": [], "/tf_static": []}
     node.create_subscription(Image, "/camera/image", images.append, 50)
     node.create_subscription(String, "/text", texts.append, latched)
@@ -200,6 +201,27 @@ def test_every_message_comes_once_and_latched_ones_come_to_late_listeners_too(tm
     assert [int(image.data[0]) for image in images] == list(range(12))
     assert [text.data for text in texts] == ["hello"]
     assert len(late["/text"]) == 1 and len(late["/tf_static"]) == 2
+
+
+def test_held_images_come_with_what_was_latched_before_them(tmp_path, context, domain_id):
+    node = Node("listener", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    images, texts = [], []
+    node.create_subscription(Image, "/camera/image", images.append, 50)
+    node.create_subscription(String, "/text", texts.append, QoSProfile(depth=1, durability=LATE))
+    player = play(write_latched(tmp_path / "bag"), domain_id, "--hold", "20")
+    try:
+        deadline_s = time.monotonic() + 30
+        while not (len(images) > 3 and texts) and time.monotonic() < deadline_s:
+            executor.spin_once(timeout_sec=0.1)
+    finally:
+        player.terminate()
+        player.communicate(timeout=10)
+        executor.shutdown()
+        node.destroy_node()
+    assert {int(image.data[0]) for image in images} == {0}
+    assert [text.data for text in texts] == ["hello"]
 
 
 def test_what_is_missing_or_cannot_be_published_ends_with_status_1_and_both_numbers(tmp_path, domain_id):

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from reasonseg_ros.bags import header_stamp_ns
 from reasonseg_ros.errors import InvalidInput, UnusableImage
 from reasonseg_ros.evaluation.reading.questions import TimedQuestion
 from reasonseg_ros.evaluation.reading.topics import GROUND_TRUTH, QUERY, Topics
@@ -22,6 +21,7 @@ from reasonseg_ros.faults import reason as reason_of
 from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.images.messages import declared_size_wh, frame_from_message
 from reasonseg_ros.plain_text import one_line, plain_text
+from reasonseg_ros.stamps import header_stamp_ns
 from reasonseg_ros.types import BoolMask, FloatArray, Frame
 
 KEPT_IMAGES = 8

@@ -99,7 +99,7 @@ def changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> dic
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
-        if prefix + name in ("command", "unreadable"):
+        if prefix + name in ("command", "unreadable", "notes"):
             continue
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")

@@ -13,10 +13,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo
 
-from reasonseg_ros.bags import header_stamp_ns
 from reasonseg_ros.calibration import UnusableCalibration, same_frame
 from reasonseg_ros.live.stamps import RESTART_NS
 from reasonseg_ros.ros.inputs.input_topic import InputTopic
+from reasonseg_ros.stamps import header_stamp_ns
 
 KEPT_INFOS = 300
 """10 s at 30 Hz. The message of an image often comes after it, and a question may come later still."""
