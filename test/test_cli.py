@@ -141,14 +141,6 @@ def test_wrong_use_exits_with_2(arguments, capsys):
     assert "usage: reasonseg" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("which", ["scenes", "videos", "reasoner", "segmenter"])
-def test_train_hands_the_rest_to_the_trainer(which, capsys):
-    with pytest.raises(SystemExit) as exit_:
-        cli.main(["train", which, "--help"])
-    assert exit_.value.code == 0
-    assert "usage:" in capsys.readouterr().out
-
-
 def test_version_names_the_libraries(capsys):
     assert cli.main(["version"]) == 0
     printed = capsys.readouterr().out

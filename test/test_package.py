@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,24 @@ def test_imports_go_one_way(path):
         generated = re.compile(r"reasonseg_ros\.(msg|srv|action)\b")
         modules -= OPTIONAL.get(path.name, set())
         assert not [name for name in modules if ROS_MODULES.match(name) or generated.match(name)]
+
+
+def modules_imported(path: Path, names: dict[str, Path]) -> set[str]:
+    """The package's modules that a file imports, at its top or in functions."""
+    found = {name if name in names else name.rpartition(".")[0] for name in imports(path)}
+    return (found & set(names)) - {"reasonseg_ros"}
+
+
+def test_no_import_circles():
+    """The package itself is left out: it lists its public names and imports them when they are asked for."""
+    names = {"reasonseg_ros." + path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): path
+             for path in SOURCES}  # fmt: skip
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    graph = {name: modules_imported(path, names) - {name} for name, path in names.items() if name != "reasonseg_ros"}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
 def test_plain_values_import_no_part():

@@ -16,43 +16,49 @@ from reasonseg_ros.files.outputs import add_output
 from reasonseg_ros.plain_text import one_line
 
 Reader = Callable[[argparse.Namespace], Sequence[Item]]
-NOT_OPTIONS = ("run", "read", "name_set", "outputs", "force", "restart")
+NOT_OPTIONS = ("run", "action", "read", "name_set", "outputs", "force", "restart")
 """What of the settings does not change a conversion."""
 
 
-def register(subparsers: Any) -> None:
-    """Add the verb to the subparsers of a command line."""
-    bag = subparsers.add_parser("bag", help="make bags of published data sets, or tell what a bag holds")
-    verbs = bag.add_subparsers(title="verbs", metavar="VERB", required=True)
+def register(verbs: Any) -> None:
+    """Add the verb to the command line."""
+    bag = verbs.add_parser("bag", help="make bags of published data sets, or tell what a bag holds")
+    kinds = bag.add_subparsers(title="verbs", metavar="VERB", required=True)
 
-    reasonseg = _add_data_set(verbs, "from-reasonseg", "ReasonSeg: jpg and json files", _reasonseg, _reasonseg_set)
+    reasonseg = _add_data_set(kinds, "from-reasonseg", "ReasonSeg: jpg and json files", _reasonseg, _reasonseg_set)
     reasonseg.add_argument("--split", default="val", help="train, val or test (default: %(default)s)")
     _add_all_texts(reasonseg)
 
-    sgdr = _add_data_set(verbs, "from-sgdr", "ReasonSeg-SGDR: as ReasonSeg, with a kind of question", _sgdr)
+    sgdr = _add_data_set(kinds, "from-sgdr", "ReasonSeg-SGDR: as ReasonSeg, with a kind of question", _sgdr)
     sgdr.add_argument("--split", default="test", help="folder to read (default: %(default)s)")
     _add_all_texts(sgdr)
 
-    llm_seg = _add_data_set(verbs, "from-llmseg40k", "LLM-Seg40K: one JSON file a split", _llm_seg40k)
+    llm_seg = _add_data_set(kinds, "from-llmseg40k", "LLM-Seg40K: one JSON file a split", _llm_seg40k)
     llm_seg.add_argument("--split", default="validation", help="name of the JSON file (default: %(default)s)")
     _add_images(llm_seg)
 
-    refcoco = _add_data_set(verbs, "from-refcoco", "RefCOCO, RefCOCO+ or RefCOCOg: refs and instances", _refcoco)
+    refcoco = _add_data_set(kinds, "from-refcoco", "RefCOCO, RefCOCO+ or RefCOCOg: refs and instances", _refcoco)
     refcoco.add_argument("--set", default="refcoco", help="refcoco, refcoco+ or refcocog (default: %(default)s)")
     refcoco.add_argument("--by", default="unc", help="who split it: unc, google or umd (default: %(default)s)")
     refcoco.add_argument("--split", default="val", help="val, test, testA or testB (default: %(default)s)")
     _add_images(refcoco)
 
-    parquet = _add_data_set(verbs, "from-parquet", "the parquet files Seg-Zero is evaluated on", _parquet, _parquet_set)
+    parquet = _add_data_set(kinds, "from-parquet", "the parquet files Seg-Zero is evaluated on", _parquet, _parquet_set)
     parquet.add_argument("--split", default="", help="only files whose names begin so (default: all)")
 
-    video = _add_data_set(verbs, "from-video", "ReasonVOS, ReVOS, MeViS or Ref-DAVIS17", _video, _video_set)
+    video = _add_data_set(kinds, "from-video", "ReasonVOS, ReVOS, MeViS or Ref-DAVIS17", _video, _video_set)
     video.add_argument("--split", default="", help="folder of the split, for example valid_u (default: none)")
     video.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="of the frames (default: %(default)s)")
 
-    info = verbs.add_parser("info", help="topics, counts, kinds, duration and damaged parts of a bag")
+    info = kinds.add_parser("info", help="topics, counts, kinds, duration and damaged parts of a bag")
     info.add_argument("bag", type=Path)
-    info.set_defaults(run=_info)
+    info.set_defaults(action=_info)
+
+    bag.set_defaults(run=run)
+
+
+def run(settings: argparse.Namespace) -> int | None:
+    return settings.action(settings)
 
 
 def _add_data_set(
@@ -65,7 +71,7 @@ def _add_data_set(
     parser.add_argument("--limit", type=int, metavar="N", help="only the first so many images, or videos")
     parser.add_argument("--force", action="store_true", help="replace a bag that is there")
     parser.add_argument("--restart", action="store_true", help="drop what an interrupted run has done")
-    parser.set_defaults(run=_convert, read=read, verb=name, name_set=name_set)
+    parser.set_defaults(action=_convert, read=read, verb=name, name_set=name_set)
     return parser
 
 

@@ -13,9 +13,9 @@ from reasonseg_ros.files.strict_json import json_text
 from reasonseg_ros.plain_text import one_line
 
 
-def register(subparsers: Any) -> None:
-    """Add the verb to the subparsers of a command line."""
-    parser = subparsers.add_parser(
+def register(verbs: Any) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
         "compare",
         help="compare two evaluations of the same samples",
         description="Print, as JSON, how run B differs from run A: every score with a paired bootstrap 95 % interval, "

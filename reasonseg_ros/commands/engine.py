@@ -28,17 +28,23 @@ def register(verbs: Any) -> None:
     build.add_argument("--force", action="store_true", help="build what is there already, too")
     build.add_argument("--workspace-mib", type=int, default=0, help="memory the builder may use at most; 0 is no limit")
     _add_cache(build)
-    build.set_defaults(run=_build)
+    build.set_defaults(action=_build)
 
     show = actions.add_parser("list", help="show the engines in the cache")
     _add_cache(show)
-    show.set_defaults(run=_list)
+    show.set_defaults(action=_list)
 
     remove = actions.add_parser("remove", help="delete engines from the cache")
     remove.add_argument("names", nargs="*", metavar="NAME", help="names of `engine list`, or how they begin")
     remove.add_argument("--all", action="store_true", help="every engine")
     _add_cache(remove)
-    remove.set_defaults(run=_remove)
+    remove.set_defaults(action=_remove)
+
+    engine.set_defaults(run=run)
+
+
+def run(settings: argparse.Namespace) -> int | None:
+    return settings.action(settings)
 
 
 def _add_cache(parser: argparse.ArgumentParser) -> None:

@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasonseg_ros.commands.options import set_values, whole_number
 from reasonseg_ros.config import METHODS
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.faults import add_remedy
 from reasonseg_ros.files.outputs import add_output
 from reasonseg_ros.model_card import ModelCard, load_card
-from reasonseg_ros.options import set_values, whole_number
 from reasonseg_ros.plain_text import terminal_text
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ LONGEST_ANSWER_S = 3600.0
 
 
 def register(verbs: Any) -> None:
-    """Add the verb to argparse's subparsers."""
+    """Add the verb to the command line."""
     parser = verbs.add_parser("evaluate", help="answer the questions of bags without ROS, and score the answers")
     parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="folder or file; topics are found by type")
     add_output(parser, "--out", "folder", required=True, help="folder for results, summary and report")
@@ -91,10 +91,10 @@ def register(verbs: Any) -> None:
         help="with --ray: processes that hold the models (default: one for each GPU or CPU of the cluster)",
     )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with the run that --out holds")
-    parser.set_defaults(run=_evaluate)
+    parser.set_defaults(run=run)
 
 
-def _evaluate(settings: argparse.Namespace) -> int:
+def run(settings: argparse.Namespace) -> int:
     from rich.console import Console
 
     from reasonseg_ros.config import config_from

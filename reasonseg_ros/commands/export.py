@@ -22,10 +22,16 @@ def register(verbs: Any) -> None:
         "--precision", choices=PRECISIONS, default="fp32", help="fp16 is for GPUs, int8 for CPUs (default: %(default)s)"
     )
     add_output(segmenter, "--out", "folder", required=True, metavar="DIR", help="a new folder")
-    segmenter.set_defaults(run=_export)
+    segmenter.set_defaults(action=_segmenter)
+
+    export.set_defaults(run=run)
 
 
-def _export(settings: argparse.Namespace) -> None:
+def run(settings: argparse.Namespace) -> int | None:
+    return settings.action(settings)
+
+
+def _segmenter(settings: argparse.Namespace) -> None:
     try:
         from reasonseg_ros.export.segmenter import export_segmenter
     except ImportError as error:

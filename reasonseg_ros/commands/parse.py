@@ -7,8 +7,8 @@ import json
 import sys
 from typing import Any
 
+from reasonseg_ros.commands.options import size_wh
 from reasonseg_ros.model_card import DIALECTS
-from reasonseg_ros.options import size_wh
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 
 
@@ -42,23 +42,19 @@ def parse_text(
     }
 
 
-def register(subparsers: Any) -> None:
-    """Add the verb to the subparsers of a command line."""
-    parser = subparsers.add_parser("parse", help="read a model's text on stdin, print what it means as JSON")
-    add_parse_arguments(parser)
-    parser.set_defaults(run=run)
-
-
-def add_parse_arguments(parser: argparse.ArgumentParser) -> None:
+def register(verbs: Any) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser("parse", help="read a model's text on stdin, print what it means as JSON")
     parser.add_argument("--size", type=size_wh, required=True, metavar="WxH", help="size of the camera image, pixels")
-    parser.add_argument("--dialect", choices=("auto", *DIALECTS), default="auto", help="auto goes by the text")
-    parser.add_argument("--strict", action="store_true", help="read as the dialect's authors do when they score")
+    parser.add_argument("--dialect", choices=("auto", *DIALECTS), default="auto", help="auto recognises it by the text")
     parser.add_argument(
-        "--model-size",
-        type=size_wh,
-        metavar="WxH",
-        help="whose pixels the text speaks of; default: the dialect's",
+        "--strict", action="store_true", help="parse as the checkpoint authors' own scoring script does"
     )
+    parser.add_argument(
+        "--model-size", type=size_wh, metavar="WxH",
+        help="size of the image whose pixels the text uses; default: by the dialect",
+    )  # fmt: skip
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -16,9 +16,9 @@ from reasonseg_ros.files.strict_json import json_text
 from reasonseg_ros.plain_text import one_line
 
 
-def register(subparsers: Any) -> None:
-    """Add the verb to the subparsers of a command line."""
-    parser = subparsers.add_parser(
+def register(verbs: Any) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
         "score",
         help="score masks made by anything",
         description="Score masks against targets of the same name and print JSON. Masks are PNG (0 is background; in a "

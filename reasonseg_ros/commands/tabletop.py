@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.commands.options import size_wh, whole_number
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.outputs import IMAGE_ENDINGS, add_output
-from reasonseg_ros.options import size_wh, whole_number
 
 
 def register(verbs: Any) -> None:
-    """Add the verb to argparse's subparsers."""
+    """Add the verb to the command line."""
     tabletop = verbs.add_parser("tabletop", help="simulated tabletop scenes")
     kinds = tabletop.add_subparsers(title="verbs", metavar="VERB", required=True)
 
@@ -31,11 +31,17 @@ def register(verbs: Any) -> None:
     bag.add_argument("--track", action="store_true", help="also name what is to be followed on a video's first frame")
     bag.add_argument("--no-depth", action="store_true", help="leave the depth images out")
     bag.add_argument("--force", action="store_true", help="replace a bag that is there")
-    bag.set_defaults(run=_bag)
+    bag.set_defaults(action=_bag)
 
     show = kinds.add_parser("show", help="write a contact sheet of scenes with their questions")
     _add_scene_options(show, Path("out/tabletop.png"), "image file", "file", IMAGE_ENDINGS)
-    show.set_defaults(run=_show)
+    show.set_defaults(action=_show)
+
+    tabletop.set_defaults(run=run)
+
+
+def run(settings: argparse.Namespace) -> int | None:
+    return settings.action(settings)
 
 
 def _add_scene_options(

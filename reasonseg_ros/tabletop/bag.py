@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.tabletop.questions import KINDS, PART_KIND, Question, generate, generate_part
 from reasonseg_ros.tabletop.scene import Scene, SceneObject, ScenePart
-from reasonseg_ros.tabletop.world import RESERVED_SEED, SEED_RANGES
+from reasonseg_ros.tabletop.world import RESERVED_SEED, SEED_RANGES, World
 from reasonseg_ros.types import Query
 
 IMAGE_TOPIC = "/camera/image"
@@ -28,10 +27,6 @@ SCENE_PERIOD_NS = 2 * 10**9
 
 DRAWS = 100
 """A kind of question that had no clear answer in so many draws does not fit the scene."""
-
-
-class SceneSource(Protocol):
-    def scene(self, seed: int) -> Scene: ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class BagPlan:
             raise InvalidInput(f"kinds {sorted(unknown)}; expected some of {', '.join((*KINDS, PART_KIND))}")
 
 
-def write_bag(plan: BagPlan, world: SceneSource, path: Path, force: bool = False) -> Iterator[int]:
+def write_bag(plan: BagPlan, world: World, path: Path, force: bool = False) -> Iterator[int]:
     """Write the bag and yield the number of scenes that are done, for a progress display.
 
     The same plan gives the same messages. Raises InvalidInput where `path` exists and `force` is not set.

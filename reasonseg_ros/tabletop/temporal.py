@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from reasonseg_ros.tabletop.questions import Piece, Question, View
 from reasonseg_ros.tabletop.sentences import ENDINGS, OPENINGS
-
-if TYPE_CHECKING:
-    from reasonseg_ros.tabletop.video import Event, Video
+from reasonseg_ros.tabletop.video import Event, Video
 
 TEMPORAL_KIND = "temporal"
 

@@ -7,24 +7,20 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.tabletop.bag import GROUND_TRUTH_TOPIC, QUERY_TOPIC, START_NS, ground_truth, write_scene
+from reasonseg_ros.tabletop.film import film
 from reasonseg_ros.tabletop.questions import Piece, Question
 from reasonseg_ros.tabletop.scene import Scene
 from reasonseg_ros.tabletop.temporal import ask_about
 from reasonseg_ros.tabletop.video import Video
-from reasonseg_ros.tabletop.world import RESERVED_SEED
+from reasonseg_ros.tabletop.world import RESERVED_SEED, World
 from reasonseg_ros.types import Mode, Query
 
 PAUSE_NS = 10**9
 """Between the last frame of a video and the first one of the next, at least."""
-
-
-class VideoSource(Protocol):
-    def video(self, seed: int, frames: int = 24, rate_hz: float = 8.0) -> Video: ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class VideoBagPlan:
         return math.ceil(self.frames / self.rate_hz) * 10**9 + PAUSE_NS
 
 
-def write_video_bag(plan: VideoBagPlan, world: VideoSource, path: Path, force: bool = False) -> Iterator[int]:
+def write_video_bag(plan: VideoBagPlan, world: World, path: Path, force: bool = False) -> Iterator[int]:
     """Write the bag and yield the number of videos that are done, for a progress display.
 
     A question about what happened is asked after the last frame of its video, in the mode `history`; what is to be
@@ -66,7 +62,7 @@ def write_video_bag(plan: VideoBagPlan, world: VideoSource, path: Path, force: b
     """
     with bags.BagWriter(path, force) as bag:
         for number in range(plan.videos):
-            video = world.video(plan.seed + number, plan.frames, plan.rate_hz)
+            video = film(world, plan.seed + number, plan.frames, plan.rate_hz)
             questions = video_questions(video, plan.questions, plan.phrasing)
             queries = [Query(q.text, f"{video.seed}-{i}", Mode.HISTORY) for i, (_, q) in enumerate(questions)]
             named = _named(video.scenes[0], questions[0][1].targets[0]) if plan.track and questions else None

@@ -15,7 +15,6 @@ from reasonseg_ros.errors import InvalidInput, RenderError
 from reasonseg_ros.tabletop.layout import TABLE_HALF_M, TEXTURE_PX, Layout, Look, Placed, still_layout, upright_box
 from reasonseg_ros.tabletop.objects import LABEL, MAIN, PARTS, Shape, Solid, Vec3, lathe_mesh, shapes
 from reasonseg_ros.tabletop.scene import Scene, SceneObject, ScenePart
-from reasonseg_ros.tabletop.video import Video, film
 from reasonseg_ros.types import RgbImage
 
 SEED_RANGES: dict[str, range] = {
@@ -60,11 +59,6 @@ class World:
         layout = still_layout(seed, self.shapes, self.size_wh)
         self.dress(layout.look)
         return self.render(seed, layout)
-
-    def video(self, seed: int, frames: int = 24, rate_hz: float = 8.0) -> Video:
-        """The video of a seed: what `film` does."""
-        check_seed(seed)
-        return film(self, seed, frames, rate_hz)
 
     def dress(self, look: Look) -> None:
         """Set table, light and sky."""

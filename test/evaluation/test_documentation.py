@@ -24,7 +24,7 @@ def commands():
 @pytest.mark.parametrize("command", commands())
 def test_it_parses(command):
     settings = cli._parser().parse_args(shlex.split(command)[1:])
-    if settings.run is evaluate_command._evaluate:
+    if settings.run is evaluate_command.run:
         config = config_from(evaluate_command.config_values(settings))
         load_card(config.reasoner.model, "reasoner")
         load_card(config.segmenter.model, "segmenter")

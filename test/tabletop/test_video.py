@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.tabletop.film import film
 from reasonseg_ros.tabletop.video import EVENT_KINDS, Video
 from reasonseg_ros.tabletop.world import World
 
@@ -12,7 +13,7 @@ SEEDS = (100, 104, 108, 110)
 
 @pytest.fixture(scope="module")
 def videos(world: World) -> list[Video]:
-    return [world.video(seed) for seed in SEEDS]
+    return [film(world, seed) for seed in SEEDS]
 
 
 def test_every_kind_of_event_occurs(videos: list[Video]) -> None:
@@ -57,7 +58,7 @@ def test_nothing_changes_before_the_first_event_or_after_the_last(videos: list[V
 
 def test_a_seed_gives_the_same_video(world: World, videos: list[Video]) -> None:
     world.scene(5)
-    again = world.video(SEEDS[0])
+    again = film(world, SEEDS[0])
     assert again.events == videos[0].events
     assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(again.scenes, videos[0].scenes, strict=True))
 
@@ -65,4 +66,4 @@ def test_a_seed_gives_the_same_video(world: World, videos: list[Video]) -> None:
 @pytest.mark.parametrize(("frames", "rate_hz"), [(8, 8.0), (24, 0.0), (0, 8.0)])
 def test_too_short_a_video_is_refused(world: World, frames: int, rate_hz: float) -> None:
     with pytest.raises(InvalidInput, match=f"{frames} frames"):
-        world.video(1, frames, rate_hz)
+        film(world, 1, frames, rate_hz)

@@ -8,6 +8,7 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_bags
 from reasonseg_ros.evaluation.reading.videos import VideoSample, with_videos
 from reasonseg_ros.images.mask_codec import decode_mask
+from reasonseg_ros.tabletop.film import film
 from reasonseg_ros.tabletop.temporal import ask_about
 from reasonseg_ros.tabletop.video_bag import VideoBagPlan, video_questions, write_video_bag
 
@@ -48,7 +49,7 @@ def test_evaluation_takes_the_frames_of_a_question_together(bag):
 
 
 def test_questions_are_about_different_events(world):
-    video = world.video(1001, 6, 2.0)
+    video = film(world, 1001, 6, 2.0)
     questions = video_questions(video, 5, "unseen")
     assert len({kind for kind, _ in questions}) == len(questions) == 2
     assert len(video_questions(video, 1, "train")) == 1
@@ -66,7 +67,7 @@ def test_what_is_to_be_followed_is_named_after_the_first_frame(world, tmp_path):
     named = [truth for truth in read(tmp_path / "bag", "/reasonseg/ground_truth") if truth.kind == "track"]
     happened = [truth for truth in read(tmp_path / "bag", "/reasonseg/ground_truth") if truth.kind != "track"]
     assert len(named) == len(happened) == 6
-    target = world.video(1001, 6, 2.0).scenes[0].objects
+    target = film(world, 1001, 6, 2.0).scenes[0].objects
     assert named[0].question in {f"the {item.color} {item.category}" for item in target}
     for one, other in zip(named, happened, strict=True):
         assert (decode_mask(one.mask) == decode_mask(other.mask)).all()

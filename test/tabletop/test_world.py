@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from reasonseg_ros.errors import InvalidInput, RenderError
 from reasonseg_ros.tabletop.contact_sheet import contact_sheet, outlined
+from reasonseg_ros.tabletop.film import film
 from reasonseg_ros.tabletop.layout import Layout, draw_look, draw_paint, rest_on_table, still_layout
 from reasonseg_ros.tabletop.objects import NATURAL_COLORS, PARTS, VARIANTS, lathe_mesh, shapes
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, Scene
@@ -191,7 +193,7 @@ def test_seed_ranges_are_disjoint_and_the_reserved_seeds_refused(world: World) -
     assert all(a.stop <= b.start for a, b in pairwise(ranges))
     assert ranges[-1].stop <= RESERVED_SEED == 1_000_000_000
     for seed in (RESERVED_SEED, -1):
-        for make in (world.scene, world.video):
+        for make in (world.scene, partial(film, world)):
             with pytest.raises(InvalidInput, match=str(seed)):
                 make(seed)
 

@@ -126,9 +126,7 @@ class Encoder:
         owner = np.searchsorted(ends, [end - 1 for _, end in encoding.offsets], side="right")
         return encoding.ids, np.stack([where for _, where in runs])[owner]
 
-    def _runs(
-        self, scene: View, labels: DenseLabels, question: Question
-    ) -> list[tuple[str, NDArray[np.bool_]]]:
+    def _runs(self, scene: View, labels: DenseLabels, question: Question) -> list[tuple[str, NDArray[np.bool_]]]:
         """The response in pieces, each with where to look."""
 
         def look(ids: Sequence[int], tokens: dict[int, NDArray[np.bool_]]) -> NDArray[np.bool_]:

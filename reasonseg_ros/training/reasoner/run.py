@@ -9,12 +9,10 @@ Matrices are trained with Muon (K. Jordan et al., 2024, "Muon: An optimizer for 
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,7 +22,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.utils.logging import disable_progress_bar
 
-from reasonseg_ros.files.outputs import add_output, check_outputs
 from reasonseg_ros.tabletop import questions
 from reasonseg_ros.training.reasoner.batches import Batch, Batches, VideoBatch, VideoKey
 from reasonseg_ros.training.reasoner.examples import Encoder
@@ -42,6 +39,7 @@ from reasonseg_ros.training.reasoner.losses import (
     writing,
 )
 from reasonseg_ros.training.reasoner.model import build_model, number_ids, save_published
+from reasonseg_ros.training.reasoner.plan import ReasonerPlan
 from reasonseg_ros.training.reasoner.tokenizer import PAD, build_tokenizer
 from reasonseg_ros.training.reasoner.video_examples import VideoEncoder
 from reasonseg_ros.training.rendered.scenes import SceneFiles
@@ -52,50 +50,10 @@ _NUMBER_SPREAD_PX = (1.5, 0.8)
 """Of a pixel number's soft target, at full learning rate and at its end."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A training run.
-
-    Attributes:
-        scenes: folder of rendered chunks (see `training.data`).
-        out: where the published layout is exported to.
-        work: folder of the checkpoint.
-        minutes: training time in all, over all resumptions; ignored where `steps` is given.
-        dense_share: share of the budget without questions.
-        decay_share: share of the budget, at its end, over which the learning rate falls.
-        batch: images for each process and step.
-        videos: folder of rendered videos (see `training.videos`); None trains on still scenes only.
-        video_batch: videos for each process and step.
-        start: state of an earlier run (its `reasoner.pt`) whose weights this run begins with.
-        keep_vision: leave the vision model as it is. What it sees in a video is then kept, which halves the time.
-    """
-
-    scenes: Path
-    out: Path
-    work: Path
-    minutes: float = 100.0
-    steps: int = 0
-    dense_share: float = 0.15
-    decay_share: float = 0.3
-    batch: int = 16
-    processes: int = 1
-    matrix_rate: float = 0.02
-    rate: float = 3e-3
-    averaging: float = 0.995
-    seed: int = 0
-    checkpoint_s: float = 180.0
-    export_s: float = 600.0
-    threads: int = 1
-    videos: Path | None = None
-    video_batch: int = 6
-    start: Path | None = None
-    keep_vision: bool = False
-
-
 class Trainer:
     """Model, optimizers, running average and clock of one process."""
 
-    def __init__(self, plan: Plan, process: int) -> None:
+    def __init__(self, plan: ReasonerPlan, process: int) -> None:
         torch.manual_seed(plan.seed)
         self.plan, self.process = plan, process
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -292,7 +250,7 @@ def _average_gradients(parameters: list[nn.Parameter]) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
-def _run(process: int, plan: Plan, meeting: str) -> None:
+def _run(process: int, plan: ReasonerPlan, meeting: str) -> None:
     """The loop of one process. Process 0 keeps the clock, the checkpoint and the log."""
     torch.set_num_threads(plan.threads)
     if plan.processes > 1:
@@ -347,7 +305,7 @@ def _run(process: int, plan: Plan, meeting: str) -> None:
         dist.destroy_process_group()
 
 
-def train(plan: Plan) -> None:
+def train_reasoner(plan: ReasonerPlan) -> None:
     """Train to the end of the budget, or to SIGTERM or SIGINT; a checkpoint in `plan.work` is continued."""
     if plan.processes == 1:
         _run(0, plan, "")
@@ -363,30 +321,3 @@ def train(plan: Plan) -> None:
         _run(0, plan, meeting)
         for helper in helpers:
             helper.join()
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Train the embedded reasoner on rendered tabletop scenes.")
-    parser.add_argument("--scenes", type=Path, required=True, help="folder of chunks from training.data")
-    add_output(parser, "--out", "folder", default=Path("models/tabletop/reasoner"), help="exported checkpoint")
-    add_output(parser, "--work", "folder", default=Path("out/train-reasoner"), help="resumable state")
-    parser.add_argument("--minutes", type=float, default=Plan.minutes, help="budget over all resumptions")
-    parser.add_argument("--steps", type=int, default=Plan.steps, help="budget in steps instead of minutes")
-    parser.add_argument("--batch", type=int, default=Plan.batch, help="images a step and process")
-    parser.add_argument("--processes", type=int, default=Plan.processes, help="one for each core; 1 on a GPU")
-    parser.add_argument("--seed", type=int, default=Plan.seed)
-    parser.add_argument("--dense-share", type=float, default=Plan.dense_share, help="of the budget, without questions")
-    parser.add_argument("--decay-share", type=float, default=Plan.decay_share, help="of the budget, at its end")
-    parser.add_argument("--matrix-rate", type=float, default=Plan.matrix_rate, help="learning rate of Muon")
-    parser.add_argument("--rate", type=float, default=Plan.rate, help="learning rate of AdamW")
-    parser.add_argument("--videos", type=Path, help="folder of chunks from training.videos")
-    parser.add_argument("--video-batch", type=int, default=Plan.video_batch, help="videos a step and process")
-    parser.add_argument("--keep-vision", action="store_true", help="leave the vision model as it is")
-    parser.add_argument("--from", type=Path, dest="start", help="begin with the weights of this run's reasoner.pt")
-    arguments = parser.parse_args(argv)
-    check_outputs(arguments)
-    train(Plan(**{name: value for name, value in vars(arguments).items() if name != "outputs"}))
-
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -158,28 +157,16 @@ def line(name: str, values: dict[str, float]) -> str:
     return f"{name:12} {values['count']:4} " + " ".join(words)
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Ask an exported reasoner questions about rendered validation scenes.")
-    parser.add_argument("--model", type=Path, default=Path("models/tabletop/reasoner"))
-    parser.add_argument("--scenes", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=210)
-    parser.add_argument("--phrasing", choices=("train", "unseen"), default="train")
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS))
-    parser.add_argument("--show", type=int, default=0, help="print this many wrong answers of each kind")
-    arguments = parser.parse_args(argv)
-    pairs = draw_questions(
-        SceneFiles(arguments.scenes), arguments.count, arguments.phrasing, arguments.seed, arguments.kinds
-    )
-    texts = Asker(arguments.model).texts(pairs)
+def validate_on_scenes(
+    model: Path, scenes: Path, count: int, phrasing: str, seed: int, kinds: Sequence[str], show: int = 0
+) -> None:
+    """Ask `count` questions, and print the scores by kind with up to `show` wrong answers of each kind."""
+    pairs = draw_questions(SceneFiles(scenes), count, phrasing, seed, kinds)
+    texts = Asker(model).texts(pairs)
     outcomes = [judge(scene, question, text) for (scene, question), text in zip(pairs, texts, strict=True)]
-    print(line(arguments.phrasing, summary(outcomes)))
-    for kind in arguments.kinds:
+    print(line(phrasing, summary(outcomes)))
+    for kind in kinds:
         own = [o for o in outcomes if o.question.kind == kind]
         print(line(f"  {kind}", summary(own)))
-        for outcome in [o for o in own if not o.right][: arguments.show]:
+        for outcome in [o for o in own if not o.right][:show]:
             print(f"    {outcome.question.text} | {outcome.question.thought_text} | {outcome.text}")
-
-
-if __name__ == "__main__":
-    main()

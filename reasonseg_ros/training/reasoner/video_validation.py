@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,7 +106,7 @@ def _outcome(asked: VideoQuestion, keyframe: Keyframe, shown: tuple[View, Questi
     return VideoOutcome(asked.event, keyframe, usable, named, usable and judge(scene, question, text).right)
 
 
-def summary(outcomes: Sequence[VideoOutcome]) -> dict[str, float]:
+def video_summary(outcomes: Sequence[VideoOutcome]) -> dict[str, float]:
     """Shares over the outcomes."""
 
     def share(values: Sequence[bool]) -> float:
@@ -124,24 +123,13 @@ def summary(outcomes: Sequence[VideoOutcome]) -> dict[str, float]:
     }
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Ask an exported reasoner what happened in rendered videos.")
-    parser.add_argument("--model", type=Path, default=Path("models/tabletop/reasoner"))
-    parser.add_argument("--videos", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=180)
-    parser.add_argument("--phrasing", choices=("train", "unseen"), default="train")
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--show", type=int, default=0, help="print this many wrong answers of each event")
-    arguments = parser.parse_args(argv)
-    questions = draw_video_questions(VideoFiles(arguments.videos), arguments.count, arguments.phrasing, arguments.seed)
-    outcomes = ask(Asker(arguments.model), questions)
-    print(line(arguments.phrasing, summary(outcomes)))
+def validate_on_videos(model: Path, videos: Path, count: int, phrasing: str, seed: int, show: int = 0) -> None:
+    """Ask `count` questions, and print the scores by event with up to `show` wrong answers of each event."""
+    questions = draw_video_questions(VideoFiles(videos), count, phrasing, seed)
+    outcomes = ask(Asker(model), questions)
+    print(line(phrasing, video_summary(outcomes)))
     for event in (*EVENT_KINDS, NOTHING):
         own = [pair for pair in zip(questions, outcomes, strict=True) if pair[1].event == event]
-        print(line(f"  {event}", summary([outcome for _, outcome in own])))
-        for question, outcome in [pair for pair in own if not pair[1].right][: arguments.show]:
+        print(line(f"  {event}", video_summary([outcome for _, outcome in own])))
+        for question, outcome in [pair for pair in own if not pair[1].right][:show]:
             print(f"    {question.video.seed} {question.text} | {question.target} | {outcome.keyframe.raw_text}")
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,6 @@ A chunk is written under another name and renamed when it is complete, so traini
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -26,8 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.files.outputs import add_output, check_outputs
-from reasonseg_ros.options import size_wh
 from reasonseg_ros.tabletop.scene import Scene, SceneObject, ScenePart
 from reasonseg_ros.types import RgbImage
 
@@ -72,7 +69,7 @@ def whole_chunk(folder: Path) -> Iterator[Path]:
     unfinished.rename(folder)
 
 
-def render(first_seed: int, count: int, folder: Path, size_wh: tuple[int, int] = SIZE_WH) -> None:
+def render_scenes(first_seed: int, count: int, folder: Path, size_wh: tuple[int, int] = SIZE_WH) -> None:
     """Render the scenes of seeds `first_seed` up to `first_seed + count`; chunks already there are kept."""
     from reasonseg_ros.tabletop.world import World
 
@@ -133,17 +130,3 @@ def _read_chunk(folder: Path) -> list[StoredScene]:
         )
         for i, fact in enumerate(facts)
     ]
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Render tabletop scenes for training.")
-    parser.add_argument("--seeds", nargs=2, type=int, required=True, metavar=("START", "COUNT"))
-    parser.add_argument("--size", type=size_wh, default=SIZE_WH, metavar="WxH", help="pixels (default: 320x240)")
-    add_output(parser, "--out", "folder", required=True, help="folder of the chunks")
-    arguments = parser.parse_args(argv)
-    check_outputs(arguments)
-    render(*arguments.seeds, arguments.out, arguments.size)
-
-
-if __name__ == "__main__":
-    main()

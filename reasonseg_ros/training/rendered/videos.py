@@ -13,7 +13,6 @@ a chunk appears under its name when it is complete.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Sequence
@@ -23,8 +22,6 @@ from pathlib import Path
 import numpy as np
 
 from reasonseg_ros.errors import InvalidInput, RenderError
-from reasonseg_ros.files.outputs import add_output, check_outputs
-from reasonseg_ros.options import size_wh
 from reasonseg_ros.tabletop.scene import SceneObject
 from reasonseg_ros.tabletop.video import Event, Video
 from reasonseg_ros.training.rendered.scenes import SIZE_WH, StoredScene, tuples, whole_chunk
@@ -33,7 +30,7 @@ FRAMES = 6
 """How many frames of a video the embedded reasoner is shown."""
 
 VIDEOS_PER_CHUNK = 50
-_RATES_HZ = (1.7, 1.85, 2.0, 2.2)
+RATES_HZ = (1.7, 1.85, 2.0, 2.2)
 """In turn, so that the frames lie 0.45 to 0.6 s apart."""
 
 
@@ -64,18 +61,19 @@ def write_videos(videos: Sequence[Video], folder: Path) -> None:
         (unfinished / "videos.json").write_text(json.dumps(facts, separators=(",", ":")))
 
 
-def render(
+def render_videos(
     first_seed: int,
     count: int,
     folder: Path,
     size_wh: tuple[int, int] = SIZE_WH,
     frames: int = FRAMES,
-    rates_hz: Sequence[float] = _RATES_HZ,
+    rates_hz: Sequence[float] = RATES_HZ,
 ) -> None:
     """Render the videos of seeds `first_seed` up to `first_seed + count`; chunks already there are kept.
 
     A seed for which no arrangement works is passed over.
     """
+    from reasonseg_ros.tabletop.film import film
     from reasonseg_ros.tabletop.world import World
 
     world = World(size_wh=size_wh)
@@ -87,7 +85,7 @@ def render(
             videos = []
             for seed in seeds:
                 try:
-                    videos.append(world.video(seed, frames, rates_hz[seed % len(rates_hz)]))
+                    videos.append(film(world, seed, frames, rates_hz[seed % len(rates_hz)]))
                 except RenderError as error:
                     print(error, flush=True)
             write_videos(videos, chunk)
@@ -137,19 +135,3 @@ def _read_chunk(folder: Path) -> list[StoredVideo]:
         )
         videos.append(StoredVideo(fact["seed"], fact["rate_hz"], scenes, tuple(Event(**e) for e in fact["events"])))
     return videos
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Render tabletop videos for training.")
-    parser.add_argument("--seeds", nargs=2, type=int, required=True, metavar=("START", "COUNT"))
-    parser.add_argument("--size", type=size_wh, default=SIZE_WH, metavar="WxH", help="pixels (default: 320x240)")
-    parser.add_argument("--frames", type=int, default=FRAMES, help="a video (default: %(default)s)")
-    parser.add_argument("--rates", type=float, nargs="+", default=_RATES_HZ, metavar="HZ", help="of frames, in turn")
-    add_output(parser, "--out", "folder", required=True, help="folder of the chunks")
-    arguments = parser.parse_args(argv)
-    check_outputs(arguments)
-    render(*arguments.seeds, arguments.out, arguments.size, arguments.frames, arguments.rates)
-
-
-if __name__ == "__main__":
-    main()

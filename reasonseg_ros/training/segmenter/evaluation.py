@@ -33,7 +33,9 @@ class Measurement:
     score: float
 
 
-def evaluate(model: str, seeds: range, size_wh: tuple[int, int], pictures: Path | None = None) -> list[Measurement]:
+def evaluate_segmenter(
+    model: str, seeds: range, size_wh: tuple[int, int], pictures: Path | None = None
+) -> list[Measurement]:
     """Measure all objects that questions may ask for, and print means by prompt and category.
 
     The prompts are the true box with the point that the scene states, and the true box alone. The true box counts only

@@ -1,7 +1,7 @@
 """Training of the embedded segmenter on rendered scenes, and its evaluation.
 
-    python -m reasonseg_ros.training.segmenter.run train --data DIR --run DIR --out models/tabletop/segmenter
-    python -m reasonseg_ros.training.segmenter.run evaluate --model models/tabletop/segmenter --seeds 20000000 200
+    reasonseg train segmenter train --data DIR --run DIR --out models/tabletop/segmenter
+    reasonseg train segmenter evaluate --model models/tabletop/segmenter --seeds 20000000 200
 
 The decoder learns on ellipses what a box is; then everything is trained on small images; then twice on larger ones,
 where thin objects show. A run that was stopped goes on from its last checkpoint when the same command is given.
@@ -9,11 +9,9 @@ where thin objects show. A run that was stopped goes on from its last checkpoint
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +24,6 @@ import torch.nn.functional as F
 from transformers import Sam2Model
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.files.outputs import add_output, check_outputs
-from reasonseg_ros.options import size_wh
 from reasonseg_ros.torch_device import choose_device
 from reasonseg_ros.training.rendered.scenes import SceneFiles
 from reasonseg_ros.training.segmenter.batches import Batch, ellipse_batch, scene_batch
@@ -127,7 +123,7 @@ def mask_loss(
     return (2 * entropy + dice + 0.3 * honesty).mean(), iou.mean()
 
 
-class Run:
+class SegmenterRun:
     """One training run, kept in a folder as `state.pt`."""
 
     def __init__(self, folder: Path, stages: tuple[Stage, ...], device: torch.device, seed: int) -> None:
@@ -218,7 +214,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
 
-def train(run: Run, sources: Sequence[Source]) -> bool:
+def train(run: SegmenterRun, sources: Sequence[Source]) -> bool:
     """Train to the end, or until SIGTERM or Ctrl-C; True at the end. Both leave a checkpoint.
 
     The steps take their scenes from the sources in turn.
@@ -264,55 +260,27 @@ def publish(model: Sam2Model, folder: Path) -> None:
     (folder / "card.yaml").write_text(card)
 
 
-def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["--video"]:
-        from reasonseg_ros.training.segmenter.memory import run as segmenter_video
-
-        return segmenter_video.main(argv[1:])
-    parser = argparse.ArgumentParser(
-        prog="reasonseg train segmenter",
-        description="Train the embedded segmenter. With --video before the verb: its memory, on videos.",
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    verb = verbs.add_parser("train", help="train, or go on with a run; the model is written at the end")
-    verb.add_argument("--data", type=Path, nargs="+", required=True, help="folders with rendered chunks, used in turn")
-    add_output(verb, "--run", "folder", required=True, help="folder of the run's checkpoint")
-    add_output(verb, "--out", "folder", required=True, help="folder for the finished model")
-    verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument("--device", default="auto")
-    verb.add_argument("--threads", type=int, default=1, help="CPU threads")
-    verb = verbs.add_parser("export", help="write the model of an unfinished run")
-    verb.add_argument("--run", type=Path, required=True)
-    add_output(verb, "--out", "folder", required=True)
-    verb = verbs.add_parser("evaluate", help="IoU on rendered scenes, as the node computes masks")
-    verb.add_argument("--model", required=True, help="model card, folder or hub id")
-    verb.add_argument("--seeds", nargs=2, type=int, required=True, metavar=("START", "COUNT"))
-    verb.add_argument("--size", type=size_wh, default=(640, 480), metavar="WxH", help="pixels (default: 640x480)")
-    add_output(verb, "--pictures", "folder", help="folder for images with the masks drawn on them")
-    arguments = parser.parse_args(argv)
-    check_outputs(arguments)
-
-    if arguments.verb == "evaluate":
-        from reasonseg_ros.training.segmenter.evaluation import evaluate
-
-        first, count = arguments.seeds
-        evaluate(arguments.model, range(first, first + count), arguments.size, arguments.pictures)
-        return 0
-    if arguments.verb == "export":
-        if not (arguments.run / "state.pt").is_file():
-            raise InvalidInput(f"no state.pt in {arguments.run}; train first")
-        publish(Run(arguments.run, STAGES, torch.device("cpu"), 0).model, arguments.out)
-        return 0
-    torch.set_num_threads(arguments.threads)
-    run = Run(arguments.run, STAGES, choose_device(arguments.device), arguments.seed)
-    if not train(run, [SceneFiles(folder) for folder in arguments.data]):
-        print(f"stopped in stage {run.stage.name} at step {run.step}; the same command goes on from there")
+def train_segmenter(
+    data: Sequence[Path], folder: Path, out: Path, seed: int = 0, device: str = "auto", threads: int = 1
+) -> int:
+    """Train, or continue the run in `folder`, and write the model to `out`. Returns 1 if training was stopped."""
+    torch.set_num_threads(threads)
+    run = SegmenterRun(folder, STAGES, choose_device(device), seed)
+    if not train(run, [SceneFiles(chunks) for chunks in data]):
+        print(f"stopped in stage {run.stage.name} at step {run.step}; the same command continues from there")
         return 1
-    publish(run.model, arguments.out)
-    print(f"{arguments.out} written")
+    publish(run.model, out)
+    print(f"{out} written")
     return 0
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def export_run(folder: Path, out: Path) -> None:
+    """Write the model of an unfinished run. Raises InvalidInput if `folder` has no checkpoint."""
+    check_state(folder)
+    publish(SegmenterRun(folder, STAGES, torch.device("cpu"), 0).model, out)
+
+
+def check_state(folder: Path) -> None:
+    """Raises InvalidInput if the folder has no checkpoint of a run."""
+    if not (folder / "state.pt").is_file():
+        raise InvalidInput(f"no state.pt in {folder}; train first")

@@ -10,13 +10,14 @@ from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.local.reasoner import LocalReasoner
 from reasonseg_ros.training.reasoner import examples
-from reasonseg_ros.training.reasoner.run import Plan, Trainer, train
+from reasonseg_ros.training.reasoner.plan import ReasonerPlan
+from reasonseg_ros.training.reasoner.run import Trainer, train_reasoner
 from reasonseg_ros.types import Frame
 
 
 @pytest.fixture
 def plan(scene_folder, tmp_path):
-    return Plan(scene_folder, tmp_path / "exported", tmp_path / "work", steps=8, dense_share=0.3, batch=2)
+    return ReasonerPlan(scene_folder, tmp_path / "exported", tmp_path / "work", steps=8, dense_share=0.3, batch=2)
 
 
 def test_questions_begin_after_the_dense_stage_and_the_rate_falls_at_the_end(plan):
@@ -52,8 +53,8 @@ def test_a_resumed_run_stands_where_it_stopped(plan, monkeypatch):
 
 
 def test_a_finished_run_goes_on_when_the_budget_grows_and_its_export_answers(plan, make_scene):
-    train(replace(plan, steps=2))
-    train(plan)
+    train_reasoner(replace(plan, steps=2))
+    train_reasoner(plan)
     state = torch.load(plan.work / "reasoner.pt", weights_only=True)
     assert state["step"] == plan.steps
     card = replace(load_card("tabletop-reasoner", "reasoner"), source=str(plan.out))
@@ -63,13 +64,13 @@ def test_a_finished_run_goes_on_when_the_budget_grows_and_its_export_answers(pla
 
 
 def test_two_processes_train_one_model(plan):
-    train(replace(plan, steps=2, processes=2))
+    train_reasoner(replace(plan, steps=2, processes=2))
     assert torch.load(plan.work / "reasoner.pt", weights_only=True)["step"] == 2
     assert (plan.out / "model.safetensors").exists()
 
 
 def test_a_run_on_videos_begins_with_the_weights_of_an_earlier_one(plan, video_folder, tmp_path):
-    train(replace(plan, steps=2))
+    train_reasoner(replace(plan, steps=2))
     later = replace(plan, steps=4, dense_share=0.0, videos=video_folder, video_batch=2, work=tmp_path / "later")
     trainer = Trainer(replace(later, start=plan.work / "reasoner.pt"), 0)
     earlier = torch.load(plan.work / "reasoner.pt", weights_only=True)

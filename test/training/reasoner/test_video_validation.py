@@ -4,7 +4,13 @@ import pytest
 
 from reasonseg_ros.training.reasoner.examples import boxes_and_points
 from reasonseg_ros.training.reasoner.images import view
-from reasonseg_ros.training.reasoner.video_validation import NOTHING, VideoQuestion, ask, draw_video_questions, summary
+from reasonseg_ros.training.reasoner.video_validation import (
+    NOTHING,
+    VideoQuestion,
+    ask,
+    draw_video_questions,
+    video_summary,
+)
 from reasonseg_ros.training.rendered.videos import VideoFiles
 from reasonseg_ros.types import Status
 
@@ -57,7 +63,7 @@ def test_another_object_or_a_frame_without_it_is_wrong(files):
     assert (late.usable, late.named, late.right) == (False, True, False)
     nothing = ask(Teller("<think>x</think><answer>[]</answer>", 3), [hidden, pushed])
     assert [o.keyframe.status for o in nothing] == [Status.NO_TARGET] * 2
-    assert summary(nothing)["false_nothing"] == 1 and summary(nothing)["right"] == 0
+    assert video_summary(nothing)["false_nothing"] == 1 and video_summary(nothing)["right"] == 0
 
 
 def test_nothing_is_right_where_nothing_happened(files):

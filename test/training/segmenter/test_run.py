@@ -122,10 +122,10 @@ def test_the_model_locates_image_and_prompts_by_the_same_matrix_and_takes_any_si
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path, scenes: SceneFiles) -> None:
-    whole = training.Run(tmp_path / "whole", STAGES, CPU, seed=4)
+    whole = training.SegmenterRun(tmp_path / "whole", STAGES, CPU, seed=4)
     assert training.train(whole, [scenes])
 
-    first = training.Run(tmp_path / "parts", STAGES, CPU, seed=4)
+    first = training.SegmenterRun(tmp_path / "parts", STAGES, CPU, seed=4)
     train_step, steps = first.train_step, []
 
     def stop_after_four(source: SceneFiles) -> tuple[float, float]:
@@ -136,7 +136,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path, sc
 
     first.train_step = stop_after_four
     assert not training.train(first, [scenes])
-    second = training.Run(tmp_path / "parts", STAGES, CPU, seed=99)
+    second = training.SegmenterRun(tmp_path / "parts", STAGES, CPU, seed=99)
     assert (second.stage.name, second.step) == ("coarse", 2)
     second.seed = 4
     assert training.train(second, [scenes])
@@ -149,10 +149,9 @@ def test_a_trained_model_is_a_checkpoint_like_any_other(
 ) -> None:
     monkeypatch.setattr(training, "STAGES", STAGES)
     out = tmp_path / "model"
-    arguments = ["train", "--data", str(tmp_path / "data"), "--run", str(tmp_path / "run"), "--out", str(out)]
     threads = torch.get_num_threads()
     try:
-        assert training.main(arguments) == 0
+        assert training.train_segmenter([tmp_path / "data"], tmp_path / "run", out) == 0
     finally:
         torch.set_num_threads(threads)
     segmenter = load_segmenter(SegmenterConfig(model=str(out), device="cpu"))
@@ -161,13 +160,13 @@ def test_a_trained_model_is_a_checkpoint_like_any_other(
     found, masks = measure(segmenter, drawn_scene(0))
     assert len(masks) == 2
     assert {m.prompt for m in found} == {"box and point", "box"}
-    assert training.main(["export", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "again")]) == 0
+    training.export_run(tmp_path / "run", tmp_path / "again")
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
 
 
 def test_nothing_is_exported_from_a_folder_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"state\.pt"):
-        training.main(["export", "--run", str(tmp_path), "--out", str(tmp_path / "out")])
+        training.export_run(tmp_path, tmp_path / "out")
 
 
 def test_the_measurement_is_the_iou_with_the_visible_object() -> None:

@@ -45,7 +45,7 @@ class Followed:
     found: tuple[bool, ...]
 
 
-def evaluate(
+def evaluate_memory(
     model: str,
     videos: Path,
     modes: Sequence[str] = MODES,

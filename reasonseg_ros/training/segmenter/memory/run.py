@@ -10,7 +10,6 @@ checkpoint when the same command is given.
 
 from __future__ import annotations
 
-import argparse
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +23,11 @@ from torch import Tensor
 from transformers import Sam2VideoModel
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.files.outputs import add_output, check_outputs
 from reasonseg_ros.segmenter.sam2 import load_sam2
 from reasonseg_ros.torch_device import choose_device
 from reasonseg_ros.training.rendered.scenes import SceneFiles
 from reasonseg_ros.training.rendered.videos import VideoFiles
 from reasonseg_ros.training.segmenter.memory.clips import GONE_PX, LEAST_TARGET_PX, ClipBatch, clip_batch
-from reasonseg_ros.training.segmenter.memory.evaluation import MODES, evaluate
 from reasonseg_ros.training.segmenter.memory.model import TRAINED, new_video_model, resized_video_model
 from reasonseg_ros.training.segmenter.memory.unroll import (
     Decoded,
@@ -42,7 +38,7 @@ from reasonseg_ros.training.segmenter.memory.unroll import (
     recall,
     remember,
 )
-from reasonseg_ros.training.segmenter.run import Run, Stage, mask_loss, publish, train
+from reasonseg_ros.training.segmenter.run import SegmenterRun, Stage, check_state, mask_loss, publish, train
 
 
 @dataclass(frozen=True)
@@ -145,7 +141,7 @@ def unrolled_loss(model: Sam2VideoModel, batch: ClipBatch, told: bool, later: in
     return Unrolled(loss, mean_iou.item(), right_seen.item(), right_hidden.item())
 
 
-class MemoryRun(Run):
+class MemoryRun(SegmenterRun):
     """A run that trains the memory of an image segmenter that is there."""
 
     def __init__(
@@ -218,64 +214,28 @@ def publish_video(model: Sam2VideoModel, folder: Path) -> None:
     save_file(weights, folder / SAFE_WEIGHTS_NAME, {"format": "pt"})
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="reasonseg train segmenter --video", description="Train the embedded segmenter's memory."
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    verb = verbs.add_parser("train", help="train, or go on with a run; the model is written at the end")
-    verb.add_argument("--videos", type=Path, required=True, help="folder with rendered videos")
-    verb.add_argument("--scenes", type=Path, required=True, help="folder with rendered scenes")
-    _add_run(verb)
-    verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument("--device", default="auto")
-    verb.add_argument("--threads", type=int, default=1, help="CPU threads")
-    _add_run(verbs.add_parser("export", help="write the model of an unfinished run"))
-    verb = verbs.add_parser("evaluate", help="J&F on stored videos from a true prompt in the first frame")
-    verb.add_argument("--model", required=True, help="model card, folder or hub id")
-    verb.add_argument("--videos", type=Path, required=True, help="folder with rendered videos")
-    verb.add_argument("--modes", nargs="+", default=MODES, choices=MODES, help="of the tracker (default: both)")
-    verb.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N videos")
-    verb.add_argument("--targets", type=int, default=0, metavar="N", help="only N a video, moved or hidden ones first")
-    verb.add_argument("--returning", action="store_true", help="only what gets hidden; videos then run back")
-    verb.add_argument("--threads", type=int, default=1, help="CPU threads")
-    add_output(verb, "--pictures", "folder", help="folder for strips of frames with outlines")
-    arguments = parser.parse_args(argv)
-    check_outputs(arguments)
-
-    if arguments.verb == "evaluate":
-        torch.set_num_threads(arguments.threads)
-        evaluate(
-            arguments.model,
-            arguments.videos,
-            arguments.modes,
-            arguments.limit,
-            arguments.targets,
-            arguments.returning,
-            arguments.pictures,
-        )
-        return 0
-    if arguments.verb == "export":
-        if not (arguments.run / "state.pt").is_file():
-            raise InvalidInput(f"no state.pt in {arguments.run}; train first")
-        run = MemoryRun(arguments.run, STAGES, torch.device("cpu"), 0, arguments.image)
-        publish_video(run.finished_model(), arguments.out)
-        return 0
-    torch.set_num_threads(arguments.threads)
-    run = MemoryRun(arguments.run, STAGES, choose_device(arguments.device), arguments.seed, arguments.image)
-    if not train(run, [ClipSource(arguments.videos, arguments.scenes)]):
-        print(f"stopped in stage {run.stage.name} at step {run.step}; the same command goes on from there")
+def train_memory(
+    videos: Path,
+    scenes: Path,
+    image: Path,
+    folder: Path,
+    out: Path,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int = 1,
+) -> int:
+    """Train, or continue the run in `folder`, and write the model to `out`. Returns 1 if training was stopped."""
+    torch.set_num_threads(threads)
+    run = MemoryRun(folder, STAGES, choose_device(device), seed, image)
+    if not train(run, [ClipSource(videos, scenes)]):
+        print(f"stopped in stage {run.stage.name} at step {run.step}; the same command continues from there")
         return 1
-    publish_video(run.finished_model(), arguments.out)
-    print(f"{arguments.out} written")
+    publish_video(run.finished_model(), out)
+    print(f"{out} written")
     return 0
 
 
-def _add_run(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--image", type=Path, required=True, help="folder of the trained image segmenter")
-    add_output(verb, "--run", "folder", required=True, help="folder of the run's checkpoint")
-    add_output(verb, "--out", "folder", required=True, help="folder for the finished model")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def export_memory(image: Path, folder: Path, out: Path) -> None:
+    """Write the model of an unfinished run. Raises InvalidInput if `folder` has no checkpoint."""
+    check_state(folder)
+    publish_video(MemoryRun(folder, STAGES, torch.device("cpu"), 0, image).finished_model(), out)

@@ -19,7 +19,7 @@ from reasonseg_ros.training.rendered.scenes import SceneFiles
 from reasonseg_ros.training.rendered.videos import VideoFiles
 from reasonseg_ros.training.segmenter.memory import run as training
 from reasonseg_ros.training.segmenter.memory.clips import _to_and_fro, clip_batch
-from reasonseg_ros.training.segmenter.memory.evaluation import Followed, evaluate, told_rightly
+from reasonseg_ros.training.segmenter.memory.evaluation import Followed, evaluate_memory, told_rightly
 from reasonseg_ros.training.segmenter.memory.model import TRAINED
 from reasonseg_ros.training.segmenter.memory.run import MemoryStage, unrolled_loss
 from reasonseg_ros.training.segmenter.memory.unroll import encode, followed_frame, prompted_frame, recall, remember
@@ -170,17 +170,16 @@ def test_evaluation_tells_both_modes(
     trained: training.MemoryRun, video_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training.publish_video(trained.model, tmp_path / "model")
-    followed = evaluate(str(tmp_path / "model"), video_folder, limit=1, pictures=tmp_path / "pictures")
+    followed = evaluate_memory(str(tmp_path / "model"), video_folder, limit=1, pictures=tmp_path / "pictures")
     assert {item.mode for item in followed} == {"memory", "reprompt"}
     assert {kind for item in followed for kind in item.events} == {"pushed", "hidden"}
     assert all(len(item.scores) == 5 for item in followed)
     assert "J&F" in capsys.readouterr().out
-    [returned] = evaluate(str(tmp_path / "model"), video_folder, ["reprompt"], limit=1, returning=True)
+    [returned] = evaluate_memory(str(tmp_path / "model"), video_folder, ["reprompt"], limit=1, returning=True)
     assert returned.instance_id == 5 and len(returned.scores) == 10
     assert len(list((tmp_path / "pictures").iterdir())) == 2
 
 
 def test_there_is_nothing_to_export_before_training(tmp_path: Path, image_folder: Path) -> None:
-    run = ["--image", str(image_folder), "--run", str(tmp_path), "--out", str(tmp_path / "out")]
     with pytest.raises(InvalidInput, match="train first"):
-        training.main(["export", *run])
+        training.export_memory(image_folder, tmp_path, tmp_path / "out")

@@ -1,0 +1,34 @@
+"""`reasonseg play`: a bag on real topics."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput
+
+
+def register(verbs: Any) -> None:
+    play = verbs.add_parser("play", help="play a bag on real topics")
+    play.add_argument("bag", type=Path)
+    play.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these topics")
+    play.add_argument("--rate", type=float, default=1.0, help="speed relative to the recording (default: %(default)s)")
+    play.add_argument("--loop", action="store_true", help="start again at the end")
+    play.add_argument("--restamp", action="store_true", help="replace stamps by the current time, keep their distances")
+    play.add_argument(
+        "--hold", type=float, default=0.0, metavar="HZ",
+        help="publish each image at this rate until the service /bag_player/next asks for the next one",
+    )  # fmt: skip
+    play.set_defaults(run=run)
+
+
+def run(settings: argparse.Namespace) -> int:
+    if settings.rate <= 0 or settings.hold < 0:
+        raise InvalidInput(f"--rate {settings.rate} --hold {settings.hold}; the rate must be above 0, hold not below")
+    from reasonseg_ros.ros.player import play
+
+    return play(
+        settings.bag, settings.topics, rate=settings.rate, loop=settings.loop, restamp=settings.restamp,
+        hold_hz=settings.hold,
+    )  # fmt: skip

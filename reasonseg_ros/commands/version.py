@@ -1,0 +1,21 @@
+"""`reasonseg version`: the versions of this package and of what it runs on."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import reasonseg_ros
+
+
+def register(verbs: Any) -> None:
+    version = verbs.add_parser("version", help="print the versions of this package and of what it runs on")
+    version.set_defaults(run=run)
+
+
+def run(_: argparse.Namespace) -> None:
+    from reasonseg_ros.versions import versions
+
+    print(f"reasonseg_ros {reasonseg_ros.__version__}")
+    for name, version in versions().items():
+        print(f"  {name} {version}")

@@ -1,0 +1,46 @@
+"""The settings of a training run of the reasoner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ReasonerPlan:
+    """A training run.
+
+    Attributes:
+        scenes: folder of rendered chunks (see `training.data`).
+        out: where the published layout is exported to.
+        work: folder of the checkpoint.
+        minutes: training time in all, over all resumptions; ignored where `steps` is given.
+        dense_share: share of the budget without questions.
+        decay_share: share of the budget, at its end, over which the learning rate falls.
+        batch: images for each process and step.
+        videos: folder of rendered videos (see `training.videos`); None trains on still scenes only.
+        video_batch: videos for each process and step.
+        start: state of an earlier run (its `reasoner.pt`) whose weights this run begins with.
+        keep_vision: leave the vision model as it is. What it sees in a video is then kept, which halves the time.
+    """
+
+    scenes: Path
+    out: Path
+    work: Path
+    minutes: float = 100.0
+    steps: int = 0
+    dense_share: float = 0.15
+    decay_share: float = 0.3
+    batch: int = 16
+    processes: int = 1
+    matrix_rate: float = 0.02
+    rate: float = 3e-3
+    averaging: float = 0.995
+    seed: int = 0
+    checkpoint_s: float = 180.0
+    export_s: float = 600.0
+    threads: int = 1
+    videos: Path | None = None
+    video_batch: int = 6
+    start: Path | None = None
+    keep_vision: bool = False
