@@ -31,8 +31,8 @@ from reasonseg_ros.bags.unpacking import check_size, unpacked, unpacked_message
 from reasonseg_ros.errors import InvalidInput
 
 MAGIC = b"\x89MCAP0\r\n"
-CACHE_BYTES = 256 * 2**20
-"""Unpacked chunks that are kept while a file is read."""
+CACHE_BYTES = 2**30
+"""Unpacked chunks whose messages are due, and that are kept. Of a file in order these are one or two."""
 _LOOSE_BYTES = 4 * 2**20
 """Messages outside of chunks are read in groups of about this size."""
 _RECORD = struct.Struct("<BQ")
@@ -73,6 +73,11 @@ class McapFile:
             if self.contents.end or not is_complete or not is_named:
                 found = self._unpack_all(stream)
                 counts = counts if is_complete else found
+                if statistics and (missing := statistics.message_count - sum(counts.values())) > 0:
+                    reason = (
+                        f"its statistics count {statistics.message_count} messages; {missing} of them are not there"
+                    )
+                    self.contents.damages.append(Damage(self.path, "the summary", reason))
         for channel_id in self._channels:
             topic = self._topic(channel_id)
             if topic is not None:

@@ -211,6 +211,8 @@ def decoded(record: Record) -> Any:
     """The message of a record, by the bag's own definition of its type. Raises InvalidInput if it is damaged."""
     topic = record.topic
     try:
+        if record.data[1] > 1:
+            raise InvalidInput(f"encapsulation {record.data[1]} is not plain CDR (0 or 1)")
         store = store_of(topic.message_type, topic.definition, topic.definition_format)
         return store.deserialize_cdr(record.data, topic.message_type)
     # Damaged bytes make the decoder raise nearly anything.

@@ -34,6 +34,7 @@ DISCOVERY_S = 0.5
 """Time for subscribers to find the publishers, before the first message."""
 DELIVERY_S = 2.0
 """Longest wait at the end for reliable subscribers to confirm the last messages."""
+TOLD_WAIT_S, LONGEST_WAIT_S = 60.0, 1e8
 DEPTH, IMAGE_DEPTH = 100, 10
 """Messages that wait for slow subscribers. Many small ones may have been recorded at the same moment."""
 MOST_QOS_CHARACTERS = 100_000
@@ -266,6 +267,12 @@ def _hold(
     rclpy.spin(node)
 
 
+def _sleep(wait_s: float, record: Record) -> None:
+    if wait_s > TOLD_WAIT_S:  # perhaps a message without a log time
+        _tell([f"the next message, on {record.topic.name}, was recorded {wait_s:.0f} s later; --rate shortens it"])
+    time.sleep(min(max(wait_s, 0.0), LONGEST_WAIT_S))
+
+
 def _play_timed(publishers: BagPublishers, bag: BagReader, topics: Sequence[str], rate: float, loop: bool) -> list[str]:
     """Publish every message at its time. Returns what could not be published; in a loop the first round tells it."""
     time.sleep(DISCOVERY_S)
@@ -280,7 +287,7 @@ def _play_timed(publishers: BagPublishers, bag: BagReader, topics: Sequence[str]
             if first_ns is None:
                 first_ns = record.stamp_ns
                 publishers.begin(first_ns, rate)
-            time.sleep(max(0.0, start_s + (record.stamp_ns - first_ns) / 1e9 / rate - time.monotonic()))
+            _sleep(start_s + (record.stamp_ns - first_ns) / 1e9 / rate - time.monotonic(), record)
             try:
                 publishers.publish(record)
             except InvalidInput as error:

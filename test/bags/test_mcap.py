@@ -201,6 +201,40 @@ def test_an_id_that_names_two_topics_is_told(made, tmp_path):
     assert any("channel 1 is /other and /camera/image" in damage for damage in bag_info(path).damages)
 
 
+@pytest.mark.parametrize("counted", [9, 2**40])
+def test_messages_that_the_statistics_count_and_the_file_does_not_hold_are_told(made, tmp_path, counted):
+    path = made.write_mcap(tmp_path / "a.mcap", made.recording(3))
+    data = path.read_bytes()
+    place = data.rindex(struct.pack("<BQ", 11, 46 + 2 * 10)) + 9  # the statistics, of two channels
+    assert struct.unpack_from("<Q", data, place) == (6,)
+    path.write_bytes(data[:place] + struct.pack("<Q", counted) + data[place + 8 :])
+    info = bag_info(path)
+    assert sum(info.messages.values()) == 6 and not info.is_whole
+    assert f"its statistics count {counted} messages; {counted - 6} of them are not there" in info.damages[0]
+
+
+def test_more_messages_than_the_file_holds_by_topic_are_told(made, tmp_path):
+    path = made.write_mcap(tmp_path / "a.mcap", made.recording(3))
+    data = path.read_bytes()
+    place = data.rindex(struct.pack("<BQ", 11, 46 + 2 * 10)) + 9
+    counts = struct.pack("<HQHQ", 1, 5, 2, 3)
+    path.write_bytes(data[:place] + struct.pack("<Q", 8) + data[place + 8 : place + 46] + counts + data[place + 66 :])
+    assert bag_info(path).missing == ["/camera/image: 3 of the 5 messages that the bag's own index counts were read"]
+
+
+def test_messages_of_another_serialization_are_not_read_as_plain_cdr(made, tmp_path):
+    path = tmp_path / "a.mcap"
+    with path.open("wb") as stream:
+        writer = Writer(stream)
+        writer.start(profile="ros2", library="test")
+        channel = writer.register_channel("/query", "cdr", writer.register_schema("reasonseg_ros/msg/Query", "", b""))
+        data = made.serialised(bags.query_message(Query("a mug")))
+        writer.add_message(channel, 1, data[:1] + b"\x07" + data[2:], 1)
+        writer.finish()
+    with bags.BagReader(path) as bag, pytest.raises(InvalidInput, match="encapsulation 7"):
+        list(bag.messages())
+
+
 def with_chunk(path, compression, content, states_bytes):
     """A file with one chunk that states to unpack to that many bytes."""
     name = compression.encode()

@@ -94,6 +94,15 @@ def test_an_unfinished_conversion_of_other_data_is_not_continued(source, tmp_pat
     assert source.read == list(range(20))
 
 
+def test_parts_are_not_written_through_a_planted_link(source, tmp_path):
+    (tmp_path / "victim").mkdir()
+    parts_folder(tmp_path / "bag").symlink_to(tmp_path / "victim")
+    for restart in (False, True):
+        with pytest.raises(InvalidInput, match="symbolic link; remove it"):
+            write_dataset(source.items, PLAN, tmp_path / "bag", restart=restart)
+    assert list((tmp_path / "victim").iterdir()) == []
+
+
 def test_a_bag_that_is_there_is_kept_before_anything_is_read(source, tmp_path):
     write_dataset(source.items[:5], PLAN, tmp_path / "bag")
     source.read = []
