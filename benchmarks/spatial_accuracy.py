@@ -27,7 +27,7 @@ from reasonseg_ros.bags import BagReader, header_stamp_ns
 from reasonseg_ros.geometry import rotation_matrix
 from reasonseg_ros.images import messages as images
 from reasonseg_ros.images.mask_codec import decode_mask
-from reasonseg_ros.points import back_projected, surface_of
+from reasonseg_ros.space.points import back_projected, surface_of
 from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, OrientedBox, Surface
 
 MIN_VALID_SHARE = 0.3

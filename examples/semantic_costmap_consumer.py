@@ -45,13 +45,13 @@ from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from reasonseg_ros.bags import header_stamp_ns
-from reasonseg_ros.calibration import Kinds, intrinsics_from_info, kinds_differ
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.images.messages import depth_from_image, depth_of_another_size
-from reasonseg_ros.lens import carried_depth
-from reasonseg_ros.points import back_projected
-from reasonseg_ros.ros.conversion import image_message, masks_from
+from reasonseg_ros.ros.conversion import masks_from, pixels_message
 from reasonseg_ros.ros.inputs.camera_infos import CameraInfos, KnownInfo, info_of_image
+from reasonseg_ros.space.calibration import Kinds, intrinsics_from_info, kinds_differ
+from reasonseg_ros.space.lens import carried_depth
+from reasonseg_ros.space.points import back_projected
 from reasonseg_ros.types import BoolMask, FloatArray, Intrinsics
 
 KEPT_DEPTHS = 60
@@ -143,8 +143,8 @@ class SemanticCostmapConsumer(Node):
         except InvalidInput as error:
             self.get_logger().warning(f"answer to {answer.question!r} left out: {error}", throttle_duration_sec=5.0)
             return
-        self._masks.publish(image_message(answer.header, labels))
-        self._confidences.publish(image_message(answer.header, confidence))
+        self._masks.publish(pixels_message(answer.header, labels))
+        self._confidences.publish(pixels_message(answer.header, confidence))
         self._clouds.publish(cloud)
 
     def _cloud(self, answer: Segmentation, mask: BoolMask) -> PointCloud2:

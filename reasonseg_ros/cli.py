@@ -26,7 +26,7 @@ from reasonseg_ros.commands import (
     version,
 )
 from reasonseg_ros.errors import ReasonSegError
-from reasonseg_ros.faults import told
+from reasonseg_ros.faults import error_line
 from reasonseg_ros.files.outputs import check_outputs
 from reasonseg_ros.plain_text import log_plainly
 
@@ -63,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()  # the reader has gone; nothing is left to be told
         return 1
     except (ReasonSegError, OSError, MemoryError) as error:
-        return _ended(told(error), None, USAGE_ERROR)
+        return _ended(error_line(error), None, USAGE_ERROR)
     except Exception as error:
-        return _ended(told(error), None, PROGRAM_FAULT)
+        return _ended(error_line(error), None, PROGRAM_FAULT)
     except SystemExit as error:
         if getattr(error, "remedy", ""):
             _ended("ended by a signal", error, 0)

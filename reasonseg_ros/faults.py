@@ -32,7 +32,7 @@ _REMEDIES = {
 }
 
 
-def told(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """One line about an error that ends a command.
 
     Known errors say their own words. An OSError gets its path and a remedy. Anything else is a fault of the program:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.files.documents import Unreadable, read_json, read_yaml, short_repr
+from reasonseg_ros.files.documents import UnreadableDocument, read_json_document, read_yaml_document, short_repr
 from reasonseg_ros.files.resources import resource
 
 KINDS = ("reasoner", "segmenter")
@@ -164,8 +164,8 @@ def read_card(path: Path) -> ModelCard:
     """A card's YAML file. Its name is the file's, a `card.yaml`'s is its folder's. Raises ModelError."""
     path = Path(path).absolute()
     try:
-        values = read_yaml(path)
-    except Unreadable as error:
+        values = read_yaml_document(path)
+    except UnreadableDocument as error:
         raise ModelError(f"model card {path} cannot be read: {error}") from error
     known = {item.name for item in fields(ModelCard)} - {"name"}
     if not isinstance(values, dict) or not {"kind", "source"} <= values.keys() <= known:
@@ -206,8 +206,8 @@ def _folder_card(folder: Path, shipped: dict[str, Path]) -> ModelCard:
     if (folder / "manifest.json").is_file():  # exported graphs, which say themselves how they are to be used
         return ModelCard(name=folder.name, kind="segmenter", source=str(folder))
     try:
-        model_type = read_json(folder / "config.json")["model_type"]
-    except (Unreadable, KeyError, TypeError) as error:
+        model_type = read_json_document(folder / "config.json")["model_type"]
+    except (UnreadableDocument, KeyError, TypeError) as error:
         raise ModelError(f"{folder} holds no config.json with a model_type ({error}); download it again") from error
     like = _like_name(folder.name) if model_type in _LIKE_TYPE else None
     like = like or _LIKE_TYPE.get(str(model_type))

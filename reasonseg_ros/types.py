@@ -20,6 +20,8 @@ from reasonseg_ros.plain_text import LONGEST_TEXT, one_line, plain_text
 BoolMask = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
 RgbImage = NDArray[np.uint8]
+Points = NDArray[np.float64]
+"""In rows, [N, 2] or [N, 3]."""
 
 
 class Status(str, Enum):

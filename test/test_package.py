@@ -23,11 +23,12 @@ INTERFACES = sorted(
 )
 
 # What each part may import of the others; everything may import the plain modules beside them and the core's folders.
-CORE = {"bags", "files", "images"}
+CORE = {"bags", "files", "images", "space"}
 ALLOWED = {
     "bags": set(),
     "files": set(),
     "images": set(),
+    "space": set(),
     "engine": set(),
     "reasoner": set(),
     "segmenter": {"engine"},
@@ -102,6 +103,33 @@ def test_no_import_circles():
         list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+ONE_NAME_IN_SEVERAL_MODULES = {
+    "main",  # of a program
+    "register", "run",  # of a verb of the command line
+}  # fmt: skip
+
+
+def public_names(path: Path) -> set[str]:
+    """Public classes, functions and named types that a module defines."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = {target.id for target in targets if isinstance(target, ast.Name)}
+            found |= {name for name in names if re.match("[A-Z].*[a-z]", name)}
+    return {name for name in found if not name.startswith("_")}
+
+
+def test_a_public_name_means_one_thing():
+    homes: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for name in public_names(path) - ONE_NAME_IN_SEVERAL_MODULES:
+            homes.setdefault(name, []).append(path.relative_to(PACKAGE).as_posix())
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
 
 
 def test_plain_values_import_no_part():

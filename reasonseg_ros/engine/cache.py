@@ -60,7 +60,7 @@ class EngineKey:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CachedEngine:
     """One kept engine. `check` holds the figures of the accuracy check, and is empty while there was no GPU for it."""
 
     name: str
@@ -88,7 +88,7 @@ class EngineCache:
     def timing_cache(self) -> Path:
         return self.folder / "timing.cache"
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[CachedEngine]:
         """All engines, the one that was used last first. A description that cannot be read is left out and logged.
 
         Raises ConfigError where the folder is not this user's alone.
@@ -102,7 +102,7 @@ class EngineCache:
                 found.append(entry)
         return sorted(found, key=_last_use_s, reverse=True)
 
-    def find(self, key: EngineKey) -> Entry | None:
+    def find(self, key: EngineKey) -> CachedEngine | None:
         """The engine of this key, or one of TensorRT for RTX that was built for these capabilities among others.
 
         None where there is none, or where its file is damaged.
@@ -128,7 +128,7 @@ class EngineCache:
         *,
         force: bool = False,
         waiting: Callable[[], None] | None = None,
-    ) -> Entry:
+    ) -> CachedEngine:
         """The engine of `key`, built where it is missing; `force` builds it in any case.
 
         While another process builds it, this one calls `waiting` once, waits, and then takes that engine.
@@ -157,22 +157,22 @@ class EngineCache:
         self.prune(keep=entry.name)
         return entry
 
-    def record_check(self, entry: Entry, figures: Mapping[str, float]) -> Entry:
+    def record_check(self, entry: CachedEngine, figures: Mapping[str, float]) -> CachedEngine:
         """Note that the engine was compared with its reference."""
         checked = replace(entry, check=dict(figures))
         self._write(checked)
         return checked
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: CachedEngine) -> None:
         """Delete an engine with its description and what was compiled from it."""
         for path in (entry.path.with_suffix(".json"), entry.path, self.runtime_cache(entry)):
             path.unlink(missing_ok=True)
 
-    def runtime_cache(self, entry: Entry) -> Path:
+    def runtime_cache(self, entry: CachedEngine) -> Path:
         """Where TensorRT for RTX keeps what it compiled for the GPU that runs this engine."""
         return entry.path.with_suffix(".runtime")
 
-    def prune(self, keep: str = "") -> list[Entry]:
+    def prune(self, keep: str = "") -> list[CachedEngine]:
         """Delete the engines that were not used for longest until all fit into the limit; never the one named."""
         removed, total = [], 0
         for entry in self.entries():
@@ -183,9 +183,9 @@ class EngineCache:
                 total -= entry.size_bytes
         return removed
 
-    def _keep(self, key: EngineKey, label: str, content: bytes, build_s: float) -> Entry:
+    def _keep(self, key: EngineKey, label: str, content: bytes, build_s: float) -> CachedEngine:
         name = f"{label}-{key.digest[:12]}"
-        entry = Entry(
+        entry = CachedEngine(
             name=name,
             path=self.folder / f"{name}.engine",
             key=key,
@@ -198,23 +198,23 @@ class EngineCache:
         self._write(entry)
         return entry
 
-    def _write(self, entry: Entry) -> None:
+    def _write(self, entry: CachedEngine) -> None:
         values = {key: value for key, value in asdict(entry).items() if key not in ("name", "path")}
         replace_file(entry.path.with_suffix(".json"), (json.dumps(values, indent=2) + "\n").encode())
 
-    def _read(self, path: Path) -> Entry | None:
+    def _read(self, path: Path) -> CachedEngine | None:
         try:
             values = json.loads(read_private(path))
             key = values.pop("key")
             key["capabilities"] = tuple(key["capabilities"])
             key["sizes"] = {name: tuple(sizes) for name, sizes in key["sizes"].items()}
-            return Entry(name=path.stem, path=path.with_suffix(".engine"), key=EngineKey(**key), **values)
+            return CachedEngine(name=path.stem, path=path.with_suffix(".engine"), key=EngineKey(**key), **values)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             _log.warning("%s cannot be read (%s); its engine is built again when it is needed", path, error)
             return None
 
 
-def _last_use_s(entry: Entry) -> float:
+def _last_use_s(entry: CachedEngine) -> float:
     try:
         return entry.path.stat().st_mtime
     except OSError:

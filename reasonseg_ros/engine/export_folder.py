@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reasonseg_ros.engine.manifest import FILE_NAME, file_sha256, read_manifest
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.files.documents import Unreadable, read_json
+from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
 from reasonseg_ros.model_card import ModelCard
 
 BESIDE = "onnx"
@@ -35,14 +35,14 @@ def weights_sha256(folder: Path) -> str:
     if not index.is_file():
         return ""
     try:
-        names = sorted(set(read_json(index)["weight_map"].values()))
+        names = sorted(set(read_json_document(index)["weight_map"].values()))
         shards = [(name, file_sha256(folder / Path(name).name)) for name in names]
-    except (Unreadable, OSError, KeyError, TypeError, AttributeError) as error:
+    except (UnreadableDocument, OSError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index} and its shards cannot be read: {error}; download the checkpoint again") from error
     return hashlib.sha256(json.dumps(shards).encode()).hexdigest()
 
 
-def difference(folder: Path, card: ModelCard) -> str:
+def export_mismatch(folder: Path, card: ModelCard) -> str:
     """What the export is not, and the card's checkpoint is; empty where they agree. Raises ModelError where damaged."""
     manifest = read_manifest(folder)
     digest = weights_sha256(Path(card.source))

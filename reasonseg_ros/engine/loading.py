@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from reasonseg_ros.engine.accuracy import Reference, check_engine
-from reasonseg_ros.engine.cache import EngineCache, EngineKey, Entry
+from reasonseg_ros.engine.cache import CachedEngine, EngineCache, EngineKey
 from reasonseg_ros.engine.gpu import Gpu, gpus
 from reasonseg_ros.engine.manifest import Graph, Manifest, file_sha256, read_manifest
 from reasonseg_ros.engine.onnxruntime import load_onnxruntime
@@ -73,7 +73,7 @@ def load_engines(
     """
     folder, say = Path(folder), report or _to_log
     manifest = read_manifest(folder, verify=True)
-    device, gpu = choose_device(options)
+    device, gpu = engine_device(options)
     engines: dict[str, Engine] = {}
     try:
         if options.backend.startswith("tensorrt"):
@@ -93,7 +93,7 @@ def load_engines(
     return engines
 
 
-def choose_device(options: EngineOptions) -> tuple[str, Gpu | None]:
+def engine_device(options: EngineOptions) -> tuple[str, Gpu | None]:
     """Name of the device, and the GPU that it is. Raises ConfigError where it is not there or not right."""
     found, wanted = gpus(), options.device
     if wanted == "auto":
@@ -116,11 +116,11 @@ def choose_device(options: EngineOptions) -> tuple[str, Gpu | None]:
 
 def build_engines(
     folder: Path, graphs: Collection[str], options: EngineOptions, report: Report | None = None
-) -> dict[str, Entry]:
+) -> dict[str, CachedEngine]:
     """Have TensorRT's engines of these graphs in the cache. Needs no GPU for TensorRT for RTX with capabilities."""
     folder, say = Path(folder), report or _to_log
     manifest = read_manifest(folder, verify=True)
-    gpu = None if options.capabilities else choose_device(options)[1]
+    gpu = None if options.capabilities else engine_device(options)[1]
     return {name: _build(folder, manifest, name, options, gpu, say) for name in graphs}
 
 
@@ -187,7 +187,7 @@ def _load_tensorrt(
             options.cache.record_check(entry, check_engine(engine, name, reference))
 
 
-def _tensorrt_engine(graph: Graph, name: str, options: EngineOptions, gpu: Gpu, entry: Entry) -> Engine:
+def _tensorrt_engine(graph: Graph, name: str, options: EngineOptions, gpu: Gpu, entry: CachedEngine) -> Engine:
     return TensorRtEngine(
         entry.read(),
         graph,
@@ -202,7 +202,7 @@ def _tensorrt_engine(graph: Graph, name: str, options: EngineOptions, gpu: Gpu, 
 def _build(
     folder: Path, manifest: Manifest, name: str, options: EngineOptions, gpu: Gpu | None, say: Report,
     force: bool = False,
-) -> Entry:  # fmt: skip
+) -> CachedEngine:  # fmt: skip
     graph = manifest.graphs[name]
     key = engine_key(manifest, graph, options, gpu)
     path = folder / graph.file

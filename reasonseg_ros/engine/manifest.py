@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.files.documents import Unreadable, read_json, short_repr
+from reasonseg_ros.files.documents import UnreadableDocument, read_json_document, short_repr
 
 FILE_NAME = "manifest.json"
 EXPORT_VERSION = 1
@@ -159,8 +159,8 @@ def read_manifest(folder: Path, *, verify: bool = False) -> Manifest:
     folder = Path(folder)
     path = folder / FILE_NAME
     try:
-        values = read_json(path)
-    except Unreadable as error:
+        values = read_json_document(path)
+    except UnreadableDocument as error:
         raise ModelError(f"{path} cannot be read: {error}; {_REMEDY}") from error
     try:
         manifest = _parse(values)

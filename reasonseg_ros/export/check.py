@@ -12,7 +12,7 @@ from reasonseg_ros.engine.onnxruntime import load_onnxruntime
 from reasonseg_ros.engine.port import Engine, Value
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.export.reference import look, track
-from reasonseg_ros.export.scenes import OBJECTS, Scene, scene
+from reasonseg_ros.export.scenes import OBJECTS, SampleScene, sample_scene
 from reasonseg_ros.export.sources import Checkpoint
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.segmenter.exported import ExportedSegmenter, prompt_points
@@ -42,7 +42,7 @@ def check_export(folder: Path, manifest: Manifest, checkpoint: Checkpoint) -> di
     exported = ExportedSegmenter(engines["encoder"], engines["decoder"], manifest, at_once=OBJECTS)
     original = Sam2Segmenter(checkpoint.model, multimask=manifest.multimask, name=manifest.name)
     masks: dict[str, list[tuple[BoolMask, BoolMask]]] = {"one_object": [], f"{OBJECTS}_objects": []}
-    for item in (scene(manifest.size_px, seed) for seed in SEEDS):
+    for item in (sample_scene(manifest.size_px, seed) for seed in SEEDS):
         expected = [scored.mask for scored in original.decode(original.encode(item.rgb), item.groundings)]
         features = exported.encode(item.rgb)
         alone = [exported.decode(features, [grounding])[0].mask for grounding in item.groundings]
@@ -50,7 +50,7 @@ def check_export(folder: Path, manifest: Manifest, checkpoint: Checkpoint) -> di
         masks["one_object"] += zip(expected, alone, strict=True)
         masks[f"{OBJECTS}_objects"] += zip(expected, together, strict=True)
     if manifest.memory:
-        masks["tracked"] = _tracked(engines, manifest, checkpoint, scene(manifest.size_px, SEEDS[0]))
+        masks["tracked"] = _tracked(engines, manifest, checkpoint, sample_scene(manifest.size_px, SEEDS[0]))
     return _judge(masks, manifest.precision)
 
 
@@ -73,7 +73,7 @@ def _judge(masks: Mapping[str, Sequence[tuple[BoolMask, BoolMask]]], precision: 
 
 
 def _tracked(
-    engines: Mapping[str, Engine], manifest: Manifest, checkpoint: Checkpoint, item: Scene
+    engines: Mapping[str, Engine], manifest: Manifest, checkpoint: Checkpoint, item: SampleScene
 ) -> list[tuple[BoolMask, BoolMask]]:
     """Masks of the second and third frame by the checkpoint, and by the graphs, as many at once as have room."""
     frames, size_wh = (item.rgb, item.next_rgb, item.rgb), (manifest.size_px, manifest.size_px)

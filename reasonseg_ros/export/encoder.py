@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.export.attention import split_heads, weigh
-from reasonseg_ros.export.layout import Layout
+from reasonseg_ros.export.layout import FeatureLayout
 from reasonseg_ros.segmenter.sam2 import IMAGE_MEAN, IMAGE_STD
 
 
@@ -31,7 +31,7 @@ class Encoder(nn.Module):
             _joined(self.lateral[-1 - level], layer).to(dtype)
             for level, layer in enumerate((model.mask_decoder.conv_s0, model.mask_decoder.conv_s1))
         )
-        self.layout = Layout(model, dtype)
+        self.layout = FeatureLayout(model, dtype)
         self.dtype = dtype
         self.is_hiera = hasattr(vision.backbone, "stage_ends")
         if self.is_hiera:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Layout(nn.Module):
+class FeatureLayout(nn.Module):
     """The library's features as the decoder graph takes them.
 
     What the decoder would add to them for each object anew, the same each time, is added here: the embedding of a mask

@@ -14,7 +14,7 @@ OBJECTS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class SampleScene:
     """uint8 [S, S, 3], the same a frame later, and a grounding for each object, as different as a reasoner's."""
 
     rgb: RgbImage
@@ -22,7 +22,7 @@ class Scene:
     groundings: Sequence[Grounding]
 
 
-def scene(size_px: int, seed: int) -> Scene:
+def sample_scene(size_px: int, seed: int) -> SampleScene:
     """Eight shaded blobs and blocks on a textured table. In the next frame they have moved a little."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(90, 200, (6, 6, 3), np.uint8)
@@ -35,7 +35,9 @@ def scene(size_px: int, seed: int) -> Scene:
     colours = rng.integers(0, 256, (OBJECTS, 3))
     moves = cell * rng.uniform(-0.06, 0.06, (OBJECTS, 2))
     now, later = (_draw(table, centres + time * moves, radii, colours) for time in (0, 1))
-    return Scene(now, later, [_grounding(index, *row) for index, row in enumerate(zip(centres, radii, strict=True))])
+    return SampleScene(
+        now, later, [_grounding(index, *row) for index, row in enumerate(zip(centres, radii, strict=True))]
+    )
 
 
 def _draw(table: np.ndarray, centres: np.ndarray, radii: np.ndarray, colours: np.ndarray) -> RgbImage:

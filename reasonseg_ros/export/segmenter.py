@@ -19,7 +19,7 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.export import graphs
 from reasonseg_ros.export.check import check_export
 from reasonseg_ros.export.int8 import QUANTISED, quantize
-from reasonseg_ros.export.sources import Checkpoint, load_checkpoint
+from reasonseg_ros.export.sources import Checkpoint, load_source
 
 LIBRARIES = ("onnx", "onnxscript", "onnxruntime", "torch", "transformers")
 
@@ -43,7 +43,7 @@ def export_segmenter(
         raise InvalidInput(f"precision {precision!r}; expected one of {', '.join(PRECISIONS)}")
     _check_folder(out)
     report("loading the checkpoint")
-    checkpoint = load_checkpoint(source, size_px)
+    checkpoint = load_source(source, size_px)
     with _beside(out) as folder:
         manifest = _manifest(checkpoint, precision, _write_graphs(checkpoint, precision, folder, report))
         report("comparing masks with the checkpoint's")

@@ -40,7 +40,7 @@ class Checkpoint:
         return hasattr(self.model, "memory_attention")
 
 
-def load_checkpoint(source: str, size_px: int = 0) -> Checkpoint:
+def load_source(source: str, size_px: int = 0) -> Checkpoint:
     """From a card's name or YAML, a folder, a hub id, or an official `.pt` file; `size_px` 0 takes its own size.
 
     Raises ModelError where it is missing, damaged, or of an architecture that cannot be exported; InvalidInput for a

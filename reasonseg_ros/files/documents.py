@@ -19,16 +19,16 @@ _REPR = reprlib.Repr()
 _REPR.maxlevel = 2
 
 
-class Unreadable(ValueError):
+class UnreadableDocument(ValueError):
     """Why a file cannot be read, in one short line."""
 
 
-def read_json(path: Path) -> Any:
+def read_json_document(path: Path) -> Any:
     """What a JSON file holds. Raises Unreadable."""
     return _read(path, json.loads)
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml_document(path: Path) -> Any:
     """What a YAML file holds; no objects are made but plain ones. Raises Unreadable."""
     return _read(path, yaml.safe_load)
 
@@ -43,14 +43,14 @@ def _read(path: Path, parse: Callable[[str], Any]) -> Any:
         with Path(path).open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise Unreadable(f"larger than {MAX_BYTES >> 20} MB")
+            raise UnreadableDocument(f"larger than {MAX_BYTES >> 20} MB")
         value = parse(data.decode("utf-8"))
-    except Unreadable:
+    except UnreadableDocument:
         raise
     except RecursionError:
-        raise Unreadable(f"nested deeper than {MAX_DEPTH} levels") from None
+        raise UnreadableDocument(f"nested deeper than {MAX_DEPTH} levels") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise Unreadable(" ".join(str(error).split())[:300]) from error
+        raise UnreadableDocument(" ".join(str(error).split())[:300]) from error
     _check_depth(value)
     return value
 
@@ -67,4 +67,4 @@ def _check_depth(value: Any) -> None:
         if not children:
             return
         level = children
-    raise Unreadable(f"nested deeper than {MAX_DEPTH} levels")
+    raise UnreadableDocument(f"nested deeper than {MAX_DEPTH} levels")

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from reasonseg_ros.calibration import RAW, UnusableCalibration, intrinsics_from_info
 from reasonseg_ros.errors import UnusableImage as UnusableImage
 from reasonseg_ros.images.compressed import (
     check_compressed_colour,
@@ -26,6 +25,7 @@ from reasonseg_ros.images.encodings import (
     rgb_from_planes,
 )
 from reasonseg_ros.images.header import MAX_MEGAPIXELS, check_pixels, read_header
+from reasonseg_ros.space.calibration import RAW, UnusableCalibration, intrinsics_from_info
 from reasonseg_ros.types import FloatArray, Frame, RgbImage
 
 

@@ -59,13 +59,13 @@ def _exported_tracker(folder: Path, backend: str, config: Config) -> Callable[[]
 def _torch_tracker(card: ModelCard, config: Config) -> Callable[[], Tracker] | None:
     from transformers import PreTrainedConfig
 
-    from reasonseg_ros.export.sources import load_checkpoint
+    from reasonseg_ros.export.sources import load_source
     from reasonseg_ros.torch_device import choose_device, choose_dtype
 
     where = {"revision": card.revision, "local_files_only": config.segmenter.offline}
     if PreTrainedConfig.get_config_dict(card.source, **where)[0].get("model_type") != "sam2_video":
         return None
-    model = load_checkpoint(config.segmenter.model).model
+    model = load_source(config.segmenter.model).model
     device = choose_device(config.segmenter.device)
     dtype = choose_dtype(config.segmenter.dtype, device)
     size_px = int(model.config.prompt_encoder_config.image_size)
@@ -98,9 +98,9 @@ def torch_graphs(model: Any, size_px: int, multimask: bool, device: Any, dtype: 
 
 def torch_maps(model: Any, device: Any, dtype: Any) -> Callable[[Features], Mapping[str, Value]]:
     """The encoder graph's outputs by name, of what `Sam2Segmenter` keeps; it adds the no-memory embedding."""
-    from reasonseg_ros.export.layout import Layout
+    from reasonseg_ros.export.layout import FeatureLayout
 
-    layout = Layout(model, dtype).to(device)
+    layout = FeatureLayout(model, dtype).to(device)
     no_memory = model.no_memory_embedding.detach().reshape(1, -1, 1, 1).to(device, dtype)
 
     def maps(features: Features) -> dict[str, Value]:

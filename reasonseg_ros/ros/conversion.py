@@ -81,7 +81,7 @@ def thought_so_far(text: str) -> str:
     return thought.strip() if start else before.strip() if end else ""
 
 
-def image_message(header: Header, pixels: NDArray[np.uint8]) -> Image:
+def pixels_message(header: Header, pixels: NDArray[np.uint8]) -> Image:
     """mono8 of uint8 [H, W], or rgb8 of uint8 [H, W, 3]."""
     message = Image(header=header, encoding="mono8" if pixels.ndim == 2 else "rgb8")
     message.height, message.width = pixels.shape[:2]

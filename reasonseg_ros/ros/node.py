@@ -346,7 +346,7 @@ def _spin(node: ReasonSegNode, executor: SingleThreadedExecutor, stop: StopSigna
     node.finish(executor)
 
 
-def run() -> NoReturn:
+def run_node() -> NoReturn:
     """`main` for a process of its own.
 
     It leaves out Python's own end, which goes through every object of the model libraries: seconds on a busy machine,
@@ -362,4 +362,4 @@ def run() -> NoReturn:
 
 
 if __name__ == "__main__":
-    run()
+    run_node()

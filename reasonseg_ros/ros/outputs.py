@@ -24,9 +24,9 @@ from reasonseg_ros.ros.conversion import (
     confidence_image,
     frame_3d,
     header_message,
-    image_message,
     jpeg_message,
     label_image,
+    pixels_message,
 )
 from reasonseg_ros.ros.diagnostics import QuestionHealth
 from reasonseg_ros.ros.inputs.input_topic import RELIABILITY
@@ -102,7 +102,7 @@ class Outputs:
             for name, make_image in (("label_mask", label_image), ("confidence", confidence_image)):
                 makers[name] = partial(_region_image, make_image, segmentation)
         picture = cache(partial(_overlay, outcome, frame, overlay_alpha))
-        makers["overlay"] = lambda: image_message(header_message(frame), picture())
+        makers["overlay"] = lambda: pixels_message(header_message(frame), picture())
         # The name is what image_transport's subscribers look for.
         makers["overlay/compressed"] = lambda: jpeg_message(header_message(frame), picture())
         makers["markers"] = partial(marker_array, outcome)
@@ -183,7 +183,7 @@ def _size_bytes(message: msg.Segmentation | msg.Reasoning) -> int:
 
 def _region_image(make_image: Callable[..., Any], segmentation: Segmentation) -> Image:
     frame = segmentation.frame
-    return image_message(header_message(frame), make_image(segmentation.regions, frame.size_wh))
+    return pixels_message(header_message(frame), make_image(segmentation.regions, frame.size_wh))
 
 
 def _overlay(outcome: Outcome, frame: Frame, alpha: float) -> RgbImage:

@@ -28,7 +28,6 @@ from reasonseg_ros.images import messages as images
 from reasonseg_ros.live.requests import Outcome, Request, failure
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.plain_text import check_plain, one_line, plain_text
-from reasonseg_ros.points import located
 from reasonseg_ros.ros.conversion import (
     groundings_from,
     partial_reasoning_message,
@@ -40,6 +39,7 @@ from reasonseg_ros.ros.diagnostics import QuestionHealth
 from reasonseg_ros.ros.inputs.input_topic import subscribe
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.outputs import Outputs
+from reasonseg_ros.space.points import located
 from reasonseg_ros.types import Answer, Mode, Query, Status
 
 STREAM_PERIOD_S = 0.1

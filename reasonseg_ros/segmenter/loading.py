@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasonseg_ros.config import SegmenterConfig
-from reasonseg_ros.engine.export_folder import difference, export_folder
+from reasonseg_ros.engine.export_folder import export_folder, export_mismatch
 from reasonseg_ros.engine.port import Report
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.model_card import ModelCard, load_card
@@ -60,7 +60,7 @@ def choose_backend(card: ModelCard, config: SegmenterConfig) -> tuple[str, Path 
             f"{card.name} has no exported graphs for {config.backend}; make them with `reasonseg export segmenter "
             f"--model {config.model} --out FOLDER` and set segmenter.model to FOLDER"
         )
-    if is_checkpoint and (wrong := difference(folder, card)):
+    if is_checkpoint and (wrong := export_mismatch(folder, card)):
         if config.backend != "auto":
             raise ModelError(f"the export {folder} {wrong}; export the checkpoint again")
         _log.warning("the export %s %s; the checkpoint is run by torch until it is exported again", folder, wrong)
@@ -77,11 +77,11 @@ def _onnxruntime_has(device: str) -> bool:
     if device.partition(":")[0] not in ("auto", "cpu", "cuda"):
         return False  # one that torch may know
     try:
-        from reasonseg_ros.engine.loading import EngineOptions, choose_device
+        from reasonseg_ros.engine.loading import EngineOptions, engine_device
         from reasonseg_ros.engine.onnxruntime import has_provider
     except ImportError:
         return False
-    return has_provider("cpu" if choose_device(EngineOptions(device=device))[1] is None else "cuda")
+    return has_provider("cpu" if engine_device(EngineOptions(device=device))[1] is None else "cuda")
 
 
 def _load_exported(

@@ -30,7 +30,7 @@ WORKING_DIAGONAL_PX = 800
 """Outlines of larger images are moved at this scale, since the time of a graph cut grows fast with the pixels."""
 
 Decode = Callable[[Sequence[Grounding]], list[ScoredMask]]
-Step = Callable[[RgbImage, Sequence[Grounding], list[ScoredMask], Decode], list[ScoredMask]]
+RefinementStep = Callable[[RgbImage, Sequence[Grounding], list[ScoredMask], Decode], list[ScoredMask]]
 
 
 class RefinedSegmenter:
@@ -196,4 +196,4 @@ def snap_to_edges(rgb: RgbImage, mask: BoolMask) -> BoolMask:
     return snapped
 
 
-STEPS: dict[str, Step] = {"points": prompt_again, "edges": move_outlines}
+STEPS: dict[str, RefinementStep] = {"points": prompt_again, "edges": move_outlines}

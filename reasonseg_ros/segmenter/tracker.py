@@ -26,7 +26,7 @@ SURE_LOGIT = 10.0
 """Logit of a mask that is given and not found, as in SAM2."""
 
 
-class Graph(Protocol):
+class TrackerGraph(Protocol):
     """What the tracker needs of an engine (`engine.port.Engine`)."""
 
     largest: Mapping[str, int]
@@ -45,7 +45,7 @@ class MemoryTracker:
 
     def __init__(
         self,
-        graphs: Mapping[str, Graph],
+        graphs: Mapping[str, TrackerGraph],
         memory: Memory,
         size_px: int,
         config: TrackerConfig,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.tabletop.questions import KINDS, PART_KIND, Question, generate, generate_part
+from reasonseg_ros.tabletop.questions import KINDS, PART_KIND, SceneQuestion, generate, generate_part
 from reasonseg_ros.tabletop.scene import Scene, SceneObject, ScenePart
 from reasonseg_ros.tabletop.world import RESERVED_SEED, SEED_RANGES, World
 from reasonseg_ros.types import Query
@@ -73,11 +73,11 @@ def write_bag(plan: BagPlan, world: World, path: Path, force: bool = False) -> I
             yield number + 1
 
 
-def scene_questions(scene: Scene, count: int, kinds: Sequence[str], phrasing: str) -> list[Question]:
+def scene_questions(scene: Scene, count: int, kinds: Sequence[str], phrasing: str) -> list[SceneQuestion]:
     """Up to `count` different questions, of `kinds` in their order, passing over a kind that does not fit the scene."""
     rng = random.Random(scene.seed)
     size_wh = scene.rgb.shape[1], scene.rgb.shape[0]
-    questions: list[Question] = []
+    questions: list[SceneQuestion] = []
     misses = 0
     while len(questions) < count and misses < len(kinds):
         kind = kinds[(len(questions) + misses) % len(kinds)]
@@ -91,7 +91,7 @@ def scene_questions(scene: Scene, count: int, kinds: Sequence[str], phrasing: st
 
 def _draw(
     scene: Scene, rng: random.Random, kind: str, phrasing: str, size_wh: tuple[int, int], known: set[str]
-) -> Question | None:
+) -> SceneQuestion | None:
     for _ in range(DRAWS):
         if kind == PART_KIND:
             question = generate_part(scene.objects, scene.parts, rng, size_wh=size_wh)
@@ -112,7 +112,7 @@ def write_scene(bag: bags.BagWriter, scene: Scene, stamp_ns: int, depth: bool) -
         bag.write(DEPTH_TOPIC, bags.depth_message(scene.depth_m, stamp_ns, FRAME_ID), stamp_ns)
 
 
-def ground_truth(scene: Scene, question: Question, query: Query, stamp_ns: int, kind: str = "") -> object:
+def ground_truth(scene: Scene, question: SceneQuestion, query: Query, stamp_ns: int, kind: str = "") -> object:
     """The message with what answers the question in this scene; `kind` is the question's own where it is empty.
 
     Targets that are not seen, as in a video, are left out.

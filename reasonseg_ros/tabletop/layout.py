@@ -33,7 +33,7 @@ _EDGE_PX_SHARE = 0.008
 
 
 @dataclass(frozen=True)
-class Camera:
+class OrbitCamera:
     """A camera that looks at a point from a distance; azimuth 90 looks straight away from the front edge.
 
     Its optical axes follow REP-103: x right, y down, z forward. Pixel centres lie at whole numbers.
@@ -77,7 +77,7 @@ class Lamp:
 class Look:
     """All that is not an object. `table_rgb` is uint8 [TEXTURE_PX, TEXTURE_PX, 3]."""
 
-    camera: Camera
+    camera: OrbitCamera
     lamps: tuple[Lamp, Lamp]
     ambient: float
     table_rgb: RgbImage
@@ -184,7 +184,7 @@ def upright_box(points_m: Points) -> tuple[Vec3, Vec3, float]:
     return (x, y, (low + high) / 2), (max(first, second), min(first, second), high - low), yaw_rad
 
 
-def in_view(points_m: Points, camera: Camera, size_wh: tuple[int, int]) -> bool:
+def in_view(points_m: Points, camera: OrbitCamera, size_wh: tuple[int, int]) -> bool:
     """Whether all the points are inside the image, a small margin kept."""
     pixels = camera.project(points_m, size_wh)
     edge = _EDGE_PX_SHARE * size_wh[0]
@@ -201,7 +201,7 @@ def draw_paint(rng: np.random.Generator, color: str) -> Vec3:
 
 
 def draw_look(rng: np.random.Generator) -> Look:
-    camera = Camera(
+    camera = OrbitCamera(
         look_at_m=(float(rng.uniform(-0.03, 0.03)), float(rng.uniform(-0.03, 0.03)), 0.02),
         distance_m=float(rng.uniform(0.55, 0.82)),
         azimuth_deg=float(rng.uniform(75, 105)),

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.tabletop.scene import CATEGORIES
+from reasonseg_ros.types import Points
 
 Vec3 = tuple[float, float, float]
-Points = NDArray[np.float64]
 
 MAIN = "main"  # painted in the object's colour
 LABEL = "label"  # pale print, slate on white objects

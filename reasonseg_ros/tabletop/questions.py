@@ -24,7 +24,7 @@ MAX_TARGETS = 4
 
 
 @dataclass(frozen=True)
-class Piece:
+class ThoughtPiece:
     """A run of the thought's text and the instances it is about; none where it says that nothing fits."""
 
     text: str
@@ -32,7 +32,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Question:
+class SceneQuestion:
     """A question with its answer.
 
     Attributes:
@@ -44,7 +44,7 @@ class Question:
 
     kind: str
     text: str
-    thought: tuple[Piece, ...]
+    thought: tuple[ThoughtPiece, ...]
     targets: tuple[int, ...]
     part: str = ""
 
@@ -65,7 +65,7 @@ def mirror(objects: Sequence[SceneObject], width_px: int) -> list[SceneObject]:
     return flipped
 
 
-class View:
+class ClearObjects:
     """What can be told about the objects from the image: who is clearly seen, where, and how they compare."""
 
     def __init__(self, objects: Sequence[SceneObject], size_wh: tuple[int, int]) -> None:
@@ -157,12 +157,12 @@ def generate(
     phrasing: str = "train",
     *,
     size_wh: tuple[int, int] = (320, 240),
-) -> Question | None:
+) -> SceneQuestion | None:
     """One question about the scene, or None where the draw has no clear answer (draw again).
 
     `phrasing` is `train` or `unseen`: sentences of the second are never trained on.
     """
-    view = View(objects, size_wh)
+    view = ClearObjects(objects, size_wh)
     if not view.clear:
         return None
     kind = kind or rng.choice(KINDS)
@@ -178,9 +178,9 @@ def generate_part(
     rng: random.Random,
     *,
     size_wh: tuple[int, int] = (320, 240),
-) -> Question | None:
+) -> SceneQuestion | None:
     """A question about a part of an object that is there once, or None."""
-    view = View(objects, size_wh)
+    view = ClearObjects(objects, size_wh)
     category, part, texts = rng.choice(knowledge.PART_QUESTIONS)
     owners = view.all_of(lambda o: o.category == category)
     if not owners or len(owners) != 1:
@@ -188,8 +188,8 @@ def generate_part(
     shown_px = sum(p.area_px for p in parts if p.instance_id == owners[0].instance_id and p.name == part)
     if shown_px < MIN_AREA_SHARE * size_wh[0] * size_wh[1]:
         return None
-    why = Piece(f"the {part} belongs to the {category}.", (owners[0].instance_id,))
-    return Question(PART_KIND, rng.choice(texts), (why, *_shown(view, owners)), (owners[0].instance_id,), part)
+    why = ThoughtPiece(f"the {part} belongs to the {category}.", (owners[0].instance_id,))
+    return SceneQuestion(PART_KIND, rng.choice(texts), (why, *_shown(view, owners)), (owners[0].instance_id,), part)
 
 
 def corpus() -> Iterator[str]:
@@ -217,18 +217,20 @@ def _ids(items: Sequence[SceneObject]) -> tuple[int, ...]:
     return tuple(o.instance_id for o in items)
 
 
-def _shown(view: View, items: Sequence[SceneObject]) -> tuple[Piece, ...]:
+def _shown(view: ClearObjects, items: Sequence[SceneObject]) -> tuple[ThoughtPiece, ...]:
     """Each object described, looked at one by one."""
     last = len(items) - 1
-    return tuple(Piece(view.describe(o) + ("." if k == last else ","), (o.instance_id,)) for k, o in enumerate(items))
+    return tuple(
+        ThoughtPiece(view.describe(o) + ("." if k == last else ","), (o.instance_id,)) for k, o in enumerate(items)
+    )
 
 
-def _found(kind: str, text: str, view: View, why: str, targets: Sequence[SceneObject]) -> Question:
-    return Question(kind, text, (Piece(why + ":", _ids(targets)), *_shown(view, targets)), _ids(targets))
+def _found(kind: str, text: str, view: ClearObjects, why: str, targets: Sequence[SceneObject]) -> SceneQuestion:
+    return SceneQuestion(kind, text, (ThoughtPiece(why + ":", _ids(targets)), *_shown(view, targets)), _ids(targets))
 
 
-def _nothing(text: str, *pieces: Piece) -> Question:
-    return Question("none", text, (*pieces, Piece(" nothing fits.", ())), ())
+def _nothing(text: str, *pieces: ThoughtPiece) -> SceneQuestion:
+    return SceneQuestion("none", text, (*pieces, ThoughtPiece(" nothing fits.", ())), ())
 
 
 def _task_text(category: str, rng: random.Random, phrasing: str) -> str:
@@ -242,7 +244,7 @@ def _shared(rng: random.Random, phrasing: str) -> tuple[tuple[str, ...], str, st
     return categories, reason, rng.choice(tasks[-2:] if phrasing == "unseen" else tasks[:-2])
 
 
-def _function(view: View, rng: random.Random, phrasing: str) -> Question | None:
+def _function(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestion | None:
     category = rng.choice(view.clear).category
     targets = view.all_of(lambda o: o.category == category)
     if not targets or len(targets) != 1:
@@ -250,7 +252,7 @@ def _function(view: View, rng: random.Random, phrasing: str) -> Question | None:
     return _found("function", _task_text(category, rng, phrasing), view, knowledge.REASONS[category], targets)
 
 
-def _attribute(view: View, rng: random.Random, phrasing: str) -> Question | None:
+def _attribute(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestion | None:
     chosen = rng.choice(view.clear)
     by_color_alone = rng.random() < 0.4
     if by_color_alone:
@@ -264,7 +266,9 @@ def _attribute(view: View, rng: random.Random, phrasing: str) -> Question | None
     return _found("attribute", text, view, f"the {chosen.color} {'one' if by_color_alone else name}", targets)
 
 
-def _anchor(view: View, rng: random.Random, phrasing: str, by_task: bool) -> tuple[SceneObject, str, str] | None:
+def _anchor(
+    view: ClearObjects, rng: random.Random, phrasing: str, by_task: bool
+) -> tuple[SceneObject, str, str] | None:
     """An object that is there once, how to name it in a question, and the thought's first words about it."""
     anchor = rng.choice(view.clear)
     same = view.all_of(lambda o: o.category == anchor.category)
@@ -278,7 +282,9 @@ def _anchor(view: View, rng: random.Random, phrasing: str, by_task: bool) -> tup
     return anchor, f"the thing to {task}", knowledge.REASONS[anchor.category]
 
 
-def _beside_anchor(kind: str, view: View, rng: random.Random, phrasing: str, by_task: bool) -> Question | None:
+def _beside_anchor(
+    kind: str, view: ClearObjects, rng: random.Random, phrasing: str, by_task: bool
+) -> SceneQuestion | None:
     found = _anchor(view, rng, phrasing, by_task)
     if found is None:
         return None
@@ -289,15 +295,15 @@ def _beside_anchor(kind: str, view: View, rng: random.Random, phrasing: str, by_
         return None
     text = sentences.phrase("place", rng, phrasing, place=f"{side} {name}")
     thought = (
-        Piece(f"{why}:", (anchor.instance_id,)),
+        ThoughtPiece(f"{why}:", (anchor.instance_id,)),
         *_shown(view, [anchor]),
-        Piece(f" {side} it:", _ids(targets)),
+        ThoughtPiece(f" {side} it:", _ids(targets)),
         *_shown(view, targets),
     )
-    return Question(kind, text, thought, _ids(targets))
+    return SceneQuestion(kind, text, thought, _ids(targets))
 
 
-def _relation(view: View, rng: random.Random, phrasing: str) -> Question | None:
+def _relation(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestion | None:
     if rng.random() < 0.6:
         return _beside_anchor("relation", view, rng, phrasing, by_task=False)
     edge = rng.choice(tuple(EDGES))
@@ -309,7 +315,7 @@ def _relation(view: View, rng: random.Random, phrasing: str) -> Question | None:
     return _found("relation", text, view, f"the {edge}", [target])
 
 
-def _comparison(view: View, rng: random.Random, phrasing: str) -> Question | None:
+def _comparison(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestion | None:
     measure = rng.choice(tuple(MEASURES))
     value, ratio = MEASURES[measure]
     target = None if view.doubtful else view.winner(view.clear, value, ratio=ratio)
@@ -319,7 +325,7 @@ def _comparison(view: View, rng: random.Random, phrasing: str) -> Question | Non
     return _found("comparison", text, view, f"the {measure}", [target])
 
 
-def _multi_step(view: View, rng: random.Random, phrasing: str) -> Question | None:
+def _multi_step(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestion | None:
     if rng.random() < 0.4:
         return _beside_anchor("multi_step", view, rng, phrasing, by_task=True)
     categories, reason, task = _shared(rng, phrasing)
@@ -345,15 +351,15 @@ def _multi_step(view: View, rng: random.Random, phrasing: str) -> Question | Non
         (f", the {how} one", f" with the {how} one", f", take the {how} one")
     )
     thought = (
-        Piece(reason + ":", _ids(candidates)),
+        ThoughtPiece(reason + ":", _ids(candidates)),
         *_shown(view, candidates),
-        Piece(f" the {how}:", (target.instance_id,)),
+        ThoughtPiece(f" the {how}:", (target.instance_id,)),
         *_shown(view, [target]),
     )
-    return Question("multi_step", text, thought, (target.instance_id,))
+    return SceneQuestion("multi_step", text, thought, (target.instance_id,))
 
 
-def _several(view: View, rng: random.Random, phrasing: str) -> Question | None:
+def _several(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestion | None:
     draw = rng.random()
     if draw < 0.4:
         color = rng.choice(view.clear).color
@@ -373,12 +379,12 @@ def _several(view: View, rng: random.Random, phrasing: str) -> Question | None:
     return _found("several", text, view, why, targets)
 
 
-def _none(view: View, rng: random.Random, phrasing: str) -> Question | None:
+def _none(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestion | None:
     absent = [c for c in CATEGORIES if c not in view.present]
     draw = rng.random()
     if draw < 0.4 and absent:
         category = rng.choice(absent)
-        why = Piece(f"{knowledge.REASONS[category]}. no {category} here.", ())
+        why = ThoughtPiece(f"{knowledge.REASONS[category]}. no {category} here.", ())
         return _nothing(_task_text(category, rng, phrasing), why)
     seen = [*view.clear, *view.doubtful]
     if draw < 0.6:
@@ -387,17 +393,19 @@ def _none(view: View, rng: random.Random, phrasing: str) -> Question | None:
         if not same or any(o.color == color for o in same):
             return None
         text = sentences.phrase("goal", rng, phrasing, goal=f"the {color} {category}")
-        return _nothing(text, Piece(f"the {color} {category}:", _ids(same)), *_shown(view, same))
+        return _nothing(text, ThoughtPiece(f"the {color} {category}:", _ids(same)), *_shown(view, same))
     if draw < 0.75:
         color = rng.choice(COLORS)
         if view.of_color(color) != []:
             return None
         words = rng.choice((f"the {color} {rng.choice(('thing', 'object', 'one'))}", f"everything that is {color}"))
-        return _nothing(sentences.phrase("goal", rng, phrasing, goal=words), Piece(f"nothing here is {color}.", ()))
+        return _nothing(
+            sentences.phrase("goal", rng, phrasing, goal=words), ThoughtPiece(f"nothing here is {color}.", ())
+        )
     if draw < 0.85 and absent:
         category, side = rng.choice(absent), rng.choice(tuple(SIDES))
         text = sentences.phrase("place", rng, phrasing, place=f"{side} the {category}")
-        return _nothing(text, Piece(f"first: no {category} here.", ()))
+        return _nothing(text, ThoughtPiece(f"first: no {category} here.", ()))
     found = _anchor(view, rng, phrasing, by_task=False)
     if found is None:
         return None
@@ -406,11 +414,11 @@ def _none(view: View, rng: random.Random, phrasing: str) -> Question | None:
     if view.beside(anchor, side) != []:
         return None
     text = sentences.phrase("place", rng, phrasing, place=f"{side} {name}")
-    first = Piece(f"{why_first}:", (anchor.instance_id,))
-    return _nothing(text, first, *_shown(view, [anchor]), Piece(f" nothing is {side} it.", ()))
+    first = ThoughtPiece(f"{why_first}:", (anchor.instance_id,))
+    return _nothing(text, first, *_shown(view, [anchor]), ThoughtPiece(f" nothing is {side} it.", ()))
 
 
-MAKERS: dict[str, Callable[[View, random.Random, str], Question | None]] = {
+MAKERS: dict[str, Callable[[ClearObjects, random.Random, str], SceneQuestion | None]] = {
     "function": _function,
     "attribute": _attribute,
     "relation": _relation,

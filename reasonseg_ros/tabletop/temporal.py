@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from reasonseg_ros.tabletop.questions import Piece, Question, View
+from reasonseg_ros.tabletop.questions import ClearObjects, SceneQuestion, ThoughtPiece
 from reasonseg_ros.tabletop.sentences import ENDINGS, OPENINGS
 from reasonseg_ros.tabletop.video import Event, Video
 
@@ -79,7 +79,7 @@ class Sighting:
 def sightings(video: Video, instance_id: int) -> list[Sighting]:
     """The frames in which the object is clearly seen, in their order."""
     size_wh = video.scenes[0].rgb.shape[1], video.scenes[0].rgb.shape[0]
-    views = [View(scene.objects, size_wh) for scene in video.scenes]
+    views = [ClearObjects(scene.objects, size_wh) for scene in video.scenes]
     return [
         Sighting(frame, item.area_px, view.describe(item))
         for frame, view in enumerate(views)
@@ -97,12 +97,12 @@ def sentence(kind: str, rng: random.Random, phrasing: str = "train") -> str:
     return rng.choice(OPENINGS) + text + (rng.choice(ENDINGS) if not text.endswith("?") else "")
 
 
-def generate_temporal(video: Video, rng: random.Random, phrasing: str = "train") -> Question | None:
+def generate_temporal(video: Video, rng: random.Random, phrasing: str = "train") -> SceneQuestion | None:
     """A question about one of the video's events, or None where the draw has no clear answer."""
     return ask_about(video, rng.choice(video.events), rng, phrasing)
 
 
-def ask_about(video: Video, event: Event, rng: random.Random, phrasing: str = "train") -> Question | None:
+def ask_about(video: Video, event: Event, rng: random.Random, phrasing: str = "train") -> SceneQuestion | None:
     """A question about the event; None where it happened to several objects, or its target is hardly ever seen.
 
     The thought describes the target where it is seen best; its id is the same in every frame.
@@ -114,5 +114,5 @@ def ask_about(video: Video, event: Event, rng: random.Random, phrasing: str = "t
         return None
     target = (event.instance_id,)
     best = max(seen, key=lambda sighting: sighting.area_px)
-    thought = (Piece(f"{EVENT_QUESTIONS[event.kind][0]}:", target), Piece(f"{best.words}.", target))
-    return Question(TEMPORAL_KIND, sentence(event.kind, rng, phrasing), thought, target)
+    thought = (ThoughtPiece(f"{EVENT_QUESTIONS[event.kind][0]}:", target), ThoughtPiece(f"{best.words}.", target))
+    return SceneQuestion(TEMPORAL_KIND, sentence(event.kind, rng, phrasing), thought, target)

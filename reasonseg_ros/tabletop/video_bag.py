@@ -12,7 +12,7 @@ from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.tabletop.bag import GROUND_TRUTH_TOPIC, QUERY_TOPIC, START_NS, ground_truth, write_scene
 from reasonseg_ros.tabletop.film import film
-from reasonseg_ros.tabletop.questions import Piece, Question
+from reasonseg_ros.tabletop.questions import SceneQuestion, ThoughtPiece
 from reasonseg_ros.tabletop.scene import Scene
 from reasonseg_ros.tabletop.temporal import ask_about
 from reasonseg_ros.tabletop.video import Video
@@ -80,7 +80,7 @@ def write_video_bag(plan: VideoBagPlan, world: World, path: Path, force: bool = 
             yield number + 1
 
 
-def video_questions(video: Video, count: int, phrasing: str) -> list[tuple[str, Question]]:
+def video_questions(video: Video, count: int, phrasing: str) -> list[tuple[str, SceneQuestion]]:
     """Up to `count` questions about different events, each with the kind of its event; fewer where none is clear."""
     rng = random.Random(video.seed)
     events = list(video.events)
@@ -89,11 +89,11 @@ def video_questions(video: Video, count: int, phrasing: str) -> list[tuple[str, 
     return [(kind, question) for kind, question in drawn if question is not None][:count]
 
 
-def _named(scene: Scene, instance_id: int) -> Question | None:
+def _named(scene: Scene, instance_id: int) -> SceneQuestion | None:
     """The object by its colour and category, where that is clear in this scene."""
     (target,) = (item for item in scene.objects if item.instance_id == instance_id)
     alike = [item for item in scene.objects if (item.color, item.category) == (target.color, target.category)]
     if len(alike) > 1 or target.visible_share < 0.5:
         return None
     name = f"{target.color} {target.category}"
-    return Question("track", f"the {name}", (Piece(f"it is the {name}.", (instance_id,)),), (instance_id,))
+    return SceneQuestion("track", f"the {name}", (ThoughtPiece(f"it is the {name}.", (instance_id,)),), (instance_id,))

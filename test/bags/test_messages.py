@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from reasonseg_ros import bags
-from reasonseg_ros.calibration import intrinsics_from_info
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.images.mask_codec import decode_mask
+from reasonseg_ros.space.calibration import intrinsics_from_info
 from reasonseg_ros.types import Intrinsics, Mode, Query
 
 STAMP_NS = 1_700_000_000_123_456_789

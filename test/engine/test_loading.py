@@ -11,7 +11,7 @@ from reasonseg_ros.engine import loading
 from reasonseg_ros.engine.accuracy import Reference, check_engine
 from reasonseg_ros.engine.cache import EngineCache
 from reasonseg_ros.engine.gpu import Gpu, gpus
-from reasonseg_ros.engine.loading import EngineOptions, build_engines, choose_device, load_engines
+from reasonseg_ros.engine.loading import EngineOptions, build_engines, engine_device, load_engines
 from reasonseg_ros.engine.manifest import read_manifest
 from reasonseg_ros.engine.onnxruntime import load_onnxruntime
 from reasonseg_ros.engine.tensorrt import StaleEngine
@@ -80,12 +80,12 @@ def test_the_driver_is_asked_without_a_library() -> None:
 
 
 def test_the_first_gpu_is_taken_where_there_is_one(with_gpus) -> None:
-    assert choose_device(EngineOptions()) == ("cuda:0", ADA)
-    assert choose_device(EngineOptions(device="cuda")) == ("cuda:0", ADA)
-    assert choose_device(EngineOptions(device="cuda:1"))[0] == "cuda:1"
-    assert choose_device(EngineOptions(device="cpu")) == ("cpu", None)
+    assert engine_device(EngineOptions()) == ("cuda:0", ADA)
+    assert engine_device(EngineOptions(device="cuda")) == ("cuda:0", ADA)
+    assert engine_device(EngineOptions(device="cuda:1"))[0] == "cuda:1"
+    assert engine_device(EngineOptions(device="cpu")) == ("cpu", None)
     with_gpus()
-    assert choose_device(EngineOptions()) == ("cpu", None)
+    assert engine_device(EngineOptions()) == ("cpu", None)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_first_gpu_is_taken_where_there_is_one(with_gpus) -> None:
 )
 def test_a_device_that_cannot_be_is_named_with_those_that_can(with_gpus, values: dict, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
-        choose_device(EngineOptions(**values))
+        engine_device(EngineOptions(**values))
 
 
 def test_tensorrt_without_a_gpu_says_how_to_build_ahead(with_gpus, export: Path, options) -> None:

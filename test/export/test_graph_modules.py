@@ -14,24 +14,24 @@ from reasonseg_ros.errors import ModelError
 from reasonseg_ros.export.activation import Gelu, replace_gelu
 from reasonseg_ros.export.decoder import Decoder
 from reasonseg_ros.export.encoder import Encoder
-from reasonseg_ros.export.layout import Layout
+from reasonseg_ros.export.layout import FeatureLayout
 from reasonseg_ros.export.memory import MemoryAttention
-from reasonseg_ros.export.scenes import scene
-from reasonseg_ros.export.sources import load_checkpoint
+from reasonseg_ros.export.scenes import sample_scene
+from reasonseg_ros.export.sources import load_source
 from reasonseg_ros.segmenter.exported import prompt_points
 from reasonseg_ros.segmenter.sam2 import preprocess
 from reasonseg_ros.training.segmenter.model import small_config
 from test.export.conftest import randomize
 
 SIZE_PX = 64
-SCENE = scene(SIZE_PX, 2)
+SCENE = sample_scene(SIZE_PX, 2)
 
 
 def compare_encoders(model: torch.nn.Module, size_px: int) -> None:
-    rgb = scene(size_px, 2).rgb
+    rgb = sample_scene(size_px, 2).rgb
     with torch.inference_mode():
         high_res_0, high_res_1, embed = model.get_image_embeddings(torch.from_numpy(preprocess(rgb, size_px)[None]))
-        expected = Layout(model, torch.float32)(embed, high_res_0, high_res_1)
+        expected = FeatureLayout(model, torch.float32)(embed, high_res_0, high_res_1)
         found = Encoder(model, size_px, torch.float32)(torch.from_numpy(rgb[None]))
     for value, reference in zip(found[:3], expected, strict=True):
         np.testing.assert_allclose(value, reference, atol=1e-4)
@@ -68,7 +68,7 @@ def test_edgetam_is_exported_by_the_same_modules(tmp_path: Path) -> None:
     model = edge_tam()
     compare_encoders(model, SIZE_PX)
     model.save_pretrained(tmp_path)
-    checkpoint = load_checkpoint(str(tmp_path))
+    checkpoint = load_source(str(tmp_path))
     assert (checkpoint.architecture, checkpoint.size_px, checkpoint.has_memory) == ("edgetam", SIZE_PX, False)
     compare_encoders(checkpoint.model, SIZE_PX)
 
@@ -92,7 +92,7 @@ def test_a_published_video_checkpoint_brings_its_memory_at_any_size(tmp_path: Pa
     model = Sam2VideoModel(config)
     randomize(model, 4)
     model.save_pretrained(tmp_path)
-    checkpoint = load_checkpoint(str(tmp_path), 96)
+    checkpoint = load_source(str(tmp_path), 96)
     assert (checkpoint.architecture, checkpoint.size_px, checkpoint.has_memory) == ("sam2", 96, True)
     assert checkpoint.weights_sha256 == file_sha256(tmp_path / "model.safetensors")
     compare_encoders(checkpoint.model, 96)
@@ -146,7 +146,7 @@ def test_an_unstable_single_mask_falls_back_to_the_best_of_three() -> None:
         library.dynamic_multimask_stability_thresh = float(np.median(stability))
         expected = [library(*values) for values in inputs]
         decoder = Decoder(model, SIZE_PX, False, torch.float32)
-        embed, high_res_0, high_res_1 = Layout(model, torch.float32)(features[2], features[0], features[1])
+        embed, high_res_0, high_res_1 = FeatureLayout(model, torch.float32)(features[2], features[0], features[1])
         masks, iou, score = decoder(embed.expand(len(labels), -1, -1), high_res_0, high_res_1, coords, labels)
     for row, (mask, quality, _, present) in enumerate(expected):
         np.testing.assert_allclose(masks[row], mask[0, 0], atol=1e-3)
@@ -160,4 +160,4 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "sam"}')
     (tmp_path / "card.yaml").write_text("kind: segmenter\nsource: .\n")
     with pytest.raises(ModelError, match="holds a model of type 'sam'; can export sam2, sam2_video"):
-        load_checkpoint(str(tmp_path))
+        load_source(str(tmp_path))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from transformers import Sam2Model
 
-from reasonseg_ros.export.layout import Layout, to_rows
+from reasonseg_ros.export.layout import FeatureLayout, to_rows
 from reasonseg_ros.training.segmenter.model import small_config
 from test.export.conftest import randomize
 
@@ -18,7 +18,7 @@ def test_what_belongs_to_a_pixel_lies_together_and_goes_back_to_rows() -> None:
     randomize(model, 6)
     channels, decoder = model.config.mask_decoder_config.hidden_size, model.mask_decoder
     pixels = torch.arange(16.0 * SIDE * SIDE).reshape(1, 1, 4 * SIDE, 4 * SIDE)
-    coarse, finest, finer = Layout(model, torch.float32)(
+    coarse, finest, finer = FeatureLayout(model, torch.float32)(
         torch.zeros(1, channels, SIDE, SIDE),
         pixels.expand(-1, channels // 8, -1, -1),
         pixels[..., ::2, ::2].expand(-1, channels // 4, -1, -1),

@@ -20,7 +20,7 @@ from reasonseg_ros.export import check, official, segmenter
 from reasonseg_ros.export.graphs import describe
 from reasonseg_ros.export.int8 import quantize
 from reasonseg_ros.export.reference import look, track
-from reasonseg_ros.export.scenes import scene
+from reasonseg_ros.export.scenes import sample_scene
 from reasonseg_ros.export.segmenter import export_segmenter
 from reasonseg_ros.files.resources import resource
 from reasonseg_ros.geometry import mask_iou
@@ -28,7 +28,7 @@ from reasonseg_ros.model_card import load_card
 from reasonseg_ros.segmenter.exported import prompt_points
 from test.export.conftest import SIZE_PX, SMALL_HIERA
 
-SCENE = scene(SIZE_PX, 5)
+SCENE = sample_scene(SIZE_PX, 5)
 
 
 @pytest.fixture(scope="module")

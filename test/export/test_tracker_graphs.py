@@ -11,7 +11,7 @@ import torch
 from reasonseg_ros.config import config_from
 from reasonseg_ros.engine.manifest import Manifest
 from reasonseg_ros.export import official
-from reasonseg_ros.export.sources import load_checkpoint
+from reasonseg_ros.export.sources import load_source
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.methods.tracking import load_tracker, torch_graphs
 from reasonseg_ros.segmenter.loading import load_segmenter
@@ -30,7 +30,7 @@ def test_exported_graphs_follow_as_torch_does(
     config = config_from({**settings, "tracker.mode": "memory", "tracker.overlap": True})
     segmenter = load_segmenter(config.segmenter)
     monkeypatch.setitem(official._HIERA, (16, 5), SMALL_HIERA)
-    model = load_checkpoint(str(official_checkpoint), SIZE_PX).model
+    model = load_source(str(official_checkpoint), SIZE_PX).model
     graphs = torch_graphs(model, SIZE_PX, manifest.multimask, torch.device("cpu"), torch.float32)
     assert manifest.memory is not None
     trackers = [load_tracker(config, segmenter)(), MemoryTracker(graphs, manifest.memory, SIZE_PX, config.tracker)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reasonseg_ros.files import documents
-from reasonseg_ros.files.documents import MAX_DEPTH, Unreadable, read_json, read_yaml
+from reasonseg_ros.files.documents import MAX_DEPTH, UnreadableDocument, read_json_document, read_yaml_document
 
 LAUGHS = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))])
 
@@ -15,10 +15,10 @@ LAUGHS = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 
 @pytest.mark.parametrize(
     ("read", "text", "expected"),
     [
-        (read_json, '{"a": [1, {"b": null}]}', {"a": [1, {"b": None}]}),
-        (read_yaml, "a:\n- 1\n- b: null\n", {"a": [1, {"b": None}]}),
-        (read_yaml, "a: &x [1]\nb: *x\n", {"a": [1], "b": [1]}),
-        (read_json, "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1), None),
+        (read_json_document, '{"a": [1, {"b": null}]}', {"a": [1, {"b": None}]}),
+        (read_yaml_document, "a:\n- 1\n- b: null\n", {"a": [1, {"b": None}]}),
+        (read_yaml_document, "a: &x [1]\nb: *x\n", {"a": [1], "b": [1]}),
+        (read_json_document, "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1), None),
     ],
 )
 def test_a_file_is_read(tmp_path: Path, read, text: str, expected: object) -> None:
@@ -30,15 +30,15 @@ def test_a_file_is_read(tmp_path: Path, read, text: str, expected: object) -> No
 @pytest.mark.parametrize(
     ("read", "content", "reason"),
     [
-        (read_json, b"[" * 100_000 + b"]" * 100_000, "nested deeper than 100 levels"),
-        (read_json, b"[" * 150 + b"]" * 150, "nested deeper than 100 levels"),
-        (read_json, b'{"a":' * 100_000, "nested deeper than 100 levels"),
-        (read_yaml, b"[" * 5000 + b"]" * 5000, "nested deeper than 100 levels"),
-        (read_yaml, b"a: &a [*a]\n" + b"- x\n" * 3, "expected"),
-        (read_yaml, b"!!python/object/apply:os.system [true]", "could not determine a constructor"),
-        (read_json, b"\xff\xfe{}", "codec can't decode"),
-        (read_json, b"{", "Expecting property name"),
-        (read_json, b" " * 2000 + b"{}", "larger than 0 MB"),
+        (read_json_document, b"[" * 100_000 + b"]" * 100_000, "nested deeper than 100 levels"),
+        (read_json_document, b"[" * 150 + b"]" * 150, "nested deeper than 100 levels"),
+        (read_json_document, b'{"a":' * 100_000, "nested deeper than 100 levels"),
+        (read_yaml_document, b"[" * 5000 + b"]" * 5000, "nested deeper than 100 levels"),
+        (read_yaml_document, b"a: &a [*a]\n" + b"- x\n" * 3, "expected"),
+        (read_yaml_document, b"!!python/object/apply:os.system [true]", "could not determine a constructor"),
+        (read_json_document, b"\xff\xfe{}", "codec can't decode"),
+        (read_json_document, b"{", "Expecting property name"),
+        (read_json_document, b" " * 2000 + b"{}", "larger than 0 MB"),
     ],
 )
 def test_what_cannot_be_read_is_told_in_one_line(
@@ -47,16 +47,16 @@ def test_what_cannot_be_read_is_told_in_one_line(
     if content.startswith(b" "):
         monkeypatch.setattr(documents, "MAX_BYTES", 1000)
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(Unreadable, match=reason) as told:
+    with pytest.raises(UnreadableDocument, match=reason) as told:
         read(tmp_path / "file")
     assert "\n" not in str(told.value) and len(str(told.value)) < 400
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(Unreadable, match="No such file"):
-        read_json(tmp_path / "file")
+    with pytest.raises(UnreadableDocument, match="No such file"):
+        read_json_document(tmp_path / "file")
 
 
 def test_aliases_that_multiply_take_no_time(tmp_path: Path) -> None:
     (tmp_path / "file").write_text(LAUGHS)
-    assert len(read_yaml(tmp_path / "file")) == 30
+    assert len(read_yaml_document(tmp_path / "file")) == 30

@@ -10,7 +10,7 @@ import pytest
 
 from reasonseg_ros import cli
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.faults import add_remedy, naming, told
+from reasonseg_ros.faults import add_remedy, error_line, naming
 
 # Every verb that writes, with its option last. What they read does not exist, so the output must be looked at first.
 VERBS = {
@@ -109,7 +109,7 @@ def test_an_error_keeps_its_path_and_remedy():
     with pytest.raises(OSError, match="No space") as caught, naming(Path("/a/b")):
         raise OSError(errno.ENOSPC, "No space left on device")
     add_remedy(caught.value, "add --resume")
-    assert told(caught.value) == (
+    assert error_line(caught.value) == (
         "/a/b: No space left on device; free space there, or choose another place; add --resume"
     )
 
@@ -132,7 +132,7 @@ def test_a_file_that_the_system_refuses_is_one_line_and_leaves_no_half_of_it(ver
     out = tmp_path / "there" / name
     command = [sys.executable, "-c", limit, *arguments, str(out)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    told = [line for line in ended.stderr.splitlines() if line.startswith("reasonseg: ")]
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("reasonseg: ")]
     assert ended.returncode == cli.USAGE_ERROR and "Traceback" not in ended.stderr
-    assert (len(told) == 1 and "choose another place" in told[0]) or "requested" in told[0], ended.stderr
+    assert (len(lines) == 1 and "choose another place" in lines[0]) or "requested" in lines[0], ended.stderr
     assert not out.is_file() and not list(tmp_path.rglob("metadata.yaml"))

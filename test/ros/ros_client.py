@@ -14,11 +14,11 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
 from reasonseg_ros import msg
-from reasonseg_ros.ros.conversion import header_message, image_message
+from reasonseg_ros.ros.conversion import header_message, pixels_message
 
 
 def image_of(frame) -> Image:
-    return image_message(header_message(frame), frame.rgb)
+    return pixels_message(header_message(frame), frame.rgb)
 
 
 class Client(Node):

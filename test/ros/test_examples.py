@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 from reasonseg_ros import msg
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import rotation_matrix
-from reasonseg_ros.points import surface_of
+from reasonseg_ros.space.points import surface_of
 from reasonseg_ros.types import Intrinsics
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

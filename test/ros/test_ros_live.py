@@ -10,7 +10,7 @@ from ros_client import image_of, value
 from std_srvs.srv import SetBool, Trigger
 
 from reasonseg_ros import msg
-from reasonseg_ros.ros.conversion import header_message, image_message, masks_from
+from reasonseg_ros.ros.conversion import header_message, masks_from, pixels_message
 from reasonseg_ros.types import Frame
 
 SUCCEEDED, CANCELED, ABORTED = 4, 5, 6
@@ -138,7 +138,7 @@ def test_a_camera_that_changes_its_encoding_is_followed_on_and_its_size_asked_ab
         stream.number += 1
         frame = picture(stream.number)
         pixels = np.ascontiguousarray(frame.rgb[:, :, 0]) if encoding == "mono8" else frame.rgb
-        message = image_message(header_message(frame), pixels)
+        message = pixels_message(header_message(frame), pixels)
         message.encoding = encoding
         client.images.publish(message)
         client.until(lambda: number_of(answers(client, "t")[-1]) == stream.number)

@@ -17,7 +17,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from reasonseg_ros import msg, srv
 from reasonseg_ros.images.messages import rgb_from_compressed
-from reasonseg_ros.ros.conversion import header_message, image_message, masks_from
+from reasonseg_ros.ros.conversion import header_message, masks_from, pixels_message
 from reasonseg_ros.types import Frame
 
 SUCCEEDED, CANCELED, ABORTED = 4, 5, 6
@@ -469,7 +469,7 @@ def test_questions_that_run_or_wait_when_the_node_is_deactivated_are_seen_to_end
 def test_the_camera_may_change_its_size_and_encoding(node, client):
     frame = bright_frame(stamp_ns=2)
     large = Frame(np.repeat(np.repeat(frame.rgb, 2, 0), 2, 1), stamp_ns=3)
-    mono = image_message(header_message(bright_frame(stamp_ns=4)), np.ascontiguousarray(frame.rgb[:, :, 0]))
+    mono = pixels_message(header_message(bright_frame(stamp_ns=4)), np.ascontiguousarray(frame.rgb[:, :, 0]))
     for number, (image, size_wh) in enumerate([(image_of(large), (128, 96)), (mono, (64, 48))]):
         client.images.publish(image)
         client.diagnostic("camera", lambda status, number=number: value(status, "received") == str(number + 2))

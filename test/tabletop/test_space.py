@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from reasonseg_ros.points import surface_of
+from reasonseg_ros.space.points import surface_of
 from reasonseg_ros.types import Frame
 
 

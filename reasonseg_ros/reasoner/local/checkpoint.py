@@ -13,7 +13,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndByte
 
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import ConfigError, ModelError
-from reasonseg_ros.files.documents import Unreadable, read_json
+from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.chat_template import check_chat_template, special_tokens, turn_end
 from reasonseg_ros.torch_device import choose_dtype
@@ -95,8 +95,8 @@ def _check_folder(folder: Path) -> None:
         if not any(any(folder.glob(pattern)) for pattern in patterns):
             raise ModelError(f"model folder {folder} holds no {what}; download the checkpoint again")
     try:
-        read_json(folder / "config.json")
-    except Unreadable as error:
+        read_json_document(folder / "config.json")
+    except UnreadableDocument as error:
         raise ModelError(f"{folder / 'config.json'} cannot be read: {error}; download the checkpoint again") from error
     if (folder / "adapter_config.json").is_file():
         raise ModelError(

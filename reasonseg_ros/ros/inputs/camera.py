@@ -13,10 +13,8 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
-from reasonseg_ros import calibration
 from reasonseg_ros.config import Config
 from reasonseg_ros.images import messages as images
-from reasonseg_ros.lens import carried_depth
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.stamps import RESTART_NS, Stamps, Step
 from reasonseg_ros.ros.diagnostics import DARK_REMEDY, CameraHealth
@@ -25,6 +23,8 @@ from reasonseg_ros.ros.inputs.depth_health import DepthHealth
 from reasonseg_ros.ros.inputs.input_topic import InputTopic
 from reasonseg_ros.ros.inputs.synchroniser import Pair, Synchroniser
 from reasonseg_ros.ros.inputs.transforms import NoTransform, Transforms
+from reasonseg_ros.space import calibration
+from reasonseg_ros.space.lens import carried_depth
 from reasonseg_ros.types import CameraPose, Frame
 
 Post = Callable[[Callable[[], None]], None]

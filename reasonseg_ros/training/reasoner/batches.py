@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasonseg_ros.training.reasoner.examples import Encoder, Example, Packed, draw_question, pack
-from reasonseg_ros.training.reasoner.images import DenseLabels, View, dense_labels, disturb, view
+from reasonseg_ros.training.reasoner.examples import Example, ExampleEncoder, Packed, draw_question, pack
+from reasonseg_ros.training.reasoner.images import DenseLabels, SceneView, dense_labels, disturb, view
 from reasonseg_ros.training.reasoner.losses import DenseTargets
 from reasonseg_ros.training.reasoner.video_examples import VideoEncoder, VideoView, event_labels, video_view
 from reasonseg_ros.training.rendered.scenes import SceneFiles
@@ -37,15 +37,15 @@ class Texts:
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class SceneBatch:
     """Images float32 [B, H, W, 3] in 0 to 1, what they show, and the questions about them (None in the first stage)."""
 
     images: Tensor
     dense: DenseTargets
     texts: Texts | None
 
-    def to(self, device: torch.device) -> Batch:
-        return Batch(self.images.to(device), _moved(self.dense, device), self.texts and _moved(self.texts, device))
+    def to(self, device: torch.device) -> SceneBatch:
+        return SceneBatch(self.images.to(device), _moved(self.dense, device), self.texts and _moved(self.texts, device))
 
 
 VideoKey = tuple[int, bool]
@@ -53,14 +53,14 @@ VideoKey = tuple[int, bool]
 
 @dataclass(frozen=True, eq=False)
 class VideoBatch:
-    """Videos as a `Batch` of their frames, one video's after the other, with one row of questions a video.
+    """Videos as a `SceneBatch` of their frames, one video's after the other, with one row of questions a video.
 
     Attributes:
         happened: float32 [videos, frames * IMAGE_TOKENS, kinds of events], see `event_labels`.
         keys: number of each video and whether it is mirrored. Those known to `draw_videos` have no images.
     """
 
-    frames: Batch
+    frames: SceneBatch
     happened: Tensor
     keys: tuple[VideoKey, ...]
 
@@ -74,7 +74,7 @@ class Batches:
     def __init__(
         self,
         files: SceneFiles,
-        encoder: Encoder,
+        encoder: ExampleEncoder,
         pad: int,
         size: int,
         seed: int,
@@ -84,7 +84,7 @@ class Batches:
         self._files, self._encoder, self._pad, self._size, self._seed = files, encoder, pad, size, seed
         self._videos, self._video_encoder = videos, video_encoder
 
-    def draw(self, step: int, process: int, with_texts: bool) -> Batch:
+    def draw(self, step: int, process: int, with_texts: bool) -> SceneBatch:
         """The batch of a step; new chunks on disk are taken in as they appear."""
         seed = (self._seed, step, process)
         arrays, rng = np.random.default_rng(seed), random.Random(f"{seed}")
@@ -101,7 +101,7 @@ class Batches:
                 texts.append(self._questions(scene, labels[-1], rng))
         dense = DenseTargets(**{f.name: _stacked(labels, f.name) for f in fields(DenseTargets)})
         packed = Texts(**{f.name: _stacked(texts, f.name) for f in fields(Texts)}) if with_texts else None
-        return Batch(torch.from_numpy(np.stack(images)), dense, packed)
+        return SceneBatch(torch.from_numpy(np.stack(images)), dense, packed)
 
     def draw_videos(self, step: int, process: int, size: int, known: Container[VideoKey] = ()) -> VideoBatch:
         """`size` videos with their questions, without images of the `known` ones.
@@ -129,7 +129,7 @@ class Batches:
             texts.append(pack(examples, VIDEO_TEXT_LENGTH, self._pad, len(own)))
         dense = DenseTargets(**{f.name: _stacked(labels, f.name) for f in fields(DenseTargets)})
         packed = Texts(**{f.name: _stacked(texts, f.name) for f in fields(Texts)})
-        frames = Batch(torch.from_numpy(np.stack(images)) if images else torch.zeros(0), dense, packed)
+        frames = SceneBatch(torch.from_numpy(np.stack(images)) if images else torch.zeros(0), dense, packed)
         return VideoBatch(frames, torch.from_numpy(np.stack(happened)), tuple(keys))
 
     def _video_examples(self, video: VideoView, labels: list[DenseLabels], rng: random.Random) -> list[Example]:
@@ -143,7 +143,7 @@ class Batches:
             chosen.append(example)
         return chosen
 
-    def _questions(self, scene: View, labels: DenseLabels, rng: random.Random) -> Packed:
+    def _questions(self, scene: SceneView, labels: DenseLabels, rng: random.Random) -> Packed:
         """Different questions until one does not fit any more: going on to shorter ones would make long ones rare."""
         examples, texts, room = [], set(), TEXT_LENGTH
         for _ in range(_TRIES):

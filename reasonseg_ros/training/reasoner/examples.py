@@ -13,10 +13,10 @@ from transformers import Qwen2Tokenizer
 
 from reasonseg_ros.reasoner.prompts import normalise_question
 from reasonseg_ros.tabletop import knowledge, questions
-from reasonseg_ros.tabletop.questions import Question
+from reasonseg_ros.tabletop.questions import SceneQuestion
 from reasonseg_ros.tabletop.sentences import roughen
 from reasonseg_ros.training.reasoner import tokenizer as words
-from reasonseg_ros.training.reasoner.images import DenseLabels, View
+from reasonseg_ros.training.reasoner.images import DenseLabels, SceneView
 from reasonseg_ros.training.reasoner.model import IMAGE_TOKENS, IMAGE_WH
 
 IGNORED = -100
@@ -51,7 +51,7 @@ def careless(text: str, kind: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
-def boxes_and_points(scene: View, question: Question) -> list[tuple[int, ...]]:
+def boxes_and_points(scene: SceneView, question: SceneQuestion) -> list[tuple[int, ...]]:
     """x1, y1, x2, y2, x, y of each target in pixels of the model's image."""
     scale = [IMAGE_WH[0] / scene.size_wh[0], IMAGE_WH[1] / scene.size_wh[1]] * 3
     found = []
@@ -87,7 +87,7 @@ class Example:
         return len(self.prompt) + len(self.response)
 
 
-class Encoder:
+class ExampleEncoder:
     """Turns questions into tokens."""
 
     def __init__(self, tokenizer: Qwen2Tokenizer) -> None:
@@ -106,7 +106,7 @@ class Encoder:
         return ids
 
     def example(
-        self, scene: View, labels: DenseLabels, question: Question, rng: random.Random | None = None
+        self, scene: SceneView, labels: DenseLabels, question: SceneQuestion, rng: random.Random | None = None
     ) -> Example:
         """`rng` allows careless wording and spelling; without it the question is read as it stands."""
         asked = self.asked(normalise_question(question.text), question.kind, rng)
@@ -126,7 +126,9 @@ class Encoder:
         owner = np.searchsorted(ends, [end - 1 for _, end in encoding.offsets], side="right")
         return encoding.ids, np.stack([where for _, where in runs])[owner]
 
-    def _runs(self, scene: View, labels: DenseLabels, question: Question) -> list[tuple[str, NDArray[np.bool_]]]:
+    def _runs(
+        self, scene: SceneView, labels: DenseLabels, question: SceneQuestion
+    ) -> list[tuple[str, NDArray[np.bool_]]]:
         """The response in pieces, each with where to look."""
 
         def look(ids: Sequence[int], tokens: dict[int, NDArray[np.bool_]]) -> NDArray[np.bool_]:
@@ -155,7 +157,9 @@ class Encoder:
         return [*runs, (words.ANSWER_END + words.END, everything)]
 
 
-def draw_question(scene: View, rng: random.Random, phrasing: str = "train", kind: str | None = None) -> Question | None:
+def draw_question(
+    scene: SceneView, rng: random.Random, phrasing: str = "train", kind: str | None = None
+) -> SceneQuestion | None:
     """A question of a kind drawn by KIND_SHARES, or None where the scene does not allow one."""
     kind = kind or rng.choices(tuple(KIND_SHARES), tuple(KIND_SHARES.values()))[0]
     for _ in range(6):

@@ -22,7 +22,7 @@ _MIN_PATCH_PX, _MIN_TOKEN_PX = 15, 20
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class SceneView:
     """A scene at the size of its rendering, perhaps mirrored."""
 
     rgb: RgbImage
@@ -36,16 +36,16 @@ class View:
         return self.rgb.shape[1], self.rgb.shape[0]
 
 
-def view(scene: StoredScene, mirrored: bool = False) -> View:
+def view(scene: StoredScene, mirrored: bool = False) -> SceneView:
     if not mirrored:
-        return View(scene.rgb, scene.instance_ids, scene.part_ids, scene.objects, scene.parts)
+        return SceneView(scene.rgb, scene.instance_ids, scene.part_ids, scene.objects, scene.parts)
     width = scene.rgb.shape[1]
     parts = []
     for part in scene.parts:
         x1, y1, x2, y2 = part.box_xyxy
         x, y = part.point_xy
         parts.append(replace(part, box_xyxy=(width - x2, y1, width - x1, y2), point_xy=(width - 1 - x, y)))
-    return View(
+    return SceneView(
         scene.rgb[:, ::-1], scene.instance_ids[:, ::-1], scene.part_ids[:, ::-1], mirror(scene.objects, width), parts
     )
 
@@ -130,7 +130,7 @@ def _seen(per_token: NDArray[np.int64], ids: Sequence[int], share: int) -> dict[
     return seen
 
 
-def dense_labels(scene: View) -> DenseLabels:
+def dense_labels(scene: SceneView) -> DenseLabels:
     scale = np.array([IMAGE_WH[0] / scene.size_wh[0], IMAGE_WH[1] / scene.size_wh[1]] * 3, np.float32)
     count = 1 + max((o.instance_id for o in scene.objects), default=0)
     category, color, box = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros((count, 6), np.float32)

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from transformers.utils.logging import disable_progress_bar
 
 from reasonseg_ros.tabletop import questions
-from reasonseg_ros.training.reasoner.batches import Batch, Batches, VideoBatch, VideoKey
-from reasonseg_ros.training.reasoner.examples import Encoder
+from reasonseg_ros.training.reasoner.batches import Batches, SceneBatch, VideoBatch, VideoKey
+from reasonseg_ros.training.reasoner.examples import ExampleEncoder
 from reasonseg_ros.training.reasoner.forward import PackedForward
 from reasonseg_ros.training.reasoner.losses import (
     EVENT_LAYERS,
@@ -58,7 +58,7 @@ class Trainer:
         self.plan, self.process = plan, process
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = build_tokenizer(questions.corpus())
-        encoder = Encoder(self.tokenizer)
+        encoder = ExampleEncoder(self.tokenizer)
         self.files = SceneFiles(plan.scenes)
         self.videos = VideoFiles(plan.videos) if plan.videos else None
         video_encoder = VideoEncoder(encoder, FRAMES)
@@ -148,7 +148,7 @@ class Trainer:
         warm = min(1.0, (steps + 1) / _WARM_UP_STEPS[stage])
         return warm * min(1.0, max(0.02, (1 - self.progress) / self.plan.decay_share))
 
-    def loss(self, batch: Batch, with_texts: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: SceneBatch, with_texts: bool) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             with torch.set_grad_enabled(not self.plan.keep_vision):
                 patch_states, image_tokens = self.forward.see(batch.images)

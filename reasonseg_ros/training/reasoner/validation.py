@@ -18,20 +18,20 @@ from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 from reasonseg_ros.reasoner.dialects.strict import parse_strictly
 from reasonseg_ros.reasoner.image_size import resize_rgb
 from reasonseg_ros.reasoner.prompts import normalise_question
-from reasonseg_ros.tabletop.questions import KINDS, Question
+from reasonseg_ros.tabletop.questions import KINDS, SceneQuestion
 from reasonseg_ros.training.reasoner.examples import boxes_and_points, draw_question
-from reasonseg_ros.training.reasoner.images import View, view
+from reasonseg_ros.training.reasoner.images import SceneView, view
 from reasonseg_ros.training.reasoner.model import IMAGE_WH
 from reasonseg_ros.training.rendered.scenes import SceneFiles
 from reasonseg_ros.types import RgbImage, Status
 
-Chat = list[dict[str, Any]]
+ChatMessages = list[dict[str, Any]]
 
 _MAX_NEW_TOKENS = 160
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JudgedAnswer:
     """One question answered.
 
     Attributes:
@@ -43,7 +43,7 @@ class Outcome:
         status: of the tolerant parser that the node uses.
     """
 
-    question: Question
+    question: SceneQuestion
     text: str
     parseable: bool
     right: bool
@@ -55,7 +55,7 @@ class Outcome:
 
 def draw_questions(
     files: SceneFiles, count: int, phrasing: str, seed: int, kinds: Sequence[str] = KINDS
-) -> list[tuple[View, Question]]:
+) -> list[tuple[SceneView, SceneQuestion]]:
     """`count` questions about the scenes in turn, the kinds in turn where a scene allows them."""
     rng, drawn = random.Random(seed), []
     for index in range(100 * count):
@@ -68,7 +68,7 @@ def draw_questions(
     return drawn
 
 
-def judge(scene: View, question: Question, text: str) -> Outcome:
+def judge_text(scene: SceneView, question: SceneQuestion, text: str) -> JudgedAnswer:
     """Compare a model's text with the truth, in pixels of the model's image."""
     strict = parse_strictly(text, IMAGE_WH, "vision_reasoner", IMAGE_WH)
     answer = parse_answer(text, IMAGE_WH, dialect="vision_reasoner", answer_wh=IMAGE_WH)
@@ -81,7 +81,7 @@ def judge(scene: View, question: Question, text: str) -> Outcome:
     ]
     said_xyxy = [found.box_xyxy for found in answer.groundings]
     nearest = tuple(max((box_iou(box_xyxy, target[:4]) for box_xyxy in said_xyxy), default=0.0) for target in targets)
-    return Outcome(
+    return JudgedAnswer(
         question,
         text,
         parseable=strict.status is not Status.UNPARSABLE,
@@ -103,7 +103,7 @@ class Asker:
         self._processor.tokenizer.padding_side = "left"
         self._model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True).eval()
 
-    def texts(self, pairs: Sequence[tuple[View, Question]], batch: int = 50) -> list[str]:
+    def texts(self, pairs: Sequence[tuple[SceneView, SceneQuestion]], batch: int = 50) -> list[str]:
         """The model's text for each question, greedy."""
         chats = [
             [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": normalise_question(q.text)}]}]
@@ -111,7 +111,7 @@ class Asker:
         ]
         return self.said(chats, [[scene.rgb] for scene, _ in pairs], batch)
 
-    def said(self, chats: Sequence[Chat], rgbs: Sequence[Sequence[RgbImage]], batch: int) -> list[str]:
+    def said(self, chats: Sequence[ChatMessages], rgbs: Sequence[Sequence[RgbImage]], batch: int) -> list[str]:
         """The model's text to each chat, whose images are `rgbs` in turn, greedy."""
         said: list[str] = []
         for start in range(0, len(chats), batch):
@@ -130,7 +130,7 @@ class Asker:
         return said
 
 
-def summary(outcomes: Sequence[Outcome]) -> dict[str, float]:
+def scene_summary(outcomes: Sequence[JudgedAnswer]) -> dict[str, float]:
     """Shares over the outcomes; box IoU over all targets, a missing box counting 0."""
     ious = [iou for outcome in outcomes for iou in outcome.ious]
     empty = [o for o in outcomes if not o.question.targets]
@@ -163,10 +163,10 @@ def validate_on_scenes(
     """Ask `count` questions, and print the scores by kind with up to `show` wrong answers of each kind."""
     pairs = draw_questions(SceneFiles(scenes), count, phrasing, seed, kinds)
     texts = Asker(model).texts(pairs)
-    outcomes = [judge(scene, question, text) for (scene, question), text in zip(pairs, texts, strict=True)]
-    print(line(phrasing, summary(outcomes)))
+    outcomes = [judge_text(scene, question, text) for (scene, question), text in zip(pairs, texts, strict=True)]
+    print(line(phrasing, scene_summary(outcomes)))
     for kind in kinds:
         own = [o for o in outcomes if o.question.kind == kind]
-        print(line(f"  {kind}", summary(own)))
+        print(line(f"  {kind}", scene_summary(own)))
         for outcome in [o for o in own if not o.right][:show]:
             print(f"    {outcome.question.text} | {outcome.question.thought_text} | {outcome.text}")

@@ -20,8 +20,8 @@ from reasonseg_ros.tabletop import temporal
 from reasonseg_ros.tabletop.temporal import EVENT_QUESTIONS, TEMPORAL_KIND, Sighting
 from reasonseg_ros.tabletop.video import EVENT_KINDS, Event
 from reasonseg_ros.training.reasoner import tokenizer as words
-from reasonseg_ros.training.reasoner.examples import Encoder, Example
-from reasonseg_ros.training.reasoner.images import DenseLabels, View, view
+from reasonseg_ros.training.reasoner.examples import Example, ExampleEncoder
+from reasonseg_ros.training.reasoner.images import DenseLabels, SceneView, view
 from reasonseg_ros.training.reasoner.model import IMAGE_TOKENS
 from reasonseg_ros.training.rendered.videos import StoredVideo
 
@@ -33,7 +33,7 @@ _KEYFRAME_SPREAD = 0.12
 class VideoView:
     """The frames of a video, perhaps mirrored, and what happens in them."""
 
-    scenes: Sequence[View]
+    scenes: Sequence[SceneView]
     events: Sequence[Event]
 
 
@@ -41,7 +41,7 @@ def video_view(video: StoredVideo, mirrored: bool = False) -> VideoView:
     return VideoView([view(scene, mirrored) for scene in video.scenes], video.events)
 
 
-def video_prefix(encoder: Encoder, frames: int) -> list[int]:
+def video_prefix(encoder: ExampleEncoder, frames: int) -> list[int]:
     """Tokens of the chat up to the end of the last frame; each frame is named by its number, from 1."""
     image = words.IMAGE_START + words.IMAGE * IMAGE_TOKENS + words.IMAGE_END
     shown = "".join(f"{number}{image}" for number in range(1, frames + 1))
@@ -89,7 +89,7 @@ def draw_keyframe(seen: Sequence[Sighting], rng: random.Random) -> Sighting:
 class VideoEncoder:
     """Turns events into round-1 examples."""
 
-    def __init__(self, encoder: Encoder, frames: int) -> None:
+    def __init__(self, encoder: ExampleEncoder, frames: int) -> None:
         self._encoder = encoder
         self.prefix = video_prefix(encoder, frames)
 

@@ -13,10 +13,10 @@ from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.prompts import normalise_question
 from reasonseg_ros.reasoner.rounds import Keyframe, parse_keyframe, round_messages
 from reasonseg_ros.tabletop import temporal
-from reasonseg_ros.tabletop.questions import Question
+from reasonseg_ros.tabletop.questions import SceneQuestion
 from reasonseg_ros.tabletop.video import EVENT_KINDS
-from reasonseg_ros.training.reasoner.images import View, view
-from reasonseg_ros.training.reasoner.validation import Asker, judge, line
+from reasonseg_ros.training.reasoner.images import SceneView, view
+from reasonseg_ros.training.reasoner.validation import Asker, judge_text, line
 from reasonseg_ros.training.rendered.videos import StoredVideo, VideoFiles
 from reasonseg_ros.types import Status
 
@@ -89,11 +89,15 @@ def ask(asker: Asker, questions: Sequence[VideoQuestion], batch: int = 16) -> li
     ]
 
 
-def _second(question: VideoQuestion, keyframe: Keyframe) -> Question:
-    return Question("attribute", keyframe.description or question.text, (), (question.target,) * (question.target > 0))
+def _second(question: VideoQuestion, keyframe: Keyframe) -> SceneQuestion:
+    return SceneQuestion(
+        "attribute", keyframe.description or question.text, (), (question.target,) * (question.target > 0)
+    )
 
 
-def _outcome(asked: VideoQuestion, keyframe: Keyframe, shown: tuple[View, Question] | None, text: str) -> VideoOutcome:
+def _outcome(
+    asked: VideoQuestion, keyframe: Keyframe, shown: tuple[SceneView, SceneQuestion] | None, text: str
+) -> VideoOutcome:
     if not asked.target:
         return VideoOutcome(asked.event, keyframe, False, False, keyframe.status is Status.NO_TARGET)
     if shown is None:
@@ -103,7 +107,7 @@ def _outcome(asked: VideoQuestion, keyframe: Keyframe, shown: tuple[View, Questi
     seen = temporal.sightings(asked.video, asked.target)  # type: ignore[arg-type]
     usable = keyframe.index in [sighting.frame for sighting in seen]
     named = keyframe.description == f"the {target.color} {target.category}"
-    return VideoOutcome(asked.event, keyframe, usable, named, usable and judge(scene, question, text).right)
+    return VideoOutcome(asked.event, keyframe, usable, named, usable and judge_text(scene, question, text).right)
 
 
 def video_summary(outcomes: Sequence[VideoOutcome]) -> dict[str, float]:

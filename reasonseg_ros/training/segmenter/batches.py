@@ -23,7 +23,7 @@ POINT_COUNTS, POINT_COUNT_SHARES = (0, 1, 2), (0.3, 0.45, 0.25)
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class MaskBatch:
     """B images of S x S pixels with K targets each.
 
     Attributes:
@@ -39,7 +39,7 @@ class Batch:
     points_xy: torch.Tensor | None
 
 
-def scene_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, rng: np.random.Generator) -> Batch:
+def scene_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, rng: np.random.Generator) -> MaskBatch:
     """Random scenes, cropped, mirrored and recoloured, with random objects and parts of theirs as targets."""
     point_count = int(rng.choice(POINT_COUNTS, p=POINT_COUNT_SHARES))
     pixels: list[FloatArray] = []
@@ -58,7 +58,7 @@ def scene_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, rng
         masks.append([shrunk(mask, size_px) for mask in chosen])
         boxes.append([box_prompt(mask, rng).reshape(2, 2) * factors for mask in chosen])
         points.append([point_prompts(mask, point_count, rng) * factors for mask in chosen])
-    return Batch(
+    return MaskBatch(
         torch.from_numpy(np.stack(pixels)),
         torch.from_numpy(np.array(masks, np.float32)),
         torch.from_numpy(np.array(boxes, np.float32).reshape(images, targets, 4)),
@@ -66,7 +66,7 @@ def scene_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, rng
     )
 
 
-def ellipse_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, rng: np.random.Generator) -> Batch:
+def ellipse_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, rng: np.random.Generator) -> MaskBatch:
     """Ellipses that fill random boxes, whatever the image shows: teaches the decoder what a box is."""
     chosen = [scenes[int(rng.integers(len(scenes)))] for _ in range(images)]
     centres = rng.uniform(0.1, 0.9, (images, targets, 2)) * size_px
@@ -75,7 +75,7 @@ def ellipse_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, r
     points = centres[:, :, None] + 0.6 * halves[:, :, None] * np.stack([np.cos(angles), np.sin(angles)], -1)
     rows, columns = np.mgrid[:size_px, :size_px] + 0.5
     x, y = ((axis - centres[..., i, None, None]) / halves[..., i, None, None] for i, axis in enumerate((columns, rows)))
-    return Batch(
+    return MaskBatch(
         torch.from_numpy(np.stack([preprocess(scene.rgb, size_px) for scene in chosen])),
         torch.from_numpy((x * x + y * y < 1).astype(np.float32)),
         torch.from_numpy(np.concatenate([centres - halves, centres + halves], -1).clip(0, size_px).astype(np.float32)),

@@ -24,7 +24,7 @@ PICTURES = 12
 
 
 @dataclass(frozen=True)
-class Measurement:
+class ObjectScore:
     """One object: IoU of the cleaned mask with the truth, and the IoU that the model predicted itself."""
 
     category: str
@@ -35,19 +35,19 @@ class Measurement:
 
 def evaluate_segmenter(
     model: str, seeds: range, size_wh: tuple[int, int], pictures: Path | None = None
-) -> list[Measurement]:
+) -> list[ObjectScore]:
     """Measure all objects that questions may ask for, and print means by prompt and category.
 
     The prompts are the true box with the point that the scene states, and the true box alone. The true box counts only
     visible pixels. With `pictures`, a sheet of scenes with the outlines found is written there as well.
     """
     segmenter, world = load_segmenter(SegmenterConfig(model=model)), World(size_wh)
-    measured: list[Measurement] = []
+    measured: list[ObjectScore] = []
     images: list[RgbImage] = []
     captions: list[str] = []
     for seed in seeds:
         scene = world.scene(seed)
-        found, masks = measure(segmenter, scene)
+        found, masks = score_objects(segmenter, scene)
         measured += found
         if len(images) < PICTURES:
             images.append(outlined(scene.rgb, masks))
@@ -62,7 +62,7 @@ def evaluate_segmenter(
     return measured
 
 
-def measure(segmenter: Segmenter, scene: Scene) -> tuple[list[Measurement], list[BoolMask]]:
+def score_objects(segmenter: Segmenter, scene: Scene) -> tuple[list[ObjectScore], list[BoolMask]]:
     """Measurements of a scene's clear objects under both prompts, and the masks found with box and point."""
     least_px = MIN_AREA_SHARE * scene.instance_ids.size
     clear = [o for o in scene.objects if o.area_px >= least_px and o.visible_share >= MIN_VISIBLE_SHARE]
@@ -74,7 +74,7 @@ def measure(segmenter: Segmenter, scene: Scene) -> tuple[list[Measurement], list
         for item, scored in zip(clear, scored_masks, strict=True):
             mask = clean_mask(scored.mask, config.fill_holes_share, config.remove_specks_share).mask
             iou = mask_iou(mask, scene.mask((item.instance_id,)))
-            measured.append(Measurement(item.category, prompt, iou, scored.score))
+            measured.append(ObjectScore(item.category, prompt, iou, scored.score))
             if prompt == "box and point":
                 masks.append(mask)
     return measured, masks
@@ -85,7 +85,7 @@ def _grounding(item: SceneObject, prompt: str) -> Grounding:
     return Grounding(np.array(item.box_xyxy, np.float32), np.array(points, np.float32).reshape(-1, 2))
 
 
-def _report(measured: list[Measurement], size_wh: tuple[int, int]) -> None:
+def _report(measured: list[ObjectScore], size_wh: tuple[int, int]) -> None:
     for prompt in ("box and point", "box"):
         chosen = [m for m in measured if m.prompt == prompt]
         ious = np.array([m.iou for m in chosen])

@@ -26,7 +26,7 @@ from transformers import Sam2Model
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.torch_device import choose_device
 from reasonseg_ros.training.rendered.scenes import SceneFiles
-from reasonseg_ros.training.segmenter.batches import Batch, ellipse_batch, scene_batch
+from reasonseg_ros.training.segmenter.batches import MaskBatch, ellipse_batch, scene_batch
 from reasonseg_ros.training.segmenter.model import new_model, resized_model
 
 CHECKPOINT_PERIOD_S = 180.0
@@ -75,7 +75,7 @@ def learning_rate(stages: tuple[Stage, ...], stage_index: int, step: int) -> flo
     return rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def predict(model: Sam2Model, batch: Batch, train_encoder: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def predict(model: Sam2Model, batch: MaskBatch, train_encoder: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits [B, K, S/4, S/4] and predicted IoU [B, K]."""
     labels = None if batch.points_xy is None else torch.ones(batch.points_xy.shape[:3], dtype=torch.long)
     prompts = {

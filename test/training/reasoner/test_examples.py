@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.reasoner.dialects.strict import parse_strictly
-from reasonseg_ros.tabletop.questions import KINDS, Piece, Question
-from reasonseg_ros.training.reasoner.examples import IGNORED, Encoder, boxes_and_points, draw_question, pack
+from reasonseg_ros.tabletop.questions import KINDS, SceneQuestion, ThoughtPiece
+from reasonseg_ros.training.reasoner.examples import IGNORED, ExampleEncoder, boxes_and_points, draw_question, pack
 from reasonseg_ros.training.reasoner.images import dense_labels, view
 from reasonseg_ros.training.reasoner.model import IMAGE_TOKENS, IMAGE_WH
 from reasonseg_ros.training.reasoner.tokenizer import PAD
@@ -14,7 +14,7 @@ from reasonseg_ros.types import Status
 
 @pytest.fixture(scope="module")
 def encoder(tokenizer):
-    return Encoder(tokenizer)
+    return ExampleEncoder(tokenizer)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -40,8 +40,8 @@ def test_responses_are_in_the_dialect_and_name_the_targets(kind, encoder, tokeni
 def test_each_word_looks_at_what_it_is_about(encoder, tokenizer, make_scene):
     scene = view(make_scene(5))
     labels = dense_labels(scene)
-    thought = (Piece("look:", (1, 3)), Piece(" first one,", (1,)), Piece(" second one.", (3,)))
-    example = encoder.example(scene, labels, Question("several", "both", thought, (1, 3)))
+    thought = (ThoughtPiece("look:", (1, 3)), ThoughtPiece(" first one,", (1,)), ThoughtPiece(" second one.", (3,)))
+    example = encoder.example(scene, labels, SceneQuestion("several", "both", thought, (1, 3)))
     said = [tokenizer.decode([token]) for token in example.response]
     for piece, ids in (("look", (1, 3)), (" first", (1,)), (" second", (3,)), ('[{"bbox_2d":[', (1,)),
                        (']},{"bbox_2d":[', (3,)), ("]}]", (1, 3))):  # fmt: skip
@@ -53,7 +53,7 @@ def test_each_word_looks_at_what_it_is_about(encoder, tokenizer, make_scene):
 
 def test_nothing_fits_looks_nowhere(encoder, make_scene):
     scene = view(make_scene(5))
-    question = Question("none", "a unicorn", (Piece("no unicorn here.", ()),), ())
+    question = SceneQuestion("none", "a unicorn", (ThoughtPiece("no unicorn here.", ()),), ())
     looks = encoder.example(scene, dense_labels(scene), question).looks
     assert looks[:, 0].all() and not looks[:, 1:].any()
 
@@ -61,7 +61,7 @@ def test_nothing_fits_looks_nowhere(encoder, make_scene):
 def test_packing_keeps_questions_apart(encoder, tokenizer, make_scene):
     scene = view(make_scene(5))
     labels = dense_labels(scene)
-    questions = [Question("none", f"thing {k}", (Piece("no such thing here.", ()),), ()) for k in range(2)]
+    questions = [SceneQuestion("none", f"thing {k}", (ThoughtPiece("no such thing here.", ()),), ()) for k in range(2)]
     first, second = (encoder.example(scene, labels, question) for question in questions)
     packed = pack([first, second], len(first) + len(second) + 3, tokenizer.convert_tokens_to_ids(PAD))
     assert packed.question.tolist() == [1] * len(first) + [2] * len(second) + [-1] * 3
@@ -76,7 +76,7 @@ def test_packing_keeps_questions_apart(encoder, tokenizer, make_scene):
 
 def test_careless_questions_keep_their_words_of_weight(encoder, tokenizer, make_scene):
     scene = view(make_scene(5))
-    question = Question("relation", "give me the leftmost screwdriver", (Piece("none here.", ()),), ())
+    question = SceneQuestion("relation", "give me the leftmost screwdriver", (ThoughtPiece("none here.", ()),), ())
     rng = random.Random(0)
     prompts = [encoder.example(scene, dense_labels(scene), question, rng).prompt for _ in range(80)]
     texts = [tokenizer.decode(prompt) for prompt in prompts]

@@ -7,7 +7,7 @@ import torch
 
 from reasonseg_ros.reasoner.image_size import resize_rgb
 from reasonseg_ros.tabletop import questions
-from reasonseg_ros.training.reasoner.examples import Encoder, pack
+from reasonseg_ros.training.reasoner.examples import ExampleEncoder, pack
 from reasonseg_ros.training.reasoner.forward import PackedForward
 from reasonseg_ros.training.reasoner.images import dense_labels, view
 from reasonseg_ros.training.reasoner.model import IMAGE_WH, build_model, build_processor
@@ -38,7 +38,7 @@ def draw_examples(encoder, scene, count):
 
 
 def test_packed_questions_give_the_logits_of_transformers(tokenizer, make_scene):
-    model, encoder, processor = lively_model(tokenizer), Encoder(tokenizer), build_processor(tokenizer)
+    model, encoder, processor = lively_model(tokenizer), ExampleEncoder(tokenizer), build_processor(tokenizer)
     scene = view(make_scene(1))
     pairs = draw_examples(encoder, scene, 3)
     packed = pack([example for _, example in pairs], 256, tokenizer.convert_tokens_to_ids(PAD))
@@ -67,7 +67,7 @@ def test_packed_questions_give_the_logits_of_transformers(tokenizer, make_scene)
 
 def test_questions_about_several_frames_give_the_logits_of_transformers(tokenizer, make_video):
     model, processor = lively_model(tokenizer), build_processor(tokenizer)
-    encoder = VideoEncoder(Encoder(tokenizer), 6)
+    encoder = VideoEncoder(ExampleEncoder(tokenizer), 6)
     video = make_video(1)
     stored = [StoredScene(1, s.rgb, s.instance_ids, s.part_ids, s.objects, ()) for s in video.scenes]
     seen = video_view(StoredVideo(1, 2.0, tuple(stored), video.events))

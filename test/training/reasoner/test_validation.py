@@ -1,9 +1,9 @@
 import pytest
 
-from reasonseg_ros.tabletop.questions import Piece, Question
+from reasonseg_ros.tabletop.questions import SceneQuestion, ThoughtPiece
 from reasonseg_ros.training.reasoner.examples import boxes_and_points
 from reasonseg_ros.training.reasoner.images import view
-from reasonseg_ros.training.reasoner.validation import draw_questions, judge, summary
+from reasonseg_ros.training.reasoner.validation import draw_questions, judge_text, scene_summary
 from reasonseg_ros.training.rendered.scenes import SceneFiles
 
 
@@ -35,9 +35,9 @@ def shifted(item):
 )
 def test_right_means_exactly_the_targets(targets, spoken, right, make_scene):
     scene = view(make_scene(4))
-    question = Question("several", "which?", (Piece("look.", targets),), targets)
-    spoken_boxes = boxes_and_points(scene, Question("several", "", (), spoken))
-    outcome = judge(scene, question, said([shifted(item) for item in spoken_boxes]))
+    question = SceneQuestion("several", "which?", (ThoughtPiece("look.", targets),), targets)
+    spoken_boxes = boxes_and_points(scene, SceneQuestion("several", "", (), spoken))
+    outcome = judge_text(scene, question, said([shifted(item) for item in spoken_boxes]))
     assert outcome.right is right
     assert outcome.parseable and outcome.thought_right
     if right and targets:
@@ -46,21 +46,21 @@ def test_right_means_exactly_the_targets(targets, spoken, right, make_scene):
 
 def test_a_box_between_the_objects_is_not_right(make_scene):
     scene = view(make_scene(4))
-    question = Question("function", "which?", (Piece("look.", (1,)),), (1,))
-    assert not judge(scene, question, said([(0, 0, 224, 168, 112, 84)])).right
+    question = SceneQuestion("function", "which?", (ThoughtPiece("look.", (1,)),), (1,))
+    assert not judge_text(scene, question, said([(0, 0, 224, 168, 112, 84)])).right
 
 
 def test_garbage_is_neither_parseable_nor_right(make_scene):
     scene = view(make_scene(4))
-    outcome = judge(scene, Question("none", "which?", (Piece("look.", ()),), ()), "a red mug, i think")
+    outcome = judge_text(scene, SceneQuestion("none", "which?", (ThoughtPiece("look.", ()),), ()), "a red mug, i think")
     assert not outcome.parseable and not outcome.right
 
 
 def test_a_summary_counts_missing_boxes_as_zero(make_scene):
     scene = view(make_scene(4))
-    question = Question("several", "which?", (Piece("look.", (1, 3)),), (1, 3))
+    question = SceneQuestion("several", "which?", (ThoughtPiece("look.", (1, 3)),), (1, 3))
     boxes = boxes_and_points(scene, question)
-    values = summary([judge(scene, question, said(boxes)), judge(scene, question, said([]))])
+    values = scene_summary([judge_text(scene, question, said(boxes)), judge_text(scene, question, said([]))])
     assert values["right_target"] == 0.5 and values["false_nothing"] == 0.5
     assert 0.4 < values["box_iou"] <= 0.5
 

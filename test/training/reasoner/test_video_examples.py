@@ -7,7 +7,7 @@ import pytest
 
 from reasonseg_ros.tabletop.temporal import Sighting
 from reasonseg_ros.tabletop.video import EVENT_KINDS
-from reasonseg_ros.training.reasoner.examples import Encoder
+from reasonseg_ros.training.reasoner.examples import ExampleEncoder
 from reasonseg_ros.training.reasoner.images import dense_labels
 from reasonseg_ros.training.reasoner.model import IMAGE_TOKENS
 from reasonseg_ros.training.reasoner.video_examples import VideoEncoder, draw_keyframe, event_labels, video_view
@@ -35,7 +35,7 @@ def test_an_event_is_marked_from_when_it_shows(video, labels):
 
 
 def test_the_keyframe_shows_the_target_and_is_looked_at(video, labels, tokenizer):
-    encoder = VideoEncoder(Encoder(tokenizer), 6)
+    encoder = VideoEncoder(ExampleEncoder(tokenizer), 6)
     for event in video.events:
         example = encoder.happened(video, labels, event, random.Random(1))
         text = tokenizer.decode(example.response)
@@ -49,7 +49,7 @@ def test_the_keyframe_shows_the_target_and_is_looked_at(video, labels, tokenizer
 
 
 def test_what_did_not_happen_is_answered_with_nothing(video, labels, tokenizer):
-    encoder = VideoEncoder(Encoder(tokenizer), 6)
+    encoder = VideoEncoder(ExampleEncoder(tokenizer), 6)
     example = encoder.nothing("rolled", 6, random.Random(0))
     assert "<answer>[]</answer>" in tokenizer.decode(example.response)
     assert example.looks[:, 0].all() and not example.looks[:, 1:].any()

@@ -17,7 +17,7 @@ from reasonseg_ros.tabletop.scene import Scene, SceneObject
 from reasonseg_ros.training.rendered.scenes import SceneFiles, write_chunk
 from reasonseg_ros.training.segmenter import run as training
 from reasonseg_ros.training.segmenter.batches import box_prompt, ellipse_batch, point_prompts, scene_batch
-from reasonseg_ros.training.segmenter.evaluation import measure
+from reasonseg_ros.training.segmenter.evaluation import score_objects
 from reasonseg_ros.training.segmenter.model import new_model, resized_model
 from reasonseg_ros.types import Intrinsics
 
@@ -157,7 +157,7 @@ def test_a_trained_model_is_a_checkpoint_like_any_other(
     segmenter = load_segmenter(SegmenterConfig(model=str(out), device="cpu"))
     card = load_card(str(out), "segmenter")
     assert (card.multimask, card.refine) == (False, "edges")
-    found, masks = measure(segmenter, drawn_scene(0))
+    found, masks = score_objects(segmenter, drawn_scene(0))
     assert len(masks) == 2
     assert {m.prompt for m in found} == {"box and point", "box"}
     training.export_run(tmp_path / "run", tmp_path / "again")
@@ -170,7 +170,7 @@ def test_nothing_is_exported_from_a_folder_without_a_run(tmp_path: Path) -> None
 
 
 def test_the_measurement_is_the_iou_with_the_visible_object() -> None:
-    found, masks = measure(ScriptedSegmenter("box", 0.25), drawn_scene(0))
+    found, masks = score_objects(ScriptedSegmenter("box", 0.25), drawn_scene(0))
     assert [m.iou for m in found] == [1.0] * 4
     assert found[0].score == 0.25
     assert masks[0].sum() == 400

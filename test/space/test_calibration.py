@@ -7,8 +7,15 @@ import pytest
 pytest.importorskip("sensor_msgs.msg", reason="needs ROS 2")
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
-from reasonseg_ros.calibration import RAW, RECTIFIED, Kinds, UnusableCalibration, intrinsics_from_info, kind_by_name
-from reasonseg_ros.lens import rays_xy
+from reasonseg_ros.space.calibration import (
+    RAW,
+    RECTIFIED,
+    Kinds,
+    UnusableCalibration,
+    intrinsics_from_info,
+    kind_by_name,
+)
+from reasonseg_ros.space.lens import rays_xy
 
 K = np.array([[520.0, 0, 318.2], [0, 515.0, 241.7], [0, 0, 1]])
 D = [-0.31, 0.12, 0.0009, -0.0004, -0.02]

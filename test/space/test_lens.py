@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from reasonseg_ros.lens import carried_depth, pixels_xy, rays_xy
-from reasonseg_ros.points import surface_of
+from reasonseg_ros.space.lens import carried_depth, pixels_xy, rays_xy
+from reasonseg_ros.space.points import surface_of
 from reasonseg_ros.types import CameraPose, Frame, Intrinsics
 
 SIZE_WH = (640, 480)

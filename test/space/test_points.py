@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonseg_ros.geometry import quat_xyzw, rotation_matrix
-from reasonseg_ros.points import MAX_POINTS, fit_plane, located, surface_of
+from reasonseg_ros.space.points import MAX_POINTS, fit_plane, located, surface_of
 from reasonseg_ros.types import (
     Answer,
     CameraPose,

@@ -13,11 +13,9 @@ import functools
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from reasonseg_ros.types import FloatArray, Intrinsics
-
-Points = NDArray[np.float64]
+from reasonseg_ros.types import FloatArray, Intrinsics, Points
 
 MAX_SLOPE = 12.0
 """Rays further off the axis than 85 degrees are not looked for: depth along the axis says little there."""

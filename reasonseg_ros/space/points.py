@@ -22,10 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.geometry import mask_box
-from reasonseg_ros.lens import rays_xy
-from reasonseg_ros.types import BoolMask, CameraPose, FloatArray, Frame, Intrinsics, OrientedBox, Segmentation, Surface
-
-Points = NDArray[np.float64]
+from reasonseg_ros.space.lens import rays_xy
+from reasonseg_ros.types import (
+    BoolMask,
+    CameraPose,
+    FloatArray,
+    Frame,
+    Intrinsics,
+    OrientedBox,
+    Points,
+    Segmentation,
+    Surface,
+)
 
 JUMP_SHARE = 0.02
 """Neighbouring pixels further apart than this share of their depth are on different surfaces."""
