@@ -139,7 +139,18 @@ class BagReader:
             names = ", ".join(path.name for path in self._left_out)
             why = f"{METADATA} does not name it" if self._metadata.files else "the same or another bag in the folder"
             lines.append(f"not read: {names} ({why})")
+        lines += self._copies_in_folder()
         return [one_line(line) for line in lines]
+
+    def _copies_in_folder(self) -> Iterator[str]:
+        """Without metadata.yaml a copy, such as a recovered one, looks like a part of a split recording."""
+        known: dict[int, str] = {}
+        for file in self._files if not self._metadata.files else ():
+            first_ns = file.contents.start_ns
+            if first_ns in known:
+                yield f"{known[first_ns]} and {file.path.name} begin at the same time; if one is a copy, move it away"
+            elif first_ns is not None:
+                known[first_ns] = file.path.name
 
     def offered_qos(self, topic: str) -> list[str]:
         """What was recorded of the quality of service of the topic's publishers, as YAML: in each file, and of all."""

@@ -16,6 +16,8 @@ from reasonseg_ros.bags.unpacking import unpacked_message
 from reasonseg_ros.errors import InvalidInput
 
 MAGIC = b"SQLite format 3\0"
+MOST_TOLD = 20
+"""Rows that are told one by one."""
 _LOGS = ("-wal", "-journal")
 
 
@@ -44,7 +46,7 @@ class SqliteFile:
     def records(self, topics: Collection[str]) -> Iterator[Record | Damage]:
         chosen = {key for key, topic in self._topics.items() if topic.name in topics and not topic.cannot_read}
         everything = len(chosen) == len(self._topics)
-        last_ns = 0
+        last_ns = damaged_rows = 0
         # Sorted by row first, so that no message is in memory before its turn.
         order = "SELECT id FROM messages ORDER BY timestamp, id"
         query = f"SELECT m.id, m.topic_id, m.timestamp, m.data FROM ({order}) o JOIN messages m ON m.id = o.id"
@@ -55,9 +57,13 @@ class SqliteFile:
                         continue
                     record = self._record(row, key, stamp_ns, data)
                     last_ns = record.stamp_ns or last_ns
-                    yield record
+                    damaged_rows += isinstance(record, Damage)
+                    if isinstance(record, Record) or damaged_rows <= MOST_TOLD:
+                        yield record
         except sqlite3.Error as error:
             yield Damage(self.path, "an unknown row", f"{error}; the messages from here on are lost", last_ns)
+        if damaged_rows > MOST_TOLD:
+            yield Damage(self.path, "further rows", f"{damaged_rows - MOST_TOLD} more are as these", last_ns)
 
     def _record(self, row: Any, key: Any, stamp_ns: Any, data: Any) -> Record | Damage:
         place = f"row {row}"

@@ -60,6 +60,16 @@ def test_only_the_files_that_metadata_names_are_read_and_others_are_told(made, t
     assert info.is_whole and "not read: bag_recovered.mcap" in info.notes[0]
 
 
+def test_what_may_be_a_copy_is_told_where_no_metadata_names_the_files(made, tmp_path):
+    messages = made.recording(4)
+    made.write_mcap(tmp_path / "a_0.mcap", messages[:4])
+    made.write_mcap(tmp_path / "a_1.mcap", messages[4:])
+    assert bag_info(tmp_path).notes == []
+    made.write_mcap(tmp_path / "a_1_recovered.mcap", messages[4:6])
+    (note,) = bag_info(tmp_path).notes
+    assert "a_1.mcap and a_1_recovered.mcap begin at the same time" in note
+
+
 def test_a_file_that_is_named_and_not_there_is_told_with_what_it_costs(made, tmp_path, capsys):
     messages = made.recording(6)
     bag = split_bag(made, tmp_path / "bag", [messages[:6], messages[6:]])

@@ -171,6 +171,19 @@ def test_a_row_of_other_types_costs_itself_only_and_is_told(made, tmp_path, caps
         made.read(tmp_path / "bag.db3")
 
 
+def test_many_damaged_rows_are_counted_after_the_first(made, tmp_path):
+    database = made.write_sqlite(tmp_path / "bag.db3", made.recording(3))
+    database.executemany(
+        "INSERT INTO messages(topic_id, timestamp, data) VALUES(1, ?, 'text')", [(n,) for n in range(500)]
+    )
+    database.commit()
+    database.close()
+    info = bag_info(tmp_path / "bag.db3")
+    assert sum(info.messages.values()) == 6
+    assert len(info.damages) == 21 and "480 more" in info.damages[-1]
+    assert "/camera/image: 3 of the 503 messages" in info.missing[0]
+
+
 def test_odd_rows_of_topics_disturb_no_other(made, tmp_path):
     messages = made.recording(3)
     database = made.write_sqlite(tmp_path / "bag.db3", messages)
