@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -117,14 +118,15 @@ def library_versions() -> dict[str, str]:
 
 
 def new_paths(folder: Path, name: str) -> tuple[Path, Path]:
-    """`<date>-<name>.json` and `.md` in `folder`; a second run of the day gets a number."""
+    """`<date>-<name>.json` and `.md` in `folder`; a second run of the day gets a number.
+
+    The table alone counts as a run as well.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{datetime.date.today().isoformat()}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
-    number = 1
-    while (folder / f"{stem}{f'-{number}' if number > 1 else ''}.json").exists():
-        number += 1
-    stem += f"-{number}" if number > 1 else ""
-    return folder / f"{stem}.json", folder / f"{stem}.md"
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    free = next(name for name in names if not any((folder / f"{name}.{end}").exists() for end in ("json", "md")))
+    return folder / f"{free}.json", folder / f"{free}.md"
 
 
 def write(rows: Sequence[Row], about: Mapping[str, Any], paths: tuple[Path, Path]) -> None:

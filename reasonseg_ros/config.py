@@ -14,6 +14,8 @@ from typing import Any
 from reasonseg_ros.errors import ConfigError
 
 METHODS = ("seg_zero", "rev_seg")
+ENGINE_BACKENDS = ("onnxruntime", "onnxruntime_tensorrt", "tensorrt", "tensorrt_rtx")
+ENGINE_BUILDS = ("never", "if_missing", "force")
 """The ways to answer; `methods.loading` builds them."""
 
 
@@ -100,12 +102,12 @@ class SegmenterConfig:
     offline: bool = setting(False, "never ask the hub, use local files only", read_only=True)
     backend: str = setting(
         "auto", "what runs the model; auto is onnxruntime for exported graphs, torch for other checkpoints",
-        choices=("auto", "torch", "onnxruntime", "onnxruntime_tensorrt", "tensorrt", "tensorrt_rtx"), read_only=True,
+        choices=("auto", "torch", *ENGINE_BACKENDS), read_only=True,
     )
     threads: int = setting(0, "onnxruntime's threads on the CPU; 0 is one for each core", 0, 256, read_only=True)
     engine_build: str = setting(
         "if_missing", "TensorRT engines when the node is configured: use those in the cache only, or build them",
-        choices=("never", "if_missing", "force"), read_only=True,
+        choices=ENGINE_BUILDS, read_only=True,
     )
     engine_workspace_mib: int = setting(
         0, "memory that TensorRT may use to build, MiB; 0 is no limit", 0, 1_000_000, read_only=True

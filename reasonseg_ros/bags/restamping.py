@@ -12,7 +12,7 @@ from rosbags.typesys.store import Typestore
 from reasonseg_ros.bags.reader import decoded, store_of
 from reasonseg_ros.bags.records import Record, Topic
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.stamps import raw_stamp_ns, restamped
+from reasonseg_ros.stamps import header_stamp_ns, raw_stamp_ns, restamped
 
 HEADER = "std_msgs/msg/Header"
 LATEST_NS = 2**31 * 10**9 - 1
@@ -80,9 +80,8 @@ class Restamping:
         elif path:
             self._stamp(getattr(value, path[0]), path[1:], log_ns)
         else:
-            stamp = value.stamp
-            new_ns = self.stamp_ns(int(stamp.sec) * 10**9 + int(stamp.nanosec), log_ns)
-            stamp.sec, stamp.nanosec = new_ns // 10**9, new_ns % 10**9
+            new_ns = self.stamp_ns(header_stamp_ns(value), log_ns)
+            value.stamp.sec, value.stamp.nanosec = new_ns // 10**9, new_ns % 10**9
 
 
 def _store(topic: Topic) -> Typestore:

@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.config import ENGINE_BACKENDS
 from reasonseg_ros.errors import InvalidInput, ModelError
-
-RUNTIMES = ("onnxruntime", "onnxruntime_tensorrt", "tensorrt", "tensorrt_rtx")
 
 
 def register(verbs: Any) -> None:
@@ -18,7 +17,7 @@ def register(verbs: Any) -> None:
 
     build = actions.add_parser("build", help="build the engines of an export, check them, keep them in the cache")
     build.add_argument("model", help="folder of `reasonseg export segmenter`, or the name of a model card that has one")
-    build.add_argument("--runtime", choices=RUNTIMES, default="tensorrt_rtx", help="(default: %(default)s)")
+    build.add_argument("--runtime", choices=ENGINE_BACKENDS, default="tensorrt_rtx", help="(default: %(default)s)")
     build.add_argument("--device", default="auto", help="cpu, cuda or cuda:1; auto is the first GPU")
     build.add_argument(
         "--capability", nargs="+", default=[], metavar="X.Y",

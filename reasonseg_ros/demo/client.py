@@ -16,6 +16,7 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from reasonseg_ros.bags import BagWriter, header_stamp_ns, raw_stamp_ns
+from reasonseg_ros.bags.topics import CAMERA_INFO_TOPIC, IMAGE_TOPIC, QUERY_TOPIC
 from reasonseg_ros.errors import ReasonSegError
 from reasonseg_ros.msg import Query, Reasoning, Segmentation
 from reasonseg_ros.ros.player import NEXT_SERVICE, message_class
@@ -24,10 +25,6 @@ from reasonseg_ros.types import Status
 ACTIVE = State.PRIMARY_STATE_ACTIVE
 
 NODE = "/reasonseg"
-IMAGE_TOPIC = "/camera/image"
-CAMERA_INFO_TOPIC = "/camera/camera_info"
-DEPTH_TOPIC = "/camera/depth"
-QUERY_TOPIC = f"{NODE}/query"
 REASONING_TOPIC = f"{NODE}/reasoning"
 SEGMENTATION_TOPIC = f"{NODE}/segmentation"
 OVERLAY_TOPIC = f"{NODE}/overlay"

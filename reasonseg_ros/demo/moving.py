@@ -12,13 +12,13 @@ import cv2
 from rich.console import Console
 
 from reasonseg_ros.bags import BagReader, header_stamp_ns
+from reasonseg_ros.bags.topics import GROUND_TRUTH_TOPIC, IMAGE_TOPIC, QUERY_TOPIC
 from reasonseg_ros.demo import report
-from reasonseg_ros.demo.client import IMAGE_TOPIC, QUERY_TOPIC, DemoClient
+from reasonseg_ros.demo.client import DemoClient
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.images.messages import rgb_from_image
 from reasonseg_ros.msg import Query
-from reasonseg_ros.tabletop.bag import GROUND_TRUTH_TOPIC
 from reasonseg_ros.types import BoolMask
 
 

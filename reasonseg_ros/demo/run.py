@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.live import Live
 
 from reasonseg_ros.bags import BagReader, BagWriter, header_stamp_ns
+from reasonseg_ros.bags.topics import CAMERA_INFO_TOPIC, DEPTH_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC
 from reasonseg_ros.demo import report
-from reasonseg_ros.demo.client import CAMERA_INFO_TOPIC, DEPTH_TOPIC, IMAGE_TOPIC, DemoClient
+from reasonseg_ros.demo.client import DemoClient
 from reasonseg_ros.demo.moving import follow, read_moving
 from reasonseg_ros.demo.processes import Child, use_private_ros
 from reasonseg_ros.errors import InvalidInput, ReasonSegError
@@ -25,7 +26,6 @@ from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.images.messages import rgb_from_image
 from reasonseg_ros.types import BoolMask
 
-GROUND_TRUTH_TOPIC = "/reasonseg/ground_truth"
 HOLD_HZ = 5.0
 
 

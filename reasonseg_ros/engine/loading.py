@@ -21,9 +21,6 @@ from reasonseg_ros.engine.tensorrt import StaleEngine, TensorRtEngine, cuda_majo
 from reasonseg_ros.engine.tensorrt_builder import BuildOptions, build
 from reasonseg_ros.errors import ConfigError, ModelError
 
-BACKENDS = ("onnxruntime", "onnxruntime_tensorrt", "tensorrt", "tensorrt_rtx")
-BUILDS = ("never", "if_missing", "force")
-
 SIZES = {"N": (1, 1, 8), "P": (1, 3, 32)}
 """Objects and points that TensorRT's engines take: least, usual, greatest."""
 
@@ -35,9 +32,9 @@ class EngineOptions:
     """How graphs are run.
 
     Attributes:
-        backend: one of `BACKENDS`.
+        backend: one of ENGINE_BACKENDS.
         device: `auto`, `cpu`, `cuda` or `cuda:1`; auto is the first GPU where there is one, else the CPU.
-        build: what to do about engines that have to be built: one of `BUILDS`.
+        build: what to do about engines that have to be built: one of ENGINE_BUILDS.
         threads: of the CPU, for one operation; 0 is one for each core.
         capabilities: what TensorRT for RTX builds for; empty is the GPU that is here.
         workspace_mib: memory that TensorRT's builder may use at most; 0 is no limit.

@@ -26,6 +26,7 @@ from reasonseg_ros.images.encodings import (
 )
 from reasonseg_ros.images.header import MAX_MEGAPIXELS, check_pixels, read_header
 from reasonseg_ros.space.calibration import RAW, UnusableCalibration, intrinsics_from_info
+from reasonseg_ros.stamps import header_stamp_ns
 from reasonseg_ros.types import FloatArray, Frame, RgbImage
 
 
@@ -78,7 +79,7 @@ def stamp_ns(header: Any) -> int:
     """Stamp of a std_msgs/Header in nanoseconds. Raises UnusableImage where it is not a time."""
     if header.stamp.sec < 0 or header.stamp.nanosec >= 1_000_000_000:
         raise UnusableImage("bad stamp", f"sec {header.stamp.sec}, nanosec {header.stamp.nanosec}")
-    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+    return header_stamp_ns(header)
 
 
 def frame_from_message(

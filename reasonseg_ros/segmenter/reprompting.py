@@ -53,11 +53,6 @@ class RepromptTracker:
             self._next_id += 1
         return tracks
 
-    def reprompt(self, features: Features, track_id: int, grounding: Grounding, stamp_ns: int) -> Track:
-        """Correct a target in this frame: from here on it is what `grounding` says. Raises InvalidInput."""
-        self._need(track_id)
-        return self._begin(track_id, grounding, self._decode(features, [grounding])[0], stamp_ns)
-
     def step(self, features: Features, stamp_ns: int) -> list[Track]:
         """Every target in the next frame, in the order of their ids."""
         targets = sorted(self._targets.values(), key=lambda target: target.state.track_id)

@@ -89,18 +89,6 @@ class MemoryTracker:
         masks = masks_from_logits(list(found["masks"][:, 0]), features.size_wh, not self._config.overlap)
         return _tracks(states, masks, found["iou"][:, 0])
 
-    def reprompt(
-        self, features: Features, track_id: int, grounding: Grounding, stamp_ns: int, mask: BoolMask | None = None
-    ) -> Track:
-        """Correct a target in this frame: from here on it is what `grounding` (or `mask`) says. Raises InvalidInput."""
-        row = self._row(track_id)
-        self._arrive(stamp_ns)
-        found = self._prompt(features, [grounding], None if mask is None else [mask])
-        self._bank.prompt([row], found["mem_feat"], found["object_pointer"], self._frame)
-        self._states[row] = TrackState(track_id, NEW, stamp_ns, stamp_ns)
-        masks = masks_from_logits(list(found["masks"][:, 0]), features.size_wh, False)
-        return _tracks([self._states[row]], masks, found["iou"][:, 0])[0]
-
     def step(self, features: Features, stamp_ns: int) -> list[Track]:
         """Every target in the next frame, in the order of their ids."""
         if not self._states:

@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasonseg_ros import bags
+from reasonseg_ros.bags.topics import (
+    CAMERA_INFO_TOPIC,
+    DEPTH_TOPIC,
+    FRAME_ID,
+    GROUND_TRUTH_TOPIC,
+    IMAGE_TOPIC,
+    QUERY_TOPIC,
+    START_NS,
+)
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.tabletop.questions import KINDS, PART_KIND, SceneQuestion, generate, generate_part
 from reasonseg_ros.tabletop.scene import Scene, SceneObject, ScenePart
 from reasonseg_ros.tabletop.world import RESERVED_SEED, SEED_RANGES, World
 from reasonseg_ros.types import Query
 
-IMAGE_TOPIC = "/camera/image"
-CAMERA_INFO_TOPIC = "/camera/camera_info"
-DEPTH_TOPIC = "/camera/depth"
-QUERY_TOPIC = "/reasonseg/query"
-GROUND_TRUTH_TOPIC = "/reasonseg/ground_truth"
-
-FRAME_ID = "camera_optical_frame"
-START_NS = 1_700_000_000 * 10**9
 SCENE_PERIOD_NS = 2 * 10**9
 
 DRAWS = 100

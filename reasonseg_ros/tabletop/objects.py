@@ -44,8 +44,6 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 NATURAL_COLORS: dict[str, tuple[str, ...]] = {"banana": ("yellow", "green"), "apple": ("red", "green", "yellow")}
 _SEGMENTS = 24
-_X: Vec3 = (1.0, 0.0, 0.0)
-_Z: Vec3 = (0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -97,11 +97,6 @@ def sentence(kind: str, rng: random.Random, phrasing: str = "train") -> str:
     return rng.choice(OPENINGS) + text + (rng.choice(ENDINGS) if not text.endswith("?") else "")
 
 
-def generate_temporal(video: Video, rng: random.Random, phrasing: str = "train") -> SceneQuestion | None:
-    """A question about one of the video's events, or None where the draw has no clear answer."""
-    return ask_about(video, rng.choice(video.events), rng, phrasing)
-
-
 def ask_about(video: Video, event: Event, rng: random.Random, phrasing: str = "train") -> SceneQuestion | None:
     """A question about the event; None where it happened to several objects, or its target is hardly ever seen.
 

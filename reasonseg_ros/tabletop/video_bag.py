@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasonseg_ros import bags
+from reasonseg_ros.bags.topics import GROUND_TRUTH_TOPIC, QUERY_TOPIC, START_NS
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.tabletop.bag import GROUND_TRUTH_TOPIC, QUERY_TOPIC, START_NS, ground_truth, write_scene
+from reasonseg_ros.tabletop.bag import ground_truth, write_scene
 from reasonseg_ros.tabletop.film import film
 from reasonseg_ros.tabletop.questions import SceneQuestion, ThoughtPiece
 from reasonseg_ros.tabletop.scene import Scene

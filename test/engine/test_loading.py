@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reasonseg_ros.config import ENGINE_BACKENDS
 from reasonseg_ros.engine import loading
 from reasonseg_ros.engine.accuracy import Reference, check_engine
 from reasonseg_ros.engine.cache import EngineCache
@@ -239,7 +240,7 @@ def test_engines_hand_on_what_they_kept(export: Path, options, name: str) -> Non
 @pytest.mark.gpu
 @pytest.mark.skipif(not gpus(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("name", EXPORTS)
-@pytest.mark.parametrize("backend", loading.BACKENDS)
+@pytest.mark.parametrize("backend", ENGINE_BACKENDS)
 def test_engines_run_on_the_gpu(export: Path, options, name: str, backend: str) -> None:
     run_everything(EXPORTS[name] or export, options(backend=backend, device="cuda:0"))
 

@@ -104,8 +104,6 @@ def test_targets_come_and_go() -> None:
     tracker.remove([1])
     assert [track.track_id for track in tracker.add(scene(10), [box(8, 18, 22, 32)], 1)] == [3]
     assert [track.track_id for track in tracker.step(scene(10), 2)] == [2, 3]
-    again = tracker.reprompt(scene(40), 2, box(38, 18, 52, 32), 3)
-    assert again.state == "new" and np.array_equal(again.mask, square(40))
     with pytest.raises(InvalidInput, match="track 1 is not followed; followed: 2, 3"):
         tracker.remove([1])
     tracker.reset()

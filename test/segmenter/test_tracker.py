@@ -176,20 +176,6 @@ def test_memory_does_not_grow(model, frames):
     assert ours._bank._features.values.shape[0] <= 6, "room for one more target was doubled once"
 
 
-def test_a_corrected_target_goes_on_from_there(model, frames):
-    ours, fresh = tracker(model), tracker(model)
-    ours.add(encode(model, frames[0]), [grounding(BOXES_XYXY[0])], 0)
-    follow(ours, model, frames[1:3])
-    at = encode(model, frames[3])
-    ours.step(at, 3)
-    corrected = ours.reprompt(at, 1, grounding(BOXES_XYXY[1]), 3)
-    assert corrected.state == "new"
-    assert_same([corrected], fresh.add(at, [grounding(BOXES_XYXY[1])], 3))
-    assert ours.step(encode(model, frames[4]), 4)[0].track_id == 1
-    with pytest.raises(InvalidInput, match="track 9"):
-        ours.reprompt(at, 9, grounding(BOXES_XYXY[1]), 3)
-
-
 def test_a_given_mask_is_what_is_remembered(model, frames):
     mask = np.zeros((SIZE_PX, SIZE_PX), bool)
     mask[8:40, 12:36] = True

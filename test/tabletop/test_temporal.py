@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from reasonseg_ros.tabletop.scene import SceneObject
-from reasonseg_ros.tabletop.temporal import EVENT_QUESTIONS, TEMPORAL_KIND, generate_temporal
+from reasonseg_ros.tabletop.temporal import EVENT_QUESTIONS, TEMPORAL_KIND, ask_about
 from reasonseg_ros.tabletop.video import EVENT_KINDS, Event
 
 CAN = SceneObject(
@@ -23,10 +23,14 @@ def video(*events, hidden_frames=0):
     return SimpleNamespace(scenes=scenes, events=events)
 
 
+def asked(shown, seed):
+    return ask_about(shown, shown.events[0], random.Random(seed))
+
+
 def test_every_event_has_its_question():
     assert set(EVENT_QUESTIONS) == set(EVENT_KINDS)
     for kind in EVENT_KINDS:
-        question = generate_temporal(video(Event(kind, 2, 3, 6)), random.Random(1))
+        question = asked(video(Event(kind, 2, 3, 6)), 1)
         assert (question.kind, question.targets) == (TEMPORAL_KIND, (2,))
         assert any(text in question.text for text in EVENT_QUESTIONS[kind][1])
         assert question.thought_text == f"{EVENT_QUESTIONS[kind][0]}: red can left center."
@@ -34,9 +38,9 @@ def test_every_event_has_its_question():
 
 def test_two_things_that_fell_are_ambiguous():
     fallen = video(Event("fell", 2, 3, 6), Event("fell", 1, 4, 6))
-    assert not any(generate_temporal(fallen, random.Random(n)) for n in range(20))
+    assert not any(asked(fallen, n) for n in range(20))
 
 
 def test_a_target_that_is_hardly_ever_seen_is_not_asked_for():
-    assert generate_temporal(video(Event("hidden", 2, 3, 6), hidden_frames=6), random.Random(0))
-    assert not generate_temporal(video(Event("hidden", 2, 3, 6), hidden_frames=7), random.Random(0))
+    assert asked(video(Event("hidden", 2, 3, 6), hidden_frames=6), 0)
+    assert not asked(video(Event("hidden", 2, 3, 6), hidden_frames=7), 0)

@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from reasonseg_ros import bags
+from reasonseg_ros.bags.topics import COMPRESSED_IMAGE_TOPIC, FRAME_ID, GROUND_TRUTH_TOPIC, QUERY_TOPIC, START_NS
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.counts import Counts
 from reasonseg_ros.evaluation.datasets.records import Item, Picture
@@ -22,12 +23,6 @@ from reasonseg_ros.faults import reason
 from reasonseg_ros.files.strict_json import parse_json
 from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.types import Query
-
-IMAGE_TOPIC = "/camera/image/compressed"
-QUERY_TOPIC = "/reasonseg/query"
-GROUND_TRUTH_TOPIC = "/reasonseg/ground_truth"
-FRAME_ID = "camera_optical_frame"
-START_NS = 1_700_000_000 * 10**9
 
 DATA_SET_KEY = "reasonseg_data_set"
 """Of the bag's metadata (`custom_data`): which published split it holds, for example `ReasonSeg val`."""
@@ -213,7 +208,7 @@ def _problem_line(item: Item, problem: str, frames: list[int]) -> str:
 
 def _write_picture(bag: bags.BagWriter, picture: Picture, plan: Plan, stamp_ns: int, asked: set[str]) -> None:
     image = bags.compressed_image_message(picture.image.data, picture.image.format, stamp_ns, FRAME_ID)
-    bag.write(IMAGE_TOPIC, image, stamp_ns)
+    bag.write(COMPRESSED_IMAGE_TOPIC, image, stamp_ns)
     for number, question in enumerate(picture.questions, 1):
         query = Query(question.text, question.question_id)
         # Within the time until the next picture, so that a bag that is played asks about the picture meant.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import nn
 from transformers import Sam2Config, Sam2Model, Sam2VideoConfig, Sam2VideoModel
@@ -114,7 +112,3 @@ def freeze_image_part(model: Sam2VideoModel) -> Sam2VideoModel:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(TRAINED))
     return model
-
-
-def memory_parameters(model: Sam2VideoModel) -> Iterator[nn.Parameter]:
-    return (parameter for parameter in model.parameters() if parameter.requires_grad)

@@ -1,0 +1,14 @@
+"""Topics and frame of the bags that this package writes, and that its demo plays."""
+
+from __future__ import annotations
+
+IMAGE_TOPIC = "/camera/image"
+COMPRESSED_IMAGE_TOPIC = "/camera/image/compressed"
+CAMERA_INFO_TOPIC = "/camera/camera_info"
+DEPTH_TOPIC = "/camera/depth"
+QUERY_TOPIC = "/reasonseg/query"
+GROUND_TRUTH_TOPIC = "/reasonseg/ground_truth"
+
+FRAME_ID = "camera_optical_frame"
+START_NS = 1_700_000_000 * 10**9
+"""Stamp of the first image."""
