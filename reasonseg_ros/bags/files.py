@@ -96,16 +96,28 @@ def read_metadata(path: Path) -> Metadata:
 
 def _metadata(values: Mapping[str, Any]) -> Metadata:
     found = Metadata(compression=str(values.get("compression_format") or "").lower())
-    for name in values["relative_file_paths"]:
+    for path in _list(values["relative_file_paths"]):
         # Up to version 3 they began with the bag's folder. No file outside of the folder is ever read.
-        found.files.append(PurePosixPath(str(name)).name)
-    for entry in values.get("topics_with_message_count") or []:
+        name = PurePosixPath(str(path)).name
+        if name in ("", "..") or "\0" in name:
+            raise ValueError(f"{path!r} names no file")
+        found.files.append(name)
+    for entry in _list(values.get("topics_with_message_count")):
         topic = entry["topic_metadata"]
         name = one_line(str(topic["name"]))
-        found.counts[name] += int(entry["message_count"])
+        count = entry["message_count"]
+        if type(count) is not int or not 0 <= count < 2**64:
+            raise ValueError(f"a message_count of {count!r:.50}")
+        found.counts[name] += count
         qos = topic.get("offered_qos_profiles") or ""
         found.qos[name] = qos if isinstance(qos, str) else yaml.safe_dump(qos)
     return found
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list | None):
+        raise ValueError(f"{value!r:.50} is no list")
+    return value or []
 
 
 def _in_folder(path: Path) -> list[Path]:

@@ -53,6 +53,11 @@ class _Piece:
     says_bytes: int = 0
     crc: int = 0
 
+    @property
+    def is_loose(self) -> bool:
+        """Whether it is of messages outside of chunks: their headers are its content."""
+        return self.offset == self.data_offset
+
 
 class McapFile:
     """One MCAP file. `path` names it in messages; `source` is where its bytes are."""
@@ -69,6 +74,7 @@ class McapFile:
             statistics = self._scan(stream)
             counts = dict(statistics.channel_message_counts) if statistics else {}
             is_complete = statistics is not None and sum(counts.values()) == statistics.message_count
+            is_complete &= bool(counts) or not self._pieces
             is_named = all(self._topic(channel_id) is not None for channel_id in {*counts, *self._channels})
             if self.contents.end or not is_complete or not is_named:
                 found = self._unpack_all(stream)
@@ -130,6 +136,11 @@ class McapFile:
     def _damage(self, offset: int, reason: str, stamp_ns: int = 0) -> Damage:
         return Damage(self.path, f"byte {offset}", reason, stamp_ns)
 
+    def _add_damage(self, offset: int, reason: str) -> None:
+        damage = self._damage(offset, reason)
+        if damage not in self.contents.damages:
+            self.contents.damages.append(damage)
+
     def _scan(self, stream: BinaryIO) -> Statistics | None:
         """Find all pieces and what names topics. Returns the summary's statistics, if the file was closed with some."""
         size = os.fstat(stream.fileno()).st_size
@@ -167,14 +178,14 @@ class McapFile:
                     self.contents.end = self._damage(offset, "the end mark is wrong; the file was cut or overwritten")
                 elif left_bytes := size - stream.tell():
                     reason = f"{left_bytes} bytes after the end of the file are not read; was another one appended?"
-                    self.contents.damages.append(self._damage(stream.tell(), reason))
+                    self._add_damage(stream.tell(), reason)
                 return statistics
 
     def _on_record(self, stream: BinaryIO, opcode: int, offset: int, body: int, length: int) -> Statistics | None:
         if opcode in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.STATISTICS):
             check_size(length)
         if opcode == Opcode.SCHEMA:
-            self._add_schema(stream.read(length))
+            self._add_schema(stream.read(length), offset)
         elif opcode == Opcode.CHANNEL:
             self._add_channel(stream.read(length), offset)
         elif opcode == Opcode.STATISTICS:
@@ -191,13 +202,17 @@ class McapFile:
             if data_offset + data_length > body + length:
                 raise InvalidInput(f"a chunk of {length} bytes says that {data_length} are its content")
             self._pieces.append(_Piece(start_ns, offset, data_offset, data_length, compression, says_bytes, crc))
+        elif opcode == Opcode.DATA_END:
+            (crc,) = struct.unpack("<I", stream.read(4))
+            # Chunks have checksums of their own.
+            if crc and any(piece.is_loose for piece in self._pieces) and _checksum(stream, offset) != crc:
+                self._add_damage(offset, "the checksum of the messages is wrong; any of them may be damaged")
         elif opcode == Opcode.MESSAGE:
             _, _, stamp_ns, _ = _MESSAGE.unpack(stream.read(_MESSAGE.size))
             last = self._pieces[-1] if self._pieces else None
-            # A group of loose messages has its own headers as content, so its offset is that of its content.
             if (
                 last
-                and last.offset == last.data_offset
+                and last.is_loose
                 and last.data_offset + last.data_length == offset
                 and (last.data_length < _LOOSE_BYTES)
             ):
@@ -232,16 +247,19 @@ class McapFile:
         for opcode, start, end in _records(data):
             try:
                 if opcode == Opcode.SCHEMA:
-                    self._add_schema(data[start:end])
+                    self._add_schema(data[start:end], piece.offset)
                 elif opcode == Opcode.CHANNEL:
                     self._add_channel(data[start:end], piece.offset)
             except Exception as error:  # whatever damaged bytes make of the decoder
                 raise InvalidInput(_told(error)) from error
         return data
 
-    def _add_schema(self, data: bytes) -> None:
+    def _add_schema(self, data: bytes, offset: int) -> None:
         schema = Schema.read(ReadDataStream(BytesIO(data)))
-        self._schemas[schema.id] = schema
+        known = self._schemas.setdefault(schema.id, schema)
+        if (known.name, known.data) != (schema.name, schema.data):
+            reason = f"schema {schema.id} is {known.name} and {schema.name}; all of its messages count as the first"
+            self._add_damage(offset, reason)
 
     def _add_channel(self, data: bytes, offset: int) -> None:
         channel = Channel.read(ReadDataStream(BytesIO(data)))
@@ -252,9 +270,7 @@ class McapFile:
             reason = (
                 f"channel {channel.id} is {known.topic} and {channel.topic}; all of its messages count as the first"
             )
-            damage = self._damage(offset, reason)
-            if damage not in self.contents.damages:
-                self.contents.damages.append(damage)
+            self._add_damage(offset, reason)
 
     def _topic(self, channel_id: int) -> Topic | None:
         """None if what names the topic is damaged."""
@@ -346,6 +362,16 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, int, int]]:
                 raise InvalidInput(f"a message record of {end - start} bytes")
             channel_id, _, stamp_ns, _ = _MESSAGE.unpack_from(data, start)
             yield channel_id, stamp_ns, start + _MESSAGE.size, end
+
+
+def _checksum(stream: BinaryIO, end: int) -> int:
+    """Of the file's bytes up to `end`."""
+    stream.seek(0)
+    crc = 0
+    while end and (data := stream.read(min(end, 2**20))):
+        crc = zlib.crc32(data, crc)
+        end -= len(data)
+    return crc
 
 
 def _told(error: Any) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from reasonseg_ros.bags.records import Contents, Damage, Record, Topic
-from reasonseg_ros.bags.unpacking import unpacked_message
+from reasonseg_ros.bags.unpacking import MOST_BYTES, unpacked_message
 from reasonseg_ros.errors import InvalidInput
 
 MAGIC = b"SQLite format 3\0"
@@ -31,12 +33,13 @@ class SqliteFile:
         self.path = path
         self.contents = Contents()
         self._copies_folder = copies_folder
-        self._source = source
+        self._source = source.resolve()  # sqlite3 keeps the logs beside the file, not beside a link to it
         with self._source.open("rb") as stream:
             if (begin := stream.read(len(MAGIC))) != MAGIC:
                 what = "is empty" if not begin else "is no sqlite3 file"
                 raise InvalidInput(f"{path} {what}; name a bag that was recorded as sqlite3")
         self._topics: dict[Any, Topic] = {}
+        self._gap: Damage | None = None
         try:
             with self._connected() as database:
                 self._scan(database)
@@ -46,16 +49,24 @@ class SqliteFile:
     def records(self, topics: Collection[str]) -> Iterator[Record | Damage]:
         chosen = {key for key, topic in self._topics.items() if topic.name in topics and not topic.cannot_read}
         everything = len(chosen) == len(self._topics)
-        last_ns = damaged_rows = 0
-        # Sorted by row first, so that no message is in memory before its turn.
-        order = "SELECT id FROM messages ORDER BY timestamp, id"
-        query = f"SELECT m.id, m.topic_id, m.timestamp, m.data FROM ({order}) o JOIN messages m ON m.id = o.id"
+        last_ns = damaged_rows = lost = 0
+        first_lost = ""
         try:
             with self._connected() as database:
-                for row, key, stamp_ns, data in database.execute(query):
+                for row, key in self._rows_in_order(database):
                     if key not in chosen and (key in self._topics or not everything):
                         continue
-                    record = self._record(row, key, stamp_ns, data)
+                    query = "SELECT timestamp, data FROM messages WHERE rowid = ?"
+                    try:
+                        found = database.execute(query, (row,)).fetchone()
+                        reason = "it is not found"
+                    except sqlite3.Error as error:
+                        found, reason = None, str(error)
+                    if found is None:
+                        lost += 1
+                        first_lost = first_lost or f"row {row}: {reason}"
+                        continue
+                    record = self._record(row, key, *found)
                     last_ns = record.stamp_ns or last_ns
                     damaged_rows += isinstance(record, Damage)
                     if isinstance(record, Record) or damaged_rows <= MOST_TOLD:
@@ -64,6 +75,38 @@ class SqliteFile:
             yield Damage(self.path, "an unknown row", f"{error}; the messages from here on are lost", last_ns)
         if damaged_rows > MOST_TOLD:
             yield Damage(self.path, "further rows", f"{damaged_rows - MOST_TOLD} more are as these", last_ns)
+        if self._gap is not None:
+            yield replace(self._gap, stamp_ns=last_ns)
+        if lost:
+            yield Damage(self.path, first_lost.partition(":")[0], f"{lost} messages are lost, {first_lost}", last_ns)
+
+    def _rows_in_order(self, database: sqlite3.Connection) -> Iterable[tuple[Any, Any]]:
+        """Row and topic of each message. Only these are sorted, so that no message is in memory before its turn."""
+        if self._gap is None:
+            # The plus keeps sqlite3 from an index, which may be damaged.
+            return database.execute("SELECT rowid, topic_id FROM messages ORDER BY +timestamp, rowid")
+        found = sorted((stamp if type(stamp) is int else 0, row, key) for row, key, stamp in self._readable(database))
+        return ((row, key) for _, row, key in found)
+
+    def _readable(self, database: sqlite3.Connection) -> Iterator[tuple[Any, Any, Any]]:
+        """Row, topic and timestamp of the messages, in no order. Those of damaged pages are left out, see `_gap`."""
+        query = "SELECT rowid, topic_id, timestamp FROM messages ORDER BY rowid"
+        begin = 0
+        try:
+            for begin, key, stamp in database.execute(query):
+                yield begin, key, stamp
+            return
+        except sqlite3.Error as error:
+            reason = error
+        end = None
+        with suppress(sqlite3.Error):  # up to the damaged page, from the other side
+            for row, key, stamp in database.execute(f"{query} DESC"):
+                if row <= begin:
+                    break
+                end = row
+                yield row, key, stamp
+        place = f"row {begin + 1} on" if end is None else f"rows {begin + 1} to {end - 1}"
+        self._gap = Damage(self.path, place, f"{reason}; these messages are lost")
 
     def _record(self, row: Any, key: Any, stamp_ns: Any, data: Any) -> Record | Damage:
         place = f"row {row}"
@@ -107,14 +150,12 @@ class SqliteFile:
             self._topics[key] = topic
             self.contents.counts[topic] += 0
         counts: Counter[Any] = Counter()
-        with suppress(sqlite3.DatabaseError):  # a damaged page; it is told when the messages are read
-            for (key,) in database.execute("SELECT topic_id FROM messages"):
-                counts[key] += 1
+        for _, key, stamp_ns in self._readable(database):
+            counts[key] += 1
+            if type(stamp_ns) is int and (self.contents.start_ns is None or stamp_ns < self.contents.start_ns):
+                self.contents.start_ns = stamp_ns
         for key, topic in self._topics.items():
             self.contents.counts[topic] += counts[key]
-        with suppress(sqlite3.DatabaseError):
-            first_integer = "SELECT min(timestamp) FROM messages WHERE typeof(timestamp) = 'integer'"
-            (self.contents.start_ns,) = database.execute(first_integer).fetchone()
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -150,6 +191,8 @@ class SqliteFile:
     def _open(path: Path, mode: str) -> sqlite3.Connection:
         database = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode={mode}", uri=True, check_same_thread=False)
         database.execute("PRAGMA trusted_schema=OFF")
+        if sys.version_info >= (3, 11):  # a computed column could be of any size
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
         database.text_factory = lambda data: data.decode(errors="replace")
         try:
             database.execute("SELECT count(*) FROM sqlite_master").fetchone()
