@@ -38,6 +38,9 @@ _LOOSE_BYTES = 4 * 2**20
 _RECORD = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQQ")
 _CHUNK = struct.Struct("<QQQI")
+_CHUNK_INDEX = struct.Struct("<QQQ")
+_PRIVATE = 0x80
+"""Types of records from here on are for a recorder's own use."""
 _FORMATS = {"ros2msg": "ros2msg", "ros2idl": "ros2idl", "omgidl": "ros2idl", "": "ros2msg"}
 
 
@@ -67,6 +70,7 @@ class McapFile:
         self._source = source or path
         self.contents = Contents()
         self._pieces: list[_Piece] = []
+        self._chunk_offsets: set[int] = set()
         self._schemas: dict[int, Schema] = {}
         self._channels: dict[int, Channel] = {}
         self._topics: dict[int, Topic] = {}
@@ -201,7 +205,14 @@ class McapFile:
             data_offset = body + _CHUNK.size + 4 + name_length + 8
             if data_offset + data_length > body + length:
                 raise InvalidInput(f"a chunk of {length} bytes says that {data_length} are its content")
+            if left_bytes := body + length - data_offset - data_length:
+                self._add_damage(offset, f"{left_bytes} bytes of a chunk of {length} bytes are not its content")
             self._pieces.append(_Piece(start_ns, offset, data_offset, data_length, compression, says_bytes, crc))
+            self._chunk_offsets.add(offset)
+        elif opcode == Opcode.CHUNK_INDEX:
+            _, _, chunk_offset = _CHUNK_INDEX.unpack(stream.read(_CHUNK_INDEX.size))
+            if chunk_offset not in self._chunk_offsets:
+                self._add_damage(chunk_offset, "the file's index names a chunk here, and there is none")
         elif opcode == Opcode.DATA_END:
             (crc,) = struct.unpack("<I", stream.read(4))
             # Chunks have checksums of their own.
@@ -220,6 +231,8 @@ class McapFile:
                 last.start_ns = min(last.start_ns, stamp_ns)
             else:
                 self._pieces.append(_Piece(stamp_ns, offset, offset, _RECORD.size + length))
+        elif max(Opcode) < opcode < _PRIVATE:
+            self._add_damage(offset, f"a record of type {opcode}, which is not known, with {length} bytes")
         return None
 
     def _unpack_all(self, stream: BinaryIO) -> dict[int, int]:
@@ -244,6 +257,8 @@ class McapFile:
         data = unpacked(stream.read(piece.data_length), piece.compression, piece.says_bytes)
         if piece.crc and zlib.crc32(data) != piece.crc:
             raise InvalidInput("the checksum of a chunk is wrong")
+        if not piece.crc and not piece.is_loose and len(data) != piece.says_bytes:
+            raise InvalidInput(f"it has {len(data)} bytes, not the {piece.says_bytes} that it states")
         for opcode, start, end in _records(data):
             try:
                 if opcode == Opcode.SCHEMA:
