@@ -180,15 +180,21 @@ class BagReader:
     def shortfalls(self, topics: Sequence[str] = ()) -> dict[str, str]:
         """Topics with fewer messages than were counted, in words. Call it after `records` of the same topics."""
         expected = {name: self.counts[name] for name in sorted(self._chosen(topics))}
-        if not topics:  # topics that no file has
-            known = self._topics.keys() | self.skipped.keys()
-            expected |= {name: n for name, n in self._metadata.counts.items() if n and name not in known}
-        lines = {}
+        lines = {} if topics else self.absent()
         for name, count in expected.items():
             if self.read[name] < count:
                 source = METADATA if self._metadata.counts[name] == count else "the bag's own index"
                 lines[name] = f"{name}: {self.read[name]} of the {count} messages that {source} counts were read"
         return lines
+
+    def absent(self) -> dict[str, str]:
+        """Topics that had messages by metadata.yaml, and are in none of the files, in words."""
+        known = self._topics.keys() | self.skipped.keys()
+        counts = {name: count for name, count in self._metadata.counts.items() if count and name not in known}
+        return {
+            name: f"{name}: 0 of the {count} messages that {METADATA} counts were read; no file has this topic"
+            for name, count in sorted(counts.items())
+        }
 
     def raw(self, topics: Sequence[str] = ()) -> Iterator[tuple[str, int, bytes]]:
         """Topic, log time in nanoseconds and CDR bytes, in the order of log time. No topics means all.

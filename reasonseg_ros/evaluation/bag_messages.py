@@ -103,6 +103,7 @@ def _why_not_more(reader: BagReader, image_topic: str) -> str:
     reasons = [f"{topic}: {reason}" for topic, (reason, _) in reader.skipped.items()]
     empty = sorted(topic for topic in reader.topics if not reader.counts[topic])
     reasons += [f"{topic} has no messages" for topic in empty if topic == image_topic or not image_topic]
+    reasons += reader.absent().values()
     if any(isinstance(item, Damage) for item in reader.records()):
         reasons.append(f"the bag is damaged, `reasonseg bag info {reader.path}` tells where")
     return "".join(f"; {reason}" for reason in reasons)
@@ -114,3 +115,5 @@ def _missing(reader: BagReader, topics: Topics, stream: SampleStream) -> Iterato
     for topic, reason in reader.shortfalls(list(topics.types)).items():
         is_question = topics.types[topic] == asking
         yield Unreadable("", reason, reader.counts[topic] - reader.read[topic] if is_question else 0)
+    for reason in reader.absent().values():  # one of these may have held the camera or the questions
+        yield Unreadable("", reason, 0)

@@ -126,6 +126,85 @@ def test_metadata_that_cannot_be_read_costs_no_message(made, tmp_path, text):
     assert "metadata.yaml cannot be read" in bag_info(bag).notes[0]
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"relative_file_paths": "bag.mcap"}, "is no list"),
+        ({"relative_file_paths": 5}, "is no list"),
+        ({"relative_file_paths": [""]}, "names no file"),
+        ({"relative_file_paths": ["bag/.."]}, "names no file"),
+        ({"relative_file_paths": ["bag.mcap\0"]}, "names no file"),
+        ({"topics_with_message_count": {"/query": 3}}, "is no list"),
+        ({"topics_with_message_count": [5]}, "TypeError"),
+        ({"topics_with_message_count": [{"topic_metadata": {"name": "/query"}}]}, "message_count"),
+        *[
+            ({"topics_with_message_count": [{"topic_metadata": {"name": "/a"}, "message_count": count}]}, "a message_c")
+            for count in (float("inf"), float("nan"), -4, 1.5, "3", None, True, 2**64)
+        ],
+    ],
+)
+def test_odd_values_in_metadata_are_named_and_cost_no_message(made, tmp_path, capsys, change, told):
+    messages = made.recording(2)
+    bag = made.write_rosbag(tmp_path / "bag", messages)
+    edit(bag, lambda information: information.update(change))
+    assert made.read(bag) == made.expected(messages)
+    assert cli.main(["bag", "info", str(bag)]) == 0
+    assert told in capsys.readouterr().out.partition("note: metadata.yaml cannot be read")[2]
+
+
+def test_a_topic_of_metadata_that_no_file_has_is_told_by_every_verb(made, tmp_path, capsys):
+    """It may have been the camera; another one must not take its place in silence."""
+    bag = made.write_rosbag(tmp_path / "bag", made.recording(3))
+    lost = {"topic_metadata": {"name": "/front\x1b[2J", "type": "sensor_msgs/msg/Image"}, "message_count": 9}
+    edit(bag, lambda information: information["topics_with_message_count"].append(lost))
+    told = "/front\\x1b[2J: 0 of the 9 messages that metadata.yaml counts were read"
+    assert cli.main(["bag", "info", str(bag)]) == 1
+    out = capsys.readouterr().out
+    assert told in out and "\x1b" not in out
+    *samples, last = read_samples(bag)
+    assert len(samples) == 3 and isinstance(last, Unreadable) and told in last.reason
+    with pytest.raises(InvalidInput, match="0 of the 9"):
+        made.read(bag)
+    with bags.BagReader(bag) as reader:
+        assert len(list(reader.raw(["/query"]))) == 3, "who asks for a topic that is whole gets it"
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("names", [["b", "a", "c"], ["c", "b", "a"]])
+def test_split_files_come_by_time_in_whatever_order_they_are_named(made, tmp_path, storage, names):
+    messages = made.recording(30)
+    bag = made.write_rosbag(tmp_path / "bag", messages, storage)
+    suffix = next(path for path in bag.iterdir() if path.name != "metadata.yaml").suffix
+    next(bag.glob(f"*{suffix}")).unlink()
+    for name, part in zip("abc", (messages[:25], messages[15:45][10:], messages[45:]), strict=True):
+        backwards = part[::-1]
+        if storage == "mcap":
+            made.write_mcap(bag / f"{name}.mcap", backwards)
+        else:
+            made.write_sqlite(bag / f"{name}.db3", backwards).close()
+    edit(bag, lambda information: information.update(relative_file_paths=[f"{name}{suffix}" for name in names]))
+    assert made.read(bag) == made.expected(messages)
+    (bag / f"b{suffix}").write_bytes(b"")
+    with pytest.raises(InvalidInput, match="is empty"):
+        made.read(bag)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("compression", ["FILE", "MESSAGE"])
+def test_a_compressed_bag_that_was_unpacked_by_hand_is_read_with_its_old_metadata(made, tmp_path, storage, compression):
+    messages = made.recording(4)
+    bag = made.write_rosbag(tmp_path / "bag", messages, storage, compression)
+    for path in bag.glob("*.zstd"):
+        path.with_suffix("").write_bytes(zstd.decompress(path.read_bytes()))
+        path.unlink()
+    assert made.read(bag) == made.expected(messages)
+    for path in [path for path in bag.iterdir() if path.suffix in (".mcap", ".db3")]:
+        path.with_name(f"{path.name}.zstd").write_bytes(zstd.compress(path.read_bytes()))
+        path.unlink()
+    assert made.read(bag) == made.expected(messages)
+    assert bag_info(bag).is_whole
+
+
 def test_no_file_outside_of_the_folder_is_read(made, tmp_path):
     made.write_mcap(tmp_path / "other.mcap", made.recording(2))
     for name in ("../other.mcap", str(tmp_path / "other.mcap")):

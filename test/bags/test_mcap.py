@@ -8,6 +8,8 @@ from contextlib import suppress
 import lz4.frame
 import pytest
 from mcap.reader import NonSeekingReader
+from mcap.records import Statistics
+from mcap.stream_reader import CRCValidationError, StreamReader
 from mcap.writer import CompressionType, IndexType, Writer
 
 from reasonseg_ros import bags, cli
@@ -288,6 +290,165 @@ def test_a_message_that_unpacks_to_too_much_costs_itself_only(made, tmp_path, mo
     info = bag_info(path)
     assert info.messages == {"/query": 2} and len(info.damages) == 2
     assert "not CDR" in info.damages[1] and "2 of the 4 messages" in info.missing[0]
+
+
+IDL = """================================================================================
+IDL: reasonseg_ros/msg/Query
+module reasonseg_ros { module msg {
+  struct Query {
+    string text;
+    sequence<reasonseg_ros::msg::Part> parts;
+    builtin_interfaces::msg::Time stamp;
+  };
+}; };
+================================================================================
+IDL: reasonseg_ros/msg/Part
+module reasonseg_ros { module msg { struct Part { uint8 number; }; }; };
+================================================================================
+IDL: builtin_interfaces/msg/Time
+module builtin_interfaces { module msg { struct Time { int32 sec; uint32 nanosec; }; }; };
+"""
+
+
+def test_a_type_that_the_bag_defines_in_idl_is_read_by_that_definition(tmp_path):
+    """Not by this package's definition of the same name."""
+    text = b"a mug"
+    cdr = b"\0\1\0\0" + struct.pack("<I", len(text) + 1) + text + b"\0\0\0" + struct.pack("<I", 2) + b"\x08\x09"
+    cdr += b"\0\0" + struct.pack("<iI", 12, 34)
+    path = tmp_path / "a.mcap"
+    with path.open("wb") as stream:
+        writer = Writer(stream)
+        writer.start(profile="ros2", library="test")
+        schema = writer.register_schema("reasonseg_ros/msg/Query", "ros2idl", IDL.encode())
+        writer.add_message(writer.register_channel("/query", "cdr", schema), 5, cdr, 5)
+        writer.finish()
+    with bags.BagReader(path) as bag:
+        ((_, _, message),) = bag.messages()
+    assert message.text == "a mug" and [part.number for part in message.parts] == [8, 9]
+    assert (message.stamp.sec, message.stamp.nanosec) == (12, 34)
+
+
+def records(data):
+    """Offset of each record's head, its type and the length of its content."""
+    offset = len(MAGIC)
+    while offset + 9 <= len(data) - len(MAGIC):
+        kind, length = struct.unpack_from("<BQ", data, offset)
+        yield offset, kind, length
+        offset += 9 + length
+
+
+def test_statistics_that_count_nothing_hide_no_topic(made, tmp_path):
+    """Some writers leave them at 0. A topic without messages would be no candidate for the camera."""
+    messages = made.recording(4)
+    path = made.write_mcap(tmp_path / "a.mcap", messages)
+    data = bytearray(path.read_bytes())
+    offset, _, length = next(record for record in records(data) if record[1] == 11)
+    end = offset + 9 + length - 20  # two channels' counts of 10 bytes each are left out
+    statistics = bytes(8) + data[offset + 17 : end - 4] + bytes(4)
+    data[offset : offset + 9 + length] = struct.pack("<BQ", 11, len(statistics)) + statistics
+    path.write_bytes(data)
+    with path.open("rb") as stream:
+        (judge,) = [r for r in StreamReader(stream).records if isinstance(r, Statistics)]
+    assert judge.message_count == 0 and judge.channel_message_counts == {}
+    with bags.BagReader(path) as bag:
+        assert bag.counts == {"/camera/image": 4, "/query": 4}
+    assert made.read(path) == made.expected(messages)
+
+
+@pytest.mark.parametrize(("change", "is_whole"), [(3, False), (-1, True)])
+def test_statistics_of_more_messages_are_told_and_of_fewer_cost_none(made, tmp_path, capsys, change, is_whole):
+    messages = made.recording(4)
+    path = made.write_mcap(tmp_path / "a.mcap", messages)
+    data = bytearray(path.read_bytes())
+    offset, _, length = next(record for record in records(data) if record[1] == 11)
+    data[offset + 9 : offset + 17] = struct.pack("<Q", 8 + change)
+    end = offset + 9 + length
+    data[end - 8 : end] = struct.pack("<Q", 4 + change)
+    path.write_bytes(data)
+    assert cli.main(["bag", "info", str(path)]) == (0 if is_whole else 1)
+    out = capsys.readouterr().out
+    assert "messages: 8" in out
+    assert is_whole or "/query: 4 of the 7 messages that the bag's own index counts were read" in out
+
+
+def test_a_wrong_checksum_of_messages_outside_of_chunks_is_told(made, tmp_path):
+    path = made.write_mcap(tmp_path / "a.mcap", made.recording(4), use_chunking=False, enable_data_crcs=True)
+    assert bag_info(path).is_whole
+    data = bytearray(path.read_bytes())
+    offset, _, length = next(record for record in records(data) if record[1] == 5)
+    data[offset + 9 + length - 1] ^= 1
+    path.write_bytes(data)
+    with path.open("rb") as stream, pytest.raises(CRCValidationError):
+        list(StreamReader(stream, validate_crcs=True).records)
+    info = bag_info(path)
+    assert sum(info.messages.values()) == 8 and "checksum of the messages is wrong" in info.damages[0]
+
+
+def test_a_wrong_checksum_of_a_chunk_costs_this_chunk(made, tmp_path):
+    path = made.write_mcap(tmp_path / "a.mcap", made.recording(20), chunk_size=600, compression=CompressionType.NONE)
+    begin, length = chunk_places(path)[3]
+    data = bytearray(path.read_bytes())
+    data[begin + length - 1] ^= 1
+    path.write_bytes(data)
+    info = bag_info(path)
+    assert "the checksum of a chunk is wrong" in info.damages[0]
+    assert 35 < sum(info.messages.values()) < 40 and not info.is_whole
+
+
+def test_a_chunk_that_the_index_names_and_is_not_there_is_told(made, tmp_path):
+    path = made.write_mcap(tmp_path / "a.mcap", made.recording(20), chunk_size=600, use_statistics=False)
+    begin, _ = chunk_places(path)[3]
+    data = bytearray(path.read_bytes())
+    data[begin - 9] = 0x90  # a record for the recorder's own use
+    path.write_bytes(data)
+    info = bag_info(path)
+    assert sum(info.messages.values()) < 40
+    assert f"byte {begin - 9}" in info.damages[0] and "names a chunk here" in info.damages[0]
+
+
+@pytest.mark.parametrize(("kind", "is_whole"), [(0x10, False), (0x7F, False), (0x80, True), (0xFF, True)])
+def test_records_of_unknown_types_are_told_unless_they_are_a_recorders_own(made, tmp_path, kind, is_whole):
+    path = made.write_mcap(tmp_path / "a.mcap", made.recording(2), index_types=IndexType.NONE)
+    data = path.read_bytes()
+    begin = chunk_places(path)[0][0] - 9
+    path.write_bytes(data[:begin] + struct.pack("<BQ", kind, 5) + b"other" + data[begin:])
+    info = bag_info(path)
+    assert sum(info.messages.values()) == 4 and info.is_whole == is_whole
+
+
+def test_an_id_that_names_two_types_is_told(made, tmp_path):
+    path = made.write_mcap(tmp_path / "a.mcap", made.recording(2), repeat_schemas=False, use_statistics=False)
+    data = path.read_bytes()
+    name = b"std_msgs/msg/String"
+    extra = struct.pack("<HI", 1, len(name)) + name + struct.pack("<I", 7) + b"ros2msg" + struct.pack("<I", 0)
+    begin = chunk_places(path)[0][0] - 9
+    path.write_bytes(data[:begin] + struct.pack("<BQ", 3, len(extra)) + extra + data[begin:])
+    assert any("schema 1 is std_msgs/msg/String and sensor_msgs" in damage for damage in bag_info(path).damages)
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_no_damage_loses_a_message_in_silence(made, tmp_path, seed):
+    """Chunks have checksums; what a damaged file still gives without a word is what was written."""
+    rng = random.Random(seed)
+    layouts = [name for name in LAYOUTS if name not in ("no checksums", "no chunks", "no summary", "no index")]
+    messages = made.recording(12)
+    options = {"chunk_size": 600, **LAYOUTS[rng.choice(layouts)]}
+    path = made.write_mcap(tmp_path / "a.mcap", messages, **options)
+    data = bytearray(path.read_bytes())
+    begin = rng.randrange(20, len(data))
+    if seed % 3 == 0:
+        data[begin : begin + rng.randrange(1, 300)] = b""
+    elif seed % 3 == 1:
+        data[begin] ^= rng.randrange(1, 256)
+    else:
+        end = min(begin + rng.randrange(1, 300), len(data))
+        data[begin:end] = bytes(end - begin)
+    path.write_bytes(data)
+    try:
+        read = made.read(path)
+    except InvalidInput:
+        return
+    assert read == made.expected(messages)
 
 
 @pytest.mark.parametrize("seed", range(20))

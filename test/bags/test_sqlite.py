@@ -1,9 +1,12 @@
 """Databases of rosbag2, made with SQL, judged by rosbags."""
 
 import os
+import random
 import shutil
 import sqlite3
+import sys
 
+import numpy as np
 import pytest
 import yaml
 from rosbags.rosbag2 import Reader
@@ -195,6 +198,112 @@ def test_odd_rows_of_topics_disturb_no_other(made, tmp_path):
     assert made.read(tmp_path / "bag.db3") == made.expected(messages)
     info = bag_info(tmp_path / "bag.db3")
     assert info.is_whole and sum("1 messages skipped" in note for note in info.notes) == 2
+
+
+@pytest.mark.parametrize("order", ["backwards", "shuffled", "topic by topic"])
+@pytest.mark.parametrize("index", ["", "CREATE INDEX timestamp_idx ON messages(timestamp ASC)"])
+def test_messages_come_by_time_in_whatever_order_the_rows_are(made, tmp_path, order, index):
+    messages = made.recording(20)
+    orders = {
+        "backwards": messages[::-1],
+        "shuffled": random.Random(1).sample(messages, len(messages)),
+        "topic by topic": sorted(messages, key=lambda item: item[0]),
+    }
+    database = made.write_sqlite(tmp_path / "bag.db3", orders[order])
+    database.execute(index)
+    database.commit()
+    database.close()
+    assert made.read(tmp_path / "bag.db3") == made.expected(messages)
+    with bags.BagReader(tmp_path / "bag.db3") as bag:
+        assert [stamp for _, stamp, _ in bag.raw(["/query"])] == [m[2] for m in messages if m[0] == "/query"]
+
+
+def test_rows_are_found_without_a_primary_key(made, tmp_path):
+    messages = made.recording(4)
+    database = made.write_sqlite(tmp_path / "bag.db3", messages[::-1])
+    database.execute("CREATE TABLE copied(id, topic_id, timestamp, data)")
+    database.execute("INSERT INTO copied SELECT NULL, topic_id, timestamp, data FROM messages")
+    database.execute("DROP TABLE messages")
+    database.execute("ALTER TABLE copied RENAME TO messages")
+    database.commit()
+    database.close()
+    assert made.read(tmp_path / "bag.db3") == made.expected(messages)
+
+
+def test_a_topic_that_is_listed_twice_is_one(made, tmp_path):
+    """A recorder lists a topic for each quality of service that its publishers offer."""
+    messages = made.recording(3)
+    database = made.write_sqlite(tmp_path / "bag.db3", messages)
+    database.execute("INSERT INTO topics SELECT 9, name, type, serialization_format, '- depth: 9' FROM topics LIMIT 1")
+    extra = ("/camera/image", messages[0][1], 99)
+    database.execute(
+        "INSERT INTO messages(topic_id, timestamp, data) VALUES(9, 99, ?)", (made.serialised(messages[0][1]),)
+    )
+    database.commit()
+    database.close()
+    assert made.read(tmp_path / "bag.db3") == made.expected([*messages, extra])
+    with bags.BagReader(tmp_path / "bag.db3") as bag:
+        assert bag.counts["/camera/image"] == 4 and bag.offered_qos("/camera/image") == ["- depth: 9"]
+
+
+def pages(data):
+    size = int.from_bytes(data[16:18], "big")
+    return [(start, start + size) for start in range(size, len(data), size)]
+
+
+@pytest.mark.parametrize("index", ["", "CREATE INDEX timestamp_idx ON messages(timestamp ASC)"])
+def test_messages_on_both_sides_of_a_damaged_page_are_read(made, tmp_path, index):
+    messages = made.recording(200)
+    database = made.write_sqlite(tmp_path / "bag.db3", messages)
+    database.execute(index)
+    database.commit()
+    database.close()
+    data = (tmp_path / "bag.db3").read_bytes()
+    expected, known = made.expected(messages), []
+    for begin, end in pages(data)[2:]:
+        damaged = bytearray(data)
+        damaged[begin:end] = bytes(end - begin)
+        (tmp_path / "damaged.db3").write_bytes(damaged)
+        with bags.BagReader(tmp_path / "damaged.db3") as bag:
+            items = list(bag.records())
+        read = [(i.topic.name, i.stamp_ns, i.data) for i in items if isinstance(i, bags.Record)]
+        places = [item.place for item in items if isinstance(item, bags.Damage)]
+        assert [item for item in expected if item in read] == read
+        assert (read == expected) == (not places)
+        known.append((len(read), places))
+    lost = [count for count, _ in known if count < len(messages)]
+    assert len(lost) > 3 and min(lost) > len(messages) // 2, known
+    assert any(places and places[0].startswith("rows ") for _, places in known)
+    assert index == "" or len(lost) < len(known), "a damaged index costs nothing"
+
+
+def test_a_message_of_a_damaged_row_is_told_by_its_row(made, tmp_path):
+    """A long message continues on pages of its own, which the search for messages does not visit."""
+    messages = made.recording(3)
+    big = ("/camera/image", bags.image_message(np.full((60, 80, 3), 7, np.uint8), 5, "camera"), 5)
+    made.write_sqlite(tmp_path / "bag.db3", [*messages, big]).close()
+    data = bytearray((tmp_path / "bag.db3").read_bytes())
+    begin = next(begin for begin, end in pages(data) if data[begin + 4 : end] == bytes([7]) * (end - begin - 4))
+    data[begin : begin + 4] = b"\xff" * 4  # the number of the next page
+    (tmp_path / "bag.db3").write_bytes(data)
+    info = bag_info(tmp_path / "bag.db3")
+    assert sum(info.messages.values()) == 6
+    assert "row 7" in info.damages[0] and "1 messages are lost" in info.damages[0]
+    assert "/camera/image: 3 of the 4 messages that the bag's own index counts" in info.missing[0]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 cannot limit what sqlite3 computes")
+def test_a_computed_column_cannot_fill_memory(made, tmp_path):
+    database = sqlite3.connect(tmp_path / "bag.db3")
+    database.executescript(
+        "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT, type TEXT, serialization_format TEXT);"
+        "INSERT INTO topics VALUES(1, '/query', 'reasonseg_ros/msg/Query', 'cdr');"
+        "CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id, timestamp, data AS (zeroblob(700000000)));"
+        "INSERT INTO messages(topic_id, timestamp) VALUES(1, 1), (1, 2);"
+    )
+    database.close()
+    info = bag_info(tmp_path / "bag.db3")
+    assert "2 messages are lost" in info.damages[0] and "too big" in info.damages[0]
 
 
 def test_a_damaged_database_is_told_with_both_numbers(made, tmp_path):

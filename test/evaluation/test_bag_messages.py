@@ -1,6 +1,12 @@
+import json
+
+import cv2
+import numpy as np
 import pytest
+import yaml
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from reasonseg_ros import cli
 from reasonseg_ros.bags import Record, decoded
 from reasonseg_ros.bags.records import Topic
 from reasonseg_ros.errors import InvalidInput
@@ -43,3 +49,33 @@ def test_ids_of_several_bags_begin_with_the_names_of_the_bags(make_bag, samples_
 def test_equal_names_are_numbered(tmp_path):
     folders = [tmp_path / "x" / "bag", tmp_path / "y" / "bag", tmp_path / "bag#2", tmp_path / "z" / "bag"]
     assert bag_names(folders) == ["bag", "bag#2", "bag#2#2", "bag#3"]
+
+
+def test_fewer_messages_than_counted_end_evaluate_and_score_with_both_numbers(
+    make_bag, samples_of, scripted, answer_text, tmp_path, monkeypatch, capsys
+):
+    method = scripted(answer_text((8, 8, 24, 24)))
+    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config, **_: method)
+    bag, out, masks = make_bag([samples_of("a"), samples_of("b")]), tmp_path / "out", tmp_path / "masks"
+    masks.mkdir()
+    mask = np.zeros((48, 64), np.uint8)
+    mask[8:24, 8:24] = 255
+    for name in "ab":
+        cv2.imwrite(str(masks / f"{name}.png"), mask)
+    score = ["score", "--predictions", str(masks), "--targets", str(bag)]
+    assert cli.main(["evaluate", str(bag), "--out", str(out)]) == 0
+    assert cli.main(score) == 0
+    metadata = bag / "metadata.yaml"
+    described = yaml.safe_load(metadata.read_text())
+    for topic in described["rosbag2_bagfile_information"]["topics_with_message_count"]:
+        topic["message_count"] += 5 * (topic["topic_metadata"]["name"] == "/reasonseg/ground_truth")
+    metadata.write_text(yaml.safe_dump(described))
+    told = "/reasonseg/ground_truth: 2 of the 7 messages that metadata.yaml counts were read"
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(bag), "--out", str(tmp_path / "again")]) == 1
+    shown = capsys.readouterr()
+    assert told in " ".join((shown.out + shown.err).split())
+    summary = json.loads((tmp_path / "again" / "summary.json").read_text())
+    assert [(item["reason"], item["samples"]) for item in summary["unreadable"]] == [(told, 5)]
+    assert cli.main(score) == 1
+    assert told in capsys.readouterr().err
