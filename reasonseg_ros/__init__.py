@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from reasonseg_ros.config import Config, config_from
     from reasonseg_ros.errors import ReasonSegError
     from reasonseg_ros.methods.loading import load_method
+    from reasonseg_ros.methods.port import Method
+    from reasonseg_ros.reasoner.call import Call
+    from reasonseg_ros.reasoner.port import Reasoner
     from reasonseg_ros.types import Answer, Frame, Grounding, Mode, Query, Region, Segmentation, Status
 
 _MODULES = {
@@ -26,6 +29,9 @@ _MODULES = {
     "config": ("Config", "config_from"),
     "errors": ("ReasonSegError",),
     "methods.loading": ("load_method",),
+    "methods.port": ("Method",),
+    "reasoner.call": ("Call",),
+    "reasoner.port": ("Reasoner",),
     "types": ("Answer", "Frame", "Grounding", "Mode", "Query", "Region", "Segmentation", "Status"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -34,12 +40,15 @@ __all__ = [
     "Answer",
     "BagReader",
     "BagWriter",
+    "Call",
     "Config",
     "Frame",
     "Grounding",
+    "Method",
     "Mode",
     "Query",
     "ReasonSegError",
+    "Reasoner",
     "Region",
     "Segmentation",
     "Status",

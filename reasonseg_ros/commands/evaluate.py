@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasonseg_ros.commands.options import set_values, whole_number
-from reasonseg_ros.config import METHODS
+from reasonseg_ros.config import METHOD_NAMES
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.faults import add_remedy
 from reasonseg_ros.files.outputs import add_output
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from reasonseg_ros.evaluation.reading.samples import OnImage, Sample, Unreadable
     from reasonseg_ros.evaluation.run import Answer
     from reasonseg_ros.evaluation.scoring.judging import Scoring
-    from reasonseg_ros.methods.seg_zero import SegZero
+    from reasonseg_ros.methods.port import Method
 
 METHOD = "seg_zero"
 """Not the node's: the published scores are of one image at a time."""
@@ -48,7 +48,7 @@ def register(verbs: Any) -> None:
     card = {"metavar": "CARD", "help": "model card, folder or hub id (default: the node's)"}
     parser.add_argument("--reasoner", "--model", dest="reasoner", **card)
     parser.add_argument("--segmenter", **card)
-    parser.add_argument("--method", choices=METHODS, help=f"way to answer (default: {METHOD})")
+    parser.add_argument("--method", choices=METHOD_NAMES, help=f"way to answer (default: {METHOD})")
     parser.add_argument(
         "--protocol", choices=("lisa", "seg_zero"), default="lisa",
         help="ignored pixels are left out, or count as target (default: %(default)s)",
@@ -165,13 +165,13 @@ def _here(settings: argparse.Namespace, config: Config, scoring: Scoring) -> Ans
 
     pace = Pace(settings.batch_size, settings.ahead)
     method = _loader(settings, config, pace)()
-    if pace.batch_size > 1 and not (hasattr(method, "answer_batch") and hasattr(method.reasoner, "answer_batch")):
+    if pace.batch_size > 1 and not method.reasoner.has_batches:
         told = f"{config.method} with {method.reasoner.name} asks one question at a time"
         raise ConfigError(f"--batch-size {pace.batch_size}: {told}; leave it out, or use seg_zero with a local model")
     return partial(answered, method=method, scoring=scoring, pace=pace)
 
 
-def _loader(settings: argparse.Namespace, config: Config, pace: Pace) -> Callable[[], SegZero]:
+def _loader(settings: argparse.Namespace, config: Config, pace: Pace) -> Callable[[], Method]:
     """What loads the method, whose segmenter keeps the features of all images that are on their way at that pace.
 
     The counterfactual asks about the same image as the question, and so do questions that follow each other. Where it

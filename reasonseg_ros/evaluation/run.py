@@ -17,11 +17,12 @@ from reasonseg_ros.evaluation.reading.samples import Sample, Unreadable
 from reasonseg_ros.evaluation.reading.videos import VideoSample
 from reasonseg_ros.evaluation.report.run_page import write_report
 from reasonseg_ros.evaluation.results import ResultLines, SampleResult, write_results
-from reasonseg_ros.evaluation.scoring.judging import Method, Scoring, picture_name
+from reasonseg_ros.evaluation.scoring.judging import Scoring, picture_name
 from reasonseg_ros.evaluation.scoring.summary import UNKNOWN_KIND, Row, row, summary
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.files.whole_file import remove_unfinished, whole_file
+from reasonseg_ros.methods.port import Method
 from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.types import RgbImage
 

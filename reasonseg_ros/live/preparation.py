@@ -10,7 +10,7 @@ from collections.abc import Callable
 from reasonseg_ros.config import QueryConfig
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.methods.port import Method
 from reasonseg_ros.types import Frame
 
 _LOG = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 class Preparation:
     """Knows which image is ready, and when another may be. For one thread, but `forget`."""
 
-    def __init__(self, method: SegZero) -> None:
+    def __init__(self, method: Method) -> None:
         self._method = method
         self._ready: tuple[Arrival, Frame] | None = None
         self._begun_s = self._rests_since_s = -math.inf

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from reasonseg_ros.config import StreamConfig
-from reasonseg_ros.methods.seg_zero import OnStage
-from reasonseg_ros.reasoner.port import OnText
+from reasonseg_ros.reasoner.call import OnStage, OnText, ignore
 from reasonseg_ros.segmenter.regions import without_empty
 from reasonseg_ros.types import Answer, FloatArray, Frame, Grounding, Mode, Query, Segmentation, Status
 
@@ -44,8 +43,8 @@ class Request:
     groundings: Callable[[tuple[int, int]], tuple[Grounding, ...]] | None = None
     max_new_tokens: int = 0
     time_limit_s: float = 0.0
-    on_text: OnText | None = None
-    on_stage: OnStage | None = None
+    on_text: OnText = ignore
+    on_stage: OnStage = ignore
     asked_s: float = field(default_factory=time.monotonic)
     seen: Frame | None = None
     dropped_because: str = ""

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput, OutOfMemory
@@ -17,9 +16,9 @@ from reasonseg_ros.live.newest_image import NewestImage
 from reasonseg_ros.live.preparation import Preparation
 from reasonseg_ros.live.requests import STANDING, Outcome, Request, failure, is_followed_on
 from reasonseg_ros.live.scene_change import thumbnail
-from reasonseg_ros.methods.rev_seg import RevSeg
-from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.methods.port import Method
 from reasonseg_ros.methods.stages import failed
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.segmenter.port import Tracker
 from reasonseg_ros.types import Frame, Mode, Segmentation, Status
 
@@ -36,7 +35,7 @@ class Thinker:
 
     def __init__(
         self,
-        method: SegZero,
+        method: Method,
         config: Callable[[], Config],
         newest: NewestImage,
         buffer: FrameBuffer,
@@ -90,16 +89,16 @@ class Thinker:
         return _outcome(request, found), carried.tracker
 
     def _reason(self, request: Request, frame: Frame, config: Config) -> Segmentation:
-        limits: dict[str, Any] = {
-            "on_text": request.on_text,
-            "on_stage": request.on_stage,
-            "cancelled": lambda: bool(request.dropped_because),
-            "max_new_tokens": request.max_new_tokens or config.reasoner.max_new_tokens,
-            "time_limit_s": request.time_limit_s or config.reasoner.time_limit_s,
-        }
-        if request.query.mode is Mode.HISTORY and isinstance(self._method, RevSeg):
-            return self._method.look_back(self._past(frame), request.query, **limits).segmentation
-        return self._method.answer(frame, request.query, **limits)
+        call = Call(
+            request.max_new_tokens or config.reasoner.max_new_tokens,
+            request.time_limit_s or config.reasoner.time_limit_s,
+            lambda: bool(request.dropped_because),
+            request.on_text,
+            request.on_stage,
+        )
+        if request.query.mode is Mode.HISTORY:
+            return self._method.answer_history(self._past(frame), request.query, call)
+        return self._method.answer(frame, request.query, call)
 
     def _past(self, newest: Frame) -> list[Frame]:
         """The images of the last seconds that can be used, oldest first; at least the newest."""
@@ -119,8 +118,7 @@ class Thinker:
             return carried
         if stream.carry:
             self._carrier.budget_s = stream.catch_up_s
-            if request.on_stage:
-                request.on_stage("catching_up")
+            request.on_stage("catching_up")
             try:
                 carried = self._carrier.carry(
                     segmentation, self._buffer, lambda: bool(request.dropped_because), request.beginnings

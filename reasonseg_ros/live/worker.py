@@ -26,8 +26,7 @@ from reasonseg_ros.live.preparation import Preparation
 from reasonseg_ros.live.requests import Load, Outcome, Request, failure, lost
 from reasonseg_ros.live.scene_change import SceneChange
 from reasonseg_ros.live.thinking import Thinker
-from reasonseg_ros.methods.rev_seg import RevSeg
-from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.methods.port import Method
 from reasonseg_ros.types import Segmentation, Status
 
 
@@ -37,13 +36,13 @@ class Worker:
     A method without trackers leaves answers on the image that was reasoned on, and nothing can be followed.
     """
 
-    def __init__(self, method: SegZero, config: Config) -> None:
+    def __init__(self, method: Method, config: Config) -> None:
         self.method = method
         self.config = config
         stream = config.stream
         self.buffer = FrameBuffer(stream.buffer_s, stream.buffer_mb * 1_000_000, stream.buffer_hz)
-        make_tracker = method.make_tracker if isinstance(method, RevSeg) else None
-        self._carrier = Carrier(method.segmenter, make_tracker, stream.catch_up_s) if make_tracker else None
+        trackers = method.make_tracker
+        self._carrier = Carrier(method.segmenter, trackers, stream.catch_up_s) if trackers else None
         self._follower = Follower(method.segmenter, self._on_masks, stream.follow_hz)
         self._preparation = Preparation(method)
         self._scene = SceneChange()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from reasonseg_ros.config import Config
 from reasonseg_ros.engine.port import Report
+from reasonseg_ros.methods.port import Method
 from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.methods.settings import check_settings, named
@@ -16,7 +17,7 @@ from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.port import Segmenter
 
 
-def load_method(config: Config, report: Report | None = None) -> SegZero:
+def load_method(config: Config, report: Report | None = None) -> Method:
     """The method `config.method`. `report` hears of what takes long, as building engines does.
 
     Raises ConfigError or ModelError, with the parameter's name, where a setting cannot be used, and ModelError where a
@@ -28,13 +29,14 @@ def load_method(config: Config, report: Report | None = None) -> SegZero:
         segmenter = KeptFeatures(load_segmenter(config.segmenter, report), config.segmenter.kept_frames)
     with named("reasoner"):
         reasoner = load_reasoner(config.reasoner)
-    return _BUILD[config.method](reasoner, segmenter, config)
+    return METHODS[config.method](reasoner, segmenter, config)
 
 
-def _rev_seg(reasoner: Reasoner, segmenter: Segmenter, config: Config) -> RevSeg:
+def _rev_seg(reasoner: Reasoner, segmenter: Segmenter, config: Config) -> Method:
     from reasonseg_ros.methods.tracking import load_tracker
 
-    return RevSeg(reasoner, segmenter, config, load_tracker(config, segmenter))
+    return RevSeg(SegZero(reasoner, segmenter, config), load_tracker(config, segmenter))
 
 
-_BUILD: dict[str, Callable[[Reasoner, Segmenter, Config], SegZero]] = {"seg_zero": SegZero, "rev_seg": _rev_seg}
+METHODS: dict[str, Callable[[Reasoner, Segmenter, Config], Method]] = {"seg_zero": SegZero, "rev_seg": _rev_seg}
+"""What builds each method of the parameter `method`, whose choices are `config.METHOD_NAMES`."""

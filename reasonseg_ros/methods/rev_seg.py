@@ -13,17 +13,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.methods.seg_zero import OnStage, SegZero
+from reasonseg_ros.methods.port import MakeTracker, Method
 from reasonseg_ros.methods.stages import failed
-from reasonseg_ros.reasoner.port import OnText, Reasoner
+from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, sampled
-from reasonseg_ros.segmenter.port import Segmenter, Tracker
 from reasonseg_ros.segmenter.regions import followed, without_empty
-from reasonseg_ros.types import Answer, Frame, Query, Segmentation, Status
+from reasonseg_ros.types import Answer, Frame, Grounding, Query, Segmentation, Status
 
 _FINAL = (Status.NO_TARGET, Status.CANCELLED, Status.TIMEOUT, Status.REFUSED, Status.UNAVAILABLE)
 """Of round 1. After these, asking about the newest frame would not help, or nobody would want it."""
@@ -46,54 +44,57 @@ class LookBack:
     fell_back: bool = False
 
 
-class RevSeg(SegZero):
-    """Answers questions about several frames, and about one as Seg-Zero does. Not thread-safe.
+class RevSeg:
+    """Answers questions about several frames in two rounds, and about one as `single` does. See `port.VideoMethod`."""
 
-    `make_tracker` gives a tracker for the segmenter's features.
-    """
+    name = "rev_seg"
+    sees_videos = True
 
-    def __init__(
-        self, reasoner: Reasoner, segmenter: Segmenter, config: Config, make_tracker: Callable[[], Tracker]
-    ) -> None:
-        super().__init__(reasoner, segmenter, config)
-        self.make_tracker = make_tracker
+    def __init__(self, single: Method, make_tracker: MakeTracker) -> None:
+        self.single = single
+        self.reasoner = single.reasoner
+        self.segmenter = single.segmenter
+        self.make_tracker: MakeTracker | None = make_tracker
 
-    def answer_video(self, frames: Sequence[Frame], query: Query, **limits: Any) -> list[Segmentation]:
-        """The answer on every one of `frames`, which are in the order of time. `limits` are those of `look_back`."""
-        return self.follow(self.look_back(frames, query, **limits), frames)
+    @property
+    def config(self) -> Config:
+        return self.single.config
 
-    def look_back(
-        self,
-        frames: Sequence[Frame],
-        query: Query,
-        *,
-        on_text: OnText | None = None,
-        on_stage: OnStage | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        max_new_tokens: int = 0,
-        time_limit_s: float = 0.0,
-    ) -> LookBack:
-        """Both rounds. A time limit is for them together; of 0 it is the configured one for each.
+    @config.setter
+    def config(self, config: Config) -> None:
+        self.single.config = config
 
-        Round 1 is shown some of the frames, evenly spread: `history.frames`, or as many as the reasoner likes. Where
-        it fails, the newest frame is asked about and the answer's `error` says so. Raises InvalidInput where there are
-        no frames.
+    def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:
+        return self.single.answer(frame, query, call)
+
+    def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> list[Segmentation]:
+        return self.single.answer_batch(frames, queries)
+
+    def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation:
+        return self.single.prompt(frame, groundings)
+
+    def prepare(self, frame: Frame, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        self.single.prepare(frame, is_wanted)
+
+    def answer_history(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> Segmentation:
+        return self.look_back(frames, query, call).segmentation
+
+    def answer_video(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> list[Segmentation]:
+        return self.follow(self.look_back(frames, query, call), frames)
+
+    def look_back(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> LookBack:
+        """Both rounds. The call's time limit is for both together; the configured one is for each.
+
+        Round 1 is shown some of the frames, evenly spread: `history.frames`, or as many as the reasoner wants. If it
+        fails, the newest frame is asked about and the answer's `error` says so. Raises InvalidInput without frames.
         """
         if not frames:
             raise InvalidInput("no frames to look back at; wait for the camera")
-        if on_stage:
-            on_stage("reasoning")
+        call.on_stage("reasoning")
         start_s = time.perf_counter()
         shown = sampled(len(frames), self.config.history.frames or self.reasoner.frames)
         try:
-            keyframe = self.reasoner.choose(
-                [frames[i] for i in shown],
-                query.text,
-                on_text=on_text,
-                cancelled=cancelled,
-                max_new_tokens=max_new_tokens,
-                time_limit_s=time_limit_s,
-            )
+            keyframe = self.reasoner.choose([frames[i] for i in shown], query.text, call)
         # The port promises a Keyframe; a reasoner that raises costs its question and no other.
         except Exception as error:
             keyframe = failed_keyframe(failed(Answer(Status.NO_TARGET), "reasoning", error))
@@ -107,14 +108,8 @@ class RevSeg(SegZero):
             return LookBack(Segmentation(frames[newest], query, answer, (), seconds), newest, keyframe)
         fell_back = keyframe.status is not Status.OK
         index = newest if fell_back else shown[keyframe.index]
-        second = self.answer(
-            frames[index],
-            Query(keyframe.description or query.text, query.query_id),
-            on_text=on_text,
-            on_stage=on_stage,
-            cancelled=cancelled,
-            max_new_tokens=max_new_tokens,
-            time_limit_s=max(time_limit_s - seconds["choosing"], 0.001) if time_limit_s else 0.0,
+        second = self.single.answer(
+            frames[index], Query(keyframe.description or query.text, query.query_id), call.after(seconds["choosing"])
         )
         answer = _both(keyframe, second.answer, index)
         both = replace(second, query=query, answer=answer, seconds={**seconds, **second.seconds})
@@ -144,6 +139,7 @@ class RevSeg(SegZero):
 
     def _followed(self, base: Segmentation, frames: Sequence[Frame]) -> list[Segmentation]:
         """`base`, which is of the first of `frames`, on each of them."""
+        assert self.make_tracker is not None  # given to __init__
         tracker = self.make_tracker()
         begin_ns = base.frame.stamp_ns
         tracker.add(self.segmenter.encode(base.frame.rgb), [region.grounding for region in base.regions], begin_ns)

@@ -12,87 +12,64 @@ from dataclasses import replace
 
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.methods.port import MakeTracker
 from reasonseg_ros.methods.stages import failed
-from reasonseg_ros.reasoner.port import OnText, Reasoner
+from reasonseg_ros.reasoner.call import WAIT, Call
+from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.port import Features, Segmenter
 from reasonseg_ros.segmenter.regions import build_region, without_empty
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segmentation, Status
 
-OnStage = Callable[[str], None]
-"""Called with `reasoning`, then with `segmenting`."""
-
 
 class SegZero:
-    """Answers questions about frames with one reasoner and one segmenter. Not thread-safe.
+    """Answers questions about single frames. See `port.Method`.
 
-    The segmenter encodes the image while the reasoner thinks, in a thread of its own.
+    The segmenter encodes the image in a second thread while the reasoner thinks.
     """
 
-    def __init__(self, reasoner: Reasoner, segmenter: Segmenter, config: Config) -> None:
+    name = "seg_zero"
+    sees_videos = False
+
+    def __init__(
+        self, reasoner: Reasoner, segmenter: Segmenter, config: Config, make_tracker: MakeTracker | None = None
+    ) -> None:
         self.reasoner = reasoner
         self.segmenter = segmenter
         self.config = config
+        self.make_tracker = make_tracker
         self._beside = ThreadPoolExecutor(1, "reasonseg encoder")
 
     def prepare(self, frame: Frame, is_wanted: Callable[[], bool] = lambda: True) -> None:
-        """Encode and read a frame ahead of any question, as long as `is_wanted`, which is asked between the two.
-
-        Of use where segmenter and reasoner keep what they make of an image. Raises OutOfMemory.
-        """
         self.segmenter.encode(frame.rgb)
         if is_wanted():
             self.reasoner.prepare(frame)
 
-    def answer(
-        self,
-        frame: Frame,
-        query: Query,
-        *,
-        on_text: OnText | None = None,
-        on_stage: OnStage | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        max_new_tokens: int = 0,
-        time_limit_s: float = 0.0,
-    ) -> Segmentation:
-        """Think about `query`, then segment what the thought points at. Limits of 0 mean the configured ones."""
-        if on_stage:
-            on_stage("reasoning")
+    def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:
+        call.on_stage("reasoning")
         start_s = time.perf_counter()
         beside = self.config.segmenter.encode_beside
         encoding = self._beside.submit(self.segmenter.encode, frame.rgb) if beside else None
         try:
-            answer = self.reasoner.answer(
-                frame,
-                query.text,
-                on_text=on_text,
-                cancelled=cancelled,
-                max_new_tokens=max_new_tokens,
-                time_limit_s=time_limit_s,
-            )
+            answer = self.reasoner.answer(frame, query.text, call)
         # The port promises an Answer; a reasoner that raises costs its question and no other.
         except Exception as error:
             answer = failed(Answer(Status.NO_TARGET, model=self.reasoner.name), "reasoning", error)
         seconds = {"reasoning": time.perf_counter() - start_s}
-        is_cancelled = bool(cancelled and cancelled())
+        is_cancelled = call.cancelled()
         if encoding and (is_cancelled or not answer.groundings):
-            encoding.cancel()  # where it waits for an earlier one; else it ends by itself
+            encoding.cancel()  # if it still waits for an earlier one; otherwise it ends by itself
         if not answer.groundings:
             return Segmentation(frame, query, answer, (), seconds)
         if is_cancelled:
             stopped = replace(answer, status=Status.CANCELLED, groundings=(), error="cancelled before segmenting")
             return Segmentation(frame, query, stopped, (), seconds)
-        if on_stage:
-            on_stage("segmenting")
+        call.on_stage("segmenting")
         return self._segment(frame, query, answer, seconds, encoding)
 
     def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> list[Segmentation]:
-        """Think about several questions together, then segment one after the other. The thinking counts evenly.
-
-        The reasoner must have `answer_batch`, which those that ask a server do not. What it raises is raised, so that
-        whoever asks can ask one by one.
-        """
+        """Think about several questions together, then segment one after the other. Thinking time counts evenly."""
         start_s = time.perf_counter()
-        answers = self.reasoner.answer_batch(frames, [query.text for query in queries])  # type: ignore[attr-defined]
+        answers = self.reasoner.answer_batch(frames, [query.text for query in queries])
         each_s = (time.perf_counter() - start_s) / max(len(answers), 1)
         return [
             self._segment(frame, query, answer, {"reasoning": each_s})
@@ -101,8 +78,13 @@ class SegZero:
             for frame, query, answer in zip(frames, queries, answers, strict=True)
         ]
 
+    def answer_history(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> Segmentation:
+        """About the newest frame: this method knows one image only."""
+        if not frames:
+            raise InvalidInput("no frames to look back at; wait for the camera")
+        return self.answer(frames[-1], query, call)
+
     def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation:
-        """Segment given boxes and points, without the reasoner. REFUSED where the segmenter cannot use them."""
         try:
             self._check_prompts(groundings)
         except InvalidInput as error:
@@ -111,8 +93,8 @@ class SegZero:
         return self._segment(frame, Query(""), answer, {})
 
     def _check_prompts(self, groundings: Sequence[Grounding]) -> None:
-        """Raises InvalidInput for points without a box where the segmenter needs boxes."""
-        if getattr(self.segmenter, "needs_boxes", False) and not all(grounding.has_box for grounding in groundings):
+        """Raises InvalidInput for points without a box if the segmenter needs boxes."""
+        if self.segmenter.needs_boxes and not all(grounding.has_box for grounding in groundings):
             raise InvalidInput(
                 f"points without boxes; {self.segmenter.name} needs a box for each target (needs_boxes in its card): "
                 "send boxes, or use another segmenter.model"

@@ -10,9 +10,10 @@ from reasonseg_ros.config import Config
 from reasonseg_ros.engine.manifest import MEMORY_GRAPHS, Memory, read_manifest
 from reasonseg_ros.engine.port import Value
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.methods.port import MakeTracker
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.segmenter.loading import choose_backend, engine_options, refine_steps
-from reasonseg_ros.segmenter.port import Features, Segmenter, Tracker
+from reasonseg_ros.segmenter.port import Features, Segmenter
 from reasonseg_ros.segmenter.refinement import RefinedTracker, unrefined
 from reasonseg_ros.segmenter.reprompting import RepromptTracker
 from reasonseg_ros.segmenter.tracker import MemoryTracker
@@ -20,7 +21,7 @@ from reasonseg_ros.segmenter.tracker import MemoryTracker
 TRACKER_GRAPHS = ("decoder", *MEMORY_GRAPHS)
 
 
-def load_tracker(config: Config, segmenter: Segmenter) -> Callable[[], Tracker]:
+def load_tracker(config: Config, segmenter: Segmenter) -> MakeTracker:
     """What makes a new tracker for each answer; all of them share the models.
 
     `segmenter` is what `load_segmenter` made of the same configuration, or a wrapper that hands its features on.
@@ -43,7 +44,7 @@ def load_tracker(config: Config, segmenter: Segmenter) -> Callable[[], Tracker]:
     return lambda: RepromptTracker(segmenter, config.tracker)
 
 
-def _exported_tracker(folder: Path, backend: str, config: Config) -> Callable[[], Tracker] | None:
+def _exported_tracker(folder: Path, backend: str, config: Config) -> MakeTracker | None:
     manifest = read_manifest(folder)
     memory = manifest.memory
     if memory is None:
@@ -56,7 +57,7 @@ def _exported_tracker(folder: Path, backend: str, config: Config) -> Callable[[]
     )
 
 
-def _torch_tracker(card: ModelCard, config: Config) -> Callable[[], Tracker] | None:
+def _torch_tracker(card: ModelCard, config: Config) -> MakeTracker | None:
     from transformers import PreTrainedConfig
 
     from reasonseg_ros.export.sources import load_source

@@ -23,6 +23,7 @@ from reasonseg_ros.geometry import box_iou
 from reasonseg_ros.images.files import read_image
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.plain_text import shortened
+from reasonseg_ros.reasoner.call import Call, never
 from reasonseg_ros.reasoner.dialects.fields import candidates
 from reasonseg_ros.reasoner.dialects.json_text import find_values
 from reasonseg_ros.reasoner.dialects.parsing import take_apart
@@ -98,7 +99,7 @@ def check_configured(reasoner: Reasoner, config: ReasonerConfig) -> PictureResul
 
 
 def check_picture(
-    reasoner: Reasoner, card: ModelCard, config: ReasonerConfig, cancelled: Callable[[], bool] | None = None
+    reasoner: Reasoner, card: ModelCard, config: ReasonerConfig, cancelled: Callable[[], bool] = never
 ) -> PictureResult:
     """Ask about each known target. `text` is one line with expected and received boxes and what they look like.
 
@@ -110,7 +111,7 @@ def check_picture(
     frame = Frame(rgb)
     found = []
     for target in targets:
-        answer = reasoner.answer(frame, target.question, cancelled=cancelled)
+        answer = reasoner.answer(frame, target.question, Call(cancelled=cancelled))
         found.append(Found(target, answer))
         if answer.status not in _JUDGED:
             text = f"not checked: the known picture got no answer ({answer.status}: {answer.error})"

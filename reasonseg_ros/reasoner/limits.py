@@ -9,35 +9,36 @@ from dataclasses import dataclass, field
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.call import Call, OnText, ignore, never
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 from reasonseg_ros.reasoner.prompts import LONGEST, normalise_question
 from reasonseg_ros.types import Answer, Status
 
 
-@dataclass
+@dataclass(frozen=True)
 class Limits:
-    """The limits of one answer. Time counts from when this is made."""
+    """The limits of one answer, resolved; time counts from when this is made. And who listens to its text."""
 
     max_new_tokens: int
     time_limit_s: float
-    cancelled: Callable[[], bool] | None = None
+    cancelled: Callable[[], bool] = never
+    on_text: OnText = ignore
     start_s: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def configured(
-        cls,
-        card: ModelCard,
-        config: ReasonerConfig,
-        cancelled: Callable[[], bool] | None = None,
-        max_new_tokens: int = 0,
-        time_limit_s: float = 0.0,
-    ) -> Limits:
-        """Those of the call; where they are 0 those of the settings, then of the card."""
+    def of(cls, call: Call, card: ModelCard, config: ReasonerConfig) -> Limits:
+        """Those of the call; if they are 0 those of the settings, then of the card."""
         return cls(
-            max_new_tokens or config.max_new_tokens or card.max_new_tokens,
-            time_limit_s or config.time_limit_s,
-            cancelled,
+            call.max_new_tokens or config.max_new_tokens or card.max_new_tokens,
+            call.time_limit_s or config.time_limit_s,
+            call.cancelled,
+            call.on_text,
         )
+
+    @property
+    def has_listener(self) -> bool:
+        """Whether the text so far is worth making."""
+        return self.on_text is not ignore
 
     @property
     def remaining_s(self) -> float:
@@ -45,7 +46,7 @@ class Limits:
 
     def broken(self) -> Status | None:
         """CANCELLED or TIMEOUT once the answer has to stop."""
-        if self.cancelled and self.cancelled():
+        if self.cancelled():
             return Status.CANCELLED
         return Status.TIMEOUT if self.remaining_s <= 0 else None
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
+from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.rounds import Keyframe
 from reasonseg_ros.types import Answer, Frame
-
-OnText = Callable[[str, int], None]
-"""Called with the whole text so far and the number of tokens so far."""
 
 
 class Reasoner(Protocol):
@@ -18,41 +16,31 @@ class Reasoner(Protocol):
     name: str
     frames: int
     """How many frames of a video `choose` is best shown."""
+    has_batches: bool
+    """Whether `answer_batch` decodes several questions together."""
 
-    def answer(
-        self,
-        frame: Frame,
-        text: str,
-        *,
-        on_text: OnText | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        max_new_tokens: int = 0,
-        time_limit_s: float = 0.0,
-    ) -> Answer:
+    def answer(self, frame: Frame, text: str, call: Call = WAIT) -> Answer:
         """Think about one question.
 
-        `cancelled` is asked between tokens. A limit of 0 means the configured one. Everything that the model or its
-        server does wrong ends in a status of the Answer (UNPARSABLE, TRUNCATED, CONTRADICTION, TIMEOUT, CANCELLED,
-        UNAVAILABLE, OUT_OF_MEMORY), never in an exception.
+        Whatever the model or its server does wrong becomes a status of the Answer (UNPARSABLE, TRUNCATED,
+        CONTRADICTION, TIMEOUT, CANCELLED, UNAVAILABLE, OUT_OF_MEMORY, FAILED), never an exception.
         """
         ...
 
-    def choose(
-        self,
-        frames: Sequence[Frame],
-        text: str,
-        *,
-        on_text: OnText | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        max_new_tokens: int = 0,
-        time_limit_s: float = 0.0,
-    ) -> Keyframe:
+    def choose(self, frames: Sequence[Frame], text: str, call: Call = WAIT) -> Keyframe:
         """Round 1 of a question about what happened in `frames`, which are in the order of time: see `rounds`.
 
-        The limits and failures are those of `answer`.
+        Fails as `answer` does.
+        """
+        ...
+
+    def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:
+        """An Answer for each frame with its text, together if that is faster. The time limit holds for each question.
+
+        Not cancelled and without progress. An error is the status of all that were asked together.
         """
         ...
 
     def prepare(self, frame: Frame) -> None:
-        """Do ahead what questions about this frame have in common. Never raises: what fails is told by `answer`."""
+        """Read ahead what all questions about this frame share. Never raises; `answer` reports what failed."""
         ...

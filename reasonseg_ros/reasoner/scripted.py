@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 from reasonseg_ros.reasoner.limits import Limits
-from reasonseg_ros.reasoner.port import OnText
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe
 from reasonseg_ros.types import Answer, Frame
 
@@ -23,6 +23,7 @@ class ScriptedReasoner:
 
     name = "scripted"
     frames = 6
+    has_batches = False
 
     def __init__(
         self,
@@ -38,17 +39,8 @@ class ScriptedReasoner:
         self.answer_wh = answer_wh
         self.questions: list[str] = []
 
-    def answer(
-        self,
-        frame: Frame,
-        text: str,
-        *,
-        on_text: OnText | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        max_new_tokens: int = 0,
-        time_limit_s: float = 0.0,
-    ) -> Answer:
-        said = self._say(text, Limits(max_new_tokens, time_limit_s or 3600.0, cancelled), on_text)
+    def answer(self, frame: Frame, text: str, call: Call = WAIT) -> Answer:
+        said = self._say(text, call)
         if isinstance(said, Answer):
             return said
         words, tokens, cut = said
@@ -57,17 +49,8 @@ class ScriptedReasoner:
         )
         return replace(answer, model=self.name, tokens=tokens)
 
-    def choose(
-        self,
-        frames: Sequence[Frame],
-        text: str,
-        *,
-        on_text: OnText | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        max_new_tokens: int = 0,
-        time_limit_s: float = 0.0,
-    ) -> Keyframe:
-        said = self._say(text, Limits(max_new_tokens, time_limit_s or 3600.0, cancelled), on_text)
+    def choose(self, frames: Sequence[Frame], text: str, call: Call = WAIT) -> Keyframe:
+        said = self._say(text, call)
         if isinstance(said, Answer):
             return failed_keyframe(said)
         words, tokens, cut = said
@@ -76,8 +59,12 @@ class ScriptedReasoner:
     def prepare(self, frame: Frame) -> None:
         """Nothing: the texts are there."""
 
-    def _say(self, text: str, limits: Limits, on_text: OnText | None) -> tuple[str, int, bool] | Answer:
+    def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:
+        return [self.answer(frame, text, call) for frame, text in zip(frames, texts, strict=True)]
+
+    def _say(self, text: str, call: Call) -> tuple[str, int, bool] | Answer:
         """The next text as far as it goes, its number of words, and whether words are missing."""
+        limits = Limits(call.max_new_tokens, call.time_limit_s or 3600.0, call.cancelled, call.on_text)
         words = re.findall(r"\s*\S+", self.texts[len(self.questions) % len(self.texts)])
         self.questions.append(text)
         spoken = words[: limits.max_new_tokens or None]
@@ -87,6 +74,5 @@ class ScriptedReasoner:
             if status := limits.broken():
                 return limits.stopped(status, said, tokens, self.name)
             said += word
-            if on_text:
-                on_text(said, tokens + 1)
+            limits.on_text(said, tokens + 1)
         return said, len(spoken), len(spoken) < len(words)

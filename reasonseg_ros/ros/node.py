@@ -32,7 +32,7 @@ from reasonseg_ros.config import Config, check_names
 from reasonseg_ros.errors import ConfigError, ModelError, ReasonSegError
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.worker import Worker
-from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.methods.port import Method
 from reasonseg_ros.plain_text import log_plainly, one_line
 from reasonseg_ros.reasoner.known_picture import PictureResult, check_configured
 from reasonseg_ros.ros import diagnostics, memory, parameters
@@ -49,11 +49,11 @@ TELL_S = 1.0
 """The end of the process waits so long until services, goals and subscribers have their last answers."""
 TURNS = 20
 """Callbacks that the executor gets to send the last results, after the goals have ended."""
-Load = Callable[[Config, Callable[[str, "float | None"], None]], SegZero]
+Load = Callable[[Config, Callable[[str, "float | None"], None]], Method]
 """Builds the method from the settings. Reports in words what takes long, and how much of it is done, 0 to 1."""
 
 
-def load_models(config: Config, report: Callable[[str, float | None], None]) -> SegZero:
+def load_models(config: Config, report: Callable[[str, float | None], None]) -> Method:
     """The configured method with its checkpoints."""
     # Imported late, so that a missing or broken model library is a failed configuration and not a dead node.
     from reasonseg_ros.methods.loading import load_method
@@ -120,7 +120,7 @@ class ReasonSegNode(LifecycleNode):
         self.get_logger().info(f"reasoner {method.reasoner.name}, segmenter {method.segmenter.name}")
         return super().on_configure(state)
 
-    def _check_picture(self, method: SegZero) -> PictureResult | None:
+    def _check_picture(self, method: Method) -> PictureResult | None:
         """Ask the reasoner about a picture whose answers are known, where the settings say so."""
         demand = self.config.reasoner.known_picture
         if demand == "never":

@@ -18,7 +18,7 @@ class KeptFeatures:
     def __init__(self, segmenter: Segmenter, images: int = 1) -> None:
         """Keeps the features of the last `images` images."""
         self.name = segmenter.name
-        self.needs_boxes = getattr(segmenter, "needs_boxes", False)
+        self.needs_boxes = segmenter.needs_boxes
         self._segmenter = segmenter
         self._kept: ImageMemory[Features] = ImageMemory(images)
 

@@ -38,7 +38,7 @@ class RefinedSegmenter:
 
     def __init__(self, segmenter: Segmenter, steps: Sequence[str]) -> None:
         self.name = segmenter.name
-        self.needs_boxes = getattr(segmenter, "needs_boxes", False)
+        self.needs_boxes = segmenter.needs_boxes
         self._segmenter = segmenter
         self._steps = [step for name, step in STEPS.items() if name in steps]
 

@@ -78,6 +78,7 @@ def test_a_reasoner_without_batches_is_told(method, make_bag, samples_of, tmp_pa
 
 def test_batches_are_asked_and_recorded(method, make_bag, samples_of, tmp_path):
     reasoner = method.reasoner
+    reasoner.has_batches = True
     reasoner.answer_batch = lambda frames, texts: [reasoner.answer(*asked) for asked in zip(frames, texts, strict=True)]
     bag, out = make_bag([samples_of(name) for name in "abc"]), tmp_path / "out"
     assert cli.main(["evaluate", str(bag), "--out", str(out), "--batch-size", "2"]) == 0

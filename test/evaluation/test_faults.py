@@ -118,9 +118,9 @@ def load(scripted, answer_text, monkeypatch, tmp_path):
         said = {f"question {number}?": box for number, box in enumerate((BOX, OTHER, BOX, OTHER))}
         answer = method.reasoner.answer
 
-        def answer_to(frame, text, **options):
+        def answer_to(frame, text, *call):
             method.reasoner._texts = [answer_text(said[text])]
-            return answer(frame, text, **options)
+            return answer(frame, text, *call)
 
         monkeypatch.setattr(method.reasoner, "answer", answer_to)
         monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config, **_: method)

@@ -291,13 +291,13 @@ def test_a_number_that_is_not_finite_is_a_failed_sample_and_never_written(
 def test_an_interrupted_evaluation_names_resume(ending, method, make_bag, samples_of, tmp_path, capsys):
     answer, seen = method.reasoner.answer, []
 
-    def interrupted(frame, text, **options):
+    def interrupted(frame, text, *call):
         seen.append(text)
         if len(seen) == 2:
             if ending == "SIGTERM":
                 raise SystemExit(128 + signal.SIGTERM)
             raise KeyboardInterrupt
-        return answer(frame, text, **options)
+        return answer(frame, text, *call)
 
     method.reasoner.answer = interrupted
     bag, out = make_bag([samples_of(name) for name in "abc"]), tmp_path / "out"
@@ -325,11 +325,11 @@ from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 
 class Slow(ScriptedReasoner):
-    def answer(self, frame, text, **options):
+    def answer(self, frame, text, *call):
         if text == "question b?":
             print("asked", flush=True)
             time.sleep(60)
-        return super().answer(frame, text, **options)
+        return super().answer(frame, text, *call)
 
 method = SegZero(Slow(["<answer>[]</answer>"]), ScriptedSegmenter("box"), Config())
 loading.load_method = lambda config, **_: method

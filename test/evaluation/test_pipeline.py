@@ -33,6 +33,7 @@ class Counting:
     """A segmenter that counts what it is asked for, and remembers in which thread."""
 
     name = "counting"
+    needs_boxes = False
 
     def __init__(self, segmenter):
         self.segmenter, self.encoded, self.threads = segmenter, 0, set()

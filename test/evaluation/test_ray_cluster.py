@@ -49,13 +49,13 @@ from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 
 
 class Deadly(ScriptedReasoner):
-    def answer(self, frame, text, **options):
+    def answer(self, frame, text, *call):
         time.sleep(self.pause_s)
         met = Path(self.folder, "met")
         if text == self.deadly and not met.exists():
             met.touch()
             os._exit(1)
-        return super().answer(frame, text, **options)
+        return super().answer(frame, text, *call)
 
 
 def load(said, deadly, folder, pause_s):
@@ -238,10 +238,10 @@ def deadly(scripted, text, question):
         method = scripted(text)
         answer = method.reasoner.answer
 
-        def die_or_answer(frame, asked, **options):
+        def die_or_answer(frame, asked, *call):
             if asked == question:
                 raise FakeRay.Death
-            return answer(frame, asked, **options)
+            return answer(frame, asked, *call)
 
         method.reasoner.answer = die_or_answer
         return method

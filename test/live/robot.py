@@ -9,6 +9,8 @@ from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.requests import Request
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.rev_seg import RevSeg
+from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.reasoner.call import WAIT
 from reasonseg_ros.reasoner.rounds import Keyframe
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Answer, Grounding, Mode, Query, Status
@@ -25,15 +27,15 @@ class SquareReasoner:
         self.stamps_ns = []
         self.pause = lambda frame: None
 
-    def answer(self, frame, text, *, on_text=None, cancelled=None, max_new_tokens=0, time_limit_s=0.0):
+    def answer(self, frame, text, call=WAIT):
         self.stamps_ns.append(frame.stamp_ns)
         self.pause(frame)
-        if cancelled():
+        if call.cancelled():
             return Answer(Status.CANCELLED, error="cancelled")
         box = mask_box((frame.rgb == RED).all(axis=-1))
         return Answer(Status.NO_TARGET) if box is None else Answer(Status.OK, groundings=(Grounding(box),))
 
-    def choose(self, frames, text, **limits):
+    def choose(self, frames, text, *call):
         """The first of the frames in which the square is seen."""
         self.shown_ns = [frame.stamp_ns for frame in frames]
         seen = [index for index, frame in enumerate(frames) if (frame.rgb == RED).all(axis=-1).any()]
@@ -53,7 +55,7 @@ class Robot:
             stream=StreamConfig(**{"buffer_hz": 1000.0, **stream}),
         )
         segmenter = ScriptedSegmenter("box")
-        method = RevSeg(self.reasoner, segmenter, config, lambda: ScriptedTracker(lost_after_s=0.25))
+        method = RevSeg(SegZero(self.reasoner, segmenter, config), lambda: ScriptedTracker(lost_after_s=0.25))
         self.worker = Worker(method, config)
         self.worker.start()
 

@@ -10,6 +10,7 @@ from transformers import Sam2VideoModel
 from reasonseg_ros.config import Config, QueryConfig, SegmenterConfig, TrackerConfig
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.rev_seg import RevSeg
+from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.methods.tracking import load_tracker
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
@@ -51,7 +52,7 @@ class BoxReasoner:
     frames = 4
     box_xyxy = (0, 0, 1, 1)
 
-    def answer(self, frame, text, **limits):
+    def answer(self, frame, text, *call):
         return Answer(Status.OK, groundings=(Grounding(np.array(self.box_xyxy, np.float32)),))
 
 
@@ -62,7 +63,7 @@ def test_following_ends_with_masks_that_can_be_used_or_says_that_it_is_lost(star
     robot.worker.stop()
     robot.reasoner = BoxReasoner()
     robot.reasoner.box_xyxy = box_xyxy
-    robot.worker = Worker(RevSeg(robot.reasoner, segmenter, config, make_tracker), config)
+    robot.worker = Worker(RevSeg(SegZero(robot.reasoner, segmenter, config), make_tracker), config)
     robot.worker.start()
     rng = np.random.default_rng(0)
     show_noise(robot, rng, 1)

@@ -29,11 +29,11 @@ class GatedReasoner:
         self.begun = threading.Event()
         self.seen = []
 
-    def answer(self, frame, text, *, on_text=None, cancelled=None, max_new_tokens=0, time_limit_s=0.0):
-        self.seen.append((text, frame.stamp_ns, max_new_tokens, time_limit_s))
+    def answer(self, frame, text, call):
+        self.seen.append((text, frame.stamp_ns, call.max_new_tokens, call.time_limit_s))
         self.begun.set()
         while not self.gate.wait(0.005):
-            if cancelled():
+            if call.cancelled():
                 return Answer(Status.CANCELLED, error="cancelled")
         return Answer(Status.OK, groundings=(BOX,))
 

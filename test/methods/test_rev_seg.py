@@ -8,6 +8,8 @@ import pytest
 from reasonseg_ros.config import config_from
 from reasonseg_ros.errors import InvalidInput, OutOfMemory
 from reasonseg_ros.methods.rev_seg import RevSeg
+from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.segmenter.port import Track
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
@@ -53,7 +55,8 @@ def ask():
         log = []
         config = config_from({"history.frames": shown})
         reasoner = ScriptedReasoner(texts, dialect="vision_reasoner", answer_wh=SIZE_WH)
-        return RevSeg(reasoner, ScriptedSegmenter("box"), config, lambda: MovingTracker(log)), log, frames(count)
+        single = SegZero(reasoner, ScriptedSegmenter("box"), config)
+        return RevSeg(single, lambda: MovingTracker(log)), log, frames(count)
 
     return make
 
@@ -108,11 +111,11 @@ def test_rounds_that_contradict_each_other_say_so(ask):
 
 def test_a_cancelled_question_ends_after_either_round(ask):
     method, _, video = ask(CHOSEN, BOX)
-    assert method.answer_video(video, QUERY, cancelled=lambda: True)[0].status is Status.CANCELLED
+    assert method.answer_video(video, QUERY, Call(cancelled=lambda: True))[0].status is Status.CANCELLED
     rounds = []
     method, _, video = ask(CHOSEN, BOX)
-    looked = method.look_back(video, QUERY, on_text=lambda text, _: rounds.append(text),
-                              cancelled=lambda: rounds[-1:] == [CHOSEN])  # fmt: skip
+    looked = method.look_back(video, QUERY, Call(on_text=lambda text, _: rounds.append(text),
+                              cancelled=lambda: rounds[-1:] == [CHOSEN]))  # fmt: skip
     assert (looked.keyframe.status, looked.segmentation.status) == (Status.OK, Status.CANCELLED)
 
 

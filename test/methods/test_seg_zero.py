@@ -13,6 +13,7 @@ import pytest
 from reasonseg_ros.config import Config, SegmenterConfig
 from reasonseg_ros.errors import ModelError, OutOfMemory
 from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.refinement import RefinedSegmenter
@@ -69,7 +70,7 @@ def test_the_image_is_encoded_while_the_reasoner_thinks(frame: Frame) -> None:
         heard.append(tokens)
         beside.segmenter.gate.set()  # the reasoner speaks before the image is encoded
 
-    assert beside.answer(frame, Query("a"), on_text=hear).status is Status.OK
+    assert beside.answer(frame, Query("a"), Call(on_text=hear)).status is Status.OK
     assert heard
     (thread,) = beside.segmenter.threads
     assert thread != threading.current_thread().name
@@ -85,7 +86,7 @@ def test_after_the_reasoner_only_what_is_needed_is_encoded(frame: Frame, text: s
 def test_an_encoding_that_nobody_wants_does_not_hold_up_the_answer(frame: Frame) -> None:
     with closed_gate(method(NONE, TWO)) as beside:
         assert beside.answer(frame, Query("a")).status is Status.NO_TARGET
-        cancelled = beside.answer(frame, Query("b"), cancelled=lambda: True)
+        cancelled = beside.answer(frame, Query("b"), Call(cancelled=lambda: True))
         assert (cancelled.status, cancelled.regions) == (Status.CANCELLED, ())
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reasonseg_ros.config import METHODS, config_from, settings
+from reasonseg_ros.config import METHOD_NAMES, config_from, settings
 from reasonseg_ros.errors import ConfigError, ReasonSegError
 from reasonseg_ros.methods import loading
 from reasonseg_ros.methods.settings import check_settings, named
@@ -67,13 +67,13 @@ def test_errors_of_a_group_begin_with_it_once(text, expected):
 
 
 def test_every_method_of_the_settings_can_be_built():
-    assert set(loading._BUILD) == set(METHODS)
-    assert {name: default for name, _, default in settings()}["method"] in METHODS
+    assert set(loading.METHODS) == set(METHOD_NAMES)
+    assert {name: default for name, _, default in settings()}["method"] in METHOD_NAMES
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHOD_NAMES)
 def test_the_method_that_is_asked_for_is_built(monkeypatch, method):
-    monkeypatch.setattr(loading, "load_segmenter", lambda *_: SimpleNamespace(name="none"))
+    monkeypatch.setattr(loading, "load_segmenter", lambda *_: SimpleNamespace(name="none", needs_boxes=False))
     monkeypatch.setattr(loading, "load_reasoner", lambda *_: None)
-    monkeypatch.setitem(loading._BUILD, method, lambda *_: f"this is {method}")
+    monkeypatch.setitem(loading.METHODS, method, lambda *_: f"this is {method}")
     assert loading.load_method(config_from({"method": method})) == f"this is {method}"

@@ -23,6 +23,7 @@ import pytest
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.model_card import load_card
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.server.reasoner import ServerReasoner
 from reasonseg_ros.types import Frame, Status
 
@@ -164,7 +165,7 @@ FLOODS = {
 def test_a_flood_is_cut_off(server: Server, frame: Frame, name: str) -> None:
     made, status = FLOODS[name]
     server.behaviour = made(server)
-    answer = reasoner_for(server).answer(frame, "red", max_new_tokens=50, time_limit_s=20)
+    answer = reasoner_for(server).answer(frame, "red", Call(max_new_tokens=50, time_limit_s=20))
     assert answer.status is status, answer.error
     assert len(answer.error) < 1000 and len(answer.raw_text) <= 50 * 128
     # What the sockets hold in between is the system's.
@@ -176,7 +177,7 @@ def test_an_answer_stops_at_the_token_limit(server: Server, frame: Frame) -> Non
     server.behaviour = endless(STREAM + b"\r\n", event({"content": "<think> "}), 0.001)(server)
     heard: list[int] = []
     answer = reasoner_for(server).answer(
-        frame, "red", max_new_tokens=7, on_text=lambda _, tokens: heard.append(tokens)
+        frame, "red", Call(max_new_tokens=7, on_text=lambda _, tokens: heard.append(tokens))
     )
     assert (answer.status, answer.tokens, heard) == (Status.TRUNCATED, 7, list(range(1, 8)))
 
@@ -201,9 +202,9 @@ def test_a_trickle_holds_neither_question_nor_thread(server: Server, frame: Fram
     start_s = time.monotonic()
     reasoner = reasoner_for(server, server_retries=5)
     if how == "cancelled":
-        answer = reasoner.answer(frame, "red", cancelled=lambda: time.monotonic() - start_s > 0.3)
+        answer = reasoner.answer(frame, "red", Call(cancelled=lambda: time.monotonic() - start_s > 0.3))
     else:
-        answer = reasoner.answer(frame, "red", time_limit_s=0.3)
+        answer = reasoner.answer(frame, "red", Call(time_limit_s=0.3))
     assert answer.status is (Status.CANCELLED if how == "cancelled" else Status.TIMEOUT), answer.error
     assert wait_until(lambda: not talking_threads())
     assert time.monotonic() - start_s < 3
@@ -213,7 +214,7 @@ def test_a_trickle_holds_neither_question_nor_thread(server: Server, frame: Fram
 def test_a_server_that_does_not_read_holds_neither_question_nor_thread(server: Server) -> None:
     server._serve = lambda wire: server.ended.wait(10)  # type: ignore[method-assign,assignment,return-value]
     noise = np.random.default_rng(0).integers(0, 255, (840, 840, 3), np.uint8)
-    answer = reasoner_for(server, server_retries=5).answer(Frame(noise), "red", time_limit_s=1.0)
+    answer = reasoner_for(server, server_retries=5).answer(Frame(noise), "red", Call(time_limit_s=1.0))
     assert answer.status is Status.TIMEOUT
     assert wait_until(lambda: not talking_threads())
 
@@ -240,7 +241,7 @@ def test_threads_of_silent_servers_do_not_pile_up(server: Server, frame: Frame) 
     server.behaviour = lambda wire, _: server.ended.wait(10)
     reasoner = reasoner_for(server)
     for _ in range(20):
-        assert reasoner.answer(frame, "red", time_limit_s=0.1).status is Status.TIMEOUT
+        assert reasoner.answer(frame, "red", Call(time_limit_s=0.1)).status is Status.TIMEOUT
         assert len(talking_threads()) <= 2
     server.behaviour = lambda wire, _: wire.sendall(stream(ANSWER))
     assert reasoner.answer(frame, "red").status is Status.OK
@@ -326,7 +327,7 @@ def test_a_busy_server_is_asked_again(server: Server, frame: Frame, wait: str | 
 def test_a_wait_beyond_the_limit_is_not_waited_for(server: Server, frame: Frame, wait: str, status: str) -> None:
     server.behaviour = lambda wire, _: wire.sendall(respond(status, '{"error": "busy"}', Retry_After=wait))
     start_s = time.monotonic()
-    answer = reasoner_for(server, server_retries=3).answer(frame, "red", time_limit_s=5)
+    answer = reasoner_for(server, server_retries=3).answer(frame, "red", Call(time_limit_s=5))
     assert answer.status is Status.UNAVAILABLE
     assert f"HTTP {status[:3]}: busy" in answer.error and "time limit of 5 s" in answer.error
     assert time.monotonic() - start_s < 3
@@ -348,7 +349,7 @@ def test_retries_end_with_the_time_limit_and_name_the_last_status(server: Server
             server.ended.wait(10)
 
     server.behaviour = behave
-    answer = reasoner_for(server, server_retries=9).answer(frame, "red", time_limit_s=0.6)
+    answer = reasoner_for(server, server_retries=9).answer(frame, "red", Call(time_limit_s=0.6))
     assert answer.status is Status.TIMEOUT
     assert "HTTP 503: the model is loading" in answer.error
     time.sleep(0.3)
@@ -401,7 +402,7 @@ def test_a_key_that_a_server_echoes_is_masked(
     server.behaviour = lambda wire, _: wire.sendall(body)
     reasoner = reasoner_for(server, server_key_variable="ROBOT_KEY")
     heard: list[str] = []
-    answer = reasoner.answer(frame, "red", on_text=lambda text, _: heard.append(text))
+    answer = reasoner.answer(frame, "red", Call(on_text=lambda text, _: heard.append(text)))
     assert f"Authorization: Bearer {KEY}\r\n" in server.requests[0]
     shown = " ".join([repr(answer), repr(reasoner.server), answer.error, answer.raw_text, *heard]).lower()
     assert KEY not in shown
@@ -426,7 +427,7 @@ def test_words_that_begin_like_the_key_are_not_lost(
     server.behaviour = lambda wire, _: wire.sendall(stream("<think>a red-", "red-", "jar, then red-red-m"))
     heard: list[str] = []
     answer = reasoner_for(server, server_key_variable="ROBOT_KEY").answer(
-        frame, "red", on_text=lambda text, _: heard.append(text)
+        frame, "red", Call(on_text=lambda text, _: heard.append(text))
     )
     assert answer.thought == "a red-red-jar, then red-red-m"
     assert heard[-1] == "<think>a red-red-jar, then red-red-m"
@@ -529,13 +530,14 @@ def test_https_is_asked_where_its_certificate_is_trusted(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert reasoner_for(server, server_url=url).answer(frame, "red").status is Status.OK
     server.behaviour = lambda wire, _: server.ended.wait(10)
-    assert reasoner_for(server, server_url=url).answer(frame, "red", time_limit_s=0.3).status is Status.TIMEOUT
+    assert reasoner_for(server, server_url=url).answer(frame, "red", Call(time_limit_s=0.3)).status is Status.TIMEOUT
     assert wait_until(lambda: not talking_threads())
 
 
 def test_a_silent_handshake_ends_at_the_time_limit(server: Server, frame: Frame) -> None:
     server._serve = lambda wire: server.ended.wait(10)  # type: ignore[method-assign,assignment,return-value]
-    answer = reasoner_for(server, server_url=f"https://127.0.0.1:{server.port}/v1").answer(frame, "a", time_limit_s=0.3)
+    reasoner = reasoner_for(server, server_url=f"https://127.0.0.1:{server.port}/v1")
+    answer = reasoner.answer(frame, "a", Call(time_limit_s=0.3))
     assert answer.status is Status.TIMEOUT
     assert wait_until(lambda: not talking_threads())
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.model_card import load_card
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.rounds import parse_keyframe, round_messages, sampled
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.types import Frame, Status
@@ -101,7 +102,7 @@ def test_samples_span_all_frames(count, expected):
 def test_a_scripted_reasoner_chooses_too():
     reasoner = ScriptedReasoner(['<answer>[{"frame_idx": 2, "object description": "the mug"}]</answer>'])
     assert reasoner.choose([None, None], "what fell?").index == 1
-    stopped = reasoner.choose([None, None], "what fell?", cancelled=lambda: True)
+    stopped = reasoner.choose([None, None], "what fell?", Call(cancelled=lambda: True))
     assert stopped.status is Status.CANCELLED and stopped.error
 
 
@@ -118,10 +119,10 @@ def test_a_local_checkpoint_sees_every_frame_in_its_order(checkpoint, frame, mon
         reasoner, "say", lambda messages, images, *rest: shown.extend(images) or say(messages, images, *rest)
     )
     darker = Frame(frame.rgb // 2)
-    keyframe = reasoner.choose([frame, darker, frame], "What fell over?", max_new_tokens=5)
+    keyframe = reasoner.choose([frame, darker, frame], "What fell over?", Call(max_new_tokens=5))
     assert keyframe.tokens == 5 and keyframe.raw_text  # whatever random weights say
     assert [image.shape for image in shown] == [(168, 224, 3)] * 3
     assert shown[1].mean() < 0.6 * shown[0].mean()
     refused = reasoner.choose([frame], "what\0?")
     assert refused.status is Status.REFUSED and not refused.tokens
-    assert reasoner.choose([frame], "what?", cancelled=lambda: True).status is Status.CANCELLED
+    assert reasoner.choose([frame], "what?", Call(cancelled=lambda: True)).status is Status.CANCELLED

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.types import Frame, Status
 
@@ -21,7 +22,8 @@ def test_texts_come_in_turn_in_pixels_of_the_image() -> None:
 
 def test_it_streams_word_by_word() -> None:
     heard: list[tuple[str, int]] = []
-    answer = ScriptedReasoner([TEXT]).answer(FRAME, "a", on_text=lambda text, tokens: heard.append((text, tokens)))
+    call = Call(on_text=lambda text, tokens: heard.append((text, tokens)))
+    answer = ScriptedReasoner([TEXT]).answer(FRAME, "a", call)
     assert heard[0] == ("<think>the", 1)
     assert heard[-1] == (TEXT, answer.tokens)
     assert all(TEXT.startswith(text) for text, _ in heard)
@@ -31,15 +33,15 @@ def test_it_streams_word_by_word() -> None:
 def test_cancel_acts_between_words() -> None:
     heard: list[str] = []
     answer = ScriptedReasoner([TEXT]).answer(
-        FRAME, "a", on_text=lambda text, _: heard.append(text), cancelled=lambda: len(heard) == 2
+        FRAME, "a", Call(on_text=lambda text, _: heard.append(text), cancelled=lambda: len(heard) == 2)
     )
     assert (answer.status, answer.tokens, answer.thought) == (Status.CANCELLED, 2, "the mug")
 
 
 def test_time_and_token_limits() -> None:
     start_s = time.monotonic()
-    late = ScriptedReasoner([TEXT], word_s=10.0).answer(FRAME, "a", time_limit_s=0.05)
+    late = ScriptedReasoner([TEXT], word_s=10.0).answer(FRAME, "a", Call(time_limit_s=0.05))
     assert late.status is Status.TIMEOUT
     assert "0.05 s" in late.error
     assert time.monotonic() - start_s < 5
-    assert ScriptedReasoner([TEXT]).answer(FRAME, "a", max_new_tokens=5).status is Status.TRUNCATED
+    assert ScriptedReasoner([TEXT]).answer(FRAME, "a", Call(max_new_tokens=5)).status is Status.TRUNCATED

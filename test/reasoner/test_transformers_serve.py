@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.known_picture import check_configured
 from reasonseg_ros.reasoner.loading import load_reasoner
 from reasonseg_ros.types import Frame, Status
@@ -58,10 +59,10 @@ def is_up(url: str) -> bool:
 def test_the_server_says_what_the_local_model_says(server_url: str, checkpoint: Path, frame: Frame) -> None:
     remote = load_reasoner(ReasonerConfig(backend="server", model=str(checkpoint), server_url=server_url))
     heard: list[int] = []
-    said = remote.answer(frame, "What is red?", max_new_tokens=6, on_text=lambda _, tokens: heard.append(tokens))
+    said = remote.answer(frame, "What is red?", Call(max_new_tokens=6, on_text=lambda _, tokens: heard.append(tokens)))
     assert said.status is not Status.UNAVAILABLE, said.error
     local = load_reasoner(ReasonerConfig(model=str(checkpoint), device="cpu", dtype="float32"))
-    expected = local.answer(frame, "What is red?", max_new_tokens=6)
+    expected = local.answer(frame, "What is red?", Call(max_new_tokens=6))
     assert said.raw_text == expected.raw_text
     assert said.status == expected.status
     assert heard == list(range(1, said.tokens + 1))

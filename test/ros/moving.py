@@ -11,6 +11,7 @@ from ros_client import image_of
 from scripted_node import FailingMemorySegmenter, WordReasoner
 
 from reasonseg_ros.methods.rev_seg import RevSeg
+from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.rounds import Keyframe
 from reasonseg_ros.segmenter.scripted import ScriptedTracker
 from reasonseg_ros.types import Frame, Status
@@ -26,7 +27,7 @@ class MovingReasoner(WordReasoner):
     def prepare(self, frame):
         """Nothing to be done ahead."""
 
-    def choose(self, frames, text, **limits):
+    def choose(self, frames, text, *call):
         if "unicorn" in text:
             return Keyframe(Status.NO_TARGET)
         return Keyframe(Status.OK, 0, text, "it was there first")
@@ -45,7 +46,7 @@ class UnhurriedTracker(ScriptedTracker):
 
 
 def load_moving(config, report, step_s=0.0):
-    return RevSeg(MovingReasoner(), FailingMemorySegmenter("box"), config, lambda: UnhurriedTracker(step_s))
+    return RevSeg(SegZero(MovingReasoner(), FailingMemorySegmenter("box"), config), lambda: UnhurriedTracker(step_s))
 
 
 def picture(number, size_wh=(64, 48)):

@@ -9,6 +9,7 @@ import numpy as np
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.reasoner.call import WAIT
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 from reasonseg_ros.types import Answer, Frame, Grounding, Status
 
@@ -21,13 +22,12 @@ class WordReasoner:
 
     name = "word-reasoner"
 
-    def answer(self, frame, text, *, on_text=None, cancelled=None, max_new_tokens=0, time_limit_s=0.0):
+    def answer(self, frame, text, call=WAIT):
         thought = f"<think>{ODD if 'odd text' in text else 'the bright one'}"
         for token in range(1, 200 if "slow" in text else 10 if "brief" in text else 3):
-            if cancelled and cancelled():
+            if call.cancelled():
                 return Answer(Status.CANCELLED, thought="the bright one", error="cancelled", tokens=token)
-            if on_text:
-                on_text(thought + " ." * token, token)
+            call.on_text(thought + " ." * token, token)
             if "slow" in text or "brief" in text:
                 time.sleep(0.02)
         if "odd text, raised" in text:

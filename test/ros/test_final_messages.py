@@ -78,7 +78,7 @@ class UnsendableReasoner:
 
     name = "unsendable"
 
-    def answer(self, frame, text, **_):
+    def answer(self, frame, text, *_):
         answer = Answer(Status.NO_TARGET, thought="nothing here fits", model=self.name)
         object.__setattr__(answer, "thought", "half a pair \ud83d")
         return answer

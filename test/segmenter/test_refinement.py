@@ -34,6 +34,7 @@ class TwoTries:
     """Gives `first` for prompts without negative points and `second` for those with; notes all prompts."""
 
     name = "two tries"
+    needs_boxes = False
 
     def __init__(self, first: ScoredMask, second: ScoredMask) -> None:
         self.first, self.second = first, second

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -15,27 +14,8 @@ from reasonseg_ros.evaluation.scoring.failures import classify
 from reasonseg_ros.evaluation.scoring.metrics import score_sample
 from reasonseg_ros.evaluation.scoring.stand_ins import from_mask
 from reasonseg_ros.faults import reason
-from reasonseg_ros.types import Frame, Grounding, Query, Segmentation
-
-
-class Method(Protocol):
-    def answer(self, frame: Frame, query: Query) -> Segmentation: ...
-
-    def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation: ...
-
-
-class VideoMethod(Method, Protocol):
-    def answer_video(self, frames: Sequence[Frame], query: Query) -> Sequence[Segmentation]:
-        """One segmentation a frame, in their order, each with its groundings in the pixels of its own frame.
-
-        Where nothing of the target is seen in a frame its status is `no_target`. Time spent on all frames together is
-        told once, with any of them.
-        """
-
-
-class BatchMethod(Method, Protocol):
-    def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> Sequence[Segmentation]:
-        """One segmentation a question, in their order; frames may repeat."""
+from reasonseg_ros.methods.port import Method
+from reasonseg_ros.types import Frame, Grounding, Segmentation
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from PIL import Image
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import ModelError, OutOfMemory, ReasonSegError
 from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.call import WAIT, Call, ignore, never
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb
 from reasonseg_ros.reasoner.limits import Limits, failure
@@ -23,7 +24,6 @@ from reasonseg_ros.reasoner.local.checkpoint import check_pixels, load_checkpoin
 from reasonseg_ros.reasoner.local.decoding import FastDecoder, unsuited
 from reasonseg_ros.reasoner.local.generation import GoOn, PlainDecoder, end_tokens
 from reasonseg_ros.reasoner.local.kept_frames import KeptFrames, MakeInputs
-from reasonseg_ros.reasoner.port import OnText
 from reasonseg_ros.reasoner.prompts import chat, read_prompt
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
 from reasonseg_ros.torch_device import choose_device, use_threads
@@ -61,6 +61,8 @@ class LocalReasoner:
     contradict the card, or a device that is not there.
     """
 
+    has_batches = True
+
     def __init__(self, card: ModelCard, config: ReasonerConfig) -> None:
         self.name = card.name
         self.card = card
@@ -83,37 +85,19 @@ class LocalReasoner:
             self._kept = KeptFrames(self._decoder, self.processor, config.kept_frames, config.kept_mb * 1_000_000)
         self._try_out()
 
-    def answer(
-        self,
-        frame: Frame,
-        text: str,
-        *,
-        on_text: OnText | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        max_new_tokens: int = 0,
-        time_limit_s: float = 0.0,
-    ) -> Answer:
-        limits = Limits.configured(self.card, self.config, cancelled, max_new_tokens, time_limit_s)
+    def answer(self, frame: Frame, text: str, call: Call = WAIT) -> Answer:
+        limits = Limits.of(call, self.card, self.config)
         question = limits.begin(text, self.name)
         if isinstance(question, Answer):
             return question
 
         def ask() -> Answer:
-            return self._parsed(frame, self._say_about(frame, question, limits, on_text), limits)
+            return self._parsed(frame, self._say_about(frame, question, limits), limits)
 
         return self.guarded(ask, lambda failed: failed)
 
-    def choose(
-        self,
-        frames: Sequence[Frame],
-        text: str,
-        *,
-        on_text: OnText | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        max_new_tokens: int = 0,
-        time_limit_s: float = 0.0,
-    ) -> Keyframe:
-        limits = Limits.configured(self.card, self.config, cancelled, max_new_tokens, time_limit_s)
+    def choose(self, frames: Sequence[Frame], text: str, call: Call = WAIT) -> Keyframe:
+        limits = Limits.of(call, self.card, self.config)
         question = limits.begin(text, self.name)
         if isinstance(question, Answer):
             return failed_keyframe(question)
@@ -122,7 +106,7 @@ class LocalReasoner:
             size_wh = shown_wh(self.card)
             images = [resize_rgb(frame.rgb, size_wh) if size_wh else frame.rgb for frame in frames]
             messages = round_messages(self.card, question, [{"type": "image"}] * len(frames))
-            speech = self.say(messages, images, limits, on_text)
+            speech = self.say(messages, images, limits)
             if speech.broken:
                 return failed_keyframe(limits.stopped(speech.broken, speech.text, speech.tokens, self.name))
             return parse_keyframe(speech.text, len(frames), speech.cut, speech.tokens)
@@ -136,16 +120,13 @@ class LocalReasoner:
             # What fails here fails when a question comes, and is told then.
             self.guarded(lambda: kept.prepare(frame.rgb, before, self._inputs_about(frame)), lambda failed: None)
 
-    def answer_batch(
-        self, frames: Sequence[Frame], texts: Sequence[str], *, max_new_tokens: int = 0, time_limit_s: float = 0.0
-    ) -> list[Answer]:
-        """An Answer for each frame with its text, decoded together: more questions a second, each of them later.
+    def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:
+        """Decoded together: more questions a second, each of them later.
 
-        `time_limit_s` holds for each question, so a batch may take that many times as long. Sums are rounded in another
-        order than for one question alone, so in rare cases a token, and with it the answer, may differ from `answer`.
-        An error, such as memory that runs out, is the status of all that were asked together.
+        Sums are rounded in another order than for one question alone, so in rare cases a token, and with it the answer,
+        differs from `answer`.
         """
-        limits = Limits.configured(self.card, self.config, None, max_new_tokens, time_limit_s)
+        limits = Limits.of(replace(call, cancelled=never, on_text=ignore), self.card, self.config)
         limits = replace(limits, time_limit_s=limits.time_limit_s * max(len(texts), 1))
         questions = [limits.begin(text, self.name) for text in texts]
         asked = [
@@ -163,17 +144,17 @@ class LocalReasoner:
         return [question if isinstance(question, Answer) else next(answers) for question in questions]
 
     def say(
-        self, messages: Messages, images: Sequence[RgbImage], limits: Limits, on_text: OnText | None = None
+        self, messages: Messages, images: Sequence[RgbImage], limits: Limits
     ) -> Speech:
         """The model's words to a chat whose `{"type": "image"}` entries are `images`, uint8 [H, W, 3], in turn.
 
         Raises whatever the libraries raise; `guarded` makes Answers of that.
         """
-        return self._speak([(messages, images)], limits, on_text)[0]
+        return self._speak([(messages, images)], limits)[0]
 
     def say_batch(self, chats: Sequence[tuple[Messages, Sequence[RgbImage]]], limits: Limits) -> list[Speech]:
         """`say` for several chats together."""
-        return self._speak(chats, limits, None)
+        return self._speak(chats, limits)
 
     def guarded(self, ask: Callable[[], T], failed: Callable[[Answer], T]) -> T:
         """What `ask` gives, or what `failed` makes of the Answer that says why there is none."""
@@ -203,37 +184,36 @@ class LocalReasoner:
 
         self.guarded(lambda: self.say([user], [image], Limits(1, _TRIAL_S)), fail)
 
-    def _say_about(self, frame: Frame, question: str, limits: Limits, on_text: OnText | None) -> Speech:
+    def _say_about(self, frame: Frame, question: str, limits: Limits) -> Speech:
         messages = self._messages(question)
         if not isinstance(self._decoder, FastDecoder) or self._kept is None:
-            return self.say(messages, [self._image(frame)], limits, on_text)
+            return self.say(messages, [self._image(frame)], limits)
         reading = self._kept.read(frame.rgb, self._words(messages), self._inputs_about(frame))
-        return self._spoken(partial(self._decoder.continued, reading.prompt), [reading.seen_wh], limits, on_text)[0]
+        return self._spoken(partial(self._decoder.continued, reading.prompt), [reading.seen_wh], limits)[0]
 
     def _speak(
-        self, chats: Sequence[tuple[Messages, Sequence[RgbImage]]], limits: Limits, on_text: OnText | None
+        self, chats: Sequence[tuple[Messages, Sequence[RgbImage]]], limits: Limits
     ) -> list[Speech]:
         words = [self._words(messages) for messages, _ in chats]
         inputs, seen_wh = self._inputs(words, [rgb for _, images in chats for rgb in images])
         sizes = iter(seen_wh)
         by_chat = [[next(sizes) for _ in images] for _, images in chats]
-        return self._spoken(partial(self._decoder.decode, inputs), by_chat, limits, on_text)
+        return self._spoken(partial(self._decoder.decode, inputs), by_chat, limits)
 
     def _spoken(
         self,
         decode: Callable[[int, GoOn], list[list[int]]],
         seen_wh: list[list[tuple[int, int]]],
         limits: Limits,
-        on_text: OnText | None,
     ) -> list[Speech]:
         """What comes of `decode`, a row for each chat, watched between tokens."""
         broken: Status | None = None
 
         def go_on(rows: list[list[int]]) -> bool:
             nonlocal broken
-            if on_text:
+            if limits.has_listener:
                 # A character of several tokens shows as a replacement character until its last one.
-                on_text(self._text(rows[0]).rstrip("\ufffd"), len(rows[0]))
+                limits.on_text(self._text(rows[0]).rstrip("\ufffd"), len(rows[0]))
             broken = limits.broken()
             return broken is None
 

@@ -6,7 +6,7 @@ The card's `source` is the name under which the server knows the model. Several 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,11 +15,11 @@ import cv2
 
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.dialects.json_text import find_values
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer, take_apart
 from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb, resized_wh
 from reasonseg_ros.reasoner.limits import Limits, failure
-from reasonseg_ros.reasoner.port import OnText
 from reasonseg_ros.reasoner.prompts import chat, read_prompt
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
 from reasonseg_ros.reasoner.server.address import Server, completions_url, proxy_for, read_key
@@ -37,6 +37,8 @@ class ServerReasoner:
     environment that is not understood.
     """
 
+    has_batches = False
+
     def __init__(self, card: ModelCard, config: ReasonerConfig) -> None:
         self.name = card.name
         self.card = card
@@ -48,22 +50,13 @@ class ServerReasoner:
         self.server = Server(url, read_key(config.server_key_variable), config.server_retries)
         self._talks: list[Talk] = []
 
-    def answer(
-        self,
-        frame: Frame,
-        text: str,
-        *,
-        on_text: OnText | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        max_new_tokens: int = 0,
-        time_limit_s: float = 0.0,
-    ) -> Answer:
-        limits = Limits.configured(self.card, self.config, cancelled, max_new_tokens, time_limit_s)
+    def answer(self, frame: Frame, text: str, call: Call = WAIT) -> Answer:
+        limits = Limits.of(call, self.card, self.config)
         question = limits.begin(text, self.name)
         if isinstance(question, Answer):
             return question
         rgb = resize_rgb(frame.rgb, self._image_wh(frame.size_wh))
-        talk = self._talk(chat(self.card, question, _image_entry(rgb), self.prompt), limits, on_text)
+        talk = self._talk(chat(self.card, question, _image_entry(rgb), self.prompt), limits)
         if isinstance(talk, Answer):
             return talk
         answer = parse_answer(
@@ -76,28 +69,23 @@ class ServerReasoner:
         )
         return replace(answer, model=self.name, tokens=talk.tokens)
 
-    def choose(
-        self,
-        frames: Sequence[Frame],
-        text: str,
-        *,
-        on_text: OnText | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        max_new_tokens: int = 0,
-        time_limit_s: float = 0.0,
-    ) -> Keyframe:
-        limits = Limits.configured(self.card, self.config, cancelled, max_new_tokens, time_limit_s)
+    def choose(self, frames: Sequence[Frame], text: str, call: Call = WAIT) -> Keyframe:
+        limits = Limits.of(call, self.card, self.config)
         question = limits.begin(text, self.name)
         if isinstance(question, Answer):
             return failed_keyframe(question)
         sizes = [shown_wh(self.card) or self._image_wh(frame.size_wh) for frame in frames]
         images = [_image_entry(resize_rgb(frame.rgb, size)) for frame, size in zip(frames, sizes, strict=True)]
-        talk = self._talk(round_messages(self.card, question, images), limits, on_text)
+        talk = self._talk(round_messages(self.card, question, images), limits)
         if isinstance(talk, Answer):
             return failed_keyframe(talk)
         return parse_keyframe(talk.text, len(frames), talk.is_cut, talk.tokens)
 
-    def _talk(self, messages: list[dict[str, Any]], limits: Limits, on_text: OnText | None) -> Talk | Answer:
+    def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:
+        """One question after the other: a server forms batches of what several clients ask."""
+        return [self.answer(frame, text, call) for frame, text in zip(frames, texts, strict=True)]
+
+    def _talk(self, messages: list[dict[str, Any]], limits: Limits) -> Talk | Answer:
         """A talk that came to its end, or the Answer that says why it did not."""
         self._talks = [talk for talk in self._talks if talk.is_alive]
         if len(self._talks) >= _MOST_TALKS:
@@ -106,8 +94,8 @@ class ServerReasoner:
         self._talks.append(talk)
         try:
             while (status := limits.broken()) is None and not talk.is_done:
-                if talk.listen() and on_text:
-                    on_text(talk.text, talk.tokens)
+                if talk.listen():
+                    limits.on_text(talk.text, talk.tokens)
         finally:
             talk.stop()
         if status and (talk.error or not talk.is_done):

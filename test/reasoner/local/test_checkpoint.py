@@ -14,6 +14,7 @@ import pytest
 
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.loading import load_reasoner
 from reasonseg_ros.types import Frame, Status
 
@@ -183,7 +184,7 @@ def test_a_processors_pixels_are_read_in_either_notation(
     reasoner = changed(change)
     size = reasoner.processor.image_processor.size
     assert (size["shortest_edge"], size["longest_edge"]) == pixels
-    assert reasoner.answer(frame, "what is red", max_new_tokens=2).tokens == 2
+    assert reasoner.answer(frame, "what is red", Call(max_new_tokens=2)).tokens == 2
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,7 @@ def test_an_end_token_that_is_an_ordinary_one_is_refused(changed: Any, number: i
 def test_weights_in_shards_are_those_of_one_file(changed: Any, frame: Frame, checkpoint: Path) -> None:
     whole = load_reasoner(ReasonerConfig(model=str(checkpoint), device="cpu"))
     parts = changed(weights(nothing, shards=3))
-    texts = [one.answer(frame, "what is red", max_new_tokens=7).raw_text for one in (whole, parts)]
+    texts = [one.answer(frame, "what is red", Call(max_new_tokens=7)).raw_text for one in (whole, parts)]
     assert texts[0] == texts[1]
 
 
@@ -270,15 +271,15 @@ def test_logits_that_are_not_finite_are_a_failure_with_its_stage(
     checkpoint: Path, frame: Frame, attention: str
 ) -> None:
     reasoner = load_reasoner(ReasonerConfig(model=str(checkpoint), device="cpu", attention=attention))
-    good = reasoner.answer(frame, "what is red", max_new_tokens=3)
+    good = reasoner.answer(frame, "what is red", Call(max_new_tokens=3))
     head = reasoner.model.get_output_embeddings().weight
     with torch.no_grad():
         kept = head.clone()
         head[-1] = float("inf")
-    bad = reasoner.answer(frame, "what is blue", max_new_tokens=3)
+    bad = reasoner.answer(frame, "what is blue", Call(max_new_tokens=3))
     assert (bad.status, bad.error[:36]) == (Status.FAILED, "reasoning: the model's logits are no")
     batch = reasoner.answer_batch([frame, frame], ["what is red", "what is blue"])
     assert {answer.status for answer in batch} == {Status.FAILED}
     with torch.no_grad():
         head.copy_(kept)
-    assert reasoner.answer(frame, "what is red", max_new_tokens=3).raw_text == good.raw_text
+    assert reasoner.answer(frame, "what is red", Call(max_new_tokens=3)).raw_text == good.raw_text

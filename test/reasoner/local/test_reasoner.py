@@ -14,6 +14,7 @@ import pytest
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import ConfigError, ModelError
 from reasonseg_ros.model_card import load_card
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.limits import Limits
 from reasonseg_ros.reasoner.loading import load_reasoner, with_dialect
 from reasonseg_ros.types import Frame, Status
@@ -50,7 +51,7 @@ def speaking(reasoner: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_boxes_come_back_in_pixels_of_the_camera_image(speaking: Any, frame: Frame) -> None:
-    answer = speaking.answer(frame, "What is red?", max_new_tokens=200)
+    answer = speaking.answer(frame, "What is red?", Call(max_new_tokens=200))
     assert answer.status is Status.OK, answer.error
     scale = np.array([640 / 224, 480 / 168] * 2)
     np.testing.assert_allclose(answer.groundings[0].box_xyxy, np.array([20, 10, 120, 110]) * scale, rtol=1e-5)
@@ -67,26 +68,27 @@ def test_the_image_is_squashed_as_the_card_says(reasoner: Any) -> None:
 
 
 def test_strict_reading_repairs_nothing(speaking: Any, frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
-    all_but_the_end = speaking.answer(frame, "a", max_new_tokens=200).tokens - 2
-    cut = speaking.answer(frame, "a", max_new_tokens=all_but_the_end)
+    all_but_the_end = speaking.answer(frame, "a", Call(max_new_tokens=200)).tokens - 2
+    cut = speaking.answer(frame, "a", Call(max_new_tokens=all_but_the_end))
     assert (cut.status, "cut off" in cut.error) == (Status.OK, True)
     monkeypatch.setattr(speaking, "config", replace(speaking.config, strict=True))
-    assert speaking.answer(frame, "a", max_new_tokens=200).status is Status.OK
-    assert speaking.answer(frame, "a", max_new_tokens=all_but_the_end).status is Status.UNPARSABLE
+    assert speaking.answer(frame, "a", Call(max_new_tokens=200)).status is Status.OK
+    assert speaking.answer(frame, "a", Call(max_new_tokens=all_but_the_end)).status is Status.UNPARSABLE
 
 
 def test_text_streams_token_by_token(speaking: Any, frame: Frame) -> None:
     heard: list[tuple[str, int]] = []
-    answer = speaking.answer(frame, "a", max_new_tokens=200, on_text=lambda text, tokens: heard.append((text, tokens)))
+    call = Call(max_new_tokens=200, on_text=lambda text, tokens: heard.append((text, tokens)))
+    answer = speaking.answer(frame, "a", call)
     assert [tokens for _, tokens in heard] == list(range(1, answer.tokens + 1))
     assert all(ANSWER.startswith(text) for text, _ in heard)
 
 
 def test_random_weights_run_into_the_token_limit(reasoner: Any, frame: Frame) -> None:
-    answer = reasoner.answer(frame, "what is red", max_new_tokens=7)
+    answer = reasoner.answer(frame, "what is red", Call(max_new_tokens=7))
     assert (answer.tokens, answer.groundings) == (7, ())
     assert answer.status is Status.TRUNCATED
-    again = reasoner.answer(frame, "what is red", max_new_tokens=7)
+    again = reasoner.answer(frame, "what is red", Call(max_new_tokens=7))
     assert again.raw_text == answer.raw_text
 
 
@@ -97,14 +99,14 @@ def test_the_cards_token_limit_is_the_default(reasoner: Any, frame: Frame) -> No
 def test_cancel_acts_between_tokens(reasoner: Any, frame: Frame) -> None:
     heard: list[int] = []
     answer = reasoner.answer(
-        frame, "a", on_text=lambda _, tokens: heard.append(tokens), cancelled=lambda: len(heard) == 3
+        frame, "a", Call(on_text=lambda _, tokens: heard.append(tokens), cancelled=lambda: len(heard) == 3)
     )
     assert (answer.status, answer.tokens) == (Status.CANCELLED, 3)
-    assert reasoner.answer(frame, "a", cancelled=lambda: True).tokens == 0
+    assert reasoner.answer(frame, "a", Call(cancelled=lambda: True)).tokens == 0
 
 
 def test_the_time_limit_ends_in_timeout(reasoner: Any, frame: Frame) -> None:
-    answer = reasoner.answer(frame, "a", time_limit_s=1e-6)
+    answer = reasoner.answer(frame, "a", Call(time_limit_s=1e-6))
     assert answer.status is Status.TIMEOUT
     assert "raise the time limit" in answer.error
 
@@ -113,20 +115,20 @@ def test_a_batch_gets_the_same_answers(reasoner: Any, frame: Frame) -> None:
     other = Frame(frame.rgb[::-1])
     frames = [frame, other, frame, frame]
     texts = ["what is red", "the mug that holds the hot coffee", "", "find everything"]
-    together = reasoner.answer_batch(frames, texts, max_new_tokens=7)
-    alone = [reasoner.answer(*asked, max_new_tokens=7) for asked in zip(frames, texts, strict=True)]
+    together = reasoner.answer_batch(frames, texts, Call(max_new_tokens=7))
+    alone = [reasoner.answer(*asked, Call(max_new_tokens=7)) for asked in zip(frames, texts, strict=True)]
     assert [(one.status, one.raw_text, one.tokens) for one in together] == [
         (one.status, one.raw_text, one.tokens) for one in alone
     ]
     assert together[2].status is Status.REFUSED
-    assert reasoner.answer_batch([frame], ["a"], time_limit_s=1e-6)[0].status is Status.TIMEOUT
+    assert reasoner.answer_batch([frame], ["a"], Call(time_limit_s=1e-6))[0].status is Status.TIMEOUT
     assert [one.status for one in reasoner.answer_batch([frame], [""])] == [Status.REFUSED]
 
 
 def test_a_chat_may_hold_several_images(reasoner: Any, frame: Frame) -> None:
     content = [{"type": "image"}, {"type": "text", "text": "before, and now"}, {"type": "image"}]
     images = [frame.rgb[:168, :224], frame.rgb[:224, :168]]
-    limits = Limits.configured(reasoner.card, reasoner.config, max_new_tokens=3)
+    limits = Limits.of(Call(max_new_tokens=3), reasoner.card, reasoner.config)
     speech = reasoner.say([{"role": "user", "content": content}], images, limits)
     assert (speech.tokens, speech.cut, speech.broken) == (3, True, None)
     assert speech.seen_wh == [(224, 168), (168, 224)]
@@ -157,7 +159,7 @@ def test_after_a_failure_the_next_question_works(
         answer = reasoner.answer(frame, "a")
     assert answer.status is status
     assert type(error).__name__ in answer.error
-    assert reasoner.answer(frame, "a", max_new_tokens=2).tokens == 2
+    assert reasoner.answer(frame, "a", Call(max_new_tokens=2)).tokens == 2
 
 
 def test_an_image_too_thin_for_the_processor_is_a_failure_not_a_crash(checkpoint: Path) -> None:
@@ -252,7 +254,7 @@ def test_offline_and_not_there_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_bfloat16_runs_on_the_cpu_too(checkpoint: Path, frame: Frame) -> None:
     reasoner = load_reasoner(config(checkpoint, dtype="bfloat16"))
     assert reasoner.model.dtype is torch.bfloat16
-    assert reasoner.answer(frame, "a", max_new_tokens=2).tokens == 2
+    assert reasoner.answer(frame, "a", Call(max_new_tokens=2)).tokens == 2
 
 
 def test_another_attention_goes_through_generate(
@@ -261,11 +263,11 @@ def test_another_attention_goes_through_generate(
     eager = load_reasoner(config(checkpoint, attention="eager"))
     assert "its attention is eager" in caplog.text
     eager.prepare(frame)
-    answers = [one.answer(frame, "what is red", max_new_tokens=7) for one in (eager, reasoner)]
+    answers = [one.answer(frame, "what is red", Call(max_new_tokens=7)) for one in (eager, reasoner)]
     assert answers[0].raw_text == answers[1].raw_text
     heard: list[int] = []
     stopped = eager.answer(
-        frame, "a", on_text=lambda _, tokens: heard.append(tokens), cancelled=lambda: len(heard) == 3
+        frame, "a", Call(on_text=lambda _, tokens: heard.append(tokens), cancelled=lambda: len(heard) == 3)
     )
     assert (stopped.status, stopped.tokens) == (Status.CANCELLED, 3)
 

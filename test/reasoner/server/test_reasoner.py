@@ -19,6 +19,7 @@ import pytest
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.model_card import load_card
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.types import Frame, Status
 
 ServerReasoner = pytest.importorskip("reasonseg_ros.reasoner.server.reasoner").ServerReasoner
@@ -144,7 +145,8 @@ def reasoner_for(port: int, **changes: Any) -> Any:
 
 def test_an_answer_streams_in(server: Any, frame: Frame) -> None:
     heard: list[str] = []
-    answer = reasoner_for(server.server_port).answer(frame, "What is red?", on_text=lambda text, _: heard.append(text))
+    call = Call(on_text=lambda text, _: heard.append(text))
+    answer = reasoner_for(server.server_port).answer(frame, "What is red?", call)
     assert answer.status is Status.OK, answer.error
     np.testing.assert_allclose(answer.groundings[0].box_xyxy, [64, 48, 320, 240], atol=1e-3)
     assert (answer.raw_text, answer.thought, answer.model) == (TEXT, "it is red", "vision-reasoner-7b")
@@ -165,7 +167,7 @@ def test_strict_reading_repairs_nothing(server: Any, frame: Frame) -> None:
 
 
 def test_the_request_is_greedy_and_holds_the_squashed_image(server: Any, frame: Frame) -> None:
-    reasoner_for(server.server_port).answer(frame, "What is red?", max_new_tokens=77)
+    reasoner_for(server.server_port).answer(frame, "What is red?", Call(max_new_tokens=77))
     request = server.requests[0]
     assert (request["model"], request["temperature"]) == ("Ricky06662/VisionReasoner-7B", 0)
     assert (request["max_tokens"], request["stream"]) == (77, True)
@@ -235,7 +237,7 @@ def test_a_thought_that_is_sent_apart_counts(
 ) -> None:
     server.behaviour = say_all(*({key: f"{word} "} for word in said.split()), {"content": content}, finish=finish)
     heard: list[str] = []
-    answer = reasoner_for(server.server_port).answer(frame, "mug", on_text=lambda text, _: heard.append(text))
+    answer = reasoner_for(server.server_port).answer(frame, "mug", Call(on_text=lambda text, _: heard.append(text)))
     assert (answer.status, answer.thought) == (status, thought), answer.error
     assert len(heard) >= len(said.split()) and all(later.startswith("<think>") for later in heard)
 
@@ -286,7 +288,7 @@ def test_a_passing_failure_is_tried_again(server: Any, frame: Frame) -> None:
 def test_a_silent_server_ends_at_the_time_limit(server: Any, frame: Frame, behaviour: Behaviour) -> None:
     server.behaviour = behaviour
     start_s = time.monotonic()
-    answer = reasoner_for(server.server_port).answer(frame, "what is red", time_limit_s=0.3)
+    answer = reasoner_for(server.server_port).answer(frame, "what is red", Call(time_limit_s=0.3))
     assert answer.status is Status.TIMEOUT
     assert time.monotonic() - start_s < 5
 
@@ -295,7 +297,7 @@ def test_cancel_does_not_wait_for_a_silent_server(server: Any, frame: Frame) -> 
     server.behaviour = sleep_after_a_word
     heard: list[str] = []
     answer = reasoner_for(server.server_port).answer(
-        frame, "a", on_text=lambda text, _: heard.append(text), cancelled=lambda: bool(heard)
+        frame, "a", Call(on_text=lambda text, _: heard.append(text), cancelled=lambda: bool(heard))
     )
     assert (answer.status, answer.thought) == (Status.CANCELLED, "it")
 
