@@ -275,8 +275,8 @@ class Config:
     autostart: bool = setting(True, "configure and activate at start", read_only=True)
     diagnostics_period_s: float = setting(1.0, "period of diagnostics, seconds", 0.1, 60.0, read_only=True)
     method: str = setting(
-METHOD_NAMES = ("seg_zero", "rev_seg")
-"""Names of the methods; `methods.loading` builds them."""
+        "rev_seg", "method: seg_zero answers about one image; rev_seg also tracks targets and answers about several "
+        "images", choices=METHOD_NAMES, read_only=True,
     )
     reasoner: ReasonerConfig = field(default_factory=ReasonerConfig)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
