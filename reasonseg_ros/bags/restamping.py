@@ -56,7 +56,7 @@ class Restamping:
         return self._clocks[-1]
 
     def data(self, record: Record) -> bytes:
-        """The record's bytes with every header in it stamped anew, those inside of lists and other messages too.
+        """The record's bytes with every header in it stamped again, those inside of lists and other messages too.
 
         Raises InvalidInput for a damaged message, and for a type that neither the bag nor this package defines.
         """

@@ -23,7 +23,7 @@ class BagWriter:
     """
 
     def __init__(self, path: str | Path, force: bool = False) -> None:
-        """Raises InvalidInput where `path` exists, unless `force` is set and it is a bag."""
+        """Raises InvalidInput if `path` exists, unless `force` is set and it is a bag."""
         self.path = Path(path).absolute()
         if self.path.is_symlink():
             raise InvalidInput(f"{path} is a symbolic link; remove it, or choose another place")

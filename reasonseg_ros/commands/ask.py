@@ -18,17 +18,19 @@ def register(verbs: Any) -> None:
         help="ask about an image file, or ask a running node about its camera",
         usage="reasonseg ask IMAGE QUESTION [options]\n       reasonseg ask --node QUESTION [options]",
     )
-    ask.add_argument("image", type=Path, nargs="?", help="image file; none with --node")
+    ask.add_argument("image", type=Path, nargs="?", help="image file; omit with --node")
     ask.add_argument("question")
     add_output(ask, "--out", "file", IMAGE_ENDINGS, help="write the image with the masks drawn on it")
     file = ask.add_argument_group("about an image file")
     file.add_argument("--model", help="reasoner: model card, folder or hub id")
     file.add_argument("--segmenter", help="segmenter: model card, folder or hub id")
-    file.add_argument("--device", help="torch device of both, for example cpu or cuda:0")
+    file.add_argument("--device", help="torch device of both models, for example cpu or cuda:0")
     node = ask.add_argument_group("about the newest image of a running node")
-    node.add_argument("--node", action="store_true", help="ask the node; streams its thought (needs ROS 2)")
+    node.add_argument("--node", action="store_true", help="ask the node, and stream its thought (needs ROS 2)")
     node.add_argument("--name", default="/reasonseg", help="the node's name (default: %(default)s)")
-    node.add_argument("--wait", type=float, default=10.0, metavar="S", help="wait for it (default: %(default)s)")
+    node.add_argument(
+        "--wait", type=float, default=10.0, metavar="S", help="seconds to wait for the node (default: %(default)s)"
+    )
     ask.set_defaults(run=run)
 
 

@@ -1,4 +1,4 @@
-"""`reasonseg check-server`: does the reasoner answer, and are its boxes in the coordinates that its model card says?"""
+"""`reasonseg check-server`: does the reasoner answer, with boxes in the coordinates of its model card?"""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from reasonseg_ros.errors import InvalidInput
 def register(verbs: Any) -> None:
     check = verbs.add_parser(
         "check-server",
-        help="ask a server (or a local model) about a picture whose answers are known",
-        description="Ask the reasoner about a picture whose answers are known, and compare the boxes. Exit status: 0 "
+        help="ask a server (or a local model) about a picture with known answers",
+        description="Ask the reasoner about a picture with known answers, and compare the boxes. Exit status: 0 "
         "they are right, 1 they are wrong, or there is no answer, 2 wrong settings.",
     )
     check.add_argument("--url", help="base address of the server, for example http://127.0.0.1:8000/v1")
     check.add_argument("--model", help="model card, folder or hub id; its source is the server's name for the model")
-    check.add_argument("--key-variable", metavar="NAME", help="environment variable that holds the server's key")
+    check.add_argument("--key-variable", metavar="NAME", help="environment variable with the server's key")
     check.add_argument("--local", action="store_true", help="check the model in this process instead of a server")
-    check.add_argument("--params", type=Path, metavar="FILE", help="the node's parameter file; the options come first")
+    check.add_argument("--params", type=Path, metavar="FILE", help="the node's parameter file; options take precedence")
     check.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", dest="overrides",
         help="the node's parameters, for example reasoner.dialect=qwen3-vl",

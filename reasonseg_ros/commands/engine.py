@@ -15,8 +15,10 @@ def register(verbs: Any) -> None:
     engine = verbs.add_parser("engine", help="build, list and remove the engines of exported segmenters")
     actions = engine.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    build = actions.add_parser("build", help="build the engines of an export, check them, keep them in the cache")
-    build.add_argument("model", help="folder of `reasonseg export segmenter`, or the name of a model card that has one")
+    build = actions.add_parser("build", help="build the engines of an export, check them, and store them in the cache")
+    build.add_argument(
+        "model", help="folder of `reasonseg export segmenter`, or the name of a model card that refers to one"
+    )
     build.add_argument("--runtime", choices=ENGINE_BACKENDS, default="tensorrt_rtx", help="(default: %(default)s)")
     build.add_argument("--device", default="auto", help="cpu, cuda or cuda:1; auto is the first GPU")
     build.add_argument(
@@ -24,8 +26,8 @@ def register(verbs: Any) -> None:
         help="build for GPUs of these compute capabilities, for example 8.6 8.9 12.0; no GPU is needed (tensorrt_rtx)",
     )  # fmt: skip
     build.add_argument("--graphs", nargs="+", metavar="GRAPH", help="only these; default: all of the export")
-    build.add_argument("--force", action="store_true", help="build what is there already, too")
-    build.add_argument("--workspace-mib", type=int, default=0, help="memory the builder may use at most; 0 is no limit")
+    build.add_argument("--force", action="store_true", help="rebuild engines that exist")
+    build.add_argument("--workspace-mib", type=int, default=0, help="maximum memory of the builder; 0: no limit")
     _add_cache(build)
     build.set_defaults(action=_build)
 
@@ -34,7 +36,7 @@ def register(verbs: Any) -> None:
     show.set_defaults(action=_list)
 
     remove = actions.add_parser("remove", help="delete engines from the cache")
-    remove.add_argument("names", nargs="*", metavar="NAME", help="names of `engine list`, or how they begin")
+    remove.add_argument("names", nargs="*", metavar="NAME", help="names from `engine list`, or prefixes of them")
     remove.add_argument("--all", action="store_true", help="every engine")
     _add_cache(remove)
     remove.set_defaults(action=_remove)

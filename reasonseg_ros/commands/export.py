@@ -16,7 +16,11 @@ def register(verbs: Any) -> None:
     segmenter = kinds.add_parser("segmenter", help="SAM2 (with its memory) and EdgeTAM")
     segmenter.add_argument("--model", required=True, help="model card, folder, hub id, or the sam2 package's .pt file")
     segmenter.add_argument(
-        "--size", type=int, default=0, metavar="PX", help="side of the square input, a multiple of 32; default: its own"
+        "--size",
+        type=int,
+        default=0,
+        metavar="PX",
+        help="side of the square input, a multiple of 32; default: the checkpoint's",
     )
     segmenter.add_argument(
         "--precision", choices=PRECISIONS, default="fp32", help="fp16 is for GPUs, int8 for CPUs (default: %(default)s)"
@@ -39,7 +43,7 @@ def _segmenter(settings: argparse.Namespace) -> None:
     from rich.console import Console
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # it writes into the line that says what is being done
+    disable_progress_bar()  # it would overwrite the status line
     console = Console(stderr=True)
     with console.status("starting") as status:
         manifest = export_segmenter(

@@ -19,9 +19,9 @@ def parse_text(
     strict: bool = False,
     model_size_wh: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """What a model's text means for an image of `size_wh`, as plain values; boxes and points in its pixels.
+    """The meaning of a model's text as plain values; boxes and points in pixels of an image of `size_wh`.
 
-    `model_size_wh` is the size whose pixels the text speaks of; None takes the dialect's usual one.
+    `model_size_wh` is the size of the image whose pixels the text uses; None takes the dialect's default.
     """
     answer = parse_answer(text, size_wh, dialect=dialect, strict=strict, answer_wh=model_size_wh)
     groundings = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,24 @@ def register(verbs: Any) -> None:
 
     bag = kinds.add_parser("bag", help="write an MCAP bag with images, questions and ground truth")
     _add_scene_options(bag, Path("out/tabletop"), "folder of the bag", "new_folder")
-    bag.add_argument("--questions", type=int, default=2, help="a scene (default: %(default)s)")
-    bag.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="of the questions, in turn (default: all)")
-    bag.add_argument("--phrasing", choices=("train", "unseen"), default="train", help="sentences of the questions")
+    bag.add_argument("--questions", type=int, default=2, help="questions per scene (default: %(default)s)")
+    bag.add_argument(
+        "--kinds", nargs="+", default=[], metavar="KIND", help="kinds of questions, used in turn (default: all)"
+    )
+    bag.add_argument(
+        "--phrasing", choices=("train", "unseen"), default="train", help="set of sentences for the questions"
+    )
     bag.add_argument(
         "--video", nargs="?", type=whole_number(1), const=24, default=0, metavar="FRAMES",
-        help="write videos of so many frames (without a number: %(const)s) with questions about what happened, as many "
-        "as --scenes says",
+        help="write videos of FRAMES frames (without a number: %(const)s) with questions about what happened; --scenes "
+        "is the number of videos",
     )  # fmt: skip
-    bag.add_argument("--rate", type=float, default=8.0, metavar="HZ", help="of a video's frames (default: %(default)s)")
-    bag.add_argument("--track", action="store_true", help="also name what is to be followed on a video's first frame")
-    bag.add_argument("--no-depth", action="store_true", help="leave the depth images out")
-    bag.add_argument("--force", action="store_true", help="replace a bag that is there")
+    bag.add_argument(
+        "--rate", type=float, default=8.0, metavar="HZ", help="frame rate of videos (default: %(default)s)"
+    )
+    bag.add_argument("--track", action="store_true", help="also ask to track a target from the first frame")
+    bag.add_argument("--no-depth", action="store_true", help="omit depth images")
+    bag.add_argument("--force", action="store_true", help="replace an existing bag")
     bag.set_defaults(action=_bag)
 
     show = kinds.add_parser("show", help="write a contact sheet of scenes with their questions")
@@ -47,15 +53,13 @@ def run(settings: argparse.Namespace) -> int | None:
 def _add_scene_options(
     parser: argparse.ArgumentParser, out: Path, what: str, kind: str, endings: Sequence[str] = ()
 ) -> None:
-    parser.add_argument("--seed", type=int, required=True, help="of the first scene; the next ones count up")
-    parser.add_argument("--scenes", type=int, required=True, help="how many")
+    parser.add_argument("--seed", type=int, required=True, help="seed of the first scene; later scenes count up")
+    parser.add_argument("--scenes", type=int, required=True, help="number of scenes")
     add_output(parser, "--out", kind, endings, default=out, help=f"{what} (default: %(default)s)")
     parser.add_argument("--size", type=size_wh, default="640x480", metavar="WxH", help="pixels (default: %(default)s)")
 
 
 def _bag(settings: argparse.Namespace) -> None:
-    from rich.progress import track
-
     from reasonseg_ros.tabletop.bag import BagPlan, write_bag
     from reasonseg_ros.tabletop.questions import KINDS
     from reasonseg_ros.tabletop.world import World
@@ -67,31 +71,32 @@ def _bag(settings: argparse.Namespace) -> None:
         settings.seed, settings.scenes, settings.questions, tuple(settings.kinds) or KINDS, settings.phrasing,
         not settings.no_depth,
     )  # fmt: skip
-    written = write_bag(plan, World(settings.size), settings.out, settings.force)
-    with naming(settings.out):
-        for _ in track(written, description="Rendering", total=plan.scenes):
-            pass
+    _write(write_bag(plan, World(settings.size), settings.out, settings.force), plan.scenes, settings.out)
     print(f"{settings.out}: {plan.scenes} scenes, up to {plan.questions} questions each")
 
 
 def _video_bag(settings: argparse.Namespace) -> None:
-    from rich.progress import track
-
     from reasonseg_ros.errors import InvalidInput
     from reasonseg_ros.tabletop.video_bag import VideoBagPlan, write_video_bag
     from reasonseg_ros.tabletop.world import World
 
     if settings.kinds:
-        raise InvalidInput("--kinds are those of questions about still scenes; leave it out with --video")
+        raise InvalidInput("--kinds selects questions about still scenes; leave it out with --video")
     plan = VideoBagPlan(
         settings.seed, settings.scenes, settings.questions, settings.video, settings.rate, settings.phrasing,
         not settings.no_depth, settings.track,
     )  # fmt: skip
-    written = write_video_bag(plan, World(settings.size), settings.out, settings.force)
-    with naming(settings.out):
-        for _ in track(written, description="Rendering", total=plan.videos):
-            pass
+    _write(write_video_bag(plan, World(settings.size), settings.out, settings.force), plan.videos, settings.out)
     print(f"{settings.out}: {plan.videos} videos of {plan.frames} frames, up to {plan.questions} questions each")
+
+
+def _write(written: Iterable[int], total: int, out: Path) -> None:
+    """Render to the end, with a progress bar; errors name `out`."""
+    from rich.progress import track
+
+    with naming(out):
+        for _ in track(written, description="Rendering", total=total):
+            pass
 
 
 def _show(settings: argparse.Namespace) -> None:

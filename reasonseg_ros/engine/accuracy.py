@@ -1,6 +1,6 @@
-"""Whether an engine computes what its graph means: it is compared with ONNX Runtime on the CPU, in float32.
+"""Accuracy check of an engine against ONNX Runtime on the CPU in float32.
 
-(ONNX Runtime's CPU kernels compute a float16 graph in float32 wherever they have no float16 of their own.)
+(ONNX Runtime's CPU kernels compute a float16 graph in float32 if they have no float16 kernel.)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GREATEST_ERROR = 0.03
 """Of the features and scores: root mean square of the difference over that of the reference."""
 OBJECTS = 8
 
-_TINY = 1e-3  # a reference that is all but zero: the difference counts as it is
+_TINY = 1e-3  # for a reference near zero, the absolute difference counts
 
 
 class Reference:
@@ -44,7 +44,7 @@ class Reference:
         return engine.run(inputs)
 
     def inputs(self, graph: str, objects: int) -> dict[str, Value]:
-        """Inputs of a graph for so many objects, the same ones each time."""
+        """Inputs of a graph for `count` objects, the same on every call."""
         if graph == "encoder":
             return {"image": picture(self._manifest.size_px)[None]}
         if graph == "decoder":
@@ -95,7 +95,7 @@ class Reference:
 def check_engine(engine: Engine, graph: str, reference: Reference) -> dict[str, float]:
     """Run an engine and its reference on one object and on several, and compare all outputs.
 
-    Returns the figures by name. Raises ModelError with them where the engine is too far off.
+    Returns the figures by name. Raises ModelError with them if the difference is too large.
     """
     figures: dict[str, float] = {}
     several = min(OBJECTS, engine.largest.get("N", OBJECTS))

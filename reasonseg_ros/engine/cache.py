@@ -1,8 +1,8 @@
-"""Built engines, kept in the user's cache folder under a fingerprint of all that they depend on.
+"""Cache of built engines in the user's cache folder, keyed by a fingerprint of everything they depend on.
 
-An engine is two files: `NAME.engine`, and `NAME.json` that says what it is and is written last. Whoever builds holds a
-lock, so that two nodes that start at once build once; readers need none, as files are put in place whole. The folder
-is its user's alone, and nothing in it is followed elsewhere (`engine.files`).
+An engine is two files: `NAME.engine`, and its description `NAME.json`, which is written last. Building takes a lock, so
+two nodes that start together build once. Reading needs no lock, because files are replaced atomically. Only the user
+may write to the folder, and symbolic links in it are refused (`engine.files`).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EngineKey:
-    """Whatever changes here needs another engine.
+    """Everything that an engine depends on.
 
     Attributes:
         onnx_sha256: digest of the graph's file.
         flavour, version: which TensorRT.
-        capabilities: of the GPUs that it is built for.
+        capabilities: compute capabilities that it is built for.
         gpu: name of the GPU that it was built on and is tuned to; empty for TensorRT for RTX, which tunes at run time.
         cuda_major: CUDA that the library is for.
         machine: processor architecture of the library, `x86_64` or `aarch64`.
@@ -61,7 +61,7 @@ class EngineKey:
 
 @dataclass(frozen=True)
 class CachedEngine:
-    """One kept engine. `check` holds the figures of the accuracy check, and is empty while there was no GPU for it."""
+    """One cached engine. `check` holds the results of the accuracy check, and is empty until a GPU has run it."""
 
     name: str
     path: Path
@@ -73,7 +73,7 @@ class CachedEngine:
     check: Mapping[str, float] = field(default_factory=dict)
 
     def read(self) -> bytes:
-        """Raises OSError where it is gone, or not this user's own file."""
+        """Raises OSError if the file is missing or not owned by this user."""
         return read_private(self.path)
 
 
@@ -89,9 +89,9 @@ class EngineCache:
         return self.folder / "timing.cache"
 
     def entries(self) -> list[CachedEngine]:
-        """All engines, the one that was used last first. A description that cannot be read is left out and logged.
+        """All engines, the most recently used first. Unreadable descriptions are skipped and logged.
 
-        Raises ConfigError where the folder is not this user's alone.
+        Raises ConfigError if others can write to the folder.
         """
         if not os.path.lexists(self.folder):
             return []
@@ -105,7 +105,7 @@ class EngineCache:
     def find(self, key: EngineKey) -> CachedEngine | None:
         """The engine of this key, or one of TensorRT for RTX that was built for these capabilities among others.
 
-        None where there is none, or where its file is damaged.
+        None if there is none, or if its file is damaged.
         """
         for entry in self.entries():
             same = replace(entry.key, capabilities=key.capabilities) == key
@@ -129,9 +129,9 @@ class EngineCache:
         force: bool = False,
         waiting: Callable[[], None] | None = None,
     ) -> CachedEngine:
-        """The engine of `key`, built where it is missing; `force` builds it in any case.
+        """The engine of `key`, built if it is missing; `force` always builds it.
 
-        While another process builds it, this one calls `waiting` once, waits, and then takes that engine.
+        If another process is building it, calls `waiting` once, waits, and returns that engine.
         """
         if not force and (entry := self.find(key)):
             return entry
@@ -164,16 +164,16 @@ class EngineCache:
         return checked
 
     def remove(self, entry: CachedEngine) -> None:
-        """Delete an engine with its description and what was compiled from it."""
+        """Delete an engine with its description and its runtime cache."""
         for path in (entry.path.with_suffix(".json"), entry.path, self.runtime_cache(entry)):
             path.unlink(missing_ok=True)
 
     def runtime_cache(self, entry: CachedEngine) -> Path:
-        """Where TensorRT for RTX keeps what it compiled for the GPU that runs this engine."""
+        """TensorRT for RTX's cache of code compiled for the GPU that runs this engine."""
         return entry.path.with_suffix(".runtime")
 
     def prune(self, keep: str = "") -> list[CachedEngine]:
-        """Delete the engines that were not used for longest until all fit into the limit; never the one named."""
+        """Delete the least recently used engines until the rest fit into the limit; never the one named."""
         removed, total = [], 0
         for entry in self.entries():
             total += entry.size_bytes

@@ -26,7 +26,7 @@ class DeviceMemory:
         return self.torch.from_numpy(np.empty(0, dtype)).dtype
 
     def put(self, value: Any, dtype: DTypeLike) -> Any:
-        """A contiguous tensor on the device; `value` itself where it is one already."""
+        """A contiguous tensor on the device; `value` itself if it is one already."""
         if isinstance(value, np.ndarray):
             value = self.torch.from_numpy(np.require(value, dtype, ["C", "W"]))
         return value.to(self.device, self.dtype(dtype)).contiguous()

@@ -1,4 +1,4 @@
-"""Where a model card's exported graphs lie: in the folder it names, or in `onnx/` beside the checkpoint."""
+"""Finds a model card's exported graphs: in the folder it names, or in `onnx/` next to the checkpoint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def export_folder(card: ModelCard) -> Path | None:
 def weights_sha256(folder: Path) -> str:
     """Digest of a checkpoint's weights: of its one file, or of the names and digests of its shards; empty without any.
 
-    Raises ModelError where a shard that the index names is missing.
+    Raises ModelError if a shard that the index names is missing.
     """
     if (folder / WEIGHTS).is_file():  # transformers reads this one first, too
         return file_sha256(folder / WEIGHTS)
@@ -43,7 +43,7 @@ def weights_sha256(folder: Path) -> str:
 
 
 def export_mismatch(folder: Path, card: ModelCard) -> str:
-    """What the export is not, and the card's checkpoint is; empty where they agree. Raises ModelError where damaged."""
+    """How the export differs from the card's checkpoint; empty if they agree. Raises ModelError if damaged."""
     manifest = read_manifest(folder)
     digest = weights_sha256(Path(card.source))
     if digest and manifest.weights_sha256 != digest:

@@ -16,7 +16,7 @@ _REMEDY = "remove it, or set XDG_CACHE_HOME (or --cache) to a folder of your own
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write `content` beside `path` and put it in its place at once. A symbolic link at `path` is replaced itself."""
+    """Write `path` atomically, through a file next to it. A symbolic link at `path` is replaced, not followed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -29,9 +29,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def private_folder(folder: Path) -> Path:
-    """`folder`, made where it is missing, open to its user alone (0700).
+    """`folder`, made if it is missing, accessible to its user only (0700).
 
-    Raises ConfigError where it is a symbolic link, another user's, can be written by others, or cannot be made.
+    Raises ConfigError if it is a symbolic link, another user's, can be written by others, or cannot be made.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def private_folder(folder: Path) -> Path:
 
 
 def read_private(path: Path) -> bytes:
-    """What a file of this user holds. Raises OSError for symbolic links, other users' files, and what is no file."""
+    """Content of a file that this user owns. Raises OSError for symbolic links, other users' files and non-files."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(file.fileno())

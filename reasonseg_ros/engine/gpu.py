@@ -20,7 +20,7 @@ class Gpu:
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in the driver's order; none where there is no driver."""
+    """The GPUs that CUDA_VISIBLE_DEVICES allows, in the driver's order; none without a driver."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -1,4 +1,4 @@
-"""From an export folder to engines that run: chosen, built where needed, checked, warmed up."""
+"""Loads engines from an export folder: chosen, built if needed, checked, warmed up."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from reasonseg_ros.engine.tensorrt_builder import BuildOptions, build
 from reasonseg_ros.errors import ConfigError, ModelError
 
 SIZES = {"N": (1, 1, 8), "P": (1, 3, 32)}
-"""Objects and points that TensorRT's engines take: least, usual, greatest."""
+"""Objects and points that TensorRT's engines take: minimum, typical, maximum."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How graphs are run.
+    """Options for running graphs.
 
     Attributes:
         backend: one of ENGINE_BACKENDS.
-        device: `auto`, `cpu`, `cuda` or `cuda:1`; auto is the first GPU where there is one, else the CPU.
-        build: what to do about engines that have to be built: one of ENGINE_BUILDS.
-        threads: of the CPU, for one operation; 0 is one for each core.
-        capabilities: what TensorRT for RTX builds for; empty is the GPU that is here.
-        workspace_mib: memory that TensorRT's builder may use at most; 0 is no limit.
+        device: `auto`, `cpu`, `cuda` or `cuda:1`; auto is the first GPU if there is one, else the CPU.
+        build: when to build engines: one of ENGINE_BUILDS.
+        threads: CPU threads per operation; 0 is one per core.
+        capabilities: compute capabilities that TensorRT for RTX builds for; empty: this machine's GPU.
+        workspace_mib: maximum memory of TensorRT's builder; 0: no limit.
     """
 
     backend: str = "onnxruntime"
@@ -64,9 +64,8 @@ def load_engines(
 ) -> dict[str, Engine]:
     """Engines for these graphs of an export, each run once.
 
-    Raises ModelError where the export or an engine cannot be used, as for a graph that differs from its manifest;
-    ConfigError where the backend does not go with this
-    machine or an engine is missing that may not be built.
+    Raises ModelError if the export or an engine is unusable, for example if a graph differs from its manifest;
+    ConfigError if this machine cannot run the backend, or if an engine is missing and must not be built.
     """
     folder, say = Path(folder), report or _to_log
     manifest = read_manifest(folder, verify=True)
@@ -91,7 +90,7 @@ def load_engines(
 
 
 def engine_device(options: EngineOptions) -> tuple[str, Gpu | None]:
-    """Name of the device, and the GPU that it is. Raises ConfigError where it is not there or not right."""
+    """Name of the device, and its GPU if it is one. Raises ConfigError if there is no such device."""
     found, wanted = gpus(), options.device
     if wanted == "auto":
         wanted = "cuda:0" if found else "cpu"
@@ -114,7 +113,10 @@ def engine_device(options: EngineOptions) -> tuple[str, Gpu | None]:
 def build_engines(
     folder: Path, graphs: Collection[str], options: EngineOptions, report: Report | None = None
 ) -> dict[str, CachedEngine]:
-    """Have TensorRT's engines of these graphs in the cache. Needs no GPU for TensorRT for RTX with capabilities."""
+    """Build the TensorRT engines of these graphs into the cache.
+
+    With capabilities, TensorRT for RTX needs no GPU.
+    """
     folder, say = Path(folder), report or _to_log
     manifest = read_manifest(folder, verify=True)
     gpu = None if options.capabilities else engine_device(options)[1]
@@ -144,7 +146,7 @@ def _load_onnxruntime(folder: Path, manifest: Manifest, name: str, options: Engi
 
 
 def _onnxruntime_cache(manifest: Manifest, name: str, options: EngineOptions, gpu: Gpu | None) -> Path:
-    """The folder for what ONNX Runtime's TensorRT provider builds of this graph and nothing else.
+    """The engine cache of ONNX Runtime's TensorRT provider, for this graph only.
 
     The provider knows a graph by its name, so graphs that differ in their weights alone must not share a folder.
     """
@@ -231,7 +233,7 @@ def _build(
 
 
 def engine_key(manifest: Manifest, graph: Graph, options: EngineOptions, gpu: Gpu | None) -> EngineKey:
-    """What an engine of this graph depends on."""
+    """The cache key of this graph's engine."""
     flavour = options.backend
     capabilities = options.capabilities or ((gpu.capability,) if gpu else ())
     return EngineKey(

@@ -1,4 +1,4 @@
-"""What lies in an exported segmenter's folder: one ONNX file each graph, and `manifest.json` that says what they are.
+"""An exported segmenter's folder: one ONNX file per graph, and `manifest.json`, which describes them.
 
 The graphs, with S the side of the square image in pixels, h = S / 16, C channels and N objects:
 
@@ -8,7 +8,7 @@ The graphs, with S the side of the square image in pixels, h = S / 16, C channel
 - `decoder`: image_embed [N, h*h, C], high_res_0, high_res_1 as above, point_coords float32 [N, P, 2] in pixels of the
   square, point_labels int32 [N, P] (0 outside, 1 inside, 2 and 3 a box's corners, -1 the padding point that SAM2 adds
   to every prompt, -10 ignored; a tracked frame, which has no prompt, is two padding points) -> masks float32
-  [N, 1, 4h, 4h] logits, iou [N, 1], object_score [N, 1] (below 0: not in the image, whatever the mask), and, of a
+  [N, 1, 4h, 4h] logits, iou [N, 1], object_score [N, 1] (below 0: not in the image, regardless of the mask), and, of a
   checkpoint with memory, object_pointer [N, C].
 - `memory_attention`: vision_feat, mem_feat [N, slots, h*h, D], mem_slot int32 [N, slots] (index of the temporal
   encoding, -1 empty), obj_ptr [N, pointers, C], ptr_dt float32 [N, pointers] (frames ago, below 0 empty)
@@ -35,7 +35,7 @@ from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
 
 FILE_NAME = "manifest.json"
 EXPORT_VERSION = 1
-"""Raised whenever the graphs change their meaning; a folder of another version has to be exported again."""
+"""Increased when the graphs change their meaning; folders of other versions must be exported again."""
 
 ARCHITECTURES = ("sam2", "edgetam")
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -88,15 +88,15 @@ class Manifest:
 
     Attributes:
         name: the model card's.
-        source: where the weights came from: card, folder, hub id or file, as it was given.
+        source: origin of the weights as given: card, folder, hub id or file.
         weights_sha256: digest of the weights' file, so that an export of other weights is noticed.
         size_px: side S of the square image.
         channels: C.
         multimask: the decoder keeps the best of three masks; without it, the single mask.
         memory: None without the memory graphs.
         libraries: name and version of what made the export.
-        checks: what was measured against the checkpoint before the export was kept: mean and least IoU of masks, and
-            the mean that was asked for.
+        checks: accuracy against the checkpoint, measured at export: mean and minimum IoU of masks, and the required
+            mean.
     """
 
     name: str
@@ -136,7 +136,7 @@ class Manifest:
 
     @property
     def attended_at_once(self) -> int:
-        """Objects whose memories are looked at in one run where all scores lie in memory, as in ONNX Runtime.
+        """Objects per run of memory attention if all scores are held in memory, as in ONNX Runtime.
 
         Each has as many scores as places times remembered places: 0.5 GB at 1024 px, held about six times over.
         """
@@ -154,7 +154,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 def read_manifest(folder: Path, *, verify: bool = False) -> Manifest:
     """The manifest of an export folder; `verify` also compares every graph with its digest.
 
-    Raises ModelError where the folder is no export, is damaged, or was written by another version of this package.
+    Raises ModelError if the folder is no export, is damaged, or was written by another version of this package.
     """
     folder = Path(folder)
     path = folder / FILE_NAME

@@ -62,8 +62,9 @@ def load_onnxruntime(
     dimensions; no other graph may share it. `build` is `never`, `if_missing` or `force` (build again). The builder gets
     at most `workspace_mib` of memory (0: no limit). `largest` bounds free dimensions further.
 
-    Raises ConfigError where the provider is not in the installed ONNX Runtime or cannot start, for nothing is moved to
-    the CPU silently, and where engines are missing that may not be built; ModelError where the file cannot be read.
+    Raises ConfigError if the provider is not in the installed ONNX Runtime or cannot start (there is
+    no silent fallback to the CPU), or if engines are missing and must not be built;
+    ModelError if the file is unreadable.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # what goes wrong comes back as an exception
@@ -103,7 +104,7 @@ def _find_cuda() -> None:
     """Load the CUDA and cuDNN that come with torch's wheels, which the system's loader does not know of."""
     DeviceMemory("cuda")  # imports torch, and with it its CUDA
     if hasattr(onnxruntime, "preload_dlls"):  # since 1.21
-        with redirect_stdout(sys.stderr):  # it prints what it misses
+        with redirect_stdout(sys.stderr):  # it prints what is missing
             onnxruntime.preload_dlls()
 
 
@@ -111,7 +112,7 @@ def _find_cuda() -> None:
 def built_engines(cache_folder: Path | None, build: str, name: str) -> Iterator[None]:
     """The folder of the TensorRT provider's engines, as `build` wants it, and no other process at work in it.
 
-    Raises ConfigError where engines are missing and `build` is never: the provider itself would build them.
+    Raises ConfigError if engines are missing and `build` is never: the provider itself would build them.
     """
     if cache_folder is None:
         yield
@@ -189,7 +190,7 @@ class OnnxRuntimeCpu:
 
 
 class OnnxRuntimeBound:
-    """A graph on a GPU. Inputs and kept outputs are bound where they lie, so that features never leave the device."""
+    """A graph on a GPU. Inputs and kept outputs are bound in place, so features never leave the device."""
 
     def __init__(self, session: Any, graph: Graph, name: str, device: str, largest: Mapping[str, int]) -> None:
         self.name = name
@@ -215,7 +216,7 @@ class OnnxRuntimeBound:
             for name, tensor in self.outputs.items():
                 kept[name] = self._memory.empty(shape_of(tensor, sizes), tensor.dtype)
                 self._bind(binding.bind_output, name, tensor.dtype, kept[name])
-            self._memory.synchronize()  # what torch still writes; ONNX Runtime has a stream of its own
+            self._memory.synchronize()  # pending writes of torch; ONNX Runtime uses another stream
             self._session.run_with_iobinding(binding)
             binding.synchronize_outputs()
             return {name: value if name in keep else value.cpu().numpy() for name, value in kept.items()}
@@ -236,7 +237,7 @@ def _memory_errors(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Neither ONNX Runtime nor torch's CPU allocator has a class of its own for it.
+        # Neither ONNX Runtime nor torch's CPU allocator has an exception class for it.
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in _MEMORY_WORDS):
             if not type(error).__module__.startswith("onnxruntime"):
                 raise

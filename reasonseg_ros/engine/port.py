@@ -1,8 +1,8 @@
-"""What runs one exported graph, wherever it runs.
+"""The interface to one exported graph on any runtime and device.
 
 Values are numpy arrays in the machine's memory, or, for engines on a GPU, torch tensors there: an output that was kept
-on the device goes straight into the next engine. Both kinds are indexed and assigned alike, so that a ring of memories
-is `ring = engine.zeros(shape, dtype)` and then `ring[target, slot] = features[0]` on any device.
+on the device goes straight into the next engine. Both kinds support the same indexing and assignment, so a ring of
+memories is `ring = engine.zeros(shape, dtype)` and then `ring[target, slot] = features[0]` on any device.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reasonseg_ros.engine.manifest import Tensor
 from reasonseg_ros.errors import InvalidInput, ModelError
 
 Report = Callable[[str, "float | None"], None]
-"""Told in words what is being done, as it may take minutes, and how much of it is done, 0 to 1, where that is known."""
+"""Called with the current step, which may take minutes, and its progress from 0 to 1, if known."""
 
 Value = Any
 """numpy array, or a torch tensor on the engine's GPU."""
@@ -32,9 +32,9 @@ class Engine(Protocol):
     Attributes:
         name: which graph, for example `encoder`.
         runtime: library, version and device in words, for reports.
-        device: `cpu` or `cuda:0`; where kept outputs and `zeros` live.
+        device: `cpu` or `cuda:0`; device of kept outputs and of `zeros`.
         inputs, outputs: by name, in the graph's order.
-        largest: greatest size of a free dimension by its name; a name that is missing has no limit.
+        largest: maximum size of each free dimension by name; names that are missing have no limit.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Engine(Protocol):
     def run(self, inputs: Mapping[str, Value], keep: Collection[str] = ()) -> dict[str, Value]:
         """All outputs by name: those in `keep` stay on the device, the others come back as numpy arrays.
 
-        Raises InvalidInput for a wrong name, type or shape, OutOfMemory where the device has no room.
+        Raises InvalidInput for a wrong name, type or shape, OutOfMemory if the device has no room.
         """
         ...
 
@@ -69,7 +69,7 @@ def to_host(value: Value) -> NDArray[Any]:
 
 
 def check_finite(stage: str, values: Mapping[str, Value]) -> None:
-    """Raises ModelError with the stage where a floating-point array or tensor holds NaN or infinity.
+    """Raises ModelError with the stage if a floating-point array or tensor holds NaN or infinity.
 
     Damaged weights and overflows in half precision give such numbers, and the masks cut from them look like any other.
     """
@@ -93,7 +93,7 @@ def _is_finite(value: Value) -> bool:
 
 
 def check_inputs(engine: Engine, inputs: Mapping[str, Value]) -> None:
-    """Raises InvalidInput where names, number of dimensions or sizes are not those of the graph."""
+    """Raises InvalidInput if names, number of dimensions or sizes are not those of the graph."""
     if inputs.keys() != engine.inputs.keys():
         raise InvalidInput(f"{engine.name}: inputs {sorted(inputs)}; expected {sorted(engine.inputs)}")
     sizes: dict[str, int] = {}
@@ -112,7 +112,7 @@ def check_inputs(engine: Engine, inputs: Mapping[str, Value]) -> None:
 
 
 def warm_up(engine: Engine) -> None:
-    """Run once on zeros, so that the first image does not pay for what a library does on its first run."""
+    """Run once on zeros, so that the first image does not pay for the library's start-up."""
     zeros = {}
     for name, tensor in engine.inputs.items():
         zeros[name] = np.zeros(shape_of(tensor, dict.fromkeys(tensor.shape, 1)), tensor.dtype)

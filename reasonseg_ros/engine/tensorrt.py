@@ -51,7 +51,7 @@ def library(flavour: str) -> Any:
 
 
 def cuda_major(flavour: str) -> str:
-    """The CUDA that the installed wheel of a flavour is for, `13` for example; empty where its name does not say."""
+    """The CUDA that the installed wheel of a flavour is for, `13` for example; empty if its name does not say."""
     found = packages_distributions()
     names = [name for module in FLAVOURS[flavour] for name in found.get(module, ())]
     match = re.search(r"cu(?:da)?(\d+)", " ".join(names))
@@ -75,7 +75,7 @@ def logger(trt: Any) -> Any:
 
 
 class TensorRtEngine:
-    """A built engine on a GPU, on a stream of its own.
+    """A built engine on a GPU, on a separate stream.
 
     Each call ends when the GPU has ended, so that outputs can be used on any stream.
     """
@@ -93,9 +93,9 @@ class TensorRtEngine:
     ) -> None:
         """`runtime_cache` keeps what TensorRT for RTX compiles for this very GPU at the first runs.
 
-        A graph without free sizes is run as a CUDA graph where it can be recorded.
+        A graph without free sizes is run as a CUDA graph if it can be recorded.
 
-        Raises StaleEngine where `plan` is not for this library and GPU, OutOfMemory where the GPU is too small.
+        Raises StaleEngine if `plan` is not for this library and GPU, OutOfMemory if the GPU is too small.
         """
         trt = library(flavour)
         self.name = name
@@ -126,7 +126,7 @@ class TensorRtEngine:
                 self._graph = self._record()
 
     def _record(self) -> _CudaGraph | None:
-        """None where the run cannot be recorded; what works call by call is not given up for that."""
+        """None if the run cannot be recorded; single calls still work then."""
         graph = _CudaGraph(self)
         try:
             graph.record()
@@ -197,7 +197,7 @@ class TensorRtEngine:
 class _CudaGraph:
     """A run that was recorded once: replaying it costs one launch in place of hundreds.
 
-    Its inputs and outputs lie where they lay when it was recorded, hence the copies.
+    Its inputs and outputs have fixed addresses, hence the copies.
     """
 
     def __init__(self, engine: TensorRtEngine) -> None:
@@ -210,7 +210,7 @@ class _CudaGraph:
         self._stream.synchronize()
 
     def record(self) -> None:
-        """Raises RuntimeError or ModelError where CUDA or TensorRT refuse."""
+        """Raises RuntimeError or ModelError if CUDA or TensorRT fails."""
         self._graph = self._torch.cuda.CUDAGraph()
         # Other threads, such as the reasoner's, may use the GPU meanwhile.
         with self._torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):

@@ -47,9 +47,9 @@ def build(
 ) -> bytes:
     """The serialised engine of an ONNX file.
 
-    `timing_cache` is read and written: with it, plain TensorRT need not time again what it timed before.
+    `timing_cache` is read and written: plain TensorRT reuses the timings in it.
 
-    Raises ModelError where the file cannot be parsed or built, ConfigError for a capability that the library does not
+    Raises ModelError if the file cannot be parsed or built, ConfigError for a capability that the library does not
     know. An exception of `progress`, or one that a signal raises, ends the build.
     """
     trt = library(options.flavour)
@@ -111,7 +111,7 @@ def _build_in_a_thread(builder: Any, network: Any, config: Any, monitor: Any) ->
 
 
 def _check_network(trt: Any, network: Any, graph: Graph, path: Path) -> None:
-    """Raises ModelError where the file's inputs and outputs are not those of the manifest."""
+    """Raises ModelError if the file's inputs and outputs are not those of the manifest."""
     found = {
         "inputs": [network.get_input(index) for index in range(network.num_inputs)],
         "outputs": [network.get_output(index) for index in range(network.num_outputs)],

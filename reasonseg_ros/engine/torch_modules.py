@@ -30,7 +30,7 @@ class TorchModule:
                 results = self._module(*(torch.as_tensor(inputs[name], device=self._device) for name in self._inputs))
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(
-                f"the segmenter's {self.name} ran out of memory on {self._device}; follow fewer targets"
+                f"the segmenter's {self.name} ran out of memory on {self._device}; track fewer targets"
             ) from error
         results = (results,) if isinstance(results, torch.Tensor) else results
         return {

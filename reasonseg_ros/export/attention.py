@@ -1,8 +1,8 @@
 """Attention written out with the library's weights, as the exported graphs need it: batch first, with a bias.
 
-Between a few tokens and the many pixels of an image, the pixels are not projected: (p W) . t = p . (W t), and there are
-fewer tokens times heads than channels that the pixels would be projected to. The same holds for what is read from them
-and written to them. From about 16 tokens on this is more work than projecting, and it is still right.
+Between few tokens and many pixels, the tokens are projected instead of the pixels: (p W) . t = p . (W t). This costs
+less while tokens times heads are fewer than the projected channels, for values and outputs as well. From about 16
+tokens it costs more than projecting the pixels, but the result is the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether exported graphs give the masks of the checkpoint that they were made from."""
+"""Checks that exported graphs give the masks of their checkpoint."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from reasonseg_ros.segmenter.sam2 import Sam2Segmenter
 from reasonseg_ros.types import BoolMask, FloatArray
 
 LEAST_IOU = {"fp32": 0.999, "fp16": 0.995, "int8": 0.97}
-"""Of the mean over the prompts. The least of the single masks is told and not judged: a point that can mean two things
-may get the other of three masks by a rounding, which says nothing of the rest."""
+"""Minimum mean IoU over the prompts. The minimum over single masks is reported but not checked: for an ambiguous point,
+rounding alone may select another of the three masks."""
 SEEDS = (0, 1, 2)
 LEAST_TRACKED = 2
-"""Objects that are tracked over two frames where they have no room at once: at 1024 px that takes longer than the rest.
-More are, where a checkpoint finds none of the first again, and all of them where there is room."""
+"""Objects tracked over two frames if not all fit in memory at once; at 1024 px this takes longer than the rest. All are
+tracked if they fit, and more if the checkpoint finds none of the first again."""
 _EMPTY_SHARE = 1e-3
 
 
 def check_export(folder: Path, manifest: Manifest, checkpoint: Checkpoint) -> dict[str, float]:
     """Compare the graphs in `folder`, run by ONNX Runtime on the CPU, with the checkpoint run by torch.
 
-    Returns the figures by name: mean and least IoU of the masks of prompts decoded one by one and eight at once, and,
-    with memory, of objects tracked over two more frames; and the mean that is allowed.
+    Returns the figures by name: mean and minimum IoU of masks, for prompts decoded one by one and eight at once
+    and, with memory, for objects tracked over two more frames; and the required mean.
 
-    Raises ModelError with the figures where a mean falls short of `LEAST_IOU`, or where the checkpoint marks nothing,
-    so that there is nothing to compare.
+    Raises ModelError with the figures if a mean falls short of `LEAST_IOU`, or if the checkpoint's masks
+    are empty, so that there is nothing to compare.
     """
     engines = {name: load_onnxruntime(folder / graph.file, graph, name=name) for name, graph in manifest.graphs.items()}
     exported = ExportedSegmenter(engines["encoder"], engines["decoder"], manifest, at_once=OBJECTS)
@@ -64,9 +64,9 @@ def _judge(masks: Mapping[str, Sequence[tuple[BoolMask, BoolMask]]], precision: 
         figures[f"{name}_mean_iou"] = round(float(np.mean(ious)), 5)
         figures[f"{name}_least_iou"] = round(min(ious), 5)
     if any(figures[f"{name}_mean_iou"] < least for name in masks):
-        told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in list(figures.items())[1:])
+        measured = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in list(figures.items())[1:])
         raise ModelError(
-            f"the {precision} export does not give the checkpoint's masks: {told}; each mean has to be {least} or "
+            f"the {precision} export does not give the checkpoint's masks: {measured}; each mean has to be {least} or "
             "more, so nothing was kept. Choose another --precision; where fp32 is refused, report it with these figures"
         )
     return figures
@@ -75,7 +75,7 @@ def _judge(masks: Mapping[str, Sequence[tuple[BoolMask, BoolMask]]], precision: 
 def _tracked(
     engines: Mapping[str, Engine], manifest: Manifest, checkpoint: Checkpoint, item: SampleScene
 ) -> list[tuple[BoolMask, BoolMask]]:
-    """Masks of the second and third frame by the checkpoint, and by the graphs, as many at once as have room."""
+    """Masks of the second and third frame by the checkpoint, and by the graphs, in batches that fit in memory."""
     frames, size_wh = (item.rgb, item.next_rgb, item.rgb), (manifest.size_px, manifest.size_px)
     coords, labels = prompt_points(item.groundings, size_wh, manifest.size_px)
     seen = [look(checkpoint.model, frame) for frame in frames]

@@ -13,13 +13,13 @@ from reasonseg_ros.export.attention import IGNORED, attend, read_pixels, write_p
 from reasonseg_ros.export.layout import to_rows
 
 PAD, IGNORE = -1, -10
-"""Labels of the padding point that SAM2 adds to each prompt, and of points that are not there at all."""
+"""Labels of the padding point that SAM2 adds to each prompt, and of absent points."""
 
 
 class Decoder(nn.Module):
     """Prompt encoder and mask decoder in one (`engine.manifest` has the inputs and outputs).
 
-    `multimask` keeps the best of the three masks by predicted IoU. Without it the single mask is kept, or, where the
+    `multimask` keeps the best of the three masks by predicted IoU. Without it the single mask is kept or, if the
     checkpoint says so and that mask is unstable, the best of the three (SAM2's stability fallback).
 
     Ignored points are masked out of the attention: SAM2 itself gives them an embedding of zeros, which still changes
@@ -68,7 +68,7 @@ class Decoder(nn.Module):
         return *outputs, present * self.to_pointer(token) + (1 - present) * self.no_pointer
 
     def _embed(self, coords: Tensor, labels: Tensor) -> Tensor:
-        """float32 [N, P, C]: where each point lies, and of what kind it is."""
+        """float32 [N, P, C]: embedding of each point's position and label."""
         unit = 2 * (coords + 0.5) / self.size_px - 1
         place = self._place(unit[..., :1], unit[..., 1:])
         labels = labels.unsqueeze(-1)
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
     def _choose(self, tokens: Tensor, all_iou: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mask [N, 1, 4h, 4h], its predicted IoU [N, 1], and the token [N, C] that the object pointer is made of.
 
-        Only the masks that are in question are drawn: each costs a product with the whole upscaled image.
+        Only candidate masks are computed: each costs a product with the whole upscaled image.
         """
         decoder, drawing = self.decoder, self.decoder.output_hypernetworks_mlps
         if not self.multimask and not decoder.dynamic_multimask_via_stability:

@@ -49,7 +49,7 @@ class Encoder(nn.Module):
         self.register_buffer("offset", -mean / std)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        # TensorRT takes uint8 only where a cast comes first.
+        # TensorRT takes uint8 only before a cast.
         pixels = image.to(torch.float32).permute(0, 3, 1, 2) * self.gain + self.offset
         stages = self._stages(pixels.to(self.dtype))
         high_0, high_1 = (layer(stage) for layer, stage in zip(self.to_high_res, stages, strict=False))
@@ -83,7 +83,7 @@ class Encoder(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Hiera's attention with three projections in place of one, whose result would be taken apart by copying it."""
+    """Hiera's attention with three separate projections; splitting one joint projection would copy its result."""
 
     def __init__(self, source: nn.Module) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class _Attention(nn.Module):
         self.proj = source.proj
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """[windows, height, width, channels], half as high and wide where the queries are pooled."""
+        """[windows, height, width, channels], half as high and wide if the queries are pooled."""
         query, key, value = (projection(hidden_states) for projection in self.projections)
         if self.query_stride:
             query = F.max_pool2d(query.permute(0, 3, 1, 2), self.query_stride).permute(0, 2, 3, 1)

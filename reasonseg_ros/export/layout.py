@@ -1,7 +1,7 @@
-"""How features lie between the graphs: channels last, and by the pixels of the coarsest map.
+"""Memory layout of features between the graphs: channels last, grouped by the pixels of the coarsest map.
 
-All that becomes of one such pixel lies together: 2 x 2 pixels of the finer map, and in each 2 x 2 of the finest. So the
-decoder enlarges by products of matrices alone, and only the mask itself, one channel, has to be put in rows again.
+Each coarse pixel is stored with its 2 x 2 pixels of the finer map, and each of these with 2 x 2 of the finest. So the
+decoder upsamples by matrix products alone, and only the mask, one channel, is reordered into rows.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 class FeatureLayout(nn.Module):
     """The library's features as the decoder graph takes them.
 
-    What the decoder would add to them for each object anew, the same each time, is added here: the embedding of a mask
-    that is not given, and the biases of the two enlarging layers.
+    The constants that the decoder would add for each object are added here once: the embedding of an absent mask
+    prompt, and the biases of the two upsampling layers.
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:

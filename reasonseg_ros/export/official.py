@@ -17,7 +17,7 @@ from transformers.models.sam2.configuration_sam2 import Sam2HieraDetConfig, Sam2
 
 from reasonseg_ros.errors import ModelError
 
-# Width and number of blocks, which the weights show, to what they do not: heads, windows, blocks of global attention.
+# From width and number of blocks, which the weights show, to heads, windows and global attention blocks.
 _HIERA = {
     (96, 12): {},
     (96, 16): {"blocks_per_stage": [1, 2, 11, 2], "global_attention_blocks": [7, 10, 13]},
@@ -129,7 +129,7 @@ def _layers(state: Mapping[str, Tensor], prefix: str) -> int:
 
 
 def model_of(state: Mapping[str, Tensor], config: Sam2VideoConfig) -> Sam2VideoModel:
-    """Raises ModelError where weights are missing, left over or of another shape."""
+    """Raises ModelError if weights are missing, left over or of another shape."""
     model = Sam2VideoModel._from_config(config, attn_implementation="eager")
     try:
         model.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""One checkpoint to one folder of graphs: written aside, checked, and only then put in its place."""
+"""Exports a checkpoint to a folder of graphs: written to a temporary folder, checked, then moved into place."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def export_segmenter(
     precision: str = "fp32",
     report: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
-    """Export a checkpoint (`sources.load_checkpoint`) into the new or empty folder `out`.
+    """Export a checkpoint (`sources.load_source`) into the new or empty folder `out`.
 
-    `report` is told what is being done.
+    `report` is called with the current step.
 
-    Raises InvalidInput for a size, precision or folder that cannot be used; ModelError where the checkpoint cannot be
-    read, or where the graphs do not give its masks. Then nothing is kept.
+    Raises InvalidInput for a size, precision or folder that cannot be used; ModelError if the checkpoint cannot be
+    read, or if the graphs do not give its masks. Then nothing is kept.
     """
     if precision not in PRECISIONS:
         raise InvalidInput(f"precision {precision!r}; expected one of {', '.join(PRECISIONS)}")
@@ -118,9 +118,9 @@ def _check_folder(out: Path) -> None:
 
 @contextmanager
 def _beside(out: Path) -> Iterator[Path]:
-    """A folder that becomes `out` when all went well, and is removed when not.
+    """A temporary folder that becomes `out` on success and is removed on failure.
 
-    Raises InvalidInput where it cannot be written: no right, no room, or filled by another export meanwhile.
+    Raises InvalidInput if it cannot be written: no permission, no space, or filled by another export meanwhile.
     """
     out, folder = out.absolute(), None
     try:

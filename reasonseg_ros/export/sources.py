@@ -43,7 +43,7 @@ class Checkpoint:
 def load_source(source: str, size_px: int = 0) -> Checkpoint:
     """From a card's name or YAML, a folder, a hub id, or an official `.pt` file; `size_px` 0 takes its own size.
 
-    Raises ModelError where it is missing, damaged, or of an architecture that cannot be exported; InvalidInput for a
+    Raises ModelError if it is missing, damaged, or of an architecture that cannot be exported; InvalidInput for a
     size that is no multiple of 32.
     """
     if size_px < 0 or size_px % 32:
@@ -63,7 +63,7 @@ def load_source(source: str, size_px: int = 0) -> Checkpoint:
 
 
 def _weights_folder(card: ModelCard) -> Path:
-    """Where the weights lie that were loaded, in the hub's cache or on disk."""
+    """Path of the loaded weights, in the hub's cache or on disk."""
     found = cached_file(
         card.source, WEIGHTS, revision=card.revision, _raise_exceptions_for_missing_entries=False
     ) or cached_file(card.source, INDEX, revision=card.revision)

@@ -1,4 +1,4 @@
-"""Small JSON and YAML files from outside: a bounded size and depth, and a short reason where they cannot be read."""
+"""Small JSON and YAML files from outside: bounded size and depth, and a short reason if they cannot be read."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class UnreadableDocument(ValueError):
 
 
 def read_json_document(path: Path) -> Any:
-    """What a JSON file holds. Raises Unreadable."""
+    """Content of a JSON file. Raises Unreadable."""
     return _read(path, json.loads)
 
 
 def read_yaml_document(path: Path) -> Any:
-    """What a YAML file holds; no objects are made but plain ones. Raises Unreadable."""
+    """Content of a YAML file as plain values. Raises Unreadable."""
     return _read(path, yaml.safe_load)
 
 
 def short_repr(value: Any) -> str:
-    """`repr` of a value from outside for an error message, whatever its size and depth."""
+    """Bounded `repr` of a value from outside, for an error message."""
     return _REPR.repr(value)[:200]
 
 

@@ -1,4 +1,4 @@
-"""Where a command writes: declared with its option, and checked in one place before any long work."""
+"""Outputs of a command: declared with their options, checked in one place before any long work."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Output:
 def add_output(
     parser: argparse.ArgumentParser, option: str, kind: str, endings: Sequence[str] = (), **values: Any
 ) -> None:
-    """Add an option for a path that is written; `check_outputs` looks at it before the command runs."""
+    """Add an option for a path that is written; `check_outputs` checks it before the command runs."""
     action = parser.add_argument(option, type=Path, **values)
     known = parser.get_default("outputs") or ()
     parser.set_defaults(outputs=(*known, Output(option, action.dest, kind, tuple(endings))))
 
 
 def check_outputs(settings: argparse.Namespace) -> None:
-    """Raises InvalidInput where an output cannot be written. Nothing is left behind, and no folder is made."""
+    """Raises InvalidInput if an output cannot be written. Leaves no files and creates no folders."""
     for output in getattr(settings, "outputs", ()):
         path = getattr(settings, output.name)
         if path is not None:
@@ -67,7 +67,7 @@ def _check(output: Output, path: Path, force: bool) -> None:
 
 
 def _problem(kind: str, path: Path, force: bool) -> str:
-    """Why a path cannot be written; empty where it can. Raises OSError for the same."""
+    """Why a path cannot be written, empty if it can. May raise OSError instead."""
     exists = _exists(path)
     folder = path.absolute()
     if kind == "file":
@@ -76,7 +76,7 @@ def _problem(kind: str, path: Path, force: bool) -> str:
         if exists and not os.access(path, os.W_OK):
             return "it is write-protected; choose another file"
         if exists and not path.is_file():
-            return ""  # a device or a pipe; nothing is put beside it
+            return ""  # a device or a pipe; no temporary file is needed
         folder = folder.parent
     elif exists and not path.is_dir():
         return "it is a file; name a folder"

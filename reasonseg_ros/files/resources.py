@@ -10,7 +10,7 @@ from reasonseg_ros.errors import InvalidInput
 
 
 def resource(name: str) -> Path:
-    """Folder or file `name` (for example `msg` or `config/fastdds_shm.xml`). Raises InvalidInput where there is none.
+    """Folder or file `name` (for example `msg` or `config/fastdds_shm.xml`). Raises InvalidInput if there is none.
 
     The source tree comes first, then the prefixes of a ROS workspace, then the Python environment.
     """

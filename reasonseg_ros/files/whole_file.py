@@ -19,8 +19,8 @@ ENDING = ".part"
 def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """A file to write (`w` is UTF-8 text, `wb` bytes) that replaces `path` at the end of the `with` statement.
 
-    Until then, and after an error, what was there stays. It is written beside it under a name that is new, so that no
-    planted link is followed. An OSError names `path`.
+    Until then, and after an error, the old file stays. The new one is written next to it under a fresh name, so no
+    planted symbolic link can redirect it. An OSError names `path`.
     """
     with naming(path):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=ENDING)

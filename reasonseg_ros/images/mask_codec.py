@@ -55,7 +55,7 @@ def encode_mask(mask: BoolMask, encoding: str = "png") -> EncodedMask:
 def decode_mask(message: Any) -> BoolMask:
     """bool [H, W] of an EncodedMask or of a Mask message from ROS or a bag.
 
-    Raises InvalidInput where the crop leaves the image or the data are damaged.
+    Raises InvalidInput if the crop leaves the image or the data are damaged.
     """
     height, width = int(message.height), int(message.width)
     crop_height, crop_width = int(message.crop_height), int(message.crop_width)

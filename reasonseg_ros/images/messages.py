@@ -76,7 +76,7 @@ def is_compressed(message: Any) -> bool:
 
 
 def stamp_ns(header: Any) -> int:
-    """Stamp of a std_msgs/Header in nanoseconds. Raises UnusableImage where it is not a time."""
+    """Stamp of a std_msgs/Header in nanoseconds. Raises UnusableImage if it is not a time."""
     if header.stamp.sec < 0 or header.stamp.nanosec >= 1_000_000_000:
         raise UnusableImage("bad stamp", f"sec {header.stamp.sec}, nanosec {header.stamp.nanosec}")
     return header_stamp_ns(header)

@@ -20,7 +20,7 @@ def encode_rle(mask: BoolMask) -> NDArray[np.uint32]:
 
 
 def decode_rle(counts: ArrayLike, size_wh: tuple[int, int]) -> BoolMask:
-    """The mask of `encode_rle`. Raises InvalidInput where the runs are no whole numbers, do not fill the image, or the
+    """The mask of `encode_rle`. Raises InvalidInput if the runs are no whole numbers, do not fill the image, or the
     image is larger than any that is read.
     """
     check_mask_pixels(size_wh)

@@ -19,7 +19,7 @@ _MOST_GROUPS = 11
 
 
 def decode_rvl(data: Any, size: int) -> NDArray[np.uint16]:
-    """uint16 [size]. Raises UnusableImage where the data hold fewer pixels, or are damaged."""
+    """uint16 [size]. Raises UnusableImage if the data hold fewer pixels, or are damaged."""
     numbers = _numbers(memoryview(data).cast("B")[: 4 * size + 64])  # what no encoder needs is padding
     pixels = np.zeros(size, np.uint16)
     at = done = last = 0

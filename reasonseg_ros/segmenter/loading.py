@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 def load_segmenter(config: SegmenterConfig, report: Report | None = None) -> Segmenter:
     """`report` hears of what takes long, as building engines does.
 
-    Raises ModelError where the checkpoint is missing, damaged or of another kind, or a package is not installed.
+    Raises ModelError if the checkpoint is missing, damaged or of another kind, or a package is not installed.
     Raises ConfigError for a device or an engine that is not there.
     """
     card = load_card(config.model, "segmenter")
@@ -44,7 +44,7 @@ def choose_backend(card: ModelCard, config: SegmenterConfig) -> tuple[str, Path 
 
     `auto` runs an export by ONNX Runtime, on a GPU only where ONNX Runtime can, and everything else by torch.
 
-    Raises ModelError where an export was asked for and there is none.
+    Raises ModelError if an export was asked for and there is none.
     """
     folder = export_folder(card)
     is_checkpoint = folder is None or folder != Path(card.source)

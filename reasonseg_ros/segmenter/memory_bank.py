@@ -100,7 +100,7 @@ class _Ring:
         self.made[row, column] = frame
 
     def ago(self, rows: int, frame: int) -> NDArray[np.int64]:
-        """How many frames ago each value was made, int64 [rows, size]; EMPTY where there is none or it is too old."""
+        """How many frames ago each value was made, int64 [rows, size]; EMPTY if there is none or it is too old."""
         made = self.made[:rows]
         ago = np.where(made == EMPTY, EMPTY, frame - made)
         recent = ago[:, 1:]

@@ -42,13 +42,13 @@ class Segmenter(Protocol):
     needs_boxes: bool
 
     def encode(self, rgb: RgbImage) -> Features:
-        """Image features of uint8 [H, W, 3]. Raises OutOfMemory; ModelError where they are not finite."""
+        """Image features of uint8 [H, W, 3]. Raises OutOfMemory; ModelError if they are not finite."""
         ...
 
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
         """One mask for each grounding, all in one batch, in the source image's pixels.
 
-        Raises OutOfMemory; ModelError where logits or scores are not finite.
+        Raises OutOfMemory; ModelError if logits or scores are not finite.
         """
         ...
 

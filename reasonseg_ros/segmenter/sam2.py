@@ -40,7 +40,7 @@ def load_sam2(
 
     `size_px` is the side of the square that images are squashed to, a multiple of 32; 0 takes the checkpoint's own.
 
-    Raises ModelError where it is missing, damaged, or not a SAM2 checkpoint; OutOfMemory where the device is too small.
+    Raises ModelError if it is missing, damaged, or not a SAM2 checkpoint; OutOfMemory if the device is too small.
     """
     remedy = "check the name, the network and the setting segmenter.offline, or give a folder that holds the checkpoint"
     if Path(source).is_absolute():
@@ -76,7 +76,7 @@ def load_sam2(
 def set_image_size(config: Sam2Config, size_px: int) -> None:
     """Make `config` take square images of another size, wherever it says so; the weights do not depend on it.
 
-    Raises ModelError where the windows of the encoder would not fit.
+    Raises ModelError if the windows of the encoder would not fit.
     """
     if size_px % 32:
         raise ModelError(f"image_size = {size_px}; expected a multiple of 32")

@@ -26,7 +26,7 @@ MAX_ERROR_PX = 1e-4
 
 
 def rays_xy(lens: Intrinsics, pixels_xy: ArrayLike) -> Points:
-    """x/z and y/z of the rays through pixels [N, 2], float64 [N, 2]; NaN where the lens has none.
+    """x/z and y/z of the rays through pixels [N, 2], float64 [N, 2]; NaN if the lens has none.
 
     They are in the frame of the lens: see `Intrinsics.camera_from_lens`.
     """
@@ -66,7 +66,7 @@ def pixels_xy(lens: Intrinsics, slopes_xy: ArrayLike) -> Points:
 
 
 def carried_depth(depth_m: FloatArray, source: Intrinsics, target: Intrinsics) -> FloatArray:
-    """A depth image of one lens as another lens at the same place sees it, float32 [H, W]; 0 where it does not look.
+    """A depth image of one lens as another lens at the same place sees it, float32 [H, W]; 0 if it does not look.
 
     For depth that is registered to a raw image where the image is rectified, and the other way round.
     """

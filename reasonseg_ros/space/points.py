@@ -85,7 +85,7 @@ def located(segmentation: Segmentation, min_valid_share: float) -> Segmentation:
 
 
 def surface_of(frame: Frame, mask: BoolMask, min_valid_share: float) -> Surface | None:
-    """The visible surface under a mask, bool [H, W]; None where the frame has no depth or no intrinsics.
+    """The visible surface under a mask, bool [H, W]; None if the frame has no depth or no intrinsics.
 
     There is no box, and `error` says why, where less than `min_valid_share` of the mask has a known depth.
     """

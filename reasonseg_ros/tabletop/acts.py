@@ -1,4 +1,4 @@
-"""What happens in a video, drawn from a seed: which objects there are, and what is done to which of them."""
+"""The plan of a video, drawn from a seed: its objects, and what is done to them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _HIDERS = ("mug", "bowl", "can", "bottle")
 
 @dataclass(frozen=True, eq=False)
 class Act:
-    """What is done to one object, from one time to another."""
+    """An action on one object, from one time to another."""
 
     kind: str
     index: int
@@ -50,7 +50,7 @@ class Act:
 def plan_acts(
     rng: np.random.Generator, shapes: tuple[Shape, ...], size_wh: tuple[int, int], duration_s: float
 ) -> tuple[Layout, list[Act]] | None:
-    """Objects and what will be done to them, or None where there was no room."""
+    """Objects and the actions on them, or None if there was no room."""
     look = draw_look(rng)
     kind = str(rng.choice(EVENT_KINDS))
     camera = replace(look.camera, distance_m=look.camera.distance_m + 0.1)
@@ -69,7 +69,7 @@ def plan_acts(
 
 
 class _Stage:
-    """Collects objects and acts that have room beside each other. `taken` also holds where they will pass."""
+    """Collects objects and acts that do not collide. `taken` also holds the space along their paths."""
 
     def __init__(
         self, rng: np.random.Generator, shapes: tuple[Shape, ...], layout: Layout, size_wh: tuple[int, int]

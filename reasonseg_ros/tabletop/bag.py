@@ -27,12 +27,12 @@ from reasonseg_ros.types import Query
 SCENE_PERIOD_NS = 2 * 10**9
 
 DRAWS = 100
-"""A kind of question that had no clear answer in so many draws does not fit the scene."""
+"""A kind of question without a clear answer after this many draws does not fit the scene."""
 
 
 @dataclass(frozen=True)
 class BagPlan:
-    """What to write: scenes of seeds `seed`, `seed + 1`, ..., with as many questions of each kind as they allow."""
+    """Scenes of seeds `seed`, `seed + 1`, ..., with balanced kinds of questions if the scenes allow it."""
 
     seed: int
     scenes: int
@@ -55,7 +55,7 @@ class BagPlan:
 def write_bag(plan: BagPlan, world: World, path: Path, force: bool = False) -> Iterator[int]:
     """Write the bag and yield the number of scenes that are done, for a progress display.
 
-    The same plan gives the same messages. Raises InvalidInput where `path` exists and `force` is not set.
+    The same plan gives the same messages. Raises InvalidInput if `path` exists and `force` is not set.
     """
     with bags.BagWriter(path, force) as bag:
         asked = Counter(dict.fromkeys(plan.kinds, 0))
@@ -63,7 +63,7 @@ def write_bag(plan: BagPlan, world: World, path: Path, force: bool = False) -> I
             scene = world.scene(plan.seed + number)
             stamp_ns = START_NS + number * SCENE_PERIOD_NS
             write_scene(bag, scene, stamp_ns, plan.depth)
-            # The kinds that were asked least come first, so that rare ones are as many in the end.
+            # The least asked kinds come first, to balance rare ones.
             kinds = sorted(plan.kinds, key=lambda kind: asked[kind])
             for index, question in enumerate(scene_questions(scene, plan.questions, kinds, plan.phrasing)):
                 asked[question.kind] += 1
@@ -75,7 +75,7 @@ def write_bag(plan: BagPlan, world: World, path: Path, force: bool = False) -> I
 
 
 def scene_questions(scene: Scene, count: int, kinds: Sequence[str], phrasing: str) -> list[SceneQuestion]:
-    """Up to `count` different questions, of `kinds` in their order, passing over a kind that does not fit the scene."""
+    """Up to `count` different questions, of `kinds` in their order, skipping kinds that do not fit the scene."""
     rng = random.Random(scene.seed)
     size_wh = scene.rgb.shape[1], scene.rgb.shape[0]
     questions: list[SceneQuestion] = []
@@ -104,7 +104,7 @@ def _draw(
 
 
 def write_scene(bag: bags.BagWriter, scene: Scene, stamp_ns: int, depth: bool) -> None:
-    """Image, camera and, where wanted, depth."""
+    """Image, camera and optional depth."""
     size_wh = scene.rgb.shape[1], scene.rgb.shape[0]
     camera = bags.camera_info_message(scene.intrinsics, size_wh, stamp_ns, FRAME_ID)
     bag.write(IMAGE_TOPIC, bags.image_message(scene.rgb, stamp_ns, FRAME_ID), stamp_ns)
@@ -114,9 +114,9 @@ def write_scene(bag: bags.BagWriter, scene: Scene, stamp_ns: int, depth: bool) -
 
 
 def ground_truth(scene: Scene, question: SceneQuestion, query: Query, stamp_ns: int, kind: str = "") -> object:
-    """The message with what answers the question in this scene; `kind` is the question's own where it is empty.
+    """The message with the answer to the question in this scene; an empty `kind` takes the question's.
 
-    Targets that are not seen, as in a video, are left out.
+    Targets that are not visible, as in a video, are omitted.
     """
     split = next((name for name, seeds in SEED_RANGES.items() if scene.seed in seeds), "")
     targets = [_target(scene, instance_id, question.part) for instance_id in question.targets]

@@ -31,7 +31,7 @@ def contact_sheet(images: Sequence[RgbImage], captions: Sequence[str], columns: 
             "at least one image and at least one column"
         )
     if len({image.shape for image in images}) > 1:
-        raise InvalidInput(f"image shapes {sorted({image.shape for image in images})}: all must be alike")
+        raise InvalidInput(f"image shapes {sorted({image.shape for image in images})}: all must be equal")
     height, width = images[0].shape[:2]
     wrapped = [textwrap.wrap(text, max(8, (width - 2 * _MARGIN_PX) // _CHARACTER_PX)) for text in captions]
     text_px = max(len(lines) for lines in wrapped) * _LINE_PX + _MARGIN_PX
@@ -49,7 +49,7 @@ def contact_sheet(images: Sequence[RgbImage], captions: Sequence[str], columns: 
 
 
 def outlined(rgb: RgbImage, masks: Sequence[BoolMask]) -> RgbImage:
-    """A copy with each mask's outline drawn in a colour of its own."""
+    """A copy with each mask's outline drawn in a different colour."""
     drawn = rgb.copy()
     for i, mask in enumerate(masks):
         hue = np.array([[[(i * 67) % 180, 255, 255]]], np.uint8)

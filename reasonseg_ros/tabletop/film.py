@@ -72,7 +72,7 @@ def _simulate(
     start_s = {act.index: act.start_s for act in acts if act.kind != "hidden"}
     for frame in range(frames):
         while time_s < frame / rate_hz:
-            for i in range(len(layout.placed)):  # whoever has no part in it yet is held where it is
+            for i in range(len(layout.placed)):  # objects whose act has not started are held in place
                 if time_s < start_s.get(i, math.inf):
                     data.qpos[7 * i : 7 * i + 7] = rest[7 * i : 7 * i + 7]
                     data.qvel[6 * i : 6 * i + 6] = 0
@@ -90,7 +90,7 @@ def _simulate(
 def _drive(
     model: Any, data: Any, act: Act, time_s: float, rest: NDArray[np.float64], points_m: NDArray[np.float64]
 ) -> None:
-    """What the unseen hand does in this step."""
+    """Apply the act's force or motion in this step."""
     place, speed = 7 * act.index, 6 * act.index
     velocity = data.qvel[speed : speed + 6]
     acting = act.start_s <= time_s < act.end_s
@@ -109,7 +109,7 @@ def _drive(
         velocity[:2] = act.velocity_m_s[:2]
         velocity[3:] = rotation_from_quat(data.qpos[place + 3 : place + 7]).T @ spin
     elif act.kind == "fell":
-        # A push at the top, over by the time it tilts by itself.
+        # A push at the top that ends once the object falls by itself.
         height_m, reach_m = np.ptp(points_m[:, 2]), np.ptp(points_m[:, :2], axis=0).max() / 2
         body = act.index + 1
         up_now = _up_row(data.qpos[place + 3 : place + 7], rest[place + 3 : place + 7])
@@ -128,7 +128,7 @@ def _up_row(quat_wxyz: NDArray[np.float64], rest_quat_wxyz: NDArray[np.float64])
 
 
 def _moved_as_planned(world: World, layouts: list[Layout], acts: list[Act]) -> bool:
-    """Actors moved far enough and stayed on the table and in view; all the others stayed where they were."""
+    """Actors moved far enough and stayed on the table and in view; all the others stayed in place."""
     kind_of = {act.index: act.kind for act in acts if act.kind != "hidden"}
     first, last = layouts[0], layouts[-1]
     for index, (before, after) in enumerate(zip(first.placed, last.placed, strict=True)):
@@ -157,7 +157,7 @@ def _rolled(layouts: list[Layout], index: int) -> bool:
 
 
 def _shows(first: Scene, last: Scene, acts: list[Act]) -> bool:
-    """Whoever sees the first and the last frame can tell that it happened."""
+    """The events can be recognised from the first and the last frame."""
     for act in acts:
         before, after = (scene.objects[act.index].visible_share for scene in (first, last))
         if act.kind == "hidden":

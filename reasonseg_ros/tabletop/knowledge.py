@@ -85,7 +85,7 @@ SHARED_TASKS = (
       "do some school work", "prepare for class")),
 )  # fmt: skip
 
-# Colours that an object shows beside its own: a question by colour alone is not asked where they could be meant.
+# Secondary colours of an object. Questions by colour alone avoid them.
 SECONDARY_COLORS = {
     "bottle": ("white", "black"),
     "can": ("white",),

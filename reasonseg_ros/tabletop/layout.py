@@ -36,7 +36,7 @@ _EDGE_PX_SHARE = 0.008
 class OrbitCamera:
     """A camera that looks at a point from a distance; azimuth 90 looks straight away from the front edge.
 
-    Its optical axes follow REP-103: x right, y down, z forward. Pixel centres lie at whole numbers.
+    Its optical axes follow REP-103: x right, y down, z forward. Pixel centres are at integers.
     """
 
     look_at_m: Vec3
@@ -75,7 +75,7 @@ class Lamp:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """All that is not an object. `table_rgb` is uint8 [TEXTURE_PX, TEXTURE_PX, 3]."""
+    """Everything except the objects. `table_rgb` is uint8 [TEXTURE_PX, TEXTURE_PX, 3]."""
 
     camera: OrbitCamera
     lamps: tuple[Lamp, Lamp]
@@ -88,7 +88,7 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """A shape in its place: object frame to table frame, and its paint."""
+    """A placed shape: its pose in the table frame, and its paint."""
 
     shape_index: int
     color: str
@@ -114,7 +114,7 @@ class Layout:
 
 
 def still_layout(seed: int, shapes: tuple[Shape, ...], size_wh: tuple[int, int]) -> Layout:
-    """Three to eight objects, wholly in view, none touching another, no two alike in category and colour."""
+    """Three to eight objects, fully in view, without contact, each with a different category or colour."""
     rng = np.random.default_rng([seed, 1])
     look = draw_look(rng)
     wanted = int(rng.integers(3, 9))

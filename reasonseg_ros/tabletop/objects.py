@@ -54,7 +54,7 @@ class Solid:
         kind: box, cylinder, capsule, ellipsoid or lathe.
         size: as MuJoCo has it: half lengths; radius and half length.
         quat_wxyz: turns the solid's frame into the object's.
-        paint: MAIN, LABEL, or a colour of its own.
+        paint: MAIN, LABEL, or another colour.
         shade: factor on a MAIN colour.
         profile: of a lathe, (radius, z) rows, closed along the axis, the outside on the right hand going up.
         solid: takes part in contacts.

@@ -1,6 +1,6 @@
 """Questions about a tabletop scene, each with its thought and the exact set of objects that answers it.
 
-A question is made from the scene's facts and dropped unless it has one answer for anybody who looks: every object
+A question is made from the scene's facts and dropped unless its answer is unambiguous: every object
 that could count must be clearly visible, and comparisons must be won by a stated margin.
 """
 
@@ -25,7 +25,7 @@ MAX_TARGETS = 4
 
 @dataclass(frozen=True)
 class ThoughtPiece:
-    """A run of the thought's text and the instances it is about; none where it says that nothing fits."""
+    """A run of the thought's text and the instances it is about; none if it says that nothing fits."""
 
     text: str
     attends: tuple[int, ...]
@@ -37,9 +37,9 @@ class SceneQuestion:
 
     Attributes:
         kind: one of KINDS, or PART_KIND.
-        thought: pieces whose texts joined are the thought.
-        targets: instance ids from left to right, empty where nothing fits.
-        part: the name of the part that is asked for, else empty.
+        thought: pieces; their joined texts are the thought.
+        targets: instance ids from left to right, empty if nothing fits.
+        part: the requested part, else empty.
     """
 
     kind: str
@@ -66,7 +66,7 @@ def mirror(objects: Sequence[SceneObject], width_px: int) -> list[SceneObject]:
 
 
 class ClearObjects:
-    """What can be told about the objects from the image: who is clearly seen, where, and how they compare."""
+    """The objects as the image shows them: which are clearly visible, where, and how they compare."""
 
     def __init__(self, objects: Sequence[SceneObject], size_wh: tuple[int, int]) -> None:
         self.width, self.height = size_wh
@@ -86,7 +86,7 @@ class ClearObjects:
         return item.box_xyxy[3] / self.height
 
     def of_color(self, color: str) -> list[SceneObject] | None:
-        """The objects of that colour; None where one is not clear, or another has a part of that colour."""
+        """The objects of that colour; None if one is not clear, or another has a part of that colour."""
         seen = (*self.clear, *self.doubtful)
         if any(o.color != color and color in knowledge.SECONDARY_COLORS.get(o.category, ()) for o in seen):
             return None
@@ -101,7 +101,7 @@ class ClearObjects:
         return f" {item.color} {item.category} {self.where(item)}"
 
     def all_of(self, test: Callable[[SceneObject], bool]) -> list[SceneObject] | None:
-        """The objects that pass, from left to right; None where one that passes is not clearly seen."""
+        """The objects that pass, from left to right; None if one that passes is not clearly seen."""
         return None if any(test(o) for o in self.doubtful) else [o for o in self.clear if test(o)]
 
     def winner(
@@ -158,7 +158,7 @@ def generate(
     *,
     size_wh: tuple[int, int] = (320, 240),
 ) -> SceneQuestion | None:
-    """One question about the scene, or None where the draw has no clear answer (draw again).
+    """One question about the scene, or None if the draw has no clear answer (draw again).
 
     `phrasing` is `train` or `unseen`: sentences of the second are never trained on.
     """

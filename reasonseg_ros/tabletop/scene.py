@@ -26,7 +26,7 @@ class SceneObject:
         category: one of CATEGORIES.
         color: one of COLORS, of the main part.
         position_m: centre in the table frame (x right, y away from the front edge, z up).
-        size_m: length >= width, along the object's own horizontal axes, and height, as it lies.
+        size_m: length >= width, along the object's horizontal axes, and height, in its pose.
         area_px: visible pixels.
         visible_share: visible pixels over the pixels it would have if nothing stood before it, 0 to 1.
         box_xyxy: tight box of the visible pixels, integers, x2 and y2 exclusive; zeros where area_px is 0.
@@ -65,7 +65,7 @@ class ScenePart:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What the camera sees, and what is there.
+    """The camera's images and their ground truth.
 
     Attributes:
         rgb: uint8 [H, W, 3].

@@ -12,9 +12,9 @@ from reasonseg_ros.tabletop.video import Event, Video
 TEMPORAL_KIND = "temporal"
 
 LEAST_CLEAR_SHARE = 1 / 3
-"""The target is clearly seen in at least this share of the frames."""
+"""Minimum share of frames in which the target is clearly visible."""
 
-# What happened: the thought's first words, and questions. The last three of each are kept for the unseen phrasings.
+# By event: the thought's first words, and questions. The last three of each are held out as unseen phrasings.
 EVENT_QUESTIONS = {
     "pushed": (
         "it was pushed",
@@ -68,7 +68,7 @@ class Sighting:
 
     Attributes:
         frame: counted from 0.
-        words: what and where the object is in that frame, as thoughts describe it.
+        words: the object and its place in that frame, as thoughts describe them.
     """
 
     frame: int
@@ -98,9 +98,9 @@ def sentence(kind: str, rng: random.Random, phrasing: str = "train") -> str:
 
 
 def ask_about(video: Video, event: Event, rng: random.Random, phrasing: str = "train") -> SceneQuestion | None:
-    """A question about the event; None where it happened to several objects, or its target is hardly ever seen.
+    """A question about the event; None if it happened to several objects, or if its target is rarely visible.
 
-    The thought describes the target where it is seen best; its id is the same in every frame.
+    The thought describes the target in the frame that shows it best. Its id is the same in every frame.
     """
     if sum(other.kind == event.kind for other in video.events) > 1:
         return None

@@ -21,14 +21,14 @@ from reasonseg_ros.tabletop.world import RESERVED_SEED, World
 from reasonseg_ros.types import Mode, Query
 
 PAUSE_NS = 10**9
-"""Between the last frame of a video and the first one of the next, at least."""
+"""Minimum time between the last frame of a video and the first of the next."""
 
 
 @dataclass(frozen=True)
 class VideoBagPlan:
-    """What to write: videos of seeds `seed`, `seed + 1`, ..., with up to `questions` about the events of each.
+    """Videos of seeds `seed`, `seed + 1`, ..., with up to `questions` about the events of each.
 
-    With `track`, what the first of these is about is also named on the first image, to be followed from there.
+    With `track`, the target of the first question is also named on the first image, to be tracked from there.
     """
 
     seed: int
@@ -49,17 +49,16 @@ class VideoBagPlan:
 
     @property
     def period_ns(self) -> int:
-        """From the beginning of one video to that of the next; whole seconds."""
+        """Time from the start of one video to the start of the next, whole seconds."""
         return math.ceil(self.frames / self.rate_hz) * 10**9 + PAUSE_NS
 
 
 def write_video_bag(plan: VideoBagPlan, world: World, path: Path, force: bool = False) -> Iterator[int]:
     """Write the bag and yield the number of videos that are done, for a progress display.
 
-    A question about what happened is asked after the last frame of its video, in the mode `history`; what is to be
-    followed is named after the first, in the mode `track`. Their truth comes with every frame, under the same id, with
-    the kind of the event or `track`. The same plan gives the same messages. Raises InvalidInput
-    where `path` exists and `force` is not set.
+    Questions about events come after the last frame of a video, in the mode `history`. The target to track is named
+    after the first frame, in the mode `track`. Every frame has their ground truth, under the same id, with the kind of
+    the event or `track`. Equal plans give equal messages. Raises InvalidInput if `path` exists and `force` is not set.
     """
     with bags.BagWriter(path, force) as bag:
         for number in range(plan.videos):
@@ -82,7 +81,7 @@ def write_video_bag(plan: VideoBagPlan, world: World, path: Path, force: bool = 
 
 
 def video_questions(video: Video, count: int, phrasing: str) -> list[tuple[str, SceneQuestion]]:
-    """Up to `count` questions about different events, each with the kind of its event; fewer where none is clear."""
+    """Up to `count` questions about different events, each with the kind of its event; fewer if none is clear."""
     rng = random.Random(video.seed)
     events = list(video.events)
     rng.shuffle(events)
@@ -91,7 +90,7 @@ def video_questions(video: Video, count: int, phrasing: str) -> list[tuple[str, 
 
 
 def _named(scene: Scene, instance_id: int) -> SceneQuestion | None:
-    """The object by its colour and category, where that is clear in this scene."""
+    """A question that names the object by colour and category; None if that is ambiguous."""
     (target,) = (item for item in scene.objects if item.instance_id == instance_id)
     alike = [item for item in scene.objects if (item.color, item.category) == (target.color, target.category)]
     if len(alike) > 1 or target.visible_share < 0.5:

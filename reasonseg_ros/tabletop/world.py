@@ -23,7 +23,7 @@ SEED_RANGES: dict[str, range] = {
     "test": range(20_000_000, 30_000_000),
     "demo": range(30_000_000, 40_000_000),
 }
-RESERVED_SEED = 1_000_000_000  # from here on seeds belong to others' tests
+RESERVED_SEED = 1_000_000_000  # seeds from here are reserved for external tests
 
 _SKY_PX = 32
 _SHOWN, _HIDDEN = 0, 5  # geom groups; the renderer draws groups 0 to 2
@@ -34,13 +34,13 @@ _FINER = 4  # filling a polygon paints its outline too, which a finer grid makes
 class World:
     """Renders tabletop scenes. One compiled model holds every shape; a scene only moves and repaints them.
 
-    Use it from one thread. Equal seeds give equal bytes, whatever was rendered before.
+    Use it from one thread. Equal seeds give equal bytes, regardless of what was rendered before.
 
     Args:
         size_wh: of the images, in pixels.
 
     Raises:
-        RenderError: there is no OpenGL; the message names what to install.
+        RenderError: there is no OpenGL; the message says what to install.
     """
 
     def __init__(self, size_wh: tuple[int, int] = (320, 240)) -> None:
@@ -54,7 +54,7 @@ class World:
         self._open_renderer()
 
     def scene(self, seed: int) -> Scene:
-        """The still scene of a seed from 0 to RESERVED_SEED - 1; SEED_RANGES says which are for what."""
+        """The still scene of a seed from 0 to RESERVED_SEED - 1; SEED_RANGES lists their uses."""
         check_seed(seed)
         layout = still_layout(seed, self.shapes, self.size_wh)
         self.dress(layout.look)
@@ -80,7 +80,7 @@ class World:
             self.mujoco.mjr_uploadTexture(model, self._context, texture)
 
     def render(self, seed: int, layout: Layout) -> Scene:
-        """Draw the objects of a layout whose look is set."""
+        """Render a layout's objects, after `dress`."""
         self._gl.make_current()
         self._arrange(layout.placed)
         rgb, depth_m, geom_ids = self._read(layout.look)
@@ -132,7 +132,7 @@ class World:
             self._context = mj.MjrContext(model, mj.mjtFontScale.mjFONTSCALE_150.value)
             model.vis.quality.offsamples = 0  # ids must not be blended at edges
             self._id_context = mj.MjrContext(model, mj.mjtFontScale.mjFONTSCALE_150.value)
-        except Exception as error:  # the OpenGL binding raises whatever its platform does
+        except Exception as error:  # the OpenGL binding raises platform-specific errors
             raise RenderError(_no_opengl(error)) from error
         self._id_context.readDepthMap = mj.mjtDepthMap.mjDEPTH_ZEROFAR
         self._drawn = mj.MjvScene(model, maxgeom=1000)
@@ -278,11 +278,11 @@ def load_mujoco() -> Any:
 
 def check_seed(seed: int) -> None:
     if not 0 <= seed < RESERVED_SEED:
-        raise InvalidInput(f"seed {seed}: must be from 0 to {RESERVED_SEED - 1}; see SEED_RANGES for what is for what")
+        raise InvalidInput(f"seed {seed}: must be from 0 to {RESERVED_SEED - 1}; see SEED_RANGES for their uses")
 
 
 def paint_of(solid: Solid, color: str, rgb: Vec3) -> Vec3:
-    """The colour of one solid of an object whose colour is given by name and value."""
+    """The colour of one solid, from the object's colour name and value."""
     if solid.paint == LABEL:
         return (0.36, 0.42, 0.52) if color == "white" else (0.88, 0.86, 0.80)
     if solid.paint != MAIN:

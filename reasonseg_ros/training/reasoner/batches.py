@@ -22,7 +22,7 @@ TEXT_LENGTH = 224
 VIDEO_TEXT_LENGTH = 160
 _TRIES = 10
 _FRAME_SHARE = 0.25
-"""Of the still images, where there are videos, so that their frames are asked about one by one as well."""
+"""Share of still images from video frames, so that single frames are asked about as well."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Texts:
 
 @dataclass(frozen=True, eq=False)
 class SceneBatch:
-    """Images float32 [B, H, W, 3] in 0 to 1, what they show, and the questions about them (None in the first stage)."""
+    """Images float32 [B, H, W, 3] in 0 to 1, their labels, and the questions about them (None in the first stage)."""
 
     images: Tensor
     dense: DenseTargets

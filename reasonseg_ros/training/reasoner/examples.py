@@ -1,4 +1,4 @@
-"""Questions as token sequences: what the model reads, what it is to write, and where it should look while it writes."""
+"""Questions as token sequences: the model's input, its target text, and its target attention."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _TASK_WORDS = sorted({word for tasks in knowledge.TASKS.values() for task in tas
 def careless(text: str, kind: str, rng: random.Random) -> str:
     """The question with words lost and thrown in, which the model learns to read past.
 
-    Where no task is named, a word of some task may be among them: one word does not make a task.
+    If no task is named, single words of a task may occur among them.
     """
     words = roughen(text, rng).split() or text.split()
     if kind in _TASKLESS_KINDS and rng.random() < _STRAY_SHARE:
@@ -73,10 +73,10 @@ class Example:
     """One question with its response.
 
     Attributes:
-        prompt: tokens from the question to where the response begins.
+        prompt: tokens from the question to the start of the response.
         response: tokens that the model is to write.
         looks: bool [len(response), 1 + IMAGE_TOKENS], where to look when writing each; column 0 stands for nowhere.
-            With several images, their tokens follow one another.
+            With several images, their tokens are concatenated.
     """
 
     prompt: list[int]
@@ -113,7 +113,7 @@ class ExampleEncoder:
         return Example(asked, *self.written(self._runs(scene, labels, question)))
 
     def asked(self, text: str, kind: str, rng: random.Random | None) -> list[int]:
-        """Tokens from the question to where the response begins."""
+        """Tokens from the question to the start of the response."""
         if rng is not None and rng.random() < _CARELESS_SHARE:
             text = careless(text, kind, rng)
         rough = rng is not None and rng.random() < _ROUGH_SHARE
@@ -129,7 +129,7 @@ class ExampleEncoder:
     def _runs(
         self, scene: SceneView, labels: DenseLabels, question: SceneQuestion
     ) -> list[tuple[str, NDArray[np.bool_]]]:
-        """The response in pieces, each with where to look."""
+        """The response in pieces, each with its target attention."""
 
         def look(ids: Sequence[int], tokens: dict[int, NDArray[np.bool_]]) -> NDArray[np.bool_]:
             where = np.zeros(1 + IMAGE_TOKENS, bool)
@@ -160,7 +160,7 @@ class ExampleEncoder:
 def draw_question(
     scene: SceneView, rng: random.Random, phrasing: str = "train", kind: str | None = None
 ) -> SceneQuestion | None:
-    """A question of a kind drawn by KIND_SHARES, or None where the scene does not allow one."""
+    """A question of a kind drawn by KIND_SHARES, or None if the scene does not allow one."""
     kind = kind or rng.choices(tuple(KIND_SHARES), tuple(KIND_SHARES.values()))[0]
     for _ in range(6):
         if kind == questions.PART_KIND:
@@ -178,7 +178,7 @@ class Packed:
 
     Attributes:
         tokens, position: int64 [length]; each question's positions begin at 0.
-        follows: int64 [length], the token to write after this one, IGNORED where none is.
+        follows: int64 [length], the token to write after this one, IGNORED if there is none.
         question: int64 [length], number of the question from 1, -1 for padding.
         looks: bool [length, 1 + IMAGE_TOKENS] for the token in `follows`.
     """

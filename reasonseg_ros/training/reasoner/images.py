@@ -76,14 +76,14 @@ def disturb(rgb: RgbImage, rng: np.random.Generator) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class DenseLabels:
-    """What lies under each patch and image token. Tokens are in reading order; patches are grouped by token.
+    """Labels of each patch and image token. Tokens are in reading order; patches are grouped by token.
 
     Attributes:
         patch_category: int64 [4 * IMAGE_TOKENS], 0 is the background, else 1 + index in CATEGORIES.
         category, color: int64 [IMAGE_TOKENS] of the object that covers most of the token.
         box: float32 [IMAGE_TOKENS, 6], that object's box and point relative to the image's centre, in BOX_UNIT_PX.
         relative_box: the same, relative to the token's centre.
-        tokens: for each instance id, bool [IMAGE_TOKENS], where it is seen.
+        tokens: for each instance id, bool [IMAGE_TOKENS], the tokens that show it.
         part_tokens: the same for each part id.
     """
 
@@ -140,7 +140,7 @@ def dense_labels(scene: SceneView) -> DenseLabels:
         box[o.instance_id] = np.array([*o.box_xyxy, *o.point_xy], np.float32) * scale
     per_patch = _pixels_per_patch(scene.instance_ids, count)
     per_token = per_patch.sum(1)
-    # Objects only: the background wins a token only where there is next to nothing else.
+    # The background wins a token only if it is almost empty.
     patch_best = per_patch[:, :, 1:].argmax(2) + 1 if count > 1 else np.zeros(per_patch.shape[:2], np.int64)
     patch_px = np.take_along_axis(per_patch, patch_best[:, :, None], 2)[:, :, 0]
     best = per_token[:, 1:].argmax(1) + 1 if count > 1 else np.zeros(IMAGE_TOKENS, np.int64)

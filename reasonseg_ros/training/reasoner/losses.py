@@ -14,10 +14,10 @@ from reasonseg_ros.training.reasoner.examples import IGNORED
 from reasonseg_ros.training.reasoner.images import BOX_UNIT_PX
 
 IMAGE_LAYERS = 2
-"""After this many text layers the image tokens are asked for category, colour and absolute box."""
+"""Text layer after which category, colour and absolute box are predicted from image tokens."""
 
 EVENT_LAYERS = 3
-"""After this many text layers the image tokens are asked what has happened there."""
+"""Text layer after which events are predicted from image tokens."""
 
 VIDEO_BOX_WEIGHT = 1.0
 """Where exactly an object is matters little for what happened to it."""
@@ -134,7 +134,7 @@ def answer_loss(
 
 
 def look_loss(log_attention: list[Tensor], looks: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """How little of the supervised attention falls on what is being written about.
+    """Loss of supervised attention that misses the objects being written about.
 
     Args:
         log_attention: [N, 1 + IMAGE_TOKENS] for each supervised layer.
@@ -146,7 +146,7 @@ def look_loss(log_attention: list[Tensor], looks: Tensor) -> tuple[Tensor, dict[
 
 
 def event_loss(heads: Heads, states: Tensor, happened: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """What has happened to what each image token shows: states [B, N, width], happened [B, N, kinds] of 0 and 1."""
+    """Loss of the events of the object at each image token: states [B, N, width], happened [B, N, kinds] of 0 and 1."""
     scores = heads.event(states).float()
     weight = scores.new_full((scores.shape[-1],), _HAPPENED_WEIGHT)
     loss = F.binary_cross_entropy_with_logits(scores, happened, pos_weight=weight)

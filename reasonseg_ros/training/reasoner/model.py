@@ -77,7 +77,7 @@ def number_ids(tokenizer: Qwen2Tokenizer) -> torch.Tensor:
 
 
 def build_model(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
-    """A fresh model. The number tokens start as a Fourier code of their value, so that near numbers begin alike."""
+    """A fresh model. The number tokens start as a Fourier code of their value, so that near numbers start similar."""
     from transformers import Qwen2_5_VLForConditionalGeneration
 
     model = Qwen2_5_VLForConditionalGeneration(build_config(tokenizer))

@@ -11,17 +11,17 @@ class ReasonerPlan:
     """A training run.
 
     Attributes:
-        scenes: folder of rendered chunks (see `training.data`).
-        out: where the published layout is exported to.
+        scenes: folder of rendered chunks (see `training.rendered.scenes`).
+        out: folder of the exported model, in the published layout.
         work: folder of the checkpoint.
-        minutes: training time in all, over all resumptions; ignored where `steps` is given.
+        minutes: total training time, resumed runs included; ignored if `steps` is given.
         dense_share: share of the budget without questions.
         decay_share: share of the budget, at its end, over which the learning rate falls.
-        batch: images for each process and step.
-        videos: folder of rendered videos (see `training.videos`); None trains on still scenes only.
-        video_batch: videos for each process and step.
-        start: state of an earlier run (its `reasoner.pt`) whose weights this run begins with.
-        keep_vision: leave the vision model as it is. What it sees in a video is then kept, which halves the time.
+        batch: images per process and step.
+        videos: folder of rendered videos (see `training.rendered.videos`); None trains on still scenes only.
+        video_batch: videos per process and step.
+        start: state of an earlier run (its `reasoner.pt`), the source of the initial weights.
+        keep_vision: freeze the vision model. Its outputs for videos are then cached, which halves the time.
     """
 
     scenes: Path

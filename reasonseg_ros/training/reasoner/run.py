@@ -1,8 +1,8 @@
 """Train the embedded reasoner from scratch on rendered tabletop scenes.
 
-Two stages in one budget of time: first only what and where things are, then questions as well. The learning rate is
-constant and falls over the last part of the budget; what is exported is the running average of the weights. A run
-stopped at any time goes on from its checkpoint, also with a larger budget.
+Two stages share one time budget: first dense labels only, then questions as well. The learning rate is constant and
+decays over the last part of the budget. The running average of the weights is exported. A stopped run continues from
+its checkpoint, also with a larger budget.
 
 Matrices are trained with Muon (K. Jordan et al., 2024, "Muon: An optimizer for hidden layers in neural networks").
 """
@@ -47,7 +47,7 @@ from reasonseg_ros.training.rendered.videos import FRAMES, VideoFiles
 
 _WARM_UP_STEPS = {"dense": 50, "questions": 20}
 _NUMBER_SPREAD_PX = (1.5, 0.8)
-"""Of a pixel number's soft target, at full learning rate and at its end."""
+"""Spread of a pixel number's soft target, at the full and at the final learning rate."""
 
 
 class Trainer:
@@ -122,7 +122,7 @@ class Trainer:
         self.spent_s = state["spent_s"]
 
     def begin_with(self, path: Path) -> None:
-        """Take over an earlier run's averaged weights, with optimizers and clock at their beginning."""
+        """Start from an earlier run's averaged weights, with fresh optimizers and clock."""
         state = torch.load(path, map_location=self.device, weights_only=True)
         weights = state["model"] | state["average"]
         self.model.load_state_dict(weights | {"lm_head.weight": _embeddings(state["average"])})
@@ -138,7 +138,7 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Share of the budget that is spent."""
+        """Spent share of the budget."""
         return self.step / self.plan.steps if self.plan.steps else self.spent_s / (self.plan.minutes * 60)
 
     @property
@@ -251,7 +251,7 @@ def _average_gradients(parameters: list[nn.Parameter]) -> None:
 
 
 def _run(process: int, plan: ReasonerPlan, meeting: str) -> None:
-    """The loop of one process. Process 0 keeps the clock, the checkpoint and the log."""
+    """The loop of one process. Process 0 owns the clock, the checkpoint and the log."""
     torch.set_num_threads(plan.threads)
     if plan.processes > 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
@@ -306,7 +306,7 @@ def _run(process: int, plan: ReasonerPlan, meeting: str) -> None:
 
 
 def train_reasoner(plan: ReasonerPlan) -> None:
-    """Train to the end of the budget, or to SIGTERM or SIGINT; a checkpoint in `plan.work` is continued."""
+    """Train to the end of the budget, or to SIGTERM or SIGINT; continues a checkpoint in `plan.work`."""
     if plan.processes == 1:
         _run(0, plan, "")
         return

@@ -1,4 +1,4 @@
-"""How well an exported reasoner answers unseen questions, decoding freely, by kind of question."""
+"""Scores of an exported reasoner on unseen questions, with free decoding, by kind of question."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class JudgedAnswer:
     """One question answered.
 
     Attributes:
-        parseable: the text is as the dialect has it, to the letter.
-        right: the boxes mean exactly the targets, one each, as an evaluation judges it; no box where nothing fits.
+        parseable: the text follows the dialect exactly.
+        right: the boxes mean exactly the targets, one each, as in the evaluation; no box if nothing fits.
         ious: of each target with the box nearest to it.
         points_inside: share of the points that lie on their target.
         thought_right: the thought is the expected one, word for word.
@@ -56,7 +56,7 @@ class JudgedAnswer:
 def draw_questions(
     files: SceneFiles, count: int, phrasing: str, seed: int, kinds: Sequence[str] = KINDS
 ) -> list[tuple[SceneView, SceneQuestion]]:
-    """`count` questions about the scenes in turn, the kinds in turn where a scene allows them."""
+    """`count` questions about the scenes in turn, the kinds in turn if a scene allows them."""
     rng, drawn = random.Random(seed), []
     for index in range(100 * count):
         scene = view(files[index % len(files)])
@@ -94,7 +94,7 @@ def judge_text(scene: SceneView, question: SceneQuestion, text: str) -> JudgedAn
 
 
 class Asker:
-    """A published-layout checkpoint, asked in batches as the node asks it one by one."""
+    """A published-layout checkpoint, asked in batches, otherwise as by the node."""
 
     def __init__(self, folder: Path) -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -112,7 +112,7 @@ class Asker:
         return self.said(chats, [[scene.rgb] for scene, _ in pairs], batch)
 
     def said(self, chats: Sequence[ChatMessages], rgbs: Sequence[Sequence[RgbImage]], batch: int) -> list[str]:
-        """The model's text to each chat, whose images are `rgbs` in turn, greedy."""
+        """The model's text for each chat, by greedy decoding; `rgbs` are the images of each chat."""
         said: list[str] = []
         for start in range(0, len(chats), batch):
             part = slice(start, start + batch)

@@ -49,9 +49,9 @@ def video_prefix(encoder: ExampleEncoder, frames: int) -> list[int]:
 
 
 def event_labels(video: VideoView, labels: Sequence[DenseLabels]) -> NDArray[np.float32]:
-    """What has happened, so far, to what each image token shows. float32 [frames * IMAGE_TOKENS, len(EVENT_KINDS)].
+    """Past events of the object at each image token. float32 [frames * IMAGE_TOKENS, len(EVENT_KINDS)].
 
-    Who is hidden now is marked where it was last seen clearly.
+    A hidden object is marked at its last clear position.
     """
     happened = np.zeros((len(labels), IMAGE_TOKENS, len(EVENT_KINDS)), np.float32)
     for event in video.events:
@@ -74,7 +74,7 @@ def _event_tokens(video: VideoView, labels: Sequence[DenseLabels], event: Event)
 
 
 def _looks(frames: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    """bool [1 + frames * IMAGE_TOKENS]; nowhere, where nothing is to be looked at."""
+    """bool [1 + frames * IMAGE_TOKENS]; all False if there is nothing to look at."""
     where = np.concatenate(frames)
     return np.concatenate([[not where.any()], where])
 
@@ -94,7 +94,7 @@ class VideoEncoder:
         self.prefix = video_prefix(encoder, frames)
 
     def examples(self, video: VideoView, labels: Sequence[DenseLabels], rng: random.Random) -> list[Example]:
-        """Each event with a clear answer is asked for in two wordings; often something that did not happen as well."""
+        """Two wordings for each event with a clear answer, and often a question about an event that did not happen."""
         drawn = [
             self.happened(video, labels, event, rng)
             for event in video.events
@@ -111,7 +111,7 @@ class VideoEncoder:
     def happened(
         self, video: VideoView, labels: Sequence[DenseLabels], event: Event, rng: random.Random
     ) -> Example | None:
-        """None where the target is clearly seen in too few frames."""
+        """None if too few frames show the target clearly."""
         seen = temporal.sightings(video, event.instance_id)  # type: ignore[arg-type]
         if len(seen) < temporal.LEAST_CLEAR_SHARE * len(labels):
             return None

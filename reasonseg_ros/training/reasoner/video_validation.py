@@ -1,4 +1,4 @@
-"""How well an exported reasoner answers questions about unseen videos in two rounds, decoding freely, by event."""
+"""Scores of an exported reasoner on unseen videos in two rounds, with free decoding, by event."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class VideoOutcome:
     """Both rounds of one question.
 
     Attributes:
-        usable: the target is clearly seen in the chosen frame.
+        usable: the target is clearly visible in the chosen frame.
         named: the description has the target's colour and kind.
-        right: round 2 boxes the target, and nothing else, in a frame where it is clearly seen. Without a target: round
+        right: round 2 boxes the target, and nothing else, in a frame that shows it clearly. Without a target: round
             1 said that nothing fits.
     """
 

@@ -7,7 +7,7 @@ A folder holds chunks named `scenes_<first seed>`, each with
     part_ids.npy      uint8 [N, H, W], 0 is the background
     scenes.json       N times {"seed": ..., "objects": [SceneObject fields], "parts": [ScenePart fields]}
 
-A chunk is written under another name and renamed when it is complete, so training may read while rendering goes on.
+A chunk is written under another name and renamed when it is complete, so training may read while rendering continues.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIZE_WH = (320, 240)
 
 @dataclass(frozen=True, eq=False)
 class StoredScene:
-    """What training needs of a scene. Arrays are views of the files; do not write to them."""
+    """The parts of a scene that training needs. Arrays are views of the files; do not write to them."""
 
     seed: int
     rgb: RgbImage
@@ -45,7 +45,7 @@ class StoredScene:
 
 
 def write_chunk(scenes: Iterable[Scene], folder: Path) -> None:
-    """Write the scenes as one chunk; `folder` appears when all of it is there."""
+    """Write the scenes as one chunk; `folder` appears when it is complete."""
     scenes = list(scenes)
     facts = [
         {"seed": s.seed, "objects": [asdict(o) for o in s.objects], "parts": [asdict(p) for p in s.parts]}
@@ -60,7 +60,7 @@ def write_chunk(scenes: Iterable[Scene], folder: Path) -> None:
 
 @contextmanager
 def whole_chunk(folder: Path) -> Iterator[Path]:
-    """A folder to write into; it takes the name of `folder` when all of it is there."""
+    """A folder to write into; it is renamed to `folder` when complete."""
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     unfinished.mkdir(parents=True, exist_ok=True)
     yield unfinished
@@ -101,7 +101,7 @@ class SceneFiles:
             raise InvalidInput(f"no rendered scenes in {folder}; make some with `reasonseg train scenes`")
 
     def refresh(self) -> None:
-        """Add the chunks that have appeared since."""
+        """Add new chunks."""
         for chunk in sorted(self._folder.glob("scenes_*")):
             if chunk.name not in self._chunks:
                 self._chunks.add(chunk.name)

@@ -7,7 +7,7 @@ A folder holds chunks named `videos_<first seed>`, each with
     videos.json       N times {"seed": ..., "rate_hz": ..., "events": [Event fields], "frames": F times [SceneObject
                       fields]}
 
-Only the frames that a model is shown are drawn: drawing costs far more than the physics between them. As with scenes,
+Only frames that a model sees are rendered, because rendering costs far more than physics. As with scenes,
 a chunk appears under its name when it is complete.
 """
 
@@ -27,7 +27,7 @@ from reasonseg_ros.tabletop.video import Event, Video
 from reasonseg_ros.training.rendered.scenes import SIZE_WH, StoredScene, tuples, whole_chunk
 
 FRAMES = 6
-"""How many frames of a video the embedded reasoner is shown."""
+"""Frames of a video that the embedded reasoner sees."""
 
 VIDEOS_PER_CHUNK = 50
 RATES_HZ = (1.7, 1.85, 2.0, 2.2)
@@ -36,7 +36,7 @@ RATES_HZ = (1.7, 1.85, 2.0, 2.2)
 
 @dataclass(frozen=True, eq=False)
 class StoredVideo:
-    """What training needs of a `Video`, with the same names. Arrays are views of the files; do not write to them."""
+    """The parts of a `Video` that training needs, by the same names. Arrays are views of files: read only."""
 
     seed: int
     rate_hz: float
@@ -45,7 +45,7 @@ class StoredVideo:
 
 
 def write_videos(videos: Sequence[Video], folder: Path) -> None:
-    """Write videos of one length and size as one chunk; `folder` appears when all of it is there."""
+    """Write videos of one length and size as one chunk; `folder` appears when it is complete."""
     facts = [
         {
             "seed": video.seed,
@@ -71,7 +71,7 @@ def render_videos(
 ) -> None:
     """Render the videos of seeds `first_seed` up to `first_seed + count`; chunks already there are kept.
 
-    A seed for which no arrangement works is passed over.
+    Seeds without a valid arrangement are skipped.
     """
     from reasonseg_ros.tabletop.film import film
     from reasonseg_ros.tabletop.world import World
@@ -104,7 +104,7 @@ class VideoFiles:
             raise InvalidInput(f"no videos in {folder}; make some with `reasonseg train videos`")
 
     def refresh(self) -> None:
-        """Add the chunks that have appeared since."""
+        """Add new chunks."""
         for chunk in sorted(self._folder.glob("videos_*")):
             if chunk.name not in self._chunks:
                 self._chunks.add(chunk.name)

@@ -28,7 +28,7 @@ class MaskBatch:
 
     Attributes:
         pixels: float32 [B, 3, S, S], normalised.
-        targets: float32 [B, K, S, S]; between 0 and 1 where a border crosses the pixel.
+        targets: float32 [B, K, S, S]; between 0 and 1 on pixels that a border crosses.
         boxes_xyxy: float32 [B, K, 4] in pixels of the S x S image.
         points_xy: float32 [B, K, P, 2], or None for box only.
     """
@@ -67,7 +67,7 @@ def scene_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, rng
 
 
 def ellipse_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, rng: np.random.Generator) -> MaskBatch:
-    """Ellipses that fill random boxes, whatever the image shows: teaches the decoder what a box is."""
+    """Ellipses in random boxes, independent of the image: teaches the decoder the meaning of a box."""
     chosen = [scenes[int(rng.integers(len(scenes)))] for _ in range(images)]
     centres = rng.uniform(0.1, 0.9, (images, targets, 2)) * size_px
     halves = rng.uniform(0.03, 0.2, (images, targets, 2)) * size_px
@@ -135,7 +135,7 @@ def _augmented(scene: StoredScene, rng: np.random.Generator) -> tuple[RgbImage, 
 
 
 def shrunk(mask: BoolMask, size_px: int) -> FloatArray:
-    """The mask as a square of `size_px`, between 0 and 1 where a border crosses the pixel."""
+    """The mask as a square of `size_px`, between 0 and 1 on pixels that a border crosses."""
     shrinks = max(mask.shape) > size_px
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(mask.astype(np.float32), (size_px, size_px), interpolation=interpolation)

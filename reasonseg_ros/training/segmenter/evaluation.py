@@ -1,4 +1,4 @@
-"""How well a segmenter draws the objects of unseen scenes when it is told exactly where they are."""
+"""Mask scores of a segmenter on unseen scenes, prompted with the true boxes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ObjectScore:
 def evaluate_segmenter(
     model: str, seeds: range, size_wh: tuple[int, int], pictures: Path | None = None
 ) -> list[ObjectScore]:
-    """Measure all objects that questions may ask for, and print means by prompt and category.
+    """Measure all objects that questions may target, and print means by prompt and category.
 
     The prompts are the true box with the point that the scene states, and the true box alone. The true box counts only
     visible pixels. With `pictures`, a sheet of scenes with the outlines found is written there as well.

@@ -3,8 +3,8 @@
     reasonseg train segmenter train --data DIR --run DIR --out models/tabletop/segmenter
     reasonseg train segmenter evaluate --model models/tabletop/segmenter --seeds 20000000 200
 
-The decoder learns on ellipses what a box is; then everything is trained on small images; then twice on larger ones,
-where thin objects show. A run that was stopped goes on from its last checkpoint when the same command is given.
+First the decoder learns the meaning of a box on ellipses. Then everything is trained on small images, then twice on
+larger ones, which show thin objects. The same command continues a stopped run from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ RAMP_STEPS = 30
 class Stage:
     """`images` of `size_px` and `targets` in each, a step; `peak_rate` is the learning rate before decay.
 
-    From a stage that `restarts` on, the rate falls anew, along one cosine up to the next such stage. Where videos are
-    learnt from, `images` counts clips of `frames` frames.
+    A stage that `restarts` starts a new cosine decay, which lasts up to the next such stage. For training on videos,
+    `images` counts clips of `frames` frames.
     """
 
     name: str
@@ -140,7 +140,7 @@ class SegmenterRun:
         return self.stages[self.stage_index]
 
     def train_step(self, scenes: Any) -> tuple[float, float]:
-        """One step; returns loss and IoU. What it draws depends only on the seed, the step and the scenes there are."""
+        """One step; returns loss and IoU. The batch depends only on the seed, the step and the available scenes."""
         stage = self.stage
         rng = np.random.default_rng([self.seed, self.stage_index, self.step])
         first = self.stage_index == 0
@@ -162,7 +162,7 @@ class SegmenterRun:
         self.step += 1
 
     def report(self) -> str:
-        """What else is told of the steps so far."""
+        """More metrics of the steps so far."""
         return ""
 
     def next_stage(self) -> bool:
@@ -207,7 +207,7 @@ class SegmenterRun:
 
 
 class Source(Protocol):
-    """What is learnt from; it may grow while it is used."""
+    """Training data; it may grow during training."""
 
     def refresh(self) -> None: ...
 
@@ -251,7 +251,7 @@ def train(run: SegmenterRun, sources: Sequence[Source]) -> bool:
 
 
 def publish(model: Sam2Model, folder: Path) -> None:
-    """Write the checkpoint in the published layout, with the card that says how it wants to be asked."""
+    """Write the checkpoint in the published layout, with its model card."""
     model.save_pretrained(folder)
     card = (
         "kind: segmenter\nsource: .\nlicence: Apache-2.0\n"

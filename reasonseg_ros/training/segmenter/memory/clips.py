@@ -22,7 +22,7 @@ from reasonseg_ros.training.segmenter.memory.hiding import Ids, hiding_order, la
 from reasonseg_ros.types import BoolMask, FloatArray, RgbImage
 
 LEAST_TARGET_PX, GONE_PX = 60, 4
-"""Of the target's mask: smaller ones are not asked for, and with fewer pixels it counts as out of sight."""
+"""Mask areas: smaller targets are not used, and below the second one counts as not visible."""
 STILL_SHARE = 0.35
 EVENT_SHARE = 0.7
 PASSING_SHARES = (0.35, 0.45, 0.2)
@@ -40,7 +40,7 @@ class ClipBatch:
 
     Attributes:
         pixels: float32 [B, T, 3, S, S], normalised.
-        targets: float32 [B, K, T, S/2, S/2]; between 0 and 1 where a border crosses the pixel.
+        targets: float32 [B, K, T, S/2, S/2]; between 0 and 1 on pixels that a border crosses.
         boxes_xyxy: float32 [B, K, T, 4], true boxes in pixels of the S x S image; zeros where out of sight.
         areas_px: float32 [B, K, T], of the targets in the clip's own pixels.
         prompts_xyxy: float32 [B, K, 4], boxes as imprecise as a reasoner's, in pixels of the S x S image.
@@ -138,7 +138,7 @@ def _frames(videos: VideoFiles, scenes: SceneFiles, frames: int, rng: np.random.
 
 
 def _hiding_film(videos: VideoFiles, frames: int, rng: np.random.Generator) -> Sequence[StoredScene] | None:
-    """Scenes of a film in which something goes out of sight; None where the films drawn have none."""
+    """Scenes of a film in which something goes out of sight; None if the films drawn have none."""
     for _ in range(_FILMS_TRIED):
         video = videos[int(rng.integers(len(videos)))]
         order = hiding_order(video, frames, rng)
@@ -148,7 +148,7 @@ def _hiding_film(videos: VideoFiles, frames: int, rng: np.random.Generator) -> S
 
 
 def _to_and_fro(begin: int, stride: int, count: int, length: int) -> list[int]:
-    """`count` indices from `begin` on, turned back at both ends of 0 .. length - 1."""
+    """`count` indices from `begin`, reflected at both ends of 0 .. length - 1."""
     period = 2 * (length - 1)
     places = [(begin + stride * i) % period for i in range(count)]
     return [min(place, period - place) for place in places]
@@ -167,7 +167,7 @@ def _windows(shape: tuple[int, int], frames: int, rng: np.random.Generator) -> l
 
 
 def _pass(rgb: list[RgbImage], ids: list[Ids], cut_out_id: int, scenes: SceneFiles, rng: np.random.Generator) -> None:
-    """Move another scene's object through the frames along a line, over something that lies there. Changes both."""
+    """Move another scene's object through the frames along a line, over something in the scene. Changes both."""
     cut_out = whole_object(scenes, rng)
     if cut_out is None:
         return
@@ -205,7 +205,7 @@ def _choose(ids: list[Ids], count: int, rng: np.random.Generator) -> list[int]:
 
 
 def _things(ids: Ids) -> list[int]:
-    """What is large enough to be asked for."""
+    """Instances large enough to be targets."""
     return [int(i) for i in np.unique(ids) if i and np.count_nonzero(ids == i) >= LEAST_TARGET_PX]
 
 

@@ -1,4 +1,4 @@
-"""How well targets are followed through unseen videos from a true prompt in the first frame, by each tracker mode."""
+"""Tracking scores on unseen videos from a true prompt in the first frame, by tracker mode."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CLEAR_SHARE = 0.25
 class Followed:
     """One target of one video in one mode, in all frames after the first. `events` are the kinds of what happens to it.
 
-    `in_sight` is its true area as a share of the first frame's, 0 where it is hidden; `found` tells where it was drawn.
+    `in_sight` is its true area as a share of the first frame's, 0 while hidden; `found` is True if it was predicted.
     """
 
     mode: str
@@ -54,10 +54,10 @@ def evaluate_memory(
     returning: bool = False,
     pictures: Path | None = None,
 ) -> list[Followed]:
-    """Follow the clear objects of the stored videos' first frames, and print J, F and J&F by mode and event.
+    """Track the clear objects of the stored videos' first frames, and print J, F and J&F by mode and event.
 
-    How often a hidden target is told as such is printed as well. `limit` takes the first videos only, `most_targets` so
-    many objects of each, those that something happens to first; 0 takes all. The first frame, which is prompted, does
+    Also prints how often hidden targets are recognised as hidden. `limit` is the number of videos, `most_targets` that
+    of objects of each, those with events first; 0 takes all. The first frame, which is prompted, does
     not count. `returning` takes only objects that get hidden, and plays each video on to its beginning, so that they
     come back. With `pictures`, strips of frames are put there.
     """
@@ -153,7 +153,7 @@ def _report(followed: Sequence[Followed], modes: Sequence[str], brief: bool = Fa
             print(f"{mode:9s} {group:16s} J {means['j']:.3f} F {means['f']:.3f} J&F {means['j_and_f']:.3f} "
                   f"({len(expressions)} targets)", flush=True)  # fmt: skip
         for name, (right, count) in told_rightly([item for item in followed if item.mode == mode]).items():
-            print(f"{mode:9s} told {name:11s} in {right} of {count} frames, {right / max(1, count):.3f}")
+            print(f"{mode:9s} {name:11s} recognised in {right} of {count} frames, {right / max(1, count):.3f}")
 
 
 def _draw(path: Path, video: StoredVideo, masks: Sequence[Sequence[BoolMask]]) -> None:

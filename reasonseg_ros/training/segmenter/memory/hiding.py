@@ -1,7 +1,7 @@
 """What makes a target of a clip go wholly out of sight for some frames: the order of a film's frames, or a cut-out.
 
 In films things are hidden, or put down, once and for all. A clip plays them up to a frame and back again, so that what
-was hidden returns. In any other clip an object of another scene is laid over a target, rests there, and goes on.
+was hidden returns. In any other clip an object of another scene moves over a target, rests there, and moves on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LARGEST_SHARE = 0.3
 
 
 def hiding_order(video: StoredVideo, frames: int, rng: np.random.Generator) -> list[int]:
-    """`frames` indices in which something that was seen goes out of sight, and may return; [] where nothing does so."""
+    """`frames` indices in which a visible object is hidden, and may return; [] if there are none."""
     events = [event for event in video.events if event.kind in ("hidden", "put_down")]
     if not events:
         return []
@@ -53,7 +53,7 @@ def lay_over(
     rgb: Sequence[RgbImage], ids: Sequence[Ids], target_id: int, cut_out_id: int, scenes: SceneFiles,
     rng: np.random.Generator,
 ) -> None:  # fmt: skip
-    """Move a cut-out over a target, let it rest there for some frames, and on. Changes both; not where none fits."""
+    """Move a cut-out over a target, let it rest there for some frames, and on. Changes both; not if none fits."""
     begin = int(rng.integers(1, len(ids)))
     end = min(len(ids), begin + int(rng.integers(1, _LONGEST_REST + 1)))
     targets = {i: ids[i] == target_id for i in range(begin, end) if (ids[i] == target_id).any()}
@@ -74,7 +74,7 @@ def lay_over(
 def _covering(
     targets: Sequence[BoolMask], scenes: SceneFiles, rng: np.random.Generator
 ) -> tuple[RgbImage, FloatArray, list[NDArray[np.int_]]] | None:
-    """A cut-out that covers every one of `targets` from where its upper left corner then is; None where none fits."""
+    """A cut-out that covers every one of `targets` from where its upper left corner then is; None if none fits."""
     boxes = [box for box in map(mask_box, targets) if box is not None]
     box_wh = np.max([box[2:] - box[:2] for box in boxes], axis=0)
     for _ in range(_TRIES):
@@ -102,7 +102,7 @@ def _covers(cover: FloatArray, corner_xy: NDArray[np.int_], target: BoolMask) ->
 def paste(
     image: RgbImage, labels: Ids, color: RgbImage, cover: FloatArray, corner_xy: NDArray[np.int_], cut_out_id: int
 ) -> None:
-    """Draw a cut-out with its upper left corner at `corner_xy`, as far as it lies in the image. Changes both images."""
+    """Draw a cut-out with its upper left corner at `corner_xy`, clipped to the image. Changes both images."""
     over, part = _overlap(cover.shape, corner_xy, labels.shape)
     solid = cover[part] > 0.5
     image[over] = np.where(solid[..., None], color[part], image[over])
@@ -123,7 +123,7 @@ def _overlap(
 
 
 def whole_object(scenes: SceneFiles, rng: np.random.Generator) -> tuple[RgbImage, FloatArray] | None:
-    """Colours uint8 [h, w, 3] and cover float32 [h, w], 0 to 1, of a whole object of some scene; None where none is."""
+    """Colours uint8 [h, w, 3] and cover float32 [h, w], 0 to 1, of a whole object of some scene; None if none is."""
     scene = scenes[int(rng.integers(len(scenes)))]
     height, width = scene.instance_ids.shape
     whole = [

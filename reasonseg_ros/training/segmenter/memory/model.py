@@ -1,4 +1,4 @@
-"""The embedded segmenter with SAM2's memory: a small one, in the published layout, beside the image part as it is."""
+"""The embedded segmenter with a small SAM2 memory, in the published layout; the image part is unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MEMORIES = 4
 POINTERS = 8
 MEMORY_CHANNELS = 64  # transformers' memory attention takes no other number
 _FEATURE_STD = 0.37
-"""Of a token of the trained image encoder: the memory attention's output begins at the scale that the decoder knows."""
+"""Of a token of the trained image encoder: the memory attention's output starts at the decoder's scale."""
 
 TRAINED = (
     "memory_attention.", "memory_encoder.", "memory_temporal_positional_encoding", "no_object_pointer",
@@ -64,7 +64,7 @@ def _sized(config: Sam2VideoConfig, size_px: int) -> Sam2VideoConfig:
 
 
 def new_video_model(image: Sam2Model, size_px: int, seed: int) -> Sam2VideoModel:
-    """`image` with a memory that begins as a comparison of features, ready for training; all else is frozen."""
+    """`image` with a memory that is initialised to compare features; everything else is frozen."""
     torch.manual_seed(seed)
     model = Sam2VideoModel(video_config(image.config, size_px))
     unknown = model.load_state_dict(image.state_dict(), strict=False).unexpected_keys
@@ -108,7 +108,7 @@ def resized_video_model(model: Sam2VideoModel, size_px: int) -> Sam2VideoModel:
 
 
 def freeze_image_part(model: Sam2VideoModel) -> Sam2VideoModel:
-    """Leave only what `TRAINED` names to be changed."""
+    """Freeze everything except the modules in `TRAINED`."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(TRAINED))
     return model

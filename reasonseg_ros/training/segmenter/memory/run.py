@@ -2,10 +2,9 @@
 
     reasonseg train segmenter --video train --videos DIR --scenes DIR --image DIR --run DIR --out DIR
 
-The image part is taken as it is and stays so. The memory learns on short clips in small images, where a step is cheap,
-then on longer ones, then at the size of use, and in the end, in small images again, on targets that get hidden; the
-finished weights are the mean of those before and after this last part. A run that was stopped goes on from its last
-checkpoint when the same command is given.
+The image part is frozen. The memory learns on short clips of small images, where steps are cheap, then on longer ones,
+then at full size, and finally on small images with targets that get hidden. The finished weights are the mean of those
+before and after this last stage. The same command continues a stopped run from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -43,9 +42,9 @@ from reasonseg_ros.training.segmenter.run import SegmenterRun, Stage, check_stat
 
 @dataclass(frozen=True)
 class MemoryStage(Stage):
-    """`told` is the share of steps in which the memory is told what is in sight; in others, as in use, it remembers
-    what it found itself. In a share `hiding` of the clips some targets are wholly hidden for some frames. The weights
-    at the end of a stage that is `kept` become a part of the finished model.
+    """`told` is the share of steps with teacher forcing: the memory gets the true visibility. In the others it gets its
+    prediction, as in use. In a share `hiding` of the clips some targets are fully hidden for some frames. The final
+    weights of a stage that is `kept` become part of the finished model.
     """
 
     told: float = 0.0
@@ -60,20 +59,20 @@ STAGES = (
     MemoryStage("hiding", 350, 256, 2, 5, 1e-3, restarts=True, frames=7, told=0.4, hiding=0.8),
 )
 KEPT_SHARE = 0.5
-"""Of the kept weights in the finished ones. Learning that targets get hidden loses some of what was there before; the
-mean of both has most of both (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022)."""
+"""Share of the kept weights in the finished ones. Training on hidden targets loses some of the earlier quality; the
+mean of both keeps most of both (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022)."""
 SEEN_WEIGHT, HIDDEN_SHARE = 1.0, 0.4
-"""Of telling what is in sight: its weight beside the masks' loss, and the share of it that hidden targets make up,
-however few they are."""
+"""Weight of the visibility loss relative to the mask loss, and the share of hidden targets in it, regardless of their
+number."""
 GHOST_WEIGHT = 0.2
-"""Of what is drawn although the target is hidden."""
+"""Weight of mask area predicted for hidden targets."""
 GHOST_LEAST_PX, MOST_GHOST = 16, 8.0
 LATE_SHARE, LATEST_AGO = 0.4, 120
-"""Chance that the prompt is told to lie further back than the clip does, and how many frames at most."""
+"""Probability that the prompt's age is increased beyond the clip, and the maximum, in frames."""
 
 
 class ClipSource:
-    """Films, and still scenes that clips are made of."""
+    """Videos and still scenes, the sources of clips."""
 
     def __init__(self, videos: Path, scenes: Path) -> None:
         self.videos, self.scenes = VideoFiles(videos), SceneFiles(scenes)
@@ -87,9 +86,9 @@ class ClipSource:
 
 @dataclass(frozen=True, eq=False)
 class Unrolled:
-    """What came of a batch of clips: the loss, the mean IoU of followed masks, and how many were told as what they are.
+    """Results of a batch of clips: the loss, the mean IoU of tracked masks, and the visibility accuracy.
 
-    `told_seen` and `told_hidden` are shares of the followed targets in sight and of the hidden ones, NaN without any.
+    `told_seen` and `told_hidden` are accuracies on visible and on hidden targets, NaN without any.
     """
 
     loss: Tensor
@@ -99,9 +98,9 @@ class Unrolled:
 
 
 def unrolled_loss(model: Sam2VideoModel, batch: ClipBatch, told: bool, later: int = 0) -> Unrolled:
-    """Follow the targets of clips, and judge what was found in all frames after the first.
+    """Track the targets of clips, and compute the loss of all frames after the first.
 
-    With `told`, the memory is told whether a target is in sight; `later` is added to the prompt's age.
+    With `told` (teacher forcing), the memory gets the true visibility. `later` is added to the prompt's age.
     """
     targets, frames = batch.targets.shape[1:3]
     areas_px = batch.areas_px.flatten(0, 1).to(model.device)
@@ -142,7 +141,7 @@ def unrolled_loss(model: Sam2VideoModel, batch: ClipBatch, told: bool, later: in
 
 
 class MemoryRun(SegmenterRun):
-    """A run that trains the memory of an image segmenter that is there."""
+    """A run that trains the memory of an existing image segmenter."""
 
     def __init__(
         self, folder: Path, stages: tuple[MemoryStage, ...], device: torch.device, seed: int, image_model: Path
@@ -177,7 +176,7 @@ class MemoryRun(SegmenterRun):
         return super().next_stage()
 
     def finished_model(self) -> Sam2VideoModel:
-        """The model as it is now, for the largest images of all stages, with its share of the kept weights."""
+        """The model as it is now, at the largest size of all stages, averaged with the kept weights."""
         model = resized_video_model(self.model, max(stage.size_px for stage in self.stages))
         if self._kept_path.is_file():
             kept = torch.load(self._kept_path, weights_only=True)
@@ -192,7 +191,7 @@ class MemoryRun(SegmenterRun):
         return self.folder / "kept.pt"
 
     def report(self) -> str:
-        return f"seen told {self.told_seen:.3f} hidden told {self.told_hidden:.3f} "
+        return f"visible recognised {self.told_seen:.3f} hidden recognised {self.told_hidden:.3f} "
 
     def _first_model(self) -> Sam2VideoModel:
         image = load_sam2(
@@ -205,7 +204,7 @@ class MemoryRun(SegmenterRun):
 
 
 def publish_video(model: Sam2VideoModel, folder: Path) -> None:
-    """Write the checkpoint with its card; the memory's weights as float16, the image part as it was."""
+    """Write the checkpoint with its card; the memory's weights as float16, the image part unchanged."""
     publish(model, folder)
     weights = {
         name: (weight.half() if name.startswith(TRAINED) else weight).contiguous()

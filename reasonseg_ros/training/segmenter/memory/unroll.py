@@ -16,7 +16,7 @@ from transformers import Sam2VideoModel
 from transformers.models.sam2_video.modeling_sam2_video import get_1d_sine_pe
 
 UNSEEN_LOGIT = -1024.0
-"""What a mask is for the memory where the target is not seen, as in SAM2."""
+"""Mask logit given to the memory for a target that is not visible, as in SAM2."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ def _decode(model: Sam2VideoModel, frame: FrameFeatures, embedding: Tensor, prom
 
 
 def remember(model: Sam2VideoModel, frame: FrameFeatures, found: Decoded, seen: Tensor, prompted: bool) -> Remembered:
-    """What is kept of a frame whose targets count as `seen`, bool [N]."""
+    """Memory of a frame; `seen` is the visibility of its targets, bool [N]."""
     config = model.config
     logits = torch.where(seen[:, None, None], found.logits, UNSEEN_LOGIT)[:, None]
     logits = F.interpolate(logits, size=(config.image_size,) * 2, mode="bilinear", align_corners=False)
