@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reasonseg_ros.evaluation.pipeline import Pace
     from reasonseg_ros.evaluation.ray_cluster import RayCluster
     from reasonseg_ros.evaluation.reading.samples import OnImage, Sample, Unreadable
-    from reasonseg_ros.evaluation.run import Answer
+    from reasonseg_ros.evaluation.run import AnswerItems
     from reasonseg_ros.evaluation.scoring.judging import Scoring
     from reasonseg_ros.methods.port import Method
 
@@ -126,7 +126,7 @@ def run(settings: argparse.Namespace) -> int:
     with _resumable(settings.out), ExitStack() as stack:
         with console.status("Loading models"):
             if settings.ray:
-                answer: Answer = stack.enter_context(_cluster(settings, config, scoring, console)).answered
+                answer: AnswerItems = stack.enter_context(_cluster(settings, config, scoring, console)).answered
             else:
                 answer = _here(settings, config, scoring)
         samples = with_videos(read) if config.method in VIDEO_METHODS else read()
@@ -159,7 +159,7 @@ def _resumable(out: Path) -> Iterator[None]:
         raise
 
 
-def _here(settings: argparse.Namespace, config: Config, scoring: Scoring) -> Answer:
+def _here(settings: argparse.Namespace, config: Config, scoring: Scoring) -> AnswerItems:
     """The stages of a run in this process."""
     from reasonseg_ros.evaluation.pipeline import Pace, answered
 

@@ -52,9 +52,9 @@ class Kept:
     sample_ids: tuple[str, ...]
 
 
-Item = Loaded | Kept | Unreadable
-Outcome = SampleResult | Kept | Unreadable
-Asked = tuple[Item, Sequence[Segmentation]]
+PipelineItem = Loaded | Kept | Unreadable
+PipelineResult = SampleResult | Kept | Unreadable
+Asked = tuple[PipelineItem, Sequence[Segmentation]]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ def _frame(sample: Sample) -> Frame:
     return frame
 
 
-def answered(items: Iterable[Item], method: Any, scoring: Scoring, pace: Pace) -> Generator[Outcome, None, None]:
+def answered(
+    items: Iterable[PipelineItem], method: Any, scoring: Scoring, pace: Pace
+) -> Generator[PipelineResult, None, None]:
     """Answer and judge `items`, in order. Videos need a method with `answer_video`, batches one with `answer_batch`.
 
     An error of the method is the status of its sample (`failed`, or `out_of_memory`), never the end of the run.
@@ -125,7 +127,7 @@ def images_on_their_way(pace: Pace) -> int:
     return max(pace.most_ahead, pace.batch_size) + 4 * pace.batch_size + 1
 
 
-def _encoded(encode: Callable[[RgbImage], object], item: Item) -> Item:
+def _encoded(encode: Callable[[RgbImage], object], item: PipelineItem) -> PipelineItem:
     if not isinstance(item, Loaded) or item.video:
         return item
     start_s = time.perf_counter()
@@ -136,9 +138,9 @@ def _encoded(encode: Callable[[RgbImage], object], item: Item) -> Item:
     return replace(item, encoding_s=time.perf_counter() - start_s)
 
 
-def groups(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
+def groups(items: Iterable[PipelineItem], batch_size: int) -> Iterator[list[PipelineItem]]:
     """The items in order, in groups with at most `batch_size` questions about one image; a video ends a group."""
-    group: list[Item] = []
+    group: list[PipelineItem] = []
     questions = 0
     try:
         for item in items:
@@ -153,7 +155,7 @@ def groups(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
         end(items)
 
 
-def _ask(method: Any, batch_size: int, group: Sequence[Item]) -> list[Asked]:
+def _ask(method: Any, batch_size: int, group: Sequence[PipelineItem]) -> list[Asked]:
     loaded = [item for item in group if isinstance(item, Loaded)]
     single = [item for item in loaded if not item.video]
     answers = iter(_batch(method, single) if batch_size > 1 and single else [_alone(method, item) for item in single])
@@ -211,8 +213,8 @@ def _query(sample: Sample) -> Query:
     return Query(sample.question, sample.sample_id)
 
 
-def _judge(method: Any, scoring: Scoring, group: Sequence[Asked]) -> list[Outcome]:
-    outcomes: list[Outcome] = []
+def _judge(method: Any, scoring: Scoring, group: Sequence[Asked]) -> list[PipelineResult]:
+    outcomes: list[PipelineResult] = []
     for item, segmentations in group:
         if not isinstance(item, Loaded):
             outcomes.append(item)

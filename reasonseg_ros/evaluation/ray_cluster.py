@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from reasonseg_ros.errors import ConfigError
-from reasonseg_ros.evaluation.pipeline import Item, Loaded, Outcome, Pace, answered, groups
+from reasonseg_ros.evaluation.pipeline import Loaded, Pace, PipelineItem, PipelineResult, answered, groups
 from reasonseg_ros.evaluation.reading.videos import VideoSample
 from reasonseg_ros.evaluation.scoring.judging import Scoring, judged
 from reasonseg_ros.reasoner.limits import failure
@@ -30,7 +30,7 @@ GROUPS_A_WORKER = 4
 """So many are on their way for each worker, so that a long answer does not hold up the others."""
 
 
-class Worker:
+class RayWorker:
     """What runs on the cluster: the models, and the stages from encoding to judging."""
 
     def __init__(self, load_method: Callable[[], Any], scoring: Scoring, pace: Pace) -> None:
@@ -41,7 +41,7 @@ class Worker:
     def ready(self) -> bool:
         return True
 
-    def answer(self, group: Sequence[Loaded]) -> list[Outcome]:
+    def answer(self, group: Sequence[Loaded]) -> list[PipelineResult]:
         return list(answered(group, self._method, self._scoring, self._pace))
 
 
@@ -49,7 +49,7 @@ class Worker:
 class _Task:
     """A group on its way. `result` is Ray's reference to the outcomes of its loaded items."""
 
-    group: list[Item]
+    group: list[PipelineItem]
     loaded: list[Loaded]
     worker: Any = None
     result: Any = None
@@ -128,7 +128,7 @@ class RayCluster:
     def workers(self) -> int:
         return len(self._workers) + len(self._starting)
 
-    def answered(self, items: Iterable[Item]) -> Generator[Outcome, None, None]:
+    def answered(self, items: Iterable[PipelineItem]) -> Generator[PipelineResult, None, None]:
         """The outcomes of `items` in their order. Samples of a worker that dies are given to another."""
         tasks: deque[_Task] = deque()
         for group in groups(items, self._pace.batch_size):
@@ -141,7 +141,7 @@ class RayCluster:
 
     def _start(self) -> None:
         options = {"num_cpus": 1, "num_gpus": 1 if self._resource == "GPU" else 0, "max_restarts": 0}
-        worker: Any = self._ray.remote(Worker).options(**options).remote(*self._arguments)
+        worker: Any = self._ray.remote(RayWorker).options(**options).remote(*self._arguments)
         self._starting[worker.ready.remote()] = worker
 
     def _take_those_that_are_up(self) -> None:
@@ -171,7 +171,7 @@ class RayCluster:
         task.result = task.worker.answer.remote(task.loaded)
         return task
 
-    def _outcomes(self, task: _Task, others: Sequence[_Task]) -> Iterator[Outcome]:
+    def _outcomes(self, task: _Task, others: Sequence[_Task]) -> Iterator[PipelineResult]:
         found = iter(self._results(task, others))
         for item in task.group:
             if isinstance(item, Loaded):
@@ -179,7 +179,7 @@ class RayCluster:
             else:
                 yield item
 
-    def _results(self, task: _Task, others: Sequence[_Task]) -> list[Outcome]:
+    def _results(self, task: _Task, others: Sequence[_Task]) -> list[PipelineResult]:
         errors = self._ray.exceptions
         while task.loaded:
             try:
@@ -202,7 +202,7 @@ class RayCluster:
             self._given(task, others)
         return []
 
-    def _given_up(self, item: Loaded, index: int, reason: str) -> Outcome:
+    def _given_up(self, item: Loaded, index: int, reason: str) -> PipelineResult:
         answer = failure(Status.FAILED, f"its worker died {MOST_TRIES} times: {reason}", "")
         sample, frame = item.pairs[index]
         return judged(sample, Segmentation(frame, Query(sample.question), answer), None, self._scoring)

@@ -12,7 +12,16 @@ from typing import Any
 import cv2
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.pipeline import Item, Kept, Loaded, Outcome, Pace, answered, load, samples_of
+from reasonseg_ros.evaluation.pipeline import (
+    Kept,
+    Loaded,
+    Pace,
+    PipelineItem,
+    PipelineResult,
+    answered,
+    load,
+    samples_of,
+)
 from reasonseg_ros.evaluation.reading.samples import Sample, Unreadable
 from reasonseg_ros.evaluation.reading.videos import VideoSample
 from reasonseg_ros.evaluation.report.run_page import write_report
@@ -30,7 +39,7 @@ PICTURE_SIDE_PX = 400
 PICTURE_QUALITY = 75
 """Longer side and JPEG quality of the images kept for the report, so that it stays light."""
 
-Answer = Callable[[Iterable[Item]], Generator[Outcome, None, None]]
+AnswerItems = Callable[[Iterable[PipelineItem]], Generator[PipelineResult, None, None]]
 """What makes of all items their outcomes, in the same order."""
 
 
@@ -122,7 +131,7 @@ def evaluate(
 
 def collect(
     samples: Iterable[Sample | VideoSample | Unreadable],
-    answer: Answer,
+    answer: AnswerItems,
     out: Path,
     limit: int = 0,
     on_progress: Callable[[Run], None] | None = None,
@@ -159,7 +168,9 @@ def _first_of(
             return
 
 
-def _items(samples: Iterable[Sample | VideoSample | Unreadable], done: Collection[str], out: Path) -> Iterator[Item]:
+def _items(
+    samples: Iterable[Sample | VideoSample | Unreadable], done: Collection[str], out: Path
+) -> Iterator[PipelineItem]:
     """The samples that are not done with their frames, each with its picture written."""
     for item in samples:
         if isinstance(item, Unreadable):
@@ -195,9 +206,7 @@ def _write_picture(path: Path, rgb: RgbImage) -> None:
         file.write(data.tobytes())
 
 
-def finish(
-    out: Path, run: Run, settings: dict[str, Any], command: str, notes: Sequence[str] = ()
-) -> dict[str, Any]:
+def finish(out: Path, run: Run, settings: dict[str, Any], command: str, notes: Sequence[str] = ()) -> dict[str, Any]:
     """Write results.json, summary.json and report.html; the summary is returned.
 
     `notes` say what the results rest on, for example which clock counts.

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from reasonseg_ros.config import Config, QueryConfig
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.requests import STANDING, Outcome, Request, failure, is_followed_on
+from reasonseg_ros.live.requests import STANDING, Outcome, Request, failed_outcome, is_followed_on
 from reasonseg_ros.types import Mode, Status
 
 
@@ -98,7 +98,7 @@ class Agenda:
     def _settled(self, outcome: Outcome, config: Config) -> Outcome:
         request, query = outcome.request, outcome.request.query
         if request.dropped_because and outcome.answer.status is not Status.CANCELLED:
-            outcome = failure(request, Status.CANCELLED, request.dropped_because)
+            outcome = failed_outcome(request, Status.CANCELLED, request.dropped_because)
         status = outcome.answer.status
         request.told += 1
         if status is Status.LOST:

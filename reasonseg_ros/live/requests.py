@@ -117,6 +117,6 @@ def lost(segmentation: Segmentation, reason: str) -> Segmentation:
     return replace(segmentation, answer=answer, regions=())
 
 
-def failure(request: Request, status: Status, error: str) -> Outcome:
+def failed_outcome(request: Request, status: Status, error: str) -> Outcome:
     """The outcome of a request that did not get to an answer."""
     return Outcome(request, Answer(status, error=error), None, time.monotonic() - request.asked_s)

@@ -43,7 +43,11 @@ class SceneChange:
             now = thumbnail(newest.load().rgb)
         except InvalidInput:
             return []  # told and counted where it arrived
-        return [one for one in standing if one.thumbnail is not None and difference(one.thumbnail, now) > limit]
+        return [
+            one
+            for one in standing
+            if one.thumbnail is not None and brightness_difference(one.thumbnail, now) > limit
+        ]
 
 
 def thumbnail(rgb: RgbImage) -> FloatArray:
@@ -52,5 +56,5 @@ def thumbnail(rgb: RgbImage) -> FloatArray:
     return np.asarray(grey, np.float32) / 255.0
 
 
-def difference(one: FloatArray, other: FloatArray) -> float:
+def brightness_difference(one: FloatArray, other: FloatArray) -> float:
     return float(np.abs(one - other).mean())

@@ -14,7 +14,7 @@ from reasonseg_ros.live.carrying import Carried, Carrier
 from reasonseg_ros.live.frame_buffer import FrameBuffer
 from reasonseg_ros.live.newest_image import NewestImage
 from reasonseg_ros.live.preparation import Preparation
-from reasonseg_ros.live.requests import STANDING, Outcome, Request, failure, is_followed_on
+from reasonseg_ros.live.requests import STANDING, Outcome, Request, failed_outcome, is_followed_on
 from reasonseg_ros.live.scene_change import thumbnail
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.methods.stages import failed
@@ -55,27 +55,27 @@ class Thinker:
             return self._answer(request)
         except (OutOfMemory, MemoryError) as error:
             reason = str(error) or "out of memory; use a smaller image or model"
-            return failure(request, Status.OUT_OF_MEMORY, reason), None
+            return failed_outcome(request, Status.OUT_OF_MEMORY, reason), None
         except Exception as error:
             _LOG.exception("question %s failed", request.query.query_id)
-            return failure(request, Status.FAILED, f"{type(error).__name__}: {error}"), None
+            return failed_outcome(request, Status.FAILED, f"{type(error).__name__}: {error}"), None
 
     def _answer(self, request: Request) -> tuple[Outcome, Tracker | None]:
         request.beginnings = self._buffer.beginnings
         frame = request.seen = request.frame or self._newest_frame(request)
         if request.dropped_because:
-            return failure(request, Status.CANCELLED, request.dropped_because), None
+            return failed_outcome(request, Status.CANCELLED, request.dropped_because), None
         config = self._method.config = self._config()
         if frame is None:
             reason = self._newest.why_none(config.query.frame_wait_s, *self._limits_s(request))
-            return failure(request, Status.NO_FRAME, reason), None
+            return failed_outcome(request, Status.NO_FRAME, reason), None
         if request.query.mode is Mode.WATCH and config.query.watch_change:
             request.thumbnail = thumbnail(frame.rgb)
         if request.groundings is not None:
             try:
                 groundings = request.groundings(frame.size_wh)
             except InvalidInput as error:
-                return failure(request, Status.REFUSED, str(error)), None
+                return failed_outcome(request, Status.REFUSED, str(error)), None
             segmentation = replace(self._method.prompt(frame, groundings), query=request.query)
             return _outcome(request, segmentation), None
         segmentation = self._reason(request, frame, config)

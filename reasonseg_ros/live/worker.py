@@ -23,7 +23,7 @@ from reasonseg_ros.live.following import Follower
 from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.live.newest_image import NewestImage
 from reasonseg_ros.live.preparation import Preparation
-from reasonseg_ros.live.requests import Load, Outcome, Request, failure, lost
+from reasonseg_ros.live.requests import Load, Outcome, Request, failed_outcome, lost
 from reasonseg_ros.live.scene_change import SceneChange
 from reasonseg_ros.live.thinking import Thinker
 from reasonseg_ros.methods.port import Method
@@ -117,7 +117,7 @@ class Worker:
                 self._follow_no_longer([*ended, running])
                 self._changed.notify_all()
         except ReasonSegError as error:
-            request.tell(failure(request, Status.REFUSED, str(error)))
+            request.tell(failed_outcome(request, Status.REFUSED, str(error)))
         _tell_dropped(ended)
 
     def cancel(self, request: Request, reason: str = "cancelled on request") -> None:
@@ -155,7 +155,7 @@ class Worker:
         with self._changed:
             running = self._agenda.running
         if running is not None:
-            running.tell(failure(running, Status.CANCELLED, reason))
+            running.tell(failed_outcome(running, Status.CANCELLED, reason))
 
     def load(self) -> Load:
         with self._changed:
@@ -248,7 +248,7 @@ class Worker:
 
 def _tell_dropped(requests: list[Request]) -> None:
     for request in requests:
-        request.tell(failure(request, Status.CANCELLED, request.dropped_because))
+        request.tell(failed_outcome(request, Status.CANCELLED, request.dropped_because))
 
 
 def _lost(outcome: Outcome, reason: str) -> Outcome:

@@ -9,7 +9,7 @@ from reasonseg_ros.engine.port import Report
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
-from reasonseg_ros.methods.settings import check_settings, named
+from reasonseg_ros.methods.settings import check_settings, naming_parameters
 from reasonseg_ros.reasoner.loading import load_reasoner
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
@@ -25,9 +25,9 @@ def load_method(config: Config, report: Report | None = None) -> Method:
     """
     check_settings(config)
     # The segmenter first: its engines are built while the memory is free, which a Jetson's CPU and GPU share.
-    with named("segmenter"):
+    with naming_parameters("segmenter"):
         segmenter = KeptFeatures(load_segmenter(config.segmenter, report), config.segmenter.kept_frames)
-    with named("reasoner"):
+    with naming_parameters("reasoner"):
         reasoner = load_reasoner(config.reasoner)
     return METHODS[config.method](reasoner, segmenter, config)
 

@@ -18,7 +18,7 @@ from reasonseg_ros.reasoner.prompts import read_prompt
 def check_settings(config: Config) -> None:
     """Raises ConfigError or ModelError for a model, a file or an address that cannot be used."""
     for kind, model in (("reasoner", config.reasoner.model), ("segmenter", config.segmenter.model)):
-        with named(f"{kind}.model"):
+        with naming_parameters(f"{kind}.model"):
             load_card(model, kind)
     if config.reasoner.prompt_file:
         read_prompt(config.reasoner.prompt_file)
@@ -34,7 +34,7 @@ def check_settings(config: Config) -> None:
 
 
 @contextmanager
-def named(parameters: str) -> Iterator[None]:
+def naming_parameters(parameters: str) -> Iterator[None]:
     """Has errors begin with the name of the parameter, or of the group of parameters."""
     try:
         yield

@@ -107,7 +107,7 @@ def check_picture(
     """
     if card.known_picture == NO_PICTURE:
         return PictureResult("skipped", f"not checked: the model card {card.name} has no known picture")
-    rgb, targets = read_picture(Path(card.known_picture)) if card.known_picture else drawn_picture()
+    rgb, targets = read_known_picture(Path(card.known_picture)) if card.known_picture else drawn_picture()
     frame = Frame(rgb)
     found = []
     for target in targets:
@@ -135,7 +135,7 @@ def drawn_picture() -> tuple[RgbImage, list[Target]]:
     return rgb, [Target(question, np.array(box, np.float32)) for question, box in boxes.items()]
 
 
-def read_picture(path: Path) -> tuple[RgbImage, list[Target]]:
+def read_known_picture(path: Path) -> tuple[RgbImage, list[Target]]:
     """A card's own picture: YAML with `image`, a file beside it, and `targets`, each a `question` and a `box_xyxy`."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))

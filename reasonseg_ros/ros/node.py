@@ -49,7 +49,7 @@ TELL_S = 1.0
 """The end of the process waits so long until services, goals and subscribers have their last answers."""
 TURNS = 20
 """Callbacks that the executor gets to send the last results, after the goals have ended."""
-Load = Callable[[Config, Callable[[str, "float | None"], None]], Method]
+LoadMethod = Callable[[Config, Callable[[str, "float | None"], None]], Method]
 """Builds the method from the settings. Reports in words what takes long, and how much of it is done, 0 to 1."""
 
 
@@ -64,7 +64,7 @@ def load_models(config: Config, report: Callable[[str, float | None], None]) -> 
 class ReasonSegNode(LifecycleNode):
     """A lifecycle node; `load` builds the method from the settings (tests give one with scripted models)."""
 
-    def __init__(self, load: Load = load_models, **node_arguments: Any) -> None:
+    def __init__(self, load: LoadMethod = load_models, **node_arguments: Any) -> None:
         super().__init__("reasonseg", **node_arguments)
         self._guard_transitions()
         parameters.declare(self)
@@ -285,7 +285,7 @@ class ReasonSegNode(LifecycleNode):
         self._camera_health.drop("stamp not newer", f"stamp {detail}")
 
 
-def main(arguments: Sequence[str] | None = None, load: Load = load_models) -> int:
+def main(arguments: Sequence[str] | None = None, load: LoadMethod = load_models) -> int:
     """Run the node until SIGINT, SIGTERM or an external shutdown. Returns the exit status."""
     log_plainly()
     arguments = list(sys.argv if arguments is None else arguments)

@@ -25,7 +25,7 @@ from reasonseg_ros.action import Segment
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.images import messages as images
-from reasonseg_ros.live.requests import Outcome, Request, failure
+from reasonseg_ros.live.requests import Outcome, Request, failed_outcome
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.plain_text import check_plain, one_line, plain_text
 from reasonseg_ros.ros.conversion import (
@@ -221,9 +221,9 @@ class Questions:
                 self._stream(request, goal)
             self.worker.submit(request)
         except InvalidInput as error:
-            request.tell(failure(request, Status.REFUSED, str(error)))
+            request.tell(failed_outcome(request, Status.REFUSED, str(error)))
         except Exception as error:
-            request.tell(failure(request, Status.FAILED, one_line(f"{type(error).__name__}: {error}")))
+            request.tell(failed_outcome(request, Status.FAILED, one_line(f"{type(error).__name__}: {error}")))
         return request, answered
 
     def _stream(self, request: Request, goal: ServerGoalHandle | None) -> None:

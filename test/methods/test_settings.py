@@ -7,7 +7,7 @@ import pytest
 from reasonseg_ros.config import METHOD_NAMES, config_from, settings
 from reasonseg_ros.errors import ConfigError, ReasonSegError
 from reasonseg_ros.methods import loading
-from reasonseg_ros.methods.settings import check_settings, named
+from reasonseg_ros.methods.settings import check_settings, naming_parameters
 
 SERVER = {"reasoner.backend": "server"}
 
@@ -61,7 +61,7 @@ def test_the_address_of_no_server_is_not_looked_at():
     ],
 )
 def test_errors_of_a_group_begin_with_it_once(text, expected):
-    with pytest.raises(ConfigError) as raised, named("segmenter"):
+    with pytest.raises(ConfigError) as raised, naming_parameters("segmenter"):
         raise ConfigError(text)
     assert str(raised.value) == expected
 

@@ -15,7 +15,7 @@ from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.images.files import write_image
 from reasonseg_ros.model_card import ModelCard, load_card
-from reasonseg_ros.reasoner.known_picture import PictureResult, check_picture, drawn_picture, read_picture
+from reasonseg_ros.reasoner.known_picture import PictureResult, check_picture, drawn_picture, read_known_picture
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.types import Status
 
@@ -150,7 +150,7 @@ def test_a_picture_file_that_cannot_be_used_is_named(tmp_path: Path, text: str) 
     write_image(tmp_path / "p.png", np.zeros((20, 20, 3), np.uint8))
     (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(ModelError, match=r"p\.yaml cannot be used"):
-        read_picture(tmp_path / "p.yaml")
+        read_known_picture(tmp_path / "p.yaml")
 
 
 @pytest.mark.parametrize("value", ["5", "picture.yaml", "[a]"])

@@ -3,7 +3,7 @@ import pytest
 
 from reasonseg_ros import msg
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.requests import Outcome, Request, failure
+from reasonseg_ros.live.requests import Outcome, Request, failed_outcome
 from reasonseg_ros.ros import conversion
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segmentation, Status
 
@@ -44,7 +44,8 @@ def test_an_answer_comes_back_as_it_went(encoding):
 
 
 def test_a_failure_says_why_and_has_no_regions():
-    message = conversion.segmentation_message(failure(Request(Query("?"), print), Status.NO_FRAME, "no image"), "png")
+    outcome = failed_outcome(Request(Query("?"), print), Status.NO_FRAME, "no image")
+    message = conversion.segmentation_message(outcome, "png")
     assert (message.status, message.error, len(message.regions)) == ("no_frame", "no image", 0)
 
 

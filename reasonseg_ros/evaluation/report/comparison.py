@@ -13,7 +13,7 @@ from reasonseg_ros.evaluation.scoring.metrics import SampleScore, difference
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ComparedSample:
     """What a comparison keeps of a sample."""
 
     question: str
@@ -22,14 +22,14 @@ class Outcome:
     score: SampleScore | None
 
 
-def outcomes_of(results: Iterable[SampleResult]) -> dict[str, Outcome]:
+def outcomes_of(results: Iterable[SampleResult]) -> dict[str, ComparedSample]:
     """Outcomes by sample id, without the masks."""
-    return {r.sample_id: Outcome(r.question, r.status, r.failure, r.score) for r in results}
+    return {r.sample_id: ComparedSample(r.question, r.status, r.failure, r.score) for r in results}
 
 
 def compare(
-    before: dict[str, Outcome],
-    after: dict[str, Outcome],
+    before: dict[str, ComparedSample],
+    after: dict[str, ComparedSample],
     changed_iou: float = 0.05,
     on_problem: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def compare(
     than `changed_iou`, worst first. Raises InvalidInput where no sample was scored in both.
     """
     ids = [*before, *(sample_id for sample_id in after if sample_id not in before)]
-    pairs: dict[str, tuple[Outcome, Outcome]] = {}
+    pairs: dict[str, tuple[ComparedSample, ComparedSample]] = {}
     olds, news = [], []
     for sample_id in ids:
         old, new = before.get(sample_id), after.get(sample_id)

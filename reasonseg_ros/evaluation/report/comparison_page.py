@@ -20,14 +20,14 @@ from reasonseg_ros.evaluation.results import SampleResult, mask_from_rle
 from reasonseg_ros.evaluation.scoring.failures import DESCRIPTIONS
 from reasonseg_ros.evaluation.scoring.summary import UNKNOWN_KIND
 
-Results = Mapping[str, SampleResult]
+SampleResults = Mapping[str, SampleResult]
 """Results of a run by sample id."""
 
 
 def write_comparison(
     path: Path,
     runs: tuple[Mapping[str, Any], Mapping[str, Any]],
-    results: tuple[Results, Results],
+    results: tuple[SampleResults, SampleResults],
     found: Mapping[str, Any],
     folders: tuple[Path, Path],
 ) -> None:

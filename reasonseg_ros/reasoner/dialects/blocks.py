@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reasonseg_ros.reasoner.dialects.fields import candidates, is_bare, is_nothing, named, with_their_points
-from reasonseg_ros.reasoner.dialects.json_text import MAX_DEPTH, Found, Span, find_spans
+from reasonseg_ros.reasoner.dialects.json_text import MAX_DEPTH, FoundJson, Span, find_spans
 
 _FENCE = re.compile(r"```[a-z0-9]*", re.IGNORECASE)
 _CUE = re.compile(
@@ -143,7 +143,7 @@ def too_deep() -> str:
     return f"brackets are nested deeper than {MAX_DEPTH} levels"
 
 
-def _blocks(text: str, found: Found) -> Iterator[Block]:
+def _blocks(text: str, found: FoundJson) -> Iterator[Block]:
     fences = [fence.start() for fence in _FENCE.finditer(text)]
     gathered: list[dict[str, Any]] = []
     pending: Block | None = None

@@ -47,7 +47,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundJson:
     """The outermost lists and objects of a text.
 
     Attributes:
@@ -60,7 +60,7 @@ class Found:
     is_too_deep: bool = False
 
 
-def find_spans(text: str) -> Found:
+def find_spans(text: str) -> FoundJson:
     """Every outermost list and object in `text`.
 
     Of a value that the text ended in, the complete entries are kept; a list of numbers that was cut is left out, as a
@@ -74,7 +74,7 @@ def find_spans(text: str) -> Found:
         is_too_deep |= reader.is_too_deep
         if value is not _CUT and not reader.is_too_deep:
             spans.append(Span(start, reader.position, value))
-    return Found(tuple(spans), reader.cut, is_too_deep)
+    return FoundJson(tuple(spans), reader.cut, is_too_deep)
 
 
 def find_values(text: str) -> tuple[list[Any], bool]:

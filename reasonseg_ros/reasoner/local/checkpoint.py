@@ -22,7 +22,7 @@ from reasonseg_ros.weights import wrong_weights
 _LOG = logging.getLogger(__name__)
 
 
-def check_pixels(card: ModelCard, config: ReasonerConfig) -> None:
+def check_pixel_limits(card: ModelCard, config: ReasonerConfig) -> None:
     """Raises ConfigError where the pixel limits contradict each other or the card."""
     least, most = config.min_pixels, config.max_pixels
     if least and most and least > most:

@@ -10,13 +10,12 @@ from reasonseg_ros.images.memory import ImageMemory
 from reasonseg_ros.reasoner.local.decoding import FastDecoder, Prefill
 from reasonseg_ros.types import RgbImage
 
-SizeWh = tuple[int, int]
-MakeInputs = Callable[[str], tuple[Any, list[SizeWh]]]
+MakeInputs = Callable[[str], tuple[Any, list[tuple[int, int]]]]
 """The model's inputs for a chat's words and its image, and the size in which the model sees the image."""
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class CachedFrame:
     """A chat about one image, as the model has read it.
 
     Attributes:
@@ -27,7 +26,7 @@ class Reading:
     head: str
     head_length: int
     prompt: Prefill
-    seen_wh: list[SizeWh]
+    seen_wh: list[tuple[int, int]]
 
 
 class KeptFrames:
@@ -38,9 +37,9 @@ class KeptFrames:
         self._tokenizer = processor.tokenizer
         self._image_mark = processor.image_token
         self._image_token = processor.image_token_id
-        self._readings: ImageMemory[Reading] = ImageMemory(images, max_bytes)
+        self._readings: ImageMemory[CachedFrame] = ImageMemory(images, max_bytes)
 
-    def read(self, rgb: RgbImage, words: str, make_inputs: MakeInputs) -> Reading:
+    def read(self, rgb: RgbImage, words: str, make_inputs: MakeInputs) -> CachedFrame:
         """A chat of one image; what was read with that image before, and begins alike, is not read again."""
         known = self._readings.get(rgb)
         if known is None or not words.startswith(known.head):
@@ -59,14 +58,14 @@ class KeptFrames:
         """Give the memory back."""
         self._readings.clear()
 
-    def _read_all(self, words: str, make_inputs: MakeInputs) -> Reading:
+    def _read_all(self, words: str, make_inputs: MakeInputs) -> CachedFrame:
         inputs, seen_wh = make_inputs(words)
         head, mark, _ = words.rpartition(self._image_mark)
         tokens = inputs["input_ids"][0].tolist()
         head_length = len(tokens) - tokens[::-1].index(self._image_token)
-        return Reading(head + mark, head_length, self._decoder.prefill(inputs), seen_wh)
+        return CachedFrame(head + mark, head_length, self._decoder.prefill(inputs), seen_wh)
 
-    def _continued(self, known: Reading, words: str) -> Prefill:
+    def _continued(self, known: CachedFrame, words: str) -> Prefill:
         # No token reaches from the image's mark into the words after it, so these have the same tokens alone.
         tail = self._tokenizer(words, add_special_tokens=False)["input_ids"]
         before = known.prompt.tokens[0, known.head_length :].tolist()

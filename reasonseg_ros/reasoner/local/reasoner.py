@@ -20,7 +20,7 @@ from reasonseg_ros.reasoner.call import WAIT, Call, ignore, never
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb
 from reasonseg_ros.reasoner.limits import Limits, failure
-from reasonseg_ros.reasoner.local.checkpoint import check_pixels, load_checkpoint
+from reasonseg_ros.reasoner.local.checkpoint import check_pixel_limits, load_checkpoint
 from reasonseg_ros.reasoner.local.decoding import FastDecoder, unsuited
 from reasonseg_ros.reasoner.local.generation import GoOn, PlainDecoder, end_tokens
 from reasonseg_ros.reasoner.local.kept_frames import KeptFrames, MakeInputs
@@ -72,7 +72,7 @@ class LocalReasoner:
         self.device = choose_device(config.device)
         if self.device.type == "cpu":
             use_threads(config.threads)
-        check_pixels(card, config)
+        check_pixel_limits(card, config)
         self.processor, self.model = load_checkpoint(card, config, self.device)
         self._ends = end_tokens(self.model)
         self._decoder: PlainDecoder | FastDecoder

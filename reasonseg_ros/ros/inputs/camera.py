@@ -27,7 +27,7 @@ from reasonseg_ros.space import calibration
 from reasonseg_ros.space.lens import carried_depth
 from reasonseg_ros.types import CameraPose, Frame
 
-Post = Callable[[Callable[[], None]], None]
+RunLater = Callable[[Callable[[], None]], None]
 """Has something done in the executor's thread."""
 PUBLISHERS_S = 0.5
 """So often the topics' publishers are looked at."""
@@ -57,7 +57,7 @@ class Camera:
         health: CameraHealth,
         depth_health: DepthHealth,
         show: Callable[[Arrival], None],
-        post: Post,
+        post: RunLater,
         on_restart: Callable[[], None] = lambda: None,
     ) -> None:
         camera = config().camera
