@@ -43,24 +43,24 @@ VERBS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit status.
 
-    0 is success, 1 a result that falls short, 2 wrong use or a known error (one line), 3 a fault of the program (one
-    line that names a log file), 130 Ctrl-C. Files that cannot be written are told before any long work.
+    0 is success, 1 an insufficient result, 2 wrong use or a known error (one line), 3 a bug (one line that names a log
+    file), 130 Ctrl-C. Outputs that cannot be written are reported before any long work.
     """
     settings = _parser().parse_args(argv)
     exit_on_termination()
     log_plainly()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names and thoughts in any script, on any terminal
+        if isinstance(stream, io.TextIOWrapper):  # any script on any terminal
             stream.reconfigure(errors="backslashreplace")
     try:
         check_outputs(settings)
         status = int(settings.run(settings) or 0)
-        sys.stdout.flush()  # so that a full disk behind a redirection is told here
+        sys.stdout.flush()  # reports a full disk behind a redirection here
         return status
     except KeyboardInterrupt as error:
         return _ended("interrupted", error, INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone; nothing is left to be told
+        sys.stderr.close()  # the reader is gone
         return 1
     except (ReasonSegError, OSError, MemoryError) as error:
         return _ended(error_line(error), None, USAGE_ERROR)
@@ -79,13 +79,13 @@ def _ended(line: str, error: BaseException | None, status: int) -> int:
 
 
 def exit_on_termination() -> None:
-    """Have SIGTERM and SIGHUP raise SystemExit, which, unlike their default, lets every `finally` run."""
+    """Make SIGTERM and SIGHUP raise SystemExit, so that every `finally` runs."""
 
     def leave(number: int, _: Any) -> None:
         raise SystemExit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # under nohup the second is ignored, and stays so
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP; keep that
             signal.signal(number, leave)
 
 
