@@ -17,6 +17,10 @@ def register(verbs: Any) -> None:
     play.add_argument("--loop", action="store_true", help="start again at the end")
     play.add_argument("--restamp", action="store_true", help="replace stamps by the current time, keep their distances")
     play.add_argument(
+        "--delay", type=float, default=0.5, metavar="S",
+        help="wait so long for subscribers before the first message (default: %(default)s)",
+    )  # fmt: skip
+    play.add_argument(
         "--hold", type=float, default=0.0, metavar="HZ",
         help="publish each image at this rate until the service /bag_player/next asks for the next one",
     )  # fmt: skip
@@ -26,9 +30,11 @@ def register(verbs: Any) -> None:
 def run(settings: argparse.Namespace) -> int:
     if settings.rate <= 0 or settings.hold < 0:
         raise InvalidInput(f"--rate {settings.rate} --hold {settings.hold}; the rate must be above 0, hold not below")
+    if not 0 <= settings.delay <= 3600:
+        raise InvalidInput(f"--delay {settings.delay}; expected 0 to 3600 seconds")
     from reasonseg_ros.ros.player import play
 
     return play(
         settings.bag, settings.topics, rate=settings.rate, loop=settings.loop, restamp=settings.restamp,
-        hold_hz=settings.hold,
+        hold_hz=settings.hold, delay_s=settings.delay,
     )  # fmt: skip

@@ -31,7 +31,7 @@ NODE_NAME = "bag_player"
 NEXT_SERVICE = f"/{NODE_NAME}/next"
 
 DISCOVERY_S = 0.5
-"""Time for subscribers to find the publishers, before the first message."""
+"""Time for subscribers to find the publishers, before the first message. A busy machine may take seconds."""
 DELIVERY_S = 2.0
 """Longest wait at the end for reliable subscribers to confirm the last messages."""
 TOLD_WAIT_S, LONGEST_WAIT_S = 60.0, 1e8
@@ -172,9 +172,11 @@ def play(
     loop: bool = False,
     restamp: bool = False,
     hold_hz: float = 0.0,
+    delay_s: float = DISCOVERY_S,
 ) -> int:
     """Publish every message of the bag at `path` once, `rate` times as fast as recorded.
 
+    Before the first message it waits `delay_s` for subscribers, as ROS does not tell which are still to be found.
     With `hold_hz` above 0 each image is held instead. With `loop` it begins again at the end. With `restamp` stamps are
     of now, as far apart as they were recorded. Returns 1, and prints why, if some messages could not be published.
     """
@@ -188,6 +190,7 @@ def play(
             if hold_hz:
                 _hold(node, publishers, bag, chosen, hold_hz, loop)
             else:
+                time.sleep(delay_s)
                 problems += _play_timed(publishers, bag, chosen, rate, loop)
         finally:
             node.destroy_node()
@@ -275,7 +278,6 @@ def _sleep(wait_s: float, record: Record) -> None:
 
 def _play_timed(publishers: BagPublishers, bag: BagReader, topics: Sequence[str], rate: float, loop: bool) -> list[str]:
     """Publish every message at its time. Returns what could not be published; in a loop the first round tells it."""
-    time.sleep(DISCOVERY_S)
     is_first_round = True
     while True:
         problems: list[str] = []

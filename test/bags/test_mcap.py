@@ -462,3 +462,27 @@ def test_no_damage_raises_anything_but_invalid_input(made, tmp_path, seed):
     path.write_bytes(data[: rng.randint(20, len(data))] if seed % 3 == 0 else data)
     with suppress(InvalidInput):
         bag_info(path)
+
+
+def test_a_file_written_topic_by_topic_is_read_in_the_memory_of_a_few_chunks(tmp_path):
+    content = b"\0\1\0\0" + random.Random(0).randbytes(250_000)
+    path = tmp_path / "a.mcap"
+    with path.open("wb") as stream:
+        writer = Writer(stream, chunk_size=2**20, compression=CompressionType.LZ4)
+        writer.start(profile="ros2", library="test")
+        schema = writer.register_schema("std_msgs/msg/String", "", b"")
+        for topic in range(4):
+            channel = writer.register_channel(f"/t{topic}", "cdr", schema)
+            for stamp_ns in range(60):
+                writer.add_message(channel, stamp_ns, content, stamp_ns)
+        writer.finish()
+    assert path.stat().st_size > 56 * 2**20
+    tracemalloc.start()
+    try:
+        with bags.BagReader(path) as bag:
+            found = [(stamp_ns, topic) for topic, stamp_ns, _ in bag.raw()]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == sorted(found) and len(found) == 240
+    assert peak < 16 * 2**20
