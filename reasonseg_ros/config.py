@@ -13,8 +13,8 @@ from typing import Any
 
 from reasonseg_ros.errors import ConfigError
 
-METHOD_NAMES = ("seg_zero", "rev_seg")
-"""Names of the methods; `methods.loading` builds them."""
+METHODS = {"seg_zero": "SegZero", "rev_seg": "RevSeg"}
+"""Class of each method, in the module `reasonseg_ros.methods.<name>`."""
 ENGINE_BACKENDS = ("onnxruntime", "onnxruntime_tensorrt", "tensorrt", "tensorrt_rtx")
 ENGINE_BUILDS = ("never", "if_missing", "force")
 
@@ -276,7 +276,7 @@ class Config:
     diagnostics_period_s: float = setting(1.0, "period of diagnostics, seconds", 0.1, 60.0, read_only=True)
     method: str = setting(
         "rev_seg", "method: seg_zero answers about one image; rev_seg also tracks targets and answers about several "
-        "images", choices=METHOD_NAMES, read_only=True,
+        "images", choices=tuple(METHODS), read_only=True,
     )
     reasoner: ReasonerConfig = field(default_factory=ReasonerConfig)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasonseg_ros.commands.options import set_values, whole_number
-from reasonseg_ros.config import METHOD_NAMES
+from reasonseg_ros.config import METHODS
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.faults import add_remedy
 from reasonseg_ros.files.outputs import add_output
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 METHOD = "seg_zero"
 """Not the node's: the published scores are of one image at a time."""
-VIDEO_METHODS = ("rev_seg",)
-"""Those that answer for the frames of a video together."""
 REFINE_STEPS = ("holes", "specks", "points", "edges")
 AHEAD = 4
 LONGEST_ANSWER_S = 3600.0
@@ -48,7 +46,7 @@ def register(verbs: Any) -> None:
     card = {"metavar": "CARD", "help": "model card, folder or hub id (default: the node's)"}
     parser.add_argument("--reasoner", "--model", dest="reasoner", **card)
     parser.add_argument("--segmenter", **card)
-    parser.add_argument("--method", choices=METHOD_NAMES, help=f"way to answer (default: {METHOD})")
+    parser.add_argument("--method", choices=tuple(METHODS), help=f"way to answer (default: {METHOD})")
     parser.add_argument(
         "--protocol", choices=("lisa", "seg_zero"), default="lisa",
         help="ignored pixels are left out, or count as target (default: %(default)s)",
@@ -103,6 +101,7 @@ def run(settings: argparse.Namespace) -> int:
     from reasonseg_ros.evaluation.reading.videos import with_videos
     from reasonseg_ros.evaluation.run import begin, collect, finish
     from reasonseg_ros.evaluation.scoring.judging import Scoring
+    from reasonseg_ros.methods.loading import method_class
 
     values = {"method": METHOD, **config_values(settings)}
     if settings.method:
@@ -129,7 +128,7 @@ def run(settings: argparse.Namespace) -> int:
                 answer: AnswerItems = stack.enter_context(_cluster(settings, config, scoring, console)).answered
             else:
                 answer = _here(settings, config, scoring)
-        samples = with_videos(read) if config.method in VIDEO_METHODS else read()
+        samples = with_videos(read) if method_class(config.method).sees_videos else read()
         progress = stack.enter_context(_Progress(console, settings.limit))
         run = collect(samples, answer, settings.out, settings.limit, progress.show)
     with _resumable(settings.out):

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from reasonseg_ros.errors import InvalidInput, OutOfMemory
 from reasonseg_ros.evaluation.reading.ahead import ahead, end
@@ -16,6 +15,7 @@ from reasonseg_ros.evaluation.reading.videos import VideoSample
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.judging import Scoring, judged, not_finite
 from reasonseg_ros.faults import reason
+from reasonseg_ros.methods.port import Method
 from reasonseg_ros.types import Answer, Frame, Query, RgbImage, Segmentation, Status
 
 LOG = logging.getLogger(__name__)
@@ -103,9 +103,9 @@ def _frame(sample: Sample) -> Frame:
 
 
 def answered(
-    items: Iterable[PipelineItem], method: Any, scoring: Scoring, pace: Pace
+    items: Iterable[PipelineItem], method: Method, scoring: Scoring, pace: Pace
 ) -> Generator[PipelineResult, None, None]:
-    """Answer and judge `items`, in order. Videos need a method with `answer_video`, batches one with `answer_batch`.
+    """Answer and judge `items`, in order.
 
     An error of the method is the status of its sample (`failed`, or `out_of_memory`), never the end of the run.
 
@@ -155,7 +155,7 @@ def groups(items: Iterable[PipelineItem], batch_size: int) -> Iterator[list[Pipe
         end(items)
 
 
-def _ask(method: Any, batch_size: int, group: Sequence[PipelineItem]) -> list[Asked]:
+def _ask(method: Method, batch_size: int, group: Sequence[PipelineItem]) -> list[Asked]:
     loaded = [item for item in group if isinstance(item, Loaded)]
     single = [item for item in loaded if not item.video]
     answers = iter(_batch(method, single) if batch_size > 1 and single else [_alone(method, item) for item in single])
@@ -170,11 +170,11 @@ def _ask(method: Any, batch_size: int, group: Sequence[PipelineItem]) -> list[As
     return asked
 
 
-def _batch(method: Any, items: Sequence[Loaded]) -> list[Segmentation]:
+def _batch(method: Method, items: Sequence[Loaded]) -> list[Segmentation]:
     """Answers to several questions at once; where that raises, one by one, so that only the bad one fails."""
     try:
         queries = [_query(item.samples[0]) for item in items]
-        answers: list[Segmentation] = method.answer_batch([item.frames[0] for item in items], queries)
+        answers = method.answer_batch([item.frames[0] for item in items], queries)
         if len(answers) == len(items):
             return answers
         LOG.warning("%d answers to a batch of %d questions; they are asked one by one", len(answers), len(items))
@@ -183,18 +183,17 @@ def _batch(method: Any, items: Sequence[Loaded]) -> list[Segmentation]:
     return [_alone(method, item) for item in items]
 
 
-def _alone(method: Any, item: Loaded) -> Segmentation:
+def _alone(method: Method, item: Loaded) -> Segmentation:
     query = _query(item.samples[0])
     try:
-        segmentation: Segmentation = method.answer(item.frames[0], query)
-        return segmentation
+        return method.answer(item.frames[0], query)
     except Exception as error:
         return _failed(item.frames[0], query, error)
 
 
-def _video(method: Any, item: Loaded, query: Query) -> Sequence[Segmentation]:
+def _video(method: Method, item: Loaded, query: Query) -> Sequence[Segmentation]:
     try:
-        segmentations: Sequence[Segmentation] = method.answer_video(item.frames, query)
+        segmentations = method.answer_video(item.frames, query)
         if len(segmentations) != len(item.frames):
             raise InvalidInput(f"{len(segmentations)} answers to {len(item.frames)} frames")
         return segmentations
@@ -213,7 +212,7 @@ def _query(sample: Sample) -> Query:
     return Query(sample.question, sample.sample_id)
 
 
-def _judge(method: Any, scoring: Scoring, group: Sequence[Asked]) -> list[PipelineResult]:
+def _judge(method: Method, scoring: Scoring, group: Sequence[Asked]) -> list[PipelineResult]:
     outcomes: list[PipelineResult] = []
     for item, segmentations in group:
         if not isinstance(item, Loaded):
@@ -225,7 +224,7 @@ def _judge(method: Any, scoring: Scoring, group: Sequence[Asked]) -> list[Pipeli
 
 
 def _outcome(
-    sample: Sample, segmentation: Segmentation, method: Any, scoring: Scoring, encoding_s: float
+    sample: Sample, segmentation: Segmentation, method: Method, scoring: Scoring, encoding_s: float
 ) -> SampleResult | Unreadable:
     """The sample's result, or, where its ground truth makes a score raise, that it cannot be read."""
     try:

@@ -18,6 +18,7 @@ from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.evaluation.pipeline import Loaded, Pace, PipelineItem, PipelineResult, answered, groups
 from reasonseg_ros.evaluation.reading.videos import VideoSample
 from reasonseg_ros.evaluation.scoring.judging import Scoring, judged
+from reasonseg_ros.methods.port import Method
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.types import Frame, Query, Segmentation, Status
 
@@ -33,7 +34,7 @@ GROUPS_A_WORKER = 4
 class RayWorker:
     """What runs on the cluster: the models, and the stages from encoding to judging."""
 
-    def __init__(self, load_method: Callable[[], Any], scoring: Scoring, pace: Pace) -> None:
+    def __init__(self, load_method: Callable[[], Method], scoring: Scoring, pace: Pace) -> None:
         self._method = load_method()
         self._scoring = scoring
         self._pace = pace
@@ -66,7 +67,7 @@ class RayCluster:
     def __init__(
         self,
         address: str,
-        load_method: Callable[[], Any],
+        load_method: Callable[[], Method],
         scoring: Scoring,
         pace: Pace | None = None,
         *,

@@ -122,7 +122,7 @@ def evaluate(
 ) -> Run:
     """Answer and score `samples`, the first `limit` of them (0: all); results are appended to results.jsonl in order.
 
-    Samples that the file holds already are not asked again. Videos need a VideoMethod. Then results.json and
+    Samples that the file holds already are not asked again. Then results.json and
     summary.json can be written.
     """
     answer = partial(answered, method=method, scoring=scoring, pace=pace or Pace())

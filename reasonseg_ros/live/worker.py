@@ -26,23 +26,23 @@ from reasonseg_ros.live.preparation import Preparation
 from reasonseg_ros.live.requests import Load, Outcome, Request, failed_outcome, lost
 from reasonseg_ros.live.scene_change import SceneChange
 from reasonseg_ros.live.thinking import Thinker
-from reasonseg_ros.methods.port import Method
+from reasonseg_ros.methods.port import MakeTracker, Method
 from reasonseg_ros.types import Segmentation, Status
 
 
 class Worker:
-    """Answers requests one after the other with `method`, in a thread of its own.
+    """Answers requests one after the other with `method`, in a separate thread.
 
-    A method without trackers leaves answers on the image that was reasoned on, and nothing can be followed.
+    `make_tracker` makes trackers over the features of the method's segmenter. Without it answers stay on the image
+    that was reasoned on, and nothing can be followed.
     """
 
-    def __init__(self, method: Method, config: Config) -> None:
+    def __init__(self, method: Method, config: Config, make_tracker: MakeTracker | None = None) -> None:
         self.method = method
         self.config = config
         stream = config.stream
         self.buffer = FrameBuffer(stream.buffer_s, stream.buffer_mb * 1_000_000, stream.buffer_hz)
-        trackers = method.make_tracker
-        self._carrier = Carrier(method.segmenter, trackers, stream.catch_up_s) if trackers else None
+        self._carrier = Carrier(method.segmenter, make_tracker, stream.catch_up_s) if make_tracker else None
         self._follower = Follower(method.segmenter, self._on_masks, stream.follow_hz)
         self._preparation = Preparation(method)
         self._scene = SceneChange()

@@ -1,67 +1,72 @@
-"""What every way to answer offers, and the one table of them (`loading.METHODS`)."""
+"""What every method offers: from a frame and a question to masks."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from reasonseg_ros.config import Config
+from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.port import Segmenter, Tracker
 from reasonseg_ros.types import Frame, Grounding, Query, Segmentation
 
 MakeTracker = Callable[[], Tracker]
-"""Makes a tracker for the features of the method's segmenter; all of them share the models."""
+"""Makes a tracker over the features of the method's segmenter. All trackers share the models."""
 
 
 class Method(Protocol):
     """Answers questions with a reasoner and a segmenter. Not thread-safe. Failures become statuses, never exceptions.
 
+    A class that inherits from this needs `name`, `reasoner`, `segmenter`, `config`, `answer` and `prompt`. The other
+    members have defaults for a method that looks at single images.
+
     Attributes:
-        name: as in the parameter `method`.
-        config: the settings of the moment; may be replaced between two answers.
-        make_tracker: None if targets cannot be tracked from image to image.
-        sees_videos: whether `answer_history` looks at more than the newest frame.
+        name: for reports.
+        config: the current settings; may be replaced between two answers.
+        make_tracker: makes the trackers of this method; None if targets cannot be tracked from image to image.
+        sees_videos: whether `answer_history` and `answer_video` look at several frames together.
     """
 
     name: str
     reasoner: Reasoner
     segmenter: Segmenter
     config: Config
-    make_tracker: MakeTracker | None
-    sees_videos: bool
+    make_tracker: MakeTracker | None = None
+    sees_videos: bool = False
 
+    @abstractmethod
     def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:
-        """Think about `query`, then segment what the answer points at."""
+        """Reason about the question, then segment the groundings of the answer."""
         ...
 
-    def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> list[Segmentation]:
-        """One answer for each frame with its question, thought about together. What the reasoner raises is raised."""
-        ...
-
-    def answer_history(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> Segmentation:
-        """The answer about what happened in `frames`, in the order of time, on one of them.
-
-        Raises InvalidInput if there are no frames.
-        """
-        ...
-
+    @abstractmethod
     def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation:
         """Segment given boxes and points, without the reasoner. REFUSED if the segmenter cannot use them."""
         ...
 
-    def prepare(self, frame: Frame, is_wanted: Callable[[], bool] = lambda: True) -> None:
-        """Encode and read a frame ahead of any question, as long as `is_wanted`, which is asked in between.
+    def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> list[Segmentation]:
+        """One answer for each frame with its question. Errors of the reasoner are raised."""
+        return [self.answer(frame, query) for frame, query in zip(frames, queries, strict=True)]
 
-        Useful if segmenter and reasoner keep what they make of an image. Raises OutOfMemory.
+    def answer_history(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> Segmentation:
+        """The answer about what happened in `frames`, which are ordered by time, on one of them; default: the newest.
+
+        Raises InvalidInput if there are no frames.
         """
-        ...
-
-
-class VideoMethod(Method, Protocol):
-    """A method that answers on every frame of a video."""
+        if not frames:
+            raise InvalidInput("no frames to look back at; wait for the camera")
+        return self.answer(frames[-1], query, call)
 
     def answer_video(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> list[Segmentation]:
-        """The answer on each of `frames`, which are in the order of time."""
-        ...
+        """The answer on each of `frames`, which are ordered by time; by default each frame is asked about alone."""
+        return [self.answer(frame, query, call) for frame in frames]
+
+    def prepare(self, frame: Frame, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Encode and read a frame ahead of any question. `is_wanted` is asked between the steps; False ends it.
+
+        Useful if segmenter and reasoner cache what they compute for an image. Raises OutOfMemory.
+        """
+        return None

@@ -17,9 +17,13 @@ from dataclasses import dataclass, replace
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.methods.port import MakeTracker, Method
+from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.methods.stages import failed
+from reasonseg_ros.methods.tracking import load_tracker
 from reasonseg_ros.reasoner.call import WAIT, Call
+from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, sampled
+from reasonseg_ros.segmenter.port import Segmenter
 from reasonseg_ros.segmenter.regions import followed, without_empty
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Segmentation, Status
 
@@ -44,17 +48,23 @@ class LookBack:
     fell_back: bool = False
 
 
-class RevSeg:
-    """Answers questions about several frames in two rounds, and about one as `single` does. See `port.VideoMethod`."""
+class RevSeg(Method):
+    """Answers questions about several frames in two rounds, and about one frame as the method `single` does."""
 
     name = "rev_seg"
     sees_videos = True
+
+    make_tracker: MakeTracker
 
     def __init__(self, single: Method, make_tracker: MakeTracker) -> None:
         self.single = single
         self.reasoner = single.reasoner
         self.segmenter = single.segmenter
-        self.make_tracker: MakeTracker | None = make_tracker
+        self.make_tracker = make_tracker
+
+    @classmethod
+    def build(cls, reasoner: Reasoner, segmenter: Segmenter, config: Config) -> Method:
+        return cls(SegZero(reasoner, segmenter, config), load_tracker(config, segmenter))
 
     @property
     def config(self) -> Config:
@@ -139,7 +149,6 @@ class RevSeg:
 
     def _followed(self, base: Segmentation, frames: Sequence[Frame]) -> list[Segmentation]:
         """`base`, which is of the first of `frames`, on each of them."""
-        assert self.make_tracker is not None  # given to __init__
         tracker = self.make_tracker()
         begin_ns = base.frame.stamp_ns
         tracker.add(self.segmenter.encode(base.frame.rgb), [region.grounding for region in base.regions], begin_ns)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.methods.port import MakeTracker
+from reasonseg_ros.methods.port import Method
 from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.port import Reasoner
@@ -21,23 +21,23 @@ from reasonseg_ros.segmenter.regions import build_region, without_empty
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segmentation, Status
 
 
-class SegZero:
-    """Answers questions about single frames. See `port.Method`.
+class SegZero(Method):
+    """Answers questions about single frames.
 
     The segmenter encodes the image in a second thread while the reasoner thinks.
     """
 
     name = "seg_zero"
-    sees_videos = False
 
-    def __init__(
-        self, reasoner: Reasoner, segmenter: Segmenter, config: Config, make_tracker: MakeTracker | None = None
-    ) -> None:
+    def __init__(self, reasoner: Reasoner, segmenter: Segmenter, config: Config) -> None:
         self.reasoner = reasoner
         self.segmenter = segmenter
         self.config = config
-        self.make_tracker = make_tracker
         self._beside = ThreadPoolExecutor(1, "reasonseg encoder")
+
+    @classmethod
+    def build(cls, reasoner: Reasoner, segmenter: Segmenter, config: Config) -> Method:
+        return cls(reasoner, segmenter, config)
 
     def prepare(self, frame: Frame, is_wanted: Callable[[], bool] = lambda: True) -> None:
         self.segmenter.encode(frame.rgb)
@@ -77,12 +77,6 @@ class SegZero:
             else Segmentation(frame, query, answer, (), {"reasoning": each_s})
             for frame, query, answer in zip(frames, queries, answers, strict=True)
         ]
-
-    def answer_history(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> Segmentation:
-        """About the newest frame: this method knows one image only."""
-        if not frames:
-            raise InvalidInput("no frames to look back at; wait for the camera")
-        return self.answer(frames[-1], query, call)
 
     def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation:
         try:

@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
 from reasonseg_ros.reasoner.call import WAIT, Call
-from reasonseg_ros.reasoner.rounds import Keyframe
-from reasonseg_ros.types import Answer, Frame
+from reasonseg_ros.reasoner.limits import failure
+from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe
+from reasonseg_ros.types import Answer, Frame, Status
 
 
 class Reasoner(Protocol):
-    """A question about an image in, groundings with their reason out."""
+    """Answers a question about an image with groundings and the reason for them. Not thread-safe.
+
+    A class that inherits from this needs only `name` and `answer`.
+
+    Attributes:
+        name: the model's name, for answers and reports.
+        frames: how many frames of a video `choose` is best shown.
+        has_batches: whether `answer_batch` decodes several questions together.
+    """
 
     name: str
-    frames: int
-    """How many frames of a video `choose` is best shown."""
-    has_batches: bool
-    """Whether `answer_batch` decodes several questions together."""
+    frames: int = 6
+    has_batches: bool = False
 
+    @abstractmethod
     def answer(self, frame: Frame, text: str, call: Call = WAIT) -> Answer:
-        """Think about one question.
+        """The answer to one question. Boxes and points are in pixels of the frame.
 
-        Whatever the model or its server does wrong becomes a status of the Answer (UNPARSABLE, TRUNCATED,
-        CONTRADICTION, TIMEOUT, CANCELLED, UNAVAILABLE, OUT_OF_MEMORY, FAILED), never an exception.
+        Errors of the model or its server become a status (UNPARSABLE, TRUNCATED, CONTRADICTION, TIMEOUT, CANCELLED,
+        UNAVAILABLE, OUT_OF_MEMORY, FAILED), never an exception.
         """
         ...
 
     def choose(self, frames: Sequence[Frame], text: str, call: Call = WAIT) -> Keyframe:
-        """Round 1 of a question about what happened in `frames`, which are in the order of time: see `rounds`.
+        """Round 1 of a question about what happened in `frames`, which are ordered by time: see `rounds`.
 
-        Fails as `answer` does.
+        Fails as `answer` does. By default no frame is chosen, and the caller asks about the newest one.
         """
-        ...
+        return failed_keyframe(failure(Status.UNPARSABLE, f"{self.name} looks at single images", self.name))
 
     def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:
-        """An Answer for each frame with its text, together if that is faster. The time limit holds for each question.
+        """An answer for each frame with its text, together if that is faster. The time limit holds for each question.
 
-        Not cancelled and without progress. An error is the status of all that were asked together.
+        Questions that are decoded together are neither cancelled nor do they report progress, and they share an error.
         """
-        ...
+        return [self.answer(frame, text, call) for frame, text in zip(frames, texts, strict=True)]
 
     def prepare(self, frame: Frame) -> None:
-        """Read ahead what all questions about this frame share. Never raises; `answer` reports what failed."""
-        ...
+        """Process ahead what all questions about this frame share. Never raises; `answer` reports what failed."""
+        return None

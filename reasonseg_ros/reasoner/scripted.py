@@ -10,11 +10,12 @@ from dataclasses import replace
 from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 from reasonseg_ros.reasoner.limits import Limits
+from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe
 from reasonseg_ros.types import Answer, Frame
 
 
-class ScriptedReasoner:
+class ScriptedReasoner(Reasoner):
     """Answers with `texts` in turn, from the first again after the last; a word counts as a token.
 
     Coordinates in the texts are pixels of an image of `answer_wh`, of the camera image itself without it.
@@ -22,8 +23,6 @@ class ScriptedReasoner:
     """
 
     name = "scripted"
-    frames = 6
-    has_batches = False
 
     def __init__(
         self,
@@ -55,12 +54,6 @@ class ScriptedReasoner:
             return failed_keyframe(said)
         words, tokens, cut = said
         return parse_keyframe(words, len(frames), cut, tokens)
-
-    def prepare(self, frame: Frame) -> None:
-        """Nothing: the texts are there."""
-
-    def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:
-        return [self.answer(frame, text, call) for frame, text in zip(frames, texts, strict=True)]
 
     def _say(self, text: str, call: Call) -> tuple[str, int, bool] | Answer:
         """The next text as far as it goes, its number of words, and whether words are missing."""

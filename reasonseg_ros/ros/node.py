@@ -107,7 +107,7 @@ class ReasonSegNode(LifecycleNode):
             self._state = "unconfigured"
             self.get_logger().error(f"cannot configure: {self._configure_error}")
             return TransitionCallbackReturn.FAILURE
-        self._worker = Worker(method, self.config)
+        self._worker = Worker(method, self.config, method.make_tracker)
         self._worker.start()
         self._outputs = Outputs(self, self.config, self._question_health)
         self._questions.worker, self._questions.outputs = self._worker, self._outputs

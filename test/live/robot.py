@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 
 from reasonseg_ros.config import CameraConfig, Config, QueryConfig, StreamConfig
 from reasonseg_ros.geometry import mask_box
@@ -55,8 +56,9 @@ class Robot:
             stream=StreamConfig(**{"buffer_hz": 1000.0, **stream}),
         )
         segmenter = ScriptedSegmenter("box")
-        method = RevSeg(SegZero(self.reasoner, segmenter, config), lambda: ScriptedTracker(lost_after_s=0.25))
-        self.worker = Worker(method, config)
+        make_tracker = partial(ScriptedTracker, lost_after_s=0.25)
+        method = RevSeg(SegZero(self.reasoner, segmenter, config), make_tracker)
+        self.worker = Worker(method, config, make_tracker)
         self.worker.start()
 
     def show(self, *frames):

@@ -63,7 +63,7 @@ def test_following_ends_with_masks_that_can_be_used_or_says_that_it_is_lost(star
     robot.worker.stop()
     robot.reasoner = BoxReasoner()
     robot.reasoner.box_xyxy = box_xyxy
-    robot.worker = Worker(RevSeg(SegZero(robot.reasoner, segmenter, config), make_tracker), config)
+    robot.worker = Worker(RevSeg(SegZero(robot.reasoner, segmenter, config), make_tracker), config, make_tracker)
     robot.worker.start()
     rng = np.random.default_rng(0)
     show_noise(robot, rng, 1)

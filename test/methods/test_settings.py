@@ -1,13 +1,13 @@
 """Settings that can be checked before the models are loaded."""
 
-from types import SimpleNamespace
-
 import pytest
 
-from reasonseg_ros.config import METHOD_NAMES, config_from, settings
+from reasonseg_ros.config import METHODS, config_from, settings
 from reasonseg_ros.errors import ConfigError, ReasonSegError
 from reasonseg_ros.methods import loading
 from reasonseg_ros.methods.settings import check_settings, naming_parameters
+from reasonseg_ros.reasoner.scripted import ScriptedReasoner
+from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 
 SERVER = {"reasoner.backend": "server"}
 
@@ -66,14 +66,17 @@ def test_errors_of_a_group_begin_with_it_once(text, expected):
     assert str(raised.value) == expected
 
 
-def test_every_method_of_the_settings_can_be_built():
-    assert set(loading.METHODS) == set(METHOD_NAMES)
-    assert {name: default for name, _, default in settings()}["method"] in METHOD_NAMES
+def test_the_parameter_method_offers_the_methods_of_the_table():
+    method = next(item for name, item, _ in settings() if name == "method")
+    assert method.metadata["choices"] == tuple(METHODS) and method.default in METHODS
 
 
-@pytest.mark.parametrize("method", METHOD_NAMES)
-def test_the_method_that_is_asked_for_is_built(monkeypatch, method):
-    monkeypatch.setattr(loading, "load_segmenter", lambda *_: SimpleNamespace(name="none", needs_boxes=False))
-    monkeypatch.setattr(loading, "load_reasoner", lambda *_: None)
-    monkeypatch.setitem(loading.METHODS, method, lambda *_: f"this is {method}")
-    assert loading.load_method(config_from({"method": method})) == f"this is {method}"
+@pytest.mark.parametrize("name", METHODS)
+def test_each_method_of_the_table_is_built_over_the_loaded_models(monkeypatch, name):
+    segmenter, reasoner = ScriptedSegmenter("box"), ScriptedReasoner([""])
+    monkeypatch.setattr(loading, "load_segmenter", lambda *_: segmenter)
+    monkeypatch.setattr(loading, "load_reasoner", lambda *_: reasoner)
+    config = config_from({"method": name, "tracker.mode": "reprompt"})
+    method = loading.load_method(config)
+    assert (method.name, type(method).__name__, method.config) == (name, METHODS[name], config)
+    assert (method.reasoner, method.segmenter.name) == (reasoner, segmenter.name)

@@ -24,6 +24,7 @@ from reasonseg_ros.reasoner.local.checkpoint import check_pixel_limits, load_che
 from reasonseg_ros.reasoner.local.decoding import FastDecoder, unsuited
 from reasonseg_ros.reasoner.local.generation import GoOn, PlainDecoder, end_tokens
 from reasonseg_ros.reasoner.local.kept_frames import KeptFrames, MakeInputs
+from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.reasoner.prompts import chat, read_prompt
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
 from reasonseg_ros.torch_device import choose_device, use_threads
@@ -54,7 +55,7 @@ class Speech:
     broken: Status | None = None
 
 
-class LocalReasoner:
+class LocalReasoner(Reasoner):
     """One loaded checkpoint. Greedy, so the same frame and question get the same answer. Not thread-safe.
 
     Raises ModelError where the checkpoint is missing, damaged, or of another kind; and ConfigError for settings that
@@ -85,8 +86,9 @@ class LocalReasoner:
             self._kept = KeptFrames(self._decoder, self.processor, config.kept_frames, config.kept_mb * 1_000_000)
         self._try_out()
 
-    def answer(self, frame: Frame, text: str, call: Call = WAIT) -> Answer:
-        limits = Limits.of(call, self.card, self.config)
+    def answer(self, frame: Frame, text: str, call: Call = WAIT, **wishes: Any) -> Answer:
+        """See `port.Reasoner`. `wishes` are fields of the call by keyword, for short scripts."""
+        limits = Limits.of(replace(call, **wishes), self.card, self.config)
         question = limits.begin(text, self.name)
         if isinstance(question, Answer):
             return question

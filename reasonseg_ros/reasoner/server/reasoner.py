@@ -20,6 +20,7 @@ from reasonseg_ros.reasoner.dialects.json_text import find_values
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer, take_apart
 from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb, resized_wh
 from reasonseg_ros.reasoner.limits import Limits, failure
+from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.reasoner.prompts import chat, read_prompt
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
 from reasonseg_ros.reasoner.server.address import Server, completions_url, proxy_for, read_key
@@ -30,14 +31,12 @@ _MOST_TALKS = 16
 """Requests that may be open at once. One that was given up ends at once, unless the system still looks up its host."""
 
 
-class ServerReasoner:
+class ServerReasoner(Reasoner):
     """Asks a server. Whatever is wrong with it ends in UNAVAILABLE with the reason; the next question tries again.
 
     Raises ConfigError for a `server_url` that is no address, a key that is missing or cannot be sent, or a proxy in the
     environment that is not understood.
     """
-
-    has_batches = False
 
     def __init__(self, card: ModelCard, config: ReasonerConfig) -> None:
         self.name = card.name
@@ -50,8 +49,9 @@ class ServerReasoner:
         self.server = Server(url, read_key(config.server_key_variable), config.server_retries)
         self._talks: list[Talk] = []
 
-    def answer(self, frame: Frame, text: str, call: Call = WAIT) -> Answer:
-        limits = Limits.of(call, self.card, self.config)
+    def answer(self, frame: Frame, text: str, call: Call = WAIT, **wishes: Any) -> Answer:
+        """See `port.Reasoner`. `wishes` are fields of the call by keyword, for short scripts."""
+        limits = Limits.of(replace(call, **wishes), self.card, self.config)
         question = limits.begin(text, self.name)
         if isinstance(question, Answer):
             return question
@@ -81,10 +81,6 @@ class ServerReasoner:
             return failed_keyframe(talk)
         return parse_keyframe(talk.text, len(frames), talk.is_cut, talk.tokens)
 
-    def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:
-        """One question after the other: a server forms batches of what several clients ask."""
-        return [self.answer(frame, text, call) for frame, text in zip(frames, texts, strict=True)]
-
     def _talk(self, messages: list[dict[str, Any]], limits: Limits) -> Talk | Answer:
         """A talk that came to its end, or the Answer that says why it did not."""
         self._talks = [talk for talk in self._talks if talk.is_alive]
@@ -109,9 +105,6 @@ class ServerReasoner:
     def _unavailable(self, reason: str, text: str = "", tokens: int = 0) -> Answer:
         error = f"server {self.config.server_url}: {reason}"
         return failure(Status.UNAVAILABLE, error, self.name, text, tokens)
-
-    def prepare(self, frame: Frame) -> None:
-        """Nothing: what the server keeps of an image is its own affair."""
 
     def _image_wh(self, source_wh: tuple[int, int]) -> tuple[int, int]:
         """The size that is sent: the one the server's processor leaves as it is."""
