@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 from reasonseg_ros import msg
+from reasonseg_ros.demo.processes import reserve_domain
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES = 30
@@ -147,7 +147,8 @@ def main() -> None:
     if arguments.camera:
         publish_video(arguments.video, arguments.rate)
         return
-    os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 100))
+    domain_id, _reservation = reserve_domain()
+    os.environ["ROS_DOMAIN_ID"] = str(domain_id)
     if not arguments.default_transport:
         os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds_shm.xml")
     camera_command = [__file__, arguments.video, "--camera", "--rate", str(arguments.rate)]

@@ -22,7 +22,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -35,6 +34,7 @@ from benchmarks.results import commit, library_versions, machine
 from benchmarks.soak_growth import Growth, after_warm_up, count_grows, growth, usage
 from benchmarks.soak_report import markdown
 from benchmarks.soak_user import User
+from reasonseg_ros.demo.processes import reserve_domain
 from reasonseg_ros.ros.memory import PERIOD_S
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -121,7 +121,7 @@ def run(
         try:
             rclpy.init(context=context, domain_id=domain_id)
             user = User(context, random.Random(seed))
-            user.wait_for_node(300.0)
+            user.wait_for_node(300.0, lambda: node.poll() is None and camera.poll() is None)
             result = soak(user, node, seconds)
         finally:
             for process in (camera, node):
@@ -141,21 +141,6 @@ def run(
     result["load_average"] = [round(value, 1) for value in os.getloadavg()]
     result["failures"] = failures(result)
     return result
-
-
-def free_domain() -> int:
-    """A ROS domain in which nobody is seen, of those above the ports of usual connections, which few others choose."""
-    for domain_id in random.sample(range(215, 233), 10):
-        context = rclpy.Context()
-        rclpy.init(context=context, domain_id=domain_id)
-        node = rclpy.create_node("soak_probe", context=context)
-        time.sleep(2.0)
-        names = node.get_node_names()
-        node.destroy_node()
-        context.try_shutdown()
-        if names == ["soak_probe"]:
-            return domain_id
-    raise SystemExit("ten ROS domains are all in use")
 
 
 def main() -> int:
@@ -179,13 +164,15 @@ def main() -> int:
     about = machine()
     # A buffer of one size whatever the images', so that memory can be compared; no answer may be lost on its way here.
     fixed = ["-p", "stream.buffer_mb:=50", "-p", "output.depth:=1000"]
-    result = run(
-        ["-m", "reasonseg_ros.ros.node", "--ros-args", *fixed, *chosen.node],
-        ["-m", "benchmarks.soak", *chosen.videos, "--camera", *stream],
-        chosen.seconds,
-        chosen.seed,
-        free_domain(),
-    )
+    domain_id, reservation = reserve_domain()
+    with reservation:
+        result = run(
+            ["-m", "reasonseg_ros.ros.node", "--ros-args", *fixed, *chosen.node],
+            ["-m", "benchmarks.soak", *chosen.videos, "--camera", *stream],
+            chosen.seconds,
+            chosen.seed,
+            domain_id,
+        )
     words = [Path(word).name if word in chosen.videos else word for word in sys.argv[1:]]
     told: dict[str, Any] = {
         "command": shlex.join(["python", "-m", "benchmarks.soak", *words]),

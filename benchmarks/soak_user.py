@@ -101,9 +101,15 @@ class User(Node):
     def open(self) -> list[str]:
         return [f"{name}: {question}" for name, question in self.questions.items() if not question.ended]
 
-    def wait_for_node(self, limit_s: float) -> None:
-        """Until it is active and gets images. Raises TimeoutError."""
-        self._until(lambda: self._values.get("state") == "active" and self.received > 0, limit_s, "an active node")
+    def wait_for_node(self, limit_s: float, are_running: Callable[[], bool]) -> None:
+        """Until it is active and gets images. Raises TimeoutError, and at once if the processes are not running."""
+
+        def is_active() -> bool:
+            if not are_running():
+                raise TimeoutError("the node or the camera ended before the node was active")
+            return self._values.get("state") == "active" and self.received > 0
+
+        self._until(is_active, limit_s, "an active node")
         self._until(lambda: self._goals.server_is_ready() and self._queries.get_subscription_count(), 30.0, "services")
         self.loaded_s = self.awake_s
 

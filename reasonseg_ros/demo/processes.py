@@ -64,25 +64,35 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def free_domain_id() -> int:
-    """A ROS domain that nobody on this machine uses.
+_reservations: list[socket.socket] = []
+"""Keep this process's domains until it ends."""
 
-    The first participant of a domain listens on UDP port 7410 + 250 * id (DDSI-RTPS 9.6.1.1). Ids above 101 would
-    reach into Linux's ephemeral ports.
+
+def reserve_domain() -> tuple[int, socket.socket]:
+    """A ROS domain that nobody on this machine uses, and the socket that reserves it until it is closed.
+
+    The first participant of a domain listens on UDP port 7410 + 250 * id (DDSI-RTPS 9.6.1.1). The TCP port of the same
+    number, which DDS does not use, is bound as the reservation: two processes that choose at the same time get two
+    domains. Ids above 101 would reach into Linux's ephemeral ports.
     """
     for domain in random.sample(range(1, 101), 100):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", 7410 + 250 * domain))
-            except OSError:
-                continue
-            return domain
+        port = 7410 + 250 * domain
+        reservation = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            reservation.bind(("127.0.0.1", port))
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.bind(("", port))
+        except OSError:
+            reservation.close()
+            continue
+        return domain, reservation
     raise InvalidInput("all ROS domains from 1 to 100 are in use; end some ROS processes")
 
 
 def use_private_ros() -> int:
     """Set this process's environment, and so its children's, to a free domain on loopback. Returns the domain."""
-    domain = free_domain_id()
+    domain, reservation = reserve_domain()
+    _reservations.append(reservation)
     os.environ["ROS_DOMAIN_ID"] = str(domain)
     if os.environ.get("ROS_DISTRO") == "humble":
         os.environ["ROS_LOCALHOST_ONLY"] = "1"

@@ -63,7 +63,7 @@ def test_a_group_that_is_not_there_is_told_by_the_process_that_makes_them() -> N
 
 
 def test_a_group_that_hangs_is_ended(rows_until: Rows) -> None:
-    first, second = apart("models", rows_until, "silence", silence_s=12.0)
+    first, second = apart("models", rows_until, "silence", silence_s=0.5)
     assert first.value == 1.0 and second.note.startswith("no row came for")
     with pytest.raises(ProcessLookupError):
         os.kill(first.details["process"], 0)

@@ -322,9 +322,11 @@ def test_a_busy_server_is_asked_again(server: Server, frame: Frame, wait: str | 
     assert float(wait or 0.3) <= second_s - first_s + 0.05 < 3
 
 
-@pytest.mark.parametrize("wait", ["30", "1e400", formatdate(time.time() + 3600, usegmt=True)])
+@pytest.mark.parametrize("wait", ["30", "1e400", "in an hour"])
 @pytest.mark.parametrize("status", ["429 Busy", "503 Away"])
 def test_a_wait_beyond_the_limit_is_not_waited_for(server: Server, frame: Frame, wait: str, status: str) -> None:
+    if wait == "in an hour":
+        wait = formatdate(time.time() + 3600, usegmt=True)
     server.behaviour = lambda wire, _: wire.sendall(respond(status, '{"error": "busy"}', Retry_After=wait))
     start_s = time.monotonic()
     answer = reasoner_for(server, server_retries=3).answer(frame, "red", Call(time_limit_s=5))

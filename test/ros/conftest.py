@@ -1,6 +1,5 @@
 # ruff: noqa: E402 - the environment has to be set before ROS is imported
 import os
-import random
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from rclpy.parameter import Parameter
 from ros_client import Client, image_of, value
 from scripted_node import bright_frame, load
 
+from reasonseg_ros.demo.processes import reserve_domain
 from reasonseg_ros.ros.node import ReasonSegNode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def domain_id():
-    return random.randint(1, 100)
+    """A ROS domain that no other test, worker or process here uses."""
+    domain_id, reservation = reserve_domain()
+    with reservation:
+        yield domain_id
 
 
 @pytest.fixture
