@@ -78,8 +78,8 @@ class Asker(Node):
         self.answers.append((time.time(), message))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        # Camera and depth count images by the same name.
-        seen = (status for status in message.status if not status.name.endswith("depth"))
+        # Depth and the known picture use some of the names of the camera and the node.
+        seen = (status for status in message.status if not status.name.endswith(("depth", "known picture")))
         self.values = {pair.key: pair.value for status in seen for pair in status.values}
         self.received.append((time.monotonic(), int(self.values["received"])))
 

@@ -288,7 +288,9 @@ class User(Node):
         return question.told == question.frames or (question.mode == "track" and status not in ("ok", "lost"))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        self._values = {pair.key: pair.value for status in message.status for pair in status.values}
+        # Node and known picture both have a state.
+        seen = (status for status in message.status if not status.name.endswith("known picture"))
+        self._values = {pair.key: pair.value for status in seen for pair in status.values}
         for status in message.status:
             if status.name.endswith(": camera"):
                 values = {pair.key: pair.value for pair in status.values}

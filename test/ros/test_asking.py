@@ -2,6 +2,7 @@
 
 import signal
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,6 +16,12 @@ from test_ros_process import SCRIPT
 def ask(start_process):
     """Start `reasonseg ask --node`; what it printed, its errors and exit status are read by `ended`."""
     return lambda *arguments: start_process("-m", "reasonseg_ros.cli", "ask", "--node", *arguments)
+
+
+@pytest.fixture
+def short_lease(monkeypatch):
+    """Processes that start are missed 2 s after they were killed; by default it takes 20 s."""
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", str(Path(__file__).parent / "short_lease.xml"))
 
 
 @pytest.fixture
@@ -74,7 +81,7 @@ def test_ctrl_c_cancels_the_question(ask, running_node, client):
     assert client.got["segmentation"][-1].status == "cancelled"
 
 
-def test_a_node_that_dies_meanwhile_ends_the_wait(ask, running_node, client):
+def test_a_node_that_dies_meanwhile_ends_the_wait(short_lease, ask, running_node, client):
     process = ask("slow: the bright one")
     client.until(lambda: client.got["reasoning"])
     running_node.kill()
