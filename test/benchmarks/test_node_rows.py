@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,26 +17,26 @@ with warnings.catch_warnings():
 pytest.importorskip("reasonseg_ros.msg", reason="run `make setup`")
 
 from benchmarks.node_rows import memory_row, overhead_row, questions_and_images
+from benchmarks.results import Row
 
 
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows change these for this process and the node's; afterwards they are as before."""
-    for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
+@pytest.fixture
+def measure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Row]]:
+    """Runs a row in a new process: the middleware reads its profile and the ROS domain once a process."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield lambda row, *arguments, **named: pool.submit(row, *arguments, **named).result()
 
 
-def test_the_overhead_of_one_answer(tmp_path: Path) -> None:
-    row = overhead_row(tmp_path, 1)
+def test_the_overhead_of_one_answer(measure: Callable[..., Row], tmp_path: Path) -> None:
+    row = measure(overhead_row, tmp_path, 1)
     assert row.details["answers"] == 1
     assert 0 < row.value < row.details["pipeline_ms_median"] * 100
     assert row.unit == "ms" and row.aim == 5.0
 
 
-def test_the_growth_of_memory(tmp_path: Path) -> None:
-    row = memory_row(tmp_path, frames=150, questions=2, limit_s=120.0, rate_hz=30.0)
+def test_the_growth_of_memory(measure: Callable[..., Row], tmp_path: Path) -> None:
+    row = measure(memory_row, tmp_path, frames=150, questions=2, limit_s=120.0, rate_hz=30.0)
     assert row.details["answers"] == 2
     assert row.details["frames"] > 50, "best-effort images may be lost"
     assert all(memory_mb > 100 for _, memory_mb in row.details["frames_and_mb"])
