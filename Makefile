@@ -12,9 +12,12 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.10; do \
 	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2> /dev/null \
 	&& { echo $$python; exit; }; done; echo python3)
 
+# Many tests wait for other processes, so more of them than cores; each takes about 1 GB of memory.
+WORKERS ?= 4
+
 help:
 	@echo "make demo    set up, then ask the shipped bag's questions on real topics; results in out/demo"
-	@echo "make test    set up, then run every test"
+	@echo "make test    set up, check style and types, then run every test (WORKERS=2: in two processes)"
 	@echo "make setup   .venv with every library, the messages and .venv/bin/reasonseg (PYTHON=python3.12 chooses one)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   set up, then measure beside what a user would run instead; 15 minutes on a quiet machine"
@@ -28,8 +31,8 @@ setup:
 demo: setup
 	@.venv/bin/reasonseg demo --out out/demo
 
-test: setup
-	@.venv/bin/python -m pytest
+test: lint
+	@.venv/bin/python -m pytest -n $(WORKERS)
 
 lint: setup
 	@.venv/bin/ruff check .

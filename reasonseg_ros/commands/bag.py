@@ -58,7 +58,8 @@ def register(verbs: Any) -> None:
 
 
 def run(settings: argparse.Namespace) -> int | None:
-    return settings.action(settings)
+    status: int | None = settings.action(settings)
+    return status
 
 
 def _add_data_set(

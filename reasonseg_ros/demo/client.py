@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 import rclpy
@@ -97,7 +98,7 @@ class DemoClient:
         self._wait(lambda: self._image_stamp_ns >= 0, START_LIMIT_S, "no image arrived from the player")
         self._wait(lambda: self._queries.get_subscription_count() > 0, START_LIMIT_S, "nobody listens to questions")
         for topic in (SEGMENTATION_TOPIC, REASONING_TOPIC, OVERLAY_TOPIC):
-            self._wait(lambda topic=topic: self._node.count_publishers(topic) > 0, START_LIMIT_S, f"no {topic}")
+            self._wait(partial(self._has_publisher, topic), START_LIMIT_S, f"no {topic}")
         self._spin(DISCOVERY_S)
 
     def show(self, stamp_ns: int) -> None:
@@ -107,7 +108,7 @@ class DemoClient:
             if not reply.success:
                 raise ReasonSegError(f"the bag has no image of stamp {stamp_ns}")
             held_ns = int(reply.message)
-            self._wait(lambda held_ns=held_ns: self._image_stamp_ns >= held_ns, ANSWER_LIMIT_S, "no image arrived")
+            self._wait(partial(self._has_image, held_ns), ANSWER_LIMIT_S, "no image arrived")
         self._spin(SETTLE_S)
 
     def ask(
@@ -187,6 +188,12 @@ class DemoClient:
 
     def _record(self, topic: str, kind: str, data: bytes) -> None:
         self._recorder.write_raw(topic, kind, data, time.time_ns())
+
+    def _has_publisher(self, topic: str) -> bool:
+        return bool(self._node.count_publishers(topic))
+
+    def _has_image(self, stamp_ns: int) -> bool:
+        return self._image_stamp_ns >= stamp_ns
 
     def _call(self, client: Any, request: Any) -> Any:
         self._wait(client.service_is_ready, START_LIMIT_S, f"service {client.srv_name} did not appear")

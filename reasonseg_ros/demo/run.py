@@ -135,8 +135,8 @@ def _signals_later() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in kept:
-            signal.raise_signal(number)
+        for kept_number in kept:
+            signal.raise_signal(kept_number)
 
 
 def _ask_all(

@@ -61,7 +61,7 @@ def cuda_major(flavour: str) -> str:
 def logger(trt: Any) -> Any:
     """A logger that passes on to Python's and keeps the errors in `.errors`, as TensorRT itself raises nothing."""
 
-    class Logger(trt.ILogger):  # type: ignore[misc]
+    class Logger(trt.ILogger):
         def __init__(self) -> None:
             super().__init__()
             self.errors: list[str] = []

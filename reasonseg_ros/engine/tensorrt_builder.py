@@ -144,7 +144,7 @@ def _set_capabilities(trt: Any, config: Any, options: BuildOptions) -> None:
 def _monitor(trt: Any, progress: Progress | None) -> Any:
     """TensorRT's phases nest: only the outermost one's steps are counted, each with what its first child has done."""
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+    class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             super().__init__()
             self.error: BaseException | None = None

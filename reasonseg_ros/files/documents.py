@@ -59,7 +59,7 @@ def _check_depth(value: Any) -> None:
     """Whoever prints, compares or copies a value goes as deep as it does. YAML's aliases may also make it a ring."""
     level, seen = [value], set()
     for _ in range(MAX_DEPTH):
-        children = []
+        children: list[Any] = []
         for item in level:
             if isinstance(item, (dict, list)) and id(item) not in seen:
                 seen.add(id(item))

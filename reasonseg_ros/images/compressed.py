@@ -122,7 +122,7 @@ def depth_from_compressed(text: str, data: Any, max_megapixels: float = MAX_MEGA
             "unknown depth encoding",
             f"format {text[:60]!r} holds {channels} channels of {stored.dtype}; expected one of {expected.__name__}",
         )
-    return stored.astype(np.float32) / (1 if expected == np.float32 else 1000)
+    return stored.astype(np.float32) / np.float32(1 if expected == np.float32 else 1000)
 
 
 def _check_header(text: str, data: Any, max_megapixels: float) -> None:

@@ -36,7 +36,9 @@ ENCODINGS: dict[str, tuple[np.dtype[Any], int]] = {
 PLANAR = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21, "nv24": None}
 """A plane of brightness, then one of colour: for every 2 x 2 pixels (nv12: U first, nv21: V first), or every pixel."""
 
-DEPTH_ENCODINGS = {"16UC1": np.dtype(np.uint16), "mono16": np.dtype(np.uint16), "32FC1": np.dtype(np.float32)}
+DEPTH_ENCODINGS: dict[str, np.dtype[Any]] = {
+    "16UC1": np.dtype(np.uint16), "mono16": np.dtype(np.uint16), "32FC1": np.dtype(np.float32),
+}  # fmt: skip
 
 # BT.601 with a limited range, as OpenCV converts the other YUV encodings.
 _YUV_TO_RGB = np.array([[1.164, 0, 1.596], [1.164, -0.391, -0.813], [1.164, 2.018, 0]])
@@ -110,7 +112,7 @@ def convert_with_rosbags(packed: PackedImage, target: str) -> Any:
     """Colours by rosbags-image."""
     from rosbags.image import image_to_cvimage
 
-    return image_to_cvimage(packed, target)
+    return image_to_cvimage(packed, target)  # type: ignore[arg-type]  # it reads only the fields that are here
 
 
 def convert_with_cv_bridge(packed: PackedImage, target: str) -> Any:

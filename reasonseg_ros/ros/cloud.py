@@ -22,9 +22,10 @@ def cloud_message(frame: Frame, regions: Sequence[Region]) -> PointCloud2:
     kinds = {"<f4": PointField.FLOAT32, "<u4": PointField.UINT32}
     message = PointCloud2(header=header_message(frame), height=1, point_step=POINT.itemsize, is_dense=True)
     message.header.frame_id = frame_3d(frame)
+    assert POINT.fields is not None
     message.fields = [
-        PointField(name=name, offset=POINT.fields[name][1], datatype=kinds[POINT.fields[name][0].str], count=1)
-        for name in POINT.names
+        PointField(name=name, offset=offset, datatype=kinds[kind.str], count=1)
+        for name, (kind, offset, *_) in POINT.fields.items()
     ]
     message.fields[3].datatype = PointField.FLOAT32
     points = np.concatenate([_points(frame, index, region) for index, region in enumerate(regions, 1)] or [_NONE])

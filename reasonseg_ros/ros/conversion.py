@@ -151,17 +151,17 @@ def groundings_from(boxes: Sequence[Any], points: Sequence[Any], size_wh: tuple[
     points_xy = clip_points(points_xy, size_wh)
     if not boxes:
         corners = np.hstack([np.floor(points_xy), np.floor(points_xy) + 1])
-        return tuple(Grounding(box, [point], has_box=False) for box, point in zip(corners, points_xy, strict=True))
+        return tuple(Grounding(box, point[None], has_box=False) for box, point in zip(corners, points_xy, strict=True))
     groundings = []
     for index, box in enumerate(boxes):
-        corners = (box.x1, box.y1, box.x2, box.y2)
-        if not np.isfinite(corners).all() or box.x2 <= box.x1 or box.y2 <= box.y1:
+        box_xyxy = (box.x1, box.y1, box.x2, box.y2)
+        if not np.isfinite(box_xyxy).all() or box.x2 <= box.x1 or box.y2 <= box.y1:
             raise InvalidInput(
-                f"box {corners}; expected finite x1 < x2 and y1 < y2 inside the {size_wh[0]} x {size_wh[1]} image"
+                f"box {box_xyxy}; expected finite x1 < x2 and y1 < y2 inside the {size_wh[0]} x {size_wh[1]} image"
             )
-        clipped = clip_box(corners, size_wh)
+        clipped = clip_box(box_xyxy, size_wh)
         if clipped is None:
-            raise InvalidInput(f"box {corners} has less than a pixel inside the {size_wh[0]} x {size_wh[1]} image")
+            raise InvalidInput(f"box {box_xyxy} has less than a pixel inside the {size_wh[0]} x {size_wh[1]} image")
         groundings.append(Grounding(clipped, points_xy[index : index + 1]))
     return tuple(groundings)
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
@@ -83,7 +84,7 @@ class ReasonSegNode(LifecycleNode):
         self._question_health = diagnostics.QuestionHealth()
         self._outbox = Outbox(self)
         self._questions = Questions(self, lambda: self.config, self._question_health, self._outbox)
-        self._diagnostics = self.create_publisher(diagnostics.DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Of the machine's clock: diagnostics go on while simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(self.config.diagnostics_period_s, self._publish_diagnostics, clock=steady)

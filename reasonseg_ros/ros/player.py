@@ -213,10 +213,11 @@ def _playable(bag: BagReader, topics: Sequence[str]) -> tuple[list[str], list[st
         reasons = [f"{topic} ({bag.skipped[topic][0]})" if topic in bag.skipped else topic for topic in sorted(unknown)]
         raise InvalidInput(f"{bag.path} has no topic {', '.join(reasons)}; it has {', '.join(bag.topics)}")
     if topics:
-        for topic in topics:
-            _check_playable(bag, topic)
+        for wanted in topics:
+            _check_playable(bag, wanted)
         return list(topics), []
-    chosen, problems = [], []
+    chosen: list[str] = []
+    problems: list[str] = []
     for topic in bag.topics:
         try:
             _check_playable(bag, topic)
@@ -225,8 +226,8 @@ def _playable(bag: BagReader, topics: Sequence[str]) -> tuple[list[str], list[st
             if bag.counts[topic]:
                 problems.append(f"{topic}: {bag.counts[topic]} messages not published: {error}")
     if not chosen:
-        reasons = "; ".join([*problems, *bag.notes]) or "it is empty"
-        raise InvalidInput(f"{bag.path} has no topic that can be published: {reasons}")
+        why = "; ".join([*problems, *bag.notes]) or "it is empty"
+        raise InvalidInput(f"{bag.path} has no topic that can be published: {why}")
     return chosen, problems
 
 

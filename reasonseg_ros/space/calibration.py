@@ -109,11 +109,11 @@ def kinds_differ(info: Any, size_wh: tuple[int, int], kind: str) -> bool:
         other = intrinsics_from_info(info, size_wh, RAW if kind == RECTIFIED else RECTIFIED)
     except UnusableCalibration:
         return lens.is_distorted or bool(np.any(info.k if kind == RECTIFIED else info.p))
-    numbers = [(each.fx_px, each.fy_px, each.cx_px, each.cy_px) for each in (lens, other)]
+    ours, others = ((each.fx_px, each.fy_px, each.cx_px, each.cy_px) for each in (lens, other))
     return (
         lens.is_distorted
         or other.is_distorted
-        or not np.allclose(*numbers, atol=1e-3)
+        or not np.allclose(ours, others, atol=1e-3)
         or not np.allclose(lens.rotation, other.rotation, atol=1e-6)
     )
 

@@ -36,7 +36,8 @@ def rays_xy(lens: Intrinsics, pixels_xy: ArrayLike) -> Points:
     if not lens.is_distorted:
         return distorted
     radii = np.hypot(*distorted.T)
-    starts = np.interp(radii, *reversed(_radii(lens.distortion, lens.is_fisheye)), right=np.nan)
+    true_radii, distorted_radii = _radii(lens.distortion, lens.is_fisheye)
+    starts = np.interp(radii, distorted_radii, true_radii, right=np.nan)
     if lens.is_fisheye:
         starts = np.tan(starts)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonseg_ros.tabletop.objects import NATURAL_COLORS, Points, Shape, Vec3, rotation_about
+from reasonseg_ros.tabletop.objects import NATURAL_COLORS, Shape, Vec3, rotation_about
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS
-from reasonseg_ros.types import Intrinsics, RgbImage
+from reasonseg_ros.types import Intrinsics, Points, RgbImage
 
 COLOR_RGB: dict[str, Vec3] = {
     "red": (0.78, 0.07, 0.08),

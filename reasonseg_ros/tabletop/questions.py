@@ -59,9 +59,10 @@ def mirror(objects: Sequence[SceneObject], width_px: int) -> list[SceneObject]:
     for item in objects:
         x1, y1, x2, y2 = item.box_xyxy
         x, y = item.point_xy
-        sideways = {"position_m": (-item.position_m[0], *item.position_m[1:]), "yaw_rad": -item.yaw_rad}
+        position_m = (-item.position_m[0], *item.position_m[1:])
         box = (width_px - x2, y1, width_px - x1, y2) if item.area_px else item.box_xyxy
-        flipped.append(replace(item, box_xyxy=box, point_xy=(width_px - 1 - x, y), **sideways))
+        point = (width_px - 1 - x, y)
+        flipped.append(replace(item, box_xyxy=box, point_xy=point, position_m=position_m, yaw_rad=-item.yaw_rad))
     return flipped
 
 
@@ -135,7 +136,7 @@ SIDES = {
     "in front of": (1, "near", 0.03, 0.10),
     "behind": (-1, "near", 0.03, 0.10),
 }
-EDGES = {
+EDGES: dict[str, tuple[Callable[[ClearObjects, SceneObject], float], float]] = {
     "leftmost": (lambda view, o: -view.x(o), 0.05),
     "rightmost": (lambda view, o: view.x(o), 0.05),
     "nearest": (lambda view, o: view.near(o), 0.07),

@@ -127,7 +127,7 @@ def browse(tmp_path: Path) -> Callable[..., str]:
     """Opens a page in Chromium, runs a script in it, and gives the elements; fails where the page complained."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
-        pytest.skip("Chromium is not installed")
+        pytest.skip("needs a browser; run `sudo apt install chromium`")
 
     def open_page(page: Path, address: str = "", script: str = "") -> str:
         if script:

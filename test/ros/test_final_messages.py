@@ -242,9 +242,12 @@ def test_an_error_in_a_callback_does_not_end_the_process(start_process, client, 
     script.write_text(
         f"""import sys
 sys.path.insert(0, {str(SCRIPT.parent)!r})
+from pathlib import Path
 from scripted_node import load
 from reasonseg_ros.ros import node, questions
-def fail(self, *_): raise OSError("no space left on device")
+def fail(self, *_):
+    Path({str(tmp_path / "called")!r}).touch()
+    raise OSError("no space left on device")
 questions.Questions._on_clear = fail
 sys.exit(node.main(sys.argv, load))
 """
@@ -254,6 +257,7 @@ sys.exit(node.main(sys.argv, load))
     clear = client.create_client(Trigger, "reasonseg/clear")
     client.until(clear.service_is_ready)
     clear.call_async(Trigger.Request())
+    client.until((tmp_path / "called").exists)
     client.images.publish(image_of(bright_frame()))
     assert client.ask("the bright one").status == "ok"
     process.send_signal(signal.SIGTERM)

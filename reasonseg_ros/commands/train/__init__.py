@@ -19,4 +19,5 @@ def register(verbs: Any) -> None:
 
 
 def run(settings: argparse.Namespace) -> int | None:
-    return settings.action(settings)
+    status: int | None = settings.action(settings)
+    return status

@@ -25,4 +25,5 @@ def add_rendering_options(parser: argparse.ArgumentParser) -> None:
 def run(settings: argparse.Namespace) -> None:
     from reasonseg_ros.training.rendered.scenes import render_scenes
 
-    render_scenes(*settings.seeds, settings.out, settings.size)
+    first_seed, count = settings.seeds
+    render_scenes(first_seed, count, settings.out, settings.size)

@@ -72,7 +72,8 @@ def _add_image(group: Any) -> None:
 
 
 def run(settings: argparse.Namespace) -> int | None:
-    return settings.action(settings)
+    status: int | None = settings.action(settings)
+    return status
 
 
 def _train(settings: argparse.Namespace) -> int:

@@ -23,4 +23,5 @@ def register(verbs: Any) -> None:
 def run(settings: argparse.Namespace) -> None:
     from reasonseg_ros.training.rendered.videos import render_videos
 
-    render_videos(*settings.seeds, settings.out, settings.size, settings.frames, settings.rates)
+    first_seed, count = settings.seeds
+    render_videos(first_seed, count, settings.out, settings.size, settings.frames, settings.rates)

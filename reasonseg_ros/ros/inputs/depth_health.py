@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
@@ -34,7 +35,7 @@ class DepthHealth:
         self.received += 1
         self._arrived_s = time.monotonic()
 
-    def count(self, pair: Pair) -> None:
+    def count(self, pair: Pair[Any, Any]) -> None:
         self._lag_s = pair.lag_s
         self.paired += pair.depth is not None
         self.unpaired += pair.depth is None

@@ -86,7 +86,7 @@ class InputTopic:
 
     @property
     def is_best_effort(self) -> bool:
-        return self._reliability == ReliabilityPolicy.BEST_EFFORT
+        return bool(self._reliability == ReliabilityPolicy.BEST_EFFORT)
 
     def publishers(self) -> list[bytes]:
         """Identities of the publishers of the right type."""

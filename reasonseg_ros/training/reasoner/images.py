@@ -60,7 +60,7 @@ def disturb(rgb: RgbImage, rng: np.random.Generator) -> NDArray[np.float32]:
         image = cv2.GaussianBlur(image, (5, 5), rng.uniform(0.3, 0.9))
     if rng.random() < 0.2:
         _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(45, 95))])
-        image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
     if rng.random() < 0.5:
         image = resize_rgb(image, IMAGE_WH)
     else:

@@ -57,7 +57,8 @@ def draw_questions(
     files: SceneFiles, count: int, phrasing: str, seed: int, kinds: Sequence[str] = KINDS
 ) -> list[tuple[SceneView, SceneQuestion]]:
     """`count` questions about the scenes in turn, the kinds in turn if a scene allows them."""
-    rng, drawn = random.Random(seed), []
+    rng = random.Random(seed)
+    drawn: list[tuple[SceneView, SceneQuestion]] = []
     for index in range(100 * count):
         scene = view(files[index % len(files)])
         question = draw_question(scene, rng, phrasing, kinds[len(drawn) % len(kinds)])

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def render_scenes(first_seed: int, count: int, folder: Path, size_wh: tuple[int,
         print(f"{done} of {count} scenes, {time.monotonic() - started:.0f} s", flush=True)
 
 
-def tuples(fields: dict[str, object]) -> dict[str, object]:
+def tuples(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a fact as they were before JSON made lists of its tuples."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
