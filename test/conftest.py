@@ -2,8 +2,11 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores; the threads of one would wait for those of the others.
@@ -27,3 +30,17 @@ def pytest_xdist_make_scheduler(config, log):
             return "test/export" if file.startswith("test/export/") else file
 
     return FileScheduling(config, log)
+
+
+@pytest.fixture
+def snapshot():
+    """Compares a text with `test/snapshots/NAME.txt`. With UPDATE_SNAPSHOTS=1 in the environment it writes the file."""
+
+    def compare(name, text):
+        path = SNAPSHOTS / f"{name}.txt"
+        if os.environ.get("UPDATE_SNAPSHOTS") == "1":
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), f"{path} differs; if that is meant, run UPDATE_SNAPSHOTS=1"
+
+    return compare

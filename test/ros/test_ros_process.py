@@ -217,3 +217,27 @@ def test_a_parameter_file_without_a_section_for_the_node_is_a_warning(start_proc
     code, errors = stop(process)
     assert code == 0
     assert "no parameter file has a section for /reasonseg" in errors
+
+
+def test_errors_at_the_start_read_as_they_are_pinned(monkeypatch, capfd, domain_id, tmp_path, snapshot):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    monkeypatch.chdir(tmp_path)
+    Path("text.yaml").write_text("find it")
+    Path("unknown.yaml").write_text("/**:\n  ros__parameters:\n    reasoner: {modell: x}\n")
+    transcript = []
+    for arguments in (
+        "-p query.frame_wait_s:=5",
+        "-p query.queue_size:=0",
+        "-p query.policy:=shout",
+        "-p output.overlay_alpha:=.nan",
+        "-p reasoner.modell:=x",
+        "-p camera.transport:=jpeg",
+        "--params-file absent.yaml",
+        "--params-file text.yaml",
+        "--params-file unknown.yaml",
+    ):
+        assert main(["--ros-args", *arguments.split()], load) == 2
+        errors = capfd.readouterr().err
+        assert errors.count("\n") == 1, errors
+        transcript.append(f"$ node --ros-args {arguments}\n{errors}")
+    snapshot("errors_of_the_nodes_start", "\n".join(transcript))
