@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from builtin_interfaces.msg import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+pytest.importorskip("sensor_msgs.msg", reason="needs ROS 2")
+from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 

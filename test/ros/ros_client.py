@@ -42,7 +42,7 @@ class Client(Node):
 
     def listen(self, name, kind, topic):
         self.got.setdefault(name, [])
-        self.create_subscription(kind, topic, self.got[name].append, 10)
+        self.create_subscription(kind, topic, self.got[name].append, 1000)
 
     def until(self, done, timeout_s=30.0):
         """Spin until `done()`; its value."""

@@ -165,7 +165,7 @@ def test_a_query_about_an_image_of_long_ago(start, client):
 
 
 def test_fifty_questions_that_follow_are_taken_or_refused_and_all_end(start, client):
-    stream = start()
+    stream = start(output__depth=1000)
     queries = client.create_publisher(msg.Query, "reasonseg/query", 50)
     client.until(queries.get_subscription_count)
     for number in range(50):
