@@ -152,6 +152,12 @@ class BagReader:
             elif first_ns is not None:
                 known[first_ns] = file.path.name
 
+    def definition(self, topic: str) -> Typestore | None:
+        """The bag's own definition of the topic's message type; None if it holds none that can be used."""
+        described = self._topics[topic]
+        store = store_of(described.message_type, described.definition, described.definition_format)
+        return None if store is typestore() else store
+
     def offered_qos(self, topic: str) -> list[str]:
         """What was recorded of the quality of service of the topic's publishers, as YAML: in each file, and of all."""
         of_files = [known.offered_qos for file in self._files for known in file.contents.counts if known.name == topic]

@@ -100,7 +100,7 @@ def _places(message_type: str, definition: str, definition_format: str) -> tuple
     def walk(kind: str, prefix: str, depth: int) -> list[str]:
         found = []
         for name, description in fielddefs[kind][1] if kind in fielddefs and depth < 16 else ():
-            inner = _message_type(description)
+            inner = message_type_of(description)
             if inner == HEADER:
                 found.append(f"{prefix}{name}")
             elif inner:
@@ -110,12 +110,12 @@ def _places(message_type: str, definition: str, definition_format: str) -> tuple
     return tuple(walk(message_type, "", 0))
 
 
-def _message_type(description: Any) -> str:
-    """Message type of a field, or of the items of a list; empty for plain values."""
+def message_type_of(description: Any) -> str:
+    """Message type of a field of a typestore, or of the items of a list; empty for plain values."""
     kind, value = description
     if kind == Nodetype.NAME:
         return str(value)
-    return _message_type(value[0]) if kind in (Nodetype.ARRAY, Nodetype.SEQUENCE) else ""
+    return message_type_of(value[0]) if kind in (Nodetype.ARRAY, Nodetype.SEQUENCE) else ""
 
 
 def _begins_with_header(topic: Topic) -> bool:

@@ -25,6 +25,7 @@ from reasonseg_ros.bags.restamping import Restamping
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.images.messages import is_depth
 from reasonseg_ros.plain_text import one_line
+from reasonseg_ros.ros.message_fields import differing_field
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 NODE_NAME = "bag_player"
@@ -232,8 +233,15 @@ def _playable(bag: BagReader, topics: Sequence[str]) -> tuple[list[str], list[st
 
 
 def _check_playable(bag: BagReader, topic: str) -> None:
-    """Raises InvalidInput for a topic whose type is not installed, or whose name ROS does not take."""
-    message_class(bag.topics[topic])
+    """Raises InvalidInput for a topic whose type is not installed as recorded, or whose name ROS does not take."""
+    kind = bag.topics[topic]
+    message_class(kind)
+    recorded = bag.definition(topic)
+    if recorded and (field := differing_field(recorded, kind, message_class)):
+        raise InvalidInput(
+            f"the installed {kind} is of another version, its {field} differs; install the version that the bag was "
+            "recorded with, or leave its topic out with --topics"
+        )
     try:
         validate_topic_name(topic)
     except InvalidTopicNameException as error:

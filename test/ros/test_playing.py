@@ -193,6 +193,9 @@ def test_types_that_are_not_installed_are_told_and_the_others_are_played(tmp_pat
     with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         definition = "int32 x"
         odd = writer.add_connection("/odd\x1b[2J", kind, msgdef=definition, rihs01="RIHS01_" + "0" * 64)
+        query = "reasonseg_ros/msg/Query"
+        older = writer.add_connection("/query", query, msgdef="string text", rihs01="RIHS01_" + "1" * 64)
+        writer.write(older, LOG_NS, b"\0\1\0\0\1\0\0\0\0")
         text = writer.add_connection("/text", "std_msgs/msg/String", typestore=store)
         for number in range(3):
             writer.write(odd, LOG_NS + number, b"\0\1\0\0" + bytes(4))
@@ -203,6 +206,7 @@ def test_types_that_are_not_installed_are_told_and_the_others_are_played(tmp_pat
     assert [m.data for _, m in heard] == ["0", "1", "2"]
     assert player.returncode == 1 and "\x1b" not in told
     assert "/odd\\x1b[2J: 3 messages not published" in told and "other_msgs/msg/Odd is not installed" in told
+    assert "/query: 1 messages not published" in told and "another version, its text differs" in told
     player = play(bag, domain_id, "--topics", "/text")
     assert player.communicate(timeout=30)[1] == "" and player.returncode == 0
 
