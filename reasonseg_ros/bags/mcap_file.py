@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -21,11 +20,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
 from mcap.records import Channel, Schema, Statistics
 
+from reasonseg_ros.bags.mcap_records import MESSAGE_HEAD, RECORD_HEAD, MessageTable, messages_in, records_in
 from reasonseg_ros.bags.records import Contents, Damage, Record, Topic, merged
 from reasonseg_ros.bags.unpacking import check_size, unpacked, unpacked_message
 from reasonseg_ros.errors import InvalidInput
@@ -35,8 +34,6 @@ CACHE_BYTES = 2**30
 """Unpacked chunks whose messages are due, and that are kept. Of a file in order these are one or two."""
 _LOOSE_BYTES = 4 * 2**20
 """Messages outside of chunks are read in groups of about this size."""
-_RECORD = struct.Struct("<BQ")
-_MESSAGE = struct.Struct("<HIQQ")
 _CHUNK = struct.Struct("<QQQI")
 _CHUNK_INDEX = struct.Struct("<QQQ")
 _PRIVATE = 0x80
@@ -110,7 +107,7 @@ class McapFile:
     def _of_piece(self, piece: _Piece, cache: _Cache, topics: Collection[str]) -> Iterator[Record | Damage]:
         stamp_ns = piece.start_ns
         try:
-            table = _Table(cache.get(piece))
+            table = MessageTable(cache.get(piece))
         except InvalidInput as error:
             yield self._damage(piece.offset, f"{error}; the messages of this chunk are lost", stamp_ns)
             return
@@ -155,16 +152,16 @@ class McapFile:
         offset = len(MAGIC)
         while True:
             stream.seek(offset)
-            head = stream.read(_RECORD.size)
-            if len(head) < _RECORD.size:
+            head = stream.read(RECORD_HEAD.size)
+            if len(head) < RECORD_HEAD.size:
                 self.contents.end = self._damage(offset, f"the file breaks off at byte {size}; it was not closed")
                 return None
-            opcode, length = _RECORD.unpack(head)
+            opcode, length = RECORD_HEAD.unpack(head)
             if opcode == 0 or length > size:
                 left = f"the {size - offset} bytes from here on are not read"
                 self.contents.end = self._damage(offset, f"a record of type {opcode} with {length} bytes; {left}")
                 return None
-            body = offset + _RECORD.size
+            body = offset + RECORD_HEAD.size
             if body + length > size:
                 reason = f"the file breaks off at byte {size}; it was not closed, or not copied whole"
                 self.contents.end = self._damage(offset, reason)
@@ -219,7 +216,7 @@ class McapFile:
             if crc and any(piece.is_loose for piece in self._pieces) and _checksum(stream, offset) != crc:
                 self._add_damage(offset, "the checksum of the messages is wrong; any of them may be damaged")
         elif opcode == Opcode.MESSAGE:
-            _, _, stamp_ns, _ = _MESSAGE.unpack(stream.read(_MESSAGE.size))
+            _, _, stamp_ns, _ = MESSAGE_HEAD.unpack(stream.read(MESSAGE_HEAD.size))
             last = self._pieces[-1] if self._pieces else None
             if (
                 last
@@ -227,10 +224,10 @@ class McapFile:
                 and last.data_offset + last.data_length == offset
                 and (last.data_length < _LOOSE_BYTES)
             ):
-                last.data_length += _RECORD.size + length
+                last.data_length += RECORD_HEAD.size + length
                 last.start_ns = min(last.start_ns, stamp_ns)
             else:
-                self._pieces.append(_Piece(stamp_ns, offset, offset, _RECORD.size + length))
+                self._pieces.append(_Piece(stamp_ns, offset, offset, RECORD_HEAD.size + length))
         elif max(Opcode) < opcode < _PRIVATE:
             self._add_damage(offset, f"a record of type {opcode}, which is not known, with {length} bytes")
         return None
@@ -241,7 +238,7 @@ class McapFile:
         for piece in self._pieces:
             try:
                 stamps: list[int] = []
-                for channel_id, stamp_ns, _, _ in _messages(self._read(stream, piece)):
+                for channel_id, stamp_ns, _, _ in messages_in(self._read(stream, piece)):
                     counts[channel_id] += 1
                     stamps.append(stamp_ns)
                 piece.start_ns = min(stamps, default=piece.start_ns)
@@ -259,7 +256,7 @@ class McapFile:
             raise InvalidInput("the checksum of a chunk is wrong")
         if not piece.crc and not piece.is_loose and len(data) != piece.says_bytes:
             raise InvalidInput(f"it has {len(data)} bytes, not the {piece.says_bytes} that it states")
-        for opcode, start, end in _records(data):
+        for opcode, start, end in records_in(data):
             try:
                 if opcode == Opcode.SCHEMA:
                     self._add_schema(data[start:end], piece.offset)
@@ -314,24 +311,6 @@ class McapFile:
         return topic
 
 
-class _Table:
-    """Where the messages in unpacked records lie. A message costs 26 bytes of memory."""
-
-    def __init__(self, data: bytes) -> None:
-        """Raises InvalidInput if a length is wrong."""
-        self.stamps_ns, self._starts, self._ends, self._channels = array("Q"), array("Q"), array("Q"), array("H")
-        for channel_id, stamp_ns, start, end in _messages(data):
-            self.stamps_ns.append(stamp_ns)
-            self._starts.append(start)
-            self._ends.append(end)
-            self._channels.append(channel_id)
-
-    def in_order(self) -> Iterator[tuple[int, int, int, int]]:
-        """Channel, log time, start and end of each message, by time; of equal times as they were written."""
-        for index in np.argsort(np.frombuffer(self.stamps_ns, np.uint64), kind="stable"):
-            yield self._channels[index], self.stamps_ns[index], self._starts[index], self._ends[index]
-
-
 class _Cache:
     """The newest unpacked pieces of a file that is being read."""
 
@@ -353,30 +332,6 @@ class _Cache:
 
     def drop(self, piece: _Piece) -> None:
         self._bytes -= len(self._kept.pop(piece.offset, b""))
-
-
-def _records(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Type of each record and where its content begins and ends. Raises InvalidInput if a length is wrong."""
-    offset = 0
-    while offset < len(data):
-        if offset + _RECORD.size > len(data):
-            raise InvalidInput("a record breaks off")
-        opcode, length = _RECORD.unpack_from(data, offset)
-        start = offset + _RECORD.size
-        if start + length > len(data):
-            raise InvalidInput(f"a record of {length} bytes in the {len(data) - start} that are left")
-        yield opcode, start, start + length
-        offset = start + length
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Channel, log time, and start and end of the content of each message. Raises InvalidInput if a length is wrong."""
-    for opcode, start, end in _records(data):
-        if opcode == Opcode.MESSAGE:
-            if end - start < _MESSAGE.size:
-                raise InvalidInput(f"a message record of {end - start} bytes")
-            channel_id, _, stamp_ns, _ = _MESSAGE.unpack_from(data, start)
-            yield channel_id, stamp_ns, start + _MESSAGE.size, end
 
 
 def _checksum(stream: BinaryIO, end: int) -> int:
