@@ -18,25 +18,40 @@ if TYPE_CHECKING:
     from reasonseg_ros.bags import BagReader, BagWriter
     from reasonseg_ros.config import Config, config_from
     from reasonseg_ros.errors import ReasonSegError
+    from reasonseg_ros.evaluation.bag_messages import read_samples
+    from reasonseg_ros.evaluation.run import evaluate
+    from reasonseg_ros.evaluation.scoring.judging import Scoring
     from reasonseg_ros.methods.loading import load_method
     from reasonseg_ros.methods.port import Method
-    from reasonseg_ros.reasoner.call import Call
+    from reasonseg_ros.methods.seg_zero import SegZero
+    from reasonseg_ros.reasoner.call import WAIT, Call
+    from reasonseg_ros.reasoner.loading import load_reasoner
     from reasonseg_ros.reasoner.port import Reasoner
+    from reasonseg_ros.segmenter.loading import load_segmenter
+    from reasonseg_ros.segmenter.port import Segmenter, Tracker
     from reasonseg_ros.types import Answer, Frame, Grounding, Mode, Query, Region, Segmentation, Status
 
 _MODULES = {
     "bags": ("BagReader", "BagWriter"),
     "config": ("Config", "config_from"),
     "errors": ("ReasonSegError",),
+    "evaluation.bag_messages": ("read_samples",),
+    "evaluation.run": ("evaluate",),
+    "evaluation.scoring.judging": ("Scoring",),
     "methods.loading": ("load_method",),
     "methods.port": ("Method",),
-    "reasoner.call": ("Call",),
+    "methods.seg_zero": ("SegZero",),
+    "reasoner.call": ("WAIT", "Call"),
+    "reasoner.loading": ("load_reasoner",),
     "reasoner.port": ("Reasoner",),
+    "segmenter.loading": ("load_segmenter",),
+    "segmenter.port": ("Segmenter", "Tracker"),
     "types": ("Answer", "Frame", "Grounding", "Mode", "Query", "Region", "Segmentation", "Status"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "WAIT",
     "Answer",
     "BagReader",
     "BagWriter",
@@ -50,10 +65,18 @@ __all__ = [
     "ReasonSegError",
     "Reasoner",
     "Region",
+    "Scoring",
+    "SegZero",
     "Segmentation",
+    "Segmenter",
     "Status",
+    "Tracker",
     "config_from",
+    "evaluate",
     "load_method",
+    "load_reasoner",
+    "load_segmenter",
+    "read_samples",
 ]
 
 

@@ -1,9 +1,6 @@
 """The examples as consumers of the real node."""
 
-import importlib.util
-import sys
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,21 +15,13 @@ from std_msgs.msg import Header
 from reasonseg_ros import msg
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import rotation_matrix
+from reasonseg_ros.images.mask_codec import encode_mask
 from reasonseg_ros.space.points import surface_of
-from reasonseg_ros.types import Intrinsics
+from reasonseg_ros.types import Frame, Intrinsics
+from test.examples.loading import EXAMPLES, example
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 MS = 1_000_000
-
-
-def example(name):
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-grasping, semantic = example("grasp_consumer"), example("semantic_costmap_consumer")
+grasping, semantic = example("07_grasp"), example("08_nav2_semantic_layer")
 
 
 def depth_image(stamp_ns, target_mm):
@@ -187,3 +176,54 @@ def test_label_info_numbers_the_questions_from_one():
     )
     classes = semantic.label_info(messages, ["wet floor", "cable"]).class_map
     assert [(one.class_id, one.class_name) for one in classes] == [(1, "wet floor"), (2, "cable")]
+
+
+PLAIN = EXAMPLES / "05_plain_consumer.py"
+
+
+@pytest.mark.parametrize("encoding", ["png", "rle"])
+def test_a_plain_consumer_decodes_every_mask(encoding):
+    plain = example("05_plain_consumer")
+    rng = np.random.default_rng(4)
+    for mask in (rng.random((37, 53)) > 0.5, np.eye(9, dtype=bool), np.zeros((4, 6), bool)):
+        message = msg.Mask(**asdict(encode_mask(mask, encoding)))
+        np.testing.assert_array_equal(plain.decode(message), mask)
+
+
+def test_a_plain_consumer_imports_nothing_of_this_package_but_its_messages():
+    lines = [line for line in PLAIN.read_text(encoding="utf-8").splitlines() if line.startswith(("from", "import"))]
+    assert [line for line in lines if "reasonseg_ros" in line] == [
+        "from reasonseg_ros.msg import Mask, Query, Segmentation"
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["png", "rle"])
+def test_a_plain_consumer_asks_and_prints_the_answer(start_node, client, start_process, encoding):
+    start_node(output__mask_encoding=encoding)
+    client.connect()
+    client.images.publish(image_of(bright_frame(7)))
+    client.diagnostic("camera", lambda status: value(status, "received") == "1")
+    consumer = start_process(str(PLAIN), "the bright one")
+    said = consumer.communicate(timeout=30)[1]
+    assert consumer.returncode == 0
+    assert "30 10 50 20: 200 pixels" in said
+
+
+def test_a_plain_consumer_tells_a_failure_from_an_empty_scene(node, start_process):
+    said = [start_process(str(PLAIN), question).communicate(timeout=30)[1] for question in ("the unicorn", "boom")]
+    assert "nothing fits: nothing here fits" in said[0] and "WARN" not in said[0]
+    assert "failed: reasoning: RuntimeError: the model fell over" in said[1] and "WARN" in said[1]
+
+
+@pytest.mark.parametrize("name", ["02_write_your_own_method", "03_write_your_own_reasoner"])
+def test_the_node_runs_with_a_method_or_reasoner_of_ones_own(start_node, client, name):
+    start_node(load=example(name).load, reasoner__known_picture="never", query__frame_wait_s=5.0)
+    client.connect()
+    rgb = np.full((240, 320, 3), 200, np.uint8)
+    rgb[80:140, 100:180] = (220, 20, 20)
+    client.images.publish(image_of(Frame(rgb, 5)))
+    answer = client.ask("the red thing")
+    assert answer.status in ("ok", "no_target"), answer.error
+    if name.startswith("03"):
+        box = answer.regions[0].box
+        np.testing.assert_allclose([box.x1, box.y1, box.x2, box.y2], [100, 80, 180, 140], atol=6)

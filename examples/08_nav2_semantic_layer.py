@@ -1,6 +1,6 @@
 """Answers as input of Nav2's semantic segmentation layer: questions in ordinary words become classes of the costmap.
 
-    python examples/semantic_costmap_consumer.py "the wet floor" "cables on the floor" \\
+    python examples/08_nav2_semantic_layer.py "the wet floor" "cables on the floor" \\
         --ros-args -r depth:=/camera/depth -r camera_info:=/camera/camera_info
 
 Each question is watched. Of every answer go out, with the header of its image, what the layer reads:
