@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-gpu clean config
+.PHONY: help setup demo test lint bench bench-gpu clean config mutate
 
 # An installed ROS 2 or another virtual environment must not mix with .venv.
 unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -20,6 +20,7 @@ help:
 	@echo "make test    set up, check style and types, then run every test (WORKERS=2: in two processes)"
 	@echo "make setup   .venv with every library, the messages and .venv/bin/reasonseg (PYTHON=python3.12 chooses one)"
 	@echo "make lint    ruff and mypy"
+	@echo "make mutate  change operators and numbers of the core one at a time: do the tests notice? About 20 minutes"
 	@echo "make bench   set up, then measure beside what a user would run instead; 15 minutes on a quiet machine"
 	@echo "make bench-gpu   the same on an NVIDIA GPU, and what needs one"
 	@echo "make clean   remove .venv, the builds and out"
@@ -37,6 +38,10 @@ test: lint
 lint: setup
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+
+mutate: setup
+	@.venv/bin/python -m pip install -q --disable-pip-version-check -c requirements/constraints.txt "cosmic-ray>=8.3,<9"
+	@.venv/bin/python scripts/mutate.py
 
 bench: setup
 	@.venv/bin/python -m benchmarks

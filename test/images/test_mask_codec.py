@@ -107,3 +107,25 @@ def test_a_mask_larger_than_any_image_is_refused_before_it_takes_memory():
 def test_an_unknown_encoding_is_refused():
     with pytest.raises(InvalidInput, match="png, rle"):
         encode_mask(np.ones((2, 2), bool), "jpeg")
+
+
+def test_the_png_is_255_inside_and_0_outside():
+    mask = np.zeros((6, 8), bool)
+    mask[1, 2] = mask[3, 5] = True
+    pixels = cv2.imdecode(np.frombuffer(encode_mask(mask).data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert np.unique(pixels).tolist() == [0, 255]
+    encoded = encode_mask(np.zeros((4, 6), bool))
+    assert (encoded.x_offset, encoded.y_offset, encoded.crop_width) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("value", "inside"), [(0, False), (128, True), (255, True)])
+def test_a_png_is_cut_at_half(value, inside):
+    data = cv2.imencode(".png", np.full((2, 3), value, np.uint8))[1].tobytes()
+    assert decode_mask(EncodedMask(4, 6, 1, 1, 2, 3, "png", data)).any() == inside
+
+
+@pytest.mark.parametrize("value", [1, 127])
+def test_a_png_of_labels_is_refused(value):
+    data = cv2.imencode(".png", np.full((2, 3), value, np.uint8))[1].tobytes()
+    with pytest.raises(InvalidInput, match="write 255 inside the mask"):
+        decode_mask(EncodedMask(4, 6, 1, 1, 2, 3, "png", data))

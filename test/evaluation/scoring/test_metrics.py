@@ -199,3 +199,29 @@ def test_a_steady_gain_has_a_narrower_interval_than_the_scores_themselves():
 def test_a_difference_needs_as_many_scores_on_both_sides():
     with pytest.raises(InvalidInput, match="1 scores against 0"):
         difference([score_sample(RING, RING)], [])
+
+
+def test_points_at_the_first_pixel_are_inside_and_those_before_it_are_not():
+    corner = block(0, 0, 1, 1)
+
+    def share(x, y):
+        return points_share([Grounding([0, 0, 2, 2], [[x, y]], [1])], corner)
+
+    assert share(0, 0) == share(0.9, 0.9) == 1.0
+    assert share(-0.1, 0) == share(0, -0.1) == share(1, 0) == 0.0
+    assert points_share([Grounding([0, 0, 2, 2], [[-1, 12]], [1])], block(12, 16, 13, 17)) == 0.0
+    assert points_share([], corner) is None
+
+
+def test_boxes_and_points_count_only_where_there_is_a_target():
+    pointed = [Grounding([2, 2, 6, 6], [[3, 3]], [1])]
+    nothing = score_sample(EMPTY, EMPTY, groundings=pointed)
+    assert (nothing.box_iou, nothing.points_in_target) == (None, None)
+    target = block(2, 2, 6, 6)
+    right = score_sample(target, target, groundings=pointed)
+    half = score_sample(target, target, groundings=[Grounding([2, 2, 6, 4])])
+    less = score_sample(target, target, groundings=[Grounding([2, 2, 6, 3])])
+    missed = score_sample(target, target, groundings=[Grounding([9, 9, 12, 12])])
+    assert [each.box_iou for each in (right, half, less, missed)] == [1.0, 0.5, 0.25, 0.0]
+    summary = summarise([right, half, less, missed, nothing])
+    assert (summary["box_acc_50"], summary["points_in_target"]) == (0.25, 1.0)  # exactly half is not enough
