@@ -3,12 +3,13 @@
     python examples/02_write_your_own_method.py image.png "the red mug"
     python examples/02_write_your_own_method.py --node          # the ROS node with this method
 
-A method wraps another one or uses a reasoner and a segmenter itself. It inherits defaults from `Method` for batches,
-videos and preparation.
+This method wraps another one, so it inherits from `WrappedMethod`. A method that uses a reasoner and a segmenter itself
+inherits from `Method`. Both have defaults for batches and videos.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from reasonseg_ros import (
     Query,
     Segmentation,
     Status,
+    WrappedMethod,
     config_from,
     load_method,
 )
@@ -32,22 +34,19 @@ from reasonseg_ros import (
 SCALE = 2
 
 
-class LookCloser(Method):
+class LookCloser(WrappedMethod):
     """Answers as `inner` does, and asks it about the quarters of an image in which it finds nothing."""
 
     name = "look_closer"
 
-    def __init__(self, inner: Method) -> None:
-        self.inner = inner
-        self.reasoner, self.segmenter, self.config = inner.reasoner, inner.segmenter, inner.config
-        self.make_tracker = inner.make_tracker
-
     def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:
+        start_s = time.perf_counter()
         whole = self.inner.answer(frame, query, call)
         if whole.status is not Status.NO_TARGET:
             return whole
         for x, y, rgb in quarters(frame.rgb):
-            part = self.inner.answer(Frame(rgb, frame.stamp_ns, frame.frame_id), query, call)
+            left = call.after(time.perf_counter() - start_s)  # the time limit is for all looks together
+            part = self.inner.answer(Frame(rgb, frame.stamp_ns, frame.frame_id), query, left)
             if part.status is Status.OK:
                 found = self.prompt(frame, [in_image(grounding, x, y) for grounding in part.answer.groundings])
                 answer = replace(found.answer, thought=part.answer.thought, raw_text=part.answer.raw_text)
@@ -55,9 +54,6 @@ class LookCloser(Method):
             if part.status is not Status.NO_TARGET:  # a failure is not an empty scene
                 return replace(whole, answer=replace(part.answer, groundings=()))
         return whole
-
-    def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation:
-        return self.inner.prompt(frame, groundings)
 
 
 def quarters(rgb: np.ndarray) -> list[tuple[int, int, np.ndarray]]:

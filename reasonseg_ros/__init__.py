@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reasonseg_ros.methods.loading import load_method
     from reasonseg_ros.methods.port import Method
     from reasonseg_ros.methods.seg_zero import SegZero
+    from reasonseg_ros.methods.wrapped import WrappedMethod
     from reasonseg_ros.reasoner.call import WAIT, Call
     from reasonseg_ros.reasoner.loading import load_reasoner
     from reasonseg_ros.reasoner.port import Reasoner
@@ -41,6 +42,7 @@ _MODULES = {
     "methods.loading": ("load_method",),
     "methods.port": ("Method",),
     "methods.seg_zero": ("SegZero",),
+    "methods.wrapped": ("WrappedMethod",),
     "reasoner.call": ("WAIT", "Call"),
     "reasoner.loading": ("load_reasoner",),
     "reasoner.port": ("Reasoner",),
@@ -71,6 +73,7 @@ __all__ = [
     "Segmenter",
     "Status",
     "Tracker",
+    "WrappedMethod",
     "config_from",
     "evaluate",
     "load_method",

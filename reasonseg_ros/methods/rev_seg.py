@@ -11,7 +11,7 @@ arXiv:2512.02835.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reasonseg_ros.config import Config
@@ -20,12 +20,13 @@ from reasonseg_ros.methods.port import MakeTracker, Method
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.methods.tracking import load_tracker
+from reasonseg_ros.methods.wrapped import WrappedMethod
 from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, sampled
 from reasonseg_ros.segmenter.port import Segmenter
 from reasonseg_ros.segmenter.regions import followed, without_empty
-from reasonseg_ros.types import Answer, Frame, Grounding, Query, Segmentation, Status
+from reasonseg_ros.types import Answer, Frame, Query, Segmentation, Status
 
 _FINAL = (Status.NO_TARGET, Status.CANCELLED, Status.TIMEOUT, Status.REFUSED, Status.UNAVAILABLE)
 """Of round 1. After these, asking about the newest frame would not help, or nobody would want it."""
@@ -48,43 +49,27 @@ class LookBack:
     fell_back: bool = False
 
 
-class RevSeg(Method):
-    """Answers questions about several frames in two rounds, and about one frame as the method `single` does."""
+class RevSeg(WrappedMethod):
+    """Answers questions about several frames in two rounds, and about one frame as the method `inner` does."""
 
     name = "rev_seg"
     sees_videos = True
 
     make_tracker: MakeTracker
 
-    def __init__(self, single: Method, make_tracker: MakeTracker) -> None:
-        self.single = single
-        self.reasoner = single.reasoner
-        self.segmenter = single.segmenter
+    def __init__(self, inner: Method, make_tracker: MakeTracker) -> None:
+        super().__init__(inner)
         self.make_tracker = make_tracker
 
     @classmethod
     def build(cls, reasoner: Reasoner, segmenter: Segmenter, config: Config) -> Method:
         return cls(SegZero(reasoner, segmenter, config), load_tracker(config, segmenter))
 
-    @property
-    def config(self) -> Config:
-        return self.single.config
-
-    @config.setter
-    def config(self, config: Config) -> None:
-        self.single.config = config
-
     def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:
-        return self.single.answer(frame, query, call)
+        return self.inner.answer(frame, query, call)
 
     def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> list[Segmentation]:
-        return self.single.answer_batch(frames, queries)
-
-    def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation:
-        return self.single.prompt(frame, groundings)
-
-    def prepare(self, frame: Frame, is_wanted: Callable[[], bool] = lambda: True) -> None:
-        self.single.prepare(frame, is_wanted)
+        return self.inner.answer_batch(frames, queries)
 
     def answer_history(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> Segmentation:
         return self.look_back(frames, query, call).segmentation
@@ -118,7 +103,7 @@ class RevSeg(Method):
             return LookBack(Segmentation(frames[newest], query, answer, (), seconds), newest, keyframe)
         fell_back = keyframe.status is not Status.OK
         index = newest if fell_back else shown[keyframe.index]
-        second = self.single.answer(
+        second = self.inner.answer(
             frames[index], Query(keyframe.description or query.text, query.query_id), call.after(seconds["choosing"])
         )
         answer = _both(keyframe, second.answer, index)

@@ -41,6 +41,8 @@ class Reasoner(Protocol):
 
         Fails as `answer` does. By default no frame is chosen, and the caller asks about the newest one.
         """
+        if call.cancelled():
+            return failed_keyframe(failure(Status.CANCELLED, "cancelled before looking back", self.name))
         return failed_keyframe(failure(Status.UNPARSABLE, f"{self.name} looks at single images", self.name))
 
     def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:

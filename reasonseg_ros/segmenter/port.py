@@ -36,7 +36,11 @@ class ScoredMask:
 
 
 class Segmenter(Protocol):
-    """`needs_boxes`: it is trained with boxes, and its masks of points alone are no use."""
+    """Encodes an image once, then decodes any number of prompts on it.
+
+    Attributes:
+        needs_boxes: it was trained with boxes; its masks of points alone are useless.
+    """
 
     name: str
     needs_boxes: bool
@@ -79,17 +83,22 @@ class Track:
 
 
 class Tracker(Protocol):
-    """Follows targets through the frames that it is given, in the order of their stamps. Not thread-safe."""
+    """Tracks targets through the frames it is given, in the order of their stamps. Not thread-safe.
+
+    Tracks are returned in the order of their ids. No id is used twice before `reset`.
+    """
 
     def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
-        """Begin to follow one target for each grounding in this frame; the others are followed on."""
+        """Start a track for each grounding in this frame, and return these. The other targets stay tracked."""
         ...
 
     def step(self, features: Features, stamp_ns: int) -> list[Track]:
         """Every target in the next frame."""
         ...
 
-    def remove(self, track_ids: Sequence[int]) -> None: ...
+    def remove(self, track_ids: Sequence[int]) -> None:
+        """Stop tracking these targets. Raises InvalidInput for an id that is not tracked."""
+        ...
 
     def reset(self) -> None:
         """Forget every target."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.segmenter.port import Features, ScoredMask, Track
 from reasonseg_ros.types import BoolMask, Grounding, RgbImage
 
@@ -73,6 +74,9 @@ class ScriptedTracker:
 
     def remove(self, track_ids: Sequence[int]) -> None:
         for key in track_ids:
+            if key not in self._last:
+                known = ", ".join(map(str, self._last)) or "nothing"
+                raise InvalidInput(f"track {key} is not followed; followed: {known}")
             del self._colors[key], self._last[key]
 
     def reset(self) -> None:

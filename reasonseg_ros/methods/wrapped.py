@@ -1,0 +1,33 @@
+"""A base for methods that change what another method does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from reasonseg_ros.config import Config
+from reasonseg_ros.methods.port import Method
+from reasonseg_ros.types import Frame, Grounding, Segmentation
+
+
+class WrappedMethod(Method):
+    """Has the models and the settings of `inner`, and prompts and prepares as it does. `answer` is left to define."""
+
+    def __init__(self, inner: Method) -> None:
+        self.inner = inner
+        self.reasoner = inner.reasoner
+        self.segmenter = inner.segmenter
+        self.make_tracker = inner.make_tracker
+
+    @property
+    def config(self) -> Config:
+        return self.inner.config
+
+    @config.setter
+    def config(self, config: Config) -> None:
+        self.inner.config = config
+
+    def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation:
+        return self.inner.prompt(frame, groundings)
+
+    def prepare(self, frame: Frame, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        self.inner.prepare(frame, is_wanted)
