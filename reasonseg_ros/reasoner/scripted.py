@@ -18,6 +18,8 @@ from reasonseg_ros.types import Answer, Frame
 class ScriptedReasoner(Reasoner):
     """Answers with `texts` in turn, from the first again after the last; a word counts as a token.
 
+    Instead of a text there may be an Answer, which is returned as it is, or an exception, which is raised.
+
     Coordinates in the texts are pixels of an image of `answer_wh`, of the camera image itself without it.
     `word_s` is the time before each word. `questions` lists what was asked.
     """
@@ -26,7 +28,7 @@ class ScriptedReasoner(Reasoner):
 
     def __init__(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str | Answer | Exception],
         *,
         word_s: float = 0.0,
         dialect: str = "auto",
@@ -56,10 +58,15 @@ class ScriptedReasoner(Reasoner):
         return parse_keyframe(words, len(frames), cut, tokens)
 
     def _say(self, text: str, call: Call) -> tuple[str, int, bool] | Answer:
-        """The next text as far as it goes, its number of words, and whether words are missing."""
+        """The next text up to the limits, its number of words and whether words are missing; or the Answer instead."""
         limits = Limits(call.max_new_tokens, call.time_limit_s or 3600.0, call.cancelled, call.on_text)
-        words = re.findall(r"\s*\S+", self.texts[len(self.questions) % len(self.texts)])
+        script = self.texts[len(self.questions) % len(self.texts)]
         self.questions.append(text)
+        if isinstance(script, Exception):
+            raise script
+        if isinstance(script, Answer):
+            return script
+        words = re.findall(r"\s*\S+", script)
         spoken = words[: limits.max_new_tokens or None]
         said = ""
         for tokens, word in enumerate(spoken):

@@ -18,6 +18,7 @@ from reasonseg_ros.evaluation.pipeline import Pace
 from reasonseg_ros.evaluation.results import Results, mask_from_rle
 from reasonseg_ros.evaluation.run import Scoring, begin, evaluate, finish
 from reasonseg_ros.reasoner.limits import failure
+from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.types import Status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,15 +133,10 @@ def test_a_run_goes_on_where_it_was(run_all, make_bag, samples_of, scripted, ans
 
 
 def test_a_machine_s_fault_is_asked_again(run_all, make_bag, samples_of, scripted, answer_text, tmp_path):
-    class Away:
-        name = "away"
-
-        def answer(self, *_, **__):
-            return failure(Status.UNAVAILABLE, "the server is away", "away")
-
+    away = ScriptedReasoner([failure(Status.UNAVAILABLE, "the server is away", "away")])
     bag = make_bag([samples_of("a")])
     method = scripted(answer_text(BOX))
-    method.reasoner, reasoner = Away(), method.reasoner
+    method.reasoner, reasoner = away, method.reasoner
     assert run_all(bag, method, tmp_path / "out")["statuses"] == {"unavailable": 1}
     method.reasoner = reasoner
     assert run_all(bag, method, tmp_path / "out", resume=True)["statuses"] == {"ok": 1}

@@ -12,13 +12,14 @@ from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.call import WAIT
+from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.reasoner.rounds import Keyframe
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Answer, Grounding, Mode, Query, Status
 from test.live.test_carrying import RED
 
 
-class SquareReasoner:
+class SquareReasoner(Reasoner):
     """Points at the red square. `pause` is called with every frame, while it thinks."""
 
     name = "square"
@@ -36,7 +37,7 @@ class SquareReasoner:
         box = mask_box((frame.rgb == RED).all(axis=-1))
         return Answer(Status.NO_TARGET) if box is None else Answer(Status.OK, groundings=(Grounding(box),))
 
-    def choose(self, frames, text, *call):
+    def choose(self, frames, text, call=WAIT):
         """The first of the frames in which the square is seen."""
         self.shown_ns = [frame.stamp_ns for frame in frames]
         seen = [index for index, frame in enumerate(frames) if (frame.rgb == RED).all(axis=-1).any()]

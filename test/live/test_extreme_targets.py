@@ -12,6 +12,7 @@ from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.methods.tracking import load_tracker
+from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.reprompting import RepromptTracker
@@ -47,22 +48,12 @@ def models(request, tmp_path_factory):
     return config, segmenter, make_tracker
 
 
-class BoxReasoner:
-    name = "box"
-    frames = 4
-    box_xyxy = (0, 0, 1, 1)
-
-    def answer(self, frame, text, *call):
-        return Answer(Status.OK, groundings=(Grounding(np.array(self.box_xyxy, np.float32)),))
-
-
 @pytest.mark.parametrize("box_xyxy", BOXES_XYXY.values(), ids=BOXES_XYXY)
 def test_following_ends_with_masks_that_can_be_used_or_says_that_it_is_lost(start, models, box_xyxy):
     config, segmenter, make_tracker = models
     robot = start()
     robot.worker.stop()
-    robot.reasoner = BoxReasoner()
-    robot.reasoner.box_xyxy = box_xyxy
+    robot.reasoner = ScriptedReasoner([Answer(Status.OK, groundings=(Grounding(np.array(box_xyxy, np.float32)),))])
     robot.worker = Worker(RevSeg(SegZero(robot.reasoner, segmenter, config), make_tracker), config, make_tracker)
     robot.worker.start()
     rng = np.random.default_rng(0)

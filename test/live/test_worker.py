@@ -12,6 +12,8 @@ from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.requests import Request
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.reasoner.call import WAIT
+from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 from reasonseg_ros.types import Answer, Frame, Grounding, Mode, Query, Status
 
@@ -19,7 +21,7 @@ FRAME = Frame(np.zeros((8, 8, 3), np.uint8), stamp_ns=1)
 BOX = Grounding(np.array([1, 1, 5, 5], np.float32))
 
 
-class GatedReasoner:
+class GatedReasoner(Reasoner):
     """Thinks until its gate opens or the question is cancelled; remembers which frames it saw, with which limits."""
 
     name = "gated"
@@ -29,7 +31,7 @@ class GatedReasoner:
         self.begun = threading.Event()
         self.seen = []
 
-    def answer(self, frame, text, call):
+    def answer(self, frame, text, call=WAIT):
         self.seen.append((text, frame.stamp_ns, call.max_new_tokens, call.time_limit_s))
         self.begun.set()
         while not self.gate.wait(0.005):

@@ -154,24 +154,6 @@ def test_ok_never_comes_with_an_empty_mask(frame: Frame) -> None:
             assert len(answer.answer.groundings) == 2
 
 
-class Broken:
-    """A reasoner and a segmenter that raise in one of their calls."""
-
-    name, frames = "broken", 4
-
-    def __init__(self, call: str, error: Exception) -> None:
-        self.call, self.error = call, error
-        self._reasoner, self._segmenter = ScriptedReasoner([TWO]), ScriptedSegmenter("box")
-
-    def __getattr__(self, name: str):
-        if name == self.call:
-            return self._fail
-        return getattr(self._segmenter if name in ("encode", "decode", "needs_boxes") else self._reasoner, name)
-
-    def _fail(self, *_: object, **__: object) -> None:
-        raise self.error
-
-
 @pytest.mark.parametrize("beside", [False, True])
 @pytest.mark.parametrize(
     ("call", "stage"), [("answer", "reasoning"), ("encode", "segmenting"), ("decode", "segmenting")]
@@ -188,9 +170,14 @@ class Broken:
 def test_any_error_of_a_model_is_a_status_with_its_stage(
     frame: Frame, beside: bool, call: str, stage: str, error: Exception, status: Status, told: str
 ) -> None:
-    broken = Broken(call, error)
+    def fail(*_: object) -> None:
+        raise error
+
+    reasoner, segmenter = ScriptedReasoner([error if call == "answer" else TWO]), ScriptedSegmenter("box")
+    if call != "answer":
+        setattr(segmenter, call, fail)
     config = replace(Config(), segmenter=SegmenterConfig(encode_beside=beside))
-    answer = SegZero(broken, broken, config).answer(frame, Query("a"))
+    answer = SegZero(reasoner, segmenter, config).answer(frame, Query("a"))
     assert (answer.status, answer.regions) == (status, ())
     assert answer.answer.error == f"{stage}: {told}"
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from reasonseg_ros.images.files import write_image
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.reasoner.known_picture import PictureResult, check_picture, drawn_picture, read_known_picture
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
-from reasonseg_ros.types import Status
+from reasonseg_ros.types import Answer, Status
 
 Box = tuple[float, float, float, float]
 CONFIG = ReasonerConfig()
@@ -110,12 +109,7 @@ def test_more_boxes_than_the_right_one_do_no_harm() -> None:
 
 @pytest.mark.parametrize("status", [Status.UNAVAILABLE, Status.TIMEOUT, Status.OUT_OF_MEMORY, Status.CANCELLED])
 def test_a_picture_that_gets_no_answer_is_not_judged(status: Status) -> None:
-    class Away(ScriptedReasoner):
-        def answer(self, *arguments: Any, **settings: Any) -> Any:
-            answer = super().answer(*arguments, **settings)
-            return replace(answer, status=status, groundings=(), raw_text="<think>the", error="it is away")
-
-    reasoner = Away(["[]"])
+    reasoner = ScriptedReasoner([Answer(status, raw_text="<think>the", error="it is away")])
     result = check_picture(reasoner, load_card("vision-reasoner-7b", "reasoner"), CONFIG)
     assert (result.state, result.is_right) == ("unanswered", False)
     assert f"{status}: it is away" in result.text

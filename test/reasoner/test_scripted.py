@@ -3,10 +3,12 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pytest
 
+from reasonseg_ros.errors import ModelError
 from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
-from reasonseg_ros.types import Frame, Status
+from reasonseg_ros.types import Answer, Frame, Status
 
 FRAME = Frame(np.zeros((480, 640, 3), np.uint8))
 TEXT = '<think>the mug holds coffee</think> <answer>[{"bbox_2d": [10, 20, 110, 220]}]</answer>'
@@ -45,3 +47,14 @@ def test_time_and_token_limits() -> None:
     assert "0.05 s" in late.error
     assert time.monotonic() - start_s < 5
     assert ScriptedReasoner([TEXT]).answer(FRAME, "a", Call(max_new_tokens=5)).status is Status.TRUNCATED
+
+
+def test_an_answer_is_returned_and_an_error_is_raised_in_its_turn() -> None:
+    given = Answer(Status.UNAVAILABLE, error="it is away")
+    reasoner = ScriptedReasoner([given, ModelError("broken weights"), TEXT, given])
+    assert reasoner.answer(FRAME, "a") is given
+    with pytest.raises(ModelError, match="broken weights"):
+        reasoner.answer(FRAME, "b")
+    assert reasoner.answer(FRAME, "c").status is Status.OK
+    keyframe = reasoner.choose([FRAME], "d")
+    assert (keyframe.status, keyframe.error) == (Status.UNAVAILABLE, "it is away")

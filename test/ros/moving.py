@@ -12,6 +12,7 @@ from scripted_node import FailingMemorySegmenter, WordReasoner
 
 from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.reasoner.call import WAIT
 from reasonseg_ros.reasoner.rounds import Keyframe
 from reasonseg_ros.segmenter.scripted import ScriptedTracker
 from reasonseg_ros.types import Frame, Status
@@ -24,10 +25,7 @@ class MovingReasoner(WordReasoner):
 
     frames = 4
 
-    def prepare(self, frame):
-        """Nothing to be done ahead."""
-
-    def choose(self, frames, text, *call):
+    def choose(self, frames, text, call=WAIT):
         if "unicorn" in text:
             return Keyframe(Status.NO_TARGET)
         return Keyframe(Status.OK, 0, text, "it was there first")

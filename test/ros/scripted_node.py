@@ -10,6 +10,7 @@ from reasonseg_ros.config import Config
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.call import WAIT
+from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 from reasonseg_ros.types import Answer, Frame, Grounding, Status
 
@@ -17,7 +18,7 @@ ODD = "a\ud800\x00b\x1b[2J\u202e\udfff"
 """What no message, file or terminal should get: half a pair, the end of a C string, an escape, another order."""
 
 
-class WordReasoner:
+class WordReasoner(Reasoner):
     """Finds the bright part of the image. A word in the question makes it slow, find nothing, fail, or write oddly."""
 
     name = "word-reasoner"

@@ -14,6 +14,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from reasonseg_ros import msg, srv
+from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.types import Answer, Status
 
 SCRIPT = Path(__file__).parent / "scripted_node.py"
@@ -73,21 +74,12 @@ def test_diagnostics_that_fail_once_do_not_end_the_node(node, client):
     assert client.ask("the bright one").status == "ok"
 
 
-class UnsendableReasoner:
-    """Its answer holds what no message can carry."""
-
-    name = "unsendable"
-
-    def answer(self, frame, text, *_):
-        answer = Answer(Status.NO_TARGET, thought="nothing here fits", model=self.name)
-        object.__setattr__(answer, "thought", "half a pair \ud83d")
-        return answer
-
-
 def test_an_answer_that_no_message_can_carry_is_a_failure_by_topic_service_and_goal(start_node, client):
     def load_unsendable(config, report):
         method = load(config, report)
-        method.reasoner = UnsendableReasoner()
+        answer = Answer(Status.NO_TARGET)
+        object.__setattr__(answer, "thought", "half a pair \ud83d")
+        method.reasoner = ScriptedReasoner([answer])
         return method
 
     start_node(load=load_unsendable)
