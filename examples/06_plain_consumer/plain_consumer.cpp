@@ -1,4 +1,5 @@
 // Prints each answer of the node with the area of its masks.
+#include <memory>
 #include <opencv2/core.hpp>
 #include <rclcpp/rclcpp.hpp>
 #include <reasonseg_ros/msg/segmentation.hpp>

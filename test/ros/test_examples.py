@@ -216,12 +216,13 @@ def test_a_plain_consumer_tells_a_failure_from_an_empty_scene(node, start_proces
 
 
 @pytest.mark.parametrize("name", ["02_write_your_own_method", "03_write_your_own_reasoner"])
-def test_the_node_runs_with_a_method_or_reasoner_of_ones_own(start_node, client, name):
-    start_node(load=example(name).load, reasoner__known_picture="never", query__frame_wait_s=5.0)
+def test_the_node_runs_with_a_method_or_reasoner_of_ones_own(start_process, client, name):
+    start_process(str(EXAMPLES / f"{name}.py"), "--node", "--ros-args", "-p", "reasoner.known_picture:=never")
     client.connect()
     rgb = np.full((240, 320, 3), 200, np.uint8)
     rgb[80:140, 100:180] = (220, 20, 20)
     client.images.publish(image_of(Frame(rgb, 5)))
+    client.diagnostic("camera", lambda status: value(status, "received") == "1")
     answer = client.ask("the red thing")
     assert answer.status in ("ok", "no_target"), answer.error
     if name.startswith("03"):
