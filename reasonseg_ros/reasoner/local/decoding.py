@@ -7,6 +7,7 @@ on a GPU the whole step is one CUDA graph. A prompt that begins like an earlier 
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,13 +56,16 @@ class FastDecoder:
         self._model = model
         self._ends = end_tokens(model)
         self._step = DecodingStep(model)
+        # transformers 5.24 renamed the argument.
+        names = inspect.signature(model.forward).parameters
+        self._cache_name = "cache" if "cache" in names else "past_key_values"
 
     @torch.inference_mode()
     def prefill(self, inputs: dict[str, Any]) -> Prefill:
         """Read prompts with their images, as the processor gives them, padded on the left."""
         cache = DynamicCache(config=self._model.config.text_config)
         self._model.model.rope_deltas = None  # those of an earlier prompt
-        output = self._model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        output = self._model(**inputs, **{self._cache_name: cache}, use_cache=True, logits_to_keep=1)
         tokens, attended = inputs["input_ids"], inputs["attention_mask"].bool()
         shift = self._model.model.rope_deltas
         position = attended.sum(1) if shift is None else attended.sum(1) + shift.flatten()
@@ -86,7 +90,7 @@ class FastDecoder:
             cache.update(keys[:, :, :shared], values[:, :, :shared], index)
         positions = (position + torch.arange(len(tail), device=position.device)).expand(3, 1, -1)
         hidden = self._model.model.language_model(
-            input_ids=tokens, position_ids=positions, past_key_values=cache, use_cache=True
+            input_ids=tokens, position_ids=positions, **{self._cache_name: cache}, use_cache=True
         ).last_hidden_state
         return Prefill(
             torch.cat([known.tokens[:, :shared], tokens], 1),

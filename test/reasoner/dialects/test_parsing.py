@@ -479,3 +479,19 @@ def test_a_box_that_reaches_far_out_of_the_image_is_clipped_and_told() -> None:
 )
 def test_a_thinking_model_is_not_taken_for_another_checkpoint(text: str, dialect: str) -> None:
     assert parse_answer(text, SIZE_WH).dialect == dialect
+
+
+@pytest.mark.parametrize(
+    ("box", "is_beyond"),
+    [
+        ([10, 10, 990, 390], False),
+        ([10, 10, 300, 430], True),
+        ([10, 10, 1030, 300], False),
+        ([10, -30, 300, 300], True),
+        ([-30, 10, 300, 300], False),
+    ],
+)
+def test_each_side_has_its_own_slack(box: list[int], is_beyond: bool) -> None:
+    answer = parse_answer(tagged(f'[{{"bbox_2d": {box}}}]'), (1000, 400), dialect="qwen2.5-vl", answer_wh=(1000, 400))
+    assert answer.status is Status.OK
+    assert ("reaches beyond 1000x400" in (answer.error or "")) == is_beyond
