@@ -33,6 +33,7 @@ from reasonseg_ros.plain_text import log_plainly
 USAGE_ERROR = 2
 PROGRAM_FAULT = 3
 INTERRUPTED = 130
+ROS_REMEDY = "this needs ROS 2: source its setup.bash and the workspace's, or run `make setup` in a checkout"
 
 VERBS = (
     demo, ask, check_server, parse, evaluate, bag, score, compare, engine, play, tabletop, export, train, version,
@@ -65,11 +66,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ReasonSegError, OSError, MemoryError) as error:
         return _ended(error_line(error), None, USAGE_ERROR)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and is_of_ros(error.name or ""):
+            return _ended(f"no Python module {error.name!r}; {ROS_REMEDY}", None, USAGE_ERROR)
         return _ended(error_line(error), None, PROGRAM_FAULT)
     except SystemExit as error:
         if getattr(error, "remedy", ""):
             _ended("ended by a signal", error, 0)
         raise
+
+
+def is_of_ros(module: str) -> bool:
+    """Whether a module comes with ROS 2 or with this package's build: absent where only the rest is installed."""
+    top, _, rest = module.partition(".")
+    ours = top == "reasonseg_ros" and rest.partition(".")[0] in ("msg", "srv", "action")
+    return ours or top in ("rclpy", "tf2_ros", "builtin_interfaces", "std_srvs") or top.endswith("_msgs")
 
 
 def _ended(line: str, error: BaseException | None, status: int) -> int:

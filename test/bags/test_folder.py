@@ -1,6 +1,7 @@
 """Bag folders: what metadata.yaml says, what lies there, and what is counted."""
 
 import shutil
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -272,7 +273,7 @@ def test_unpacked_copies_are_removed(made, tmp_path, monkeypatch):
 )
 def test_what_is_no_bag_is_named(tmp_path, name, content, reason, capsys):
     (tmp_path / name).write_bytes(content)
-    for verb in (["bag", "info"], ["play"]):
+    for verb in (["bag", "info"], *([["play"]] if find_spec("rclpy") else [])):
         assert cli.main([*verb, str(tmp_path / name)]) == 2
         error = capsys.readouterr().err
         assert reason in error and error.count("\n") == 1

@@ -2,6 +2,8 @@
 
 import shlex
 import signal
+import sys
+import types
 
 import cv2
 import numpy as np
@@ -45,12 +47,16 @@ engine build empty
 engine remove absent
 export segmenter --model absent --out graphs
 export segmenter --model empty --out graphs
-play absent.mcap
-play empty
-play text.txt
 tabletop bag --seed 1 --scenes 1 --out text.txt/new.mcap
 train reasoner --scenes absent --out run
 train segmenter train --run absent --out segmenter
+"""
+
+
+WITH_ROS = """
+play absent.mcap
+play empty
+play text.txt
 """
 
 
@@ -77,10 +83,30 @@ def outcome(command, capsys):
     return status, capsys.readouterr().err
 
 
-def test_known_errors_read_as_they_are_pinned(folder, snapshot, capsys):
-    transcript = []
-    for command in COMMANDS.strip().splitlines():
+def transcript(commands, folder, capsys):
+    entries = []
+    for command in commands.strip().splitlines():
         status, errors = outcome(command, capsys)
         assert (status, errors.count("\n")) == (2, 1), f"{command}: {status} {errors}"
-        transcript.append(f"$ reasonseg {command}\n{errors}")
-    snapshot("errors_of_verbs", "\n".join(transcript).replace(str(folder), "FOLDER"))
+        entries.append(f"$ reasonseg {command}\n{errors}")
+    return "\n".join(entries).replace(str(folder), "FOLDER")
+
+
+def test_known_errors_read_as_they_are_pinned(folder, snapshot, capsys):
+    snapshot("errors_of_verbs", transcript(COMMANDS, folder, capsys))
+
+
+def test_known_errors_of_verbs_that_need_ros_read_as_they_are_pinned(folder, snapshot, capsys):
+    pytest.importorskip("rclpy", reason="needs ROS 2")
+    snapshot("errors_of_verbs_that_need_ros", transcript(WITH_ROS, folder, capsys))
+
+
+@pytest.mark.parametrize("module", ["rclpy", "sensor_msgs.msg", "reasonseg_ros.msg"])
+def test_without_ros_a_verb_that_needs_it_says_so(folder, capsys, monkeypatch, module):
+    def play(*_, **__):
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setitem(sys.modules, "reasonseg_ros.ros.player", types.SimpleNamespace(play=play))
+    status, errors = outcome("play text.txt", capsys)
+    assert status == 2
+    assert f"no Python module '{module}'; this needs ROS 2: source its setup.bash" in errors
