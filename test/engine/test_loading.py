@@ -40,7 +40,7 @@ class TensorRt:
         monkeypatch.setattr(loading, "build", self.build)
         monkeypatch.setattr(loading, "TensorRtEngine", self.engine)
         monkeypatch.setattr(loading, "library", lambda flavour: type("trt", (), {"__version__": "10.3.0"}))
-        monkeypatch.setattr(loading, "cuda_major", lambda flavour: "13")  # it is read from the package that is installed
+        monkeypatch.setattr(loading, "cuda_major", lambda flavour: "13")  # else read from the installed package
 
     def build(self, path, graph, options, timing_cache, progress) -> bytes:
         assert (self.export / graph.file) == path
