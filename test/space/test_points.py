@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonseg_ros.geometry import quat_xyzw, rotation_matrix
-from reasonseg_ros.space.points import MAX_POINTS, fit_plane, located, surface_of
+from reasonseg_ros.space.points import MAX_POINTS, back_projected, box_by_spread, fit_plane, located, surface_of
 from reasonseg_ros.types import (
     Answer,
     CameraPose,
@@ -226,3 +226,50 @@ def test_quaternions_and_matrices_are_each_others_inverse(quat):
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-9)
     np.testing.assert_allclose(rotation_matrix(quat_xyzw(matrix)), matrix, atol=1e-9)
     assert quat_xyzw(matrix)[3] >= 0
+
+
+def test_pixels_are_projected_back_by_the_lens():
+    rng = np.random.default_rng(0)
+    depth_m, mask = rng.uniform(0.5, 2, (120, 160)).astype(np.float32), rng.random((120, 160)) < 0.2
+    rows, columns = np.nonzero(mask)
+    z = depth_m[mask]
+    expected = np.stack([(columns - LENS.cx_px) / LENS.fx_px * z, (rows - LENS.cy_px) / LENS.fy_px * z, z], 1)
+    np.testing.assert_allclose(back_projected(depth_m, mask, LENS), expected, atol=1e-6)
+    depth_m[rows[0], columns[0]], depth_m[rows[1], columns[1]] = 0, np.nan
+    points = back_projected(depth_m, mask, LENS)
+    assert np.isnan(points[:2]).all() and np.isfinite(points[2:]).all()
+
+
+@given(angles, angles)
+def test_a_box_by_spread_is_right_handed_and_holds_its_points(yaw, roll):
+    rotation = rotation_matrix([np.sin(roll / 2) * np.cos(yaw), np.sin(roll / 2) * np.sin(yaw), 0, np.cos(roll / 2)])
+    grid = np.stack(np.meshgrid(*(np.linspace(-side / 2, side / 2, 5) for side in (0.3, 0.2, 0.1))), -1).reshape(-1, 3)
+    middle = np.array([0.1, -0.2, 1.5])
+    box = box_by_spread(grid @ rotation.T + middle)
+    np.testing.assert_allclose(box.rotation @ box.rotation.T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(box.rotation) == pytest.approx(1)
+    np.testing.assert_allclose(box.size_m, (0.3, 0.2, 0.1), atol=1e-9)
+    np.testing.assert_allclose(box.center_m, middle, atol=1e-9)
+    assert box.rotation[:, 2] @ middle <= 1e-9  # z to the camera
+
+
+@pytest.mark.parametrize(
+    ("shares_and_depths_m", "kept_depths_m"),
+    [
+        (((0.95, 1.0), (0.05, 2.0)), [1.0]),
+        (((0.85, 1.0), (0.15, 2.0)), [1.0, 2.0]),
+        (((0.05, 1.0), (0.95, 2.0)), [2.0]),
+        (((0.5, 1.0), (0.45, 2.0), (0.05, 2.03)), [1.0, 2.0, 2.03]),  # 1.5 % behind is no jump
+        (((0.5, 1.0), (0.45, 2.0), (0.05, 2.05)), [1.0, 2.0]),  # 2.5 % is one
+    ],
+)
+def test_few_points_behind_a_jump_are_left_out(shares_and_depths_m, kept_depths_m):
+    depth_m = np.zeros((60, 150), np.float32)
+    left = 10
+    for share, depth in shares_and_depths_m:
+        width = round(100 * share)
+        depth_m[10:50, left : left + width] = depth
+        left += width + 3  # without depth between them, so that nothing is behind a neighbour
+    frame = Frame(np.zeros((60, 150, 3), np.uint8), depth_m=depth_m, intrinsics=Intrinsics(150.0, 150.0, 74.5, 29.5))
+    surface = surface_of(frame, depth_m > 0, 0.5)
+    assert np.unique(surface.points_m[:, 2].round(3)).tolist() == pytest.approx(kept_depths_m, abs=1e-3)
