@@ -36,7 +36,7 @@ from benchmarks.results import RESULTS, commit, library_versions, machine
 from reasonseg_ros.config import Config, config_from
 from reasonseg_ros.evaluation.scoring.stand_ins import from_mask
 from reasonseg_ros.geometry import mask_iou
-from reasonseg_ros.live.carrying import Carried
+from reasonseg_ros.live.propagation import Propagated
 from reasonseg_ros.methods.tracking import load_tracker
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
@@ -80,7 +80,7 @@ class Questions:
             late = self.answer(stream.newest, target, config)
             robot.segmenter.encode(late.frame.rgb)  # beside the reasoner
             clock.now_s = late.frame.stamp_ns / 1e9 + delay_s
-            carried = robot.carrier.carry(late, stream)
+            carried = robot.propagator.propagate(late, stream, config.stream.catch_up_s)
             times += 1
             if carried.segmentation.status is not Status.LOST or times > config.query.ask_again:
                 break
@@ -101,7 +101,7 @@ class Questions:
 
     def _told(
         self, asked: int, target: int, delay_s: float, tracker: str, times: int, newest: int, late: Segmentation,
-        carried: Carried,
+        carried: Propagated,
     ) -> Told:  # fmt: skip
         now, found = self.truth(newest, target), carried.segmentation
         features = self._segmenter.encode(self.frames[newest].rgb)

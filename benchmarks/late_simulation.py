@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from reasonseg_ros.config import Config
-from reasonseg_ros.live.carrying import Carrier
 from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
+from reasonseg_ros.live.propagation import Propagator
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter, Track, Tracker
-from reasonseg_ros.types import Frame, Grounding, RgbImage
+from reasonseg_ros.types import BoolMask, Frame, Grounding, RgbImage
 
 RATE_HZ = 10.0
 
@@ -43,7 +43,7 @@ class Charged:
     """A segmenter or a tracker whose work takes simulated time."""
 
     def __init__(self, clock: Clock, encode_s: float, segmenter: Segmenter) -> None:
-        self.name = segmenter.name
+        self.name, self.needs_boxes = segmenter.name, segmenter.needs_boxes
         self._clock, self._encode_s, self._segmenter = clock, encode_s, segmenter
 
     def encode(self, rgb: RgbImage) -> Features:
@@ -58,9 +58,15 @@ class ChargedTracker:
     def __init__(self, clock: Clock, step_s: float, tracker: Tracker) -> None:
         self._clock, self._step_s, self._tracker = clock, step_s, tracker
 
-    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
+    def add(
+        self,
+        features: Features,
+        groundings: Sequence[Grounding],
+        stamp_ns: int,
+        masks: Sequence[BoolMask] | None = None,
+    ) -> list[Track]:
         self._clock.now_s += self._step_s
-        return self._tracker.add(features, groundings, stamp_ns)
+        return self._tracker.add(features, groundings, stamp_ns, masks)
 
     def step(self, features: Features, stamp_ns: int) -> list[Track]:
         self._clock.now_s += self._step_s
@@ -106,9 +112,6 @@ class Robot:
         # The image that was reasoned on is kept, as in the node.
         self.segmenter = KeptFeatures(Charged(self.clock, costs.encode_s, segmenter), 1)
         self.config = config
-        self.carrier = Carrier(
-            self.segmenter,
-            lambda: ChargedTracker(self.clock, step_s, make_tracker()),
-            config.stream.catch_up_s,
-            self.clock,
+        self.propagator = Propagator(
+            self.segmenter, lambda: ChargedTracker(self.clock, step_s, make_tracker()), self.clock
         )

@@ -19,12 +19,12 @@ import numpy as np
 from reasonseg_ros import (
     WAIT,
     Call,
-    Config,
     Frame,
     Grounding,
     Method,
     Query,
     Segmentation,
+    Settings,
     Status,
     WrappedMethod,
     config_from,
@@ -69,14 +69,14 @@ def in_image(grounding: Grounding, x: int, y: int) -> Grounding:
     return replace(grounding, box_xyxy=box_xyxy, points_xy=grounding.points_xy / SCALE + [x, y])
 
 
-def load(config: Config, report: Callable[[str, float | None], None]) -> Method:
-    return LookCloser(load_method(config, report))
+def load(settings: Settings, report: Callable[[str, float | None], None]) -> Method:
+    return LookCloser(load_method(settings, report))
 
 
 def main(image: str, question: str) -> int:
     from reasonseg_ros.images.files import read_image
 
-    method = load(config_from({}), lambda step, share: print(step))
+    method = load(Settings(config_from({})), lambda step, share: print(step))
     segmentation = method.answer(Frame(read_image(Path(image))), Query(question))
     print(f"{segmentation.status}: {[region.box_xyxy.tolist() for region in segmentation.regions]}")
     return 0

@@ -16,12 +16,12 @@ from reasonseg_ros import (
     WAIT,
     Answer,
     Call,
-    Config,
     Frame,
     Grounding,
     Query,
     Reasoner,
     SegZero,
+    Settings,
     Status,
     config_from,
     load_segmenter,
@@ -58,14 +58,14 @@ class ColorReasoner(Reasoner):
         return Answer(status, thought, groundings, model=self.name, tokens=4)
 
 
-def load(config: Config, report: Callable[[str, float | None], None] | None = None) -> SegZero:
-    return SegZero(ColorReasoner(), load_segmenter(config.segmenter, report), config)
+def load(settings: Settings, report: Callable[[str, float | None], None] | None = None) -> SegZero:
+    return SegZero(ColorReasoner(), load_segmenter(settings.now.segmenter, report), settings)
 
 
 def main(image: str, question: str) -> int:
     from reasonseg_ros.images.files import read_image
 
-    segmentation = load(config_from({})).answer(Frame(read_image(Path(image))), Query(question))
+    segmentation = load(Settings(config_from({}))).answer(Frame(read_image(Path(image))), Query(question))
     print(f"{segmentation.status}: {segmentation.answer.thought or segmentation.answer.error}")
     for region in segmentation.regions:
         print(f"box {region.box_xyxy.tolist()}, {region.mask.sum()} pixels")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from reasonseg_ros.reasoner.port import Reasoner
     from reasonseg_ros.segmenter.loading import load_segmenter
     from reasonseg_ros.segmenter.port import Segmenter, Tracker
+    from reasonseg_ros.settings import Settings
     from reasonseg_ros.types import Answer, Frame, Grounding, Mode, Query, Region, Segmentation, Status
 
 _MODULES = {
@@ -48,6 +49,7 @@ _MODULES = {
     "reasoner.port": ("Reasoner",),
     "segmenter.loading": ("load_segmenter",),
     "segmenter.port": ("Segmenter", "Tracker"),
+    "settings": ("Settings",),
     "types": ("Answer", "Frame", "Grounding", "Mode", "Query", "Region", "Segmentation", "Status"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -71,6 +73,7 @@ __all__ = [
     "SegZero",
     "Segmentation",
     "Segmenter",
+    "Settings",
     "Status",
     "Tracker",
     "WrappedMethod",

@@ -1,6 +1,6 @@
-"""Every question that has not ended, and which is next: those that wait, those that stand, and the running one.
+"""Every question that has not ended: those that wait, those that stand, and the running one. Decides which is next.
 
-Nothing here is thread-safe: whoever uses it holds a lock.
+Not thread-safe: the caller holds a lock.
 """
 
 from __future__ import annotations
@@ -8,121 +8,173 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from reasonseg_ros.config import Config, QueryConfig
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.requests import STANDING, Outcome, Request, failed_outcome, is_followed_on
-from reasonseg_ros.types import Mode, Status
+from reasonseg_ros.live.delivery import Delivery
+from reasonseg_ros.live.questions import STANDING, Outcome, Question, Turn, failed_outcome, is_tracked_on
+from reasonseg_ros.types import FloatArray, Frame, Mode, Status
+
+
+@dataclass(eq=False)
+class Pending:
+    """A question that has not ended. Only the agenda changes it; others read the public attributes.
+
+    Attributes:
+        asked_s: when it was asked last, by the monotonic clock.
+        times_lost: how often its target was lost since it was last tracked.
+        dropped_because: why it shall end; empty while it goes on. May be read from any thread.
+    """
+
+    question: Question
+    delivery: Delivery = field(default_factory=Delivery)
+    asked_s: float = 0.0
+    times_lost: int = 0
+    dropped_because: str = ""
+    _outcomes: int = 0
+    _is_due: bool = False
+    _frame: Frame | None = None
+    _thumbnail: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        self.asked_s = self.question.asked_s
+
+    def failed(self, status: Status, error: str, frame: Frame | None = None) -> Outcome:
+        """Its outcome without an answer, about `frame` or the image that it looked at last."""
+        return failed_outcome(self.question, status, error, frame or self._frame, self.asked_s)
 
 
 class Agenda:
-    """A question waits, runs, and ends; a standing one stands in between and runs again when it is due.
+    """A question waits, runs, and ends. A standing question stands in between and runs again when it is due.
 
     Attributes:
         taken: the one that ran last, also after it has ended.
     """
 
     def __init__(self) -> None:
-        self.waiting: deque[Request] = deque()
-        self.standing: list[Request] = []
-        self.running: Request | None = None
-        self.taken: Request | None = None
+        self.waiting: deque[Pending] = deque()
+        self.standing: list[Pending] = []
+        self.running: Pending | None = None
+        self.taken: Pending | None = None
 
-    def __contains__(self, request: Request) -> bool:
-        return request is self.running or request in self.waiting or request in self.standing
+    def __contains__(self, pending: Pending) -> bool:
+        return pending is self.running or pending in self.waiting or pending in self.standing
 
-    def admit(self, request: Request, query: QueryConfig) -> list[Request]:
-        """Let it wait for its turn. Those that it ends are taken out and returned. Raises InvalidInput without room."""
+    def find(self, question: Question) -> Pending | None:
+        """None if it has ended or was never admitted."""
+        known = [*self.waiting, *self.standing, *filter(None, [self.running])]
+        return next((pending for pending in known if pending.question is question), None)
+
+    def admit(self, question: Question, query: QueryConfig) -> list[Pending]:
+        """Let it wait for its turn. Returns those that it ends. Raises InvalidInput if there is no room."""
         if query.policy == "refuse" and (self.running or self.waiting):
             raise InvalidInput("another question is being answered; ask again later, or set query.policy to queue")
         if query.policy != "replace" and len(self.waiting) + len(self.standing) >= query.queue_size:
             raise InvalidInput(f"{query.queue_size} questions wait or stand already; ask again later, or call ~/clear")
         ended = self.drop_all("replaced by a newer question") if query.policy == "replace" else []
-        if request.query.mode in STANDING:
-            same = [one for one in self.standing if one.query.query_id == request.query.query_id]
+        if question.query.mode in STANDING:
+            same = [one for one in self.standing if one.question.query.query_id == question.query.query_id]
             ended += [one for one in same if self.drop(one, "asked anew under the same query_id")]
-        self.waiting.append(request)
+        self.waiting.append(Pending(question))
         return ended
 
-    def drop(self, request: Request, reason: str) -> bool:
-        """Take it out. False where it runs, and ends by itself soon, or has ended."""
-        request.dropped_because = request.dropped_because or reason
+    def drop(self, pending: Pending, reason: str) -> bool:
+        """Take it out. False if it is running and ends by itself soon, or has ended."""
+        pending.dropped_because = pending.dropped_because or reason
         for several in (self.waiting, self.standing):
-            if request in several:
-                several.remove(request)
+            if pending in several:
+                several.remove(pending)
                 return True
         return False
 
-    def drop_all(self, reason: str) -> list[Request]:
-        """Take out all but the running one, which is told to end."""
+    def drop_all(self, reason: str) -> list[Pending]:
+        """Take out all but the running one, which is asked to end."""
         if self.running:
             self.drop(self.running, reason)
-        return [request for request in [*self.waiting, *self.standing] if self.drop(request, reason)]
+        return [pending for pending in [*self.waiting, *self.standing] if self.drop(pending, reason)]
 
     def due_s(self, config: Config, newer_s: float) -> float:
         """Seconds until a standing question is to be asked again; `newer_s` is when a newer image came last."""
-        due_s = min((self._due_s(request, config, newer_s) for request in self.standing), default=math.inf)
+        due_s = min((self._due_s(pending, config, newer_s) for pending in self.standing), default=math.inf)
         return due_s - time.monotonic()
 
-    def begin_waiting(self) -> Request:
+    def scenes(self) -> dict[Pending, FloatArray]:
+        """Thumbnails of the standing questions that are asked again when their scene changes."""
+        return {one: one._thumbnail for one in self.standing if one._thumbnail is not None}
+
+    def make_due(self, changed: Iterable[Pending]) -> None:
+        """Ask these again as soon as possible."""
+        for pending in changed:
+            pending._is_due = True
+
+    def begin_waiting(self) -> Pending:
         """The first that waits now runs."""
         return self._begin(self.waiting.popleft())
 
-    def begin_standing(self, config: Config, newer_s: float) -> Request:
+    def begin_standing(self, config: Config, newer_s: float) -> Pending:
         """The standing question that has been due longest now runs."""
-        due = min(self.standing, key=lambda request: self._due_s(request, config, newer_s))
+        due = min(self.standing, key=lambda pending: self._due_s(pending, config, newer_s))
         self.standing.remove(due)
-        due.asked_s, due.is_due = time.monotonic(), False
+        due.asked_s, due._is_due = time.monotonic(), False
         return self._begin(due)
 
-    def end_running(self, outcome: Outcome, config: Config) -> Outcome:
-        """The running question has come to this outcome: it stands now, or has ended."""
-        self.running = None
-        outcome = self._settled(outcome, config)
+    def end_running(self, turn: Turn, config: Config) -> Outcome:
+        """The running question has had its turn: it stands now, or has ended. Returns its settled outcome."""
+        pending, self.running = self.running, None
+        assert pending is not None  # turns end one after the other
+        pending._frame = turn.frame
+        if turn.thumbnail is not None:
+            pending._thumbnail = turn.thumbnail
+        outcome = self._settled(pending, turn.outcome, config)
         if not outcome.is_last:
-            self.standing.append(outcome.request)
+            self.standing.append(pending)
         return outcome
 
-    def settle_followed(self, outcome: Outcome, config: Config) -> Outcome:
+    def settle_tracked(self, pending: Pending, outcome: Outcome, config: Config) -> Outcome:
         """Masks of an earlier answer on a newer image, which may be the last; also while it is being asked again."""
-        outcome = self._settled(outcome, config)
+        outcome = self._settled(pending, outcome, config)
         if outcome.is_last:
-            self.drop(outcome.request, "it has ended")
+            self.drop(pending, "it has ended")
         return outcome
 
-    def _begin(self, request: Request) -> Request:
-        self.running = self.taken = request
-        return request
+    def _begin(self, pending: Pending) -> Pending:
+        self.running = self.taken = pending
+        return pending
 
-    def _settled(self, outcome: Outcome, config: Config) -> Outcome:
-        request, query = outcome.request, outcome.request.query
-        if request.dropped_because and outcome.answer.status is not Status.CANCELLED:
-            outcome = failed_outcome(request, Status.CANCELLED, request.dropped_because)
+    def _settled(self, pending: Pending, outcome: Outcome, config: Config) -> Outcome:
+        query = pending.question.query
+        if pending.dropped_because and outcome.answer.status is not Status.CANCELLED:
+            outcome = pending.failed(Status.CANCELLED, pending.dropped_because)
         status = outcome.answer.status
-        request.told += 1
+        pending._outcomes += 1
         if status is Status.LOST:
-            request.lost += 1
-        elif outcome.is_followed or not is_followed_on(query.mode, config.stream):
-            request.lost = 0
+            pending.times_lost += 1
+        elif outcome.is_tracked or not is_tracked_on(query.mode, config.stream):
+            pending.times_lost = 0
         is_over = (
             query.mode not in STANDING
-            or bool(request.dropped_because)
-            or 0 < query.frames <= request.told
-            # A newer one under the same id waits already.
-            or any(new.query.mode in STANDING and new.query.query_id == query.query_id for new in self.waiting)
+            or bool(pending.dropped_because)
+            or 0 < query.frames <= pending._outcomes
+            # A newer one with the same id waits already.
+            or any(self._replaces(new.question, pending.question) for new in self.waiting)
         )
         if query.mode is Mode.TRACK and status is not Status.OK:
-            is_over = is_over or status is not Status.LOST or request.lost > config.query.ask_again
-        if status is Status.LOST or not outcome.is_followed:
-            request.is_due = status is Status.LOST and request.lost <= config.query.ask_again
+            is_over = is_over or status is not Status.LOST or pending.times_lost > config.query.ask_again
+        if status is Status.LOST or not outcome.is_tracked:
+            pending._is_due = status is Status.LOST and pending.times_lost <= config.query.ask_again
         return replace(outcome, is_last=is_over)
 
     @staticmethod
-    def _due_s(request: Request, config: Config, newer_s: float) -> float:
+    def _replaces(new: Question, old: Question) -> bool:
+        return new.query.mode in STANDING and new.query.query_id == old.query.query_id
+
+    @staticmethod
+    def _due_s(pending: Pending, config: Config, newer_s: float) -> float:
         """By the monotonic clock."""
-        if request.is_due:
+        if pending._is_due:
             return 0.0
-        if request.query.mode is Mode.WATCH:
-            return request.asked_s + config.query.watch_period_s
+        if pending.question.query.mode is Mode.WATCH:
+            return pending.asked_s + config.query.watch_period_s
         return newer_s + config.camera.silent_error_s

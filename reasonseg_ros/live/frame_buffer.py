@@ -18,7 +18,7 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True, eq=False)
 class Arrival:
-    """An image as it came. `load` decodes it and may raise InvalidInput; `size_bytes` is what keeping it takes."""
+    """An image as it arrived. `load` decodes it and may raise InvalidInput; `size_bytes` is its size in the buffer."""
 
     stamp_ns: int
     size_bytes: int
@@ -28,9 +28,9 @@ class Arrival:
 class FrameBuffer:
     """Holds at most `max_s` seconds and `max_bytes` of the newest images, oldest first out. Thread-safe.
 
-    The newest one is always held; the others are at least 1 / `max_hz` apart.
-    An image whose stamp is not newer than the newest one's is not kept. One that lies far back, or back for long, shows
-    that the stream began again, as a looping bag does: everything before it is forgotten.
+    The newest image is always held; the others are at least 1 / `max_hz` seconds apart. An image whose stamp is not
+    newer than the newest one's is not kept. A stamp that lies far back, or several that lie back, mean that the stream
+    began again, as a looping bag does: all images before are dropped.
     """
 
     def __init__(self, max_s: float, max_bytes: int, max_hz: float = float("inf")) -> None:
@@ -40,11 +40,11 @@ class FrameBuffer:
         self._lock = threading.Lock()
         self._arrivals: deque[Arrival] = deque()
         self._size_bytes = 0
-        self._beginnings = 0
+        self._restarts = 0
         self._stamps = Stamps()
 
     def add(self, arrival: Arrival) -> bool:
-        """False where the image repeats or goes back a little, and is not kept."""
+        """False if the stamp repeats or goes back a little, and the image is not kept."""
         with self._lock:
             step = self._stamps.step(arrival.stamp_ns)
             if step is Step.BEHIND:
@@ -56,7 +56,7 @@ class FrameBuffer:
             self._arrivals.append(arrival)
             self._size_bytes += arrival.size_bytes
             oldest_ns = arrival.stamp_ns - int(self.max_s * 1e9)
-            # The newest one stays, whatever its size.
+            # The newest one stays, however large.
             while len(self._arrivals) > 1 and (
                 self._size_bytes > self.max_bytes or self._arrivals[0].stamp_ns < oldest_ns
             ):
@@ -82,9 +82,9 @@ class FrameBuffer:
             self._drop_all()
 
     @property
-    def beginnings(self) -> int:
-        """How often the stream began again: what was reasoned on before has no way to the newest image."""
-        return self._beginnings
+    def restarts(self) -> int:
+        """How often the stream began again. Answers from before cannot be propagated to the newest image."""
+        return self._restarts
 
     @property
     def size_bytes(self) -> int:
@@ -96,11 +96,11 @@ class FrameBuffer:
     def _drop_all(self) -> None:
         self._arrivals.clear()
         self._size_bytes = 0
-        self._beginnings += 1
+        self._restarts += 1
 
 
 def thinned(items: Sequence[_Item], count: int) -> list[_Item]:
-    """At most `count` of `items`, evenly spaced, the last one always among them; the first one where count allows."""
+    """At most `count` of `items`, evenly spaced; always the last one, and the first one if `count` allows."""
     if len(items) <= count:
         return list(items)
     if count <= 1:

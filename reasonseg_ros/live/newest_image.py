@@ -1,4 +1,4 @@
-"""The slot of the newest image: each one replaces the one before, and whoever wants one waits for it here."""
+"""The slot of the newest image: each image replaces the one before. Threads wait here for an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reasonseg_ros.live.frame_buffer import Arrival
 
 
 class NewestImage:
-    """Thread-safe. `changed` is shared with its owner, so that one lock holds all that a waiting thread looks at."""
+    """Thread-safe. `changed` is shared with the owner: one lock guards everything that a waiting thread looks at."""
 
     def __init__(self, changed: threading.Condition) -> None:
         self._changed = changed
@@ -24,7 +24,7 @@ class NewestImage:
 
     @property
     def newer_s(self) -> float:
-        """Time of the monotonic clock when an image came last whose stamp was newer than all before."""
+        """When the last image with a newer stamp came, by the monotonic clock."""
         return self._newer_s
 
     def show(self, arrival: Arrival, is_newer: bool) -> None:
@@ -41,7 +41,7 @@ class NewestImage:
             self._fault = ""
 
     def reject(self, arrival: Arrival, reason: str) -> None:
-        """This image cannot be used; `reason` is told where none follows."""
+        """This image cannot be used. `reason` is reported if no other image comes."""
         with self._changed:
             self._fault = reason
             if self._arrival is arrival:
@@ -50,9 +50,9 @@ class NewestImage:
     def wait(
         self, deadline_s: float, silent_s: float, max_age_s: float, is_given_up: Callable[[], object]
     ) -> Arrival | None:
-        """The newest image; None where there is none by the deadline (of the monotonic clock), or it is given up.
+        """The newest image; None if there is none by the deadline (monotonic clock), or `is_given_up`.
 
-        The last image does not count where it came `max_age_s` ago, nor where no newer stamp has come for `silent_s`.
+        The last image does not count if it came `max_age_s` ago, or if no newer stamp has come for `silent_s`.
         """
         with self._changed:
             while self._arrival is None or self._is_silent(silent_s) or self._is_old(max_age_s):
@@ -63,7 +63,7 @@ class NewestImage:
             return self._arrival
 
     def why_none(self, waited_s: float, silent_s: float, max_age_s: float) -> str:
-        """The reason to tell after `wait` gave nothing."""
+        """The reason why `wait` returned None."""
         now_s = time.monotonic()
         if self._arrival is not None and self._is_silent(silent_s):
             quiet_s = now_s - self._newer_s

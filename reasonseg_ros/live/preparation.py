@@ -1,4 +1,4 @@
-"""The newest image, made ready for questions while nothing else is to be done."""
+"""Prepares the newest image for questions while nothing else is to be done."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Preparation:
-    """Knows which image is ready, and when another may be. For one thread, but `forget`."""
+    """Knows which image is ready, and when the next may be prepared. For one thread, except `forget`."""
 
     def __init__(self, method: Method) -> None:
         self._method = method
@@ -26,17 +26,17 @@ class Preparation:
         self._has_failed = False
 
     def due_s(self, newest: Arrival | None, query: QueryConfig) -> float:
-        """Seconds until `newest` should be prepared; infinity where there is nothing to do."""
+        """Seconds until `newest` should be prepared; infinity if there is nothing to do."""
         if query.prepare == "never" or newest is None or (self._ready and self._ready[0] is newest):
             return math.inf
         return max(0.0, max(self._begun_s, self._rests_since_s) + query.prepare_period_s - time.monotonic())
 
     def rest(self) -> None:
-        """A question was answered: the next one may follow at once, so for a period nothing stands in its way."""
+        """A question was answered. The next may come at once, so nothing is prepared for one period."""
         self._rests_since_s = time.monotonic()
 
     def prepare(self, newest: Arrival, is_wanted: Callable[[], bool]) -> None:
-        """Never raises: what is wrong with the image or the models is told when a question comes."""
+        """Never raises: errors of the image or the models are reported when a question comes."""
         self._begun_s = time.monotonic()
         try:
             frame = newest.load()
@@ -47,11 +47,11 @@ class Preparation:
         except Exception:
             self._ready = None
             if not self._has_failed:
-                _LOG.exception("an image could not be prepared; further failures are not told")
+                _LOG.exception("an image could not be prepared; further failures are not logged")
             self._has_failed = True
 
     def frame(self, newest: Arrival, query: QueryConfig) -> Frame | None:
-        """The frame to ask about instead of `newest`: the prepared one where it is that or young enough."""
+        """The prepared frame, if it is `newest` or young enough to be asked about instead; otherwise None."""
         ready = self._ready
         if query.prepare == "never" or ready is None:
             return None
@@ -59,5 +59,5 @@ class Preparation:
         return ready[1] if is_young or ready[0] is newest else None
 
     def forget(self) -> None:
-        """From any thread: the images so far are of the past."""
+        """Drop the prepared image. From any thread."""
         self._ready = None

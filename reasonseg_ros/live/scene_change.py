@@ -1,53 +1,48 @@
 """Whether the picture changed since a standing question was asked: a comparison of thumbnails.
 
-It costs a tenth of a millisecond, where one of features would need every image encoded.
+It takes a tenth of a millisecond. A comparison of features would need every image encoded.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.live.requests import Request
 from reasonseg_ros.types import FloatArray, RgbImage
 
 PERIOD_S = 0.5
 """Least time between two looks."""
+_Key = TypeVar("_Key")
 
 
 class SceneChange:
-    """Looks at the newest image now and then. For one thread."""
+    """Looks at the newest image from time to time. For one thread."""
 
     def __init__(self) -> None:
         self._looked_s = -math.inf
         self._looked_at: Arrival | None = None
 
-    def due_s(self, newest: Arrival | None, standing: Iterable[Request], limit: float) -> float:
-        """Seconds until `newest` should be looked at; infinity where there is nothing to compare it with."""
-        if not limit or newest is None or newest is self._looked_at:
-            return math.inf
-        if all(request.thumbnail is None for request in standing):
+    def due_s(self, newest: Arrival | None, scenes: Mapping[_Key, FloatArray], limit: float) -> float:
+        """Seconds until `newest` should be looked at; infinity if there is nothing to compare it with."""
+        if not limit or newest is None or newest is self._looked_at or not scenes:
             return math.inf
         return max(0.0, self._looked_s + PERIOD_S - time.monotonic())
 
-    def look(self, newest: Arrival, standing: Iterable[Request], limit: float) -> list[Request]:
-        """Those whose image differs from `newest` by more than `limit`, the mean difference of brightness, 0 to 1."""
+    def look(self, newest: Arrival, scenes: Mapping[_Key, FloatArray], limit: float) -> list[_Key]:
+        """Keys of the thumbnails that differ from `newest` by more than `limit`, mean brightness difference, 0 to 1."""
         self._looked_s, self._looked_at = time.monotonic(), newest
         try:
             now = thumbnail(newest.load().rgb)
         except InvalidInput:
-            return []  # told and counted where it arrived
-        return [
-            one
-            for one in standing
-            if one.thumbnail is not None and brightness_difference(one.thumbnail, now) > limit
-        ]
+            return []  # reported and counted where it arrived
+        return [key for key, scene in scenes.items() if brightness_difference(scene, now) > limit]
 
 
 def thumbnail(rgb: RgbImage) -> FloatArray:

@@ -1,13 +1,13 @@
-"""The stamps of a stream of images: whether one goes on, lies behind, or begins the stream again."""
+"""The stamps of a stream of images: whether one is newer, lies behind, or begins the stream again."""
 
 from __future__ import annotations
 
 from enum import Enum
 
 RESTART_NS = 10**9
-"""A stamp that lies further back than this begins a new stream, as that of a looping bag does."""
+"""A stamp that lies further back than this begins a new stream, as in a looping bag."""
 RESTART_COUNT = 10
-"""So do as many images in a row whose stamps go on, all of them behind the newest one: a clock that was set back."""
+"""Images in a row, with growing stamps behind the newest one, that also begin a new stream: the clock was set back."""
 
 
 class Step(Enum):
@@ -17,7 +17,7 @@ class Step(Enum):
 
 
 class Stamps:
-    """Judges each stamp by those before it. For one thread."""
+    """Compares each stamp with those before it. For one thread."""
 
     def __init__(self) -> None:
         self._newest_ns: int | None = None
@@ -38,6 +38,6 @@ class Stamps:
         return Step.NEWER
 
     def forget(self) -> None:
-        """The next stamp is newer, whatever it is."""
+        """Take any next stamp as newer."""
         self._newest_ns = None
         self._behind = 0

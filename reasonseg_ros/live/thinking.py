@@ -1,25 +1,24 @@
-"""From a question to its answer on the newest image: what the worker's thread does with one request."""
+"""From a question to its answer on the newest image: what the worker's thread does with one question."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput, OutOfMemory
-from reasonseg_ros.live.carrying import Carried, Carrier
+from reasonseg_ros.live.agenda import Pending
 from reasonseg_ros.live.frame_buffer import FrameBuffer
 from reasonseg_ros.live.newest_image import NewestImage
 from reasonseg_ros.live.preparation import Preparation
-from reasonseg_ros.live.requests import STANDING, Outcome, Request, failed_outcome, is_followed_on
+from reasonseg_ros.live.propagation import Propagated, Propagator
+from reasonseg_ros.live.questions import STANDING, Outcome, Turn, is_tracked_on
 from reasonseg_ros.live.scene_change import thumbnail
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.methods.stages import failed
-from reasonseg_ros.reasoner.call import Call
-from reasonseg_ros.segmenter.port import Tracker
+from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Frame, Mode, Segmentation, Status
 
 MOST_LOOKED_BACK_AT = 32
@@ -28,147 +27,157 @@ _LOG = logging.getLogger(__name__)
 
 
 class Thinker:
-    """Answers requests one after the other. For one thread.
+    """Answers questions one after the other. For one thread. Without a `propagator` answers stay on their image.
 
-    `config` gives the settings of the moment. Without a `carrier` answers stay on the image that was reasoned on.
+    Attributes:
+        frame: what the current question looks at; None before it is chosen. May be read from any thread.
     """
 
     def __init__(
         self,
         method: Method,
-        config: Callable[[], Config],
+        settings: Settings,
         newest: NewestImage,
         buffer: FrameBuffer,
         preparation: Preparation,
-        carrier: Carrier | None,
+        propagator: Propagator | None,
     ) -> None:
+        self.frame: Frame | None = None
         self._method = method
-        self._config = config
+        self._settings = settings
         self._newest = newest
         self._buffer = buffer
         self._preparation = preparation
-        self._carrier = carrier
+        self._propagator = propagator
 
-    def outcome(self, request: Request) -> tuple[Outcome, Tracker | None]:
-        """What follows the targets on, and never an error: what goes wrong is the question's status."""
+    def answer(self, pending: Pending) -> Turn:
+        """Returns the outcome and, if tracking continues, its tracker. Never raises; failures become the status."""
+        self.frame = None
+        turn = self._answer_or_fail(pending)
+        is_compared = pending.question.query.mode is Mode.WATCH and self._settings.now.query.watch_change
+        return replace(turn, thumbnail=thumbnail(turn.frame.rgb)) if turn.frame is not None and is_compared else turn
+
+    def _answer_or_fail(self, pending: Pending) -> Turn:
         try:
-            return self._answer(request)
+            return self._answer(pending, pending.times_lost)
         except (OutOfMemory, MemoryError) as error:
             reason = str(error) or "out of memory; use a smaller image or model"
-            return failed_outcome(request, Status.OUT_OF_MEMORY, reason), None
+            return self._failed(pending, Status.OUT_OF_MEMORY, reason)
         except Exception as error:
-            _LOG.exception("question %s failed", request.query.query_id)
-            return failed_outcome(request, Status.FAILED, f"{type(error).__name__}: {error}"), None
+            _LOG.exception("question %s failed", pending.question.query.query_id)
+            return self._failed(pending, Status.FAILED, f"{type(error).__name__}: {error}")
 
-    def _answer(self, request: Request) -> tuple[Outcome, Tracker | None]:
-        request.beginnings = self._buffer.beginnings
-        frame = request.seen = request.frame or self._newest_frame(request)
-        if request.dropped_because:
-            return failed_outcome(request, Status.CANCELLED, request.dropped_because), None
-        config = self._method.config = self._config()
+    def _failed(self, pending: Pending, status: Status, error: str) -> Turn:
+        return Turn(pending.failed(status, error, self.frame), self.frame)
+
+    def _answer(self, pending: Pending, times_lost: int) -> Turn:
+        question, restarts = pending.question, self._buffer.restarts
+        frame = self.frame = question.frame or self._newest_frame(pending, times_lost)
+        if pending.dropped_because:
+            return self._failed(pending, Status.CANCELLED, pending.dropped_because)
+        config = self._settings.now
         if frame is None:
-            reason = self._newest.why_none(config.query.frame_wait_s, *self._limits_s(request))
-            return failed_outcome(request, Status.NO_FRAME, reason), None
-        if request.query.mode is Mode.WATCH and config.query.watch_change:
-            request.thumbnail = thumbnail(frame.rgb)
-        if request.groundings is not None:
+            reason = self._newest.why_none(config.query.frame_wait_s, *self._limits_s(question.query.mode))
+            return self._failed(pending, Status.NO_FRAME, reason)
+        question.on_frame(frame, pending.asked_s)
+        if question.groundings is not None:
             try:
-                groundings = request.groundings(frame.size_wh)
+                groundings = question.groundings(frame.size_wh)
             except InvalidInput as error:
-                return failed_outcome(request, Status.REFUSED, str(error)), None
-            segmentation = replace(self._method.prompt(frame, groundings), query=request.query)
-            return _outcome(request, segmentation), None
-        segmentation = self._reason(request, frame, config)
-        carried = self._carry(request, segmentation)
-        found = carried.segmentation
-        if found.status is Status.LOST and request.query.mode is Mode.HISTORY:
+                return self._failed(pending, Status.REFUSED, str(error))
+            prompted = replace(self._method.prompt(frame, groundings), query=question.query)
+            return Turn(_outcome(pending, prompted), frame)
+        segmentation = self._reason(pending, frame, config)
+        propagated = self._propagate(pending, segmentation, restarts)
+        found = propagated.segmentation
+        if found.status is Status.LOST and question.query.mode is Mode.HISTORY:
             found = segmentation  # it happened, wherever the target is now
-        if found.status is Status.LOST and request.query.mode is Mode.ONCE and request.lost < config.query.ask_again:
-            request.lost += 1
-            return self._answer(request)
-        return _outcome(request, found), carried.tracker
+        if found.status is Status.LOST and question.query.mode is Mode.ONCE and times_lost < config.query.ask_again:
+            return self._answer(pending, times_lost + 1)
+        return Turn(_outcome(pending, found), frame, propagated.tracker, restarts)
 
-    def _reason(self, request: Request, frame: Frame, config: Config) -> Segmentation:
-        call = Call(
-            request.max_new_tokens or config.reasoner.max_new_tokens,
-            request.time_limit_s or config.reasoner.time_limit_s,
-            lambda: bool(request.dropped_because),
-            request.on_text,
-            request.on_stage,
+    def _reason(self, pending: Pending, frame: Frame, config: Config) -> Segmentation:
+        question = pending.question
+        call = replace(
+            question.call,
+            max_new_tokens=question.call.max_new_tokens or config.reasoner.max_new_tokens,
+            time_limit_s=question.call.time_limit_s or config.reasoner.time_limit_s,
+            cancelled=lambda: bool(pending.dropped_because),
         )
-        if request.query.mode is Mode.HISTORY:
-            return self._method.answer_history(self._past(frame), request.query, call)
-        return self._method.answer(frame, request.query, call)
+        if question.query.mode is Mode.HISTORY:
+            return self._method.answer_history(self._past(frame), question.query, call)
+        return self._method.answer(frame, question.query, call)
 
     def _past(self, newest: Frame) -> list[Frame]:
-        """The images of the last seconds that can be used, oldest first; at least the newest."""
+        """The usable images of the last seconds, oldest first; at least the newest."""
         frames = []
-        for arrival in self._buffer.sample(MOST_LOOKED_BACK_AT, self._config().history.seconds):
+        for arrival in self._buffer.sample(MOST_LOOKED_BACK_AT, self._settings.now.history.seconds):
             try:
                 frames.append(arrival.load())
             except InvalidInput:
                 continue  # counted where it arrived
         return [frame for frame in frames if frame.size_wh == newest.size_wh] or [newest]
 
-    def _carry(self, request: Request, segmentation: Segmentation) -> Carried:
-        """The answer on the newest image, and a tracker where its targets are to be followed on."""
-        stream = self._config().stream
-        carried = Carried(segmentation, None, 0, 0)
-        if self._carrier is None or request.frame is not None or segmentation.status is not Status.OK:
-            return carried
+    def _propagate(self, pending: Pending, segmentation: Segmentation, restarts: int) -> Propagated:
+        """The answer on the newest image, and a tracker if its targets are tracked from there."""
+        stream, propagated = self._settings.now.stream, Propagated(segmentation)
+        if self._propagator is None or pending.question.frame is not None or segmentation.status is not Status.OK:
+            return propagated
         if stream.carry:
-            self._carrier.budget_s = stream.catch_up_s
-            request.on_stage("catching_up")
+            pending.question.call.on_stage("catching_up")
             try:
-                carried = self._carrier.carry(
-                    segmentation, self._buffer, lambda: bool(request.dropped_because), request.beginnings
+                propagated = self._propagator.propagate(
+                    segmentation, self._buffer, stream.catch_up_s, lambda: bool(pending.dropped_because), restarts
                 )
             except Exception as error:
-                return _not_carried(segmentation, error)
-        if not is_followed_on(request.query.mode, self._config().stream):
-            return replace(carried, tracker=None)
-        if carried.tracker is None and carried.segmentation.status is Status.OK:
+                return _not_propagated(segmentation, error)
+        if not is_tracked_on(pending.question.query.mode, self._settings.now.stream):
+            return replace(propagated, tracker=None)
+        if propagated.tracker is None and propagated.segmentation.status is Status.OK:
             try:
-                tracker, tracks = self._carrier.begin(carried.segmentation)
+                tracker, tracks = self._propagator.begin(propagated.segmentation)
             except Exception as error:
-                return _not_carried(segmentation, error)
+                return _not_propagated(segmentation, error)
             regions = tuple(
                 replace(region, track_id=track.track_id, track_state=track.state)
-                for region, track in zip(carried.segmentation.regions, tracks, strict=True)
+                for region, track in zip(propagated.segmentation.regions, tracks, strict=True)
             )
-            return replace(carried, segmentation=replace(carried.segmentation, regions=regions), tracker=tracker)
-        return carried
+            started = replace(propagated.segmentation, regions=regions)
+            return replace(propagated, segmentation=started, tracker=tracker)
+        return propagated
 
-    def _newest_frame(self, request: Request) -> Frame | None:
-        """The newest usable frame; None where none comes in time or the request is dropped."""
-        deadline_s = time.monotonic() + self._config().query.frame_wait_s
+    def _newest_frame(self, pending: Pending, times_lost: int) -> Frame | None:
+        """The newest usable frame; None if there is none in time or the question is dropped."""
+        deadline_s = time.monotonic() + self._settings.now.query.frame_wait_s
         while True:
-            arrival = self._newest.wait(deadline_s, *self._limits_s(request), lambda: request.dropped_because)
+            limits_s = self._limits_s(pending.question.query.mode)
+            arrival = self._newest.wait(deadline_s, *limits_s, lambda: pending.dropped_because)
             if arrival is None:
                 return None
-            prepared = self._preparation.frame(arrival, self._config().query)
-            if prepared is not None and not request.lost:  # a target that was lost is looked for on another image
+            prepared = self._preparation.frame(arrival, self._settings.now.query)
+            if prepared is not None and not times_lost:  # a target that was lost is looked for on another image
                 return prepared
             try:
                 return arrival.load()
             except InvalidInput as error:
                 self._newest.reject(arrival, str(error))
 
-    def _limits_s(self, request: Request) -> tuple[float, float]:
-        """After such a silence, and at such an age, the last image is none.
+    def _limits_s(self, mode: Mode) -> tuple[float, float]:
+        """Maximum stream silence and frame age, seconds.
 
-        To who follows it an answer about it would be no news; to who asks once it would be about the past.
+        A standing question has been answered about the last image already, so it needs a newer one. A question that is
+        asked once must not be about the past.
         """
-        config = self._config()
-        if request.query.mode in STANDING:
+        config = self._settings.now
+        if mode in STANDING:
             return config.camera.silent_error_s, math.inf
         return math.inf, config.query.image_max_age_s or math.inf
 
 
-def _not_carried(segmentation: Segmentation, error: Exception) -> Carried:
+def _not_propagated(segmentation: Segmentation, error: Exception) -> Propagated:
     answer = failed(segmentation.answer, "tracking", error)
-    return Carried(replace(segmentation, answer=answer, regions=()), None, 0, 0)
+    return Propagated(replace(segmentation, answer=answer, regions=()))
 
 
-def _outcome(request: Request, segmentation: Segmentation) -> Outcome:
-    return Outcome(request, segmentation.answer, segmentation, time.monotonic() - request.asked_s)
+def _outcome(pending: Pending, segmentation: Segmentation) -> Outcome:
+    return Outcome(pending.question, segmentation, time.monotonic() - pending.asked_s)

@@ -14,30 +14,35 @@ from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.port import Segmenter
+from reasonseg_ros.settings import Settings
 
 
 class Listed(Method, Protocol):
     """A method of `config.METHODS`."""
 
     @classmethod
-    def build(cls, reasoner: Reasoner, segmenter: Segmenter, config: Config) -> Method:
+    def build(cls, reasoner: Reasoner, segmenter: Segmenter, settings: Settings) -> Method:
         """The method over loaded models. Raises ConfigError or ModelError."""
         ...
 
 
-def load_method(config: Config, report: Report | None = None) -> Method:
-    """The method `config.method`. `report` receives the progress of slow steps, such as building engines.
+def load_method(config: Config | Settings, report: Report | None = None) -> Method:
+    """The method `config.method`. It reads `Settings` at each answer, so later changes apply.
+
+    `report` receives the progress of slow steps, such as building engines.
 
     Raises ConfigError or ModelError, with the parameter's name, if a setting cannot be used, and ModelError if a
     checkpoint is damaged.
     """
+    settings = Settings.of(config)
+    config = settings.now
     check_settings(config)
     # The segmenter first: its engines are built while memory is free, which a Jetson's CPU and GPU share.
     with naming_parameters("segmenter"):
         segmenter = KeptFeatures(load_segmenter(config.segmenter, report), config.segmenter.kept_frames)
     with naming_parameters("reasoner"):
         reasoner = load_reasoner(config.reasoner)
-    return method_class(config.method).build(reasoner, segmenter, config)
+    return method_class(config.method).build(reasoner, segmenter, settings)
 
 
 def method_class(name: str) -> type[Listed]:

@@ -6,11 +6,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.port import Segmenter, Tracker
+from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Frame, Grounding, Query, Segmentation
 
 MakeTracker = Callable[[], Tracker]
@@ -20,12 +20,12 @@ MakeTracker = Callable[[], Tracker]
 class Method(Protocol):
     """Answers questions with a reasoner and a segmenter. Not thread-safe. Failures become statuses, never exceptions.
 
-    A class that inherits from this needs `name`, `reasoner`, `segmenter`, `config`, `answer` and `prompt`. The other
+    A class that inherits from this needs `name`, `reasoner`, `segmenter`, `settings`, `answer` and `prompt`. The other
     members have defaults for a method that looks at single images.
 
     Attributes:
         name: for reports.
-        config: the current settings; may be replaced between two answers.
+        settings: the current configuration; a method reads it at each answer.
         make_tracker: makes the trackers of this method; None if targets cannot be tracked from image to image.
         sees_videos: whether `answer_history` and `answer_video` look at several frames together.
     """
@@ -33,7 +33,7 @@ class Method(Protocol):
     name: str
     reasoner: Reasoner
     segmenter: Segmenter
-    config: Config
+    settings: Settings
     make_tracker: MakeTracker | None = None
     sees_videos: bool = False
 

@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.methods.port import MakeTracker, Method
 from reasonseg_ros.methods.seg_zero import SegZero
@@ -25,7 +24,8 @@ from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, sampled
 from reasonseg_ros.segmenter.port import Segmenter
-from reasonseg_ros.segmenter.regions import followed, without_empty
+from reasonseg_ros.segmenter.regions import tracked, without_empty
+from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Answer, Frame, Query, Segmentation, Status
 
 _FINAL = (Status.NO_TARGET, Status.CANCELLED, Status.TIMEOUT, Status.REFUSED, Status.UNAVAILABLE)
@@ -62,8 +62,8 @@ class RevSeg(WrappedMethod):
         self.make_tracker = make_tracker
 
     @classmethod
-    def build(cls, reasoner: Reasoner, segmenter: Segmenter, config: Config) -> Method:
-        return cls(SegZero(reasoner, segmenter, config), load_tracker(config, segmenter))
+    def build(cls, reasoner: Reasoner, segmenter: Segmenter, settings: Settings) -> Method:
+        return cls(SegZero(reasoner, segmenter, settings), load_tracker(settings.now, segmenter))
 
     def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:
         return self.inner.answer(frame, query, call)
@@ -87,7 +87,7 @@ class RevSeg(WrappedMethod):
             raise InvalidInput("no frames to look back at; wait for the camera")
         call.on_stage("reasoning")
         start_s = time.perf_counter()
-        shown = sampled(len(frames), self.config.history.frames or self.reasoner.frames)
+        shown = sampled(len(frames), self.settings.now.history.frames or self.reasoner.frames)
         try:
             keyframe = self.reasoner.choose([frames[i] for i in shown], query.text, call)
         # The port promises a Keyframe; a reasoner that raises costs its question and no other.
@@ -136,13 +136,14 @@ class RevSeg(WrappedMethod):
         """`base`, which is of the first of `frames`, on each of them."""
         tracker = self.make_tracker()
         begin_ns = base.frame.stamp_ns
-        tracker.add(self.segmenter.encode(base.frame.rgb), [region.grounding for region in base.regions], begin_ns)
+        groundings, masks = [region.grounding for region in base.regions], [region.mask for region in base.regions]
+        tracker.add(self.segmenter.encode(base.frame.rgb), groundings, begin_ns, masks)
         found = [base]
         for frame in frames[1:]:
             if frame.size_wh != base.frame.size_wh:
                 raise InvalidInput(f"frames of {base.frame.size_wh} and {frame.size_wh} pixels; expected one size")
             tracks = tracker.step(self.segmenter.encode(frame.rgb), begin_ns + abs(frame.stamp_ns - begin_ns))
-            regions = tuple(followed(region, track) for region, track in zip(base.regions, tracks, strict=True))
+            regions = tuple(tracked(region, track) for region, track in zip(base.regions, tracks, strict=True))
             found.append(_seen(replace(base, frame=frame, regions=regions, reasoned_stamp_ns=begin_ns)))
         return found
 

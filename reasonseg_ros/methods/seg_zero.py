@@ -18,6 +18,7 @@ from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.port import Features, Segmenter
 from reasonseg_ros.segmenter.regions import build_region, without_empty
+from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segmentation, Status
 
 
@@ -29,15 +30,15 @@ class SegZero(Method):
 
     name = "seg_zero"
 
-    def __init__(self, reasoner: Reasoner, segmenter: Segmenter, config: Config) -> None:
+    def __init__(self, reasoner: Reasoner, segmenter: Segmenter, config: Config | Settings) -> None:
         self.reasoner = reasoner
         self.segmenter = segmenter
-        self.config = config
+        self.settings = Settings.of(config)
         self._beside = ThreadPoolExecutor(1, "reasonseg encoder")
 
     @classmethod
-    def build(cls, reasoner: Reasoner, segmenter: Segmenter, config: Config) -> Method:
-        return cls(reasoner, segmenter, config)
+    def build(cls, reasoner: Reasoner, segmenter: Segmenter, settings: Settings) -> Method:
+        return cls(reasoner, segmenter, settings)
 
     def prepare(self, frame: Frame, is_wanted: Callable[[], bool] = lambda: True) -> None:
         self.segmenter.encode(frame.rgb)
@@ -47,7 +48,7 @@ class SegZero(Method):
     def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:
         call.on_stage("reasoning")
         start_s = time.perf_counter()
-        beside = self.config.segmenter.encode_beside
+        beside = self.settings.now.segmenter.encode_beside
         encoding = self._beside.submit(self.segmenter.encode, frame.rgb) if beside else None
         try:
             answer = self.reasoner.answer(frame, query.text, call)
@@ -109,7 +110,7 @@ class SegZero(Method):
             features = encoding.result() if encoding else self.segmenter.encode(frame.rgb)
             masks = self.segmenter.decode(features, answer.groundings)
             regions = tuple(
-                build_region(grounding, mask, self.config.segmenter)
+                build_region(grounding, mask, self.settings.now.segmenter)
                 for grounding, mask in zip(answer.groundings, masks, strict=True)
             )
         # Whatever a model does with one image is the status of one question.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from reasonseg_ros.config import Config
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.types import Frame, Grounding, Segmentation
 
@@ -16,15 +15,8 @@ class WrappedMethod(Method):
         self.inner = inner
         self.reasoner = inner.reasoner
         self.segmenter = inner.segmenter
+        self.settings = inner.settings
         self.make_tracker = inner.make_tracker
-
-    @property
-    def config(self) -> Config:
-        return self.inner.config
-
-    @config.setter
-    def config(self, config: Config) -> None:
-        self.inner.config = config
 
     def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation:
         return self.inner.prompt(frame, groundings)

@@ -21,8 +21,8 @@ from reasonseg_ros import msg
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import clip_box, clip_points, quat_xyzw
 from reasonseg_ros.images.mask_codec import decode_mask, encode_mask
-from reasonseg_ros.live.requests import Outcome, Request
-from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, OrientedBox, Region, Surface
+from reasonseg_ros.live.questions import Outcome
+from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, OrientedBox, Query, Region, Surface
 
 JPEG_QUALITY = 85
 
@@ -39,8 +39,8 @@ def segmentation_message(outcome: Outcome, mask_encoding: str) -> msg.Segmentati
     message.header = header_message(frame)
     if frame is not None:
         message.width, message.height = frame.size_wh
-    message.query_id = outcome.request.query.query_id
-    message.question = outcome.request.query.text
+    message.query_id = outcome.question.query.query_id
+    message.question = outcome.question.query.text
     message.status, message.error, message.thought = str(answer.status), answer.error, answer.thought
     message.total_s = float(outcome.total_s)
     if segmentation is not None:
@@ -57,7 +57,7 @@ def segmentation_message(outcome: Outcome, mask_encoding: str) -> msg.Segmentati
 
 def reasoning_message(outcome: Outcome) -> msg.Reasoning:
     """The reasoner's text as it ended."""
-    answer, query = outcome.answer, outcome.request.query
+    answer, query = outcome.answer, outcome.question.query
     message = msg.Reasoning(query_id=query.query_id, question=query.text, done=True, status=str(answer.status))
     message.header = header_message(outcome.frame)
     message.thought, message.text, message.error = answer.thought, answer.raw_text, answer.error
@@ -65,12 +65,14 @@ def reasoning_message(outcome: Outcome) -> msg.Reasoning:
     return message
 
 
-def partial_reasoning_message(request: Request, text: str, tokens: int) -> msg.Reasoning:
-    """The reasoner's text while it grows."""
-    message = msg.Reasoning(query_id=request.query.query_id, question=request.query.text, tokens=int(tokens))
-    message.header = header_message(request.seen)
+def partial_reasoning_message(
+    query: Query, frame: Frame | None, asked_s: float, text: str, tokens: int
+) -> msg.Reasoning:
+    """The reasoner's text while it grows. `asked_s` is by the monotonic clock."""
+    message = msg.Reasoning(query_id=query.query_id, question=query.text, tokens=int(tokens))
+    message.header = header_message(frame)
     message.thought, message.text = thought_so_far(text), text
-    message.elapsed_s = float(time.monotonic() - request.asked_s)
+    message.elapsed_s = float(time.monotonic() - asked_s)
     return message
 
 

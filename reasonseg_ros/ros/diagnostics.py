@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from reasonseg_ros.config import CameraConfig
-from reasonseg_ros.live.requests import Load, Outcome
+from reasonseg_ros.live.questions import Load, Outcome
 from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.reasoner.known_picture import PictureResult
 from reasonseg_ros.types import Status
@@ -25,13 +25,11 @@ class CameraHealth:
     """Counts frames, and the dropped ones by their reason. Times are of the machine's own steady clock.
 
     Attributes:
-        describe: tells the image topic with its publishers, and what keeps their images from coming.
         is_best_effort: how it is subscribed.
         lost: images that were lost between publisher and node.
     """
 
     def __init__(self) -> None:
-        self.describe: Callable[[], str] | None = None
         self._publishers: object = None
         self.is_best_effort = False
         self.received = 0
@@ -103,8 +101,13 @@ class CameraHealth:
         # Silence counts, so that the rate falls as soon as the camera stops.
         return (len(self._arrivals_s) - 1) / max(time.monotonic() - self._arrivals_s[0], 1e-6)
 
-    def status(self, limits: CameraConfig, active: bool) -> DiagnosticStatus:
-        """WARN and ERROR for silence, WARN for frames dropped since the last call."""
+    def status(
+        self, limits: CameraConfig, active: bool, describe: Callable[[], str] | None = None
+    ) -> DiagnosticStatus:
+        """WARN and ERROR for silence, WARN for frames dropped since the last call.
+
+        `describe` gives the image topic with its publishers, and what keeps their images from arriving.
+        """
         drops = sum(self.dropped.values())
         fresh_drops, self._reported_drops = drops - self._reported_drops, drops
         fresh_dark, self._reported_dark = self.dark - self._reported_dark, self.dark
@@ -113,9 +116,9 @@ class CameraHealth:
         if not active:
             text = "node is not active"
         elif silent_s >= limits.silent_error_s:
-            level, text = ERROR, self._silence(silent_s)
+            level, text = ERROR, self._silence(silent_s, describe)
         elif silent_s >= limits.silent_warn_s:
-            level, text = WARN, self._silence(silent_s)
+            level, text = WARN, self._silence(silent_s, describe)
         elif self.lost_share >= MUCH_LOST:
             published_hz = self.rate_hz / (1 - self.lost_share)
             level, text = WARN, f"{self.rate_hz:.1f} of about {published_hz:.0f} Hz, images are lost; {self._remedy()}"
@@ -130,11 +133,11 @@ class CameraHealth:
         return diagnostic("camera", level, text, values | {"silent_s": f"{silent_s:.1f}"})
 
 
-    def _silence(self, silent_s: float) -> str:
+    def _silence(self, silent_s: float, describe: Callable[[], str] | None) -> str:
         text = f"no image for {silent_s:.1f} s"
         if self._events:
             text += f", {self._events} were lost; {self._remedy()}"
-        return f"{text}; {self.describe()}" if self.describe is not None else text
+        return f"{text}; {describe()}" if describe is not None else text
 
     def _remedy(self) -> str:
         profile = "start both with config/fastdds_shm.xml"
@@ -170,7 +173,7 @@ class QuestionHealth:
         values: dict[str, object] = {f"ended: {status}": count for status, count in sorted(self.ended.items())}
         level, text = OK, "no question yet"
         if self._last is not None:
-            answer, query = self._last.answer, self._last.request.query
+            answer, query = self._last.answer, self._last.question.query
             text = f"last: {answer.status}" + (f", {answer.error}" if answer.error else "")
             if not answer.status.is_answer and answer.status not in (Status.REFUSED, Status.CANCELLED):
                 level = WARN
@@ -184,7 +187,7 @@ class QuestionHealth:
         values |= {f"failed to send: {topic}": count for topic, count in sorted(self.send_failures.items())}
         if load is not None:
             values |= {"running": load.running, "waiting": load.waiting, "standing": load.standing}
-            values |= {"followed": load.followed, "images kept, MB": round(load.buffered_bytes / 1e6, 1)}
+            values |= {"followed": load.tracked, "images kept, MB": round(load.buffered_bytes / 1e6, 1)}
             values |= {"enabled": load.enabled}
         return diagnostic("questions", level, text, values)
 

@@ -9,7 +9,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from reasonseg_ros.images.drawing import PALETTE_RGB, answer_title
-from reasonseg_ros.live.requests import Outcome
+from reasonseg_ros.live.questions import Outcome
 from reasonseg_ros.ros.conversion import frame_3d, header_message, point_message, pose_message, vector_message
 from reasonseg_ros.types import Frame, Region
 
@@ -26,14 +26,14 @@ def marker_array(outcome: Outcome) -> MarkerArray:
     frame = outcome.frame
     assert frame is not None
     markers = [Marker(header=header_message(frame), ns="question", action=Marker.DELETEALL), _title(outcome, frame)]
-    for index, region in enumerate(outcome.segmentation.regions if outcome.segmentation else ()):
+    for index, region in enumerate(outcome.regions):
         markers += _box_with_name(frame, index, region)
     return MarkerArray(markers=markers)
 
 
 def _title(outcome: Outcome, frame: Frame) -> Marker:
     """RViz shows no text messages, so the question and its reason stand in the scene."""
-    lines = answer_title(outcome.request.query.text, outcome.answer).splitlines()
+    lines = answer_title(outcome.question.query.text, outcome.answer).splitlines()
     text = "\n".join(piece for line in lines for piece in textwrap.wrap(line, LINE_CHARACTERS))
     return _text(header_message(frame), "question", 0, text, Pose(position=point_message(TITLE_AT_M)))
 

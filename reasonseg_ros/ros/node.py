@@ -31,18 +31,16 @@ from rclpy.task import Future
 
 from reasonseg_ros.config import Config, check_names
 from reasonseg_ros.errors import ConfigError, ModelError, ReasonSegError
-from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.plain_text import log_plainly, one_line
 from reasonseg_ros.reasoner.known_picture import PictureResult, check_configured
 from reasonseg_ros.ros import diagnostics, memory, parameters
-from reasonseg_ros.ros.inputs.camera import Camera
 from reasonseg_ros.ros.inputs.depth_health import DepthHealth
 from reasonseg_ros.ros.outbox import Outbox
-from reasonseg_ros.ros.outputs import Outputs
 from reasonseg_ros.ros.questions import Questions
+from reasonseg_ros.ros.session import Session
 from reasonseg_ros.ros.signals import StopSignals, stop_signals
+from reasonseg_ros.settings import Settings
 
 LET_GO_S = 2.0
 """Deactivating waits so long for the model to let go of its question, and then tells that the question has ended."""
@@ -50,16 +48,16 @@ TELL_S = 1.0
 """The end of the process waits so long until services, goals and subscribers have their last answers."""
 TURNS = 20
 """Callbacks that the executor gets to send the last results, after the goals have ended."""
-LoadMethod = Callable[[Config, Callable[[str, "float | None"], None]], Method]
-"""Builds the method from the settings. Reports in words what takes long, and how much of it is done, 0 to 1."""
+LoadMethod = Callable[[Settings, Callable[[str, "float | None"], None]], Method]
+"""Builds the method, which reads the settings at each answer. Reports slow steps and their progress, 0 to 1."""
 
 
-def load_models(config: Config, report: Callable[[str, float | None], None]) -> Method:
+def load_models(settings: Settings, report: Callable[[str, float | None], None]) -> Method:
     """The configured method with its checkpoints."""
     # Imported late, so that a missing or broken model library is a failed configuration and not a dead node.
     from reasonseg_ros.methods.loading import load_method
 
-    return load_method(config, report)
+    return load_method(settings, report)
 
 
 class ReasonSegNode(LifecycleNode):
@@ -69,12 +67,10 @@ class ReasonSegNode(LifecycleNode):
         super().__init__("reasonseg", **node_arguments)
         self._guard_transitions()
         parameters.declare(self)
-        self.config = parameters.read(self)
+        self._settings = Settings(parameters.read(self))
         self.add_on_set_parameters_callback(self._on_parameters)
         self._load = load
-        self._worker: Worker | None = None
-        self._outputs: Outputs | None = None
-        self._camera: Camera | None = None
+        self._session: Session | None = None
         self._state = "unconfigured"
         self._configure_error = ""
         self._progress = ""
@@ -83,11 +79,16 @@ class ReasonSegNode(LifecycleNode):
         self._depth_health = DepthHealth()
         self._question_health = diagnostics.QuestionHealth()
         self._outbox = Outbox(self)
-        self._questions = Questions(self, lambda: self.config, self._question_health, self._outbox)
+        self._questions = Questions(self, self._settings, self._question_health, self._outbox)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Of the machine's clock: diagnostics go on while simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(self.config.diagnostics_period_s, self._publish_diagnostics, clock=steady)
+
+    @property
+    def config(self) -> Config:
+        """The current settings."""
+        return self._settings.now
 
     def start(self) -> None:
         """Configure and activate, as a lifecycle manager would; stops where one of the two fails."""
@@ -99,8 +100,12 @@ class ReasonSegNode(LifecycleNode):
         self._picture = None
         try:
             with self._diagnostics_from_a_thread(), memory.made_to_stay():
-                method = self._load(self.config, self._on_progress)
+                method = self._load(self._settings, self._on_progress)
                 self._picture = self._check_picture(method)
+            self._session = Session(
+                self, method, self._settings, self._camera_health, self._depth_health, self._question_health,
+                self._outbox,
+            )  # fmt: skip
         except Exception as error:
             # Known errors state value and remedy, for others the kind helps; the node can be configured again.
             known = isinstance(error, ReasonSegError)
@@ -108,15 +113,7 @@ class ReasonSegNode(LifecycleNode):
             self._state = "unconfigured"
             self.get_logger().error(f"cannot configure: {self._configure_error}")
             return TransitionCallbackReturn.FAILURE
-        self._worker = Worker(method, self.config, method.make_tracker)
-        self._worker.start()
-        self._outputs = Outputs(self, self.config, self._question_health)
-        self._questions.worker, self._questions.outputs = self._worker, self._outputs
-        self._camera = Camera(
-            self, lambda: self.config, self._camera_health, self._depth_health, self._show, self._outbox.post,
-            on_restart=self._worker.forget_frames,
-        )  # fmt: skip
-        self._questions.describe_camera = self._camera_health.describe = self._camera.describe
+        self._questions.session = self._session
         self._enter("inactive")
         self.get_logger().info(f"reasoner {method.reasoner.name}, segmenter {method.segmenter.name}")
         return super().on_configure(state)
@@ -169,37 +166,31 @@ class ReasonSegNode(LifecycleNode):
             executor.spin_once(timeout_sec=0.05)
         for _ in range(TURNS):
             executor.spin_once(timeout_sec=0)
-        if self._outputs is not None:
-            self._outputs.wait_until_received(max(0.0, deadline_s - time.monotonic()))
+        if self._session is not None:
+            self._session.outputs.wait_until_received(max(0.0, deadline_s - time.monotonic()))
 
     def _end_questions(self, reason: str) -> None:
         """End all questions while the publishers still send, so that all are seen to end."""
         self._enter("inactive")
-        if self._worker is not None:
-            self._worker.clear(reason)
-            self._worker.forget_frames()
-            if not self._worker.rest(LET_GO_S):
-                self._worker.abandon(reason)
+        if self._session is not None:
+            worker = self._session.worker
+            worker.clear(reason)
+            worker.forget_frames()
+            if not worker.rest(LET_GO_S):
+                worker.abandon(reason)
         self._outbox.empty()
 
     def _enter(self, state: str) -> None:
         self._state = state
-        self._questions.is_active = state == "active"
+        if self._session is not None:
+            self._session.is_active = state == "active"
 
     def _release(self, state: str) -> None:
         """Let go of the models and of all that on_configure made."""
         self._enter(state)
-        if self._worker is not None and not self._worker.stop():
+        if self._session is not None and not self._session.close():
             self.get_logger().warning("the model has not let go of its question yet; it ends in the background")
-        if self._camera is not None:
-            self._camera.destroy()
-        if self.context.ok():
-            self._outbox.empty()
-        if self._outputs is not None:
-            self._outputs.destroy()
-        self._worker = self._camera = self._outputs = None
-        self._questions.worker = self._questions.outputs = self._questions.describe_camera = None
-        self._camera_health.describe = None
+        self._session = self._questions.session = None
         memory.let_go()
 
     def _guard_transitions(self) -> None:
@@ -251,11 +242,9 @@ class ReasonSegNode(LifecycleNode):
 
     def _on_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
         try:
-            self.config = parameters.changed(self.config, changes, configured=self._worker is not None)
+            self._settings.change(parameters.changed(self.config, changes, configured=self._session is not None))
         except ConfigError as error:
             return parameters.refusal(error)
-        if self._worker is not None:
-            self._worker.config = self.config
         return SetParametersResult(successful=True)
 
     def _publish_diagnostics(self) -> None:
@@ -266,24 +255,19 @@ class ReasonSegNode(LifecycleNode):
             self.get_logger().error(text, throttle_duration_sec=5.0)
 
     def _send_diagnostics(self) -> None:
-        worker = self._worker
-        models = {"reasoner": worker.method.reasoner.name, "segmenter": worker.method.segmenter.name} if worker else {}
+        session, camera, is_active = self._session, self.config.camera, self._state == "active"
+        method = session.worker.method if session else None
+        models = {"reasoner": method.reasoner.name, "segmenter": method.segmenter.name} if method else {}
         statuses = [
             diagnostics.node_status(self._state, self._configure_error, models, self._progress),
-            self._camera_health.status(self.config.camera, self._state == "active"),
-            self._depth_health.status(self.config.camera, self._state == "active"),
-            self._question_health.status(worker.load() if worker else None),
+            self._camera_health.status(camera, is_active, session.camera.describe if session else None),
+            self._depth_health.status(camera, is_active),
+            self._question_health.status(session.worker.load() if session else None),
             diagnostics.picture_status(self._picture),
         ]
         self._diagnostics.publish(
             diagnostics.array(self.get_fully_qualified_name(), self.get_clock().now().to_msg(), statuses)
         )
-
-    def _show(self, arrival: Arrival) -> None:
-        if self._state != "active" or self._worker is None or self._worker.show(arrival):
-            return
-        detail = f"{arrival.stamp_ns / 1e9:.3f} s came after a newer one or twice; nothing is followed to such images"
-        self._camera_health.drop("stamp not newer", f"stamp {detail}")
 
 
 def main(arguments: Sequence[str] | None = None, load: LoadMethod = load_models) -> int:

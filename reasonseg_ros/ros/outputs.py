@@ -18,7 +18,7 @@ from visualization_msgs.msg import MarkerArray
 from reasonseg_ros import msg
 from reasonseg_ros.config import Config
 from reasonseg_ros.images.drawing import draw_answer
-from reasonseg_ros.live.requests import Outcome
+from reasonseg_ros.live.questions import Outcome
 from reasonseg_ros.ros.cloud import cloud_message
 from reasonseg_ros.ros.conversion import (
     confidence_image,
@@ -87,7 +87,7 @@ class Outputs:
 
         What nobody reads is not made: at the rate of a followed target images would cost much of a core.
         """
-        if outcome.is_followed and not outcome.is_last:
+        if outcome.is_tracked and not outcome.is_last:
             with self._reported("segmentation"):
                 self._publishers["segmentation"].publish(message)
         else:
@@ -107,7 +107,7 @@ class Outputs:
         makers["overlay/compressed"] = lambda: jpeg_message(header_message(frame), picture())
         makers["markers"] = partial(marker_array, outcome)
         if frame_3d(frame) and outcome.answer.status.is_answer:
-            makers["points"] = partial(cloud_message, frame, segmentation.regions if segmentation is not None else ())
+            makers["points"] = partial(cloud_message, frame, outcome.regions)
         for name, make in makers.items():
             with self._reported(name):
                 if self._publishers[name].get_subscription_count():
@@ -187,5 +187,5 @@ def _region_image(make_image: Callable[..., Any], segmentation: Segmentation) ->
 
 
 def _overlay(outcome: Outcome, frame: Frame, alpha: float) -> RgbImage:
-    regions = outcome.segmentation.regions if outcome.segmentation else ()
-    return draw_answer(frame.rgb, regions, outcome.request.query.text, outcome.answer, alpha)
+    regions = outcome.regions
+    return draw_answer(frame.rgb, regions, outcome.question.query.text, outcome.answer, alpha)

@@ -22,25 +22,24 @@ from std_srvs.srv import SetBool, Trigger
 
 from reasonseg_ros import msg, srv
 from reasonseg_ros.action import Segment
-from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.images import messages as images
-from reasonseg_ros.live.requests import Outcome, Request, failed_outcome
-from reasonseg_ros.live.worker import Worker
+from reasonseg_ros.live.questions import NoSegmentation, Outcome, Question, failed_outcome
 from reasonseg_ros.plain_text import check_plain, one_line, plain_text
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.ros.conversion import (
     groundings_from,
     partial_reasoning_message,
     reasoning_message,
     segmentation_message,
-    thought_so_far,
 )
 from reasonseg_ros.ros.diagnostics import QuestionHealth
 from reasonseg_ros.ros.inputs.input_topic import subscribe
 from reasonseg_ros.ros.outbox import Outbox
-from reasonseg_ros.ros.outputs import Outputs
+from reasonseg_ros.ros.session import Session
+from reasonseg_ros.settings import Settings
 from reasonseg_ros.space.points import located
-from reasonseg_ros.types import Answer, Mode, Query, Status
+from reasonseg_ros.types import Answer, Frame, Mode, Query, Status
 
 STREAM_PERIOD_S = 0.1
 """Least time between two messages of a thought that grows."""
@@ -53,21 +52,18 @@ CALLS_DEPTH = 1000
 class Questions:
     """Hands questions to the worker and publishes its answers.
 
-    The node gives `worker`, `outputs` and `describe_camera`, which tells why no image comes, while it is configured,
-    and says with `is_active` whether they are used.
+    Attributes:
+        session: what answers and publishes; None while the node is not configured.
     """
 
-    def __init__(self, node: Node, config: Callable[[], Config], health: QuestionHealth, outbox: Outbox) -> None:
-        self.worker: Worker | None = None
-        self.outputs: Outputs | None = None
-        self.is_active = False
-        self.describe_camera: Callable[[], str] | None = None
+    def __init__(self, node: Node, settings: Settings, health: QuestionHealth, outbox: Outbox) -> None:
+        self.session: Session | None = None
         self._logger = node.get_logger()
-        self._config = config
+        self._settings = settings
         self._health = health
         self._outbox = outbox
         self._numbers = itertools.count(1)
-        self._goals: dict[bytes, Request] = {}
+        self._goals: dict[bytes, Question] = {}
         self._unanswered = 0
         # An asynchronous callback holds its group until the worker is done, so these may overlap.
         overlapping = ReentrantCallbackGroup()
@@ -127,7 +123,7 @@ class Questions:
 
     async def _on_goal(self, goal: ServerGoalHandle) -> Segment.Result:
         wanted = goal.request
-        request, answered = self._ask(
+        question, answered = self._ask(
             wanted.text,
             query_id=wanted.query_id,
             mode=wanted.mode,
@@ -137,9 +133,9 @@ class Questions:
             goal=goal,
         )
         identity = bytes(goal.goal_id.uuid)
-        self._goals[identity] = request
-        if goal.is_cancel_requested and self.worker is not None:
-            self.worker.cancel(request)
+        self._goals[identity] = question
+        if goal.is_cancel_requested and self.session is not None:
+            self.session.worker.cancel(question)
         status, segmentation = await self._result(answered)
         del self._goals[identity]
         if status.is_answer:
@@ -159,23 +155,23 @@ class Questions:
         return result
 
     def _on_cancel(self, goal: ServerGoalHandle) -> CancelResponse:
-        request = self._goals.get(bytes(goal.goal_id.uuid))
-        if request is not None and self.worker is not None:
-            self.worker.cancel(request)
+        question = self._goals.get(bytes(goal.goal_id.uuid))
+        if question is not None and self.session is not None:
+            self.session.worker.cancel(question)
         return CancelResponse.ACCEPT
 
     def _on_clear(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        count = self.worker.clear() if self.worker is not None else 0
+        count = self.session.worker.clear() if self.session is not None else 0
         response.success, response.message = True, f"{count} questions cleared"
         return response
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        response.success = self.worker is not None
+        response.success = self.session is not None
         response.message = "enabled" if request.data else "disabled"
-        if self.worker is None:
+        if self.session is None:
             response.message = "the node is not configured; configure it first"
         else:
-            self.worker.enable(request.data)
+            self.session.worker.enable(request.data)
         return response
 
     def _ask(
@@ -189,63 +185,69 @@ class Questions:
         prompts: tuple[Any, Any] | None = None,
         limits: tuple[int, float] = (0, 0.0),
         goal: ServerGoalHandle | None = None,
-    ) -> tuple[Request, Future]:
+    ) -> tuple[Question, Future]:
         """Hand a question to the worker. The future's result is the status and the last published Segmentation.
 
-        `image` None looks at the newest camera image. Whatever is wrong with the question is its status.
+        `image` None looks at the newest camera image. Whatever is wrong with the question becomes its status.
         """
         answered = Future()
-        query = Query(text, query_id or f"q{next(self._numbers)}")
 
-        def on_done(outcome: Outcome) -> None:
-            # Still in the worker's thread, where looking at depth holds up no callback.
+        def on_outcome(outcome: Outcome) -> None:
+            # Still in the worker's thread, where looking at depth delays no callback.
             try:
                 outcome = self._in_space(outcome)
             finally:
                 self._outbox.post(partial(self._publish, answered, outcome))
 
-        request = Request(query, on_done)
-        request.max_new_tokens, request.time_limit_s = limits
+        question = Question(Query(text, query_id or f"q{next(self._numbers)}"), on_outcome)
         try:
-            if not self.is_active or self.worker is None:
+            if self.session is None or not self.session.is_active:
                 raise InvalidInput("the node is not active; configure and activate it")
             check_plain(text, "question")
             check_plain(query_id, "query_id")
-            request.query = Query(query.text, query.query_id, _mode(mode), frames)
+            query = replace(question.query, mode=_mode(mode), frames=frames)
+            question = replace(question, query=query, call=Call(*limits))
             if image is not None:
-                limit = self._config().camera.max_megapixels
-                request.frame = images.frame_from_message(image, max_megapixels=limit)
+                limit = self._settings.now.camera.max_megapixels
+                question = replace(question, frame=images.frame_from_message(image, max_megapixels=limit))
             if prompts is not None:
-                request.groundings = partial(groundings_from, *prompts)
+                question = replace(question, groundings=partial(groundings_from, *prompts))
             else:
-                self._stream(request, goal)
-            self.worker.submit(request)
+                question = self._with_progress(question, goal)
+            self.session.worker.submit(question)
         except InvalidInput as error:
-            request.tell(failed_outcome(request, Status.REFUSED, str(error)))
+            on_outcome(failed_outcome(question, Status.REFUSED, str(error)))
         except Exception as error:
-            request.tell(failed_outcome(request, Status.FAILED, one_line(f"{type(error).__name__}: {error}")))
-        return request, answered
+            on_outcome(failed_outcome(question, Status.FAILED, one_line(f"{type(error).__name__}: {error}")))
+        return question, answered
 
-    def _stream(self, request: Request, goal: ServerGoalHandle | None) -> None:
-        """Have the growing thought published, and fed back to a goal, a few times a second."""
-        last_s = 0.0
+    def _with_progress(self, question: Question, goal: ServerGoalHandle | None) -> Question:
+        """The question whose growing thought is published, and fed back to a goal, a few times a second."""
+        frame, asked_s, last_s = question.frame, question.asked_s, 0.0
+
+        def on_frame(seen: Frame, seen_asked_s: float) -> None:
+            nonlocal frame, asked_s
+            frame, asked_s = seen, seen_asked_s
 
         def on_text(text: str, tokens: int) -> None:
             nonlocal last_s
             if time.monotonic() - last_s >= STREAM_PERIOD_S:
                 last_s = time.monotonic()
-                self._outbox.post(partial(self._publish_progress, request, goal, plain_text(text), tokens))
+                make = partial(partial_reasoning_message, question.query, frame, asked_s, plain_text(text), tokens)
+                self._outbox.post(partial(self._publish_progress, make, goal))
 
-        request.on_text = on_text
+        call = replace(question.call, on_text=on_text)
         if goal is not None:
-            request.on_stage = lambda stage: self._outbox.post(partial(_feed_back, goal, stage, "", 0))
+            call = replace(call, on_stage=lambda stage: self._outbox.post(partial(_feed_back, goal, stage, "", 0)))
             self._outbox.post(partial(_feed_back, goal, Segment.Feedback.WAITING, "", 0))
+        return replace(question, call=call, on_frame=on_frame)
 
-    def _publish_progress(self, request: Request, goal: ServerGoalHandle | None, text: str, tokens: int) -> None:
-        if self.outputs is not None:
-            self.outputs.publish_reasoning(partial_reasoning_message(request, text, tokens))
+    def _publish_progress(self, make: Callable[[], msg.Reasoning], goal: ServerGoalHandle | None) -> None:
+        message = make()
+        if self.session is not None:
+            self.session.outputs.publish_reasoning(message)
         if goal is not None:
-            _feed_back(goal, Segment.Feedback.REASONING, thought_so_far(text), tokens)
+            _feed_back(goal, Segment.Feedback.REASONING, message.thought, message.tokens)
 
     def _in_space(self, outcome: Outcome) -> Outcome:
         """The outcome with its regions' surfaces. Whatever depth images hold, the answer in the image goes out."""
@@ -253,21 +255,21 @@ class Questions:
         if segmentation is None or not segmentation.regions:
             return outcome
         try:
-            found = located(segmentation, self._config().points.min_valid_share)
+            found = located(segmentation, self._settings.now.points.min_valid_share)
         except Exception as error:
             self._logger.error(f"no 3D: {type(error).__name__}: {error}")
             frame = replace(segmentation.frame, depth_m=None, warning_3d=one_line(f"{type(error).__name__}: {error}"))
             found = located(replace(segmentation, frame=frame), 1.0)
-        return replace(outcome, segmentation=found)
+        return replace(outcome, result=found)
 
     def _publish(self, answered: Future, outcome: Outcome) -> None:
         outcome, message, reasoning = self._messages(outcome)
-        answer, config = outcome.answer, self._config().output
+        answer, config = outcome.answer, self._settings.now.output
         if outcome.is_last:
             answered.set_result((answer.status, message))
-        if self.outputs is not None:
-            self.outputs.publish(outcome, message, reasoning, config.overlay_alpha)
-        if outcome.is_followed and answer.status.has_mask:
+        if self.session is not None:
+            self.session.outputs.publish(outcome, message, reasoning, config.overlay_alpha)
+        if outcome.is_tracked and answer.status.has_mask:
             return  # at the camera's rate, and not a new answer
         self._health.count(outcome)
         line = f"{message.query_id[:40]}: {answer.status} in {outcome.total_s:.2f} s {answer.error}"
@@ -277,29 +279,28 @@ class Questions:
         else:
             self._logger.warning(line)
 
-
     def _messages(self, outcome: Outcome) -> tuple[Outcome, msg.Segmentation, msg.Reasoning | None]:
-        """The outcome with its messages. Where these cannot be sent, it is a failure that says so."""
-        if outcome.answer.status is Status.NO_FRAME and outcome.request.frame is None and self.describe_camera:
-            error = f"{outcome.answer.error}; {self.describe_camera()}"
-            outcome = replace(outcome, answer=replace(outcome.answer, error=error))
-        encoding = self._config().output.mask_encoding
+        """The outcome with its messages. If they cannot be sent, it becomes a failure with the reason."""
+        if outcome.answer.status is Status.NO_FRAME and self.session is not None:
+            error = f"{outcome.answer.error}; {self.session.camera.describe()}"
+            outcome = replace(outcome, result=NoSegmentation(replace(outcome.answer, error=error), outcome.frame))
+        encoding = self._settings.now.output.mask_encoding
         try:
             return outcome, *_sendable(outcome, encoding)
         except Exception as error:
             text = one_line(f"the answer cannot be sent: {type(error).__name__}: {error}")
             self._logger.error(text)
-            failed = replace(outcome, answer=Answer(Status.FAILED, error=text), segmentation=None)
+            failed = replace(outcome, result=NoSegmentation(Answer(Status.FAILED, error=text), outcome.frame))
             return failed, *_sendable(failed, encoding)
 
 
 def _sendable(outcome: Outcome, mask_encoding: str) -> tuple[msg.Segmentation, msg.Reasoning | None]:
-    """The messages of an outcome. Raises where they cannot be serialized, which rclpy does only when it sends them."""
+    """The messages of an outcome. Raises if they cannot be serialized, which rclpy notices only when it sends them."""
     message = segmentation_message(outcome, mask_encoding)
-    if outcome.is_followed and not outcome.is_last:
+    if outcome.is_tracked and not outcome.is_last:
         return message, None  # at the camera's rate
     serialize_message(message)
-    if outcome.is_followed:
+    if outcome.is_tracked:
         return message, None
     reasoning = reasoning_message(outcome)
     serialize_message(reasoning)

@@ -88,8 +88,18 @@ class Tracker(Protocol):
     Tracks are returned in the order of their ids. No id is used twice before `reset`.
     """
 
-    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
-        """Start a track for each grounding in this frame, and return these. The other targets stay tracked."""
+    def add(
+        self,
+        features: Features,
+        groundings: Sequence[Grounding],
+        stamp_ns: int,
+        masks: Sequence[BoolMask] | None = None,
+    ) -> list[Track]:
+        """Start a track for each grounding in this frame, and return these. The other targets stay tracked.
+
+        `masks`, bool [H, W] for each grounding, are the targets' finished masks in this frame. A track that starts from
+        a mask has that mask. Without masks the groundings are segmented.
+        """
         ...
 
     def step(self, features: Features, stamp_ns: int) -> list[Track]:

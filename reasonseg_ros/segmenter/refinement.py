@@ -65,7 +65,15 @@ class RefinedTracker:
         self._tracker = tracker
         self._overlap = overlap
 
-    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
+    def add(
+        self,
+        features: Features,
+        groundings: Sequence[Grounding],
+        stamp_ns: int,
+        masks: Sequence[BoolMask] | None = None,
+    ) -> list[Track]:
+        if masks is not None:  # finished, so not refined again
+            return self._tracker.add(features, groundings, stamp_ns, masks)
         return self._snapped(features, self._tracker.add(features, groundings, stamp_ns))
 
     def step(self, features: Features, stamp_ns: int) -> list[Track]:

@@ -92,7 +92,7 @@ def points_inside(mask: BoolMask, grounding: Grounding) -> float:
     return float(mask[rows, columns].mean())
 
 
-def followed(region: Region, track: Track) -> Region:
+def tracked(region: Region, track: Track) -> Region:
     """`region` where its target is in another frame. Its agreement with the grounding stays what it was."""
     box_xyxy = mask_box(track.mask)
     return replace(

@@ -45,10 +45,17 @@ class RepromptTracker:
         """Forget every target; ids are not used again."""
         self._targets.clear()
 
-    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
-        """Begin to follow one target for each grounding in this frame; the others are followed on."""
+    def add(
+        self,
+        features: Features,
+        groundings: Sequence[Grounding],
+        stamp_ns: int,
+        masks: Sequence[BoolMask] | None = None,
+    ) -> list[Track]:
+        """Start to track one target for each grounding in this frame; given masks are not decoded again."""
+        found = self._decode(features, groundings) if masks is None else [ScoredMask(mask, 1.0) for mask in masks]
         tracks = []
-        for grounding, scored in zip(groundings, self._decode(features, groundings), strict=True):
+        for grounding, scored in zip(groundings, found, strict=True):
             tracks.append(self._begin(self._next_id, grounding, scored, stamp_ns))
             self._next_id += 1
         return tracks

@@ -55,12 +55,18 @@ class ScriptedTracker:
         self._last: dict[int, Track] = {}
         self._next_id = 1
 
-    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
+    def add(
+        self,
+        features: Features,
+        groundings: Sequence[Grounding],
+        stamp_ns: int,
+        masks: Sequence[BoolMask] | None = None,
+    ) -> list[Track]:
         added = []
-        for grounding in groundings:
+        for index, grounding in enumerate(groundings):
             x1, y1, x2, y2 = grounding.box_xyxy
             color = features.data[int((y1 + y2) / 2), int((x1 + x2) / 2)]
-            mask = (features.data == color).all(axis=-1)
+            mask = (features.data == color).all(axis=-1) if masks is None else masks[index]
             state = "new" if mask.any() else "occluded"
             track = Track(self._next_id, mask, float(mask.any()), state, stamp_ns, stamp_ns)
             self._colors[track.track_id], self._last[track.track_id] = color, track

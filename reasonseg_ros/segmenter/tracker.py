@@ -74,9 +74,10 @@ class MemoryTracker:
         stamp_ns: int,
         masks: Sequence[BoolMask] | None = None,
     ) -> list[Track]:
-        """Begin to follow one target for each grounding in this frame; the others are followed on.
+        """Start to track one target for each grounding in this frame; the others stay tracked.
 
-        With `masks`, bool [H, W] each, these are what is remembered, and the groundings only tell where they are.
+        Given `masks` are remembered as they are. The groundings are decoded for the object pointers only, as SAM2 does
+        for a mask.
         """
         if not groundings:
             return []
@@ -86,8 +87,10 @@ class MemoryTracker:
         states = [TrackState(self._next_id + i, NEW, stamp_ns, stamp_ns) for i in range(len(groundings))]
         self._next_id += len(groundings)
         self._states += states
-        masks = masks_from_logits(list(found["masks"][:, 0]), features.size_wh, not self._config.overlap)
-        return _tracks(states, masks, found["iou"][:, 0])
+        shown = masks
+        if shown is None:
+            shown = masks_from_logits(list(found["masks"][:, 0]), features.size_wh, not self._config.overlap)
+        return _tracks(states, shown, found["iou"][:, 0])
 
     def step(self, features: Features, stamp_ns: int) -> list[Track]:
         """Every target in the next frame, in the order of their ids."""

@@ -7,7 +7,7 @@ from functools import partial
 from reasonseg_ros.config import CameraConfig, Config, QueryConfig, StreamConfig
 from reasonseg_ros.geometry import mask_box
 from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.live.requests import Request
+from reasonseg_ros.live.questions import Question
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
@@ -16,7 +16,7 @@ from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.reasoner.rounds import Keyframe
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Answer, Grounding, Mode, Query, Status
-from test.live.test_carrying import RED
+from test.live.test_propagation import RED
 
 
 class SquareReasoner(Reasoner):
@@ -59,7 +59,7 @@ class Robot:
         segmenter = ScriptedSegmenter("box")
         make_tracker = partial(ScriptedTracker, lost_after_s=0.25)
         method = RevSeg(SegZero(self.reasoner, segmenter, config), make_tracker)
-        self.worker = Worker(method, config, make_tracker)
+        self.worker = Worker(method, make_tracker)
         self.worker.start()
 
     def show(self, *frames):
@@ -79,9 +79,9 @@ class Robot:
             self.came.notify_all()
 
     def ask(self, mode=Mode.ONCE, frames=0, query_id="q", **more):
-        request = Request(Query("what is red?", query_id, mode, frames), self.take, **more)
-        self.worker.submit(request)
-        return request
+        question = Question(Query("what is red?", query_id, mode, frames), self.take, **more)
+        self.worker.submit(question)
+        return question
 
     def wait(self, count):
         with self.came:
@@ -98,7 +98,7 @@ def left_px(outcome):
 
 def is_idle(worker):
     load = worker.load()
-    return not (load.running or load.waiting or load.standing or load.followed)
+    return not (load.running or load.waiting or load.standing or load.tracked)
 
 
 def until(done):

@@ -5,7 +5,7 @@ import pytest
 
 from reasonseg_ros.types import Frame, Mode, Status
 from test.live.robot import is_idle, left_px, until
-from test.live.test_carrying import picture
+from test.live.test_propagation import picture
 
 SILENT = {"silent_error_s": 0.3}
 
@@ -65,7 +65,7 @@ def test_repeated_stamps_are_not_followed_to_and_end_as_no_frame(start):
     until(lambda: is_idle(robot.worker))
 
 
-def test_a_camera_that_stops_ends_what_is_followed(start):
+def test_a_camera_that_stops_ends_what_is_tracked(start):
     robot = start({"frame_wait_s": 0.2}, SILENT)
     robot.show(picture(1))
     robot.ask(Mode.TRACK, query_id="followed")
@@ -113,7 +113,7 @@ def test_a_camera_that_changes_its_size_while_it_thinks_is_asked_about_anew(star
     assert (outcome.answer.status, outcome.frame.size_wh) == (Status.OK, (80, 20))
 
 
-def test_an_answer_whose_image_left_the_buffer_is_carried_all_the_same(start):
+def test_an_answer_whose_image_left_the_buffer_is_propagated_all_the_same(start):
     robot = start(buffer_s=0.5)
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: robot.show(*map(picture, range(2, 31)))

@@ -54,7 +54,7 @@ def test_following_ends_with_masks_that_can_be_used_or_says_that_it_is_lost(star
     robot = start()
     robot.worker.stop()
     robot.reasoner = ScriptedReasoner([Answer(Status.OK, groundings=(Grounding(np.array(box_xyxy, np.float32)),))])
-    robot.worker = Worker(RevSeg(SegZero(robot.reasoner, segmenter, config), make_tracker), config, make_tracker)
+    robot.worker = Worker(RevSeg(SegZero(robot.reasoner, segmenter, config), make_tracker), make_tracker)
     robot.worker.start()
     rng = np.random.default_rng(0)
     show_noise(robot, rng, 1)

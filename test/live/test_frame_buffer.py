@@ -46,7 +46,7 @@ def test_a_repeated_or_earlier_stamp_is_not_kept():
     assert not buffer.add(arrival(2))
     assert not buffer.add(arrival(1.5))
     assert stamps_s(buffer.after(-1)) == [1, 2]
-    assert buffer.beginnings == 0
+    assert buffer.restarts == 0
 
 
 def test_a_looping_bag_begins_again():
@@ -54,10 +54,10 @@ def test_a_looping_bag_begins_again():
     for second in (5, 6, 1):
         assert buffer.add(arrival(second))
     assert stamps_s(buffer.after(-1)) == [1]
-    assert buffer.beginnings == 1
+    assert buffer.restarts == 1
     buffer.clear()
     assert len(buffer) == buffer.size_bytes == 0
-    assert buffer.beginnings == 2
+    assert buffer.restarts == 2
 
 
 def test_a_sample_is_even_and_ends_with_the_newest():
@@ -92,7 +92,7 @@ def test_a_loop_within_the_buffer_begins_again():
     for second in (1, 2, 3, 1):
         assert buffer.add(arrival(second))
     assert stamps_s(buffer.after(-1)) == [1]
-    assert buffer.beginnings == 1
+    assert buffer.restarts == 1
 
 
 def test_a_clock_set_back_a_little_begins_again_when_it_stays_behind():
@@ -101,13 +101,13 @@ def test_a_clock_set_back_a_little_begins_again_when_it_stays_behind():
         buffer.add(arrival(5 + tenth / 10))
     kept = [buffer.add(arrival(5 + hundredth / 100)) for hundredth in range(20)]
     assert kept == [False] * 10 + [True] * 10
-    assert buffer.beginnings == 1
+    assert buffer.restarts == 1
 
 
 def test_a_stamp_that_always_repeats_never_begins_again():
     buffer = FrameBuffer(10, 1000)
     assert [buffer.add(arrival(0)) for _ in range(50)] == [True] + [False] * 49
-    assert buffer.beginnings == 0
+    assert buffer.restarts == 0
 
 
 def test_one_stamp_far_in_the_future_is_forgotten_at_the_next_image():

@@ -1,4 +1,4 @@
-"""What fails, is cancelled or switched off while an answer is carried or followed."""
+"""What fails, is cancelled or switched off while an answer is propagated or tracked."""
 
 import threading
 
@@ -8,7 +8,7 @@ from reasonseg_ros.errors import ModelError
 from reasonseg_ros.segmenter.scripted import ScriptedTracker
 from reasonseg_ros.types import Mode, Status
 from test.live.robot import is_idle, until
-from test.live.test_carrying import picture
+from test.live.test_propagation import picture
 
 
 class Broken(ScriptedTracker):
@@ -18,7 +18,7 @@ class Broken(ScriptedTracker):
 
 def test_a_tracker_that_always_fails_ends_the_following(start):
     robot = start({"ask_again": 2})
-    robot.worker._carrier.make_tracker = Broken
+    robot.worker._propagator.make_tracker = Broken
     robot.show(picture(1))
     robot.ask(Mode.TRACK)
     for tenth in range(2, 5):
@@ -33,7 +33,7 @@ def test_a_tracker_that_always_fails_ends_the_following(start):
 
 def test_a_model_that_fails_while_catching_up_is_the_questions_status(start):
     robot = start()
-    robot.worker._carrier.make_tracker = Broken
+    robot.worker._propagator.make_tracker = Broken
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: robot.show(picture(2))
     robot.ask()
@@ -64,7 +64,7 @@ def slow():
 @pytest.mark.parametrize("mode", [Mode.ONCE, Mode.TRACK])
 def test_cancelled_while_it_catches_up(start, slow, mode):
     robot = start()
-    robot.worker._carrier.make_tracker = slow
+    robot.worker._propagator.make_tracker = slow
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: robot.show(*map(picture, range(2, 9)))
     request = robot.ask(mode)
@@ -79,7 +79,7 @@ def test_cancelled_while_it_catches_up(start, slow, mode):
 
 def test_deactivated_and_cleaned_up_while_it_catches_up(start, slow):
     robot = start()
-    robot.worker._carrier.make_tracker = slow
+    robot.worker._propagator.make_tracker = slow
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: robot.show(*map(picture, range(2, 9)))
     robot.ask(Mode.TRACK)
@@ -95,7 +95,7 @@ def test_deactivated_and_cleaned_up_while_it_catches_up(start, slow):
 
 def test_disabled_and_enabled_while_it_catches_up(start, slow):
     robot = start()
-    robot.worker._carrier.make_tracker = slow
+    robot.worker._propagator.make_tracker = slow
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: robot.show(picture(2))
     robot.ask(Mode.TRACK)
@@ -116,7 +116,7 @@ class NotFinite(ScriptedTracker):
 
 def test_a_tracker_whose_numbers_are_not_finite_is_a_failure_with_its_stage(start):
     robot = start({"ask_again": 2})
-    robot.worker._carrier.make_tracker = NotFinite
+    robot.worker._propagator.make_tracker = NotFinite
     robot.show(picture(1))
     robot.ask(Mode.TRACK)
     robot.wait(1)

@@ -4,11 +4,11 @@ import gc
 import threading
 import time
 
-from reasonseg_ros.live.requests import Outcome, Request
+from reasonseg_ros.live.questions import Outcome, Question
 from reasonseg_ros.segmenter.scripted import ScriptedTracker
 from reasonseg_ros.types import Frame, Mode, Status
 from test.live.robot import is_idle, until
-from test.live.test_carrying import picture
+from test.live.test_propagation import picture
 
 
 def test_fifty_questions_of_all_kinds_at_once_each_end_once(start):
@@ -34,14 +34,14 @@ def test_fifty_questions_of_all_kinds_at_once_each_end_once(start):
     until(lambda: is_idle(robot.worker))
     told = {}
     for outcome in list(robot.outcomes):
-        told.setdefault(outcome.request.query.query_id, []).append(outcome)
+        told.setdefault(outcome.question.query.query_id, []).append(outcome)
     assert len(told) == 50
     for outcomes in told.values():
         assert [outcome.is_last for outcome in outcomes] == [False] * (len(outcomes) - 1) + [True]
         assert outcomes[-1].answer.status in (Status.OK, Status.REFUSED, Status.CANCELLED)
 
 
-def test_refusing_while_busy_bounds_what_is_followed_as_well(start):
+def test_refusing_while_busy_bounds_what_is_tracked_as_well(start):
     robot = start({"policy": "refuse", "queue_size": 2})
     robot.show(picture(1))
     for number in range(1, 4):
@@ -49,7 +49,7 @@ def test_refusing_while_busy_bounds_what_is_followed_as_well(start):
         robot.ask(Mode.TRACK, query_id=f"{number}")
         robot.wait(number)
     assert [str(outcome.answer.status) for outcome in robot.outcomes] == ["ok", "ok", "refused"]
-    assert robot.worker.load().followed == 2
+    assert robot.worker.load().tracked == 2
 
 
 def test_cancelled_in_the_middle_of_a_flow_of_masks_nothing_comes_after_the_end(start):
@@ -64,7 +64,7 @@ def test_cancelled_in_the_middle_of_a_flow_of_masks_nothing_comes_after_the_end(
     time.sleep(0.1)
     ended = {}
     for outcome in robot.outcomes:
-        key = outcome.request.query.query_id
+        key = outcome.question.query.query_id
         assert key not in ended, (key, ended[key], outcome)
         if outcome.is_last:
             ended[key] = outcome
@@ -73,7 +73,7 @@ def test_cancelled_in_the_middle_of_a_flow_of_masks_nothing_comes_after_the_end(
 
 def test_nothing_is_left_of_questions_that_have_ended(start):
     gc.collect()
-    before = count_alive(Request, Outcome, ScriptedTracker)
+    before = count_alive(Question, Outcome, ScriptedTracker)
     robot = start({"queue_size": 1000})
     stamp = 0
     for number in range(25):
@@ -87,13 +87,13 @@ def test_nothing_is_left_of_questions_that_have_ended(start):
     robot.worker.clear()
     until(lambda: is_idle(robot.worker))
     assert robot.worker.rest(10)
-    last = {outcome.request.query.query_id for outcome in robot.outcomes if outcome.is_last}
+    last = {outcome.question.query.query_id for outcome in robot.outcomes if outcome.is_last}
     assert len(last) == 100
     del request
     robot.outcomes.clear()
     gc.collect()
     # What the threads were at last stays until they are at something else; of frames, ten seconds are kept.
-    assert count_alive(Request, Outcome, ScriptedTracker) - before <= 10
+    assert count_alive(Question, Outcome, ScriptedTracker) - before <= 10
     assert len(robot.worker.buffer) <= 102
 
 

@@ -8,7 +8,7 @@ import pytest
 from reasonseg_ros.live import newest_image
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.types import Frame, Status
-from test.live.test_carrying import picture
+from test.live.test_propagation import picture
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from reasonseg_ros.config import Config, QueryConfig
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.live.requests import Request
+from reasonseg_ros.live.questions import Question
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
@@ -51,7 +51,7 @@ def start():
 
     def begin(**query):
         config = Config(query=QueryConfig(**query))
-        workers.append(Worker(Preparing(config), config))
+        workers.append(Worker(Preparing(config)))
         workers[-1].start()
         return workers[-1]
 
@@ -63,7 +63,7 @@ def start():
 
 def ask(worker, text="a"):
     outcomes, done = [], threading.Event()
-    worker.submit(Request(Query(text), lambda outcome: (outcomes.append(outcome), done.set())))
+    worker.submit(Question(Query(text), lambda outcome: (outcomes.append(outcome), done.set())))
     return outcomes, done
 
 
@@ -107,7 +107,7 @@ def test_after_an_answer_nothing_stands_in_the_way_of_the_next_question_for_a_pe
     worker = start(prepare="idle", prepare_period_s=0.5)
     done = threading.Event()
     frame = Frame(np.zeros((8, 8, 3), np.uint8))
-    worker.submit(Request(Query("a"), lambda outcome: done.set(), frame=frame))
+    worker.submit(Question(Query("a"), lambda outcome: done.set(), frame=frame))
     assert done.wait(5)
     answered_s = time.monotonic()
     worker.show(arrival(1))

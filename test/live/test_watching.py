@@ -10,14 +10,13 @@ import pytest
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.live import scene_change
 from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.live.requests import Request
 from reasonseg_ros.live.scene_change import SceneChange, thumbnail
-from reasonseg_ros.types import Frame, Mode, Query, Status
+from reasonseg_ros.types import Frame, Mode, Status
 from test.live.robot import is_idle, until
-from test.live.test_carrying import picture
+from test.live.test_propagation import picture
 
 
-def test_a_watched_question_is_followed_and_asked_again_when_its_target_is_lost(start):
+def test_a_watched_question_is_tracked_and_asked_again_when_its_target_is_lost(start):
     robot = start({"watch_period_s": 3600.0})
     robot.show(picture(1))
     request = robot.ask(Mode.WATCH)
@@ -36,7 +35,7 @@ def test_a_watched_question_is_not_followed_where_that_is_off(start):
     robot.show(picture(1))
     robot.ask(Mode.WATCH)
     robot.wait(1)
-    assert (robot.worker.load().standing, robot.worker.load().followed) == (1, 0)
+    assert (robot.worker.load().standing, robot.worker.load().tracked) == (1, 0)
 
 
 def test_a_watched_question_is_asked_again_when_the_scene_changed(start):
@@ -75,7 +74,7 @@ def test_masks_go_on_while_a_watched_question_is_asked_again(start):
     gate.set()
     robot.wait(4)
     assert [tenth for _, tenth, _ in robot.told()[:4]] == [1, 2, 3, 3]
-    assert [outcome.is_followed for outcome in robot.outcomes[:4]] == [False, True, True, False]
+    assert [outcome.is_tracked for outcome in robot.outcomes[:4]] == [False, True, True, False]
 
 
 def test_so_many_masks_end_a_watched_question_while_it_is_asked_again(start):
@@ -98,7 +97,7 @@ def test_so_many_masks_end_a_watched_question_while_it_is_asked_again(start):
 
 
 @pytest.mark.parametrize("frames", [0, 2])
-def test_a_watched_target_that_is_gone_or_told_often_enough_is_followed_no_longer(start, frames):
+def test_a_watched_target_that_is_gone_or_told_often_enough_is_tracked_no_longer(start, frames):
     robot = start({"watch_period_s": 0.2})
     robot.show(picture(1))
     robot.ask(Mode.WATCH, frames)
@@ -106,14 +105,14 @@ def test_a_watched_target_that_is_gone_or_told_often_enough_is_followed_no_longe
     robot.worker.buffer.clear()
     robot.worker._newest.forget()  # the next image is asked about before the follower has it
     frame = picture(2, hidden=True)
-    robot.worker._follower.show = lambda arrival: None
+    robot.worker._tracking.show = lambda arrival: None
     robot.show(frame)
     assert robot.wait(2).answer.status is Status.NO_TARGET
-    assert robot.worker.load().followed == 0
+    assert robot.worker.load().tracked == 0
     assert robot.outcomes[1].is_last == (frames == 2)
 
 
-def test_a_changed_scene_is_seen_beside_a_target_that_is_followed(start):
+def test_a_changed_scene_is_seen_beside_a_target_that_is_tracked(start):
     """Which of the standing questions is due first does not matter."""
     robot = start({"watch_period_s": 3600.0, "watch_change": 0.1}, {"silent_error_s": 60.0}, follow_watched=False)
     robot.show(picture(1))
@@ -153,24 +152,23 @@ def test_an_image_is_compared_once_and_not_too_soon_after_another(monkeypatch):
     monkeypatch.setattr(scene_change, "time", SimpleNamespace(monotonic=lambda: now.s))
     dark, bright = (Frame(np.full((48, 64, 3), grey, np.uint8), stamp_ns=1) for grey in (0, 255))
     first, second = (Arrival(1, 1, lambda frame=frame: frame) for frame in (dark, bright))
-    request = Request(Query("what is red?"), lambda outcome: None)
     scene = SceneChange()
-    assert scene.due_s(first, [request], 0.1) == math.inf  # it has not been answered yet
-    request.thumbnail = thumbnail(dark.rgb)
-    assert scene.due_s(first, [request], 0.0) == math.inf
-    assert scene.due_s(first, [request], 0.1) == 0
-    assert scene.look(first, [request], 0.1) == []
-    assert scene.due_s(first, [request], 0.1) == math.inf
-    assert scene.due_s(second, [request], 0.1) == pytest.approx(scene_change.PERIOD_S)
+    assert scene.due_s(first, {}, 0.1) == math.inf  # nothing has been answered yet
+    scenes = {"asked": thumbnail(dark.rgb)}
+    assert scene.due_s(first, scenes, 0.0) == math.inf
+    assert scene.due_s(first, scenes, 0.1) == 0
+    assert scene.look(first, scenes, 0.1) == []
+    assert scene.due_s(first, scenes, 0.1) == math.inf
+    assert scene.due_s(second, scenes, 0.1) == pytest.approx(scene_change.PERIOD_S)
     now.s += 1
-    assert scene.due_s(second, [request], 0.1) == 0
-    assert scene.look(second, [request], 0.9) == [request]
-    assert scene.look(second, [request], 1.0) == []
+    assert scene.due_s(second, scenes, 0.1) == 0
+    assert scene.look(second, scenes, 0.9) == ["asked"]
+    assert scene.look(second, scenes, 1.0) == []
 
 
 def test_an_image_that_cannot_be_read_changes_nothing():
     def broken():
         raise InvalidInput("cut in half")
 
-    request = Request(Query("what is red?"), lambda outcome: None, thumbnail=np.zeros((24, 32), np.float32))
-    assert SceneChange().look(Arrival(1, 1, broken), [request], 0.1) == []
+    scenes = {"asked": np.zeros((24, 32), np.float32)}
+    assert SceneChange().look(Arrival(1, 1, broken), scenes, 0.1) == []

@@ -9,12 +9,13 @@ import pytest
 from reasonseg_ros.config import Config, QueryConfig
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.live.requests import Request
+from reasonseg_ros.live.questions import Question
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.seg_zero import SegZero
-from reasonseg_ros.reasoner.call import WAIT
+from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
+from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Answer, Frame, Grounding, Mode, Query, Status
 
 FRAME = Frame(np.zeros((8, 8, 3), np.uint8), stamp_ns=1)
@@ -47,8 +48,8 @@ class Desk:
         self.reasoner = GatedReasoner()
         self.outcomes = []
         self.arrived = threading.Condition()
-        config = Config(query=QueryConfig(**{"frame_wait_s": 0.2, **query}))
-        self.worker = Worker(SegZero(self.reasoner, ScriptedSegmenter("box"), config), config)
+        self.settings = Settings(Config(query=QueryConfig(**{"frame_wait_s": 0.2, **query})))
+        self.worker = Worker(SegZero(self.reasoner, ScriptedSegmenter("box"), self.settings))
         self.worker.start()
 
     def take(self, outcome):
@@ -63,15 +64,15 @@ class Desk:
         if mode is not Mode.ONCE:
             self.show(frame)
             frame = None
-        request = Request(Query(text, text, mode), self.take, frame=frame, **more)
-        self.worker.submit(request)
-        return request
+        question = Question(Query(text, text, mode), self.take, frame=frame, **more)
+        self.worker.submit(question)
+        return question
 
     def ended(self, count):
         """(question, status) of the first `count` outcomes, once they are there."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.outcomes) >= count, 5), self.outcomes
-        return [(outcome.request.query.text, str(outcome.answer.status)) for outcome in self.outcomes[:count]]
+        return [(outcome.question.query.text, str(outcome.answer.status)) for outcome in self.outcomes[:count]]
 
 
 @pytest.fixture
@@ -124,9 +125,9 @@ def test_an_unusable_frame_is_skipped_and_named_when_none_follows(open_desk):
 def test_limits_come_from_the_request_else_from_the_settings_of_the_moment(open_desk):
     desk = open_desk()
     desk.reasoner.gate.set()
-    desk.ask("a", max_new_tokens=7, time_limit_s=1.5)
+    desk.ask("a", call=Call(max_new_tokens=7, time_limit_s=1.5))
     desk.ended(1)
-    desk.worker.config = Config()
+    desk.settings.change(Config())
     desk.ask("b")
     desk.ended(2)
     assert [seen[2:] for seen in desk.reasoner.seen] == [(7, 1.5), (0, 60.0)]

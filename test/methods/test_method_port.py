@@ -183,9 +183,8 @@ def test_a_video_has_an_answer_for_each_frame_in_its_order(make, frames, count):
 def test_the_settings_can_be_replaced_between_two_answers(make, frames):
     method = make()
     assert method.answer(frames[0], QUERY).regions[0].raw_mask is None
-    changed = replace(method.config, segmenter=replace(method.config.segmenter, keep_raw_mask=True))
-    method.config = changed
-    assert method.config is changed
+    now = method.settings.now
+    method.settings.change(replace(now, segmenter=replace(now.segmenter, keep_raw_mask=True)))
     assert method.answer(frames[0], QUERY).regions[0].raw_mask is not None
 
 

@@ -34,7 +34,7 @@ class MovingTracker:
 
     log: list
 
-    def add(self, features, groundings, stamp_ns):
+    def add(self, features, groundings, stamp_ns, masks=None):
         self.log.append([])
         return self._tracks(features, stamp_ns)
 

@@ -78,5 +78,5 @@ def test_each_method_of_the_table_is_built_over_the_loaded_models(monkeypatch, n
     monkeypatch.setattr(loading, "load_reasoner", lambda *_: reasoner)
     config = config_from({"method": name, "tracker.mode": "reprompt"})
     method = loading.load_method(config)
-    assert (method.name, type(method).__name__, method.config) == (name, METHODS[name], config)
+    assert (method.name, type(method).__name__, method.settings.now) == (name, METHODS[name], config)
     assert (method.reasoner, method.segmenter.name) == (reasoner, segmenter.name)

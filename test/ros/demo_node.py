@@ -11,9 +11,9 @@ from reasonseg_ros.ros.node import main
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 
 
-def load(config, report):
+def load(settings, report):
     texts = json.loads(Path(os.environ["REASONSEG_TEST_TEXTS"]).read_text())
-    return SegZero(ScriptedReasoner(texts, word_s=0.02), ScriptedSegmenter("box"), config)
+    return SegZero(ScriptedReasoner(texts, word_s=0.02), ScriptedSegmenter("box"), settings)
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ class UnhurriedTracker(ScriptedTracker):
         return super().step(features, stamp_ns)
 
 
-def load_moving(config, report, step_s=0.0):
-    return RevSeg(SegZero(MovingReasoner(), FailingMemorySegmenter("box"), config), lambda: UnhurriedTracker(step_s))
+def load_moving(settings, report, step_s=0.0):
+    return RevSeg(SegZero(MovingReasoner(), FailingMemorySegmenter("box"), settings), lambda: UnhurriedTracker(step_s))
 
 
 def picture(number, size_wh=(64, 48)):

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from reasonseg_ros.config import Config
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.call import WAIT
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
+from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Answer, Frame, Grounding, Status
 
 ODD = "a\ud800\x00b\x1b[2J\u202e\udfff"
@@ -58,13 +58,14 @@ class FailingMemorySegmenter(ScriptedSegmenter):
         return super().encode(rgb)
 
 
-def load(config: Config, report: Callable[[str, float | None], None]) -> SegZero:
-    if config.reasoner.model == "missing":
+def load(settings: Settings, report: Callable[[str, float | None], None]) -> SegZero:
+    model = settings.now.reasoner.model
+    if model == "missing":
         raise ModelError("no checkpoint at 'missing'; set reasoner.model to a folder or a model card's name")
-    if config.reasoner.model.startswith("slow "):
+    if model.startswith("slow "):
         report("building an engine", 0.5)
-        time.sleep(float(config.reasoner.model.removeprefix("slow ")))
-    return SegZero(WordReasoner(), FailingMemorySegmenter("box"), config)
+        time.sleep(float(model.removeprefix("slow ")))
+    return SegZero(WordReasoner(), FailingMemorySegmenter("box"), settings)
 
 
 def bright_frame(stamp_ns: int = 1) -> Frame:

@@ -38,7 +38,7 @@ def fails(publisher, times):
 @pytest.mark.parametrize("topic", ["segmentation", "reasoning"])
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_publisher_that_fails_loses_no_final_message(node, client, topic, times):
-    fails(node._outputs._publishers[topic], times)
+    fails(node._session.outputs._publishers[topic], times)
     client.queries.publish(msg.Query(text="the bright one", query_id="q"))
     client.until(lambda: [one for one in client.got["segmentation"] if one.status == "ok"])
     client.until(lambda: [one for one in client.got["reasoning"] if one.done and one.status == "ok"])
@@ -50,7 +50,7 @@ def test_a_publisher_that_fails_loses_no_final_message(node, client, topic, time
 
 
 def test_services_and_goals_are_answered_while_no_publisher_works(node, client):
-    for publisher in node._outputs._publishers.values():
+    for publisher in node._session.outputs._publishers.values():
         fails(publisher, 10_000)
     request = srv.SegmentImage.Request(text="the bright one", image=image_of(bright_frame()))
     assert client.call(srv.SegmentImage, "segment_image", request).segmentation.status == "ok"
@@ -60,7 +60,7 @@ def test_services_and_goals_are_answered_while_no_publisher_works(node, client):
 
 def test_an_answer_that_can_never_be_sent_is_counted_and_the_next_ones_are_sent(node, client, monkeypatch):
     monkeypatch.setattr("reasonseg_ros.ros.outputs.TRIES", 2)
-    fails(node._outputs._publishers["segmentation"], 2)
+    fails(node._session.outputs._publishers["segmentation"], 2)
     client.queries.publish(msg.Query(text="the bright one", query_id="lost"))
     status = client.diagnostic("questions", lambda status: value(status, "lost: ~/segmentation: could not be sent"))
     assert status.level == DiagnosticStatus.WARN
@@ -75,8 +75,8 @@ def test_diagnostics_that_fail_once_do_not_end_the_node(node, client):
 
 
 def test_an_answer_that_no_message_can_carry_is_a_failure_by_topic_service_and_goal(start_node, client):
-    def load_unsendable(config, report):
-        method = load(config, report)
+    def load_unsendable(settings, report):
+        method = load(settings, report)
         answer = Answer(Status.NO_TARGET)
         object.__setattr__(answer, "thought", "half a pair \ud83d")
         method.reasoner = ScriptedReasoner([answer])
@@ -203,7 +203,7 @@ def test_a_model_that_does_not_let_go_leaves_no_question_without_its_status(star
     client.connect()
     client.images.publish(image_of(bright_frame()))
     client.diagnostic("camera", lambda status: value(status, "received") == "1")
-    node._worker.method.reasoner.answer = lambda *_, **__: time.sleep(3) or Answer(Status.NO_TARGET)
+    node._session.worker.method.reasoner.answer = lambda *_, **__: time.sleep(3) or Answer(Status.NO_TARGET)
     client.queries.publish(msg.Query(text="the bright one", query_id="stuck"))
     client.diagnostic("questions", lambda status: value(status, "running") == "stuck")
     assert client.transition("deactivate")

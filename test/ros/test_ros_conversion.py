@@ -3,7 +3,7 @@ import pytest
 
 from reasonseg_ros import msg
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.requests import Outcome, Request, failed_outcome
+from reasonseg_ros.live.questions import Outcome, Question, failed_outcome
 from reasonseg_ros.ros import conversion
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segmentation, Status
 
@@ -22,8 +22,7 @@ def outcome(*regions):
     answer = Answer(Status.OK, "because", tuple(one.grounding for one in regions), "<raw>", model="m", tokens=4)
     query = Query("what?", "q7")
     seconds = {"reasoning": 1, "segmenting": 2}  # ints on purpose: they must become floats
-    request = Request(query, lambda _: None, seen=FRAME)
-    return Outcome(request, answer, Segmentation(FRAME, query, answer, regions, seconds), 3)
+    return Outcome(Question(query, lambda _: None), Segmentation(FRAME, query, answer, regions, seconds), 3)
 
 
 @pytest.mark.parametrize("encoding", ["png", "rle"])
@@ -44,7 +43,7 @@ def test_an_answer_comes_back_as_it_went(encoding):
 
 
 def test_a_failure_says_why_and_has_no_regions():
-    outcome = failed_outcome(Request(Query("?"), print), Status.NO_FRAME, "no image")
+    outcome = failed_outcome(Question(Query("?"), print), Status.NO_FRAME, "no image")
     message = conversion.segmentation_message(outcome, "png")
     assert (message.status, message.error, len(message.regions)) == ("no_frame", "no image", 0)
 

@@ -150,7 +150,7 @@ def test_depth_and_intrinsics_of_the_same_stamp_come_with_the_frame(node, client
     client.images.publish(image_of(frame))
     client.diagnostic("camera", lambda status: value(status, "received") == "2")
     seen = []
-    method = node._worker.method
+    method = node._session.worker.method
     answer = method.reasoner.answer
     method.reasoner.answer = lambda frame, *args, **kwargs: seen.append(frame) or answer(frame, *args, **kwargs)
     client.ask("the bright one")

@@ -12,7 +12,7 @@ from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.port import Features, ScoredMask, Track
 from reasonseg_ros.segmenter.refinement import STEPS, RefinedSegmenter, RefinedTracker, negative_points, snap_to_edges
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
-from reasonseg_ros.types import Grounding
+from reasonseg_ros.types import BoolMask, Grounding
 
 SIZE_WH = (160, 120)
 
@@ -210,8 +210,14 @@ class TwoTracks:
     def __init__(self, *masks: np.ndarray) -> None:
         self.tracks = [Track(index, mask, 0.9, "tracked", 1, 2) for index, mask in enumerate(masks, 1)]
 
-    def add(self, features: Features, groundings: Sequence[Grounding], stamp_ns: int) -> list[Track]:
-        return self.tracks
+    def add(
+        self,
+        features: Features,
+        groundings: Sequence[Grounding],
+        stamp_ns: int,
+        masks: Sequence[BoolMask] | None = None,
+    ) -> list[Track]:
+        return self.tracks if masks is None else list(masks)
 
     def step(self, features: Features, stamp_ns: int) -> list[Track]:
         return self.tracks

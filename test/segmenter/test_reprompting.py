@@ -52,6 +52,17 @@ def box(*xyxy: float) -> Grounding:
     return Grounding(np.array(xyxy, np.float32))
 
 
+def test_finished_masks_are_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = BrightInBox()
+    tracker = RepromptTracker(segmenter, TrackerConfig())
+    with monkeypatch.context() as patch:
+        patch.setattr(segmenter, "decode", None)
+        [track] = tracker.add(scene(10), [box(0, 0, 5, 5)], 0, [square(10)])
+    assert np.array_equal(track.mask, square(10)) and (track.state, track.score) == ("new", 1.0)
+    [track] = tracker.step(scene(11), 1)
+    assert np.array_equal(track.mask, square(11)), "found by the mask, wherever the grounding was"
+
+
 def test_a_target_that_moves_a_little_is_followed() -> None:
     tracker = RepromptTracker(BrightInBox(), TrackerConfig())
     [track] = tracker.add(scene(10), [box(8, 18, 22, 32)], 0)

@@ -90,6 +90,18 @@ def test_every_target_is_told_in_every_frame_in_the_order_of_their_ids(tracker, 
         check(tracker.step(encode(number), (number + 1) * PERIOD_NS), ids, (number + 1) * PERIOD_NS)
 
 
+def test_tracks_that_start_from_finished_masks_have_these_masks(tracker, encode):
+    masks = [np.zeros((120, 160), bool) for _ in range(3)]
+    masks[0][22:58, 12:48] = masks[1][30:70, 90:130] = True
+    added = tracker.add(encode(0), [LEFT, RIGHT, RIGHT], PERIOD_NS, masks)
+    ids = [track.track_id for track in added]
+    check(added, ids, PERIOD_NS)
+    for track, mask in zip(added, masks, strict=True):
+        assert np.array_equal(track.mask, mask)
+    assert [track.state for track in added] == ["new", "new", "occluded"], "an empty mask shows no target"
+    check(tracker.step(encode(1), 2 * PERIOD_NS), ids, 2 * PERIOD_NS)
+
+
 def test_targets_that_are_not_to_be_seen_keep_their_ids(tracker, encode):
     ids = [track.track_id for track in tracker.add(encode(0), [LEFT, RIGHT], PERIOD_NS)]
     for number in range(1, 4):

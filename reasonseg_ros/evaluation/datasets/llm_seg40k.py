@@ -18,7 +18,7 @@ from reasonseg_ros.evaluation.datasets.coco_masks import segmentation_mask
 from reasonseg_ros.evaluation.datasets.image_folders import find_image
 from reasonseg_ros.evaluation.datasets.json_files import read_json
 from reasonseg_ros.evaluation.datasets.pictures import read_picture
-from reasonseg_ros.evaluation.datasets.records import Item, Picture, Question, gather
+from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, gather
 from reasonseg_ros.images.files import decode_image
 from reasonseg_ros.types import BoolMask
 
@@ -43,13 +43,13 @@ def _load(name: str, entry: Any, folder: Path, places: Sequence[Path]) -> Pictur
         raise InvalidInput("it has no 'qa_pairs'; expected a list of questions")
     image = read_picture(find_image(name, places))
 
-    def question(number: int, pair: Any) -> Question:
+    def question(number: int, pair: Any) -> LabelledQuestion:
         if not isinstance(pair, dict):
             raise InvalidInput(f"it is {pair!r:.60}; expected an object with 'question'")
         mask, broken = _mask(pair, folder, image.size_wh)
         # The set consists of sentences, 15 words long on average.
         question_id = f"{Path(name).with_suffix('').as_posix()}-{number}"  # two folders may have images of one name
-        return Question(
+        return LabelledQuestion(
             question_id, str(pair.get("question") or ""), mask, thought=str(pair.get("answer") or ""),
             is_sentence=True, broken_shapes=broken,
         )  # fmt: skip

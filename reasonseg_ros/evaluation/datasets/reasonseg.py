@@ -14,7 +14,7 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.json_files import read_json
 from reasonseg_ros.evaluation.datasets.pictures import read_picture
 from reasonseg_ros.evaluation.datasets.polygons import IGNORE, TARGET, draw_shapes
-from reasonseg_ros.evaluation.datasets.records import Item, Picture, Question, gather, unusable
+from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, gather, unusable
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 
@@ -65,8 +65,8 @@ def _load(image_path: Path, all_texts: bool, kind_of: Callable[[dict[str, Any]],
     kind = kind_of(annotation)
     labels, broken = draw_shapes(shapes, image.size_wh)
 
-    def question(number: int) -> Question:
-        return Question(
+    def question(number: int) -> LabelledQuestion:
+        return LabelledQuestion(
             path.stem if number == 0 else f"{path.stem}-{number}",
             texts[number],
             labels == TARGET,

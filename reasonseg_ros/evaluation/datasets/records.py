@@ -13,7 +13,7 @@ from reasonseg_ros.types import BoolMask
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class LabelledQuestion:
     """One question about one picture and what it should be answered with.
 
     Attributes:
@@ -42,7 +42,7 @@ class Picture:
     """
 
     image: EncodedImage
-    questions: tuple[Question, ...]
+    questions: tuple[LabelledQuestion, ...]
     problems: tuple[str, ...] = ()
     questions_left_out: int = 0
     shapes_left_out: int = 0
@@ -60,13 +60,13 @@ class Item:
     loads: tuple[Callable[[], Picture], ...]
 
 
-QuestionMaker = tuple[str, Callable[[], Question]]
+QuestionMaker = tuple[str, Callable[[], LabelledQuestion]]
 """Name of the question in messages, and what makes it or raises InvalidInput."""
 
 
 def gather(image: EncodedImage, makers: Iterable[QuestionMaker], unlabelled: int = 0) -> Picture:
     """The picture with those questions that can be made and fit the image; the others become problems."""
-    questions: list[Question] = []
+    questions: list[LabelledQuestion] = []
     problems: list[str] = []
     left_out = shapes = 0
     for name, make in makers:
@@ -83,7 +83,7 @@ def gather(image: EncodedImage, makers: Iterable[QuestionMaker], unlabelled: int
     return Picture(image, tuple(questions), tuple(problems), left_out, shapes, unlabelled)
 
 
-def _check(question: Question, image: EncodedImage) -> None:
+def _check(question: LabelledQuestion, image: EncodedImage) -> None:
     if not question.text.strip():
         raise InvalidInput("the question is empty; write its text")
     for text in (question.text, question.question_id, question.thought, question.kind):

@@ -18,7 +18,7 @@ from reasonseg_ros.evaluation.datasets.coco_masks import segmentation_mask
 from reasonseg_ros.evaluation.datasets.image_folders import find_image
 from reasonseg_ros.evaluation.datasets.json_files import read_json
 from reasonseg_ros.evaluation.datasets.pictures import read_picture
-from reasonseg_ros.evaluation.datasets.records import Item, Picture, Question, gather, unusable
+from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, gather, unusable
 
 SETS = ("refcoco", "refcoco+", "refcocog")
 IMAGE_FOLDERS = ("images/mscoco/images/train2014", "images/train2014", "train2014", "images")
@@ -113,13 +113,13 @@ def _load(
 ) -> Picture:
     image = read_picture(find_image(name, places))
 
-    def question(ref: dict[str, Any], number: int, question_id: str) -> Question:
+    def question(ref: dict[str, Any], number: int, question_id: str) -> LabelledQuestion:
         annotation = annotations.get(ref["ann_id"])
         if annotation is None:
             raise InvalidInput(f"annotation {ref['ann_id']} is not in instances.json; get both from one source")
         mask, broken = segmentation_mask(annotation.get("segmentation"), image.size_wh)
         text = str(ref["sentences"][number].get("sent") or "")
-        return Question(question_id, text, mask, broken_shapes=() if number else broken)  # once an object
+        return LabelledQuestion(question_id, text, mask, broken_shapes=() if number else broken)  # once an object
 
     makers = []
     for ref in refs:

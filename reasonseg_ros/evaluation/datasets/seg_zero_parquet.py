@@ -15,7 +15,7 @@ import numpy as np
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.pictures import encoded_picture
-from reasonseg_ros.evaluation.datasets.records import Item, Picture, Question, gather
+from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, gather
 from reasonseg_ros.types import BoolMask
 
 COLUMNS = ("image", "text", "mask", "image_id", "ann_id")
@@ -60,8 +60,8 @@ def _load(file: Path, group: int, row: int) -> Picture:
         raise InvalidInput("its image holds no bytes; use the data set with embedded images")
     image = encoded_picture(data, "its image")
 
-    def question() -> Question:
-        return Question(f"{image_id}-{ann_id}", str(text or ""), _mask(table["mask"][row]))
+    def question() -> LabelledQuestion:
+        return LabelledQuestion(f"{image_id}-{ann_id}", str(text or ""), _mask(table["mask"][row]))
 
     return gather(image, [(f"question {image_id}-{ann_id}", question)])
 

@@ -33,7 +33,7 @@ from reasonseg_ros.evaluation.datasets.coco_masks import rle_mask
 from reasonseg_ros.evaluation.datasets.image_folders import find_image
 from reasonseg_ros.evaluation.datasets.json_files import read_json
 from reasonseg_ros.evaluation.datasets.pictures import open_image, read_picture
-from reasonseg_ros.evaluation.datasets.records import Item, Picture, Question, QuestionMaker, gather, unusable
+from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, QuestionMaker, gather, unusable
 from reasonseg_ros.types import BoolMask
 
 KINDS = {"0": "referring", "1": "reasoning", "2": "nonexistent"}
@@ -135,7 +135,7 @@ def _is_file_name(value: Any) -> bool:
     return 0 < len(value) <= 200 and not any(c in "/\0" or "\ud800" <= c <= "\udfff" for c in value)
 
 
-FrameMaker = tuple[str, Callable[[int, str, tuple[int, int]], "Question | None"]]
+FrameMaker = tuple[str, Callable[[int, str, tuple[int, int]], "LabelledQuestion | None"]]
 """Name of an expression, and its question on a frame; None where the frame is not labelled."""
 
 
@@ -156,11 +156,11 @@ def _load(base: Path, video: str, frame: str, number: int, makers: Iterable[Fram
     return gather(image, labelled, unlabelled)
 
 
-def _refuse(error: Exception) -> Question:
+def _refuse(error: Exception) -> LabelledQuestion:
     raise error
 
 
-def _same(question: Question) -> Question:
+def _same(question: LabelledQuestion) -> LabelledQuestion:
     return question
 
 
@@ -178,14 +178,16 @@ def _expression(
     is_sentence = bool(_own(value, "is_sent", meta.get("is_sent", type_id is not None and text.endswith("?"))))
     kind = "" if type_id is None else KINDS.get(str(type_id), str(type_id)[:40])
 
-    def question(number: int, frame: str, size_wh: tuple[int, int]) -> Question | None:
+    def question(number: int, frame: str, size_wh: tuple[int, int]) -> LabelledQuestion | None:
         mask = masks(number, frame, size_wh)
-        return None if mask is None else Question(f"{video}/{key}", text, mask, kind=kind, is_sentence=is_sentence)
+        if mask is None:
+            return None
+        return LabelledQuestion(f"{video}/{key}", text, mask, kind=kind, is_sentence=is_sentence)
 
     return name, question
 
 
-def _no_masks(error: InvalidInput, *_: object) -> Question:
+def _no_masks(error: InvalidInput, *_: object) -> LabelledQuestion:
     raise error
 
 

@@ -13,7 +13,6 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
-from reasonseg_ros.config import Config
 from reasonseg_ros.images import messages as images
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.stamps import RESTART_NS, Stamps, Step
@@ -23,6 +22,7 @@ from reasonseg_ros.ros.inputs.depth_health import DepthHealth
 from reasonseg_ros.ros.inputs.input_topic import InputTopic
 from reasonseg_ros.ros.inputs.synchroniser import Pair, Synchroniser
 from reasonseg_ros.ros.inputs.transforms import NoTransform, Transforms
+from reasonseg_ros.settings import Settings
 from reasonseg_ros.space import calibration
 from reasonseg_ros.space.lens import carried_depth
 from reasonseg_ros.types import CameraPose, Frame
@@ -53,23 +53,23 @@ class Camera:
     def __init__(
         self,
         node: Node,
-        config: Callable[[], Config],
+        settings: Settings,
         health: CameraHealth,
         depth_health: DepthHealth,
         show: Callable[[Arrival], None],
         post: RunLater,
         on_restart: Callable[[], None] = lambda: None,
     ) -> None:
-        camera = config().camera
+        camera = settings.now.camera
         self._node = node
-        self._config = config
+        self._settings = settings
         self._health = health
         self._depth_health = depth_health
         self._show = show
         self._post = post
         self._on_restart = on_restart
         self._stamps = Stamps()
-        self._transforms = Transforms(node, config().points.target_frame)
+        self._transforms = Transforms(node, settings.now.points.target_frame)
         self._pairing: Synchroniser[_Seen, Any] = Synchroniser(camera.depth_tolerance_s, camera.depth_wait_s)
         kinds = {"raw": Image, "compressed": CompressedImage}
         depth_kind, kind = kinds[camera.depth_transport], kinds[camera.transport]
@@ -98,7 +98,7 @@ class Camera:
 
     @property
     def _max_megapixels(self) -> float:
-        return self._config().camera.max_megapixels
+        return self._settings.now.camera.max_megapixels
 
     def describe(self) -> str:
         """The image topic with its publishers, and why nothing comes from them. For the executor's thread."""
@@ -161,7 +161,8 @@ class Camera:
             self._depth_health.count(pair)
             warning = ""
             if depth is None and self._depth_health.is_expected:
-                limit_s, limit_ms = self._config().camera.depth_wait_s, 1000 * self._config().camera.depth_tolerance_s
+                camera = self._settings.now.camera
+                limit_s, limit_ms = camera.depth_wait_s, 1000 * camera.depth_tolerance_s
                 warning = f"no depth image within {limit_ms:g} ms of the image's stamp came in {limit_s:g} s"
                 if pair.lag_s > limit_s:
                     warning += f"; depth comes {pair.lag_s:.2f} s after its image, raise camera.depth_wait_s"
@@ -200,7 +201,7 @@ class Camera:
         """
         if not frame.frame_id:
             raise images.UnusableImage("no frame_id", "the image's frame_id is empty; have the camera's driver set it")
-        camera = self._config().camera
+        camera = self._settings.now.camera
         depth_m = images.depth_from_image(depth, self._max_megapixels)
         notes = [self._check_depth_frame(frame, depth)]
         if depth_m.shape != frame.rgb.shape[:2]:
@@ -219,7 +220,7 @@ class Camera:
         pose = seen.pose
         if pose is None:
             try:
-                wait_s = self._config().points.transform_wait_s
+                wait_s = self._settings.now.points.transform_wait_s
                 pose = self._transforms.camera_pose(frame.frame_id, frame.stamp_ns, wait_s)
             except NoTransform as error:
                 notes.append(str(error))
@@ -232,7 +233,7 @@ class Camera:
         frame_id = depth.header.frame_id
         if calibration.same_frame(frame_id, frame.frame_id):
             return ""
-        if self._config().camera.depth_any_frame:
+        if self._settings.now.camera.depth_any_frame:
             return f"depth of frame {frame_id!r} is used by camera.depth_any_frame"
         raise images.UnusableImage(
             "depth of another frame",
@@ -246,7 +247,7 @@ class Camera:
             self._node.get_logger().info(f"calibration: {reading or 'the same for a raw and a rectified image'}")
 
     def _kinds(self) -> calibration.Kinds:
-        camera = self._config().camera
+        camera = self._settings.now.camera
         topics = self._image_topic.topic, self._depth_topic.topic
         return calibration.Kinds.of(*topics, camera.rectification, camera.depth_rectification)
 

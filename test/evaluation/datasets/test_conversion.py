@@ -14,7 +14,7 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets import conversion
 from reasonseg_ros.evaluation.datasets.conversion import Plan, parts_folder, write_dataset
 from reasonseg_ros.evaluation.datasets.pictures import encoded_picture
-from reasonseg_ros.evaluation.datasets.records import Item, Question, gather
+from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, gather
 
 PLAN = Plan("made by hand", "val")
 
@@ -37,7 +37,7 @@ class Source:
         image = encoded_picture(self.data, "it")
         mask = np.zeros(image.size_wh[::-1], bool)
         mask[: number % 20 + 1] = True
-        return gather(image, [(f"q{number}", lambda: Question(f"q{number}", f"text {number}", mask))])
+        return gather(image, [(f"q{number}", lambda: LabelledQuestion(f"q{number}", f"text {number}", mask))])
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_an_id_that_occurs_again_gets_a_number_also_after_an_interruption(tmp_pa
             raise KeyboardInterrupt
         image = encoded_picture(data, "it")
         mask = np.ones(image.size_wh[::-1], bool)
-        return gather(image, [("q", lambda: Question("q", "the mug", mask)), (f"r{number}", _refused)])
+        return gather(image, [("q", lambda: LabelledQuestion("q", "the mug", mask)), (f"r{number}", _refused)])
 
     def _refused():
         raise ValueError("any shape of annotation")

@@ -1,6 +1,6 @@
-"""Follows the targets of answers from image to image, at the camera's rate or as fast as the machine allows.
+"""Tracks the targets of answers from image to image, at the camera's rate or as fast as the machine allows.
 
-Each answer has a tracker of its own, as two questions may well be about the same thing; all look at the same features.
+Each answer has a separate tracker, because two questions may be about the same thing. All share an image's features.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from typing import Any, Generic, TypeVar
 
 from reasonseg_ros.errors import InvalidInput, ModelError
 from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.live.requests import lost
+from reasonseg_ros.live.questions import lost
 from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.segmenter.port import Features, Segmenter, Tracker
-from reasonseg_ros.segmenter.regions import followed
+from reasonseg_ros.segmenter.regions import tracked
 from reasonseg_ros.types import Frame, Segmentation, Status
 
 _Key = TypeVar("_Key")
 
 
 @dataclass(eq=False)
-class _Followed(Generic[_Key]):
-    """An answer whose targets are followed: where they were last, and what follows them."""
+class _Tracked(Generic[_Key]):
+    """An answer whose targets are tracked: the last masks, and their tracker."""
 
     key: _Key
     segmentation: Segmentation
     tracker: Tracker
 
 
-class Follower(Generic[_Key]):
-    """One thread that takes the newest image, steps every tracker, and tells each answer's new masks.
+class TargetTracking(Generic[_Key]):
+    """One thread that takes the newest image, steps every tracker, and reports each answer's new masks.
 
     Args:
-        on_masks: called with the key that `follow` was given and the masks on the newest image, those of targets that
-            are not seen being empty. A status other than OK is the last that is told of a key. LOST: none of its
-            targets has been seen for long, the stream gave out, or following failed once. FAILED: the model gave
-            numbers that are not finite, so that asking again does not help.
-        max_rate_hz: at most so many images a second; 0 takes every one that it can.
+        on_masks: called with the key that `track` received and the masks on the newest image; targets that are not seen
+            have empty masks. A status other than OK is the last report of a key. LOST: none of its targets has been
+            seen for long, the stream began again, or one step of the tracker failed. FAILED: the model gave numbers
+            that are not finite, so that asking again does not help.
+        max_rate_hz: images a second at most; 0 takes every image that the machine can.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class Follower(Generic[_Key]):
         self.max_rate_hz = max_rate_hz
         self._changed = threading.Condition()
         self._newest: Arrival | None = None
-        self._followed: list[_Followed[_Key]] = []
+        self._tracked: list[_Tracked[_Key]] = []
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="reasonseg follower", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="reasonseg tracking", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> bool:
-        """False where the thread does not end within the time."""
+        """False if the thread does not end in time."""
         with self._changed:
             self._stopping = True
-            self._followed.clear()
+            self._tracked.clear()
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -73,31 +73,31 @@ class Follower(Generic[_Key]):
             self._newest = arrival
             self._changed.notify_all()
 
-    def follow(self, key: _Key, segmentation: Segmentation, tracker: Tracker) -> None:
-        """Follow the regions of `segmentation`, which `tracker` has seen up to its frame. Replaces what `key` had."""
+    def track(self, key: _Key, segmentation: Segmentation, tracker: Tracker) -> None:
+        """Track the regions of `segmentation`. `tracker` has seen them up to its frame. Replaces what `key` had."""
         with self._changed:
-            self._followed = [item for item in self._followed if item.key is not key]
-            self._followed.append(_Followed(key, segmentation, tracker))
+            self._tracked = [item for item in self._tracked if item.key is not key]
+            self._tracked.append(_Tracked(key, segmentation, tracker))
             self._changed.notify_all()
 
     def drop(self, key: _Key) -> bool:
-        """Follow `key` no longer. False where it was not followed."""
+        """Stop tracking `key`. False if it was not tracked."""
         with self._changed:
-            before = len(self._followed)
-            self._followed = [item for item in self._followed if item.key is not key]
-            return len(self._followed) < before
+            before = len(self._tracked)
+            self._tracked = [item for item in self._tracked if item.key is not key]
+            return len(self._tracked) < before
 
     def end_all(self, reason: str) -> None:
-        """Tell every answer as LOST for `reason`, and follow none any longer."""
+        """Report every answer as LOST for `reason` and stop tracking all of them."""
         with self._changed:
-            items, self._followed = self._followed, []
+            items, self._tracked = self._tracked, []
             self._newest = None
         for item in items:
             self.on_masks(item.key, lost(item.segmentation, reason))
 
     def keys(self) -> list[_Key]:
         with self._changed:
-            return [item.key for item in self._followed]
+            return [item.key for item in self._tracked]
 
     def _run(self) -> None:
         while (taken := self._take()) is not None:
@@ -105,8 +105,8 @@ class Follower(Generic[_Key]):
             try:
                 self._step(*taken)
             except InvalidInput:
-                pass  # told and counted where the image arrived
-            # Nothing may end the thread that all answers hang on.
+                pass  # reported and counted where the image arrived
+            # Nothing may end the thread that all answers share.
             except Exception as error:
                 self._end(taken[1], error)
             if self.max_rate_hz:
@@ -114,17 +114,17 @@ class Follower(Generic[_Key]):
                     left_s = begin_s + 1 / self.max_rate_hz - time.monotonic()
                     self._changed.wait_for(lambda: self._stopping, max(0.0, left_s))
 
-    def _take(self) -> tuple[Arrival, list[_Followed[_Key]]] | None:
+    def _take(self) -> tuple[Arrival, list[_Tracked[_Key]]] | None:
         with self._changed:
             while not self._stopping:
-                if self._newest is not None and self._followed:
+                if self._newest is not None and self._tracked:
                     arrival, self._newest = self._newest, None
-                    return arrival, list(self._followed)
+                    return arrival, list(self._tracked)
                 self._changed.wait()
             return None
 
-    def _step(self, arrival: Arrival, items: list[_Followed[_Key]]) -> None:
-        # An answer that was carried to a newer image than this one waits for the next.
+    def _step(self, arrival: Arrival, items: list[_Tracked[_Key]]) -> None:
+        # An answer that was propagated to a newer image than this one waits for the next.
         items = [item for item in items if item.segmentation.frame.stamp_ns < arrival.stamp_ns]
         if not items:
             return
@@ -133,23 +133,23 @@ class Follower(Generic[_Key]):
         for item in items:
             try:
                 masks = _next(item, frame, features)
-            # One answer's tracker that fails costs that answer alone.
+            # A tracker that fails ends its answer only.
             except Exception as error:
                 self._end([item], error)
                 continue
             with self._changed:
-                if item not in self._followed:  # dropped meanwhile
+                if item not in self._tracked:  # dropped in the meantime
                     continue
                 item.segmentation = masks
                 if masks.status is Status.LOST:
-                    self._followed.remove(item)
+                    self._tracked.remove(item)
             self.on_masks(item.key, masks)
 
-    def _end(self, items: list[_Followed[_Key]], error: Exception) -> None:
-        """Tell what a model's error makes of these answers, and follow them no longer."""
+    def _end(self, items: list[_Tracked[_Key]], error: Exception) -> None:
+        """Report a model's error for these answers and stop tracking them."""
         with self._changed:
-            items = [item for item in items if item in self._followed]
-            self._followed = [item for item in self._followed if item not in items]
+            items = [item for item in items if item in self._tracked]
+            self._tracked = [item for item in self._tracked if item not in items]
         for item in items:
             answer = failed(item.segmentation.answer, "tracking", error)
             if isinstance(error, ModelError):
@@ -158,19 +158,19 @@ class Follower(Generic[_Key]):
                 self.on_masks(item.key, lost(item.segmentation, answer.error))
 
 
-def _next(item: _Followed[Any], frame: Frame, features: Features) -> Segmentation:
-    """The answer's masks in the next frame, or LOST."""
+def _next(item: _Tracked[Any], frame: Frame, features: Features) -> Segmentation:
+    """The masks of the answer in the next frame, or LOST."""
     last = item.segmentation
     if last.frame.size_wh != frame.size_wh:
         return replace(lost(last, "the camera changed its image size"), frame=frame)
     start_s = time.perf_counter()
     tracks = item.tracker.step(features, frame.stamp_ns)
-    regions = tuple(followed(region, track) for region, track in zip(last.regions, tracks, strict=True))
+    regions = tuple(tracked(region, track) for region, track in zip(last.regions, tracks, strict=True))
     masks = replace(
         last,
         frame=frame,
         regions=regions,
-        seconds={"following": time.perf_counter() - start_s},
+        seconds={"tracking": time.perf_counter() - start_s},
         reasoned_stamp_ns=last.reasoned_stamp_ns or last.frame.stamp_ns,
     )
     is_lost = all(track.state == "lost" for track in tracks)

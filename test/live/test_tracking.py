@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.following import Follower
 from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.tracking import TargetTracking
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Grounding, Status
-from test.live.test_carrying import FIRST, answered, picture
+from test.live.test_propagation import FIRST, answered, picture
 
 
 def arrival(frame):
@@ -18,27 +18,27 @@ def arrival(frame):
 
 
 class Watched:
-    """A running follower and what it told, in its order."""
+    """A running tracking and what it told, in its order."""
 
     def __init__(self):
         self.told = []
         self.came = threading.Condition()
-        self.follower = Follower(ScriptedSegmenter("box"), self.take)
-        self.follower.start()
+        self.tracking = TargetTracking(ScriptedSegmenter("box"), self.take)
+        self.tracking.start()
 
     def take(self, key, segmentation):
         with self.came:
             self.told.append((key, segmentation))
             self.came.notify_all()
 
-    def follow(self, key, frame, *groundings):
+    def track(self, key, frame, *groundings):
         tracker = ScriptedTracker(lost_after_s=0.25)
-        tracker.add(self.follower.segmenter.encode(frame.rgb), groundings, frame.stamp_ns)
-        self.follower.follow(key, answered(frame, *groundings), tracker)
+        tracker.add(self.tracking.segmenter.encode(frame.rgb), groundings, frame.stamp_ns)
+        self.tracking.track(key, answered(frame, *groundings), tracker)
 
     def show(self, frame, count):
         """Show an image, and wait until `count` masks in all were told."""
-        self.follower.show(arrival(frame))
+        self.tracking.show(arrival(frame))
         with self.came:
             assert self.came.wait_for(lambda: len(self.told) >= count, 10), self.told
         return self.told[-1][1]
@@ -48,22 +48,22 @@ class Watched:
 def watched():
     watched = Watched()
     yield watched
-    assert watched.follower.stop()
+    assert watched.tracking.stop()
 
 
 def test_masks_follow_from_image_to_image(watched):
-    watched.follow("q1", picture(0), FIRST)
+    watched.track("q1", picture(0), FIRST)
     for tenth in (1, 2, 5):
         masks = watched.show(picture(tenth), len(watched.told) + 1)
         assert masks.regions[0].box_xyxy.tolist() == [2 + tenth, 4, 6 + tenth, 8]
         assert masks.frame.stamp_ns == tenth * 100_000_000
         assert masks.status is Status.OK
-        assert set(masks.seconds) == {"following"}
+        assert set(masks.seconds) == {"tracking"}
     assert [key for key, _ in watched.told] == ["q1"] * 3
 
 
 def test_an_occluded_target_is_told_as_such_then_lost_once(watched):
-    watched.follow("q1", picture(1), FIRST)
+    watched.track("q1", picture(1), FIRST)
     states = []
     for tenth in (2, 3):
         masks = watched.show(picture(tenth, hidden=True), len(watched.told) + 1)
@@ -72,11 +72,11 @@ def test_an_occluded_target_is_told_as_such_then_lost_once(watched):
     assert states == ["occluded", "occluded"]
     assert (lost.status, lost.regions) == (Status.LOST, ())
     assert "not been seen" in lost.answer.error
-    assert watched.follower.keys() == []
+    assert watched.tracking.keys() == []
 
 
-def test_a_target_that_comes_back_is_followed_again(watched):
-    watched.follow("q1", picture(1), FIRST)
+def test_a_target_that_comes_back_is_tracked_again(watched):
+    watched.track("q1", picture(1), FIRST)
     watched.show(picture(2, hidden=True), 1)
     assert watched.show(picture(3), 2).regions[0].track_state == "tracked"
 
@@ -86,20 +86,20 @@ def test_two_answers_are_followed_apart(watched):
     first.rgb[9:11, 40:44] = (0, 0, 250)
     second = picture(1)
     second.rgb[9:11, 42:46] = (0, 0, 250)
-    watched.follow("red", first, FIRST)
-    watched.follow("blue", first, Grounding(np.array([40, 9, 44, 11], np.float32)))
+    watched.track("red", first, FIRST)
+    watched.track("blue", first, Grounding(np.array([40, 9, 44, 11], np.float32)))
     watched.show(second, 2)
     boxes = {key: masks.regions[0].box_xyxy.tolist() for key, masks in watched.told}
     assert boxes == {"red": [3, 4, 7, 8], "blue": [42, 9, 46, 11]}
-    assert watched.follower.drop("red")
-    assert not watched.follower.drop("red")
+    assert watched.tracking.drop("red")
+    assert not watched.tracking.drop("red")
     watched.show(picture(2, hidden=True), 3)
     assert watched.told[-1][0] == "blue"
 
 
 def test_an_older_image_than_the_answers_is_passed_over(watched):
-    watched.follow("q1", picture(5), FIRST)
-    watched.follower.show(arrival(picture(4)))
+    watched.track("q1", picture(5), FIRST)
+    watched.tracking.show(arrival(picture(4)))
     assert watched.show(picture(6), 1).frame.stamp_ns == 600_000_000
     assert len(watched.told) == 1
 
@@ -108,15 +108,15 @@ def test_a_damaged_image_is_passed_over(watched):
     def broken():
         raise InvalidInput("cut in half")
 
-    watched.follow("q1", picture(0), FIRST)
-    watched.follower.show(Arrival(100_000_000, 1, broken))
+    watched.track("q1", picture(0), FIRST)
+    watched.tracking.show(Arrival(100_000_000, 1, broken))
     assert watched.show(picture(2), 1).regions[0].box_xyxy.tolist() == [4, 4, 8, 8]
 
 
 def test_another_image_size_ends_it(watched):
-    watched.follow("q1", picture(0), FIRST)
+    watched.track("q1", picture(0), FIRST)
     assert "image size" in watched.show(picture(1, size_wh=(30, 12)), 1).answer.error
-    assert watched.follower.keys() == []
+    assert watched.tracking.keys() == []
 
 
 def test_a_model_that_fails_ends_the_answers_and_not_the_thread(watched):
@@ -124,17 +124,17 @@ def test_a_model_that_fails_ends_the_answers_and_not_the_thread(watched):
         def step(self, features, stamp_ns):
             raise RuntimeError("no kernel image")
 
-    watched.follower.follow("q1", answered(picture(0), FIRST), Broken())
+    watched.tracking.track("q1", answered(picture(0), FIRST), Broken())
     assert "no kernel image" in watched.show(picture(1), 1).answer.error
-    watched.follow("q2", picture(1), Grounding(np.array([3, 4, 7, 8], np.float32)))
+    watched.track("q2", picture(1), Grounding(np.array([3, 4, 7, 8], np.float32)))
     assert watched.show(picture(2), 2).status is Status.OK
 
 
 def test_everything_can_be_ended_at_once(watched):
-    watched.follow("q1", picture(0), FIRST)
-    watched.follower.end_all("the stream of images began again")
+    watched.track("q1", picture(0), FIRST)
+    watched.tracking.end_all("the stream of images began again")
     assert "began again" in watched.told[0][1].answer.error
-    assert watched.follower.keys() == []
+    assert watched.tracking.keys() == []
 
 
 def test_at_a_lower_rate_only_the_newest_image_is_taken():
@@ -146,30 +146,30 @@ def test_at_a_lower_rate_only_the_newest_image_is_taken():
             told.append(masks.frame.stamp_ns)
             came.notify_all()
 
-    follower = Follower(ScriptedSegmenter("box"), take, max_rate_hz=2.0)
+    tracking = TargetTracking(ScriptedSegmenter("box"), take, max_rate_hz=2.0)
     tracker = ScriptedTracker()
-    tracker.add(follower.segmenter.encode(picture(0).rgb), [FIRST], 0)
-    follower.follow("q1", answered(picture(0), FIRST), tracker)
-    follower.start()
-    follower.show(arrival(picture(1)))
+    tracker.add(tracking.segmenter.encode(picture(0).rgb), [FIRST], 0)
+    tracking.track("q1", answered(picture(0), FIRST), tracker)
+    tracking.start()
+    tracking.show(arrival(picture(1)))
     with came:
         assert came.wait_for(lambda: told, 10)
     for tenth in range(2, 20):
-        follower.show(arrival(picture(tenth)))
+        tracking.show(arrival(picture(tenth)))
     with came:
         assert came.wait_for(lambda: told[-1] == 19 * 100_000_000, 10)
-    assert follower.stop()
+    assert tracking.stop()
     assert len(told) < 10
 
 
 def test_a_slow_rate_of_following_does_not_hold_up_the_end():
     told = threading.Event()
-    follower = Follower(ScriptedSegmenter(), lambda key, masks: told.set(), max_rate_hz=0.01)
+    tracking = TargetTracking(ScriptedSegmenter(), lambda key, masks: told.set(), max_rate_hz=0.01)
     first, second = picture(1), picture(2)
     tracker = ScriptedTracker()
     tracker.add(ScriptedSegmenter().encode(first.rgb), [FIRST], first.stamp_ns)
-    follower.follow("key", answered(first, FIRST), tracker)
-    follower.start()
-    follower.show(Arrival(second.stamp_ns, 0, lambda: second))
+    tracking.track("key", answered(first, FIRST), tracker)
+    tracking.start()
+    tracking.show(Arrival(second.stamp_ns, 0, lambda: second))
     assert told.wait(10)
-    assert follower.stop(5.0)
+    assert tracking.stop(5.0)

@@ -5,8 +5,8 @@ import pytest
 
 from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.carrying import Carrier, stride
 from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
+from reasonseg_ros.live.propagation import Propagator, stride
 from reasonseg_ros.segmenter.regions import build_region
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Segmentation, Status
@@ -45,7 +45,7 @@ class Clock:
         self.frame_s = frame_s
         self.encoded = []
 
-    def carrier(self, budget_s, segmenter=None):
+    def propagator(self, segmenter=None):
         segmenter = segmenter or ScriptedSegmenter("box")
         encode = segmenter.encode
 
@@ -56,45 +56,45 @@ class Clock:
             return features
 
         segmenter.encode = slow
-        return Carrier(segmenter, ScriptedTracker, budget_s, clock=lambda: self.now_s)
+        return Propagator(segmenter, ScriptedTracker, clock=lambda: self.now_s)
 
 
 def test_the_mask_is_where_the_target_is_now():
     frames = [picture(tenth) for tenth in range(21)]
-    carried = Clock(0.01).carrier(1.0).carry(answered(frames[0], FIRST), stream(frames))
-    segmentation = carried.segmentation
+    propagated = Clock(0.01).propagator().propagate(answered(frames[0], FIRST), stream(frames), 1.0)
+    segmentation = propagated.segmentation
     region = segmentation.regions[0]
     assert segmentation.frame is frames[20]
     assert segmentation.reasoned_stamp_ns == frames[0].stamp_ns
     assert region.box_xyxy.tolist() == [22, 4, 26, 8]
     assert (region.label, region.track_state, region.track_id) == ("the square", "tracked", 1)
-    assert (carried.frames, carried.left_out) == (20, 0)
+    assert (propagated.frames, propagated.left_out) == (20, 0)
     assert set(segmentation.seconds) == {"reasoning", "catching_up"}
 
 
 def test_frames_are_left_out_so_that_catching_up_ends_in_time():
     clock = Clock(0.1)
     frames = [picture(tenth) for tenth in range(41)]
-    carried = clock.carrier(0.55).carry(answered(frames[0], FIRST), stream(frames))
-    assert carried.segmentation.frame is frames[40]
+    propagated = clock.propagator().propagate(answered(frames[0], FIRST), stream(frames), 0.55)
+    assert propagated.segmentation.frame is frames[40]
     assert clock.encoded == [0, 10, 20, 30, 40]
     assert clock.now_s <= 0.55
-    assert (carried.frames, carried.left_out) == (4, 36)
+    assert (propagated.frames, propagated.left_out) == (4, 36)
 
 
 def test_one_frame_is_done_even_where_it_takes_longer_than_allowed():
     clock = Clock(3.0)
     frames = [picture(tenth) for tenth in range(9)]
-    carried = clock.carrier(0.5).carry(answered(frames[0], FIRST), stream(frames))
+    propagated = clock.propagator().propagate(answered(frames[0], FIRST), stream(frames), 0.5)
     assert clock.encoded == [0, 8]
-    assert carried.segmentation.status is Status.OK
+    assert propagated.segmentation.status is Status.OK
 
 
 def test_frames_that_come_while_catching_up_are_done_too():
     frames = [picture(tenth) for tenth in range(12)]
     buffer = stream(frames[:10])
     clock = Clock(0.05)
-    carrier = clock.carrier(1.0)
+    propagator = clock.propagator()
     step = ScriptedTracker.step
 
     class Growing(ScriptedTracker):
@@ -104,22 +104,22 @@ def test_frames_that_come_while_catching_up_are_done_too():
                     buffer.add(Arrival(frame.stamp_ns, 1, lambda frame=frame: frame))
             return step(self, features, stamp_ns)
 
-    carrier.make_tracker = Growing
-    assert carrier.carry(answered(frames[0], FIRST), buffer).segmentation.frame is frames[11]
+    propagator.make_tracker = Growing
+    assert propagator.propagate(answered(frames[0], FIRST), buffer, 1.0).segmentation.frame is frames[11]
 
 
 def test_an_answer_about_the_newest_frame_stays_as_it_is():
     frames = [picture(0)]
     segmentation = answered(frames[0], FIRST)
-    carried = Clock(0.1).carrier(1.0).carry(segmentation, stream(frames))
-    assert carried.segmentation is segmentation
-    assert carried.tracker is None
+    propagated = Clock(0.1).propagator().propagate(segmentation, stream(frames), 1.0)
+    assert propagated.segmentation is segmentation
+    assert propagated.tracker is None
 
 
-def test_nothing_fits_is_not_carried():
+def test_nothing_fits_is_not_propagated():
     frames = [picture(tenth) for tenth in range(3)]
     segmentation = answered(frames[0])
-    assert Clock(0.1).carrier(1.0).carry(segmentation, stream(frames)).segmentation is segmentation
+    assert Clock(0.1).propagator().propagate(segmentation, stream(frames), 1.0).segmentation is segmentation
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_nothing_fits_is_not_carried():
 )
 def test_what_cannot_be_followed_is_lost_with_the_reason(last, reason):
     frames = [picture(0), picture(1), picture(2), last]
-    segmentation = Clock(0.01).carrier(1.0).carry(answered(frames[0], FIRST), stream(frames)).segmentation
+    segmentation = Clock(0.01).propagator().propagate(answered(frames[0], FIRST), stream(frames), 1.0).segmentation
     assert segmentation.status is Status.LOST
     assert reason in segmentation.answer.error
     assert segmentation.regions == ()
@@ -142,16 +142,16 @@ def test_what_cannot_be_followed_is_lost_with_the_reason(last, reason):
 def test_a_stream_that_begins_again_ends_the_way():
     frames = [picture(tenth) for tenth in range(50, 55)]
     buffer = stream(frames)
-    carrier = Clock(0.01).carrier(1.0)
-    encode = carrier.segmenter.encode
+    propagator = Clock(0.01).propagator()
+    encode = propagator.segmenter.encode
 
     def looping(rgb):
         buffer.add(Arrival(0, 1, lambda: picture(0)))
         return encode(rgb)
 
-    carrier.segmenter.encode = looping
+    propagator.segmenter.encode = looping
     segmentation = answered(frames[0], Grounding(np.array([52, 4, 56, 8], np.float32)))
-    assert "began again" in carrier.carry(segmentation, buffer).segmentation.answer.error
+    assert "began again" in propagator.propagate(segmentation, buffer, 1.0).segmentation.answer.error
 
 
 def test_of_two_targets_the_one_that_is_gone_is_told_as_occluded():
@@ -159,10 +159,10 @@ def test_of_two_targets_the_one_that_is_gone_is_told_as_occluded():
     first.rgb[9:11, 40:44] = (0, 0, 250)
     later = picture(5)
     blue = Grounding(np.array([40, 9, 44, 11], np.float32))
-    carried = Clock(0.01).carrier(1.0).carry(answered(first, FIRST, blue), stream([first, later]))
-    assert [region.track_state for region in carried.segmentation.regions] == ["tracked", "occluded"]
-    assert not carried.segmentation.regions[1].mask.any()
-    assert carried.segmentation.status is Status.OK
+    propagated = Clock(0.01).propagator().propagate(answered(first, FIRST, blue), stream([first, later]), 1.0)
+    assert [region.track_state for region in propagated.segmentation.regions] == ["tracked", "occluded"]
+    assert not propagated.segmentation.regions[1].mask.any()
+    assert propagated.segmentation.status is Status.OK
 
 
 def test_a_damaged_image_on_the_way_is_passed_over():
@@ -173,8 +173,8 @@ def test_a_damaged_image_on_the_way_is_passed_over():
         raise InvalidInput("cut in half")
 
     buffer.add(Arrival(frames[3].stamp_ns, 1, broken))
-    carried = Clock(0.01).carrier(1.0).carry(answered(frames[0], FIRST), buffer)
-    assert carried.segmentation.frame is frames[2]
+    propagated = Clock(0.01).propagator().propagate(answered(frames[0], FIRST), buffer, 1.0)
+    assert propagated.segmentation.frame is frames[2]
 
 
 def test_where_the_newest_image_is_damaged_the_one_before_is_taken():
@@ -186,17 +186,17 @@ def test_where_the_newest_image_is_damaged_the_one_before_is_taken():
 
     buffer.add(Arrival(900_000_000, 1, broken))
     clock = Clock(3.0)  # time for one image
-    carried = clock.carrier(0.5).carry(answered(frames[0], FIRST), buffer)
-    assert (clock.encoded, carried.segmentation.status) == ([0, 8], Status.OK)
-    assert carried.segmentation.frame is frames[8]
+    propagated = clock.propagator().propagate(answered(frames[0], FIRST), buffer, 0.5)
+    assert (clock.encoded, propagated.segmentation.status) == ([0, 8], Status.OK)
+    assert propagated.segmentation.frame is frames[8]
 
 
 def test_no_further_image_is_begun_where_it_would_take_too_long():
     frames = [picture(tenth) for tenth in range(40)]
     buffer = stream(frames[:10])
     clock = Clock(0.2)
-    carrier = clock.carrier(0.5)
-    encode = carrier.segmenter.encode
+    propagator = clock.propagator()
+    encode = propagator.segmenter.encode
 
     def camera(rgb):
         features = encode(rgb)
@@ -204,10 +204,10 @@ def test_no_further_image_is_begun_where_it_would_take_too_long():
             buffer.add(Arrival(frame.stamp_ns, 1, lambda frame=frame: frame))
         return features
 
-    carrier.segmenter.encode = camera
-    carried = carrier.carry(answered(frames[0], FIRST), buffer)
+    propagator.segmenter.encode = camera
+    propagated = propagator.propagate(answered(frames[0], FIRST), buffer, 0.5)
     assert clock.encoded == [0, 11]
-    assert (clock.now_s, carried.left_out) == (0.4, 10)
+    assert (clock.now_s, propagated.left_out) == (0.4, 10)
 
 
 @pytest.mark.parametrize(
@@ -229,5 +229,5 @@ def test_a_cancelled_one_stops_between_frames():
     frames = [picture(tenth) for tenth in range(30)]
     clock = Clock(0.01)
     asked = iter([False, False, True, True])
-    clock.carrier(10.0).carry(answered(frames[0], FIRST), stream(frames), lambda: next(asked))
+    clock.propagator().propagate(answered(frames[0], FIRST), stream(frames), 10.0, lambda: next(asked))
     assert clock.encoded == [0, 1, 2]

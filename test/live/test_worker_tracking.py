@@ -8,10 +8,11 @@ import pytest
 
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Frame, Mode, Status
 from test.live.robot import left_px
-from test.live.test_carrying import picture
+from test.live.test_propagation import picture
 
 
 def test_an_answer_comes_with_the_newest_image_and_says_which_it_was_reasoned_on(start):
@@ -19,7 +20,7 @@ def test_an_answer_comes_with_the_newest_image_and_says_which_it_was_reasoned_on
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: robot.show(*map(picture, range(2, 9)))
     stages = []
-    robot.ask(on_stage=stages.append)
+    robot.ask(call=Call(on_stage=stages.append))
     outcome = robot.wait(1)
     assert left_px(outcome) == 8
     assert outcome.segmentation.frame.stamp_ns == 800_000_000
@@ -28,7 +29,7 @@ def test_an_answer_comes_with_the_newest_image_and_says_which_it_was_reasoned_on
     assert outcome.is_last
 
 
-def test_carrying_can_be_left_out(start):
+def test_propagation_can_be_left_out(start):
     robot = start(carry=False)
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: robot.show(picture(5))
@@ -36,7 +37,7 @@ def test_carrying_can_be_left_out(start):
     assert robot.wait(1).segmentation.frame.stamp_ns == 100_000_000
 
 
-def test_an_image_of_its_own_is_not_carried(start):
+def test_an_image_of_its_own_is_not_propagated(start):
     robot = start()
     robot.show(picture(7))
     robot.ask(frame=picture(1))
@@ -66,7 +67,7 @@ class Blind(ScriptedTracker):
 
 def test_a_target_lost_again_and_again_ends_as_lost(start):
     robot = start({"ask_again": 2})
-    robot.worker._carrier.make_tracker = Blind
+    robot.worker._propagator.make_tracker = Blind
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: robot.show(picture(1 + frame.stamp_ns // 100_000_000))
     robot.ask()
@@ -79,7 +80,7 @@ def test_a_target_lost_again_and_again_ends_as_lost(start):
 def test_a_followed_target_is_told_on_every_image_until_so_many(start):
     robot = start()
     robot.show(picture(1))
-    request = robot.ask(Mode.TRACK, frames=4)
+    robot.ask(Mode.TRACK, frames=4)
     robot.wait(1)
     robot.show_all(picture(2), picture(3), picture(5))
     robot.show(picture(6))
@@ -87,28 +88,28 @@ def test_a_followed_target_is_told_on_every_image_until_so_many(start):
     assert [left_px(outcome) for outcome in robot.outcomes] == [1, 2, 3, 5]
     assert len({outcome.segmentation.regions[0].track_id for outcome in robot.outcomes[1:]}) == 1
     assert len(robot.reasoner.stamps_ns) == 1
-    assert robot.worker.load().followed == 0
-    assert request.told == 4
+    assert robot.worker.load().tracked == 0
+    assert len(robot.outcomes) == 4
 
 
-def test_a_followed_target_is_followed_until_cancelled(start):
+def test_a_followed_target_is_tracked_until_cancelled(start):
     robot = start()
     robot.show(picture(1))
     request = robot.ask(Mode.TRACK)
     robot.wait(1)
     robot.show_all(picture(2))
-    assert (robot.worker.load().standing, robot.worker.load().followed) == (1, 1)
+    assert (robot.worker.load().standing, robot.worker.load().tracked) == (1, 1)
     robot.worker.cancel(request)
     assert robot.wait(3).answer.status is Status.CANCELLED
     robot.show(picture(3))
-    assert robot.worker.load().followed == robot.worker.load().standing == 0
+    assert robot.worker.load().tracked == robot.worker.load().standing == 0
     assert [is_last for _, _, is_last in robot.told()] == [False, False, True]
 
 
 def test_a_lost_target_is_asked_for_again_and_followed_on(start):
     robot = start()
     trackers = iter((Blind, ScriptedTracker))
-    robot.worker._carrier.make_tracker = lambda: next(trackers)()
+    robot.worker._propagator.make_tracker = lambda: next(trackers)()
     robot.show(picture(1))
     robot.ask(Mode.TRACK)
     robot.wait(1)
@@ -154,7 +155,7 @@ def test_a_stream_that_begins_again_is_told_and_asked_anew(start):
     ]  # fmt: skip
 
 
-def test_while_disabled_nothing_is_followed(start):
+def test_while_disabled_nothing_is_tracked(start):
     robot = start()
     robot.show(picture(1))
     robot.ask(Mode.TRACK)
@@ -190,7 +191,7 @@ def test_stopped_while_it_catches_up(start):
             gate.wait(10)
             return super().step(features, stamp_ns)
 
-    robot.worker._carrier.make_tracker = Slow
+    robot.worker._propagator.make_tracker = Slow
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: robot.show(*map(picture, range(2, 6)))
     robot.ask(Mode.TRACK)
@@ -199,7 +200,7 @@ def test_stopped_while_it_catches_up(start):
     robot.worker.forget_frames()
     gate.set()
     assert robot.wait(1).is_last
-    assert robot.worker.load().followed == 0
+    assert robot.worker.load().tracked == 0
 
 
 def test_what_happened_is_answered_on_the_newest_image_where_the_target_is_still_seen(start):
@@ -232,8 +233,7 @@ def test_nothing_happened(start):
 def test_a_method_for_one_image_refuses_to_look_back_and_to_follow(start):
     robot = start()
     robot.worker.stop()
-    method = SegZero(robot.reasoner, ScriptedSegmenter("box"), robot.worker.config)
-    robot.worker = Worker(method, robot.worker.config)
+    robot.worker = Worker(SegZero(robot.reasoner, ScriptedSegmenter("box"), robot.worker.method.settings))
     robot.worker.start()
     robot.show(picture(1))
     robot.ask(Mode.HISTORY)
@@ -260,7 +260,7 @@ def test_the_same_id_asked_anew_ends_the_old_one(start):
     robot.ask(Mode.TRACK)
     robot.wait(3)
     assert sorted(str(outcome.answer.status) for outcome in robot.outcomes) == ["cancelled", "ok", "ok"]
-    assert robot.worker.load().followed == 1
+    assert robot.worker.load().tracked == 1
 
 
 def test_what_is_kept_is_bounded(start):

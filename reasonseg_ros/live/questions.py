@@ -1,0 +1,138 @@
+"""A question about the stream of images, and what comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from reasonseg_ros.config import StreamConfig
+from reasonseg_ros.reasoner.call import WAIT, Call, ignore
+from reasonseg_ros.segmenter.port import Tracker
+from reasonseg_ros.segmenter.regions import without_empty
+from reasonseg_ros.types import Answer, FloatArray, Frame, Grounding, Mode, Query, Region, Segmentation, Status
+
+STANDING = (Mode.WATCH, Mode.TRACK)
+"""Modes whose questions have more than one outcome."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One question, or one set of prompts.
+
+    Attributes:
+        on_outcome: receives every outcome, from any thread; must return quickly.
+        frame: the image to look at; None is the newest image when the question's turn comes.
+        groundings: makes the boxes and points to segment without the reasoner, for the frame's width and height; may
+            raise InvalidInput. None asks the reasoner.
+        call: limits and progress. A question is cancelled through the worker, whatever `call.cancelled` says.
+        on_frame: receives the frame that the question is about, and when it was asked (monotonic clock, seconds),
+            before reasoning begins; from the thread that answers.
+        asked_s: when the question came, by the monotonic clock.
+    """
+
+    query: Query
+    on_outcome: Callable[[Outcome], None]
+    frame: Frame | None = None
+    groundings: Callable[[tuple[int, int]], tuple[Grounding, ...]] | None = None
+    call: Call = WAIT
+    on_frame: Callable[[Frame, float], None] = ignore
+    asked_s: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, eq=False)
+class NoSegmentation:
+    """Why a question ended without a segmentation. `frame` is what it looked at last, if anything."""
+
+    answer: Answer
+    frame: Frame | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One result of a question.
+
+    Attributes:
+        result: holds the answer and the frame.
+        total_s: since the question was asked.
+        is_last: ends the question.
+        is_tracked: masks of an earlier answer on a newer image.
+    """
+
+    question: Question
+    result: Segmentation | NoSegmentation
+    total_s: float
+    is_last: bool = True
+    is_tracked: bool = False
+
+    @property
+    def answer(self) -> Answer:
+        return self.result.answer
+
+    @property
+    def frame(self) -> Frame | None:
+        return self.result.frame
+
+    @property
+    def segmentation(self) -> Segmentation | None:
+        """None if the question ended without one."""
+        return self.result if isinstance(self.result, Segmentation) else None
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        return self.result.regions if isinstance(self.result, Segmentation) else ()
+
+    def with_seen_regions(self) -> Outcome:
+        """The outcome without regions that mark no pixel, which only the tracking of their targets needs."""
+        if not isinstance(self.result, Segmentation):
+            return self
+        return replace(self, result=without_empty(self.result))
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """What came of asking a question once.
+
+    Attributes:
+        frame: what was looked at; None if there was no image.
+        tracker: has seen the targets up to the outcome's frame; None if they are not tracked.
+        restarts: of the stream, when the image was taken.
+        thumbnail: of the frame, if the question is asked again when the scene changes.
+    """
+
+    outcome: Outcome
+    frame: Frame | None = None
+    tracker: Tracker | None = None
+    restarts: int = 0
+    thumbnail: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the worker is doing. `buffered_bytes` is the size of the images that are kept for late answers."""
+
+    running: str
+    waiting: int
+    standing: int
+    tracked: int
+    buffered_bytes: int
+    enabled: bool
+
+
+def is_tracked_on(mode: Mode, stream: StreamConfig) -> bool:
+    """Whether the targets of a question of this mode are tracked after its answer."""
+    return mode is Mode.TRACK or (mode is Mode.WATCH and stream.follow_watched)
+
+
+def lost(segmentation: Segmentation, reason: str) -> Segmentation:
+    """`segmentation` as LOST: its targets cannot be tracked to the newest image."""
+    answer = replace(segmentation.answer, status=Status.LOST, groundings=(), error=f"{reason}; ask again")
+    return replace(segmentation, answer=answer, regions=())
+
+
+def failed_outcome(
+    question: Question, status: Status, error: str, frame: Frame | None = None, asked_s: float | None = None
+) -> Outcome:
+    """The outcome of a question without an answer. `asked_s` is given if it was asked again since it came."""
+    total_s = time.monotonic() - (question.asked_s if asked_s is None else asked_s)
+    return Outcome(question, NoSegmentation(Answer(status, error=error), frame), total_s)

@@ -1,0 +1,69 @@
+"""What exists while the node is configured."""
+
+from __future__ import annotations
+
+from rclpy.lifecycle import LifecycleNode
+
+from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.worker import Worker
+from reasonseg_ros.methods.port import Method
+from reasonseg_ros.ros.diagnostics import CameraHealth, QuestionHealth
+from reasonseg_ros.ros.inputs.camera import Camera
+from reasonseg_ros.ros.inputs.depth_health import DepthHealth
+from reasonseg_ros.ros.outbox import Outbox
+from reasonseg_ros.ros.outputs import Outputs
+from reasonseg_ros.settings import Settings
+
+
+class Session:
+    """The worker with its models, the publishers and the camera: created and closed together.
+
+    Only for the executor's thread.
+
+    Attributes:
+        is_active: whether images and questions are accepted.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        method: Method,
+        settings: Settings,
+        camera_health: CameraHealth,
+        depth_health: DepthHealth,
+        question_health: QuestionHealth,
+        outbox: Outbox,
+    ) -> None:
+        self.is_active = False
+        self._node = node
+        self._camera_health = camera_health
+        self._outbox = outbox
+        self.worker = Worker(method, method.make_tracker)
+        self.outputs = Outputs(node, settings.now, question_health)
+        try:
+            self.camera = Camera(
+                node, settings, camera_health, depth_health, self._show, outbox.post,
+                on_restart=self.worker.forget_frames,
+            )  # fmt: skip
+        except Exception:
+            self.outputs.destroy()
+            raise
+        self.worker.start()
+
+    def close(self) -> bool:
+        """End all questions, publish their last outcomes, and let go of everything.
+
+        False if the model has not let go of its question yet; it ends in the background.
+        """
+        has_ended = self.worker.stop()
+        self.camera.destroy()
+        if self._node.context.ok():
+            self._outbox.empty()
+        self.outputs.destroy()
+        return has_ended
+
+    def _show(self, arrival: Arrival) -> None:
+        if not self.is_active or self.worker.show(arrival):
+            return
+        detail = f"{arrival.stamp_ns / 1e9:.3f} s came after a newer one or twice; nothing is followed to such images"
+        self._camera_health.drop("stamp not newer", f"stamp {detail}")
