@@ -13,11 +13,11 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.10; do \
 	&& { echo $$python; exit; }; done; echo python3)
 
 # Many tests wait for other processes, so more of them than cores; each takes about 1 GB of memory.
-WORKERS ?= 4
+WORKERS ?= 2
 
 help:
 	@echo "make demo    set up, then ask the shipped bag's questions on real topics; results in out/demo"
-	@echo "make test    set up, check style and types, then run every test (WORKERS=2: in two processes)"
+	@echo "make test    set up, check style and types, then run every test (WORKERS=4: in four processes)"
 	@echo "make setup   .venv with every library, the messages and .venv/bin/reasonseg (PYTHON=python3.12 chooses one)"
 	@echo "make lint    ruff and mypy"
 	@echo "make mutate  change operators and numbers of the core one at a time: do the tests notice? About 20 minutes"
