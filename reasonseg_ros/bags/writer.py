@@ -36,9 +36,13 @@ class BagWriter:
     def __enter__(self) -> BagWriter:
         # The file inside is named after the folder, so the folder has its final name from the beginning.
         self._workplace = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
-        self._writer = Writer(self._workplace / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        self._writer.open()
+        try:
+            self._writer = Writer(self._workplace / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP)
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+            self._writer.open()
+        except BaseException:  # a full disk, or a signal that ends the command: `__exit__` is not called
+            shutil.rmtree(self._workplace, ignore_errors=True)
+            raise
         self._connections: dict[str, Connection] = {}
         return self
 

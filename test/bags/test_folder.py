@@ -331,3 +331,14 @@ def test_a_bag_is_not_written_through_a_planted_link(tmp_path):
         with pytest.raises(InvalidInput, match="symbolic link"):
             bags.BagWriter(tmp_path / name, force=True)
     assert list((tmp_path / "victim").iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SystemExit(143)])
+def test_a_bag_that_cannot_be_begun_leaves_nothing(tmp_path, monkeypatch, error):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr("rosbags.rosbag2.Writer.open", fail)
+    with pytest.raises(type(error)), bags.BagWriter(tmp_path / "bag"):
+        pass
+    assert list(tmp_path.iterdir()) == []
