@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -60,10 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except KeyboardInterrupt as error:
         return _ended("interrupted", error, INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader is gone
+    except BrokenPipeError:  # the reader is gone
+        _drop_unwritten()
         return 1
     except (ReasonSegError, OSError, MemoryError) as error:
+        _drop_unwritten()
         return _ended(error_line(error), None, USAGE_ERROR)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and is_of_ros(error.name or ""):
@@ -73,6 +75,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(error, "remedy", ""):
             _ended("ended by a signal", error, 0)
         raise
+
+
+def _drop_unwritten() -> None:
+    """Drop what stdout holds and cannot write. Python would try again when it exits, and replace the exit status."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def is_of_ros(module: str) -> bool:

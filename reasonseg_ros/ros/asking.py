@@ -90,7 +90,7 @@ class _Client:
         self._node, self._executor, self._name = node, executor, name
         self._action = ActionClient(node, Segment, f"{name}/segment")
         self._overlays: dict[int, Image] = {}
-        self._goal: Any = None
+        self._sent: Any = None
 
     def wait_for_node(self, wait_s: float) -> None:
         if self._spin_until(self._action.server_is_ready, wait_s):
@@ -108,14 +108,14 @@ class _Client:
             self._node.create_subscription(Image, topic, self._on_overlay, QoSProfile(depth=5))
             self._spin_until(lambda: self._node.count_publishers(topic) > 0, OVERLAY_WAIT_S)
         thought = _Growing(screen)
-        sent = self._action.send_goal_async(
+        self._sent = self._action.send_goal_async(
             Segment.Goal(text=question), feedback_callback=lambda message: thought.show(message.feedback.thought)
         )
-        self._wait_for(sent)
-        self._goal = sent.result()
-        if not self._goal.accepted:
+        self._wait_for(self._sent)
+        goal = self._sent.result()
+        if not goal.accepted:
             raise ReasonSegError(f"the node {self._name} did not accept the question")
-        result = self._goal.get_result_async()
+        result = goal.get_result_async()
         self._wait_for(result)
         answer: Segmentation = result.result().result.segmentation
         thought.show(answer.thought)
@@ -123,9 +123,15 @@ class _Client:
         return answer
 
     def cancel(self) -> None:
-        """Cancel the question and give the node a moment to confirm it."""
-        if self._goal is not None and self._goal.accepted:
-            self._spin_until(self._goal.cancel_goal_async().done, CANCEL_WAIT_S)
+        """Cancel the question and give the node a moment to confirm it.
+
+        A question that the node has not confirmed yet may already run there, so its confirmation is waited for.
+        """
+        if self._sent is None or not self._spin_until(self._sent.done, CANCEL_WAIT_S):
+            return
+        goal = self._sent.result()
+        if goal.accepted:
+            self._spin_until(goal.cancel_goal_async().done, CANCEL_WAIT_S)
 
     def save_overlay(self, answer: Segmentation, out: Path) -> None:
         stamp_ns = header_stamp_ns(answer.header)

@@ -95,14 +95,29 @@ def test_every_error_ends_in_one_line(error, status, words, monkeypatch, capsys,
     assert all("Traceback" in log.read_text() and "in fail" in log.read_text() for log in logs)
 
 
-def test_a_full_disk_behind_a_redirection_is_told():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_a_redirection_is_told(unbuffered):
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "reasonseg_ros.cli", "version"]
-        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        ended = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment
+        )
     assert ended.returncode == cli.USAGE_ERROR
     assert ended.stderr.strip() == "reasonseg: No space left on device; free space there, or choose another place"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_is_gone_is_no_error_message(unbuffered):
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-m", "reasonseg_ros.cli", "version"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, "")
 
 
 def test_an_error_keeps_its_path_and_remedy():
