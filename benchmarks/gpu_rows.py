@@ -151,7 +151,7 @@ def token_rows(
         return list(tokens[0, prompt:].tolist())
 
     def ours(count: int) -> list[int]:
-        return list(decoder.decode(inputs, count, lambda _: True)[0])
+        return decoder.decode(inputs, count, lambda _: True)[0].tokens
 
     ways = {f"{way.__name__} {count}": partial(way, count) for way in (plain, ours) for count in (1, new_tokens)}
     times, said = side_by_side(ways, repetitions, warm_up=2)

@@ -219,6 +219,9 @@ class Answer:
     """What the reasoner said, parsed.
 
     `groundings` is empty for every status but `OK` and `EMPTY_MASK`: nothing here fits is a result, a failure is not.
+
+    Attributes:
+        entropy_nats: sum of the token entropies over the thought; None if the reasoner cannot tell.
     """
 
     status: Status
@@ -229,6 +232,7 @@ class Answer:
     dialect: str = ""
     model: str = ""
     tokens: int = 0
+    entropy_nats: float | None = None
 
     def __post_init__(self) -> None:
         if (self.status in (Status.OK, Status.EMPTY_MASK)) != bool(self.groundings):

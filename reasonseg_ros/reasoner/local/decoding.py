@@ -17,7 +17,7 @@ from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration, Qwen3
 
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.reasoner.local.decoding_step import NOT_FINITE, DecodingStep, KeysValues
-from reasonseg_ros.reasoner.local.generation import NOT_FINITE_ERROR, GoOn, end_tokens, until_end
+from reasonseg_ros.reasoner.local.generation import NOT_FINITE_ERROR, DecodedRow, GoOn, decoded_rows, end_tokens
 
 _HARMLESS = {
     "bos_token_id", "eos_token_id", "pad_token_id", "repetition_penalty", "transformers_version",
@@ -100,29 +100,31 @@ class FastDecoder:
             self._model.lm_head(hidden[:, -1]).float(),
         )
 
-    def decode(self, inputs: dict[str, Any], max_new_tokens: int, go_on: GoOn) -> list[list[int]]:
+    def decode(self, inputs: dict[str, Any], max_new_tokens: int, go_on: GoOn) -> list[DecodedRow]:
         """As `PlainDecoder.decode`."""
-        rows: list[list[int]] = self.continued(self.prefill(inputs), max_new_tokens, go_on)
+        rows: list[DecodedRow] = self.continued(self.prefill(inputs), max_new_tokens, go_on)
         return rows
 
     @torch.inference_mode()
-    def continued(self, prompt: Prefill, max_new_tokens: int, go_on: GoOn) -> list[list[int]]:
+    def continued(self, prompt: Prefill, max_new_tokens: int, go_on: GoOn) -> list[DecodedRow]:
         """The new tokens of each row of `prompt`, which stays as it is."""
         step = self._step
         step.begin(prompt.tokens, prompt.attended, prompt.layers, prompt.position)
-        tokens = step.choose(prompt.logits)
+        tokens, entropies = step.choose(prompt.logits)
+        all_entropies: list[Tensor] = []
         rows: list[list[int]] = [[] for _ in tokens]
         running = set(range(len(rows)))
         for count in range(1, max_new_tokens + 1):
             for row, token in zip(rows, tokens.tolist(), strict=True):
                 row.append(token)
+            all_entropies.append(entropies.clone())
             if any(rows[index][-1] == NOT_FINITE for index in running):
                 raise ModelError(NOT_FINITE_ERROR)
             running = {index for index in running if rows[index][-1] not in self._ends}
             if not go_on(rows) or not running or count == max_new_tokens:
                 break
-            tokens = step.next(tokens)
-        return [until_end(row, self._ends) for row in rows]
+            tokens, entropies = step.next(tokens)
+        return decoded_rows(rows, all_entropies, self._ends)
 
 
 def unsuited(model: Any) -> str:

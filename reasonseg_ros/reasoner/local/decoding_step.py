@@ -55,21 +55,21 @@ class DecodingStep:
             said = tokens if attended is None else torch.where(attended, tokens, tokens[:, -1:])
             self._said.fill_(False).scatter_(1, said, True)
 
-    def choose(self, logits: Tensor) -> Tensor:
-        """The likeliest tokens [rows] of float32 [rows, vocabulary], after the checkpoint's repetition penalty.
+    def choose(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The likeliest tokens of float32 [rows, vocabulary], after the repetition penalty, and the entropies in nats.
 
-        `NOT_FINITE` where the likeliest logit is NaN or infinite.
+        Both are [rows]. The token is `NOT_FINITE` if the likeliest logit is NaN or infinite.
         """
         if self._penalty == 1.0:
-            return _finite(logits.argmax(-1), logits)
+            return _finite(logits.argmax(-1), logits), token_entropies(logits)
         fair = torch.where(logits < 0, logits * self._penalty, logits / self._penalty)
         fair = torch.where(self._said, fair, logits)
         tokens = fair.argmax(-1)
         self._said.scatter_(1, tokens[:, None], True)
-        return _finite(tokens, fair)
+        return _finite(tokens, fair), token_entropies(fair)
 
-    def next(self, tokens: Tensor) -> Tensor:
-        """The tokens [rows] that follow `tokens` [rows]."""
+    def next(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens [rows] that follow `tokens` [rows], and their entropies [rows]. Valid until the next call."""
         if self._length == self._capacity:
             self._grow()
         self._length += 1
@@ -79,7 +79,7 @@ class DecodingStep:
         self._graph.replay()
         return self._graph_next
 
-    def _run(self, tokens: Tensor, length: int) -> Tensor:
+    def _run(self, tokens: Tensor, length: int) -> tuple[Tensor, Tensor]:
         hidden = F.embedding(tokens, self._embedding)
         cos = self._cos.index_select(0, self._positions)[:, None]
         sin = self._sin.index_select(0, self._positions)[:, None]
@@ -186,6 +186,13 @@ class _Layer:
         hidden = hidden + F.linear(seen.reshape(rows, -1), self._out.weight, self._out.bias)
         gate, up = F.linear(_normed(hidden, self._after), *self._gate_up).chunk(2, -1)
         return hidden + F.linear(self._activation(gate) * up, self._down.weight, self._down.bias)
+
+
+def token_entropies(logits: Tensor) -> Tensor:
+    """Entropy in nats of the next token's distribution, [rows], from float32 logits [rows, vocabulary]."""
+    logarithms = logits.log_softmax(-1)
+    # A token that is ruled out has the logit -inf and adds nothing.
+    return -(logarithms.exp() * logarithms.clamp_min(torch.finfo(logarithms.dtype).min)).sum(-1)
 
 
 def _finite(tokens: Tensor, logits: Tensor) -> Tensor:

@@ -22,11 +22,12 @@ from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb
 from reasonseg_ros.reasoner.limits import Limits, failure
 from reasonseg_ros.reasoner.local.checkpoint import check_pixel_limits, load_checkpoint
 from reasonseg_ros.reasoner.local.decoding import FastDecoder, unsuited
-from reasonseg_ros.reasoner.local.generation import GoOn, PlainDecoder, end_tokens
+from reasonseg_ros.reasoner.local.generation import DecodedRow, GoOn, PlainDecoder, end_tokens
 from reasonseg_ros.reasoner.local.kept_frames import KeptFrames, MakeInputs
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.reasoner.prompts import chat, read_prompt
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
+from reasonseg_ros.reasoner.sureness import thought_entropy
 from reasonseg_ros.torch_device import choose_device, use_threads
 from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
@@ -46,6 +47,7 @@ class Speech:
         seen_wh: the size in which it saw each image, pixels.
         cut: the token limit was hit, so the end is missing.
         broken: CANCELLED or TIMEOUT where a limit stopped it.
+        entropy_nats: summed over the tokens of the thought.
     """
 
     text: str
@@ -53,6 +55,7 @@ class Speech:
     seen_wh: list[tuple[int, int]]
     cut: bool = False
     broken: Status | None = None
+    entropy_nats: float | None = None
 
 
 class LocalReasoner(Reasoner):
@@ -123,7 +126,7 @@ class LocalReasoner(Reasoner):
             self.guarded(lambda: kept.prepare(frame.rgb, before, self._inputs_about(frame)), lambda failed: None)
 
     def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:
-        """Decoded together: more questions a second, each of them later.
+        """DecodedRow together: more questions a second, each of them later.
 
         Sums are rounded in another order than for one question alone, so in rare cases a token, and with it the answer,
         differs from `answer`.
@@ -204,7 +207,7 @@ class LocalReasoner(Reasoner):
 
     def _spoken(
         self,
-        decode: Callable[[int, GoOn], list[list[int]]],
+        decode: Callable[[int, GoOn], list[DecodedRow]],
         seen_wh: list[list[tuple[int, int]]],
         limits: Limits,
     ) -> list[Speech]:
@@ -220,10 +223,12 @@ class LocalReasoner(Reasoner):
             return broken is None
 
         speeches = []
-        for row, sizes in zip(decode(limits.max_new_tokens, go_on), seen_wh, strict=True):
+        for found, sizes in zip(decode(limits.max_new_tokens, go_on), seen_wh, strict=True):
+            row = found.tokens
             ended = row[-1] in self._ends
             cut = not ended and len(row) >= limits.max_new_tokens
-            speeches.append(Speech(self._text(row), len(row), sizes, cut, None if ended else broken))
+            entropy_nats = thought_entropy(row, found.entropies_nats, self._text)
+            speeches.append(Speech(self._text(row), len(row), sizes, cut, None if ended else broken, entropy_nats))
         return speeches
 
     def _parsed(self, frame: Frame, speech: Speech, limits: Limits) -> Answer:
@@ -237,7 +242,7 @@ class LocalReasoner(Reasoner):
             strict=self.config.strict,
             cut=speech.cut,
         )
-        return replace(answer, model=self.name, tokens=speech.tokens)
+        return replace(answer, model=self.name, tokens=speech.tokens, entropy_nats=speech.entropy_nats)
 
     def _messages(self, question: str) -> Messages:
         return chat(self.card, question, {"type": "image"}, self.prompt)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.reasoner.loading import load_reasoner
@@ -73,7 +74,10 @@ def same(model: Any, inputs: dict[str, Any], max_new_tokens: int = 40) -> list[l
     expected = generation.PlainDecoder(model).decode(inputs, max_new_tokens, ever)
     rows = decoding.FastDecoder(model).decode(inputs, max_new_tokens, ever)
     assert rows == expected
-    return rows
+    for row, wanted in zip(rows, expected, strict=True):
+        assert len(row.entropies_nats) == len(row.tokens)
+        np.testing.assert_allclose(row.entropies_nats, wanted.entropies_nats, rtol=0, atol=2e-3)
+    return [row.tokens for row in rows]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -97,6 +101,18 @@ def test_tokens_of_the_embedded_checkpoint_are_those_of_generate() -> None:
     same(reasoner.model, reasoner._inputs(words, [image] * 3)[0])
 
 
+def test_entropies_are_those_of_the_distributions_that_generate_chose_from() -> None:
+    model = small("qwen2.5")
+    inputs = prompts(model, [20, 21, 22])
+    output = model.generate(
+        **inputs, max_new_tokens=12, output_logits=True, return_dict_in_generate=True, do_sample=False
+    )
+    expected = [float(scipy.stats.entropy(logits[0].double().softmax(-1).numpy())) for logits in output.logits]
+    (row,) = decoding.FastDecoder(model).decode(inputs, 12, ever)
+    np.testing.assert_allclose(row.entropies_nats, expected[: len(row.tokens)], rtol=0, atol=1e-4)
+    assert min(expected) > 0.1
+
+
 @pytest.mark.parametrize("kind", ["qwen2.5", "qwen3"])
 def test_rows_of_different_length_go_together(kind: str) -> None:
     model = small(kind)
@@ -108,7 +124,7 @@ def test_rows_of_different_length_go_together(kind: str) -> None:
         alone = {name: inputs[name][index : index + 1, seen] for name in by_token}
         alone["image_grid_thw"] = inputs["image_grid_thw"][:1]
         alone["pixel_values"] = inputs["pixel_values"][32 * index : 32 * index + 32]
-        assert decoding.FastDecoder(model).decode(alone, 40, ever) == [row]
+        assert decoding.FastDecoder(model).decode(alone, 40, ever)[0].tokens == row
 
 
 def test_memory_grows_while_a_row_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,9 +172,9 @@ def test_it_stops_when_told_and_at_the_end_token() -> None:
     model = small("qwen2.5")
     fast = decoding.FastDecoder(model)
     inputs = prompts(model, [20, 21])
-    (row,) = fast.decode(inputs, 40, ever)
-    assert fast.decode(inputs, 40, lambda rows: len(rows[0]) < 5) == [row[:5]]
-    assert fast.decode(inputs, 3, ever) == [row[:3]]
+    row = fast.decode(inputs, 40, ever)[0].tokens
+    assert fast.decode(inputs, 40, lambda rows: len(rows[0]) < 5)[0].tokens == row[:5]
+    assert fast.decode(inputs, 3, ever)[0].tokens == row[:3]
     model.generation_config.eos_token_id = row[4]
     (ended,) = same(model, inputs)
     assert ended == row[: row.index(row[4]) + 1]

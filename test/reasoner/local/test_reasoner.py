@@ -22,6 +22,7 @@ from reasonseg_ros.types import Frame, Status
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 LocalReasoner = pytest.importorskip("reasonseg_ros.reasoner.local.reasoner").LocalReasoner
+DecodedRow = pytest.importorskip("reasonseg_ros.reasoner.local.generation").DecodedRow
 
 ANSWER = '<think>it is red</think><answer>[{"bbox_2d":[20,10,120,110],"point_2d":[70,60]}]</answer>'
 
@@ -41,10 +42,10 @@ def speaking(reasoner: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     tokens = reasoner.processor.tokenizer(ANSWER + "<|im_end|>")["input_ids"]
 
-    def continued(prompt: Any, max_new_tokens: int, go_on: Any) -> list[list[int]]:
+    def continued(prompt: Any, max_new_tokens: int, go_on: Any) -> list[Any]:
         said = tokens[:max_new_tokens]
         heard = [count for count in range(1, len(said) + 1) if go_on([said[:count]])]
-        return [said[: len(heard)]]
+        return [DecodedRow(said[: len(heard)], [0.5] * len(heard))]
 
     monkeypatch.setattr(reasoner._decoder, "continued", continued)
     return reasoner
@@ -57,6 +58,9 @@ def test_boxes_come_back_in_pixels_of_the_camera_image(speaking: Any, frame: Fra
     np.testing.assert_allclose(answer.groundings[0].box_xyxy, np.array([20, 10, 120, 110]) * scale, rtol=1e-5)
     assert (answer.thought, answer.model, answer.error) == ("it is red", "random-reasoner", "")
     assert answer.tokens > 5
+    tokens = speaking.processor.tokenizer(ANSWER)["input_ids"]
+    thought = next(n for n in range(len(tokens)) if "</think>" in speaking.processor.tokenizer.decode(tokens[:n]))
+    assert answer.entropy_nats == 0.5 * thought > 1.0
 
 
 def test_the_image_is_squashed_as_the_card_says(reasoner: Any) -> None:
