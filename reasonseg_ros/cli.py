@@ -13,6 +13,7 @@ from typing import Any
 from reasonseg_ros.commands import (
     ask,
     bag,
+    calibrate,
     check_server,
     compare,
     demo,
@@ -37,7 +38,8 @@ INTERRUPTED = 130
 ROS_REMEDY = "this needs ROS 2: source its setup.bash and the workspace's, or run `make setup` in a checkout"
 
 VERBS = (
-    demo, ask, check_server, parse, evaluate, bag, score, compare, engine, play, tabletop, export, train, version,
+    demo, ask, check_server, parse, evaluate, bag, score, compare, calibrate, engine, play, tabletop, export, train,
+    version,
 )  # fmt: skip
 """In the order of `--help`."""
 

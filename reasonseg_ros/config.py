@@ -256,6 +256,13 @@ class PointsConfig:
 
 
 @dataclass(frozen=True)
+class AnswerConfig:
+    min_confidence: float = setting(
+        0.0, "answers with a lower confidence have the status unsure; 0: none. Needs a calibrated checkpoint", 0.0, 1.0
+    )
+
+
+@dataclass(frozen=True)
 class OutputConfig:
     mask_encoding: str = setting("png", "encoding of masks in messages", choices=("png", "rle"))
     overlay_alpha: float = setting(
@@ -286,6 +293,7 @@ class Config:
     stream: StreamConfig = field(default_factory=StreamConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
     points: PointsConfig = field(default_factory=PointsConfig)
+    answer: AnswerConfig = field(default_factory=AnswerConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
 

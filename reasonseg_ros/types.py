@@ -27,11 +27,13 @@ Points = NDArray[np.float64]
 class Status(str, Enum):
     """How a question ended. Only `OK` and `NO_TARGET` are answers; all the others say why there is none.
 
+    `UNSURE`: an answer whose confidence is below the threshold. It has regions unless it says that nothing fits.
     `EMPTY_MASK`: the reasoner pointed at something, and the segmenter marked no pixel of it.
     """
 
     OK = "ok"
     NO_TARGET = "no_target"
+    UNSURE = "unsure"
     UNPARSABLE = "unparsable"
     TRUNCATED = "truncated"
     CONTRADICTION = "contradiction"
@@ -53,9 +55,14 @@ class Status(str, Enum):
         return self in (Status.OK, Status.NO_TARGET)
 
     @property
+    def has_regions(self) -> bool:
+        """Whether an answer of this status may have regions."""
+        return self in (Status.OK, Status.UNSURE)
+
+    @property
     def has_mask(self) -> bool:
         """Whether there is a mask to score, which may be empty."""
-        return self.is_answer or self is Status.EMPTY_MASK
+        return self.is_answer or self in (Status.UNSURE, Status.EMPTY_MASK)
 
 
 class Mode(str, Enum):
@@ -218,10 +225,12 @@ def _is_in_order(box_xyxy: FloatArray) -> bool:
 class Answer:
     """What the reasoner said, parsed.
 
-    `groundings` is empty for every status but `OK` and `EMPTY_MASK`: nothing here fits is a result, a failure is not.
+    `groundings` is empty for every status but `OK`, `UNSURE` and `EMPTY_MASK`: that nothing fits is a result, a failure
+    is not. An `UNSURE` answer without groundings is an unsure "nothing fits".
 
     Attributes:
         entropy_nats: sum of the token entropies over the thought; None if the reasoner cannot tell.
+        confidence: calibrated probability that the right targets are meant, 0 to 1; None without a calibration.
     """
 
     status: Status
@@ -233,9 +242,11 @@ class Answer:
     model: str = ""
     tokens: int = 0
     entropy_nats: float | None = None
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
-        if (self.status in (Status.OK, Status.EMPTY_MASK)) != bool(self.groundings):
+        needed = self.status in (Status.OK, Status.EMPTY_MASK)
+        if needed != bool(self.groundings) and self.status is not Status.UNSURE:
             raise InvalidInput(f"status {self.status} with {len(self.groundings)} groundings")
         if not self.status.is_answer and not self.error:
             raise InvalidInput(f"status {self.status} without a reason")

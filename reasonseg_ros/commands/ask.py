@@ -84,6 +84,7 @@ def _ask_file(settings: argparse.Namespace) -> int:
     ]
     report = {
         "status": str(answer.status),
+        "confidence": None if answer.confidence is None else round(answer.confidence, 3),
         "thought": answer.thought,
         "regions": regions,
         "error": answer.error or None,

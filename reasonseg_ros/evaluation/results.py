@@ -68,6 +68,8 @@ class SampleResult:
         ideal_iou: IoU with the segmenter prompted with the true boxes and points; None where that was not tried, or
             failed, which `ideal_error` tells.
         seconds: time in each stage.
+        entropy_nats: of the thought; None if the reasoner cannot tell.
+        confidence: calibrated probability of the right target; None without a calibration.
     """
 
     sample_id: str
@@ -99,6 +101,8 @@ class SampleResult:
     expression: str = ""
     measured: Measurement | None = None
     ideal_error: str = ""
+    entropy_nats: float | None = None
+    confidence: float | None = None
 
     @property
     def answered(self) -> bool:

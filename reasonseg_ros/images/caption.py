@@ -50,7 +50,7 @@ def caption(size_wh: tuple[int, int], question: str, text: str, status: str, ent
         baseline += step
     colour = _THOUGHT
     if status:
-        colour = _NO_TARGET if status == "no_target" else _FAILED
+        colour = _NO_TARGET if status in ("no_target", "unsure") else _FAILED
         text = f"{status.replace('_', ' ')}: {text}" if text else status.replace("_", " ")
     baseline += margin // 3
     for line in wrapped(text, room, TEXT_LINES - len(asked), small_px):

@@ -59,7 +59,7 @@ def draw_answer(
         for number, (region, colour_rgb) in enumerate(zip(regions, chosen, strict=True), 1)
     ]
     status = "" if answer.status is Status.OK else str(answer.status)
-    text = answer.thought if answer.status is Status.OK else answer.error or answer.thought
+    text = answer.thought if answer.status.has_regions else answer.error or answer.thought
     return np.vstack([picture, caption((rgb.shape[1], rgb.shape[0]), question, text, status, tuple(entries))])
 
 

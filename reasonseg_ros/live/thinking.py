@@ -121,7 +121,7 @@ class Thinker:
     def _propagate(self, pending: Pending, segmentation: Segmentation, restarts: int) -> Propagated:
         """The answer on the newest image, and a tracker if its targets are tracked from there."""
         stream, propagated = self._settings.now.stream, Propagated(segmentation)
-        if self._propagator is None or pending.question.frame is not None or segmentation.status is not Status.OK:
+        if self._propagator is None or pending.question.frame is not None or not segmentation.status.has_regions:
             return propagated
         if stream.carry:
             pending.question.call.on_stage("catching_up")
@@ -131,8 +131,9 @@ class Thinker:
                 )
             except Exception as error:
                 return _not_propagated(segmentation, error)
-        if not is_tracked_on(pending.question.query.mode, self._settings.now.stream):
-            return replace(propagated, tracker=None)
+        is_unsure = segmentation.status is Status.UNSURE
+        if is_unsure or not is_tracked_on(pending.question.query.mode, self._settings.now.stream):
+            return replace(propagated, tracker=None)  # an unsure target is shown, and not followed
         if propagated.tracker is None and propagated.segmentation.status is Status.OK:
             try:
                 tracker, tracks = self._propagator.begin(propagated.segmentation)

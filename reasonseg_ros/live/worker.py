@@ -220,7 +220,7 @@ class Worker:
                     # The stream began again after the answer was propagated. Tracking would wait for a newer stamp.
                     turn = _lost(turn, RESTARTED)
                 outcome = self._agenda.end_running(turn, self._settings.now)
-                if outcome.is_last or outcome.answer.status in (Status.NO_TARGET, Status.LOST):
+                if outcome.is_last or outcome.answer.status in (Status.NO_TARGET, Status.UNSURE, Status.LOST):
                     self._tracking.drop(pending)
                 elif turn.tracker is not None and outcome.segmentation is not None:
                     self._tracking.track(pending, outcome.segmentation, turn.tracker)

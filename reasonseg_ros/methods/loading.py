@@ -7,6 +7,7 @@ from typing import Protocol
 
 from reasonseg_ros.config import METHODS, Config
 from reasonseg_ros.engine.port import Report
+from reasonseg_ros.methods.confident import with_confidence
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.methods.settings import check_settings, naming_parameters
 from reasonseg_ros.reasoner.loading import load_reasoner
@@ -42,7 +43,7 @@ def load_method(config: Config | Settings, report: Report | None = None) -> Meth
         segmenter = KeptFeatures(load_segmenter(config.segmenter, report), config.segmenter.kept_frames)
     with naming_parameters("reasoner"):
         reasoner = load_reasoner(config.reasoner)
-    return method_class(config.method).build(reasoner, segmenter, settings)
+    return with_confidence(method_class(config.method).build(reasoner, segmenter, settings), settings)
 
 
 def method_class(name: str) -> type[Listed]:

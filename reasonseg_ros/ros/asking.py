@@ -60,6 +60,8 @@ def ask_node(question: str, name: str, wait_s: float, out: Path | None, screen: 
 def answer_lines(answer: Segmentation) -> list[str]:
     """Status with its reason, one line for each region, and the time taken."""
     lines = [f"status     {answer.status}" + (f": {answer.error}" if answer.error else "")]
+    if answer.has_confidence:
+        lines.append(f"confidence {answer.confidence:.2f}")
     for region in answer.regions[:MOST_LINES]:
         lines.append(f"region {region.id:<3} {_region_text(region, answer.frame_3d)}")
     if len(answer.regions) > MOST_LINES:

@@ -42,6 +42,8 @@ def segmentation_message(outcome: Outcome, mask_encoding: str) -> msg.Segmentati
     message.query_id = outcome.question.query.query_id
     message.question = outcome.question.query.text
     message.status, message.error, message.thought = str(answer.status), answer.error, answer.thought
+    message.has_confidence = answer.confidence is not None
+    message.confidence = float(answer.confidence or 0.0)
     message.total_s = float(outcome.total_s)
     if segmentation is not None:
         message.reasoning_s = float(segmentation.seconds.get("reasoning", 0.0))

@@ -15,6 +15,8 @@ from reasonseg_ros.reasoner.known_picture import PictureResult
 from reasonseg_ros.types import Status
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+_NO_FAULT = (Status.UNSURE, Status.REFUSED, Status.CANCELLED)
+"""Statuses without an answer that are no fault of the node."""
 _RATE_WINDOW = 30
 DARK_REMEDY = "no 16-bit value reaches 4096, and 65535 is white; shift the values up, or publish mono8"
 MUCH_LOST, FEW_LOST = 0.2, 3
@@ -175,7 +177,7 @@ class QuestionHealth:
         if self._last is not None:
             answer, query = self._last.answer, self._last.question.query
             text = f"last: {answer.status}" + (f", {answer.error}" if answer.error else "")
-            if not answer.status.is_answer and answer.status not in (Status.REFUSED, Status.CANCELLED):
+            if not answer.status.is_answer and answer.status not in _NO_FAULT:
                 level = WARN
             values |= {"last_query_id": query.query_id, "last_status": answer.status}
             values |= {"last_total_s": f"{self._last.total_s:.2f}"}

@@ -109,9 +109,9 @@ def tracked(region: Region, track: Track) -> Region:
 def without_empty(segmentation: Segmentation) -> Segmentation:
     """The segmentation without the regions that mark no pixel; the answer's `error` names them.
 
-    Its status becomes EMPTY_MASK where no region is left. A segmentation that is not `OK` stays as it is.
+    Its status becomes EMPTY_MASK if no region is left. A segmentation without groundings stays as it is.
     """
-    if segmentation.status is not Status.OK:
+    if not segmentation.status.has_regions or not segmentation.answer.groundings:
         return segmentation
     kept = tuple(region for region in segmentation.regions if region.mask.any())
     if kept and len(kept) == len(segmentation.regions):
@@ -127,7 +127,7 @@ def without_empty(segmentation: Segmentation) -> Segmentation:
         notes.append(f"and {more} more")
     if not kept:
         notes.insert(0, "no pixel of any target is marked")
-    status = Status.OK if kept else Status.EMPTY_MASK
+    status = segmentation.status if kept else Status.EMPTY_MASK
     answer = replace(segmentation.answer, status=status, error="; ".join(notes))
     return replace(segmentation, answer=answer, regions=kept)
 

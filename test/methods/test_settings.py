@@ -5,6 +5,7 @@ import pytest
 from reasonseg_ros.config import METHODS, config_from, settings
 from reasonseg_ros.errors import ConfigError, ReasonSegError
 from reasonseg_ros.methods import loading
+from reasonseg_ros.methods.confident import Confident
 from reasonseg_ros.methods.settings import check_settings, naming_parameters
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
@@ -78,5 +79,6 @@ def test_each_method_of_the_table_is_built_over_the_loaded_models(monkeypatch, n
     monkeypatch.setattr(loading, "load_reasoner", lambda *_: reasoner)
     config = config_from({"method": name, "tracker.mode": "reprompt"})
     method = loading.load_method(config)
-    assert (method.name, type(method).__name__, method.settings.now) == (name, METHODS[name], config)
+    assert type(method) is Confident  # the default reasoner has a calibration
+    assert (method.name, type(method.inner).__name__, method.settings.now) == (name, METHODS[name], config)
     assert (method.reasoner, method.segmenter.name) == (reasoner, segmenter.name)

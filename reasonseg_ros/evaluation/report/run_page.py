@@ -63,6 +63,8 @@ def write_report(
         published_video=[row for row in PUBLISHED_VIDEO if row.data == data_set],
         types={str(kind): text for kind, text in DESCRIPTIONS.items()},
         sweeps=sweep_charts(summary),
+        selective=summary["selective"],
+        risk_top=max((risk for _, risk in summary["selective"].get("risk_curve", [])), default=0.0) or 1.0,
         samples_json=samples(),
         pictures_json=pictures_json(names, folder),
     )
@@ -114,4 +116,5 @@ def sample_values(result: SampleResult) -> dict[str, Any]:
         "maskScores": [region["mask_score"] for region in result.regions],
         "seconds": round(sum(result.seconds.values()), 3),
         "tokens": result.tokens,
+        "confidence": result.confidence,
     }

@@ -60,6 +60,8 @@ def judged(
         mask=rle_from_mask(segmentation.mask) if answer.status.has_mask else None,
         seconds={stage: round(value, 4) for stage, value in {**seconds, **segmentation.seconds}.items()},
         expression=sample.expression,
+        entropy_nats=None if answer.entropy_nats is None else round(answer.entropy_nats, 4),
+        confidence=None if answer.confidence is None else round(answer.confidence, 4),
     )
     if sample.truth is None:
         return result

@@ -15,6 +15,7 @@ from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.failures import FailureType, Measurement
 from reasonseg_ros.evaluation.scoring.metrics import SampleScore, summarise
 from reasonseg_ros.evaluation.scoring.repair import described, loss_shares, repair_gains, sweeps
+from reasonseg_ros.evaluation.scoring.selective import selective_summary
 from reasonseg_ros.evaluation.scoring.video_metrics import FrameScore, summarise_videos
 
 PERCENTILES = (50, 90, 95, 99)
@@ -37,6 +38,7 @@ class Row:
     expression: str
     measured: Measurement | None
     asked_again: bool = False
+    confidence: float | None = None
 
 
 def row(result: SampleResult) -> Row:
@@ -53,6 +55,7 @@ def row(result: SampleResult) -> Row:
         result.expression,
         result.measured,
         result.asked_again,
+        result.confidence,
     )
 
 
@@ -75,6 +78,7 @@ def summary(rows: Sequence[Row], lost: Mapping[str, int]) -> dict[str, Any]:
         },
         "statuses": dict(Counter(row.status for row in rows).most_common()),
         "failures": _failures(rows),
+        "selective": _selective(rows),
         "sweeps": sweeps([row.measured for row in rows if row.measured is not None]),
         "latency_s": _latencies(rows),
         "tokens": _tokens(rows),
@@ -98,6 +102,12 @@ def _group(rows: Sequence[Row], failed: int) -> dict[str, Any]:
         "loss": loss_shares(*_ious(judged)),
         "failures": {str(kind): sum(row.failure == kind for row in rows) for kind in FailureType},
     }
+
+
+def _selective(rows: Sequence[Row]) -> dict[str, Any]:
+    """How well the confidence tells right targets from wrong ones, over the scored answers that have one."""
+    known = [(row.confidence, row.score.right_target) for row in rows if row.score and row.confidence is not None]
+    return selective_summary([confidence for confidence, _ in known], [is_right for _, is_right in known])
 
 
 def _videos(rows: Sequence[Row]) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""`reasonseg calibrate`: from evaluated questions to a reasoner's `confidence.json`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.outputs import add_output
+
+
+def register(verbs: Any) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "calibrate",
+        help="fit the confidence of a reasoner's answers",
+        description="Fit the probability that an answer means the right targets, from runs of `reasonseg evaluate` "
+        "with ground truth, and write it as confidence.json. Copy the file beside the checkpoint. Evaluate other "
+        "questions than those that the accuracy is reported on. AUROC and calibration error are cross-validated.",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of an evaluation")
+    parser.add_argument(
+        "--model", default="tabletop-reasoner", metavar="NAME",
+        help="the reasoner that was evaluated: model card or folder (default: %(default)s)",
+    )  # fmt: skip
+    add_output(parser, "--out", "file", metavar="FILE", default=Path("confidence.json"), help="(default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from reasonseg_ros.engine.export_folder import weights_sha256
+    from reasonseg_ros.evaluation.calibrating import fit, read_examples
+    from reasonseg_ros.files.strict_json import json_text
+    from reasonseg_ros.files.whole_file import whole_file
+    from reasonseg_ros.model_card import load_card
+
+    card = load_card(arguments.model, "reasoner")
+    digest = weights_sha256(Path(card.source)) if card.is_folder else ""
+    if not digest:
+        raise InvalidInput(f"the weights of {arguments.model} are not in a folder here; download them and name it")
+    calibration = fit(read_examples(arguments.runs), digest)
+    with whole_file(arguments.out) as file:
+        file.write(json_text(calibration.to_json(), indent=2) + "\n")
+    print(
+        f"{calibration.questions} questions: AUROC {calibration.auroc:.3f}, calibration error "
+        f"{calibration.calibration_error:.3f} (cross-validated); wrote {arguments.out}"
+    )
+    return 0

@@ -1,0 +1,84 @@
+"""Fits a `methods.confidence.Calibration` to the results of evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.results import ResultLines, SampleResult
+from reasonseg_ros.evaluation.scoring.selective import auroc, calibration_error
+from reasonseg_ros.methods.confidence import Calibration, Signals
+from reasonseg_ros.types import Status
+
+Judged = tuple[Signals, bool, str]
+"""The signals of an answer, whether it meant the right targets, and its image, which keeps folds apart."""
+
+LEAST_OF_EACH = 20
+FOLDS = 5
+
+
+def read_examples(runs: Iterable[Path]) -> list[Judged]:
+    """The answers of evaluations that have ground truth and an entropy. Raises InvalidInput if a run has no results."""
+    examples = []
+    for run in runs:
+        path = run / "results.jsonl"
+        if not path.is_file():
+            raise InvalidInput(f"{run} has no results.jsonl; give the --out folder of `reasonseg evaluate`")
+        with ResultLines(path) as lines:
+            found = (_example(lines.read(sample_id), str(run)) for sample_id in lines)
+            examples += [example for example in found if example is not None]
+    return examples
+
+
+def fit(examples: Sequence[Judged], weights_sha256: str) -> Calibration:
+    """A logistic regression on the examples, scored by cross-validation over images.
+
+    `weights_sha256` is of the reasoner that answered. Raises InvalidInput if there are too few right or wrong answers.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    right = np.array([is_right for _, is_right, _ in examples], bool)
+    if min(int(right.sum()), int((~right).sum())) < LEAST_OF_EACH:
+        raise InvalidInput(
+            f"{int(right.sum())} right and {int((~right).sum())} wrong answers with an entropy; at least "
+            f"{LEAST_OF_EACH} of each are needed: evaluate more questions with ground truth"
+        )
+    values: NDArray[np.float64] = np.array([signals.values for signals, _, _ in examples])
+    images = [image for _, _, image in examples]
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    held_out = cross_val_predict(
+        pipeline, values, right, groups=images, cv=GroupKFold(min(FOLDS, len(set(images)))), method="predict_proba"
+    )[:, 1].tolist()
+    pipeline.fit(values, right)
+    scaler, regression = pipeline[0], pipeline[1]
+    coefficients = regression.coef_[0] / scaler.scale_
+    return Calibration(
+        weights_sha256,
+        tuple(round(float(weight), 6) for weight in coefficients),
+        round(float(regression.intercept_[0] - coefficients @ scaler.mean_), 6),
+        len(examples),
+        round(auroc(held_out, right.tolist()) or 0.0, 4),
+        round(calibration_error(held_out, right.tolist()) or 0.0, 4),
+        f"logistic regression, {int((~right).sum())} of {len(right)} answers wrong",
+    )
+
+
+def _example(result: SampleResult, run: str) -> Judged | None:
+    if result.score is None or result.entropy_nats is None or not Status(result.status).is_answer:
+        return None
+    regions = result.regions
+    signals = Signals(
+        result.entropy_nats,
+        len(result.groundings),
+        Status(result.status) is Status.NO_TARGET,
+        min((region["mask_score"] for region in regions), default=1.0),
+        min((region["box_iou"] for region in regions), default=1.0),
+    )
+    return signals, result.score.right_target, f"{run}/{result.image}"

@@ -1,0 +1,82 @@
+"""How well a confidence tells right answers from wrong ones, and what answering only the confident ones would give.
+
+Risk at a coverage is the share of wrong answers among the most confident share of all answers. Source: Geifman and
+El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
+BINS = 10
+POINTS = 51
+"""Of the risk curve in a summary."""
+
+
+def auroc(confidences: Sequence[float], right: Sequence[bool]) -> float | None:
+    """Probability that a right answer has a higher confidence than a wrong one, ties half; None without both."""
+    is_right = np.asarray(right, bool)
+    wins, losses = int(is_right.sum()), int((~is_right).sum())
+    if not wins or not losses:
+        return None
+    ranks = rankdata(np.asarray(confidences, np.float64))
+    return float((ranks[is_right].sum() - wins * (wins + 1) / 2) / (wins * losses))
+
+
+def risk_curve(confidences: Sequence[float], right: Sequence[bool]) -> NDArray[np.float64]:
+    """Risk when 1, 2, ... N answers are given, the most confident first. float64 [N].
+
+    Answers of equal confidence come in no order: each counts as the mean of its group.
+    """
+    order = np.argsort(-np.asarray(confidences, np.float64), kind="stable")
+    sorted_confidences = np.asarray(confidences, np.float64)[order]
+    wrong = 1.0 - np.asarray(right, np.float64)[order]
+    _, group = np.unique(-sorted_confidences, return_inverse=True)
+    means = np.bincount(group, wrong) / np.maximum(np.bincount(group), 1)
+    return np.cumsum(means[group]) / np.arange(1, len(wrong) + 1)
+
+
+def calibration_bins(confidences: Sequence[float], right: Sequence[bool]) -> list[dict[str, float]]:
+    """The reliability diagram: of each of ten bins of equal width the number, mean confidence and share that is right.
+
+    Empty bins are left out.
+    """
+    values, is_right = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
+    index = np.clip((values * BINS).astype(int), 0, BINS - 1)
+    return [
+        {"count": len(found), "confidence": float(values[found].mean()), "right": float(is_right[found].mean())}
+        for found in (np.flatnonzero(index == number) for number in range(BINS))
+        if len(found)
+    ]
+
+
+def calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> float | None:
+    """Expected calibration error: mean distance of confidence and share right over the bins, weighted by number."""
+    bins = calibration_bins(confidences, right)
+    total = sum(one["count"] for one in bins)
+    return sum(one["count"] * abs(one["confidence"] - one["right"]) for one in bins) / total if total else None
+
+
+def selective_summary(confidences: Sequence[float], right: Sequence[bool]) -> dict[str, Any]:
+    """Everything above as plain values. `questions` 0 and nothing else if there are none."""
+    if not len(confidences):
+        return {"questions": 0}
+    curve = risk_curve(confidences, right)
+    return {
+        "questions": len(confidences),
+        "auroc": auroc(confidences, right),
+        "risk_at_coverage": {f"{share:g}": float(curve[max(round(share * len(curve)), 1) - 1]) for share in COVERAGES},
+        "risk_coverage_area": float(curve.mean()),
+        "risk_curve": [
+            [count / len(curve), float(curve[count - 1])]
+            for count in sorted({max(round(share * len(curve)), 1) for share in np.linspace(0.0, 1.0, POINTS)})
+        ],
+        "calibration_error": calibration_error(confidences, right),
+        "calibration_bins": calibration_bins(confidences, right),
+    }

@@ -1,0 +1,133 @@
+"""How likely an answer means the right targets: signals that cost nothing, and a calibration that weighs them.
+
+The signals come with every answer. The calibration is a logistic regression, fitted by `reasonseg calibrate` to
+questions with known answers and stored as `confidence.json` beside the checkpoint. It holds for these weights only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
+from reasonseg_ros.types import Segmentation, Status
+
+FILE_NAME = "confidence.json"
+REMEDY = "fit it again with `reasonseg calibrate`, or remove the file"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What is known of an answer without its truth.
+
+    Attributes:
+        entropy_nats: sum of the token entropies over the thought.
+        targets: number of targets.
+        is_none: the answer is that nothing fits.
+        mask_score: the lowest predicted IoU of the masks; 1 without masks.
+        box_iou: the lowest agreement of a mask with its box; 1 without masks.
+    """
+
+    entropy_nats: float
+    targets: int
+    is_none: bool
+    mask_score: float
+    box_iou: float
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """In the order of `names`, scaled so that they are about linear in the log-odds."""
+        return (
+            math.log1p(max(self.entropy_nats, 0.0)),
+            float(min(self.targets, 4)),
+            float(self.is_none),
+            self.mask_score,
+            self.box_iou,
+        )
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        return tuple(item.name for item in fields(cls))
+
+    @classmethod
+    def of(cls, segmentation: Segmentation) -> Signals | None:
+        """None if the answer is a failure, or the reasoner does not report the entropy."""
+        answer, regions = segmentation.answer, segmentation.regions
+        if answer.entropy_nats is None or not answer.status.is_answer:
+            return None
+        return cls(
+            answer.entropy_nats,
+            len(answer.groundings),
+            answer.status is Status.NO_TARGET,
+            min((region.mask_score for region in regions), default=1.0),
+            min((region.box_iou for region in regions), default=1.0),
+        )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Weights of the signals for the probability of a right target.
+
+    Attributes:
+        weights_sha256: digest of the reasoner's weights that it was fitted for (`engine.export_folder.weights_sha256`).
+        coefficients: one for each of `Signals.names`; the log-odds are their sum with `intercept`.
+        questions: how many questions it was fitted to.
+        auroc, calibration_error: on questions held out by cross-validation.
+        source: what it was fitted to, for readers.
+    """
+
+    weights_sha256: str
+    coefficients: tuple[float, ...]
+    intercept: float
+    questions: int
+    auroc: float
+    calibration_error: float
+    source: str = ""
+
+    def confidence(self, signals: Signals) -> float:
+        """Probability that the right targets are meant, 0 to 1."""
+        odds = self.intercept + sum(
+            weight * value for weight, value in zip(self.coefficients, signals.values, strict=True)
+        )
+        return 1.0 / (1.0 + math.exp(-max(min(odds, 50.0), -50.0)))
+
+    def to_json(self) -> dict[str, Any]:
+        coefficients = dict(zip(Signals.names(), self.coefficients, strict=True))
+        return {"version": _VERSION, **asdict(self), "coefficients": coefficients}
+
+
+def read_calibration(path: Path, weights_sha256: str) -> Calibration:
+    """Raises ModelError if the file is damaged or was fitted for other weights."""
+    try:
+        calibration = _from_json(read_json_document(path))
+    except (UnreadableDocument, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is no calibration ({error}); {REMEDY}") from error
+    if calibration.weights_sha256 != weights_sha256:
+        raise ModelError(f"{path} was fitted for other weights than those beside it; {REMEDY}")
+    return calibration
+
+
+def _from_json(values: Any) -> Calibration:
+    if not isinstance(values, Mapping) or values.get("version") != _VERSION:
+        raise ValueError(f"expected version {_VERSION}")
+    names = Signals.names()
+    weights = values["coefficients"]
+    if set(weights) != set(names):
+        raise ValueError(f"expected the coefficients {', '.join(names)}")
+    digest, source = values["weights_sha256"], values.get("source", "")
+    if not isinstance(digest, str) or not isinstance(source, str):
+        raise ValueError("a text is no text")
+    coefficients = tuple(_number(weights[name]) for name in names)
+    intercept, auroc, error = (_number(values[name]) for name in ("intercept", "auroc", "calibration_error"))
+    return Calibration(digest, coefficients, intercept, int(values["questions"]), auroc, error, source)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no finite number")
+    return float(value)

@@ -1,0 +1,80 @@
+"""Adds a confidence to every answer of another method, and marks those below `answer.min_confidence` as unsure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from reasonseg_ros.engine.export_folder import weights_sha256
+from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.methods.confidence import FILE_NAME, Calibration, Signals, read_calibration
+from reasonseg_ros.methods.port import Method
+from reasonseg_ros.methods.wrapped import WrappedMethod
+from reasonseg_ros.model_card import load_card
+from reasonseg_ros.reasoner.call import WAIT, Call
+from reasonseg_ros.settings import Settings
+from reasonseg_ros.types import Answer, Frame, Query, Segmentation, Status
+
+
+class Confident(WrappedMethod):
+    """The answers of `inner` with `Answer.confidence`. An answer below the threshold becomes UNSURE, masks included."""
+
+    def __init__(self, inner: Method, calibration: Calibration) -> None:
+        super().__init__(inner)
+        self.name = inner.name
+        self.sees_videos = inner.sees_videos
+        self.calibration = calibration
+
+    def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:
+        return self._judged(self.inner.answer(frame, query, call))
+
+    def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> list[Segmentation]:
+        return [self._judged(found) for found in self.inner.answer_batch(frames, queries)]
+
+    def answer_history(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> Segmentation:
+        return self._judged(self.inner.answer_history(frames, query, call))
+
+    def answer_video(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> list[Segmentation]:
+        """As `inner`. The calibration is for answers about one image, so tracked frames have no confidence."""
+        return self.inner.answer_video(frames, query, call)
+
+    def _judged(self, found: Segmentation) -> Segmentation:
+        signals = Signals.of(found)
+        if signals is None:
+            return found
+        answer = replace(found.answer, confidence=self.calibration.confidence(signals))
+        return replace(found, answer=marked_unsure(answer, self.settings.now.answer.min_confidence))
+
+
+def marked_unsure(answer: Answer, min_confidence: float) -> Answer:
+    """`answer` as UNSURE if its confidence is known and below `min_confidence`."""
+    if answer.confidence is None or answer.confidence >= min_confidence or not answer.status.is_answer:
+        return answer
+    kind = "" if answer.groundings else "that nothing fits is unsure: "
+    error = f"{kind}confidence {answer.confidence:.2f} is below answer.min_confidence {min_confidence:g}"
+    return replace(answer, status=Status.UNSURE, error="; ".join(filter(None, (error, answer.error))))
+
+
+def with_confidence(method: Method, settings: Settings) -> Method:
+    """`method` with the calibration beside its reasoner's checkpoint; `method` itself if there is none.
+
+    Raises ModelError if the calibration is damaged or belongs to other weights, and ConfigError if
+    `answer.min_confidence` is set without one.
+    """
+    config = settings.now
+    card = load_card(config.reasoner.model, "reasoner")
+    path = Path(card.source, FILE_NAME)
+    if config.reasoner.backend == "server" or not card.is_folder or not path.is_file():
+        check_threshold(config.answer.min_confidence, f"{config.reasoner.model} has no {FILE_NAME}")
+        return method
+    return Confident(method, read_calibration(path, weights_sha256(Path(card.source))))
+
+
+def check_threshold(min_confidence: float, why_none: str) -> None:
+    """Raises ConfigError if a threshold is set and confidences are not known."""
+    if min_confidence > 0:
+        raise ConfigError(
+            f"answer.min_confidence = {min_confidence:g}, but {why_none}, so no answer has a confidence; fit one with "
+            "`reasonseg calibrate`, or set it to 0"
+        )

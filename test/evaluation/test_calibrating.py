@@ -1,0 +1,100 @@
+"""From results to a calibration: what it reads, what it recovers, what it refuses."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from reasonseg_ros.cli import main
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.calibrating import fit, read_examples
+from reasonseg_ros.evaluation.results import ResultLines, SampleResult, rle_from_mask
+from reasonseg_ros.evaluation.scoring.metrics import score_sample
+from reasonseg_ros.methods.confidence import FILE_NAME, Signals
+from reasonseg_ros.types import Grounding
+
+MASK = np.zeros((8, 8), bool)
+MASK[2:6, 2:6] = True
+RIGHT, WRONG = Grounding([2, 2, 6, 6]), Grounding([6, 6, 8, 8])
+
+
+def result(number, is_right, entropy_nats, status="ok"):
+    grounding = RIGHT if is_right else WRONG
+    return SampleResult(
+        sample_id=f"s{number}", question="what?", kind="function", split="val", is_sentence=True, stamp_ns=number,
+        size_wh=(8, 8), image=f"images/{number // 3}.jpg", status=status, thought="t", raw_text="r", error="",
+        dialect="seg_zero", tokens=4, groundings=[{"box_xyxy": grounding.box_xyxy.tolist()}],
+        regions=[{"mask_score": 0.9, "box_iou": 0.8}], mask=rle_from_mask(MASK), seconds={},
+        score=score_sample(MASK, MASK, groundings=[grounding]), failure="OK", entropy_nats=entropy_nats,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path):
+    """300 answers whose log-odds of being right are 3 - 2 log1p(entropy)."""
+    rng = np.random.default_rng(3)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with ResultLines(folder / "results.jsonl") as lines:
+        for number, nats in enumerate(rng.uniform(0, 12, 300)):
+            is_right = rng.random() < 1 / (1 + math.exp(-(3 - 2 * math.log1p(nats))))
+            lines.append(result(number, is_right, float(nats)))
+        lines.append(result(900, True, None))  # no entropy
+        lines.append(result(901, False, 3.0, status="empty_mask"))  # no answer
+    return folder
+
+
+def test_only_answers_with_an_entropy_count(run):
+    examples = read_examples([run])
+    assert len(examples) == 300
+    signals, is_right, image = examples[0]
+    assert isinstance(signals, Signals) and isinstance(is_right, bool) and image.endswith("images/0.jpg")
+    assert (signals.mask_score, signals.box_iou, signals.targets, signals.is_none) == (0.9, 0.8, 1, False)
+
+
+def test_the_weights_that_made_the_answers_are_recovered(run):
+    calibration = fit(read_examples([run]), "ab12")
+    assert calibration.coefficients[0] == pytest.approx(-2.0, abs=0.5)
+    assert calibration.questions == 300 and 0.6 < calibration.auroc < 0.9 and calibration.calibration_error < 0.15
+
+
+def test_the_confidence_is_scikit_learn_s_probability(run):
+    examples = read_examples([run])
+    calibration = fit(examples, "ab12")
+    values = np.array([signals.values for signals, _, _ in examples])
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    expected = pipeline.fit(values, [is_right for _, is_right, _ in examples]).predict_proba(values)[:, 1]
+    found = [calibration.confidence(signals) for signals, _, _ in examples]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+def test_too_few_wrong_answers_are_refused(run):
+    right = [example for example in read_examples([run]) if example[1]]
+    with pytest.raises(InvalidInput, match="and 0 wrong answers with an entropy; at least 20 of each"):
+        fit(right, "ab12")
+
+
+def test_the_verb_writes_a_file_for_the_model(run, tmp_path, capsys):
+    out = tmp_path / FILE_NAME
+    assert main(["calibrate", str(run), "--out", str(out)]) == 0
+    assert "300 questions: AUROC 0." in capsys.readouterr().out
+    values = json.loads(out.read_text())
+    assert (values["version"], values["questions"], len(values["weights_sha256"])) == (1, 300, 64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{tmp}/none"], "has no results.jsonl"),
+        (["{run}", "--model", "qwen2.5-vl-3b"], "the weights of qwen2.5-vl-3b are not in a folder here"),
+    ],
+)
+def test_the_verb_refuses_with_the_reason(run, tmp_path, capsys, arguments, words):
+    given = [one.format(tmp=tmp_path, run=run) for one in arguments]
+    assert main(["calibrate", *given, "--out", str(tmp_path / "c.json")]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "c.json").exists()

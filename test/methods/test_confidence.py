@@ -1,0 +1,120 @@
+"""Signals, calibration and the threshold, with scripted models and in numbers worked by hand."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from reasonseg_ros.config import config_from
+from reasonseg_ros.errors import ConfigError, ModelError
+from reasonseg_ros.methods.confidence import Calibration, Signals, read_calibration
+from reasonseg_ros.methods.confident import Confident, with_confidence
+from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.reasoner.scripted import ScriptedReasoner
+from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
+from reasonseg_ros.settings import Settings
+from reasonseg_ros.types import Answer, Frame, Grounding, Query, Segmentation, Status
+
+BOX = Grounding([4, 4, 12, 12], [[8, 8]])
+FRAME = Frame(np.zeros((48, 64, 3), np.uint8), 7)
+CALIBRATION = Calibration("ab12", (-1.0, 0.0, 0.5, 0.0, 0.0), 2.0, 100, 0.8, 0.05, "by hand")
+QUERY = Query("what?", "q")
+
+
+def answering(entropy_nats, status=Status.OK, calibration=CALIBRATION, **values):
+    """A method whose reasoner gives one answer of this entropy."""
+    groundings = (BOX,) if status is Status.OK else ()
+    error = "" if status.is_answer else "why"
+    answer = Answer(status, "it is red", groundings, error=error, entropy_nats=entropy_nats)
+    inner = SegZero(ScriptedReasoner([answer]), ScriptedSegmenter("box"), config_from(values))
+    return Confident(inner, calibration)
+
+
+def test_the_confidence_is_the_logistic_of_the_weighted_signals():
+    # log-odds 2 - log1p(e - 1) = 1 with a target, 1.5 with none
+    answer = answering(math.e - 1).answer(FRAME, QUERY).answer
+    assert answer.confidence == pytest.approx(1 / (1 + math.exp(-1.0)))
+    nothing = answering(math.e - 1, Status.NO_TARGET).answer(FRAME, QUERY).answer
+    assert nothing.confidence == pytest.approx(1 / (1 + math.exp(-1.5)))
+
+
+def test_the_signals_are_those_of_the_worst_region():
+    method = answering(0.5)
+    found = method.inner.answer(FRAME, QUERY)
+    worse = replace(found.regions[0], mask_score=0.25, box_iou=0.5)
+    signals = Signals.of(replace(found, regions=(*found.regions, worse)))
+    assert (signals.mask_score, signals.box_iou, signals.targets, signals.is_none) == (0.25, 0.5, 1, False)
+    assert len(signals.values) == len(Signals.names())
+
+
+@pytest.mark.parametrize("status", [Status.UNPARSABLE, Status.TIMEOUT, Status.FAILED])
+def test_a_failure_has_no_confidence(status):
+    assert answering(0.5, status).answer(FRAME, QUERY).answer.confidence is None
+
+
+def test_without_an_entropy_there_is_no_confidence_and_nothing_is_unsure():
+    method = answering(None, **{"answer.min_confidence": 0.99})
+    answer = method.answer(FRAME, QUERY).answer
+    assert (answer.confidence, answer.status) == (None, Status.OK)
+
+
+def test_below_the_threshold_an_answer_is_unsure_and_keeps_its_masks():
+    values = {"answer.min_confidence": 0.8}
+    sure, unsure = (answering(nats, **values).answer(FRAME, QUERY) for nats in (0.1, 5.0))
+    assert (sure.status, sure.answer.error) == (Status.OK, "")
+    assert unsure.status is Status.UNSURE and len(unsure.regions) == 1 and unsure.regions[0].mask.any()
+    assert unsure.answer.error == f"confidence {unsure.answer.confidence:.2f} is below answer.min_confidence 0.8"
+    assert not unsure.status.is_answer  # a consumer that only takes answers stays safe
+
+
+def test_an_unsure_nothing_fits_says_so():
+    found = answering(50.0, Status.NO_TARGET, **{"answer.min_confidence": 0.8}).answer(FRAME, QUERY)
+    assert (found.status, found.regions) == (Status.UNSURE, ())
+    assert found.answer.error.startswith("that nothing fits is unsure: confidence 0.")
+
+
+def test_the_threshold_is_read_at_each_answer():
+    settings = Settings(config_from({}))
+    answer = Answer(Status.OK, "", (BOX,), entropy_nats=5.0)
+    method = Confident(SegZero(ScriptedReasoner([answer]), ScriptedSegmenter("box"), settings), CALIBRATION)
+    assert method.answer(FRAME, QUERY).status is Status.OK
+    settings.change(config_from({"answer.min_confidence": 0.9}))
+    assert method.answer(FRAME, QUERY).status is Status.UNSURE
+    assert [found.status for found in method.answer_batch([FRAME], [QUERY])] == [Status.UNSURE]
+    assert method.answer_history([FRAME], QUERY).status is Status.UNSURE
+    assert isinstance(method.answer_video([FRAME], QUERY)[0], Segmentation)
+
+
+def test_a_calibration_comes_back_from_its_file(tmp_path):
+    path = tmp_path / "confidence.json"
+    path.write_text(json.dumps(CALIBRATION.to_json()))
+    assert read_calibration(path, "ab12") == CALIBRATION
+    with pytest.raises(ModelError, match="fitted for other weights"):
+        read_calibration(path, "cd34")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2}, {"coefficients": {"entropy_nats": 1.0}}, {"intercept": "2"}, {"intercept": float("nan")},
+        {"questions": None}, {"weights_sha256": 3}, {"auroc": True},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_damaged_calibration_is_refused(tmp_path, change):
+    path = tmp_path / "confidence.json"
+    path.write_text(json.dumps({**CALIBRATION.to_json(), **change}))
+    with pytest.raises(ModelError, match="is no calibration"):
+        read_calibration(path, "ab12")
+
+
+def test_a_threshold_without_a_calibration_is_refused(tmp_path):
+    for values in ({"reasoner.model": "qwen2.5-vl-3b"}, {"reasoner.backend": "server"}):
+        settings = Settings(config_from({"answer.min_confidence": 0.5, **values}))
+        with pytest.raises(ConfigError, match=r"answer\.min_confidence = 0\.5, but"):
+            with_confidence(SegZero(ScriptedReasoner([""]), ScriptedSegmenter("box"), settings), settings)
+    settings = Settings(config_from({"reasoner.model": "qwen2.5-vl-3b"}))
+    plain = SegZero(ScriptedReasoner([""]), ScriptedSegmenter("box"), settings)
+    assert with_confidence(plain, settings) is plain
