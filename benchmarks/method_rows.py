@@ -128,7 +128,7 @@ def token_row(plain: PlainSequence, samples: Sequence[Sample], repetitions: int,
         times, said = side_by_side(ways, repetitions, before=threads.before(ways))
         measured.append(times)
         tokens += len(said["other"])
-        differing += said["ours"][0] != said["other"]
+        differing += said["ours"][0].tokens != said["other"]
     times = mean_of(measured)
     each = {name: round(tokens / len(samples) / found.median_s, 1) for name, found in times.items()}
     return compared(

@@ -14,6 +14,7 @@ from benchmarks.sam2_shapes import picture_with_prompts
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.local import reasoner as local
+from reasonseg_ros.reasoner.speaking import Speech
 from reasonseg_ros.types import Answer, Frame, Grounding, Status
 
 
@@ -123,7 +124,7 @@ class Pointing(local.LocalReasoner):
 
     def plain_inputs(self, frame: Frame, question: str) -> Any:
         """What a user's own code gives to `generate`."""
-        return self._inputs([self._words(self._messages(question))], [self._image(frame)])[0]
+        return self._inputs([self._words(self.messages(question))], [self.shown(frame)])[0]
 
-    def _parsed(self, frame: Frame, speech: local.Speech, limits: Any) -> Answer:
+    def parsed(self, frame: Frame, speech: Speech, limits: Any) -> Answer:
         return Answer(Status.OK, groundings=(self.target,), tokens=speech.tokens)

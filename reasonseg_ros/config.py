@@ -40,8 +40,9 @@ def setting(
 @dataclass(frozen=True)
 class ReasonerConfig:
     backend: str = setting(
-        "local", "where the reasoner runs: in this process, or on an OpenAI-compatible server",
-        choices=("local", "server"), read_only=True,
+        "auto", "where the reasoner runs: in this process with torch (local) or without it (onnxruntime, for exported "
+        "checkpoints on the CPU), or on an OpenAI-compatible server; auto is onnxruntime if the checkpoint has graphs, "
+        "else local", choices=("auto", "local", "onnxruntime", "server"), read_only=True,
     )
     model: str = setting(
         "tabletop-reasoner", "name of a model card in models/, a folder, or a hub id", read_only=True

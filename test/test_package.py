@@ -30,7 +30,7 @@ ALLOWED = {
     "images": set(),
     "space": set(),
     "engine": set(),
-    "reasoner": set(),
+    "reasoner": {"engine"},
     "segmenter": {"engine"},
     "export": {"engine", "segmenter"},
     "methods": {"engine", "export", "reasoner", "segmenter"},

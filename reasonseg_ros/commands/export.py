@@ -8,6 +8,7 @@ from typing import Any
 from reasonseg_ros.engine.manifest import PRECISIONS
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.files.outputs import add_output
+from reasonseg_ros.reasoner.onnx.manifest import PRECISIONS as REASONER_PRECISIONS
 
 
 def register(verbs: Any) -> None:
@@ -28,12 +29,46 @@ def register(verbs: Any) -> None:
     add_output(segmenter, "--out", "folder", required=True, metavar="DIR", help="a new folder")
     segmenter.set_defaults(action=_segmenter)
 
+    reasoner = kinds.add_parser(
+        "reasoner", help="Qwen2.5-VL",
+        description="Write graphs with which the reasoner runs on ONNX Runtime alone, and compare what they say with "
+        "the checkpoint. An fp32 export goes into the checkpoint's own folder and uses its weights; other precisions "
+        "go into a new folder.",
+    )  # fmt: skip
+    reasoner.add_argument("--model", required=True, help="model card or folder")
+    reasoner.add_argument(
+        "--precision", choices=REASONER_PRECISIONS, default="fp32", help="of the weights (default: %(default)s)"
+    )
+    add_output(reasoner, "--out", "folder", metavar="DIR", help="a new folder, for int8 and int4")
+    reasoner.set_defaults(action=_reasoner)
+
     export.set_defaults(run=run)
 
 
 def run(settings: argparse.Namespace) -> int | None:
     status: int | None = settings.action(settings)
     return status
+
+
+def _reasoner(settings: argparse.Namespace) -> None:
+    try:
+        from reasonseg_ros.reasoner.export.run import export_reasoner
+    except ImportError as error:
+        raise ModelError(f"{error}; install it with `pip install 'reasonseg_ros[models,export,engine]'`") from error
+    from rich.console import Console
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    console = Console(stderr=True)
+    with console.status("starting") as status:
+        manifest, folder = export_reasoner(
+            settings.model, settings.out, precision=settings.precision,
+            report=lambda step: status.update(f"{step} ..."),
+        )  # fmt: skip
+    for name in manifest.files:
+        print(f"{folder / name}  {(folder / name).stat().st_size / 1e6:.2f} MB")
+    for name, value in manifest.checks.items():
+        print(f"{name.replace('_', ' ')}: {value}")
 
 
 def _segmenter(settings: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from filelock import FileLock
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from reasonseg_ros.engine.device_memory import DeviceMemory
 from reasonseg_ros.engine.files import private_folder
@@ -66,12 +66,6 @@ def load_onnxruntime(
     no silent fallback to the CPU), or if engines are missing and must not be built;
     ModelError if the file is unreadable.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # what goes wrong comes back as an exception
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Threads that spin while they wait slow down everything else on the machine, the reasoner above all.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     wanted = _providers(graph, provider, gpu, cache_folder, sizes or {}, workspace_mib)
     if not has_provider(provider):
         raise ConfigError(
@@ -81,13 +75,8 @@ def load_onnxruntime(
         )
     if provider != "cpu":
         _find_cuda()
-    try:
-        with built_engines(cache_folder, build, name):
-            session = onnxruntime.InferenceSession(os.fspath(path), options, providers=wanted)
-    except ConfigError:
-        raise
-    except Exception as error:  # ONNX Runtime's errors have no common class but Exception
-        raise ModelError(f"{path}: ONNX Runtime {version()} cannot load it: {error}; export it again") from error
+    with built_engines(cache_folder, build, name):
+        session = _session(path, threads, wanted)
     used = session.get_providers()
     if used[0] != PROVIDERS[provider]:
         raise ConfigError(
@@ -232,6 +221,63 @@ class OnnxRuntimeBound:
         self._session = None
 
 
+class BoundGraph:
+    """A graph on the CPU whose values stay in numpy arrays of the caller: for a graph that runs once a token.
+
+    Raises ModelError if the file is unreadable.
+    """
+
+    def __init__(self, path: Path, name: str, threads: int) -> None:
+        self.name = name
+        self.runtime = f"ONNX Runtime {version()}, CPU"
+        # Resolved: its weights may be a file beside it, and ONNX Runtime refuses links that lead elsewhere.
+        self._session = _session(path.resolve(), threads, [PROVIDERS["cpu"]])
+
+    def bind(
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]
+    ) -> Callable[[], None]:
+        """A function that runs the graph on what these contiguous arrays hold then, and writes into `outputs`.
+
+        An array may be input and output. The function raises ModelError or OutOfMemory.
+        """
+        binding = self._session.io_binding()
+        values = {id(array): onnxruntime.OrtValue.ortvalue_from_numpy(array)
+                  for array in (*inputs.values(), *outputs.values())}  # fmt: skip
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, values[id(array)])
+        for name, array in outputs.items():
+            binding.bind_ortvalue_output(name, values[id(array)])
+
+        def run(kept: Any = (values, inputs, outputs)) -> None:  # the binding knows addresses only
+            with _memory_errors(self.name):
+                self._session.run_with_iobinding(binding)
+
+        return run
+
+
+def fold_constants(path: Path) -> None:
+    """Compute what depends on weights alone, and put all weights into the graph's file."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path.with_suffix(".folded"))
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(path), options, providers=[PROVIDERS["cpu"]])
+    path.with_suffix(".folded").replace(path)
+
+
+def _session(path: Path, threads: int, providers: list[Any]) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # what goes wrong comes back as an exception
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that spin while they wait slow down everything else on the machine, the reasoner above all.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(os.fspath(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's errors have no common class but Exception
+        raise ModelError(f"{path}: ONNX Runtime {version()} cannot load it: {error}; export it again") from error
+
+
 @contextmanager
 def _memory_errors(name: str) -> Iterator[None]:
     try:
@@ -245,6 +291,5 @@ def _memory_errors(name: str) -> Iterator[None]:
                 f"ONNX Runtime {version()} cannot run the {name}: {str(error).strip()}; export it again"
             ) from error
         raise OutOfMemory(
-            f"the segmenter's {name} ran out of memory: {error}; use a smaller checkpoint or image size, or fewer "
-            "targets"
+            f"the {name} ran out of memory: {error}; use a smaller checkpoint or image size, or fewer targets"
         ) from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from PIL import Image
-
+from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.images.resampling import resize_like_pillow
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.types import RgbImage
 
@@ -55,4 +55,18 @@ def resize_rgb(rgb: RgbImage, size_wh: tuple[int, int]) -> RgbImage:
     """The whole image at another size, aspect ignored; bilinear with antialiasing, as the checkpoints were trained."""
     if (rgb.shape[1], rgb.shape[0]) == size_wh:
         return rgb
-    return np.asarray(Image.fromarray(rgb).resize(size_wh, Image.Resampling.BILINEAR))
+    return resize_like_pillow(rgb, size_wh)
+
+
+def check_pixel_limits(card: ModelCard, config: ReasonerConfig) -> None:
+    """Raises ConfigError if the pixel limits contradict each other or the card."""
+    least, most = config.min_pixels, config.max_pixels
+    if least and most and least > most:
+        raise ConfigError(f"reasoner.min_pixels = {least} is above max_pixels = {most}; swap them")
+    if card.image_size_wh:
+        width, height = card.image_size_wh
+        if least > width * height or 0 < most < width * height:
+            raise ConfigError(
+                f"{card.name} sees every image at {width}x{height} pixels, which reasoner.min_pixels = {least} and "
+                f"max_pixels = {most} do not allow; set both to 0"
+            )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from reasonseg_ros.config import ReasonerConfig
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.model_card import ModelCard, load_card
+from reasonseg_ros.reasoner.onnx.manifest import FILE_NAME as GRAPHS
 from reasonseg_ros.reasoner.port import Reasoner
 
 # The published checkpoint whose prompt and image size go with a dialect.
@@ -31,11 +33,28 @@ def load_reasoner(config: ReasonerConfig) -> Reasoner:
         except ImportError as error:
             raise ModelError(f"{error}; install the server extra: pip install 'reasonseg_ros[server]'") from error
         return ServerReasoner(card, config)
+    if config.backend == "onnxruntime" or (config.backend == "auto" and has_graphs(card, config)):
+        try:
+            from reasonseg_ros.reasoner.onnx.reasoner import OnnxReasoner
+        except ImportError as error:
+            raise ModelError(f"{error}; run `pip install onnxruntime tokenizers jinja2`") from error
+        return OnnxReasoner(card, config)
     try:
         from reasonseg_ros.reasoner.local.reasoner import LocalReasoner
     except ImportError as error:
         raise ModelError(f"{error}; install torch, torchvision and transformers, or use a server") from error
     return LocalReasoner(card, config)
+
+
+def has_graphs(card: ModelCard, config: ReasonerConfig) -> bool:
+    """Whether a checkpoint was exported, and the settings ask for nothing that its graphs cannot do."""
+    return (
+        card.is_folder
+        and Path(card.source, GRAPHS).is_file()
+        and config.device in ("auto", "cpu")
+        and config.dtype in ("auto", "float32")
+        and (config.attention, config.quantization) == ("sdpa", "none")
+    )
 
 
 def with_dialect(card: ModelCard, dialect: str) -> ModelCard:

@@ -57,12 +57,14 @@ def port_number():
     server.server_close()
 
 
-@pytest.fixture(scope="module", params=["scripted", "local", "server", "example"])
+@pytest.fixture(scope="module", params=["scripted", "local", "onnxruntime", "server", "example"])
 def reasoner(request, checkpoint):
     if request.param == "scripted":
         return ScriptedReasoner([TEXT])
     if request.param == "local":
         return load_reasoner(ReasonerConfig(model=str(checkpoint), device="cpu", threads=1))
+    if request.param == "onnxruntime":
+        return load_reasoner(ReasonerConfig(backend="onnxruntime"))
     if request.param == "server":
         url = f"http://127.0.0.1:{request.getfixturevalue('port_number')}/v1"
         config = ReasonerConfig(backend="server", server_url=url, server_retries=0)

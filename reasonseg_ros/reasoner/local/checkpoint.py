@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 
 from reasonseg_ros.config import ReasonerConfig
-from reasonseg_ros.errors import ConfigError, ModelError
+from reasonseg_ros.errors import ModelError
 from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.chat_template import check_chat_template, special_tokens, turn_end
@@ -20,20 +20,6 @@ from reasonseg_ros.torch_device import choose_dtype
 from reasonseg_ros.weights import wrong_weights
 
 _LOG = logging.getLogger(__name__)
-
-
-def check_pixel_limits(card: ModelCard, config: ReasonerConfig) -> None:
-    """Raises ConfigError where the pixel limits contradict each other or the card."""
-    least, most = config.min_pixels, config.max_pixels
-    if least and most and least > most:
-        raise ConfigError(f"reasoner.min_pixels = {least} is above max_pixels = {most}; swap them")
-    if card.image_size_wh:
-        width, height = card.image_size_wh
-        if least > width * height or 0 < most < width * height:
-            raise ConfigError(
-                f"{card.name} sees every image at {width}x{height} pixels, which reasoner.min_pixels = {least} and "
-                f"max_pixels = {most} do not allow; set both to 0"
-            )
 
 
 def load_checkpoint(card: ModelCard, config: ReasonerConfig, device: torch.device) -> tuple[Any, Any]:

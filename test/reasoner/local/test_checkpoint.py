@@ -120,7 +120,7 @@ def said(checkpoint: Path) -> str:
 
 
 def _say(reasoner: Any) -> str:
-    return reasoner._words(reasoner._messages("what is red"))
+    return reasoner._words(reasoner.messages("what is red"))
 
 
 @pytest.mark.parametrize(

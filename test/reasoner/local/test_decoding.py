@@ -90,10 +90,10 @@ def test_tokens_are_those_of_generate(kind: str, seed: int) -> None:
 
 
 def test_tokens_of_the_embedded_checkpoint_are_those_of_generate() -> None:
-    reasoner = load_reasoner(ReasonerConfig(device="cpu"))
+    reasoner = load_reasoner(ReasonerConfig(backend="local", device="cpu"))
     image = np.random.default_rng(0).integers(0, 255, (168, 224, 3), np.uint8)
     words = [
-        reasoner._words(reasoner._messages(question))
+        reasoner._words(reasoner.messages(question))
         for question in ("the red mug", "something to drink from", "the two leftmost fruits")
     ]
     for word in words:

@@ -65,7 +65,7 @@ def test_boxes_come_back_in_pixels_of_the_camera_image(speaking: Any, frame: Fra
 
 def test_the_image_is_squashed_as_the_card_says(reasoner: Any) -> None:
     frame = Frame(np.zeros((100, 500, 3), np.uint8))
-    inputs, seen_wh = reasoner._inputs_about(frame)(reasoner._words(reasoner._messages("what is red")))
+    inputs, seen_wh = reasoner._inputs_about(frame)(reasoner._words(reasoner.messages("what is red")))
     assert seen_wh == [(224, 168)]
     words = reasoner.processor.tokenizer.decode(inputs["input_ids"][0], skip_special_tokens=True)
     assert words == "system\nYou are a helpful assistant.\nuser\nwhat is red\nassistant\n"
@@ -178,7 +178,7 @@ def test_without_squash_coordinates_are_those_of_the_processors_image(checkpoint
     card = replace(load_card(str(checkpoint), "reasoner"), image_size_wh=None, coordinates="resized")
     reasoner = LocalReasoner(card, config(checkpoint, min_pixels=784, max_pixels=28 * 28 * 30))
     frame = Frame(np.zeros((480, 640, 3), np.uint8))
-    _, seen_wh = reasoner._inputs_about(frame)(reasoner._words(reasoner._messages("a")))
+    _, seen_wh = reasoner._inputs_about(frame)(reasoner._words(reasoner.messages("a")))
     assert seen_wh == [(168, 112)]
 
 
@@ -318,7 +318,7 @@ def test_words_that_join_the_question_are_read_rightly(checkpoint: Path, frame: 
     reasoner.prepare(frame)
     assert texts(reasoner, frame) == texts(forgetful, frame)
     for question in QUESTIONS:
-        words = reasoner._words(reasoner._messages(question))
+        words = reasoner._words(reasoner.messages(question))
         kept = reasoner._kept.read(frame.rgb, words, reasoner._inputs_about(frame)).prompt.tokens
         assert kept.tolist() == reasoner._inputs_about(frame)(words)[0]["input_ids"].tolist()
 

@@ -1,0 +1,136 @@
+"""An exported reasoner: `vision.onnx`, `text.onnx`, and `graphs.json`, which describes them and what runs them.
+
+The graphs, with N patches, M = N / 4 image tokens, L tokens read at once, C slots of the cache, and D the text's width:
+
+- `vision`: patches float32 [N, 588], cos and sin float32 [N, head size / 2], window float32 [1, 1, N, N] (0 where two
+  patches see each other, else a large negative number; only if the checkpoint has windows) -> features float32 [M, D].
+- `text`: ids int64 [1, L], image_at int64 [M, 2] (the places of the features, rows of [0, place]), features, seqlens_k
+  int32 [1] and total int32 [1] (last slot, and slots in use, after this run), cos and sin float32 [C, head size / 2]
+  (of every slot), past_key_i and past_value_i float32 [1, heads, C, head size] -> logits float32 [1, vocabulary] and
+  hidden float32 [1, D] of the last token, key_i and value_i (the same memory as the past ones).
+
+A float32 export holds no weights: its graphs name `model.safetensors` beside them. So the three files stay together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.engine.manifest import file_sha256
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.files.documents import UnreadableDocument, read_json_document, short_repr
+
+FILE_NAME = "graphs.json"
+VISION, TEXT = "vision.onnx", "text.onnx"
+TOKENIZER, TEMPLATE = "tokenizer.json", "chat_template.jinja"
+VERSION = 1
+PRECISIONS = ("fp32", "int8", "int4")
+REMEDY = "export it again with `reasonseg export reasoner`"
+_MAX_SIZE = 1 << 20
+
+
+@dataclass(frozen=True)
+class TextShape:
+    """Sizes of the text model. `sections` are those of the multimodal rotary embedding, in halves of a head."""
+
+    layers: int
+    kv_heads: int
+    head_size: int
+    width: int
+    vocabulary: int
+    rope_theta: float
+    sections: tuple[int, ...]
+    longest: int
+
+
+@dataclass(frozen=True)
+class VisionShape:
+    """Sizes of the vision model. `window_px` 0: every patch sees every other one."""
+
+    head_size: int
+    patch_px: int
+    merge: int
+    window_px: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ReasonerManifest:
+    """One exported reasoner.
+
+    Attributes:
+        name: the model card's.
+        files: digest of each file that the graphs are run with, by name.
+        image_token, end_tokens: ids.
+        repetition_penalty: of the checkpoint's generation settings.
+        min_pixels, max_pixels: of an image that is shown to it.
+        libraries: name and version of what made the export.
+        checks: what was measured before the export was kept.
+    """
+
+    name: str
+    precision: str
+    text: TextShape
+    vision: VisionShape
+    files: Mapping[str, str]
+    image_token: int
+    end_tokens: tuple[int, ...]
+    repetition_penalty: float
+    min_pixels: int
+    max_pixels: int
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    checks: Mapping[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        def need(right: bool, key: str, value: Any, expected: str) -> None:
+            if not right:
+                raise ModelError(f"{key} = {short_repr(value)}; expected {expected}")
+
+        need(self.version == VERSION, "version", self.version, f"{VERSION}, which this package reads")
+        need(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
+        for group in (self.text, self.vision):
+            for item in fields(group):
+                value = getattr(group, item.name)
+                if item.type == "int":
+                    least = 0 if item.name == "window_px" else 1
+                    fits = type(value) is int and least <= value <= _MAX_SIZE
+                    need(fits, item.name, value, f"a whole number from {least} to {_MAX_SIZE}")
+        need({VISION, TEXT, TOKENIZER, TEMPLATE} <= set(self.files), "files", sorted(self.files), "the graphs' files")
+        need(all(Path(name).name == name for name in self.files), "files", sorted(self.files), "names in the folder")
+        need(2 * sum(self.text.sections) == self.text.head_size, "sections", self.text.sections, "half a head")
+        need(bool(self.end_tokens), "end_tokens", self.end_tokens, "at least one")
+
+
+def write_reasoner_manifest(manifest: ReasonerManifest, folder: Path) -> None:
+    """Write `graphs.json` into `folder`."""
+    (folder / FILE_NAME).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
+
+
+def read_reasoner_manifest(folder: Path) -> ReasonerManifest:
+    """Raises ModelError if it is missing or damaged, or if a file is not the one that was exported."""
+    path = folder / FILE_NAME
+    try:
+        values = read_json_document(path)
+        text, vision = dict(values.pop("text")), dict(values.pop("vision"))
+        text["sections"] = tuple(text["sections"])
+        vision |= {name: tuple(float(one) for one in vision[name]) for name in ("mean", "std")}
+        values["end_tokens"] = tuple(int(token) for token in values["end_tokens"])
+        manifest = ReasonerManifest(text=TextShape(**text), vision=VisionShape(**vision), **values)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}; {REMEDY}") from error
+    except (UnreadableDocument, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error}); {REMEDY}") from error
+    for name, digest in manifest.files.items():
+        try:
+            is_same = file_sha256(folder / name) == digest
+        except OSError as error:
+            raise ModelError(f"{folder / name} cannot be read: {error.strerror}; {REMEDY}") from error
+        if not is_same:
+            raise ModelError(f"{folder / name} is not the file that was exported; {REMEDY}")
+    return manifest

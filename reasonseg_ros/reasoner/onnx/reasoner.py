@@ -1,0 +1,135 @@
+"""A vision-language checkpoint in this process, on ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.images.memory import ImageMemory
+from reasonseg_ros.images.resampling import resize_like_torchvision
+from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.image_size import check_pixel_limits, resized_wh
+from reasonseg_ros.reasoner.limits import Limits
+from reasonseg_ros.reasoner.onnx.choosing import Chooser
+from reasonseg_ros.reasoner.onnx.manifest import read_reasoner_manifest
+from reasonseg_ros.reasoner.onnx.text import ReadPrompt, TextModel
+from reasonseg_ros.reasoner.onnx.vision import VisionModel
+from reasonseg_ros.reasoner.onnx.words import Words
+from reasonseg_ros.reasoner.speaking import Messages, SpeakingReasoner, Speech
+from reasonseg_ros.reasoner.sureness import thought_entropy
+from reasonseg_ros.types import FloatArray, Frame, RgbImage, Status
+
+_ANY = "any"
+"""Stands for any question when an image is read ahead."""
+
+
+class OnnxReasoner(SpeakingReasoner):
+    """The graphs of `reasoner.onnx.manifest` with their tokenizer. It needs neither torch nor transformers.
+
+    Keys and values of the last images are kept, so another question about one of them reads the question alone.
+
+    Raises ModelError if a file is missing or damaged, and ConfigError for settings that it cannot follow.
+    """
+
+    def __init__(self, card: ModelCard, config: ReasonerConfig) -> None:
+        super().__init__(card, config)
+        check_config(config)
+        check_pixel_limits(card, config)
+        folder = Path(card.source)
+        self.manifest = manifest = read_reasoner_manifest(folder)
+        threads = config.threads or 1  # text: more threads wait for each other longer than they compute
+        self._words = Words(folder, manifest.image_token)
+        self._vision = VisionModel(folder, manifest, config.threads)
+        self._text = TextModel(folder, manifest, threads)
+        self._kept: ImageMemory[ReadPrompt] = ImageMemory(config.kept_frames, config.kept_mb * 1_000_000)
+
+    def prepare(self, frame: Frame) -> None:
+        """Read the frame ahead of any question."""
+        if self.config.kept_frames and self._kept.get(frame.rgb) is None:
+            # What fails here fails when a question comes, and is reported then.
+            self.guarded(lambda: self._read_about(frame, _ANY), lambda failed: None)
+
+    def release(self) -> None:
+        self._kept.clear()
+
+    def say(self, messages: Messages, images: Sequence[RgbImage], limits: Limits) -> Speech:
+        seen = [self._seen(rgb) for rgb in images]
+        found = [self._vision.features(rgb) for rgb in seen]
+        grids = [grid for _, grid in found]
+        features = np.concatenate([one for one, _ in found])
+        ids = self._words.tokens(self._words.chat(messages), grids)
+        return self._spoken(ids, self._text.read(ids, grids, features), [_wh(rgb) for rgb in seen], limits)
+
+    def say_about(self, frame: Frame, question: str, limits: Limits) -> Speech:
+        ids, logits = self._read_about(frame, question)
+        return self._spoken(ids, logits, [self._seen_wh(self.card.image_size_wh or frame.size_wh)], limits)
+
+    def _read_about(self, frame: Frame, question: str) -> tuple[list[int], FloatArray]:
+        """The tokens of a question about a frame, and the logits of the first token of its answer."""
+        chat = self._words.chat(self.messages(question))
+        known = self._kept.get(frame.rgb)
+        if known is not None:
+            ids = self._words.tokens(chat, known.grids)
+            logits = self._text.continued(known, ids)
+        else:
+            features, grid = self._vision.features(self._seen(self.shown(frame)))
+            ids = self._words.tokens(chat, [grid])
+            logits = self._text.read(ids, [grid], features)
+        if self.config.kept_frames:
+            kept = self._text.kept()
+            self._kept.put(frame.rgb, kept, kept.size_bytes)
+        return ids, logits
+
+    def _spoken(
+        self, prompt: Sequence[int], logits: FloatArray, seen_wh: list[tuple[int, int]], limits: Limits
+    ) -> Speech:
+        """Decode to the end, watched between tokens."""
+        chooser = Chooser(self.manifest.repetition_penalty, prompt)
+        said: list[int] = []
+        entropies_nats: list[float] = []
+        broken: Status | None = None
+        while True:
+            token, entropy_nats = chooser.choose(logits)
+            said.append(token)
+            entropies_nats.append(entropy_nats)
+            if limits.has_listener:
+                # A character of several tokens shows as a replacement character until its last one.
+                limits.on_text(self._words.text(said).rstrip("\ufffd"), len(said))
+            broken = limits.broken()
+            ended = token in self.manifest.end_tokens
+            if broken or ended or len(said) >= limits.max_new_tokens:
+                break
+            logits = self._text.next(token)
+        entropy_nats = thought_entropy(said, entropies_nats, self._words.text)
+        cut = not ended and len(said) >= limits.max_new_tokens
+        return Speech(self._words.text(said), len(said), seen_wh, cut, None if ended else broken, entropy_nats)
+
+    def _seen(self, rgb: RgbImage) -> RgbImage:
+        """An image as the checkpoint's processor resizes it."""
+        return resize_like_torchvision(rgb, self._seen_wh(_wh(rgb)))
+
+    def _seen_wh(self, size_wh: tuple[int, int]) -> tuple[int, int]:
+        least = self.config.min_pixels or self.card.min_pixels or self.manifest.min_pixels
+        most = self.config.max_pixels or self.card.max_pixels or self.manifest.max_pixels
+        return resized_wh(size_wh, min_pixels=least, max_pixels=most)
+
+
+def _wh(rgb: RgbImage) -> tuple[int, int]:
+    return rgb.shape[1], rgb.shape[0]
+
+
+def check_config(config: ReasonerConfig) -> None:
+    """Raises ConfigError for settings that exported graphs cannot follow."""
+    fixed = {"dtype": ("auto", "float32"), "attention": ("sdpa",), "quantization": ("none",)}
+    for name, allowed in fixed.items():
+        if getattr(config, name) not in allowed:
+            raise ConfigError(
+                f"{name} = {getattr(config, name)!r}; exported graphs have a fixed one, leave it at {allowed[0]!r} or "
+                "set reasoner.backend to local"
+            )
+    if config.device not in ("auto", "cpu"):
+        raise ConfigError(f"device = {config.device!r}; the exported reasoner runs on the CPU, set it to cpu")

@@ -1,0 +1,156 @@
+"""The text model's state: which tokens it has read, and their keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasonseg_ros.engine.onnxruntime import BoundGraph
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.reasoner.onnx.manifest import TEXT, ReasonerManifest
+from reasonseg_ros.reasoner.onnx.positions import Grid, text_rotation, token_positions
+from reasonseg_ros.types import FloatArray
+
+SLOTS = 256
+"""The cache grows by this many tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReadPrompt:
+    """A prompt that was read, to be continued later.
+
+    Attributes:
+        ids: its tokens.
+        grids: of its images.
+        layers: keys and values, float32 [2, layers, heads, tokens, head size].
+    """
+
+    ids: tuple[int, ...]
+    grids: tuple[Grid, ...]
+    layers: FloatArray
+
+    @property
+    def size_bytes(self) -> int:
+        return self.layers.nbytes
+
+
+class TextModel:
+    """Reads a prompt, then one token after the other. The memory grows with the longest prompt. Not thread-safe."""
+
+    def __init__(self, folder: Path, manifest: ReasonerManifest, threads: int) -> None:
+        self._graph = BoundGraph(folder / TEXT, "text graph", threads)
+        self._shape = manifest.text
+        self._image_token = manifest.image_token
+        self._logits = np.zeros((1, self._shape.vocabulary), np.float32)
+        self._hidden = np.zeros((1, self._shape.width), np.float32)
+        self._id = np.zeros((1, 1), np.int64)
+        self._last_slot, self._total = np.zeros(1, np.int32), np.zeros(1, np.int32)
+        self._ids: list[int] = []
+        self._grids: tuple[Grid, ...] = ()
+        self._allocate(SLOTS)
+
+    @property
+    def hidden(self) -> FloatArray:
+        """The last hidden state, normalised, of the newest token: float32 [width]."""
+        newest: FloatArray = self._hidden[0].copy()
+        return newest
+
+    def read(self, ids: Sequence[int], grids: Sequence[Grid], features: FloatArray) -> FloatArray:
+        """Read a new prompt. `features` float32 [tokens, width] are those of its images, in order.
+
+        Returns the logits of the next token, float32 [vocabulary], valid until the next call.
+        """
+        self._begin(ids, grids)
+        places = np.flatnonzero(np.asarray(ids) == self._image_token)
+        return self._run(list(ids), places, features)
+
+    def continued(self, known: ReadPrompt, ids: Sequence[int]) -> FloatArray:
+        """Read a prompt with the images of `known` that begins alike up to the last of them, as `read` does."""
+        most = min(len(known.ids), len(ids) - 1)  # the last token is always read
+        shared = next((index for index in range(most) if known.ids[index] != ids[index]), most)
+        self._begin(ids, known.grids)
+        for index, (keys, values) in enumerate(self._layers):
+            keys[0, :, :shared], values[0, :, :shared] = known.layers[:, index, :, :shared]
+        self._total[0] = shared
+        tail = list(ids[shared:])
+        if self._image_token in tail:
+            raise InvalidInput("the prompt differs from the known one before its last image")
+        return self._run(tail, np.zeros(0, np.int64), np.zeros((0, self._shape.width), np.float32))
+
+    def kept(self) -> ReadPrompt:
+        """What was read so far."""
+        length = len(self._ids)
+        layers = [[part[0, :, :length] for part in layer] for layer in self._layers]
+        return ReadPrompt(tuple(self._ids), self._grids, np.array(layers, np.float32).transpose(1, 0, 2, 3, 4))
+
+    def next(self, token: int) -> FloatArray:
+        """Read one token more. Returns logits as `read` does."""
+        if len(self._ids) == len(self._cos):
+            self._grow()
+        self._ids.append(token)
+        self._id[0, 0] = token
+        self._last_slot[0] = self._total[0]
+        self._total[0] += 1
+        self._step()
+        return self._logits_now()
+
+    def _begin(self, ids: Sequence[int], grids: Sequence[Grid]) -> None:
+        if len(ids) >= self._shape.longest:
+            raise InvalidInput(
+                f"the prompt has {len(ids)} tokens, and the checkpoint takes fewer than {self._shape.longest}; show "
+                "fewer or smaller images, or ask a shorter question"
+            )
+        if len(ids) >= len(self._cos):
+            self._allocate(-(-(len(ids) + 1) // SLOTS) * SLOTS)
+        self._ids, self._grids = list(ids), tuple(grids)
+        self._total[0] = 0
+        self._turn()
+
+    def _run(self, ids: list[int], places: NDArray[np.int64], features: FloatArray) -> FloatArray:
+        self._total[0] += len(ids)
+        self._last_slot[0] = self._total[0] - 1
+        image_at = np.stack([np.zeros_like(places), places], 1)
+        self._bound(np.array([ids], np.int64), image_at, np.ascontiguousarray(features))()
+        return self._logits_now()
+
+    def _logits_now(self) -> FloatArray:
+        logits: FloatArray = self._logits[0]
+        return logits
+
+    def _turn(self) -> None:
+        """Fill the tables of rotations for the prompt's images."""
+        positions = token_positions(self._ids, self._image_token, self._grids, len(self._cos))
+        self._cos[:], self._sin[:] = text_rotation(positions, self._shape)
+
+    def _grow(self) -> None:
+        before, length = self._layers, len(self._ids)
+        self._allocate(len(self._cos) + SLOTS)
+        for (keys, values), (old_keys, old_values) in zip(self._layers, before, strict=True):
+            keys[:, :, :length], values[:, :, :length] = old_keys[:, :, :length], old_values[:, :, :length]
+        self._turn()
+
+    def _allocate(self, slots: int) -> None:
+        shape = (1, self._shape.kv_heads, slots, self._shape.head_size)
+        self._layers = [(np.zeros(shape, np.float32), np.zeros(shape, np.float32)) for _ in range(self._shape.layers)]
+        self._cos = np.zeros((slots, self._shape.head_size // 2), np.float32)
+        self._sin = self._cos.copy()
+        no_places, no_features = np.zeros((0, 2), np.int64), np.zeros((0, self._shape.width), np.float32)
+        self._step = self._bound(self._id, no_places, no_features)
+
+    def _bound(
+        self, ids: NDArray[np.int64], image_at: NDArray[np.int64], features: FloatArray
+    ) -> Callable[[], None]:
+        inputs: dict[str, NDArray[Any]] = {
+            "ids": ids, "image_at": image_at, "features": features, "seqlens_k": self._last_slot,
+            "total": self._total, "cos": self._cos, "sin": self._sin,
+        }  # fmt: skip
+        outputs: dict[str, NDArray[Any]] = {"logits": self._logits, "hidden": self._hidden}
+        for index, (keys, values) in enumerate(self._layers):
+            inputs |= {f"past_key_{index}": keys, f"past_value_{index}": values}
+            outputs |= {f"key_{index}": keys, f"value_{index}": values}
+        return self._graph.bind(inputs, outputs)

@@ -1,0 +1,142 @@
+"""What reasoners whose checkpoint runs in this process have in common: from a chat's text to an answer."""
+
+from __future__ import annotations
+
+import gc
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.errors import OutOfMemory, ReasonSegError
+from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.call import WAIT, Call
+from reasonseg_ros.reasoner.dialects.parsing import parse_answer
+from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb
+from reasonseg_ros.reasoner.limits import Limits, failure
+from reasonseg_ros.reasoner.port import Reasoner
+from reasonseg_ros.reasoner.prompts import chat, read_prompt
+from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
+from reasonseg_ros.types import Answer, Frame, RgbImage, Status
+
+Messages = list[dict[str, Any]]
+T = TypeVar("T")
+NO_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What the model said to one chat.
+
+    Attributes:
+        seen_wh: the size in which it saw each image, pixels.
+        cut: the token limit was hit, so the end is missing.
+        broken: CANCELLED or TIMEOUT if a limit stopped it.
+        entropy_nats: summed over the tokens of the thought.
+    """
+
+    text: str
+    tokens: int
+    seen_wh: list[tuple[int, int]]
+    cut: bool = False
+    broken: Status | None = None
+    entropy_nats: float | None = None
+
+
+class SpeakingReasoner(Reasoner):
+    """A checkpoint in this process. Greedy, so the same frame and question get the same answer. Not thread-safe."""
+
+    def __init__(self, card: ModelCard, config: ReasonerConfig) -> None:
+        self.name = card.name
+        self.card = card
+        self.frames = card.frames
+        self.config = config
+        self.prompt = read_prompt(config.prompt_file) if config.prompt_file else ""
+
+    @abstractmethod
+    def say(self, messages: Messages, images: Sequence[RgbImage], limits: Limits) -> Speech:
+        """The model's words to a chat whose `{"type": "image"}` entries are `images`, uint8 [H, W, 3], in turn.
+
+        Raises whatever the libraries raise; `guarded` makes Answers of that.
+        """
+        ...
+
+    def say_about(self, frame: Frame, question: str, limits: Limits) -> Speech:
+        """The model's words to a question about one frame."""
+        return self.say(self.messages(question), [self.shown(frame)], limits)
+
+    def release(self) -> None:
+        """Give back memory after a failure."""
+        return None
+
+    def answer(self, frame: Frame, text: str, call: Call = WAIT, **wishes: Any) -> Answer:
+        """See `port.Reasoner`. `wishes` are fields of the call by keyword, for short scripts."""
+        limits = Limits.of(replace(call, **wishes), self.card, self.config)
+        question = limits.begin(text, self.name)
+        if isinstance(question, Answer):
+            return question
+
+        def ask() -> Answer:
+            return self.parsed(frame, self.say_about(frame, question, limits), limits)
+
+        return self.guarded(ask, lambda failed: failed)
+
+    def choose(self, frames: Sequence[Frame], text: str, call: Call = WAIT) -> Keyframe:
+        limits = Limits.of(call, self.card, self.config)
+        question = limits.begin(text, self.name)
+        if isinstance(question, Answer):
+            return failed_keyframe(question)
+
+        def ask() -> Keyframe:
+            size_wh = shown_wh(self.card)
+            images = [resize_rgb(frame.rgb, size_wh) if size_wh else frame.rgb for frame in frames]
+            messages = round_messages(self.card, question, [{"type": "image"}] * len(frames))
+            speech = self.say(messages, images, limits)
+            if speech.broken:
+                return failed_keyframe(limits.stopped(speech.broken, speech.text, speech.tokens, self.name))
+            return parse_keyframe(speech.text, len(frames), speech.cut, speech.tokens)
+
+        return self.guarded(ask, failed_keyframe)
+
+    def messages(self, question: str) -> Messages:
+        """The chat about one image."""
+        return chat(self.card, question, {"type": "image"}, self.prompt)
+
+    def shown(self, frame: Frame) -> RgbImage:
+        """The frame's image in the size that the card wants."""
+        return resize_rgb(frame.rgb, self.card.image_size_wh) if self.card.image_size_wh else frame.rgb
+
+    def parsed(self, frame: Frame, speech: Speech, limits: Limits) -> Answer:
+        """The answer in what the model said."""
+        if speech.broken:
+            return limits.stopped(speech.broken, speech.text, speech.tokens, self.name)
+        answer = parse_answer(
+            speech.text,
+            frame.size_wh,
+            dialect=self.card.dialect,
+            answer_wh=answer_wh(self.card, speech.seen_wh[0]),
+            strict=self.config.strict,
+            cut=speech.cut,
+        )
+        return replace(answer, model=self.name, tokens=speech.tokens, entropy_nats=speech.entropy_nats)
+
+    def guarded(self, ask: Callable[[], T], failed: Callable[[Answer], T]) -> T:
+        """What `ask` gives, or what `failed` makes of the Answer that says why there is none."""
+        try:
+            return ask()
+        # The libraries below raise all kinds of errors; the port promises an Answer.
+        except Exception as error:
+            status = Status.OUT_OF_MEMORY if self.is_no_memory(error) else Status.FAILED
+            reason = str(error) if isinstance(error, ReasonSegError) else f"{type(error).__name__}: {error}"
+            answer = failure(status, reason[:500], self.name)
+        # The error and the arrays in its frames are gone here, so that their memory can be given back.
+        self.release()
+        gc.collect()
+        return failed(answer)
+
+    def is_no_memory(self, error: BaseException) -> bool:
+        """Whether memory ran out."""
+        if isinstance(error, (OutOfMemory, MemoryError)):
+            return True
+        return any(words in str(error) for words in NO_MEMORY_WORDS)
