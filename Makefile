@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-gpu clean config mutate
+.PHONY: help setup setup-demo setup-models demo test lint bench bench-gpu clean config mutate
 
 # An installed ROS 2 or another virtual environment must not mix with .venv.
 unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -19,17 +19,21 @@ help:
 	@echo "make demo    set up, then ask the shipped bag's questions on real topics; results in out/demo"
 	@echo "make test    set up, check style and types, then run every test (WORKERS=4: in four processes)"
 	@echo "make setup   .venv with every library, the messages and .venv/bin/reasonseg (PYTHON=python3.12 chooses one)"
+	@echo "make setup-models   the part of it that published checkpoints need; make setup-demo: the embedded models only"
 	@echo "make lint    ruff and mypy"
 	@echo "make mutate  change operators and numbers of the core one at a time: do the tests notice? About 20 minutes"
 	@echo "make bench   set up, then measure beside what a user would run instead; 15 minutes on a quiet machine"
 	@echo "make bench-gpu   the same on an NVIDIA GPU, and what needs one"
 	@echo "make clean   remove .venv, the builds and out"
 
-setup:
+setup: SIZE = test
+setup-models: SIZE = models
+setup-demo: SIZE = demo
+setup setup-models setup-demo:
 	@command -v $(PYTHON) > /dev/null || { echo "set-up: no $(PYTHON); run: sudo apt install python3 python3-venv python3-dev" >&2; exit 1; }
-	@$(PYTHON) scripts/set_up.py
+	@$(PYTHON) scripts/set_up.py $(SIZE)
 
-demo: setup
+demo: setup-demo
 	@.venv/bin/reasonseg demo --out out/demo
 
 test: lint

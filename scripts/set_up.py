@@ -1,7 +1,8 @@
-"""Set-up on a machine without ROS 2: `.venv` with every library, the messages built into it, `.venv/bin/reasonseg`.
+"""Set-up on a machine without ROS 2: `.venv` with libraries, the messages built into it, `.venv/bin/reasonseg`.
 
-Run by the Makefile with the system's Python. It can be stopped at any time and goes on where it was; what is done
-already is told by two stamps in `.venv`, so that a second run neither downloads nor builds anything.
+Run by the Makefile with the system's Python and a size: `demo` (what the embedded models need), `models` (also torch and
+transformers, for published checkpoints), or `test` (everything). A larger size adds to a smaller one. A set-up that was
+stopped continues with the next run. Stamps in `.venv` record what is done, so a second run downloads and builds nothing.
 """
 
 from __future__ import annotations
@@ -24,9 +25,15 @@ LOG = ROOT / "build" / "set_up.log"
 REQUIREMENTS = ("pyproject.toml", "setup.py", "requirements/ros.txt", "requirements/sam2.txt",
                 "requirements/constraints.txt")
 MESSAGES = ("msg", "srv", "action", "cmake", "config", "launch", "rviz", "CMakeLists.txt", "package.xml",
-            "scripts/evaluate", "scripts/node", "scripts/reasonseg", "reasonseg_ros/__init__.py")
-EXTRAS = "models,engine,export,evaluation,tabletop,tensorrt-rtx,test,lint"
-DISK_GB = 8
+            "scripts/evaluate", "scripts/node", "scripts/reasonseg", "reasonseg_ros/__init__.py", "requirements/ros.txt")
+SIZES = {
+    "demo": "embedded",
+    "models": "embedded,models,evaluation",
+    "test": "embedded,models,evaluation,export,tabletop,tensorrt-rtx,test,lint",
+}
+"""Extras of each size, from the smallest to the largest; each holds those before it."""
+DISK_GB = {"demo": 1.5, "models": 8, "test": 8}
+SIZE_WORDS = {"demo": "about 0.5 GB; a minute", "models": "about 6 GB; some minutes", "test": "about 6 GB; some minutes"}
 PROGRESS_S = 20
 
 
@@ -91,7 +98,7 @@ def is_done(stamp: str, *names: str) -> bool:
 
 
 def run(*command: str | Path) -> None:
-    """Run with the output in the log; a sign of life now and then. Raises SetUpError with the log's end."""
+    """Run with the output in the log; progress now and then. Raises SetUpError with the log's end."""
     start = shown = time.monotonic()
     with LOG.open("ab") as log:
         log.write(f"\n$ {' '.join(map(str, command))}\n".encode())
@@ -125,22 +132,33 @@ def last_line(begin: int) -> str:
     return lines[-1].strip()[:100] if lines else "starting"
 
 
-def install_libraries() -> None:
+def stamp_of(size: str) -> str:
+    return f"libraries-{size}.stamp"
+
+
+def has_libraries(size: str) -> bool:
+    """Whether this size or a larger one is installed."""
+    sizes = list(SIZES)
+    return any(is_done(stamp_of(one), *REQUIREMENTS) for one in sizes[sizes.index(size):])
+
+
+def install_libraries(size: str) -> None:
     free_gb = shutil.disk_usage(ROOT).free / 1e9
-    if free_gb < DISK_GB:
-        raise SetUpError(f"{free_gb:.1f} GB free at {ROOT}, and the libraries take about {DISK_GB} GB while they are "
-                         "installed; free some space")
+    if free_gb < DISK_GB[size]:
+        raise SetUpError(f"{free_gb:.1f} GB free at {ROOT}, and the libraries take about {DISK_GB[size]:g} GB while they "
+                         "are installed; free some space")
     if not has_pip() or not (VENV / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}").is_dir():
         print("[1/3] making .venv", flush=True)
         run(sys.executable, "-m", "venv", "--clear", VENV)
-    print("[2/3] installing the libraries into .venv (about 6 GB; some minutes)", flush=True)
+    print(f"[2/3] installing the libraries into .venv ({SIZE_WORDS[size]})", flush=True)
     # Editable by a path file: the sources here are the ones that run, and the generated messages join them.
     run(PYTHON, "-m", "pip", "install", "--progress-bar", "off", "-c", "requirements/constraints.txt",
-        "-r", "requirements/ros.txt", "-e", f".[{EXTRAS}]", "--config-settings", "editable_mode=compat")
-    # By itself, as it wants the installed torch to build; in isolation pip would download a second one for that.
-    run(PYTHON, "-m", "pip", "install", "--progress-bar", "off", "--no-build-isolation", "--no-deps",
-        "-r", "requirements/sam2.txt")
-    (VENV / "libraries.stamp").write_text(fingerprint(*REQUIREMENTS), encoding="utf-8")
+        "-r", "requirements/ros.txt", "-e", f".[{SIZES[size]}]", "--config-settings", "editable_mode=compat")
+    if size == "test":
+        # By itself, as it needs the installed torch to build; in isolation pip would download a second one for that.
+        run(PYTHON, "-m", "pip", "install", "--progress-bar", "off", "--no-build-isolation", "--no-deps",
+            "-r", "requirements/sam2.txt")
+    (VENV / stamp_of(size)).write_text(fingerprint(*REQUIREMENTS), encoding="utf-8")
 
 
 def has_pip() -> bool:
@@ -166,7 +184,7 @@ def build_messages() -> None:
     (VENV / "messages.stamp").write_text(fingerprint(*MESSAGES), encoding="utf-8")
 
 
-def set_up() -> None:
+def set_up(size: str) -> None:
     check_machine()
     (ROOT / "build").mkdir(exist_ok=True)
     (ROOT / "build" / "COLCON_IGNORE").touch()
@@ -174,10 +192,9 @@ def set_up() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)  # `make demo` and `make test` at once set up once
         shutil.rmtree(ROOT / "build" / "tmp", ignore_errors=True)  # what an interrupted run left
         (ROOT / "build" / "tmp").mkdir()
-        if not is_done("libraries.stamp", *REQUIREMENTS):
+        if not has_libraries(size):
             LOG.unlink(missing_ok=True)
-            (VENV / "messages.stamp").unlink(missing_ok=True)
-            install_libraries()
+            install_libraries(size)
         if not is_done("messages.stamp", *MESSAGES):
             build_messages()
             print("set-up done", flush=True)
@@ -185,7 +202,7 @@ def set_up() -> None:
 
 if __name__ == "__main__":
     try:
-        set_up()
+        set_up(sys.argv[1] if len(sys.argv) > 1 else "test")
     except SetUpError as error:
         sys.exit(f"set-up: {error}")
     except KeyboardInterrupt:

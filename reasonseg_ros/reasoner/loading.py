@@ -37,12 +37,15 @@ def load_reasoner(config: ReasonerConfig) -> Reasoner:
         try:
             from reasonseg_ros.reasoner.onnx.reasoner import OnnxReasoner
         except ImportError as error:
-            raise ModelError(f"{error}; run `pip install onnxruntime tokenizers jinja2`") from error
+            raise ModelError(f"{error}; run `pip install onnxruntime tokenizers`") from error
         return OnnxReasoner(card, config)
     try:
         from reasonseg_ros.reasoner.local.reasoner import LocalReasoner
     except ImportError as error:
-        raise ModelError(f"{error}; install torch, torchvision and transformers, or use a server") from error
+        raise ModelError(
+            f"{error}; install torch, torchvision, transformers and accelerate (`make setup-models` in a checkout), or "
+            "use a server"
+        ) from error
     return LocalReasoner(card, config)
 
 
