@@ -1,8 +1,9 @@
 """Set-up on a machine without ROS 2: `.venv` with libraries, the messages built into it, `.venv/bin/reasonseg`.
 
-Run by the Makefile with the system's Python and a size: `demo` (what the embedded models need), `models` (also torch and
-transformers, for published checkpoints), or `test` (everything). A larger size adds to a smaller one. A set-up that was
-stopped continues with the next run. Stamps in `.venv` record what is done, so a second run downloads and builds nothing.
+Run by the Makefile with the system's Python and a size: `demo` (what the embedded models need), `models` (also torch
+and transformers, for published checkpoints), or `test` (everything). A larger size adds to a smaller one. A set-up that
+was stopped continues with the next run. Stamps in `.venv` record what is done, so a second run downloads and builds
+nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ LOG = ROOT / "build" / "set_up.log"
 REQUIREMENTS = ("pyproject.toml", "setup.py", "requirements/ros.txt", "requirements/sam2.txt",
                 "requirements/constraints.txt")
 MESSAGES = ("msg", "srv", "action", "cmake", "config", "launch", "rviz", "CMakeLists.txt", "package.xml",
-            "scripts/evaluate", "scripts/node", "scripts/reasonseg", "reasonseg_ros/__init__.py", "requirements/ros.txt")
+            "scripts/evaluate", "scripts/node", "scripts/reasonseg", "reasonseg_ros/__init__.py",
+            "requirements/ros.txt")
 SIZES = {
     "demo": "embedded",
     "models": "embedded,models,evaluation",
@@ -33,7 +35,7 @@ SIZES = {
 }
 """Extras of each size, from the smallest to the largest; each holds those before it."""
 DISK_GB = {"demo": 1.5, "models": 8, "test": 8}
-SIZE_WORDS = {"demo": "about 0.5 GB; a minute", "models": "about 6 GB; some minutes", "test": "about 6 GB; some minutes"}
+SIZE_WORDS = {"demo": "0.7 GB; about a minute", "models": "6 GB; some minutes", "test": "7 GB; some minutes"}
 PROGRESS_S = 20
 
 
@@ -145,8 +147,8 @@ def has_libraries(size: str) -> bool:
 def install_libraries(size: str) -> None:
     free_gb = shutil.disk_usage(ROOT).free / 1e9
     if free_gb < DISK_GB[size]:
-        raise SetUpError(f"{free_gb:.1f} GB free at {ROOT}, and the libraries take about {DISK_GB[size]:g} GB while they "
-                         "are installed; free some space")
+        raise SetUpError(f"{free_gb:.1f} GB free at {ROOT}, and the libraries take about {DISK_GB[size]:g} GB while "
+                         "they are installed; free some space")
     if not has_pip() or not (VENV / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}").is_dir():
         print("[1/3] making .venv", flush=True)
         run(sys.executable, "-m", "venv", "--clear", VENV)
