@@ -259,7 +259,8 @@ class PointsConfig:
 @dataclass(frozen=True)
 class AnswerConfig:
     min_confidence: float = setting(
-        0.0, "answers with a lower confidence have the status unsure; 0: none. Needs a calibrated checkpoint", 0.0, 1.0
+        -1.0, "answers with a lower confidence have the status unsure; 0: none; -1: the threshold of the checkpoint's "
+        "calibration, none without one", -1.0, 1.0
     )
 
 

@@ -72,6 +72,8 @@ class ModelCard:
         frames_size_wh: reasoners: each frame of a video is squashed to this; None takes `image_size_wh`.
         known_picture: reasoners: YAML file with a picture whose answers are known (for `reasoner.known_picture`); a
             path as in `source`. `none` for no such check, empty for the drawn shapes.
+        vocabulary: reasoners: text file with the words that a small checkpoint was trained on, for its confidence; a
+            path as in `source`, empty for none.
         image_size: segmenters: side of the square input in pixels; 0 takes the checkpoint's own.
         multimask: segmenters: decode several masks a prompt and keep the best predicted IoU.
         needs_boxes: segmenters: points without a box are refused, as the checkpoint is trained with boxes.
@@ -97,6 +99,7 @@ class ModelCard:
     frames_size_wh: tuple[int, int] | None = (448, 448)
     max_new_tokens: int = 1024
     known_picture: str = ""
+    vocabulary: str = ""
     image_size: int = 0
     multimask: bool = True
     needs_boxes: bool = False
@@ -109,7 +112,7 @@ class ModelCard:
                 raise ModelError(f"model card {self.name!r}: {key} = {value}; expected {expected}")
 
         texts = ("name", "source", "licence", "url", "revision", "prompt", "system", "frames_prompt", "frame_name")
-        for key in (*texts, "known_picture"):
+        for key in (*texts, "known_picture", "vocabulary"):
             need(isinstance(getattr(self, key), str), key, "text")
         for key in ("min_pixels", "max_pixels"):
             need(_is_count(getattr(self, key), 0, MAX_PIXELS), key, f"a whole number, 0 to {MAX_PIXELS}")
@@ -173,7 +176,7 @@ def read_card(path: Path) -> ModelCard:
     for key in ("image_size_wh", "frames_size_wh"):
         if isinstance(values.get(key), list):
             values[key] = tuple(values[key])
-    for key in ("source", "known_picture"):
+    for key in ("source", "known_picture", "vocabulary"):
         if str(values.get(key, "")).startswith((".", "/")):
             values[key] = str((path.parent / str(values[key])).resolve())
     return ModelCard(name=path.parent.name if path.stem == "card" else path.stem, **values)

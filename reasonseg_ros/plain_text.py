@@ -21,6 +21,7 @@ REPLACEMENT = "\ufffd"
 _LINE_END = re.compile("\r\n?|[\x85\u2028\u2029]")
 # Control characters but tab and newline; halves of pairs; noncharacters.
 _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_WORD = re.compile(r"\w+")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 # Embeddings, overrides and isolates, which show text in another order than it has.
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
@@ -54,6 +55,11 @@ def one_line(text: str, most: int = LONGEST_LINE) -> str:
 def shortened(text: str, most: int) -> str:
     """At most `most` characters of `text`; a longer one ends in " ..."."""
     return text if len(text) <= most else f"{text[: max(most - 4, 0)]} ..."
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case, without punctuation."""
+    return _WORD.findall(text.lower())
 
 
 def check_plain(text: str, name: str) -> None:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.commands.options import share
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.outputs import add_output
 
@@ -24,6 +25,10 @@ def register(verbs: Any) -> None:
         "--model", default="tabletop-reasoner", metavar="NAME",
         help="the reasoner that was evaluated: model card or folder (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--min-confidence", type=share, default=0.5, metavar="P",
+        help="answers below it are unsure, unless answer.min_confidence says otherwise (default: %(default)s)",
+    )  # fmt: skip
     add_output(parser, "--out", "file", metavar="FILE", default=Path("confidence.json"), help="(default: %(default)s)")
     parser.set_defaults(run=run)
 
@@ -34,12 +39,14 @@ def run(arguments: argparse.Namespace) -> int:
     from reasonseg_ros.files.strict_json import json_text
     from reasonseg_ros.files.whole_file import whole_file
     from reasonseg_ros.model_card import load_card
+    from reasonseg_ros.reasoner.vocabulary import Vocabulary
 
     card = load_card(arguments.model, "reasoner")
     digest = weights_sha256(Path(card.source)) if card.is_folder else ""
     if not digest:
         raise InvalidInput(f"the weights of {arguments.model} are not in a folder here; download them and name it")
-    calibration = fit(read_examples(arguments.runs), digest)
+    vocabulary = Vocabulary(Path(card.vocabulary)) if card.vocabulary else None
+    calibration = fit(read_examples(arguments.runs, vocabulary), digest, arguments.min_confidence)
     with whole_file(arguments.out) as file:
         file.write(json_text(calibration.to_json(), indent=2) + "\n")
     print(

@@ -31,6 +31,17 @@ def whole_number(least: int) -> Callable[[str], int]:
     return read
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 0 to 1")
+    return value
+
+
 def set_values(texts: Sequence[str]) -> dict[str, Any]:
     """The node's parameters of `--set NAME=VALUE ...`, by dotted names. Raises ConfigError."""
     values = {}

@@ -10,6 +10,7 @@ from typing import Any
 from reasonseg_ros.commands.options import size_wh, whole_number
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.outputs import IMAGE_ENDINGS, add_output
+from reasonseg_ros.tabletop.sentences import PHRASINGS
 
 
 def register(verbs: Any) -> None:
@@ -24,7 +25,7 @@ def register(verbs: Any) -> None:
         "--kinds", nargs="+", default=[], metavar="KIND", help="kinds of questions, used in turn (default: all)"
     )
     bag.add_argument(
-        "--phrasing", choices=("train", "unseen"), default="train", help="set of sentences for the questions"
+        "--phrasing", choices=PHRASINGS, default="train", help="set of sentences for the questions"
     )
     bag.add_argument(
         "--video", nargs="?", type=whole_number(1), const=24, default=0, metavar="FRAMES",
@@ -83,6 +84,8 @@ def _video_bag(settings: argparse.Namespace) -> None:
 
     if settings.kinds:
         raise InvalidInput("--kinds selects questions about still scenes; leave it out with --video")
+    if settings.phrasing == "development":
+        raise InvalidInput("--phrasing development with --video; it is for still scenes, use train or unseen")
     plan = VideoBagPlan(
         settings.seed, settings.scenes, settings.questions, settings.video, settings.rate, settings.phrasing,
         not settings.no_depth, settings.track,

@@ -140,7 +140,8 @@ class DemoClient:
             self._wait(lambda: query.query_id in self._answers, ANSWER_LIMIT_S, f"no answer to {query.text!r}")
             answer = self._answers[query.query_id]
             status = Status(answer.status)
-            if header_stamp_ns(answer.header) in stamps_ns or not (status.is_answer or status is Status.NO_FRAME):
+            is_of_an_image = status.is_answer or status in (Status.NO_FRAME, Status.UNSURE)
+            if header_stamp_ns(answer.header) in stamps_ns or not is_of_an_image:
                 return answer
             if time.monotonic() > deadline_s:
                 raise ReasonSegError(f"the answers to {query.text!r} belong to other images than it is about")

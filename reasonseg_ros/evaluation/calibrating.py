@@ -12,6 +12,7 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.results import ResultLines, SampleResult
 from reasonseg_ros.evaluation.scoring.selective import auroc, calibration_error
 from reasonseg_ros.methods.confidence import Calibration, Signals
+from reasonseg_ros.reasoner.vocabulary import Vocabulary
 from reasonseg_ros.types import Status
 
 Judged = tuple[Signals, bool, str]
@@ -21,7 +22,7 @@ LEAST_OF_EACH = 20
 FOLDS = 5
 
 
-def read_examples(runs: Iterable[Path]) -> list[Judged]:
+def read_examples(runs: Iterable[Path], vocabulary: Vocabulary | None = None) -> list[Judged]:
     """The answers of evaluations that have ground truth and an entropy. Raises InvalidInput if a run has no results."""
     examples = []
     for run in runs:
@@ -29,12 +30,12 @@ def read_examples(runs: Iterable[Path]) -> list[Judged]:
         if not path.is_file():
             raise InvalidInput(f"{run} has no results.jsonl; give the --out folder of `reasonseg evaluate`")
         with ResultLines(path) as lines:
-            found = (_example(lines.read(sample_id), str(run)) for sample_id in lines)
+            found = (_example(lines.read(sample_id), str(run), vocabulary) for sample_id in lines)
             examples += [example for example in found if example is not None]
     return examples
 
 
-def fit(examples: Sequence[Judged], weights_sha256: str) -> Calibration:
+def fit(examples: Sequence[Judged], weights_sha256: str, min_confidence: float = 0.5) -> Calibration:
     """A logistic regression on the examples, scored by cross-validation over images.
 
     `weights_sha256` is of the reasoner that answered. Raises InvalidInput if there are too few right or wrong answers.
@@ -63,6 +64,7 @@ def fit(examples: Sequence[Judged], weights_sha256: str) -> Calibration:
         weights_sha256,
         tuple(round(float(weight), 6) for weight in coefficients),
         round(float(regression.intercept_[0] - coefficients @ scaler.mean_), 6),
+        min_confidence,
         len(examples),
         round(auroc(held_out, right.tolist()) or 0.0, 4),
         round(calibration_error(held_out, right.tolist()) or 0.0, 4),
@@ -70,15 +72,17 @@ def fit(examples: Sequence[Judged], weights_sha256: str) -> Calibration:
     )
 
 
-def _example(result: SampleResult, run: str) -> Judged | None:
-    if result.score is None or result.entropy_nats is None or not Status(result.status).is_answer:
+def _example(result: SampleResult, run: str, vocabulary: Vocabulary | None) -> Judged | None:
+    status = Status(result.status)
+    if result.score is None or result.entropy_nats is None or not (status.is_answer or status is Status.UNSURE):
         return None
     regions = result.regions
     signals = Signals(
         result.entropy_nats,
         len(result.groundings),
-        Status(result.status) is Status.NO_TARGET,
+        not result.groundings,
         min((region["mask_score"] for region in regions), default=1.0),
         min((region["box_iou"] for region in regions), default=1.0),
+        vocabulary.unknown_share(result.question) if vocabulary else 0.0,
     )
     return signals, result.score.right_target, f"{run}/{result.image}"

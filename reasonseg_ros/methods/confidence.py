@@ -14,7 +14,8 @@ from typing import Any
 
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
-from reasonseg_ros.types import Segmentation, Status
+from reasonseg_ros.reasoner.vocabulary import Vocabulary
+from reasonseg_ros.types import Segmentation
 
 FILE_NAME = "confidence.json"
 REMEDY = "fit it again with `reasonseg calibrate`, or remove the file"
@@ -31,6 +32,8 @@ class Signals:
         is_none: the answer is that nothing fits.
         mask_score: the lowest predicted IoU of the masks; 1 without masks.
         box_iou: the lowest agreement of a mask with its box; 1 without masks.
+        unknown_share: share of the question's words that the checkpoint was not trained on (`reasoner.vocabulary`); 0
+            for a checkpoint without a vocabulary.
     """
 
     entropy_nats: float
@@ -38,24 +41,29 @@ class Signals:
     is_none: bool
     mask_score: float
     box_iou: float
+    unknown_share: float = 0.0
 
     @property
     def values(self) -> tuple[float, ...]:
         """In the order of `names`, scaled so that they are about linear in the log-odds."""
+        # Some unknown words are in many sentences; a question of nothing else is about another world.
+        unknown = self.unknown_share**3
         return (
             math.log1p(max(self.entropy_nats, 0.0)),
             float(min(self.targets, 4)),
             float(self.is_none),
             self.mask_score,
             self.box_iou,
+            unknown,
+            unknown * self.is_none,  # that nothing fits a question in unknown words is often right
         )
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        return tuple(item.name for item in fields(cls))
+        return (*(item.name for item in fields(cls)), "unknown_share_and_none")
 
     @classmethod
-    def of(cls, segmentation: Segmentation) -> Signals | None:
+    def of(cls, segmentation: Segmentation, vocabulary: Vocabulary | None = None) -> Signals | None:
         """None if the answer is a failure, or the reasoner does not report the entropy."""
         answer, regions = segmentation.answer, segmentation.regions
         if answer.entropy_nats is None or not answer.status.is_answer:
@@ -63,9 +71,10 @@ class Signals:
         return cls(
             answer.entropy_nats,
             len(answer.groundings),
-            answer.status is Status.NO_TARGET,
+            not answer.groundings,
             min((region.mask_score for region in regions), default=1.0),
             min((region.box_iou for region in regions), default=1.0),
+            vocabulary.unknown_share(segmentation.query.text) if vocabulary else 0.0,
         )
 
 
@@ -76,6 +85,7 @@ class Calibration:
     Attributes:
         weights_sha256: digest of the reasoner's weights that it was fitted for (`engine.export_folder.weights_sha256`).
         coefficients: one for each of `Signals.names`; the log-odds are their sum with `intercept`.
+        min_confidence: threshold of unsure answers, unless `answer.min_confidence` names another one.
         questions: how many questions it was fitted to.
         auroc, calibration_error: on questions held out by cross-validation.
         source: what it was fitted to, for readers.
@@ -84,6 +94,7 @@ class Calibration:
     weights_sha256: str
     coefficients: tuple[float, ...]
     intercept: float
+    min_confidence: float
     questions: int
     auroc: float
     calibration_error: float
@@ -123,8 +134,9 @@ def _from_json(values: Any) -> Calibration:
     if not isinstance(digest, str) or not isinstance(source, str):
         raise ValueError("a text is no text")
     coefficients = tuple(_number(weights[name]) for name in names)
-    intercept, auroc, error = (_number(values[name]) for name in ("intercept", "auroc", "calibration_error"))
-    return Calibration(digest, coefficients, intercept, int(values["questions"]), auroc, error, source)
+    names = ("intercept", "min_confidence", "auroc", "calibration_error")
+    numbers = {name: _number(values[name]) for name in names}
+    return Calibration(digest, coefficients, questions=int(values["questions"]), source=source, **numbers)
 
 
 def _number(value: Any) -> float:

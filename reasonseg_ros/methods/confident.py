@@ -13,15 +13,20 @@ from reasonseg_ros.methods.port import Method
 from reasonseg_ros.methods.wrapped import WrappedMethod
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.call import WAIT, Call
+from reasonseg_ros.reasoner.vocabulary import Vocabulary
 from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Answer, Frame, Query, Segmentation, Status
 
 
 class Confident(WrappedMethod):
-    """The answers of `inner` with `Answer.confidence`. An answer below the threshold becomes UNSURE, masks included."""
+    """The answers of `inner` with `Answer.confidence`. An answer below the threshold becomes UNSURE, masks included.
 
-    def __init__(self, inner: Method, calibration: Calibration) -> None:
+    Calibrations are for questions about one image, so answers about several frames have no confidence.
+    """
+
+    def __init__(self, inner: Method, calibration: Calibration, vocabulary: Vocabulary | None = None) -> None:
         super().__init__(inner)
+        self.vocabulary = vocabulary
         self.name = inner.name
         self.sees_videos = inner.sees_videos
         self.calibration = calibration
@@ -33,18 +38,19 @@ class Confident(WrappedMethod):
         return [self._judged(found) for found in self.inner.answer_batch(frames, queries)]
 
     def answer_history(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> Segmentation:
-        return self._judged(self.inner.answer_history(frames, query, call))
+        return self.inner.answer_history(frames, query, call)
 
     def answer_video(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> list[Segmentation]:
-        """As `inner`. The calibration is for answers about one image, so tracked frames have no confidence."""
         return self.inner.answer_video(frames, query, call)
 
     def _judged(self, found: Segmentation) -> Segmentation:
-        signals = Signals.of(found)
+        signals = Signals.of(found, self.vocabulary)
         if signals is None:
             return found
         answer = replace(found.answer, confidence=self.calibration.confidence(signals))
-        return replace(found, answer=marked_unsure(answer, self.settings.now.answer.min_confidence))
+        chosen = self.settings.now.answer.min_confidence
+        threshold = self.calibration.min_confidence if chosen < 0 else chosen
+        return replace(found, answer=marked_unsure(answer, threshold))
 
 
 def marked_unsure(answer: Answer, min_confidence: float) -> Answer:
@@ -52,7 +58,7 @@ def marked_unsure(answer: Answer, min_confidence: float) -> Answer:
     if answer.confidence is None or answer.confidence >= min_confidence or not answer.status.is_answer:
         return answer
     kind = "" if answer.groundings else "that nothing fits is unsure: "
-    error = f"{kind}confidence {answer.confidence:.2f} is below answer.min_confidence {min_confidence:g}"
+    error = f"{kind}confidence {answer.confidence:.2f} is below {min_confidence:g} (answer.min_confidence)"
     return replace(answer, status=Status.UNSURE, error="; ".join(filter(None, (error, answer.error))))
 
 
@@ -68,7 +74,8 @@ def with_confidence(method: Method, settings: Settings) -> Method:
     if config.reasoner.backend == "server" or not card.is_folder or not path.is_file():
         check_threshold(config.answer.min_confidence, f"{config.reasoner.model} has no {FILE_NAME}")
         return method
-    return Confident(method, read_calibration(path, weights_sha256(Path(card.source))))
+    vocabulary = Vocabulary(Path(card.vocabulary)) if card.vocabulary else None
+    return Confident(method, read_calibration(path, weights_sha256(Path(card.source))), vocabulary)
 
 
 def check_threshold(min_confidence: float, why_none: str) -> None:

@@ -19,7 +19,7 @@ from reasonseg_ros.bags.topics import (
     START_NS,
 )
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.tabletop.questions import KINDS, PART_KIND, SceneQuestion, generate, generate_part
+from reasonseg_ros.tabletop.questions import KINDS, PART_KIND, UNKNOWN_KIND, SceneQuestion, generate, generate_part
 from reasonseg_ros.tabletop.scene import Scene, SceneObject, ScenePart
 from reasonseg_ros.tabletop.world import RESERVED_SEED, SEED_RANGES, World
 from reasonseg_ros.types import Query
@@ -47,9 +47,10 @@ class BagPlan:
         if self.seed < 0 or self.seed + self.scenes > RESERVED_SEED:
             seeds = f"seeds {self.seed} to {self.seed + self.scenes - 1}"
             raise InvalidInput(f"{seeds}; expected 0 to {RESERVED_SEED - 1}, the others are reserved")
-        unknown = set(self.kinds) - {*KINDS, PART_KIND}
+        every = (*KINDS, PART_KIND, UNKNOWN_KIND)
+        unknown = set(self.kinds) - set(every)
         if unknown or not self.kinds:
-            raise InvalidInput(f"kinds {sorted(unknown)}; expected some of {', '.join((*KINDS, PART_KIND))}")
+            raise InvalidInput(f"kinds {sorted(unknown)}; expected some of {', '.join(every)}")
 
 
 def write_bag(plan: BagPlan, world: World, path: Path, force: bool = False) -> Iterator[int]:

@@ -10,11 +10,14 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from reasonseg_ros.tabletop import knowledge, sentences
+from reasonseg_ros.plain_text import words_of
+from reasonseg_ros.tabletop import knowledge, sentences, unknown
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, SceneObject, ScenePart
 
 KINDS = ("function", "attribute", "relation", "comparison", "multi_step", "several", "none")
 PART_KIND = "part"
+UNKNOWN_KIND = "unknown"
+"""Asks for something that no scene holds."""
 
 MIN_VISIBLE_SHARE = 0.4
 MIN_AREA_SHARE = 0.0008
@@ -36,7 +39,7 @@ class SceneQuestion:
     """A question with its answer.
 
     Attributes:
-        kind: one of KINDS, or PART_KIND.
+        kind: one of KINDS, PART_KIND or UNKNOWN_KIND.
         thought: pieces; their joined texts are the thought.
         targets: instance ids from left to right, empty if nothing fits.
         part: the requested part, else empty.
@@ -161,7 +164,7 @@ def generate(
 ) -> SceneQuestion | None:
     """One question about the scene, or None if the draw has no clear answer (draw again).
 
-    `phrasing` is `train` or `unseen`: sentences of the second are never trained on.
+    `phrasing` is one of `sentences.PHRASINGS`: sentences of the others than `train` are never trained on.
     """
     view = ClearObjects(objects, size_wh)
     if not view.clear:
@@ -419,6 +422,16 @@ def _none(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestio
     return _nothing(text, first, *_shown(view, [anchor]), ThoughtPiece(f" nothing is {side} it.", ()))
 
 
+def _unknown(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestion | None:
+    text = rng.choice(unknown.TEST if phrasing == "unseen" else unknown.DEVELOPMENT)
+    return SceneQuestion(UNKNOWN_KIND, text, (ThoughtPiece("nothing like it is here. nothing fits.", ()),), ())
+
+
+def vocabulary() -> list[str]:
+    """The words that occur in what the embedded reasoner is trained on, sorted."""
+    return sorted({word for text in corpus() for word in words_of(text)})
+
+
 MAKERS: dict[str, Callable[[ClearObjects, random.Random, str], SceneQuestion | None]] = {
     "function": _function,
     "attribute": _attribute,
@@ -427,4 +440,5 @@ MAKERS: dict[str, Callable[[ClearObjects, random.Random, str], SceneQuestion | N
     "multi_step": _multi_step,
     "several": _several,
     "none": _none,
+    UNKNOWN_KIND: _unknown,
 }

@@ -47,18 +47,38 @@ UNSEEN = {
     ),
 }  # fmt: skip
 
+DEVELOPMENT = {
+    "task": (
+        "a colleague is supposed to {task}; which tool fits?", "assist a beginner who tries to {task}",
+        "recommend an implement with which people {task}", "the customer wishes to {task}, serve him properly",
+        "grandma intends to {task}, what ought she grab?", "deliver the gadget required if we {task}",
+        "identify the equipment that enables us to {task}", "soon the kids will {task}, prepare accordingly",
+    ),
+    "goal": (
+        "outline {goal} carefully", "the customer asked about {goal}", "highlight {goal}",
+        "a colleague misplaced {goal}", "move closer to {goal}", "identify {goal} immediately",
+    ),
+    "place": (
+        "identify whatever stands {place}", "highlight the item positioned {place}", "what belongs {place}, colleague?",
+        "describe the item found {place}",
+    ),
+}  # fmt: skip
+"""Used for calibration, never for training nor for reported figures."""
+
 FILLERS = (
     "well", "just", "maybe", "quickly", "really", "kindly", "then", "so", "there", "actually", "could", "would", "you",
     "that", "this", "any", "some", "item", "object", "thing", "one", "on", "in", "at", "the", "table", "desk", "room",
 )  # fmt: skip
+OTHERS = {"development": DEVELOPMENT, "unseen": UNSEEN}
+PHRASINGS = ("train", *OTHERS)
 DROPPABLE = frozenset(("the", "a", "an", "to", "is", "i", "me", "can", "do", "my", "of", "please", "some", "what"))
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def phrase(form: str, rng: random.Random, phrasing: str, **slots: str) -> str:
-    """A sentence of `form` (task, goal or place) with its slot filled. `phrasing` is `train` or `unseen`."""
-    if phrasing == "unseen":
-        return rng.choice(UNSEEN[form]).format(**slots)
+    """A sentence of `form` (task, goal or place) with its slot filled. `phrasing` is one of PHRASINGS."""
+    if phrasing in OTHERS:
+        return rng.choice(OTHERS[phrasing][form]).format(**slots)
     sentence = rng.choice(TRAINED[form]).format(**slots)
     if sentence.endswith("?"):
         return rng.choice(OPENINGS) + sentence

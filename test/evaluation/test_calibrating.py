@@ -44,13 +44,14 @@ def run(tmp_path):
             is_right = rng.random() < 1 / (1 + math.exp(-(3 - 2 * math.log1p(nats))))
             lines.append(result(number, is_right, float(nats)))
         lines.append(result(900, True, None))  # no entropy
+        lines.append(result(902, False, 9.0, status="unsure"))
         lines.append(result(901, False, 3.0, status="empty_mask"))  # no answer
     return folder
 
 
 def test_only_answers_with_an_entropy_count(run):
     examples = read_examples([run])
-    assert len(examples) == 300
+    assert len(examples) == 301
     signals, is_right, image = examples[0]
     assert isinstance(signals, Signals) and isinstance(is_right, bool) and image.endswith("images/0.jpg")
     assert (signals.mask_score, signals.box_iou, signals.targets, signals.is_none) == (0.9, 0.8, 1, False)
@@ -59,7 +60,7 @@ def test_only_answers_with_an_entropy_count(run):
 def test_the_weights_that_made_the_answers_are_recovered(run):
     calibration = fit(read_examples([run]), "ab12")
     assert calibration.coefficients[0] == pytest.approx(-2.0, abs=0.5)
-    assert calibration.questions == 300 and 0.6 < calibration.auroc < 0.9 and calibration.calibration_error < 0.15
+    assert calibration.questions == 301 and 0.6 < calibration.auroc < 0.9 and calibration.calibration_error < 0.15
 
 
 def test_the_confidence_is_scikit_learn_s_probability(run):
@@ -81,9 +82,9 @@ def test_too_few_wrong_answers_are_refused(run):
 def test_the_verb_writes_a_file_for_the_model(run, tmp_path, capsys):
     out = tmp_path / FILE_NAME
     assert main(["calibrate", str(run), "--out", str(out)]) == 0
-    assert "300 questions: AUROC 0." in capsys.readouterr().out
+    assert "301 questions: AUROC 0." in capsys.readouterr().out
     values = json.loads(out.read_text())
-    assert (values["version"], values["questions"], len(values["weights_sha256"])) == (1, 300, 64)
+    assert (values["version"], values["questions"], len(values["weights_sha256"])) == (1, 301, 64)
 
 
 @pytest.mark.parametrize(

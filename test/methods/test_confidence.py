@@ -13,13 +13,14 @@ from reasonseg_ros.methods.confidence import Calibration, Signals, read_calibrat
 from reasonseg_ros.methods.confident import Confident, with_confidence
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
+from reasonseg_ros.reasoner.vocabulary import Vocabulary
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Segmentation, Status
 
 BOX = Grounding([4, 4, 12, 12], [[8, 8]])
 FRAME = Frame(np.zeros((48, 64, 3), np.uint8), 7)
-CALIBRATION = Calibration("ab12", (-1.0, 0.0, 0.5, 0.0, 0.0), 2.0, 100, 0.8, 0.05, "by hand")
+CALIBRATION = Calibration("ab12", (-1.0, 0.0, 0.5, 0.0, 0.0, -3.0, 0.0), 2.0, 0.3, 100, 0.8, 0.05, "by hand")
 QUERY = Query("what?", "q")
 
 
@@ -65,7 +66,7 @@ def test_below_the_threshold_an_answer_is_unsure_and_keeps_its_masks():
     sure, unsure = (answering(nats, **values).answer(FRAME, QUERY) for nats in (0.1, 5.0))
     assert (sure.status, sure.answer.error) == (Status.OK, "")
     assert unsure.status is Status.UNSURE and len(unsure.regions) == 1 and unsure.regions[0].mask.any()
-    assert unsure.answer.error == f"confidence {unsure.answer.confidence:.2f} is below answer.min_confidence 0.8"
+    assert unsure.answer.error == f"confidence {unsure.answer.confidence:.2f} is below 0.8 (answer.min_confidence)"
     assert not unsure.status.is_answer  # a consumer that only takes answers stays safe
 
 
@@ -79,12 +80,41 @@ def test_the_threshold_is_read_at_each_answer():
     settings = Settings(config_from({}))
     answer = Answer(Status.OK, "", (BOX,), entropy_nats=5.0)
     method = Confident(SegZero(ScriptedReasoner([answer]), ScriptedSegmenter("box"), settings), CALIBRATION)
-    assert method.answer(FRAME, QUERY).status is Status.OK
+    assert method.answer(FRAME, QUERY).status is Status.OK  # 0.55, above the calibration's own threshold
     settings.change(config_from({"answer.min_confidence": 0.9}))
     assert method.answer(FRAME, QUERY).status is Status.UNSURE
     assert [found.status for found in method.answer_batch([FRAME], [QUERY])] == [Status.UNSURE]
-    assert method.answer_history([FRAME], QUERY).status is Status.UNSURE
-    assert isinstance(method.answer_video([FRAME], QUERY)[0], Segmentation)
+    for found in (method.answer_history([FRAME], QUERY), method.answer_video([FRAME], QUERY)[0]):
+        assert isinstance(found, Segmentation) and (found.status, found.answer.confidence) == (Status.OK, None)
+
+
+def test_without_a_parameter_the_calibration_s_threshold_holds():
+    calibration = replace(CALIBRATION, min_confidence=0.6)
+    assert answering(5.0, calibration=calibration).answer(FRAME, QUERY).status is Status.UNSURE
+    chosen = answering(5.0, calibration=calibration, **{"answer.min_confidence": 0.0})
+    assert chosen.answer(FRAME, QUERY).status is Status.OK
+
+
+def test_a_question_in_unknown_words_is_less_sure(tmp_path):
+    (tmp_path / "words.txt").write_text("red\nmug\n")
+    vocabulary = Vocabulary(tmp_path / "words.txt")
+    assert vocabulary.unknown_share("Give me the red mug, please!") == 0.0
+    assert vocabulary.unknown_share("the red submarine") == 0.5
+    assert vocabulary.unknown_words("잠수함 or a submarine?") == ["잠수함", "submarine"]
+    assert vocabulary.unknown_share("what is it?") == 0.0
+    method = answering(0.5)
+    found = [method.inner.answer(FRAME, Query(text)) for text in ("the red mug", "a submarine")]
+    known, strange = (CALIBRATION.confidence(Signals.of(one, vocabulary)) for one in found)
+    assert known > 0.8 and strange == pytest.approx(1 / (1 + math.exp(-(2 - math.log1p(0.5) - 3))))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", None])
+def test_a_vocabulary_that_cannot_be_read_is_refused(tmp_path, content):
+    path = tmp_path / "words.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"is empty|cannot be read"):
+        Vocabulary(path)
 
 
 def test_a_calibration_comes_back_from_its_file(tmp_path):

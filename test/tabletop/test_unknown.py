@@ -1,0 +1,45 @@
+"""Questions about things that no scene holds, and the words that the embedded reasoner knows."""
+
+import random
+
+import pytest
+
+from reasonseg_ros.files.resources import resource
+from reasonseg_ros.reasoner.vocabulary import Vocabulary
+from reasonseg_ros.tabletop import questions
+from reasonseg_ros.tabletop.scene import CATEGORIES
+from reasonseg_ros.tabletop.unknown import DEVELOPMENT, TEST
+
+
+def normal(text):
+    return text.lower().rstrip("?").removeprefix("a ").removeprefix("an ").removeprefix("the ").removeprefix("my ")
+
+
+def test_development_and_test_have_nothing_in_common():
+    assert len(set(map(normal, TEST))) == len(TEST) == 60
+    assert len(set(map(normal, DEVELOPMENT))) == len(DEVELOPMENT) >= 90
+    assert not set(map(normal, TEST)) & set(map(normal, DEVELOPMENT))
+
+
+@pytest.mark.parametrize("text", [*TEST, *DEVELOPMENT])
+def test_nothing_on_the_table_is_named(text):
+    named = {category for category in CATEGORIES if category in normal(text).split()}
+    assert not named - {"can"}  # which is a verb there
+
+
+def test_the_shipped_vocabulary_is_that_of_the_training():
+    shipped = resource("models") / "tabletop" / "vocabulary.txt"
+    assert shipped.read_text(encoding="utf-8").split() == questions.vocabulary()
+    vocabulary = Vocabulary(shipped)
+    assert all(vocabulary.unknown_share(text) >= 0.5 for text in TEST)
+
+
+@pytest.mark.parametrize(
+    ("phrasing", "texts"), [("train", DEVELOPMENT), ("development", DEVELOPMENT), ("unseen", TEST)]
+)
+def test_each_phrasing_has_its_list(phrasing, texts, world):
+    rng, scene_objects = random.Random(0), world.scene(7).objects
+    found = [questions.generate(scene_objects, rng, questions.UNKNOWN_KIND, phrasing) for _ in range(300)]
+    assert {question.text for question in found} <= set(texts)
+    assert {(question.kind, question.targets) for question in found} == {("unknown", ())}
+    assert found[0].thought_text == "nothing like it is here. nothing fits."
