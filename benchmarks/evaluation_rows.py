@@ -40,7 +40,7 @@ def evaluation_row(cache: Path, samples: int, repetitions: int, device: str = "c
     )
     return compared(
         f"{samples} samples evaluated", f"`reasonseg evaluate --ahead 8 --batch-size {BATCH}`",
-        "the plain sequence in a loop", 2.0, times, details={"giou": giou},
+        "the plain sequence in a loop", 3.0, times, details={"giou": giou},
         note=f"gIoU {giou['ours']:.3f} and {giou['other']:.3f}; the evaluation refines masks, segments from the true "
         "boxes as well, sorts failures and writes a report, the loop does nothing of that; processes from start to end",
     )  # fmt: skip

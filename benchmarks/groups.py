@@ -89,13 +89,13 @@ def shared_groups(sizes: Sizes, device: str) -> dict[str, Callable[[], Iterator[
         yield start_row(CACHE, sizes.starts, parameters)
 
     def memory() -> Iterator[Row]:
-        from benchmarks.node_rows import memory_row
+        from benchmarks.node_rows import memory_rows
 
-        given, told = parameters, "the embedded models"
+        given, models = parameters, "the embedded models"
         if device == "cpu":  # so that so many questions are answered in time
             given = [*parameters, "tracker.mode:=reprompt", "stream.catch_up_s:=0.1"]
-            told += ", masks followed by prompting anew for 0.1 s at most"
-        yield memory_row(CACHE, sizes.frames, sizes.asked, sizes.memory_s, told=told, parameters=given)
+            models += ", masks propagated by prompting for 0.1 s at most"
+        yield from memory_rows(CACHE, sizes.frames, sizes.asked, sizes.memory_s, models=models, parameters=given)
 
     def evaluation() -> Iterator[Row]:
         from benchmarks.evaluation_rows import evaluation_row

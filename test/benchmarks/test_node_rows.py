@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     pytest.importorskip("rosidl_generator_py", reason="run `make setup`")
 pytest.importorskip("reasonseg_ros.msg", reason="run `make setup`")
 
-from benchmarks.node_rows import memory_row, overhead_row, questions_and_images
+from benchmarks.node_rows import memory_rows, overhead_row, questions_and_images
 from benchmarks.results import Row
 
 
@@ -31,12 +31,13 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Row]]:
 def test_the_overhead_of_one_answer(measure: Callable[..., Row], tmp_path: Path) -> None:
     row = measure(overhead_row, tmp_path, 1)
     assert row.details["answers"] == 1
-    assert 0 < row.value < row.details["pipeline_ms_median"] * 100
-    assert row.unit == "ms" and row.aim == 5.0
+    assert -100 < row.value < row.details["pipeline_ms_median"] * 100
+    assert row.unit == "ms" and row.aim == 1.5
 
 
 def test_the_growth_of_memory(measure: Callable[..., Row], tmp_path: Path) -> None:
-    row = measure(memory_row, tmp_path, frames=150, questions=2, limit_s=120.0, rate_hz=30.0)
+    ready, after, row = measure(memory_rows, tmp_path, frames=150, questions=2, limit_s=120.0, rate_hz=30.0)
+    assert 100 < ready.value < after.value < 1000 and (ready.aim, after.aim) == (300.0, 400.0)
     assert row.details["answers"] == 2
     assert row.details["frames"] > 50, "best-effort images may be lost"
     assert all(memory_mb > 100 for _, memory_mb in row.details["frames_and_mb"])
