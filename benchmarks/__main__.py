@@ -27,7 +27,7 @@ from benchmarks.results import RESULTS, Row, commit, library_versions, machine, 
 
 
 def measured(kind: str, name: str, sizes: Sizes) -> Iterator[Row]:
-    """The group's rows, made in a process of its own; where it breaks off, one that says so."""
+    """The group's rows, made in a separate process; if it breaks off, one that says so."""
     print(f"{name} ...", file=sys.stderr, flush=True)
     for row in apart(name, group_rows, kind, name, sizes):
         told = row.note if row.value is None else f"{row.value} {row.unit}"

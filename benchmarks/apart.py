@@ -30,7 +30,7 @@ def attempted(name: str, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
 def apart(
     name: str, make: Callable[..., Iterator[Row]], *arguments: Any, silence_s: float = SILENCE_S
 ) -> Iterator[Row]:
-    """The rows of `make(*arguments)`, made in a process of its own.
+    """The rows of `make(*arguments)`, made in a separate process.
 
     A library that aborts, or a GPU's fault after which nothing runs in a process any more, ends this group alone, and
     the memory it took is free for the next one. `make` is a function of a module.

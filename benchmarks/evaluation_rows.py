@@ -69,7 +69,7 @@ def late_rows(folder: Path, videos: int) -> Iterator[Row]:
 
 
 def run(*arguments: str) -> str:
-    """What a Python process prints. Raises ReasonSegError with the end of its errors where it fails."""
+    """What a Python process prints. Raises ReasonSegError with the end of its errors if it fails."""
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         told: Sequence[str] = (done.stderr or done.stdout).splitlines()[-8:]

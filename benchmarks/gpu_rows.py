@@ -115,7 +115,7 @@ def reasoner_rows(name: str, cache: Path, repetitions: int, scale: Scale = GPU) 
 
 
 def working_segmenter(source: Path, scale: Scale, cache: Path) -> Config:
-    """Settings with the first runtime that runs the checkpoint here; torch where no other does."""
+    """Settings with the first runtime that runs the checkpoint here; torch if no other does."""
     reasons = []
     for runtime in (*RUNTIMES, "torch"):
         try:

@@ -1,4 +1,4 @@
-"""The groups of rows, and how much of each is run. In a module of their own, as each runs in a process of its own."""
+"""The groups of rows, and how much of each is run. In a separate module, because each runs in a separate process."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def shared_groups(sizes: Sizes, device: str) -> dict[str, Callable[[], Iterator[
         from benchmarks.node_rows import memory_rows
 
         given, models = parameters, "the embedded models"
-        if device == "cpu":  # so that so many questions are answered in time
+        if device == "cpu":  # so that all questions are answered in time
             given = [*parameters, "tracker.mode:=reprompt", "stream.catch_up_s:=0.1"]
             models += ", masks propagated by prompting for 0.1 s at most"
         yield from memory_rows(CACHE, sizes.frames, sizes.asked, sizes.memory_s, models=models, parameters=given)

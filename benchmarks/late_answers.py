@@ -71,7 +71,7 @@ class Questions:
         return int(self.truth(index, target).sum()) >= LEAST_PX
 
     def ask(self, asked: int, target: int, delay_s: float, robot: Robot) -> Told | None:
-        """None where the video ends before the answer comes, or the target is not seen then."""
+        """None if the video ends before the answer comes, or the target is not seen then."""
         clock, config = robot.clock, robot.config
         clock.now_s = asked / RATE_HZ
         stream = Stream(self.frames, config, clock)

@@ -1,4 +1,4 @@
-"""The node in a process of its own: its overhead, its start, and the growth of its memory. Needs rclpy."""
+"""The node in a separate process: its overhead, its start, and the growth of its memory. Needs rclpy."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Camera(Node):
         return self.get_clock().now().nanoseconds / 1e9
 
     def wait(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
-        """Raises ReasonSegError where the node ends, or `done` does not come within the limit."""
+        """Raises ReasonSegError if the node ends, or `done` does not come within the limit."""
         deadline_s = time.monotonic() + limit_s
         while not done():
             self.node.check()

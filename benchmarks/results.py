@@ -29,8 +29,8 @@ class Row:
     """One line of the table.
 
     Attributes:
-        ours, other: what was run; `other` is what a user would run instead, empty where the figure stands alone.
-        value: times as fast as the other by the clock, or the figure itself; None where it was not measured.
+        ours, other: what was run; `other` is what a user would run instead, empty if the figure stands alone.
+        value: times as fast as the other by the clock, or the figure itself; None if it was not measured.
         unit: of `value`; `x` is times as fast.
         aim: at least (for `x` and shares of the best possible) or at most (for everything else); None: no aim.
         cpu_ratio: times less CPU.

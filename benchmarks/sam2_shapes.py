@@ -102,7 +102,7 @@ def checkpoint(model: Any, folder: Path) -> Path:
 def exported(source: str, size_px: int, precision: str, cache: Path) -> Path:
     """The folder of a local checkpoint's export, made only where it is not in `cache` yet.
 
-    Raises ModelError where the export's check refuses it.
+    Raises ModelError if the export's check refuses it.
     """
     digest = hashlib.sha256(repr([version(name) for name in LIBRARIES]).encode())
     weights = Path(load_card(source, "segmenter").source) / "model.safetensors"

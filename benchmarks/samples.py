@@ -11,7 +11,7 @@ from reasonseg_ros.files.resources import resource
 
 
 def judged(bag: Path) -> Iterator[tuple[Sample, Truth]]:
-    """Every question with its ground truth. Raises ValueError where the bag is damaged or has none."""
+    """Every question with its ground truth. Raises ValueError if the bag is damaged or has none."""
     for sample in read_bags([bag]):
         if not isinstance(sample, Sample) or sample.truth is None:
             raise ValueError(f"{bag}: {sample.sample_id} has no image or no ground truth; write the bag again")
@@ -19,5 +19,5 @@ def judged(bag: Path) -> Iterator[tuple[Sample, Truth]]:
 
 
 def shipped_questions() -> list[Sample]:
-    """Those of the shipped bag that have a target, each about an image of its own."""
+    """Those of the shipped bag that have a target, each about another image."""
     return [sample for sample, truth in judged(resource("demo/tabletop")) if truth.mask.any()]

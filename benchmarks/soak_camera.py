@@ -1,4 +1,4 @@
-"""The camera of the soak, a process of its own: clips of footage and of the tabletop, and what goes wrong with cameras.
+"""The camera of the soak, a separate process: clips of footage and of the tabletop, and what goes wrong with cameras.
 
 Clips follow one another for ever. Most have the time of publishing as stamps; some loop with stamps of their own,
 repeat one stamp or stop for a while. Sizes and encodings change from clip to clip, some images are cut short, and depth

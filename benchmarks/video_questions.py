@@ -5,7 +5,7 @@
 
 "Keyframe usable": the target's true mask in the frame that round 1 chose has at least 0.4 of its largest area among
 the frames. "Right object": the boxes mean the target (as `right_target` of an evaluation) on the frame that was asked
-about, and that frame is usable. J and F count every frame; one without a mask counts 1 where the target is not seen.
+about, and that frame is usable. J and F count every frame; one without a mask counts 1 if the target is not seen.
 """
 
 from __future__ import annotations

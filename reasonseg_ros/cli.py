@@ -90,7 +90,7 @@ def _drop_unwritten() -> None:
 
 
 def is_of_ros(module: str) -> bool:
-    """Whether a module comes with ROS 2 or with this package's build: absent where only the rest is installed."""
+    """Whether a module comes with ROS 2 or with this package's build: absent if only the rest is installed."""
     top, _, rest = module.partition(".")
     ours = top == "reasonseg_ros" and rest.partition(".")[0] in ("msg", "srv", "action")
     return ours or top in ("rclpy", "tf2_ros", "builtin_interfaces", "std_srvs") or top.endswith("_msgs")

@@ -81,7 +81,7 @@ def _log(error: BaseException) -> str:
 
 
 def add_remedy(error: BaseException, remedy: str) -> None:
-    """Have `told` end with what the user can do, without another error around this one."""
+    """Append what the user can do to an error, without another error around it."""
     error.remedy = remedy  # type: ignore[attr-defined]
 
 

@@ -28,7 +28,7 @@ FRAMES_PROMPT = (
     "neighbours. Write your thinking inside <think> </think> tags and the final answer inside <answer> </answer> tags. "
     "The answer is the number of that frame and a short description by which the object can be found in it, as JSON, "
     'for example <think> your thinking goes here </think> <answer>[{"frame_idx": 4, "object description": "the blue '
-    'cup next to the sink"}]</answer>. Where nothing fits, answer [].'
+    'cup next to the sink"}]</answer>. If nothing fits, answer [].'
 )
 
 # Which card's settings fit a checkpoint without a card: looked for in its name first, then by its config's model_type.
@@ -77,7 +77,7 @@ class ModelCard:
         image_size: segmenters: side of the square input in pixels; 0 takes the checkpoint's own.
         multimask: segmenters: decode several masks a prompt and keep the best predicted IoU.
         needs_boxes: segmenters: points without a box are refused, as the checkpoint is trained with boxes.
-        refine: segmenters: what makes its masks better (`segmenter.refinement`), as far as that was measured.
+        refine: segmenters: the refinement that improves its masks, as measured (`segmenter.refinement`).
     """
 
     name: str
@@ -149,7 +149,7 @@ def load_card(name_or_path_or_hub_id: str, kind: str) -> ModelCard:
     """The card of a known name, a card's YAML file, a checkpoint's folder, or a hub id.
 
     A folder or hub id without a card gets the settings of the shipped card that its name or `config.json` is like.
-    Raises ModelError where there is none, or where it is of another kind.
+    Raises ModelError if there is none, or where it is of another kind.
     """
     text = str(name_or_path_or_hub_id).strip()
     card = _find(text)

@@ -63,7 +63,7 @@ def words_of(text: str) -> list[str]:
 
 
 def check_plain(text: str, name: str) -> None:
-    """Raise InvalidInput where the `name`d text holds what is no text."""
+    """Raise InvalidInput if the `name`d text holds what is no text."""
     if found := _NO_TEXT.search(_LINE_END.sub("\n", _paired(text))):
         raise InvalidInput(f"{name} holds the control character U+{ord(found[0]):04X}; send plain text")
     if REPLACEMENT in text:

@@ -10,9 +10,9 @@ from reasonseg_ros.errors import ConfigError
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device of that name; `auto` is cuda where there is a GPU, else cpu.
+    """The torch device of that name; `auto` is cuda if there is a GPU, else cpu.
 
-    Raises ConfigError where there is no such device: running a 7B model on the CPU by accident helps nobody.
+    Raises ConfigError if there is no such device: running a 7B model on the CPU by accident helps nobody.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -91,7 +91,7 @@ class Intrinsics:
             pinhole.
         is_fisheye: equidistant projection, OpenCV's fisheye model; needs its 4 coefficients, also where they are 0.
         camera_from_lens: rotation matrix [3, 3], row by row, from the frame of the rays to the camera's optical frame,
-            which differ for rectified images; empty where they are the same.
+            which differ for rectified images; empty if they are the same.
     """
 
     fx_px: float
@@ -185,7 +185,7 @@ class Grounding:
         box_xyxy: float32 [4].
         points_xy: float32 [P, 2], P may be 0.
         point_labels: int32 [P], 1 inside the target, 0 outside it.
-        has_box: False where only points are known; `box_xyxy` then just encloses them and is no prompt.
+        has_box: False if only points are known; `box_xyxy` then just encloses them and is no prompt.
         any_order: the box is prompted as it is written, as published scoring scripts do, with its corners in any order.
     """
 
@@ -278,7 +278,7 @@ class Surface:
 
     Attributes:
         frame_id: of all coordinates.
-        points_m: float32 [N, 3], outliers removed, thinned for large masks; none where there is no box.
+        points_m: float32 [N, 3], outliers removed, thinned for large masks; none if there is no box.
         pixels_xy: int32 [N, 2], the pixel of each point.
         valid_share: share of the mask's pixels whose depth is known, 0 to 1.
         centroid_m: float64 [3], mean of the points. It lies on the visible side; the target's middle is the box's.
@@ -309,8 +309,8 @@ class Region:
         points_inside: share of the grounding's positive points that the mask covers; 1 without points.
         holes, fragments: counted in the raw mask (a sound mask has 0 and 1).
         raw_mask: as the segmenter gave it; None unless asked for.
-        track_id: the same while the target is followed; 0 where it is not.
-        track_state: `new`, `tracked`, `occluded` or `lost`; empty where it is not followed.
+        track_id: the same while the target is followed; 0 if it is not.
+        track_state: `new`, `tracked`, `occluded` or `lost`; empty if it is not followed.
         surface: in space; None without depth and intrinsics.
     """
 
@@ -339,7 +339,7 @@ class Segmentation:
     Attributes:
         frame: the frame whose pixels the masks belong to.
         regions: one for each grounding whose mask is not empty, in the answer's order. While targets are followed, also
-            those that are not seen; what is told of them leaves these out (`segmenter.regions.without_empty`).
+            those that are not seen; messages leave these out (`segmenter.regions.without_empty`).
         seconds: time spent in each stage.
         reasoned_stamp_ns: stamp of the frame that was reasoned on, where the masks were carried to another; else 0.
     """

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def wrong_weights(report: Mapping[str, Any]) -> str:
-    """What is wrong with the weights' names and shapes by transformers' loading report; empty where all is right.
+    """What is wrong with the weights' names and shapes by transformers' loading report; empty if all is right.
 
     transformers draws missing weights at random and leaves unknown ones out, both without an error.
     """

@@ -240,8 +240,8 @@ def decoded(record: Record) -> Any:
         return store.deserialize_cdr(record.data, topic.message_type)
     # Damaged bytes make the decoder raise nearly anything.
     except Exception as error:
-        told = str(error) or type(error).__name__
-        raise InvalidInput(f"{len(record.data)} bytes are not a {topic.message_type}: {told}") from error
+        stated = str(error) or type(error).__name__
+        raise InvalidInput(f"{len(record.data)} bytes are not a {topic.message_type}: {stated}") from error
 
 
 @lru_cache(maxsize=256)

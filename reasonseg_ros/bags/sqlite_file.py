@@ -19,7 +19,7 @@ from reasonseg_ros.errors import InvalidInput
 
 MAGIC = b"SQLite format 3\0"
 MOST_TOLD = 20
-"""Rows that are told one by one."""
+"""Rows that are reported one by one."""
 _LOGS = ("-wal", "-journal")
 
 

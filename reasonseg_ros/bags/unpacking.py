@@ -66,10 +66,10 @@ def unpacked_message(data: bytes) -> bytes:
 def check_size(size_bytes: int) -> None:
     """Raises InvalidInput for more than MOST_BYTES."""
     if size_bytes > MOST_BYTES:
-        told = (
+        stated = (
             f"it takes {size_bytes / 1e6:.0f} MB or more in memory; at most {MOST_BYTES / 1e6:.0f} MB are read at once"
         )
-        raise InvalidInput(told)
+        raise InvalidInput(stated)
 
 
 def _stated_bytes(data: bytes) -> int:
@@ -112,5 +112,5 @@ def unpack_file(path: Path, folder: Path) -> tuple[Path, str]:
 
 
 def _too_much(path: Path, packed_bytes: int, most: int) -> str:
-    told = f"{path.name} of {packed_bytes / 1e6:.1f} MB unpacks to more than {most / 1e9:.1f} GB"
-    return f"{told}; unpack it by hand if that is right (zstd -d), with enough disk space"
+    stated = f"{path.name} of {packed_bytes / 1e6:.1f} MB unpacks to more than {most / 1e9:.1f} GB"
+    return f"{stated}; unpack it by hand if that is right (zstd -d), with enough disk space"

@@ -65,11 +65,11 @@ def run(settings: argparse.Namespace) -> int | None:
 def _add_data_set(
     verbs: Any, name: str, help_text: str, read: Reader, name_set: Callable[[argparse.Namespace], str] = lambda _: ""
 ) -> argparse.ArgumentParser:
-    """`name_set` tells which published split it is, for example `ReasonSeg val`; empty where that is not known."""
+    """`name_set` tells which published split it is, for example `ReasonSeg val`; empty if that is not known."""
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=help_text)
     parser.add_argument("folder", type=Path, help="where the data set is")
     add_output(parser, "--out", "new_folder", required=True, metavar="BAG", help="folder of the bag")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first so many images, or videos")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images, or videos")
     parser.add_argument("--force", action="store_true", help="replace a bag that is there")
     parser.add_argument("--restart", action="store_true", help="drop what an interrupted run has done")
     parser.set_defaults(action=_convert, read=read, verb=name, name_set=name_set)

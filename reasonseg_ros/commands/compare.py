@@ -19,7 +19,7 @@ def register(verbs: Any) -> None:
         "compare",
         help="compare two evaluations of the same samples",
         description="Print, as JSON, how run B differs from run A: every score with a paired bootstrap 95 % interval, "
-        "and the samples that changed. Exit status 1 where the runs do not hold the same scored samples.",
+        "and the samples that changed. Exit status 1 if the runs do not hold the same scored samples.",
     )
     parser.add_argument("before", type=Path, metavar="A", help="results.json, or the folder that holds it")
     parser.add_argument("after", type=Path, metavar="B", help="the other run")

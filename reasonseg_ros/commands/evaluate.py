@@ -115,7 +115,7 @@ def run(settings: argparse.Namespace) -> int:
     ) -> Generator[Sample | Unreadable, None, None]:
         return read_bags(bags, settings.image_topic, settings.kinds, questions, on_image, notes.setdefault)
 
-    for bag in settings.bags:  # one that cannot be used is told before models are loaded
+    for bag in settings.bags:  # one that cannot be used is reported before models are loaded
         with closing(read(bags=[bag])) as items:
             next(items, None)
     described = run_settings(settings, values)
@@ -140,8 +140,8 @@ def run(settings: argparse.Namespace) -> int:
             f"{away} questions failed for want of memory, a server or a model; --resume asks them again", soft_wrap=True
         )
     if not run.samples:
-        told = f"no question of {', '.join(settings.kinds)}" if settings.kinds else "no question"
-        console.print(f"the bag holds {told}; `reasonseg bag info` tells its kinds", markup=False, soft_wrap=True)
+        stated = f"no question of {', '.join(settings.kinds)}" if settings.kinds else "no question"
+        console.print(f"the bag holds {stated}; `reasonseg bag info` tells its kinds", markup=False, soft_wrap=True)
     return 1 if run.unreadable or away or not run.rows else 0
 
 
@@ -165,8 +165,8 @@ def _here(settings: argparse.Namespace, config: Config, scoring: Scoring) -> Ans
     pace = Pace(settings.batch_size, settings.ahead)
     method = _loader(settings, config, pace)()
     if pace.batch_size > 1 and not method.reasoner.has_batches:
-        told = f"{config.method} with {method.reasoner.name} asks one question at a time"
-        raise ConfigError(f"--batch-size {pace.batch_size}: {told}; leave it out, or use seg_zero with a local model")
+        stated = f"{config.method} with {method.reasoner.name} asks one question at a time"
+        raise ConfigError(f"--batch-size {pace.batch_size}: {stated}; leave it out, or use seg_zero with a local model")
     return partial(answered, method=method, scoring=scoring, pace=pace)
 
 

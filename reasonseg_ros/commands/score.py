@@ -23,8 +23,8 @@ def register(verbs: Any) -> None:
         help="score masks made by anything",
         description="Score masks against targets of the same name and print JSON. Masks are PNG (0 is background; in a "
         "target 255 is ignored) or COCO run lengths in JSON: a file a mask, or one file of all names. A prediction "
-        "that is missing, damaged or of another size counts 0. The types of failure are told from each mask's box and "
-        "innermost point, or from where a method's activation map is strong. Exit status 1 where anything failed.",
+        "that is missing, damaged or of another size counts 0. Failure types follow from each mask's box and innermost "
+        "point, or from the strong places of a method's activation map. Exit status 1 if anything failed.",
     )
     parser.add_argument("--predictions", type=Path, required=True, metavar="DIR", help="folder, or one JSON file")
     parser.add_argument(

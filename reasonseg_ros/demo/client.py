@@ -116,7 +116,7 @@ class DemoClient:
     ) -> tuple[Segmentation, Image | None]:
         """The node's answer about the image of that stamp, and its overlay where it drew one.
 
-        Raises ReasonSegError where no answer comes, or only answers about other images.
+        Raises ReasonSegError if no answer comes, or only answers about other images.
         """
         self._on_reasoning = on_reasoning
         self._overlays.clear()
@@ -129,7 +129,7 @@ class DemoClient:
     def first_answer(self, query: Query, stamps_ns: Collection[int]) -> Segmentation:
         """The node's next answer to a question of any mode about one of these images, or why there is none.
 
-        Raises ReasonSegError where no answer comes, or only answers about other images.
+        Raises ReasonSegError if no answer comes, or only answers about other images.
         """
         deadline_s = time.monotonic() + ASK_AGAIN_LIMIT_S
         while True:

@@ -33,7 +33,7 @@ class MovingBag:
 
 
 def read_moving(bag: Path) -> MovingBag:
-    """Raises InvalidInput where the bag has no images, or no questions."""
+    """Raises InvalidInput if the bag has no images, or no questions."""
     stamps_ns, queries, truth = [], [], {}
     with BagReader(bag) as reader:
         for topic, _, message in reader.messages([IMAGE_TOPIC, QUERY_TOPIC, GROUND_TRUTH_TOPIC]):
@@ -71,13 +71,13 @@ def _query(query: Any) -> Query:
 
 
 def _result(query: Any, answer: Any, client: DemoClient, moving: MovingBag) -> report.Moving:
-    told = {
+    shown = {
         stamp_ns: masks
         for (query_id, stamp_ns), masks in client.masks.items()
         if query_id == query.query_id and stamp_ns in moving.stamps_ns
     }
-    last = told[max(told)] if told else answer
-    ious = [report.answer_iou(masks, moving.truth[query.query_id, stamp_ns]) for stamp_ns, masks in told.items()]
+    last = shown[max(shown)] if shown else answer
+    ious = [report.answer_iou(masks, moving.truth[query.query_id, stamp_ns]) for stamp_ns, masks in shown.items()]
     return report.Moving(
         question=query.text,
         mode=query.mode,
@@ -85,7 +85,7 @@ def _result(query: Any, answer: Any, client: DemoClient, moving: MovingBag) -> r
         status=last.status,
         iou=round(mean(ious), 4) if ious else 0.0,
         frames=len(moving.stamps_ns),
-        masks=len(told),
+        masks=len(shown),
         seconds=round(answer.total_s, 3),
         error=last.error,
     )

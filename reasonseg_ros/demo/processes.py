@@ -1,4 +1,4 @@
-"""Child processes that never outlive the demo, and a ROS domain of its own for all of them."""
+"""Child processes that never outlive the demo, and a separate ROS domain for all of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ChildDied(ReasonSegError):
 
 
 class Child:
-    """A process in a group of its own, so that Ctrl-C reaches the demo alone, which then ends the whole group.
+    """A process in a separate group, so that Ctrl-C reaches the demo alone, which then ends the whole group.
 
     What it prints goes into `log`.
     """
@@ -39,7 +39,7 @@ class Child:
             )
 
     def check(self) -> None:
-        """Raises ChildDied where the process is no longer there."""
+        """Raises ChildDied if the process is no longer there."""
         code = self.process.poll()
         if code is not None:
             raise ChildDied(f"the {self.name} ended with code {code}; the end of {self.log}:\n{self.last_lines()}")

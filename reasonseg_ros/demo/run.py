@@ -41,7 +41,7 @@ class Task:
 
 
 def read_tasks(bag: Path) -> list[Task]:
-    """The questions of a bag in the order of their images. Raises InvalidInput where there are none."""
+    """The questions of a bag in the order of their images. Raises InvalidInput if there are none."""
     with BagReader(bag) as reader:
         messages = [message for _, _, message in reader.messages([GROUND_TRUTH_TOPIC])]
     if not messages:

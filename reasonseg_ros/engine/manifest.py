@@ -13,7 +13,7 @@ The graphs, with S the side of the square image in pixels, h = S / 16, C channel
 - `memory_attention`: vision_feat, mem_feat [N, slots, h*h, D], mem_slot int32 [N, slots] (index of the temporal
   encoding, -1 empty), obj_ptr [N, pointers, C], ptr_dt float32 [N, pointers] (frames ago, below 0 empty)
   -> image_embed [N, h*h, C].
-- `memory_encoder`: vision_feat, masks [N, 1, 4h, 4h] logits, object_score [N, 1], prompted float32 [N] (1 where the
+- `memory_encoder`: vision_feat, masks [N, 1, 4h, 4h] logits, object_score [N, 1], prompted float32 [N] (1 if the
   mask answers a prompt) -> mem_feat [N, h*h, D].
 
 A float32 or int8 export passes features as float32, a float16 export as float16; each tensor's type is in the manifest.

@@ -230,8 +230,8 @@ def _outcome(
     try:
         result = judged(sample, segmentation, method, scoring, encoding_s)
         if place := not_finite(result.to_json()):
-            told = f"{place} is not finite; the checkpoint, or the precision it runs in, is at fault"
-            result = judged(sample, _failed(segmentation.frame, segmentation.query, InvalidInput(told)), None, scoring)
+            damage = InvalidInput(f"{place} is not finite; the checkpoint, or the precision it runs in, is at fault")
+            result = judged(sample, _failed(segmentation.frame, segmentation.query, damage), None, scoring)
         return result
     except Exception as error:
         LOG.debug("sample %r could not be judged", sample.sample_id, exc_info=error)

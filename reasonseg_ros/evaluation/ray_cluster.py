@@ -60,7 +60,7 @@ class _Task:
 class RayCluster:
     """Workers on an existing cluster. Use it in a `with` statement, which ends them, also after an error or Ctrl-C.
 
-    Raises ConfigError where Ray is not installed, no cluster answers, or it is too small. What the workers raise while
+    Raises ConfigError if Ray is not installed, no cluster answers, or it is too small. What the workers raise while
     they load the models, such as ModelError, is raised too.
     """
 
@@ -190,7 +190,7 @@ class RayCluster:
             except errors.RayError as error:
                 reason = " ".join(str(error).split())[:200]
             if task.worker in self._workers:
-                # It was at this task, as far as one can tell; the others that it had are not to blame.
+                # It was probably at this task; its other tasks are not to blame.
                 self._workers.remove(task.worker)
                 self._start()
                 task.tries += 1
@@ -215,7 +215,7 @@ class RayCluster:
 
 
 def _check_reachable(address: str) -> None:
-    """Raises OSError where nothing listens, which Ray itself would notice after minutes."""
+    """Raises OSError if nothing listens, which Ray itself would notice after minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdigit():
         socket.create_connection((host, int(port)), timeout=REACHABLE_WITHIN_S).close()

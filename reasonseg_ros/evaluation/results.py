@@ -39,7 +39,7 @@ def rle_from_mask(mask: BoolMask) -> Rle:
 
 
 def mask_from_rle(rle: Rle) -> BoolMask:
-    """bool [H, W]. Raises InvalidInput where the runs do not fill the image, or it is larger than any that is read."""
+    """bool [H, W]. Raises InvalidInput if the runs do not fill the image, or it is larger than any that is read."""
     try:
         height, width = (operator.index(length) for length in rle["size"])
         counts = rle["counts"]
@@ -60,12 +60,12 @@ class SampleResult:
         groundings: `box_xyxy`, `points_xy`, `point_labels`, `label`, `score` of each.
         regions: the segmenter's own judgement of each mask: `mask_score`, `box_iou`, `points_inside`, `holes`,
             `fragments`, and `box_xyxy`.
-        mask: union of the regions; None where the question was not answered.
+        mask: union of the regions; None if the question was not answered.
         target, ignore, target_boxes_xyxy: the ground truth; None without one.
         score: None without ground truth.
         failure: type of failure (evaluation/failures.py), with `failure_tags`; empty without ground truth.
         measured: what its rules looked at, for other thresholds; None without ground truth.
-        ideal_iou: IoU with the segmenter prompted with the true boxes and points; None where that was not tried, or
+        ideal_iou: IoU with the segmenter prompted with the true boxes and points; None if that was not tried, or
             failed, which `ideal_error` tells.
         seconds: time in each stage.
         entropy_nats: of the thought; None if the reasoner cannot tell.
@@ -118,7 +118,7 @@ class SampleResult:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SampleResult:
-        """Raises InvalidInput where keys are missing or unknown, or a value is none that `to_json` gives."""
+        """Raises InvalidInput if keys are missing or unknown, or a value is none that `to_json` gives."""
         try:
             Status(values["status"])
             if not all(isinstance(values[name], str) for name in ("sample_id", "question", "kind", "image", "failure")):
@@ -169,7 +169,7 @@ class ResultLines:
     def __enter__(self) -> ResultLines:
         """Open the file and find what it holds. The end of a line that a killed run left half written is cut off.
 
-        Raises InvalidInput where a line before the last is damaged: what follows it would be lost.
+        Raises InvalidInput if a line before the last is damaged: what follows it would be lost.
         """
         # A link would have the results appended to whatever it leads to.
         self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
@@ -229,7 +229,7 @@ class ResultLines:
 
 
 def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """The lines of a file from where it stands. Raises InvalidInput where one is too long for a sample."""
+    """The lines of a file from where it stands. Raises InvalidInput if one is too long for a sample."""
     while line := file.readline(LONGEST_LINE_BYTES):
         if len(line) == LONGEST_LINE_BYTES:
             raise InvalidInput(f"{path} has a line of more than {LONGEST_LINE_BYTES} bytes; it is no result")
@@ -249,11 +249,11 @@ class Results(Mapping[str, SampleResult]):
     """The samples of a results.json by their ids, each read when it is asked for; only its place is kept in memory.
 
     Attributes:
-        run: what is told of the run.
+        run: description of the run.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises InvalidInput where the file is not as `write_results` writes it."""
+        """Raises InvalidInput if the file is not as `write_results` writes it."""
         self.path = path
         self._places: dict[str, int] = {}
         try:
@@ -275,8 +275,8 @@ class Results(Mapping[str, SampleResult]):
                     place += len(line)
                 raise ValueError("it breaks off")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            told = error.strerror if isinstance(error, OSError) else error
-            raise InvalidInput(f"{path} is not the results of an evaluation: {told}") from error
+            stated = error.strerror if isinstance(error, OSError) else error
+            raise InvalidInput(f"{path} is not the results of an evaluation: {stated}") from error
 
     def __getitem__(self, sample_id: str) -> SampleResult:
         with self.path.open("rb") as file:

@@ -61,7 +61,7 @@ class Run:
 
 
 def begin(out: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Make the folder of a run and note its settings. Raises InvalidInput where it holds another run.
+    """Make the folder of a run and note its settings. Raises InvalidInput if it holds another run.
 
     One that ended before its first result, because a model is missing for instance, left nothing to go on with.
     """
@@ -107,8 +107,8 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
     now = parse_json(json_text(now))
     for name in before.keys() | now.keys():
         if before.get(name) != now.get(name):
-            told = f"{name} was {before.get(name)!r:.300} and is {now.get(name)!r:.300}"
-            raise InvalidInput(f"{out} was begun with other settings: {told}; use the same, or another --out")
+            noted = f"{name} was {before.get(name)!r:.300} and is {now.get(name)!r:.300}"
+            raise InvalidInput(f"{out} was begun with other settings: {noted}; use the same, or another --out")
 
 
 def evaluate(
@@ -211,11 +211,11 @@ def finish(out: Path, run: Run, settings: dict[str, Any], command: str, notes: S
 
     `notes` say what the results rest on, for example which clock counts.
     """
-    told = {"notes": [one_line(note) for note in notes]}
+    noted = {"notes": [one_line(note) for note in notes]}
     unreadable = [{"sample_id": u.sample_id, "reason": u.reason, "samples": u.samples} for u in run.unreadable]
     lost = {UNKNOWN_KIND: run.failed} if run.failed else {}
-    found = {**summary(run.rows, lost), "unreadable": unreadable, **told}
-    described = {**settings, "command": command, "unreadable": unreadable, **told}
+    found = {**summary(run.rows, lost), "unreadable": unreadable, **noted}
+    described = {**settings, "command": command, "unreadable": unreadable, **noted}
     with ResultLines(out / "results.jsonl") as lines:
         write_results(out / "results.json", described, _in_order(lines, run.ids))
         _write_json(out / "summary.json", found)

@@ -14,7 +14,7 @@ from reasonseg_ros.types import RgbImage
 QUESTION_LINES, TEXT_LINES = 2, 4
 """Lines of the question at most, and of question and thought together."""
 NARROWEST_LETTERS = 12
-"""Images that are narrower than so many letters have no band."""
+"""Images that are narrower than this number of letters have no band."""
 
 _BACKGROUND, _RULE = (24, 26, 31), (58, 62, 70)
 _QUESTION, _THOUGHT = (250, 250, 250), (178, 184, 194)

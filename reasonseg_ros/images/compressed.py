@@ -27,7 +27,7 @@ _RVL_SIZE = struct.Struct("<II")
 
 @dataclass(frozen=True)
 class CompressedFormat:
-    """What `format` says. `encoding` is that of the image before compression, empty where it is not told."""
+    """What `format` says. `encoding` is that of the image before compression, empty if it is not stated."""
 
     encoding: str
     is_compressed_depth: bool
@@ -53,11 +53,11 @@ def parse_format(text: str) -> CompressedFormat:
 
 def check_compressed_colour(text: str, data: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
     """Look at the format and the header of a compressed colour image. Raises UnusableImage."""
-    told = parse_format(text)
-    if told.is_depth:
+    stated = parse_format(text)
+    if stated.is_depth:
         raise UnusableImage("depth encoding", f"format {text[:60]!r} on a colour topic; publish it on the depth topic")
-    if told.encoding.startswith("bayer_"):
-        colour_encoding(told.encoding)
+    if stated.encoding.startswith("bayer_"):
+        colour_encoding(stated.encoding)
     _check_header(text, data, max_megapixels)
 
 
@@ -85,16 +85,16 @@ def rgb_from_compressed_colour(text: str, data: Any, max_megapixels: float = MAX
 
 def check_compressed_depth(text: str, data: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
     """Look at the format and the header of compressed depth. Raises UnusableImage."""
-    told = parse_format(text)
-    if told.encoding and told.encoding not in DEPTH_ENCODINGS:
+    stated = parse_format(text)
+    if stated.encoding and stated.encoding not in DEPTH_ENCODINGS:
         known = ", ".join(DEPTH_ENCODINGS)
         raise UnusableImage("unknown depth encoding", f"format {text[:60]!r}; known encodings are {known}")
-    if told.is_compressed_depth and not told.encoding:
+    if stated.is_compressed_depth and not stated.encoding:
         raise UnusableImage("unknown depth encoding", f"format {text[:60]!r} says neither 16UC1 nor 32FC1")
-    if told.is_rvl:
+    if stated.is_rvl:
         check_pixels(_rvl_size(data), max_megapixels)
     else:
-        _check_header(text, _depth_file(told, data)[0], max_megapixels)
+        _check_header(text, _depth_file(stated, data)[0], max_megapixels)
 
 
 def depth_from_compressed(text: str, data: Any, max_megapixels: float = MAX_MEGAPIXELS) -> FloatArray:
@@ -104,18 +104,18 @@ def depth_from_compressed(text: str, data: Any, max_megapixels: float = MAX_MEGA
     metres: as TIFF, or quantised by compressedDepth.
     """
     check_compressed_depth(text, data, max_megapixels)
-    told = parse_format(text)
-    if told.is_rvl:
+    stated = parse_format(text)
+    if stated.is_rvl:
         width, height = _rvl_size(data)
         start = _DEPTH_HEADER.size + _RVL_SIZE.size
         stored: NDArray[Any] = decode_rvl(memoryview(data).cast("B")[start:], width * height).reshape(height, width)
         parameters = _DEPTH_HEADER.unpack_from(data)[1:]
     else:
-        file, parameters = _depth_file(told, data)
+        file, parameters = _depth_file(stated, data)
         stored = decode_image(file, max_megapixels)
-    if told.encoding == "32FC1" and told.is_compressed_depth:
+    if stated.encoding == "32FC1" and stated.is_compressed_depth:
         return _from_inverse(stored, *parameters)
-    expected = np.float32 if told.encoding == "32FC1" else np.uint16
+    expected = np.float32 if stated.encoding == "32FC1" else np.uint16
     if stored.ndim != 2 or stored.dtype != expected:
         channels = 1 if stored.ndim == 2 else stored.shape[2]
         raise UnusableImage(
@@ -133,11 +133,11 @@ def _check_header(text: str, data: Any, max_megapixels: float) -> None:
     check_pixels(header.size_wh, max_megapixels)
 
 
-def _depth_file(told: CompressedFormat, data: Any) -> tuple[memoryview, tuple[float, float]]:
+def _depth_file(stated: CompressedFormat, data: Any) -> tuple[memoryview, tuple[float, float]]:
     """The image file in compressed depth, and the parameters of its quantisation. Raises UnusableImage."""
     view = memoryview(data).cast("B")
     # Some publishers of 16UC1 leave the header out, which holds nothing for them.
-    if not told.is_compressed_depth or (told.encoding != "32FC1" and bytes(view[:4]) == b"\x89PNG"):
+    if not stated.is_compressed_depth or (stated.encoding != "32FC1" and bytes(view[:4]) == b"\x89PNG"):
         return view, (0.0, 0.0)
     if len(view) < _DEPTH_HEADER.size:
         raise UnusableImage("truncated image", f"compressedDepth of {len(view)} bytes ends in its header")

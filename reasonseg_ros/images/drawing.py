@@ -25,7 +25,7 @@ PALETTE_RGB = np.array(
     ],
     np.uint8,
 )
-"""Colours of the first, second, ... region, told apart by eye."""
+"""Colours of the first, second, ... region, distinct to the eye."""
 
 FILL_ALPHA = 0.12
 """Light enough that the target's own colour is recognised below it."""
@@ -73,7 +73,7 @@ def answer_title(question: str, answer: Answer) -> str:
 def colours(rgb: RgbImage, regions: Sequence[Region]) -> list[np.ndarray]:
     """A colour for each region, uint8 [3]: the palette's next one that stands out from the target and its surroundings.
 
-    Where none does, the one that stands out most. Colours repeat only when the palette is used up.
+    If none does, the one that stands out most. Colours repeat only when the palette is used up.
     """
     chosen: list[np.ndarray] = []
     left: list[int] = []

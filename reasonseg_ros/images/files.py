@@ -25,16 +25,16 @@ def decode_image(data: Any, max_megapixels: float = MAX_MEGAPIXELS, upright: boo
     header = read_header(data)
     check_pixels(header.size_wh, max_megapixels)
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
-    told = f"{header.format.upper()} of {len(data)} bytes does not decode"
+    stated = f"{header.format.upper()} of {len(data)} bytes does not decode"
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise UnusableImage("damaged image", f"{told}: {error.err or error}") from error
+        raise UnusableImage("damaged image", f"{stated}: {error.err or error}") from error
     if pixels is None:
-        raise UnusableImage("damaged image", told)
+        raise UnusableImage("damaged image", stated)
     size_wh = (pixels.shape[1], pixels.shape[0])
     if size_wh != header.size_wh and not (upright and size_wh == header.size_wh[::-1]):
-        raise UnusableImage("damaged image", f"{told} to the {header.size_wh} pixels of its header, but to {size_wh}")
+        raise UnusableImage("damaged image", f"{stated} to the {header.size_wh} pixels of its header, but to {size_wh}")
     return pixels
 
 

@@ -32,7 +32,7 @@ def decode_rle(counts: ArrayLike, size_wh: tuple[int, int]) -> BoolMask:
     if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
         raise InvalidInput(f"runs are {given.dtype} {given.shape}; expected a list of whole numbers of at most 64 bits")
     runs = given.astype(np.int64)
-    # One that is larger than the image is told by itself, as their sum may overflow.
+    # One that is larger than the image has its own message, as the sum may overflow.
     if runs.min(initial=0) < 0 or runs.max(initial=0) > width * height or runs.sum() != width * height:
         raise InvalidInput(f"runs add up to {runs.sum()} pixels; expected {width} x {height} = {width * height}")
     values = np.arange(len(runs)) % 2 == 1

@@ -25,7 +25,7 @@ def check_question(question: Question, settings: QueryConfig, can_track: bool) -
     if query.mode is Mode.HISTORY and not can_track:
         raise InvalidInput("mode history: this method knows one image only; use the method rev_seg")
     if query.mode is not Mode.ONCE and question.frame is not None:
-        raise InvalidInput(f"mode {query.mode} with an image of its own; it needs the camera's")
+        raise InvalidInput(f"mode {query.mode} with an image in the request; it needs the camera's")
     limits = ReasonerConfig.__dataclass_fields__
     if call.time_limit_s != 0 or math.isnan(call.time_limit_s):
         check("time_limit_s", limits["time_limit_s"], call.time_limit_s)

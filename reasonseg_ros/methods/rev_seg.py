@@ -149,7 +149,7 @@ class RevSeg(WrappedMethod):
 
 
 def _seen(segmentation: Segmentation) -> Segmentation:
-    """Without the targets that are not seen in this frame; NO_TARGET where none of them is."""
+    """Without the targets that are not seen in this frame; NO_TARGET if none of them is."""
     found = without_empty(segmentation)
     if found.status is not Status.EMPTY_MASK:
         return found

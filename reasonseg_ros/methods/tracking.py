@@ -26,7 +26,7 @@ def load_tracker(config: Config, segmenter: Segmenter) -> MakeTracker:
 
     `segmenter` is what `load_segmenter` made of the same configuration, or a wrapper that hands its features on.
 
-    Raises ModelError where `tracker.mode` is memory and the checkpoint has none.
+    Raises ModelError if `tracker.mode` is memory and the checkpoint has none.
     """
     if config.tracker.mode != "reprompt":
         card = load_card(config.segmenter.model, "segmenter")

@@ -45,7 +45,7 @@ def check_chat_template(processor: Any) -> None:
 
 
 def turn_end(processor: Any) -> int | None:
-    """The token that the template writes at the end of the assistant's turn; None where it writes no special token."""
+    """The token that the template writes at the end of the assistant's turn; None if it writes no special token."""
     after = _render(processor, _TURNS, False).rpartition(_ANSWER)[2].lstrip()
     tokens = processor.tokenizer(after, add_special_tokens=False)["input_ids"] if after else []
     return tokens[0] if tokens and tokens[0] in special_tokens(processor.tokenizer) else None

@@ -103,7 +103,7 @@ def check_picture(
 ) -> PictureResult:
     """Ask about each known target. `text` is one line with expected and received boxes and what they look like.
 
-    Raises ModelError where the card's own picture cannot be read.
+    Raises ModelError if the card's own picture cannot be read.
     """
     if card.known_picture == NO_PICTURE:
         return PictureResult("skipped", f"not checked: the model card {card.name} has no known picture")
@@ -168,7 +168,7 @@ def _advice(found: list[Found], card: ModelCard, config: ReasonerConfig, size_wh
 
 
 def looks_like(found: list[Found], card: ModelCard, size_wh: tuple[int, int], seen_wh: tuple[int, int]) -> str:
-    """The coordinates in which the boxes of all targets would be right, in words; empty where there are none."""
+    """The coordinates in which the boxes of all targets would be right, in words; empty if there are none."""
     received = [_raw_boxes(one.answer) for one in found]
     if not all(received):
         return ""
@@ -201,7 +201,7 @@ def _another_size(found: list[Found], received: list[list[FloatArray]], size_wh:
 
 
 def _agreement(expected: list[FloatArray], received: list[list[FloatArray]]) -> float:
-    """Mean IoU, 0 where any target has no box that fits."""
+    """Mean IoU, 0 if any target has no box that fits."""
     ious = [max(box_iou(box, one) for box in boxes) for one, boxes in zip(expected, received, strict=True)]
     return float(np.mean(ious)) if min(ious) >= LEAST_IOU else 0.0
 

@@ -23,7 +23,7 @@ _TYPICAL = {
 def load_reasoner(config: ReasonerConfig) -> Reasoner:
     """A reasoner with its model loaded, or with a server to ask.
 
-    Raises ModelError where a checkpoint is missing, damaged or of another kind, or a package is not installed;
+    Raises ModelError if a checkpoint is missing, damaged or of another kind, or a package is not installed;
     ConfigError for settings that contradict each other. A server that is away is no error here.
     """
     card = with_dialect(load_card(config.model, "reasoner"), config.dialect)

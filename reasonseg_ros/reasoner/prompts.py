@@ -19,7 +19,7 @@ _CHAT_MARKER = re.compile(r"<\|[^|<>]*\|>")
 def normalise_question(text: str, max_characters: int = MAX_CHARACTERS) -> str:
     """The question as checkpoints were trained on it: lower case, single spaces, no quotes round it, no end mark.
 
-    Raises InvalidInput where it is empty, longer than `max_characters`, or holds control characters or a chat marker
+    Raises InvalidInput if it is empty, longer than `max_characters`, or holds control characters or a chat marker
     such as `<|im_end|>`, which would be read as the end of the user's turn.
     """
     if len(text) > max_characters:
@@ -34,7 +34,7 @@ def normalise_question(text: str, max_characters: int = MAX_CHARACTERS) -> str:
 
 
 def read_prompt(path: str) -> str:
-    """A checkpoint's own prompt from a UTF-8 text file. Raises ConfigError where it is missing or lacks {query}."""
+    """A checkpoint's own prompt from a UTF-8 text file. Raises ConfigError if it is missing or lacks {query}."""
     try:
         prompt = Path(path).expanduser().read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -32,9 +32,9 @@ class Keyframe:
     """What round 1 said.
 
     Attributes:
-        status: OK with a keyframe; NO_TARGET where it says that nothing fits; else why there is no keyframe.
+        status: OK with a keyframe; NO_TARGET if it says that nothing fits; else why there is no keyframe.
         index: of the keyframe among the frames that were shown, counted from 0; -1 without one.
-        description: of the target, empty where none was given.
+        description: of the target, empty if none was given.
     """
 
     status: Status

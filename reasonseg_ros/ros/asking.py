@@ -40,7 +40,7 @@ def ask_node(question: str, name: str, wait_s: float, out: Path | None, screen: 
     Streams the thought, then prints status, regions with box and position, and the time. Writes the overlay to `out`.
     Ctrl-C cancels the question. Returns 0 for an answer, 1 for any other status.
 
-    Raises ReasonSegError where no such node is found within `wait_s` seconds, or where it ends meanwhile.
+    Raises ReasonSegError if no such node is found within `wait_s` seconds, or where it ends meanwhile.
     """
     with _connection(name) as client:
         client.wait_for_node(wait_s)
@@ -158,7 +158,7 @@ class _Client:
         self._overlays = {header_stamp_ns(message.header): message}
 
     def _wait_for(self, future: Any) -> None:
-        """Spin until the future is done. Raises ReasonSegError where the node ends before."""
+        """Spin until the future is done. Raises ReasonSegError if the node ends before."""
         seen_s = time.monotonic()
         while not self._spin_until(future.done, 0.5):
             if self._action.server_is_ready():

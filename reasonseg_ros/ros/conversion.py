@@ -28,7 +28,7 @@ JPEG_QUALITY = 85
 
 
 def header_message(frame: Frame | None) -> Header:
-    """The frame's own header; an empty one where there is no frame."""
+    """The frame's own header; an empty one if there is no frame."""
     return Header() if frame is None else Header(stamp=_time_message(frame.stamp_ns), frame_id=frame.frame_id)
 
 
@@ -101,7 +101,7 @@ def jpeg_message(header: Header, rgb: NDArray[np.uint8]) -> CompressedImage:
 
 
 def frame_3d(frame: Frame) -> str:
-    """The frame of what is told in space about a frame; empty where nothing can be told."""
+    """The frame of the results in space; empty if there are none."""
     if frame.depth_m is None or frame.intrinsics is None:
         return ""
     return frame.camera_pose.frame_id if frame.camera_pose else frame.frame_id
@@ -171,7 +171,7 @@ def groundings_from(boxes: Sequence[Any], points: Sequence[Any], size_wh: tuple[
 
 
 def masks_from(message: msg.Segmentation) -> list[BoolMask]:
-    """bool [H, W] of each region, for clients. Raises InvalidInput where the data are damaged."""
+    """bool [H, W] of each region, for clients. Raises InvalidInput if the data are damaged."""
     return [decode_mask(region.mask) for region in message.regions]
 
 

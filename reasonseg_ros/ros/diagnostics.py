@@ -61,14 +61,14 @@ class CameraHealth:
         self._arrivals_s.append(time.monotonic())
 
     def published_by(self, publishers: Sequence[object]) -> None:
-        """The image topic's publishers. Each numbers its own images, so gaps are known only where there is one."""
+        """The image topic's publishers. Each numbers its own images, so gaps are known only if there is one."""
         if publishers != self._publishers:
             self._publishers = publishers
             self._is_numbered = len(publishers) == 1
             self._last_number = 0
 
     def lost_on_the_way(self, count: int) -> None:
-        """The middleware says that so many images were lost."""
+        """Counts images that the middleware reports as lost."""
         self._events += count
 
     @property
@@ -214,7 +214,7 @@ def picture_status(result: PictureResult | None) -> DiagnosticStatus:
 
 
 def array(name: str, stamp: object, statuses: list[DiagnosticStatus]) -> DiagnosticArray:
-    """A /diagnostics message; every status gets the node's name in front of its own."""
+    """A /diagnostics message; the node's name is put before the name of each status."""
     message = DiagnosticArray(status=statuses)
     message.header.stamp = stamp
     for status in statuses:

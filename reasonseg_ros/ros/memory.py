@@ -40,7 +40,7 @@ def let_go() -> None:
 
 
 def give_back_regularly() -> None:
-    """Have unused memory go back to the system every PERIOD_S, from a thread of its own, and not otherwise.
+    """Have unused memory go back to the system every PERIOD_S, from a separate thread, and at no other time.
 
     What refers to itself in a ring is collected first. Python alone goes through what has lived for a while only when
     a quarter as many objects have come anew, and counts the models among them: images and masks would wait for minutes.

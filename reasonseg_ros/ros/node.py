@@ -159,7 +159,7 @@ class ReasonSegNode(LifecycleNode):
         super().destroy_node()
 
     def finish(self, executor: SingleThreadedExecutor) -> None:
-        """End all questions before the process ends, and wait a moment until everybody who asked has been told."""
+        """End all questions before the process ends, and wait a moment until everybody who asked has the result."""
         self._end_questions("the node stops")
         deadline_s = time.monotonic() + TELL_S
         while self._questions.unanswered and time.monotonic() < deadline_s:
@@ -311,7 +311,7 @@ def main(arguments: Sequence[str] | None = None, load: LoadMethod = load_models)
 
 
 def _spin(node: ReasonSegNode, executor: SingleThreadedExecutor, stop: StopSignals) -> None:
-    """Serve until a signal, and then until everybody who asked has been told. Errors of callbacks are logged."""
+    """Serve until a signal, and then until everybody who asked has the result. Errors of callbacks are logged."""
     stopped = Future()
 
     def on_stop() -> None:
@@ -332,7 +332,7 @@ def _spin(node: ReasonSegNode, executor: SingleThreadedExecutor, stop: StopSigna
 
 
 def run_node() -> NoReturn:
-    """`main` for a process of its own.
+    """`main` for a separate process.
 
     It leaves out Python's own end, which goes through every object of the model libraries: seconds on a busy machine,
     longer than launch waits before it terminates a node.

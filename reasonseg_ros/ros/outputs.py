@@ -123,7 +123,7 @@ class Outputs:
 
     def destroy(self) -> None:
         self._node.destroy_timer(self._retry)
-        for name, message in self._unsent:  # as far as that is possible now
+        for name, message in self._unsent:  # if that is still possible
             with self._reported(name):
                 self._publishers[name].publish(message)
         for publisher in self._publishers.values():

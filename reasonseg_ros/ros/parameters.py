@@ -33,7 +33,7 @@ wrong model folder can be put right and the node configured again without a new 
 def declare(node: Node) -> None:
     """Declare every setting with its default, description and bounds.
 
-    Raises ConfigError where a parameter was given, by a file or `-p`, that does not exist.
+    Raises ConfigError if a parameter was given, by a file or `-p`, that does not exist.
     """
     for name, item, default in settings():
         node.declare_parameter(name, default, _descriptor(name, item))
@@ -73,7 +73,7 @@ def read(node: Node) -> Config:
 
 
 def changed(config: Config, parameters: Sequence[Parameter], configured: bool) -> Config:
-    """`config` with the given parameters set. Raises ConfigError where one may not be set so, or not now."""
+    """`config` with the given parameters set. Raises ConfigError if one may not be set so, or not now."""
     values = {name: value for name, _, value in settings(config)}
     items = {name: item for name, item, _ in settings()}
     for parameter in parameters:

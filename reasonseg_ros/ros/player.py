@@ -120,7 +120,7 @@ class Holder:
 
 
 def message_class(kind: str) -> Any:
-    """Class of a message type such as `sensor_msgs/msg/Image`. Raises InvalidInput where it is not installed."""
+    """Class of a message type such as `sensor_msgs/msg/Image`. Raises InvalidInput if it is not installed."""
     package, _, name = kind.partition("/msg/")
     try:
         return getattr(import_module(f"{package}.msg"), name)

@@ -68,7 +68,7 @@ class Questions:
         # An asynchronous callback holds its group until the worker is done, so these may overlap.
         overlapping = ReentrantCallbackGroup()
         quality = QoSProfile(depth=CALLS_DEPTH)
-        # Not a queue that drops its oldest: the publisher is told to wait, and what is lost all the same is counted.
+        # Not a queue that drops its oldest: the publisher waits, and what is lost anyway is counted.
         all_kept = QoSProfile(history=HistoryPolicy.KEEP_ALL)
         services = {"qos_profile": quality, "callback_group": overlapping}
         subscribe(node, msg.Query, "~/query", self._on_query, all_kept, partial(self._on_lost, "query"))

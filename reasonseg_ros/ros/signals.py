@@ -37,7 +37,7 @@ class StopSignals:
             raise KeyboardInterrupt
 
     def _watch(self, descriptor: int) -> None:
-        """Runs in a thread: the main one may be waiting in ROS, where it does not see signals."""
+        """Runs in a thread: the main one may be waiting in ROS, if it does not see signals."""
         while number := os.read(descriptor, 1):
             if number[0] in SIGNALS:
                 self._came = True

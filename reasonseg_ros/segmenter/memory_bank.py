@@ -76,7 +76,7 @@ class MemoryBank:
 
 
 class _Ring:
-    """`values` [rows, size, ...] on the device, and the frame in which each was `made`, EMPTY where there is none."""
+    """`values` [rows, size, ...] on the device, and the frame in which each was `made`, EMPTY if there is none."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -84,7 +84,7 @@ class _Ring:
         self.made: NDArray[np.int64] = np.full((0, size), EMPTY, np.int64)
 
     def grow(self, rows: int, like: Value, zeros: Callable[[tuple[int, ...], str], Value]) -> None:
-        """Have room for so many rows of values like `like` [n, ...]."""
+        """Make room for `rows` rows of values like `like` [n, ...]."""
         room = len(self.made)
         if rows <= room:
             return
@@ -104,5 +104,5 @@ class _Ring:
         made = self.made[:rows]
         ago = np.where(made == EMPTY, EMPTY, frame - made)
         recent = ago[:, 1:]
-        recent[(recent <= 0) | (recent >= self.size)] = EMPTY  # a frame is no memory of its own, should it come twice
+        recent[(recent <= 0) | (recent >= self.size)] = EMPTY  # a frame that comes twice is not its own memory
         return ago

@@ -22,7 +22,7 @@ MARGIN_SHARE = 0.1
 """Of the last mask's box, added on each side, as the target may have moved."""
 LEAST_SCORE = 0.5
 GREATEST_CHANGE = 2.5
-"""A mask that the segmenter trusts less, or so many times larger or smaller than the last one, is not the target."""
+"""A mask with a lower score, or larger or smaller than the last one by this factor, is not the target."""
 
 
 @dataclass

@@ -166,7 +166,7 @@ def _memory_errors(device: torch.device) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        # The CPU's allocator has no error class of its own.
+        # The CPU's allocator has no error class.
         if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "can't allocate memory" not in str(error):
             raise
         if device.type == "cuda":

@@ -155,7 +155,7 @@ class MemoryTracker:
             {"vision_feat": maps["vision_feat"], **{name: value[rows] for name, value in remembered.items()}},
             keep=("image_embed",),
         )
-        # SAM2 pads a prompt with one empty point, and gives an empty prompt one of its own before that.
+        # SAM2 pads a prompt with one empty point, and gives an empty prompt another one before that.
         labels = np.full((rows.stop - rows.start, 2), PAD, np.int32)
         found = self._decode(maps, attended["image_embed"], np.zeros((*labels.shape, 2), np.float32), labels)
         return found | self._remember(maps, found, prompted=False)

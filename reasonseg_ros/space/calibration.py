@@ -43,7 +43,7 @@ class _Part:
 
 
 def kind_by_name(topic: str) -> str:
-    """`raw`, `rectified`, or nothing where no part of a topic's name tells it."""
+    """`raw`, `rectified`, or nothing if no part of a topic's name tells it."""
     for part in reversed(topic.split("/")):
         if part.startswith("image_rect") or part in ("rect", "rectified"):
             return RECTIFIED
@@ -57,7 +57,7 @@ def intrinsics_from_info(info: Any, size_wh: tuple[int, int], kind: str = RAW) -
     part = _part_of(info, size_wh)
     if kind == RECTIFIED:
         if info.roi.do_rectify and not part.is_whole:
-            raise _unusable("roi.do_rectify: the rectified image has a region of its own, which the message leaves out")
+            raise _unusable("roi.do_rectify: the rectified image has another region, which the message leaves out")
         return _rectified(info, part)
     return _raw(info, part)
 
@@ -77,8 +77,8 @@ class Kinds:
     def of(cls, image_topic: str, depth_topic: str, image_setting: str = "auto", depth_setting: str = "auto") -> Kinds:
         """From the topics' names, where a setting is `auto`. Depth without a telling name is as its image is."""
         image = image_setting if image_setting != "auto" else kind_by_name(image_topic) or RAW
-        told = depth_setting if depth_setting != "auto" else kind_by_name(depth_topic)
-        return cls(image, told or image, image_topic, depth_topic, image_setting != "auto", bool(told))
+        stated = depth_setting if depth_setting != "auto" else kind_by_name(depth_topic)
+        return cls(image, stated or image, image_topic, depth_topic, image_setting != "auto", bool(stated))
 
     def notes(self, info: Any, size_wh: tuple[int, int]) -> list[str]:
         """How calibration and depth are read, in words, where reading them otherwise would give other results.
@@ -128,20 +128,20 @@ def _part_of(info: Any, size_wh: tuple[int, int]) -> _Part:
     binning = max(int(info.binning_x), 1), max(int(info.binning_y), 1)
     roi = info.roi
     offset, region_wh = (int(roi.x_offset), int(roi.y_offset)), (int(roi.width), int(roi.height))
-    told = f"{full_wh[0]} x {full_wh[1]}"
+    stated = f"{full_wh[0]} x {full_wh[1]}"
     if region_wh == (0, 0) and offset == (0, 0):
         region_wh = full_wh
     else:
-        told += f" with region {region_wh[0]} x {region_wh[1]} at {offset[0]}, {offset[1]}"
+        stated += f" with region {region_wh[0]} x {region_wh[1]} at {offset[0]}, {offset[1]}"
         if 0 in region_wh or any(o + r > f for o, r, f in zip(offset, region_wh, full_wh, strict=True)):
-            raise _unusable(f"{told}, which does not lie inside; width and height are of the full resolution")
+            raise _unusable(f"{stated}, which does not lie inside; width and height are of the full resolution")
     if binning != (1, 1):
-        told += f" and binning {binning[0]} x {binning[1]}"
+        stated += f" and binning {binning[0]} x {binning[1]}"
     expected = region_wh[0] // binning[0], region_wh[1] // binning[1]
     if expected != size_wh or 0 in size_wh:
         raise UnusableCalibration(
             "no camera_info",
-            f"none of {size_wh[0]} x {size_wh[1]}; the one of the image's time is {told}, which gives images of "
+            f"none of {size_wh[0]} x {size_wh[1]}; the one of the image's time is {stated}, which gives images of "
             f"{expected[0]} x {expected[1]}; publish the camera_info that belongs to the image",
         )
     return _Part(offset, binning, region_wh == full_wh)
@@ -167,9 +167,9 @@ def _rectified(info: Any, part: _Part) -> Intrinsics:
 
 def _pinhole(matrix: NDArray[np.float64], name: str, part: _Part, remedy: str) -> tuple[float, float, float, float]:
     fx, fy, cx, cy = (float(matrix[at]) for at in ((0, 0), (1, 1), (0, 2), (1, 2)))
-    told = f"{name} has fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g}"
+    stated = f"{name} has fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g}"
     if not np.isfinite(matrix).all() or fx <= 0 or fy <= 0:
-        raise _unusable(f"{told}: not calibrated; {remedy}")
+        raise _unusable(f"{stated}: not calibrated; {remedy}")
     others = [*matrix[[0, 1, 2, 2], [1, 0, 0, 1]], matrix[2, 2] - 1]
     if np.abs(others).max() > 1e-9:
         raise _unusable(f"{name} is {matrix.tolist()}; expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
@@ -182,20 +182,20 @@ def _pinhole(matrix: NDArray[np.float64], name: str, part: _Part, remedy: str) -
 
 def _distortion(info: Any) -> tuple[tuple[float, ...], bool]:
     model, coefficients = str(info.distortion_model), tuple(float(value) for value in info.d)
-    told = f"distortion model {model[:40]!r} with {len(coefficients)} coefficients"
+    stated = f"distortion model {model[:40]!r} with {len(coefficients)} coefficients"
     if not np.isfinite(coefficients).all():
-        raise _unusable(f"{told}, not all of them finite")
+        raise _unusable(f"{stated}, not all of them finite")
     if model == "" and not any(coefficients):
         return (), False
     if model not in _COEFFICIENTS:
-        raise _unusable(f"{told}; known are {', '.join(_COEFFICIENTS)}; rectify the image")
+        raise _unusable(f"{stated}; known are {', '.join(_COEFFICIENTS)}; rectify the image")
     allowed = _COEFFICIENTS[model]
     if model != "equidistant" and not any(coefficients):
         return (), False
     if len(coefficients) > allowed[-1] and not any(coefficients[allowed[-1] :]):
         coefficients = coefficients[: allowed[-1]]
     if len(coefficients) not in allowed:
-        raise _unusable(f"{told}; expected {' or '.join(str(count) for count in allowed)}")
+        raise _unusable(f"{stated}; expected {' or '.join(str(count) for count in allowed)}")
     return coefficients, model == "equidistant"
 
 

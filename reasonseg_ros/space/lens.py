@@ -79,7 +79,7 @@ def carried_depth(depth_m: FloatArray, source: Intrinsics, target: Intrinsics) -
 
 @functools.lru_cache(maxsize=1)
 def _look_up(source: Intrinsics, target: Intrinsics, size_wh: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
-    """For each pixel of `target` that of `source`, float32 [H, W, 2], far outside where there is none.
+    """For each pixel of `target` that of `source`, float32 [H, W, 2], far outside if there is none.
 
     And what its depth is to be multiplied by, float32 [H, W]: depth is along each lens's own axis.
     """

@@ -6,7 +6,7 @@ the object in front and to the table. Those points are removed before anything i
 The box stands on the support: the plane that most of the surroundings of the mask lie on (a table, a floor, the front
 of a drawer). Its z axis is the plane's normal and its two other axes are those of the smallest rectangle around the
 points seen along the normal, which a single view determines well. Axes of the points' spread (principal axes) tilt with
-the part of the surface that happens to be seen, so they are used only where no support is found.
+the part of the surface that happens to be seen, so they are used only if no support is found.
 
 Everything is in metres in the camera's optical frame (REP-103: z forward, x right, y down) until the end, when it is
 carried to the frame that the image's camera pose leads to.
@@ -46,7 +46,7 @@ MAX_POINTS = 40_000
 """A larger mask is thinned to every second, third, ... row and column, which bounds time and message size."""
 MIN_POINTS = 12
 SURROUNDINGS_SHARE = 0.5
-"""The support is looked for around the mask's box, as far as this share of its longer side."""
+"""The support is searched around the mask's box, up to this share of its longer side away."""
 MIN_SUPPORT_SHARE = 0.4
 """Of the surroundings, on the plane."""
 MIN_ABOVE_SHARE = 0.9
@@ -152,7 +152,7 @@ def surface_of(frame: Frame, mask: BoolMask, min_valid_share: float) -> Surface 
 def back_projected(depth_m: FloatArray, mask: BoolMask, lens: Intrinsics) -> Points:
     """Points [N, 3] of the mask's pixels in a depth image, row by row, in the camera's optical frame.
 
-    NaN where depth or ray are not known.
+    NaN if depth or ray are not known.
     """
     known = np.where(depth_m[mask] > 0, depth_m[mask], np.nan)
     points: Points = _along(rays_xy(lens, _pixels(mask, (0, 0), 1)), known) @ lens.rotation.T
@@ -263,7 +263,7 @@ def _along(slopes_xy: Points, depth_m: FloatArray) -> Points:
 
 
 def _thinned(mask: BoolMask, count: int) -> BoolMask:
-    """Every so many-th true pixel, so that at most `count` are left."""
+    """Evenly spaced true pixels, at most `count`."""
     thin = np.zeros_like(mask)
     chosen = np.flatnonzero(mask)
     thin.flat[chosen[:: max(1, -(-len(chosen) // count))]] = True

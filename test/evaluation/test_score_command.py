@@ -148,7 +148,7 @@ def test_activation_maps_tell_where_the_model_looked(tmp_path, capsys):
         capsys, predictions, targets, "--activations", str(maps), "--each", str(tmp_path / "each.jsonl")
     )
     assert (status, result["failed"], result["without_activation"]) == (1, 0, 1)
-    assert len(lines) == 1 and "d: activation" in lines[0] and "told from the mask" in lines[0]
+    assert len(lines) == 1 and "d: activation" in lines[0] and "derived from the mask" in lines[0]
     each = [json.loads(line) for line in (tmp_path / "each.jsonl").read_text().splitlines()]
     assert [line["failure"] for line in each] == ["T3", "T1", "T3", "T3"]
     assert [line["measured"]["box_iou"] for line in each[:2]] == [1.0, 0.0]

@@ -249,7 +249,7 @@ def test_what_goes_on_needs_the_cameras_images(start, mode):
     robot.ask(mode, frame=picture(1))
     outcome = robot.wait(1)
     assert outcome.answer.status is Status.REFUSED
-    assert "image of its own" in outcome.answer.error
+    assert "image in the request" in outcome.answer.error
 
 
 def test_the_same_id_asked_anew_ends_the_old_one(start):

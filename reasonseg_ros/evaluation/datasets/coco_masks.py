@@ -21,7 +21,7 @@ def segmentation_mask(segmentation: Any, size_wh: tuple[int, int]) -> tuple[Bool
     """The union of all parts, bool [H, W], and one line for each polygon that was left out as broken.
 
     `segmentation` is a run-length object (`size`, `counts`), a list of them, or a list of polygons
-    `[x1, y1, x2, y2, ...]`. Raises InvalidInput where nothing of it can be used.
+    `[x1, y1, x2, y2, ...]`. Raises InvalidInput if nothing of it can be used.
     """
     parts = [segmentation] if isinstance(segmentation, dict) else segmentation
     if not isinstance(parts, list) or not parts:
@@ -60,7 +60,7 @@ def rle_mask(runs: dict[str, Any], size_wh: tuple[int, int]) -> BoolMask:
 
 
 def _polygon_fault(polygon: Any) -> str:
-    """Why a flat list of coordinates is no polygon; empty where it is one."""
+    """Why a flat list of coordinates is no polygon; empty if it is one."""
     # pycocotools takes four numbers for a box, so two points must not get that far.
     try:
         values = np.asarray(polygon, np.float64)

@@ -38,7 +38,7 @@ class Plan:
     Attributes:
         source: the data set and the options it is read with; an unfinished conversion of another one is not continued.
         period_ns: between one picture and the next.
-        data_set: name and split of the published set, which the bag's metadata keep; empty where not known.
+        data_set: name and split of the published set, which the bag's metadata keep; empty if not known.
     """
 
     source: str
@@ -48,7 +48,7 @@ class Plan:
 
 
 def data_set_of(bag: Path) -> str:
-    """Name and split of the published set that a bag was converted from; empty where its metadata do not tell."""
+    """Name and split of the published set that a bag was converted from; empty if its metadata do not tell."""
     try:
         information = yaml.safe_load((bag / "metadata.yaml").read_text(encoding="utf-8"))
         return str((information["rosbag2_bagfile_information"].get("custom_data") or {}).get(DATA_SET_KEY) or "")
@@ -69,9 +69,9 @@ def write_dataset(
     restart: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Counts:
-    """Write the bag; `progress` is told the number of finished items.
+    """Write the bag; `progress` receives the number of finished items.
 
-    Parts of an earlier, interrupted run are taken over unless `restart` is set. Raises InvalidInput where `path`
+    Parts of an earlier, interrupted run are taken over unless `restart` is set. Raises InvalidInput if `path`
     exists and `force` is not set, or the parts belong to another conversion.
     """
     whole = bags.BagWriter(path, force)
@@ -112,7 +112,7 @@ def write_dataset(
 
 
 def _finished(report: Path) -> Counts | None:
-    """What an earlier run counted in a part; None where the part is to be written, also where its report is damaged."""
+    """What an earlier run counted in a part; None if the part is to be written, also where its report is damaged."""
     try:
         return Counts(**parse_json(report.read_bytes()))
     except (FileNotFoundError, InvalidInput, TypeError):

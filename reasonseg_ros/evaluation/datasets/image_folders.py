@@ -9,7 +9,7 @@ from reasonseg_ros.errors import InvalidInput
 
 
 def find_image(name: str, folders: Sequence[Path]) -> Path:
-    """The file `name` in the first of `folders` that has it. Raises InvalidInput where none does."""
+    """The file `name` in the first of `folders` that has it. Raises InvalidInput if none does."""
     relative = Path(name)
     if not name or relative.is_absolute() or ".." in relative.parts:
         raise InvalidInput(f"the image name {name!r} leads out of the data set; get the annotation again")

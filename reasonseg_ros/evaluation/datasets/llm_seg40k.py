@@ -26,7 +26,7 @@ IMAGE_FOLDERS = ("", "images", "train2017", "coco", "egoobjects", "ego_objects")
 
 
 def llm_seg40k_items(folder: Path, split: str, images: Sequence[Path] = ()) -> list[Item]:
-    """The images of `folder/split.json` in its order. Raises InvalidInput where that cannot be read.
+    """The images of `folder/split.json` in its order. Raises InvalidInput if that cannot be read.
 
     `images` are folders to look for the image files in, before those of IMAGE_FOLDERS in `folder`.
     """

@@ -31,7 +31,7 @@ class EncodedImage:
 
 
 def read_picture(path: Path) -> EncodedImage:
-    """An image file. Raises InvalidInput where it is missing or damaged."""
+    """An image file. Raises InvalidInput if it is missing or damaged."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -46,7 +46,7 @@ def encoded_picture(data: bytes, name: str) -> EncodedImage:
 
     A JPEG or PNG file is kept byte by byte. Other formats, and photographs that are to be turned (EXIF), are
     written anew as PNG, without loss and already turned. 16-bit grey becomes 8 bits, as in the node. Raises
-    InvalidInput where the data are damaged or too large.
+    InvalidInput if the data are damaged or too large.
     """
     with open_image(data, name) as image:
         turned = image.getexif().get(EXIF_ORIENTATION, 1) != 1
@@ -64,7 +64,7 @@ def encoded_picture(data: bytes, name: str) -> EncodedImage:
 
 
 def open_image(data: bytes, name: str) -> Image.Image:
-    """A decoded image. Raises InvalidInput where the data are damaged; `name` says whose they are."""
+    """A decoded image. Raises InvalidInput if the data are damaged; `name` says whose they are."""
     try:
         from PIL import Image
     except ImportError as error:

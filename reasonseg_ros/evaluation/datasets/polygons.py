@@ -22,7 +22,7 @@ def draw_shapes(shapes: Sequence[Any], size_wh: tuple[int, int]) -> tuple[NDArra
     Shapes labelled "flag" are no part of the annotation. Points are cut to integers; each polygon is drawn as an
     outline of one pixel and its filling, the largest first, so that smaller ones lie on top. So one point is a pixel,
     and two are a line.
-    Raises InvalidInput where every target polygon is broken.
+    Raises InvalidInput if every target polygon is broken.
     """
     drawn: list[tuple[int, NDArray[np.int32]]] = []
     areas: list[int] = []

@@ -20,7 +20,7 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 
 
 def reasonseg_items(folder: Path, split: str, all_texts: bool = False) -> list[Item]:
-    """The samples of one split in the order of their names. Raises InvalidInput where the split is not there.
+    """The samples of one split in the order of their names. Raises InvalidInput if the split is not there.
 
     Only the first text of a sample is evaluated by its authors; `all_texts` takes the others as questions too.
     """

@@ -18,7 +18,7 @@ class LabelledQuestion:
 
     Attributes:
         question_id: the same on every frame of a video, otherwise its own.
-        mask: union of the targets, bool [H, W]; all False where nothing fits.
+        mask: union of the targets, bool [H, W]; all False if nothing fits.
         ignore: pixels that count neither way, bool [H, W]; None for no such pixels.
         is_sentence: a whole sentence rather than a phrase.
         broken_shapes: one line for each annotated shape that could not be used for `mask`.
@@ -53,7 +53,7 @@ class Picture:
 class Item:
     """A still image, or a video with one entry in `loads` for each frame.
 
-    A load reads the files and raises InvalidInput where the whole picture cannot be used.
+    A load reads the files and raises InvalidInput if the whole picture cannot be used.
     """
 
     name: str

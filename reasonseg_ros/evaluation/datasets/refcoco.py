@@ -60,7 +60,7 @@ def refcoco_items(folder: Path, name: str, by: str, split: str, images: Sequence
 def read_refs(path: Path) -> list[dict[str, Any]]:
     """The expressions of a pickle file, which is not trusted: only plain values are accepted.
 
-    Raises InvalidInput where the file is missing, damaged, or asks for anything else.
+    Raises InvalidInput if the file is missing, damaged, or asks for anything else.
     """
     try:
         data = path.read_bytes()
@@ -94,7 +94,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _load_plain(data: bytes) -> Any:
-    # The files come from Python 2, whose text has no encoding of its own; latin-1 has a letter for every byte.
+    # The files come from Python 2, whose text has no encoding; latin-1 has a letter for every byte.
     for encoding in ("utf-8", "latin-1"):
         try:
             return _PlainUnpickler(io.BytesIO(data), encoding=encoding).load()

@@ -17,7 +17,7 @@ KINDS = ("discriminative", "spatial", "geometric", "multi_step")
 
 
 def sgdr_items(folder: Path, split: str, all_texts: bool = False) -> list[Item]:
-    """The samples of one split in the order of their names. Raises InvalidInput where the split is not there."""
+    """The samples of one split in the order of their names. Raises InvalidInput if the split is not there."""
     return annotated_items(folder, split, all_texts, _kind)
 
 

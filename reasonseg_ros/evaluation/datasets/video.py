@@ -40,13 +40,13 @@ KINDS = {"0": "referring", "1": "reasoning", "2": "nonexistent"}
 """What the numbers in `type_id` of ReVOS mean."""
 
 Masks = Callable[[int, str, tuple[int, int]], "BoolMask | None"]
-"""Mask of an expression on a frame (its number, its name, the image's size); None where the frame is not labelled."""
+"""Mask of an expression on a frame (its number, its name, the image's size); None if the frame is not labelled."""
 
 
 def video_items(folder: Path, split: str) -> list[Item]:
-    """The videos of a set, one load a frame. Raises InvalidInput where the set is not laid out as above.
+    """The videos of a set, one load a frame. Raises InvalidInput if the set is not laid out as above.
 
-    `split` may be a folder of its own, as in MeViS; `meta_expressions.json` may lie in `meta_expressions/SPLIT`, or be
+    `split` may be a separate folder, as in MeViS; `meta_expressions.json` may lie in `meta_expressions/SPLIT`, or be
     `meta_expressions_SPLIT_.json`, as in ReVOS.
     """
     base = _base(folder, split)
@@ -60,7 +60,7 @@ def video_items(folder: Path, split: str) -> list[Item]:
 
 
 def video_set(folder: Path, split: str) -> str:
-    """Name and split of the published set that lies in a folder, for example `ReVOS valid`; empty where not known."""
+    """Name and split of the published set that lies in a folder, for example `ReVOS valid`; empty if not known."""
     base, expressions = _base(folder, split), _expressions_file(folder, split)
     if expressions.name != "meta_expressions.json":
         return f"ReVOS {split}"
@@ -77,7 +77,7 @@ def _base(folder: Path, split: str) -> Path:
 
 
 def _expressions_file(folder: Path, split: str) -> Path:
-    """The file of a split's expressions. Raises InvalidInput where there is none, with the splits that there are."""
+    """The file of a split's expressions. Raises InvalidInput if there is none, with the splits that there are."""
     name = "meta_expressions.json"
     places = [_base(folder, split), folder / "meta_expressions" / split]
     candidates = [place / name for place in places]
@@ -88,15 +88,15 @@ def _expressions_file(folder: Path, split: str) -> Path:
             return path
     others = folder.glob("meta_expressions_*_.json")
     splits = sorted(path.stem.removeprefix("meta_expressions_").rstrip("_") for path in others)
-    told = f"there is no {name} in {' or '.join(map(str, places))}"
+    text = f"there is no {name} in {' or '.join(map(str, places))}"
     found = f" of it ({', '.join(splits)})" if splits else ""
-    raise InvalidInput(f"{told}; choose another folder or --split{found}")
+    raise InvalidInput(f"{text}; choose another folder or --split{found}")
 
 
 def _item(base: Path, name: str, video: Any, runs: dict[str, Any] | None) -> Item:
     frames = video.get("frames") if isinstance(video, dict) else None
-    told = video.get("expressions") if isinstance(video, dict) else None
-    if not isinstance(frames, list) or not frames or not isinstance(told, (dict, list)) or not told:
+    stated = video.get("expressions") if isinstance(video, dict) else None
+    if not isinstance(frames, list) or not frames or not isinstance(stated, (dict, list)) or not stated:
         return unusable(name, "it has no 'frames' or no 'expressions'; get meta_expressions.json again")
     named = [*name.split("/"), *frames]  # ReVOS may keep the videos of each of its sources in a folder
     odd = next((value for value in named if not _is_file_name(value)), None)
@@ -104,16 +104,16 @@ def _item(base: Path, name: str, video: Any, runs: dict[str, Any] | None) -> Ite
         return unusable(name, f"{odd!r:.60} is no name of a file; get meta_expressions.json again")
     if not (base / "JPEGImages" / name).is_dir():
         return unusable(name, f"there is no folder {base / 'JPEGImages' / name}; get its frames from the data set")
-    makers = [_expression(base, name, video, key, value, runs) for key, value in _with_ids(told)]
+    makers = [_expression(base, name, video, key, value, runs) for key, value in _with_ids(stated)]
     return Item(name, tuple(partial(_load, base, name, frame, n, makers) for n, frame in enumerate(frames)))
 
 
-def _with_ids(told: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
+def _with_ids(stated: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
     """The expressions of a video with their ids: `exp_id` where an entry has one, otherwise its key or its place.
 
     An `exp_id` that several entries of a video share counts within the object: `OBJ_ID/EXP_ID`.
     """
-    pairs = list(told.items()) if isinstance(told, dict) else list(enumerate(told))
+    pairs = list(stated.items()) if isinstance(stated, dict) else list(enumerate(stated))
     ids = [str(_own(value, "exp_id", key)) for key, value in pairs]
     shared = {one for one, count in Counter(ids).items() if count > 1}
     found = []
@@ -136,7 +136,7 @@ def _is_file_name(value: Any) -> bool:
 
 
 FrameMaker = tuple[str, Callable[[int, str, tuple[int, int]], "LabelledQuestion | None"]]
-"""Name of an expression, and its question on a frame; None where the frame is not labelled."""
+"""Name of an expression, and its question on a frame; None if the frame is not labelled."""
 
 
 def _load(base: Path, video: str, frame: str, number: int, makers: Iterable[FrameMaker]) -> Picture:
@@ -192,7 +192,7 @@ def _no_masks(error: InvalidInput, *_: object) -> LabelledQuestion:
 
 
 def _masks(base: Path, video: str, meta: dict[str, Any], expression: dict[str, Any], runs: Any) -> Masks:
-    """Where an expression's masks are. Raises InvalidInput where it has none on any frame."""
+    """Where an expression's masks are. Raises InvalidInput if it has none on any frame."""
     if runs is not None:
         ids = expression.get("anno_id")
         ids = ids if isinstance(ids, list) else [ids]

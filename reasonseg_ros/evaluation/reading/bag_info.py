@@ -1,4 +1,4 @@
-"""What a bag holds, as far as it can be read."""
+"""The readable content of a bag."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BagInfo:
 
     Attributes:
         messages: message type and number of messages of each topic.
-        kinds, splits: number of ground truths of each kind of question and split; the empty text where not told.
+        kinds, splits: number of ground truths of each kind of question and split; an empty text if it is not stated.
         images_asked_about: number of different images with ground truth.
         damages: one line for each part that cannot be read.
         missing: one line for each topic with fewer messages than were counted when the bag was recorded.
@@ -67,7 +67,7 @@ class BagInfo:
 
 
 def _counted(name: str, counts: Counter[str]) -> str:
-    return f"{name}: " + ", ".join(f"{key or 'not told'} {count}" for key, count in sorted(counts.items()))
+    return f"{name}: " + ", ".join(f"{key or 'not stated'} {count}" for key, count in sorted(counts.items()))
 
 
 def bag_info(path: Path) -> BagInfo:

@@ -36,9 +36,9 @@ class Truth:
     """What a question should be answered with.
 
     Attributes:
-        mask: union of the targets, bool [H, W]; all False where nothing fits.
+        mask: union of the targets, bool [H, W]; all False if nothing fits.
         ignore: pixels that count neither way, bool [H, W].
-        boxes_xyxy: float32 [B, 4], one a target; B may be 0 where boxes are not known.
+        boxes_xyxy: float32 [B, 4], one a target; B may be 0 if boxes are not known.
         points_xy: float32 [P, 2], one inside each target; P may be 0.
     """
 
@@ -54,9 +54,9 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One question about one image. `load_frame` decodes the image and raises InvalidInput where that is damaged.
+    """One question about one image. `load_frame` decodes the image and raises InvalidInput if that is damaged.
 
-    `expression` is the same for one question about several frames of a video, each of which is a sample of its own;
+    `expression` is the same for one question about several frames of a video, each of which is a separate sample;
     it is empty without ground truth. `bag` is the name of its bag where a run has several.
     """
 
@@ -254,8 +254,8 @@ class SampleStream:
         with suppress(UnusableImage):  # the reason comes when the image is loaded
             sizes["image"] = declared_size_wh(image.message)[::-1]
         if len(set(sizes.values())) > 1:
-            told = ", ".join(f"{name} of {width} x {height}" for name, (height, width) in sizes.items())
-            return Unreadable(sample_id, f"sizes differ: {told}; write the masks in the image's size")
+            stated = ", ".join(f"{name} of {width} x {height}" for name, (height, width) in sizes.items())
+            return Unreadable(sample_id, f"sizes differ: {stated}; write the masks in the image's size")
         return Sample(
             sample_id,
             message.question,
@@ -295,7 +295,7 @@ class SampleStream:
 
 
 def _checked_boxes(messages: Sequence[Any]) -> FloatArray:
-    """float32 [B, 4]. Raises InvalidInput where one is not finite or has no area."""
+    """float32 [B, 4]. Raises InvalidInput if one is not finite or has no area."""
     boxes = np.array([[box.x1, box.y1, box.x2, box.y2] for box in messages], np.float32).reshape(-1, 4)
     for box in boxes:
         if not np.isfinite(box).all() or box[0] >= box[2] or box[1] >= box[3]:
@@ -304,7 +304,7 @@ def _checked_boxes(messages: Sequence[Any]) -> FloatArray:
 
 
 def _checked_points(messages: Sequence[Any]) -> FloatArray:
-    """float32 [P, 2]. Raises InvalidInput where one is not finite."""
+    """float32 [P, 2]. Raises InvalidInput if one is not finite."""
     points = np.array([[point.x, point.y] for point in messages], np.float32).reshape(-1, 2)
     if not np.isfinite(points).all():
         raise InvalidInput(f"its points {points.tolist()!s:.200} are not all finite; write points in pixels, or none")

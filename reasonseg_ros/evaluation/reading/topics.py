@@ -35,8 +35,8 @@ def find_topics(
 ) -> Topics:
     """The topics to evaluate, from all `types` of a bag.
 
-    `first_message` gives a topic's first message, or None; it tells depth from colour where there are several images.
-    Raises InvalidInput where something is missing, of a wrong type, or more than one could be meant.
+    `first_message` gives a topic's first message, or None; it tells depth from colour if there are several images.
+    Raises InvalidInput if something is missing, of a wrong type, or more than one could be meant.
     """
     image = _image_topic(bag, types, first_message, image_topic)
     chosen = {image: types[image]}

@@ -38,7 +38,7 @@ def compare(
     `samples` is the number of ids in either run, `compared` of those scored in both, `failed` of all the others, for
     each of which `on_problem` gets a line. `scores` has each score before and after, the difference with its paired
     bootstrap 95 % interval. `changed` lists samples whose status or failure type changed, or whose IoU did by more
-    than `changed_iou`, worst first. Raises InvalidInput where no sample was scored in both.
+    than `changed_iou`, worst first. Raises InvalidInput if no sample was scored in both.
     """
     ids = [*before, *(sample_id for sample_id in after if sample_id not in before)]
     pairs: dict[str, tuple[ComparedSample, ComparedSample]] = {}

@@ -40,7 +40,7 @@ def script_json(values: Any) -> Markup:
 
 
 def pictures_json(names: Iterable[str], folder: Path) -> Iterator[Markup]:
-    """Name and JPEG of each picture in a folder; the JPEG is empty where it is gone, and the page says so.
+    """Name and JPEG of each picture in a folder; the JPEG is empty if it is gone, and the page says so.
 
     A name that leads out of the folder, or a file that is no JPEG, is none of its pictures.
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """gIoU and cIoU in per cent, on the validation and the test split; None where the paper gives none."""
+    """gIoU and cIoU in per cent, on the validation and the test split; None if the paper gives none."""
 
     method: str
     val: tuple[float, float | None] | None = None
@@ -47,7 +47,7 @@ def published_on(data_set: str) -> list[tuple[str, float, float | None]]:
 
 @dataclass(frozen=True)
 class PublishedVideo:
-    """J, F and J&F in per cent; None where the paper gives J&F alone. `data` is the set with its split."""
+    """J, F and J&F in per cent; None if the paper gives J&F alone. `data` is the set with its split."""
 
     method: str
     data: str

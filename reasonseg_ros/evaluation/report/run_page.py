@@ -73,7 +73,7 @@ def write_report(
 def sweep_charts(summary: dict[str, Any]) -> list[dict[str, Any]]:
     """For each threshold of the failure rules how many samples are of which type at each value of it.
 
-    `counts` has the types that change, or, where none does, the tags. A threshold that changes neither in this run is
+    `counts` has the types that change, or, if none does, the tags. A threshold that changes neither in this run is
     left out. `used` is the value that the run was judged by.
     """
     charts = []

@@ -30,12 +30,12 @@ def resampled_sums(columns: Sums, resamples: int = RESAMPLES, seed: int = SEED) 
 
 
 def ratios(numerators: Sums, denominators: Sums) -> Sums:
-    """Numerators over denominators, NaN where there is nothing to divide by."""
+    """Numerators over denominators, NaN if there is nothing to divide by."""
     return np.divide(numerators, denominators, out=np.full_like(numerators, np.nan), where=denominators > 0)
 
 
 def intervals(values: Sums, share: float = 0.95) -> Iterator[tuple[float, float] | None]:
-    """Percentile interval of each column of [resamples, C]; None where no resample has a value."""
+    """Percentile interval of each column of [resamples, C]; None if no resample has a value."""
     tail = 50 * (1 - share)
     for column in values.T:
         known = column[np.isfinite(column)]

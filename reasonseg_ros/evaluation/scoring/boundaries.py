@@ -39,7 +39,7 @@ def boundary_f(prediction: BoolMask, target: BoolMask) -> float:
     """F-measure of the outline pixels of `prediction` that lie near the outline of `target`, and the reverse.
 
     Near is ceil(0.008 x diagonal) pixels. As in DAVIS (Perazzi et al., CVPR 2016): 1 where neither has an outline,
-    which is also so for a mask that fills the image; 0 where only one has.
+    which is also so for a mask that fills the image; 0 if only one has.
     """
     tolerance_px = outline_tolerance_px(target)
     prediction, target = _cropped(prediction, target)

@@ -36,7 +36,7 @@ class FailureType(str, Enum):
 
 DESCRIPTIONS = {
     FailureType.UNPARSABLE: "no answer that can be read",
-    FailureType.FALSE_POSITIVE: "something marked where nothing fits",
+    FailureType.FALSE_POSITIVE: "something marked if nothing fits",
     FailureType.FALSE_NEGATIVE: "nothing marked where a target is",
     FailureType.OK: "good mask",
     FailureType.MISREAD: "the reasoner points at something else, or at too much or too little",
@@ -122,10 +122,10 @@ def classify(
     groundings: Sequence[Grounding] = (),
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> Failure:
-    """The failure type of a prediction, bool [H, W], or None where the answer could not be parsed.
+    """The failure type of a prediction, bool [H, W], or None if the answer could not be parsed.
 
     Ignored pixels are removed first. A method without boxes (an activation map, or only a mask) is typed through the
-    groundings that `stand_ins` makes of it. Raises InvalidInput where the sizes differ.
+    groundings that `stand_ins` makes of it. Raises InvalidInput if the sizes differ.
     """
     measured = measure(prediction, target, ignore, groundings, thresholds.fragment_share)
     return Failure(*judge(measured, thresholds), measured)
@@ -138,7 +138,7 @@ def measure(
     groundings: Sequence[Grounding] = (),
     fragment_share: float = DEFAULT_THRESHOLDS.fragment_share,
 ) -> Measurement:
-    """Everything that the rules need to know of a sample. Raises InvalidInput where the sizes differ."""
+    """Everything that the rules need to know of a sample. Raises InvalidInput if the sizes differ."""
     mask = np.zeros_like(target) if prediction is None else prediction
     mask, target = without_ignored(mask, target, ignore, "lisa")
     mask_px, target_px = np.count_nonzero(mask), np.count_nonzero(target)

@@ -84,7 +84,7 @@ def _counterfactual(frame: Frame, truth: Truth, method: Method, protocol: str) -
 
 
 def not_finite(values: Any, place: str = "") -> str:
-    """Where in plain values (dictionaries, lists) the first number is not finite; empty where all are."""
+    """Where in plain values (dictionaries, lists) the first number is not finite; empty if all are."""
     if isinstance(values, float):
         return "" if math.isfinite(values) else place
     if isinstance(values, dict):

@@ -23,7 +23,7 @@ IGNORE_VALUE = 255
 
 @dataclass(frozen=True, eq=False)
 class TargetMask:
-    """bool [H, W] each. `ignore` is None where no pixel is ignored."""
+    """bool [H, W] each. `ignore` is None if no pixel is ignored."""
 
     target: BoolMask
     ignore: BoolMask | None = None
@@ -37,7 +37,7 @@ ReadActivation = Callable[[], FloatArray]
 def predictions_in(path: Path) -> dict[str, ReadPrediction]:
     """How to read each prediction of a folder or of a JSON file, by name.
 
-    In a folder the names are paths without their ending. Every reader raises InvalidInput where its mask is damaged,
+    In a folder the names are paths without their ending. Every reader raises InvalidInput if its mask is damaged,
     and gives None for JSON's `null`: an answer that was not understood. PNG: 0 is background, all else marked.
     """
     return {name: partial(_prediction, source) for name, source in _sources(path).items()}
@@ -54,7 +54,7 @@ def targets_in(path: Path) -> dict[str, ReadTarget]:
 def activations_in(path: Path) -> dict[str, ReadActivation]:
     """How to read each activation map of a folder, by name: .npy with numbers [h, w], or a PNG of one channel.
 
-    Maps may be of any size and scale. Every reader raises InvalidInput where its map is damaged.
+    Maps may be of any size and scale. Every reader raises InvalidInput if its map is damaged.
     """
     return {name: partial(_activation, source) for name, source in _files(path, (".npy", ".png")).items()}
 

@@ -61,7 +61,7 @@ def score_masks(
     all the others; `problems` says how many failed for which reason, and `on_problem` gets one line for each.
     Failures are typed by the box and the innermost point of each mask, or, with a folder of `activations`, by where
     these maps are active; `without_activation` counts the names whose map is missing or damaged.
-    With `video`, names are EXPRESSION/FRAME, and J, F and J&F are added. Raises InvalidInput where a folder is missing
+    With `video`, names are EXPRESSION/FRAME, and J, F and J&F are added. Raises InvalidInput if a folder is missing
     or empty.
     """
     said = predictions_in(predictions)
@@ -85,7 +85,7 @@ def score_masks(
                 groundings = _active(active.get(name), target.target.shape)
             except Exception as error:
                 without_activation += 1
-                on_problem(f"{name}: activation: {why(error)}; its type is told from the mask")
+                on_problem(f"{name}: activation: {why(error)}; its type is derived from the mask")
         only_ignored += target.ignore is not None and not target.target.any()
         try:
             score = score_sample(prediction, target.target, target.ignore, protocol)

@@ -34,7 +34,7 @@ class SampleScore:
         target_empty, prediction_empty: after the protocol's treatment of the ignored pixels.
         normalised_intersection_px, normalised_union_px: of both masks resized to 1024 x 1024.
         box_iou: of the box around all groundings with the box around the target; 0 without groundings; None where
-            there is no target, or where nothing is known of groundings.
+            there is no target, or if nothing is known of groundings.
         points_in_target: share of the groundings' positive points on the target; None without points or target.
         right_target: the boxes mean the targets (evaluation/right_target.py); where groundings are not known, the mask
             counts as one box.
@@ -63,10 +63,10 @@ def score_sample(
     groundings: Sequence[Grounding] | None = None,
     target_boxes_xyxy: Boxes = (),
 ) -> SampleScore:
-    """Score bool [H, W] against bool [H, W]. Raises InvalidInput where the sizes differ or the protocol is unknown.
+    """Score bool [H, W] against bool [H, W]. Raises InvalidInput if the sizes differ or the protocol is unknown.
 
     `lisa` removes the ignored pixels from both masks; `seg_zero` counts them as target. A prediction of None (nothing
-    that could be parsed) has IoU 0 and the target's area as union, also where there is no target. Two empty masks
+    that could be parsed) has IoU 0 and the target's area as union, also if there is no target. Two empty masks
     have IoU 1. `groundings` None means that only the mask is known; a reasoner that pointed at nothing, or failed, gave
     `()`.
 

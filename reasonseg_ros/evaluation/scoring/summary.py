@@ -125,7 +125,7 @@ def _failures(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _ious(judged: Sequence[Row]) -> tuple[list[float], list[float | None]]:
-    """IoUs, and those with the true prompts. Where there is no target nothing is prompted, which is right."""
+    """IoUs, and those with the true prompts. If there is no target nothing is prompted, which is right."""
     scores = [row.score for row in judged if row.score is not None]
     ideals = [1.0 if score.target_empty else row.ideal_iou for row, score in zip(judged, scores, strict=True)]
     return [score.iou for score in scores], ideals
@@ -152,7 +152,7 @@ def _tokens(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def memory_peak_mib() -> dict[str, float]:
-    """The most memory that this process held, and that torch held on the GPU where there is one."""
+    """The most memory that this process held, and that torch held on the GPU if there is one."""
     factor = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
     peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor / 2**20}
     torch = sys.modules.get("torch")

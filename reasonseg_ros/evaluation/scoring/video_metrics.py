@@ -33,7 +33,7 @@ class FrameScore:
 def score_frame(prediction: BoolMask | None, target: BoolMask, ignore: BoolMask | None = None) -> FrameScore:
     """Score one frame, bool [H, W], ignored pixels removed from both. No prediction counts 0, whatever the target.
 
-    Raises InvalidInput where the sizes differ.
+    Raises InvalidInput if the sizes differ.
     """
     if prediction is None:
         return FrameScore(0.0, 0.0)

@@ -130,7 +130,7 @@ def is_denial(text: str) -> bool:
 
 
 def denying_clause(thought: str) -> str:
-    """The clause by which the thought concludes that nothing fits; empty where it does not."""
+    """The clause by which the thought concludes that nothing fits; empty if it does not."""
     verdict = ""
     for clause in _CLAUSE_END.split(_plain_words(thought[-_LONGEST_TEXT:])):
         clause = " ".join(clause.split())

@@ -67,7 +67,7 @@ class FinalAnswer:
     """The final block of a text, with what the text does besides.
 
     Attributes:
-        block: None where no value is about a target.
+        block: None if no value is about a target.
         drafts: how many blocks of the same or a better kind were left out.
         is_cut: the text ended inside its last value.
         is_too_deep: a value was nested too deep to be read.
@@ -100,7 +100,7 @@ def final_answer(text: str, image_whs: tuple[tuple[int, int], ...] = ()) -> Fina
     """The final block of a text.
 
     Args:
-        image_whs: sizes of the image. A box in prose that spans just that is no target where there are others.
+        image_whs: sizes of the image. A box in prose that spans just that is no target if there are others.
 
     Takes time linear in the text.
     """
@@ -116,7 +116,7 @@ def final_answer(text: str, image_whs: tuple[tuple[int, int], ...] = ()) -> Fina
 
 
 def final_values(text: str) -> list[Any]:
-    """The values of any kind that count: those in fences where there are any, from the last correction on."""
+    """The values of any kind that count: those in fences if there are any, from the last correction on."""
     spans = find_spans(text).spans
     fences = [fence.start() for fence in _FENCE.finditer(text)]
     fenced = [span for span in spans if bisect(fences, span.start) % 2]

@@ -21,7 +21,7 @@ MAX_TARGETS = 100
 _MOST_KEYS = 20
 _HUGE_PX = 1e5  # no camera image is that wide, so it is no coordinate
 _BEYOND_SHARE = 0.05
-"""A box that reaches further out of the image is told: its coordinates may be another image's."""
+"""A box that reaches further out of the image is reported: its coordinates may be those of another image."""
 _NUMERIC = re.compile(r"[\s\[\](),;\d.eE+-]+")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _CORNERS = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"), ("x", "y"))
@@ -166,7 +166,7 @@ def read_groundings(found: list[dict[str, Any]], answer_wh: SizeWh, source_wh: S
     return reading
 
 
-def told(notes: Iterable[str], most_characters: int = 450) -> str:
+def joined_notes(notes: Iterable[str], most_characters: int = 450) -> str:
     """Notes as one short line, each once with how often it came."""
     counted = Counter(note for note in notes if note)
     parts: list[str] = []
@@ -275,7 +275,7 @@ def _points(candidate: dict[str, Any], reading: Reading) -> list[float]:
 
 
 def _numbers(value: Any) -> list[float] | None:
-    """All numbers of a value in order; None where there is anything else in it. Infinite and NaN ones stay in it."""
+    """All numbers of a value in order; None if there is anything else in it. Infinite and NaN ones stay in it."""
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):

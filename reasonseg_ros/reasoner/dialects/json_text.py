@@ -1,4 +1,4 @@
-"""JSON as language models write it: found inside other text, and read as far as it goes.
+"""JSON as language models write it: found inside other text, and read up to its first error.
 
 Understood beyond JSON: single quotes, quotes and apostrophes inside strings, bare words, Python's None and tuples,
 full-width and curly punctuation, missing or superfluous commas, brackets that do not match, a tail that was cut off,

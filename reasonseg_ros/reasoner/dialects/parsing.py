@@ -15,7 +15,7 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.model_card import DIALECTS
 from reasonseg_ros.reasoner.dialects.absence import denying_clause, is_denial
 from reasonseg_ros.reasoner.dialects.blocks import FinalAnswer, final_answer, is_announced, too_deep
-from reasonseg_ros.reasoner.dialects.fields import Reading, SizeWh, read_groundings, told
+from reasonseg_ros.reasoner.dialects.fields import Reading, SizeWh, joined_notes, read_groundings
 from reasonseg_ros.reasoner.dialects.strict import parse_strictly
 from reasonseg_ros.reasoner.image_size import default_answer_wh
 from reasonseg_ros.types import Answer, Status
@@ -87,7 +87,7 @@ def parse_answer(
     else:
         answer = _read(parts, answers, source_wh, answer_wh, cut)
     mixed = _mixed_up(spoken, looks_like) if any(answer.items for answer in answers) else ""
-    return replace(answer, dialect=spoken, raw_text=text, error=told([answer.error, mixed]))
+    return replace(answer, dialect=spoken, raw_text=text, error=joined_notes([answer.error, mixed]))
 
 
 def _read(parts: Parts, answers: list[FinalAnswer], source_wh: SizeWh, answer_wh: SizeWh, cut: bool) -> Answer:
@@ -105,22 +105,22 @@ def _read(parts: Parts, answers: list[FinalAnswer], source_wh: SizeWh, answer_wh
         notes.append(f"a part was left out: {too_deep()}")
     if cut or parts.open_end or answer.is_cut:
         if cut and _GOES_ON.search(answer.after):
-            return Answer(Status.TRUNCATED, parts.thought, error=told([_CUT, *notes]))
+            return Answer(Status.TRUNCATED, parts.thought, error=joined_notes([_CUT, *notes]))
         notes.append("the text is cut off; its complete boxes were kept")
     if clause := denying_clause(parts.thought):
         error = f'the thought says that the target is absent ("{clause[:200]}"), yet a box follows'
     elif clause := denying_clause(answer.after):
         error = f'a box is given, yet the text goes on that the target is absent ("{clause[:200]}")'
     else:
-        return Answer(Status.OK, parts.thought, tuple(reading.groundings), error=told(notes))
-    return Answer(Status.CONTRADICTION, parts.thought, error=told([error, *notes]))
+        return Answer(Status.OK, parts.thought, tuple(reading.groundings), error=joined_notes(notes))
+    return Answer(Status.CONTRADICTION, parts.thought, error=joined_notes([error, *notes]))
 
 
 def _without_box(parts: Parts, answers: list[FinalAnswer], readings: list[Reading], cut: bool) -> Answer:
     notes = [note for reading in readings for note in reading.notes]
     contents = [_bare(answer.text) for answer in answers]
     goes_on = cut or parts.open_end or any(answer.is_cut for answer in answers)
-    status, error = Status.UNPARSABLE, told(notes)
+    status, error = Status.UNPARSABLE, joined_notes(notes)
     if any(reading.contradictory for reading in readings):
         status = Status.CONTRADICTION
     elif notes:
@@ -175,7 +175,7 @@ def take_apart(text: str) -> Parts:
 
 
 def _end_of_thought(text: str) -> int | None:
-    """Where the answer begins; None where the thought has no end."""
+    """Where the answer begins; None if the thought has no end."""
     tags = [(tag.start(), tag.end(), ("/" if tag[1] else "") + tag[2].lower()) for tag in _TAG.finditer(text)]
     ends = [(number, end) for number, (_, end, name) in enumerate(tags) if name == "/think"]
     # The thought may speak of the tags; its end is the one with the answer tag behind it.
@@ -211,7 +211,7 @@ def _plain(thought: str) -> str:
 
 
 def _detect(found: list[dict[str, Any]], parts: Parts) -> str:
-    """The dialect that a text looks like; empty where nothing tells."""
+    """The dialect that a text looks like; empty if nothing tells."""
     keys = {key for item in found for key in item}
     if keys & {"points_1", "points_2"} or ("bbox" in keys and "bbox_2d" not in keys and parts.has_answer_tag):
         return "seg_zero"

@@ -125,7 +125,7 @@ def _check_shown(card: ModelCard, least: int, most: int) -> None:
 def answer_ends(processor: Any, configured: int | Sequence[int] | None) -> set[int]:
     """The tokens that end an answer: those `configured`, the tokenizer's, and the one that ends the template's turns.
 
-    A checkpoint whose generation settings lack the last would talk on after its answer. Raises ModelError where there
+    A checkpoint whose generation settings lack the last would talk on after its answer. Raises ModelError if there
     is none, or where an ordinary token is configured, which would cut answers.
     """
     tokenizer = processor.tokenizer

@@ -32,7 +32,7 @@ class Prefill:
 
     Attributes:
         tokens: int64 [rows, length], padded on the left.
-        attended: bool [rows, length], False at padding; None where there is none.
+        attended: bool [rows, length], False at padding; None if there is none.
         layers: keys and values of each layer, [rows, heads, length, head size].
         position: int64 [rows], the rotary position of the next token.
         logits: float32 [rows, vocabulary], of the next token.
@@ -128,7 +128,7 @@ class FastDecoder:
 
 
 def unsuited(model: Any) -> str:
-    """Why `FastDecoder` is not known to give `generate`'s tokens for this model; empty where it is."""
+    """Why `FastDecoder` is not known to give `generate`'s tokens for this model; empty if it is."""
     if type(model) not in (Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration):
         return f"it is a {type(model).__name__}"
     text = model.config.text_config

@@ -14,14 +14,14 @@ KeysValues = tuple[Tensor, Tensor]
 NOT_FINITE = -1
 """In place of a token whose logit is NaN or infinite."""
 _BLOCK = 256
-"""Memory for keys and values grows by so many tokens; on a GPU every growth captures the graph anew."""
+"""Memory for keys and values grows by this number of tokens; on a GPU the graph is then captured again."""
 
 
 class DecodingStep:
     """The state of one decoding at a time: keys and values, positions, what was said. Call it in inference mode.
 
     All weights are the model's own. On a CPU a small model's time goes into the number of calls, so heads that share a
-    key are attended as rows of one query, and there is no mask where nothing is padded. On a GPU the step is one graph
+    key are attended as rows of one query, and there is no mask if nothing is padded. On a GPU the step is one graph
     over all of the memory, masked.
     """
 
@@ -106,7 +106,7 @@ class DecodingStep:
         self._attended[..., :length] = attended
 
     def _allocate(self, rows: int, tokens: int) -> None:
-        """Memory for at least so many tokens, and on a GPU a graph that works in it. What is in it is undefined."""
+        """Memory for at least `tokens`, and on a GPU a graph that works in it. Its content is undefined."""
         like = self._head
         self._rows = 0  # where memory runs out in here, the next prompt allocates anew
         self._capacity = -(-tokens // _BLOCK) * _BLOCK
@@ -135,7 +135,7 @@ class DecodingStep:
         torch.cuda.current_stream(device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         # Other threads, such as the segmenter's, may use the GPU meanwhile.
-        # Without a stream of its own it would be recorded on the current device, which may be another.
+        # Without a stream it would be recorded on the current device, which may be another.
         with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             self._graph_next = self._run(self._graph_tokens, self._capacity)
 

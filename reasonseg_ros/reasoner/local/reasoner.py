@@ -36,7 +36,7 @@ _ANY = "{query}"  # stands for any question
 class LocalReasoner(SpeakingReasoner):
     """One loaded checkpoint. Greedy, so the same frame and question get the same answer. Not thread-safe.
 
-    Raises ModelError where the checkpoint is missing, damaged, or of another kind; and ConfigError for settings that
+    Raises ModelError if the checkpoint is missing, damaged, or of another kind; and ConfigError for settings that
     contradict the card, or a device that is not there.
     """
 
@@ -64,7 +64,7 @@ class LocalReasoner(SpeakingReasoner):
         """Read the frame ahead of any question, with what is the same for all of them."""
         if self._kept is not None:
             kept, before = self._kept, self._words(self.messages(_ANY)).partition(_ANY)[0]
-            # What fails here fails when a question comes, and is told then.
+            # What fails here fails when a question comes, and is reported then.
             self.guarded(lambda: kept.prepare(frame.rgb, before, self._inputs_about(frame)), lambda failed: None)
 
     def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:
@@ -108,7 +108,7 @@ class LocalReasoner(SpeakingReasoner):
         return isinstance(error, torch.OutOfMemoryError) or super().is_no_memory(error)
 
     def _try_out(self) -> None:
-        """One token about a small image, so that what cannot work is told while loading. Raises ModelError."""
+        """One token about a small image, so that what cannot work fails while loading. Raises ModelError."""
         user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "ready?"}]}
         image = np.full((_TRIAL_PX, _TRIAL_PX, 3), 127, np.uint8)
 

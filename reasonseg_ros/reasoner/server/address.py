@@ -50,7 +50,7 @@ def completions_url(server_url: str) -> str:
     """The address that completions are asked from.
 
     `server_url` is the base address (`http://host:8000/v1`) or the whole one (`.../v1/chat/completions`). Raises
-    ConfigError where it is no http or https address, or holds a user name, a query or a fragment.
+    ConfigError if it is no http or https address, or holds a user name, a query or a fragment.
     """
     text = server_url.strip()
     expected = "expected the base address of a server, for example http://127.0.0.1:8000/v1"
@@ -74,7 +74,7 @@ def completions_url(server_url: str) -> str:
 def read_key(variable: str) -> str:
     """The key in an environment variable, without white space around it; empty for no variable.
 
-    Raises ConfigError where it is missing or cannot be sent in a header.
+    Raises ConfigError if it is missing or cannot be sent in a header.
     """
     if not variable:
         return ""

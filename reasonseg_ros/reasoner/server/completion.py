@@ -53,7 +53,7 @@ class CompletionReader:
     Attributes:
         finish: why the model stopped; empty until the server says so.
         ended: the server said that nothing follows, by `[DONE]` or with the end of a JSON object.
-        tokens: of the whole answer, as the server counted; 0 where it does not say.
+        tokens: of the whole answer, as the server counted; 0 if it does not say.
     """
 
     def __init__(self, content_type: str = "", show: Show = shown) -> None:
@@ -80,7 +80,7 @@ class CompletionReader:
             raise ServerError(f"it sent more than {MOST_EVENT_BYTES >> 20} MiB without an end")
 
     def close(self) -> Iterator[Piece]:
-        """What is left at the end of the body. Raises ServerError where the answer has not come to its end."""
+        """What is left at the end of the body. Raises ServerError if the answer has not come to its end."""
         if self._is_stream or (self._is_stream is None and _FIELD.match(self._rest)):
             yield from self._lines(at_end=True)
         elif self._rest.strip():
@@ -229,7 +229,7 @@ def joined(thought: str, content: str, is_cut: bool = False) -> str:
 
 
 def refusal_words(body: bytes, show: Show = shown) -> str:
-    """What the body of an HTTP error says; empty where it says nothing."""
+    """What the body of an HTTP error says; empty if it says nothing."""
     return _words_in(body, show) if body.strip() else ""
 
 
@@ -246,7 +246,7 @@ def _words_in(data: bytes, show: Show) -> str:
 
 
 def _failure(value: dict[str, Any], show: Show) -> str:
-    """The words of an error object, empty where there is none."""
+    """The words of an error object, empty if there is none."""
     error = value.get("error")
     if error is None or error is False or error == "":
         return show(_as_text(value.get("message") or "no reason given")) if value.get("object") == "error" else ""

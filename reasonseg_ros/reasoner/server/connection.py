@@ -122,7 +122,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 def _on_the_same_server(url: str, location: str) -> str:
-    """The address that a redirect leads to; empty where that is another host or port.
+    """The address that a redirect leads to; empty if that is another host or port.
 
     From http to https at the usual ports is the same server.
     """

@@ -1,4 +1,4 @@
-"""One question to a server, tried again where that helps, in a thread of its own."""
+"""One question to a server, retried if that helps, in a separate thread."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Refusal(ServerError):
     """An HTTP status that is no success. `wait_s`: what the server asks to wait before it is asked again."""
 
     def __init__(self, status: int, words: str, wait_s: float | None) -> None:
-        told = f"it refused with HTTP {status}" + (f": {words.rstrip('.')}" if words else "")
-        super().__init__(f"{told}; {_REMEDIES[status]}" if status in _REMEDIES else told)
+        stated = f"it refused with HTTP {status}" + (f": {words.rstrip('.')}" if words else "")
+        super().__init__(f"{stated}; {_REMEDIES[status]}" if status in _REMEDIES else stated)
         self.status = status
         self.wait_s = wait_s
 
@@ -104,7 +104,7 @@ class Talk:
         return self._thread.is_alive()
 
     def listen(self) -> bool:
-        """Take what has arrived, wait a moment where that is nothing. True where the text grew."""
+        """Take what has arrived, wait a moment where that is nothing. True if the text grew."""
         try:
             piece = self._pieces.get(timeout=_POLL_S)
         except queue.Empty:
@@ -157,7 +157,7 @@ class Talk:
                 return _End(reason)
 
     def _wait_s(self, error: Exception, tries: int) -> float | None:
-        """How long to wait before asking again, None where that does not help."""
+        """How long to wait before asking again, None if that does not help."""
         if isinstance(error, Refusal):
             if error.status not in _TRIED_AGAIN:
                 return None
@@ -238,7 +238,7 @@ def _next_bytes(response: http.client.HTTPResponse, finished_s: float) -> bytes:
 
 
 def _first_bytes(response: http.client.HTTPResponse) -> bytes:
-    """The body of an error as far as it is worth reading; what breaks off in it is no further error."""
+    """The beginning of an error's body; a connection that breaks in it is no further error."""
     body = b""
     try:
         while len(body) < _MOST_REFUSAL_BYTES and (data := response.read1(_MOST_REFUSAL_BYTES - len(body))):
@@ -249,7 +249,7 @@ def _first_bytes(response: http.client.HTTPResponse) -> bytes:
 
 
 def _retry_after_s(text: str | None) -> float | None:
-    """Seconds of a Retry-After header, which holds seconds or a date; None where it holds neither."""
+    """Seconds of a Retry-After header, which holds seconds or a date; None if it holds neither."""
     if not text:
         return None
     try:
@@ -266,8 +266,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ServerError):
         return str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
-        told = f"its certificate is not trusted ({error.verify_message})"
-        return f"{told}; have SSL_CERT_FILE name the authority's certificate"
+        stated = f"its certificate is not trusted ({error.verify_message})"
+        return f"{stated}; have SSL_CERT_FILE name the authority's certificate"
     if isinstance(error, http.client.IncompleteRead):
         return "it hung up in the middle; see the server's log"
     if isinstance(error, TimeoutError):

@@ -229,7 +229,7 @@ class Camera:
         return replace(frame, depth_m=depth_m, intrinsics=lens, camera_pose=pose, warning_3d=warning)
 
     def _check_depth_frame(self, frame: Frame, depth: Any) -> str:
-        """A note where depth of another frame is used by the user's wish. Raises UnusableImage where it is not."""
+        """A note where depth of another frame is used by the user's wish. Raises UnusableImage if it is not."""
         frame_id = depth.header.frame_id
         if calibration.same_frame(frame_id, frame.frame_id):
             return ""

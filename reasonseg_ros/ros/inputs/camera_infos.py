@@ -92,7 +92,7 @@ class CameraInfos:
         self._recent = tuple(newest_first)[::-1]
 
     def await_first(self) -> None:
-        """Where none came yet and its publisher was just found, wait: the first one may come after its image.
+        """If none came yet and its publisher was just found, wait: the first one may come after its image.
 
         For a thread that does not spin the node.
         """
@@ -123,7 +123,7 @@ def info_of_image(
 ) -> CameraInfo:
     """The message that belongs to an image: the nearest in time. One that lasts counts as `max_age_s` away at most.
 
-    With `max_age_s` 0 no age is too high. Raises UnusableCalibration where there is none, it is too old, or it is of
+    With `max_age_s` 0 no age is too high. Raises UnusableCalibration if there is none, it is too old, or it is of
     another camera.
     """
     limit_ns = round(max_age_s * 1e9) or 1 << 63

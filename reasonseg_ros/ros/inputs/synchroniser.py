@@ -19,12 +19,12 @@ Depth = TypeVar("Depth")
 QUEUE_SIZE = 10
 """Images that wait, and depth images that are kept."""
 MAX_MISSES = 10
-"""After so many images in a row whose depth did not come in time, the next ones do not wait."""
+"""After this number of images in a row whose depth came too late, the next ones do not wait."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pair(Generic[Image, Depth]):
-    """An image with its depth, None where none came; `lag_s` is how far the last depth image seen came behind."""
+    """An image with its depth, None if none came; `lag_s` is how far the last depth image seen came behind."""
 
     image: Image
     depth: Depth | None

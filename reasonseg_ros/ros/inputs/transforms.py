@@ -52,7 +52,7 @@ class Transforms:
             self._buffer.clear()
 
     def camera_pose(self, frame_id: str, stamp_ns: int, wait_s: float = 0.0) -> CameraPose | None:
-        """The pose at that stamp, waited for as long as `wait_s`; None where none is asked for.
+        """The pose at that stamp, waited for as long as `wait_s`; None if none is asked for.
 
         From any thread; a wait needs another one that spins the node. Raises NoTransform.
         """

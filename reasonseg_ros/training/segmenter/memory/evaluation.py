@@ -131,8 +131,7 @@ def _scored(mode: str, video: StoredVideo, item: SceneObject, masks: Sequence[Bo
 
 
 def told_rightly(followed: Sequence[Followed]) -> dict[str, tuple[int, int]]:
-    """Of the frames in which targets are hidden, and of those in which they are clearly in sight: how many were told as
-    such, and how many there are."""
+    """Frames that were reported rightly, and all frames, of those with hidden targets and of those clearly in sight."""
     frames = [frame for item in followed for frame in zip(item.in_sight, item.found, strict=True)]
     hidden = [not found for share, found in frames if share == 0]
     clear = [found for share, found in frames if share >= CLEAR_SHARE]

@@ -42,21 +42,21 @@ from reasonseg_ros.training.segmenter.run import SegmenterRun, Stage, check_stat
 
 @dataclass(frozen=True)
 class MemoryStage(Stage):
-    """`told` is the share of steps with teacher forcing: the memory gets the true visibility. In the others it gets its
-    prediction, as in use. In a share `hiding` of the clips some targets are fully hidden for some frames. The final
+    """`forced` is the share of steps with teacher forcing: the memory gets the true visibility. In the others it gets
+    the predicted one, as in use. In a share `hiding` of the clips some targets are hidden for some frames. The final
     weights of a stage that is `kept` become part of the finished model.
     """
 
-    told: float = 0.0
+    forced: float = 0.0
     hiding: float = 0.0
     kept: bool = False
 
 
 STAGES = (
-    MemoryStage("short", 150, 256, 2, 5, 1e-3, frames=3, told=1.0),
+    MemoryStage("short", 150, 256, 2, 5, 1e-3, frames=3, forced=1.0),
     MemoryStage("long", 560, 256, 2, 5, 1e-3, restarts=True, frames=5),
     MemoryStage("sharp", 160, 512, 1, 5, 6e-4, restarts=True, frames=5, kept=True),
-    MemoryStage("hiding", 350, 256, 2, 5, 1e-3, restarts=True, frames=7, told=0.4, hiding=0.8),
+    MemoryStage("hiding", 350, 256, 2, 5, 1e-3, restarts=True, frames=7, forced=0.4, hiding=0.8),
 )
 KEPT_SHARE = 0.5
 """Share of the kept weights in the finished ones. Training on hidden targets loses some of the earlier quality; the
@@ -88,19 +88,19 @@ class ClipSource:
 class Unrolled:
     """Results of a batch of clips: the loss, the mean IoU of tracked masks, and the visibility accuracy.
 
-    `told_seen` and `told_hidden` are accuracies on visible and on hidden targets, NaN without any.
+    `reported_seen` and `reported_hidden` are accuracies on visible and on hidden targets, NaN without any.
     """
 
     loss: Tensor
     iou: float
-    told_seen: float
-    told_hidden: float
+    reported_seen: float
+    reported_hidden: float
 
 
-def unrolled_loss(model: Sam2VideoModel, batch: ClipBatch, told: bool, later: int = 0) -> Unrolled:
+def unrolled_loss(model: Sam2VideoModel, batch: ClipBatch, forced: bool, later: int = 0) -> Unrolled:
     """Track the targets of clips, and compute the loss of all frames after the first.
 
-    With `told` (teacher forcing), the memory gets the true visibility. `later` is added to the prompt's age.
+    With `forced` (teacher forcing), the memory gets the true visibility. `later` is added to the prompt's age.
     """
     targets, frames = batch.targets.shape[1:3]
     areas_px = batch.areas_px.flatten(0, 1).to(model.device)
@@ -115,7 +115,7 @@ def unrolled_loss(model: Sam2VideoModel, batch: ClipBatch, told: bool, later: in
     for t in range(1, frames):
         found = followed_frame(model, features[t], recall(model, features[t], first, t + later, recent))
         results.append(found)
-        recent.insert(0, remember(model, features[t], found, in_sight[:, t] if told else found.score > 0, False))
+        recent.insert(0, remember(model, features[t], found, in_sight[:, t] if forced else found.score > 0, False))
     scores, logits, iou = (
         torch.stack([getattr(result, name) for result in results], 1) for name in ("score", "logits", "iou")
     )
@@ -147,7 +147,7 @@ class MemoryRun(SegmenterRun):
         self, folder: Path, stages: tuple[MemoryStage, ...], device: torch.device, seed: int, image_model: Path
     ) -> None:
         self.image_model = image_model
-        self.told_seen, self.told_hidden = 1.0, 0.0
+        self.reported_seen, self.reported_hidden = 1.0, 0.0
         super().__init__(folder, stages, device, seed)
 
     @property
@@ -163,9 +163,9 @@ class MemoryRun(SegmenterRun):
             scenes.videos, scenes.scenes, stage.images, stage.targets, stage.frames, stage.size_px, rng, stage.hiding
         )
         later = int(rng.integers(LATEST_AGO)) if rng.random() < LATE_SHARE else 0
-        found = unrolled_loss(self.model, batch, rng.random() < stage.told, later)
+        found = unrolled_loss(self.model, batch, rng.random() < stage.forced, later)
         self._learn(found.loss)
-        for name in ("told_seen", "told_hidden"):
+        for name in ("reported_seen", "reported_hidden"):
             before, now = getattr(self, name), getattr(found, name)
             setattr(self, name, before if math.isnan(now) else 0.95 * before + 0.05 * now)
         return found.loss.item(), found.iou
@@ -191,7 +191,7 @@ class MemoryRun(SegmenterRun):
         return self.folder / "kept.pt"
 
     def report(self) -> str:
-        return f"visible recognised {self.told_seen:.3f} hidden recognised {self.told_hidden:.3f} "
+        return f"visible recognised {self.reported_seen:.3f} hidden recognised {self.reported_hidden:.3f} "
 
     def _first_model(self) -> Sam2VideoModel:
         image = load_sam2(

@@ -28,7 +28,7 @@ from reasonseg_ros.training.segmenter.run import publish
 from reasonseg_ros.types import Grounding
 
 STAGES = (
-    MemoryStage("short", 1, 64, 1, 2, 1e-3, frames=3, told=1.0),
+    MemoryStage("short", 1, 64, 1, 2, 1e-3, frames=3, forced=1.0),
     MemoryStage("long", 1, 64, 1, 2, 1e-3, restarts=True, frames=4, hiding=1.0, kept=True),
     MemoryStage("sharp", 1, 96, 1, 2, 1e-3, frames=3),
 )
@@ -155,10 +155,10 @@ def test_telling_hidden_and_seen_targets_is_learnt(
     last = model.mask_decoder.pred_obj_score_head.proj_out.bias
     with torch.no_grad():
         last += bias
-        found = unrolled_loss(model, batch, told=True)
+        found = unrolled_loss(model, batch, forced=True)
         last -= bias
-        assert (found.told_seen, found.told_hidden) == told
-        assert found.loss > unrolled_loss(model, batch, told=True).loss + 1
+        assert (found.reported_seen, found.reported_hidden) == told
+        assert found.loss > unrolled_loss(model, batch, forced=True).loss + 1
 
 
 def test_shares_of_what_is_told_rightly() -> None:

@@ -1,0 +1,66 @@
+"""The embedded models without torch and what comes with it: in processes that refuse to import these libraries."""
+
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from reasonseg_ros.files.resources import resource
+
+HEAVY = (
+    "torch", "torchvision", "transformers", "accelerate", "safetensors", "PIL", "scipy", "sklearn", "onnx", "pyarrow",
+    "huggingface_hub",
+)  # fmt: skip
+REFUSING = f"""
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {HEAVY!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a command of `reasonseg`; it and all processes that it starts refuse the heavy libraries."""
+    (tmp_path / "refuse").mkdir()
+    (tmp_path / "refuse" / "sitecustomize.py").write_text(REFUSING)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "refuse")}
+
+    def run_verb(*arguments):
+        command = [sys.executable, "-m", "reasonseg_ros.cli", *map(str, arguments)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+    return run_verb
+
+
+@pytest.fixture
+def image(tmp_path):
+    cv2.imwrite(str(tmp_path / "table.png"), np.full((480, 640, 3), 180, np.uint8))
+    return tmp_path / "table.png"
+
+
+def test_the_refusal_works(run, image):
+    ended = run("ask", image, "the red mug", "--model", "seg-zero-7b")
+    assert ended.returncode == 2
+    assert "No module named 'torch'" in ended.stderr and "make setup-models" in ended.stderr
+
+
+def test_an_image_is_asked_about(run, image):
+    ended = run("ask", image, "the red mug")
+    assert json.loads(ended.stdout)["status"] in ("no_target", "unsure", "ok"), ended.stderr
+
+
+def test_the_node_answers_the_demo_s_questions(run, tmp_path):
+    pytest.importorskip("rclpy", reason="needs ROS 2's rclpy")
+    ended = run("demo", "--bag", resource("demo/tabletop"), "--out", tmp_path / "out")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert len(summary["answers"]) == 10
