@@ -86,8 +86,8 @@ class ReasonerConfig:
     )
     kept_mb: int = setting(512, "maximum memory for these caches, MB", 1, 1_000_000, read_only=True)
     threads: int = setting(
-        0, "torch threads on the CPU; 0: OMP_NUM_THREADS if set, else one core fewer than there are, for the "
-        "segmenter", 0, 256, read_only=True
+        0, "threads on the CPU; 0: with torch OMP_NUM_THREADS if set, else one core fewer than there are, for the "
+        "segmenter; with onnxruntime one for the text and every core for the image", 0, 256, read_only=True
     )
     server_url: str = setting("http://127.0.0.1:8000/v1", "base address of the server", read_only=True)
     server_key_variable: str = setting("", "environment variable that holds the server's key", read_only=True)

@@ -21,7 +21,10 @@ from reasonseg_ros.versions import versions
 
 @dataclass(frozen=True)
 class Result:
-    """One question of the demo. `seconds` is from the question's arrival at the node to its answer."""
+    """One question of the demo. `seconds` is from the question's arrival at the node to its answer.
+
+    `confidence` is None if the reasoner has no calibration.
+    """
 
     question: str
     kind: str
@@ -35,6 +38,7 @@ class Result:
     stamp_ns: int
     overlay: str
     boxes_3d: list[dict[str, Any]] = field(default_factory=list)
+    confidence: float | None = None
 
     @property
     def answered(self) -> bool:
@@ -122,6 +126,8 @@ def panel(number: int, total: int, kind: str, question: str, thought: str, resul
     if result is not None:
         style = "green" if result.answered and result.iou >= 0.5 else "red"
         body.append("\nstatus   ", "dim").append(result.status, style)
+        if result.confidence is not None:
+            body.append(f", confidence {result.confidence:.2f}")
         if result.error:
             body.append(f" ({result.error})")
         for box, score in zip(result.boxes, result.mask_scores, strict=True):
@@ -133,6 +139,17 @@ def panel(number: int, total: int, kind: str, question: str, thought: str, resul
         body.append("\nIoU      ", "dim").append(f"{result.iou:.2f}", style)
         body.append(f" with the ground truth, {result.seconds:.1f} s")
     return Panel(body, title=Text(f"{number}/{total} {kind}"), title_align="left")
+
+
+def unknown_panel(question: str, answer: Any) -> Panel:
+    """The printed block of a question about something that the models do not know."""
+    body = Text.assemble(("question ", "dim"), (question, "bold"), ("\nthought  ", "dim"), answer.thought)
+    body.append("\nstatus   ", "dim").append(answer.status, "red" if answer.status == Status.OK else "green")
+    if answer.has_confidence:
+        body.append(f", confidence {answer.confidence:.2f}")
+    if answer.error:
+        body.append(f" ({answer.error})")
+    return Panel(body, title=Text("a thing that the embedded models do not know"), title_align="left")
 
 
 def print_total(console: Console, results: list[Result], moving: list[Moving], min_giou: float, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""The demo from start to end: a player and the node in processes of their own, every question of the bag asked."""
+"""The demo from start to end: a player and the node in separate processes, every question of the bag asked."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from reasonseg_ros.images.messages import rgb_from_image
 from reasonseg_ros.types import BoolMask
 
 HOLD_HZ = 5.0
+UNKNOWN = "a submarine"
+"""Asked about the last still image, to show an answer that is unsure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ def run_demo(
 ) -> int:
     """Ask the node about every image of `bag`, and write summary.json, overlays and a result bag into `out`.
 
-    `overrides` are parameters of the node. Returns 0 where every question was answered and the mean IoU with the
+    `overrides` are parameters of the node. Returns 0 if every question was answered and the mean IoU with the
     bag's ground truth is `min_giou` at least, else 1.
     """
     console = Console()
@@ -88,6 +90,8 @@ def run_demo(
                 client.wait_until_active()
             results, models = _ask_all(client, tasks, out, console)
             if moving is not None:
+                answer, _ = client.ask("unknown", UNKNOWN, tasks[-1].stamp_ns, lambda _: None)
+                console.print(report.unknown_panel(UNKNOWN, answer))
                 children.pop().end()
                 children.append(_start_player(stack, moving.bag, out, "video"))
                 found = follow(client, moving, out / "moving.mp4", console)
@@ -177,6 +181,7 @@ def _result(task: Task, answer: Any, picture: str) -> report.Result:
         stamp_ns=header_stamp_ns(answer.header),
         overlay=picture,
         boxes_3d=[report.box_in_space(answer, region) for region in answer.regions if region.has_3d],
+        confidence=round(answer.confidence, 3) if answer.has_confidence else None,
     )
 
 

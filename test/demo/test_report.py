@@ -1,3 +1,4 @@
+import io
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -68,3 +69,25 @@ def test_a_printed_answer_is_taken_as_it_is():
     assert "0.120, 0.060, 0.050 m around (0.100, -0.200, 0.750) in [optical]" in printed
     for words in ("1/8 function", "what is [red]?", "I see [blue].", "[bold]no[/bold]", "[1, 2, 3, 4]", "0.90"):
         assert words in printed
+
+
+def printed(panel):
+    console = Console(file=io.StringIO(), width=100)
+    console.print(panel)
+    return console.file.getvalue()
+
+
+def test_the_confidence_is_printed_if_it_is_known():
+    sure = replace(RESULT, confidence=0.934)
+    assert "ok, confidence 0.93" in printed(report.panel(1, 2, "function", "what?", "So.", sure))
+    assert "confidence" not in printed(report.panel(1, 2, "function", "what?", "So.", RESULT))
+
+
+@pytest.mark.parametrize(("status", "known"), [("unsure", True), ("no_target", False), ("ok", True)])
+def test_an_unknown_thing_is_printed_with_its_status(status, known):
+    answer = SimpleNamespace(
+        status=status, thought="I see.", error="confidence 0.01 is low", has_confidence=known, confidence=0.01
+    )
+    text = printed(report.unknown_panel("a submarine", answer))
+    assert "a submarine" in text and f"status   {status}" in text
+    assert (", confidence 0.01" in text) == known
