@@ -18,7 +18,7 @@ class Sizes:
     repetitions: int = 5
     questions: int = 0
     answers: int = 30
-    starts: int = 3
+    starts: int = 7
     samples: int = 200
     evaluations: int = 2
     frames: int = 10_000
@@ -44,7 +44,12 @@ def cpu_groups(sizes: Sizes) -> dict[str, Callable[[], Iterator[Row]]]:
 
         return rows(CACHE, sizes.repetitions)
 
-    return {"segmenter": segmenter, **shared_groups(sizes, "cpu")}
+    def set_up() -> Iterator[Row]:
+        from benchmarks.set_up_rows import rows
+
+        return rows(CACHE / "clone")
+
+    return {"segmenter": segmenter, **shared_groups(sizes, "cpu"), "set-up": set_up}
 
 
 def gpu_groups(sizes: Sizes) -> dict[str, Callable[[], Iterator[Row]]]:
@@ -83,10 +88,10 @@ def shared_groups(sizes: Sizes, device: str) -> dict[str, Callable[[], Iterator[
         return rows(device, sizes.repetitions, sizes.questions)
 
     def node() -> Iterator[Row]:
-        from benchmarks.node_rows import overhead_row, start_row
+        from benchmarks.node_rows import overhead_row, start_rows
 
         yield overhead_row(CACHE, sizes.answers, parameters)
-        yield start_row(CACHE, sizes.starts, parameters)
+        yield from start_rows(CACHE, sizes.starts, parameters)
 
     def memory() -> Iterator[Row]:
         from benchmarks.node_rows import memory_rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -201,16 +202,38 @@ def overhead_row(folder: Path, repetitions: int, parameters: Sequence[str] = ())
     )  # fmt: skip
 
 
-def start_row(folder: Path, repetitions: int, parameters: Sequence[str] = ()) -> Row:
-    times_s = []
+def start_rows(folder: Path, repetitions: int, parameters: Sequence[str] = ()) -> list[Row]:
+    """By the node's clock and as another process sees it, which discovers the node first."""
+    ready_s, seen_s = [], []
+    log = folder / "start.log"
     for _ in range(repetitions):
-        with node_and_camera(folder / "start.log", parameters) as (_, ready_s):
-            times_s.append(ready_s)
-    return Row(
-        "start of the node to ready, embedded models", "process started until its diagnostics say active",
-        value=median(times_s), unit="s", aim=1.0, note="with the files in the system's cache",
-        details={"seconds": times_s},
+        start_s = time.time()
+        with node_and_camera(log, parameters) as (_, seen):
+            seen_s.append(seen)
+            ready_s.append(models_loaded_s(log) - start_s)
+    note = "with the files in the system's cache, and compiled Python files"
+    ready_row = Row(
+        "start of the node to ready, embedded models", "process started until its log says that it has its models",
+        value=median(ready_s), unit="s", aim=1.0, note=f"{note}; it activates in the same callback",
+        details={"seconds": ready_s},
     )  # fmt: skip
+    seen_row = Row(
+        "start of the node until another process has seen it active", "process started until its diagnostics say so",
+        value=median(seen_s), unit="s",
+        note=f"{note}; {sum(seen > 2 + ready for seen, ready in zip(seen_s, ready_s, strict=True))} of {repetitions} "
+        "times Fast DDS missed an announcement, which it repeats after 3 s",
+        details={"seconds": seen_s},
+    )  # fmt: skip
+    return [ready_row, seen_row]
+
+
+def models_loaded_s(log: Path) -> float:
+    """When the node had its models, seconds of the system's clock. Raises ReasonSegError if the log does not say it."""
+    text = log.read_text(errors="replace")
+    found = re.search(r"^\[INFO\] \[([0-9.]+)\] \[reasonseg\]: reasoner ", text, re.MULTILINE)
+    if found is None:
+        raise ReasonSegError(f"{log} does not say when the models were loaded")
+    return float(found[1])
 
 
 def memory_rows(

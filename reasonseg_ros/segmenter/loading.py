@@ -120,7 +120,10 @@ def _load_torch(card: ModelCard, config: SegmenterConfig) -> Segmenter:
         from reasonseg_ros.segmenter.sam2 import Sam2Segmenter, load_sam2
         from reasonseg_ros.torch_device import choose_device, choose_dtype
     except ImportError as error:
-        raise ModelError(f"{error}; install torch and transformers") from error
+        raise ModelError(
+            f"{error}; install torch, torchvision, transformers and accelerate (`make setup-models` in a checkout), or "
+            "onnxruntime and filelock if the checkpoint was exported"
+        ) from error
     device = choose_device(config.device)
     model = load_sam2(
         card.source,

@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     pytest.importorskip("rosidl_generator_py", reason="run `make setup`")
 pytest.importorskip("reasonseg_ros.msg", reason="run `make setup`")
 
-from benchmarks.node_rows import memory_rows, overhead_row, questions_and_images
+from benchmarks.node_rows import memory_rows, overhead_row, questions_and_images, start_rows
 from benchmarks.results import Row
 
 
@@ -33,6 +33,11 @@ def test_the_overhead_of_one_answer(measure: Callable[..., Row], tmp_path: Path)
     assert row.details["answers"] == 1
     assert -100 < row.value < row.details["pipeline_ms_median"] * 100
     assert row.unit == "ms" and row.aim == 1.5
+
+
+def test_the_start(measure: Callable[..., list[Row]], tmp_path: Path) -> None:
+    ready, seen = measure(start_rows, tmp_path, 1)
+    assert 0.2 < ready.value < seen.value < 60 and (ready.aim, seen.aim) == (1.0, None)
 
 
 def test_the_growth_of_memory(measure: Callable[..., Row], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import gpu_rows, method_rows, random_reasoner, sam2_shapes, segmenter_rows
+from benchmarks import gpu_rows, method_rows, random_reasoner, sam2_shapes, segmenter_rows, set_up_rows
 from benchmarks.gpu_rows import STAND_IN
 from benchmarks.random_reasoner import BY_NAME, Pointing
 from reasonseg_ros.config import Config, SegmenterConfig
@@ -51,10 +51,28 @@ def model() -> Any:
 
 def test_the_encoder_and_the_decoder(predictor: sam2_shapes.OfficialPredictor, segmenter: Segmenter) -> None:
     encoder = list(segmenter_rows.encoder_rows(predictor, {"fp32": segmenter}, 1, {"fp32": 1.2}))
-    decoder = list(segmenter_rows.decoder_rows(predictor, segmenter, 1, {1: None, 8: 1e9}))
+    decoder = list(segmenter_rows.decoder_rows(predictor, segmenter, 1, {1: 1e9, 8: None}))
     assert [row.aim for row in encoder] == [1.2]
     assert all(row.value > 0 and row.details["ours"]["median_ms"] > 0 for row in [*encoder, *decoder])
-    assert segmenter_rows.WHY_SEVERAL_COST in decoder[1].note and not decoder[0].note
+    assert [row.is_met for row in decoder] == [False, None]
+
+
+def test_shares_of_the_matrix_peak(predictor: sam2_shapes.OfficialPredictor, segmenter: Segmenter) -> None:
+    rows = list(segmenter_rows.share_rows(predictor, segmenter, 1))
+    assert [row.aim for row in rows] == [None, 70.0, 70.0] and all(row.unit == "% of the bound" for row in rows)
+    for row, name in zip(rows, ("encoder", "8 objects", "16 objects"), strict=True):
+        rates = row.details["gmac_per_s"]
+        assert name in row.name and row.value == pytest.approx(100 * rates[name] / rates["product"])
+    assert rows[0].details["gmac"]["product"] == pytest.approx(2048**3 / 1e9)
+    assert rows[2].details["gmac"]["16 objects"] == pytest.approx(16 * 1.27)
+
+
+def test_a_file_with_two_names_takes_its_space_once(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "one").write_bytes(b"x" * 100_000)
+    alone = set_up_rows.disk_bytes(tmp_path)
+    (tmp_path / "two").hardlink_to(tmp_path / "folder" / "one")
+    assert 100_000 <= alone == set_up_rows.disk_bytes(tmp_path) < 150_000
 
 
 def test_the_picture_has_eight_prompts_in_it() -> None:

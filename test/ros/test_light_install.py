@@ -53,6 +53,12 @@ def test_the_refusal_works(run, image):
     assert "No module named 'torch'" in ended.stderr and "make setup-models" in ended.stderr
 
 
+def test_a_segmenter_in_torch_names_the_remedy(run, image):
+    ended = run("ask", image, "the red mug", "--segmenter", "sam2.1-tiny")
+    assert ended.returncode == 2
+    assert "No module named 'torch'" in ended.stderr and "make setup-models" in ended.stderr
+
+
 def test_an_image_is_asked_about(run, image):
     ended = run("ask", image, "the red mug")
     assert json.loads(ended.stdout)["status"] in ("no_target", "unsure", "ok"), ended.stderr
