@@ -23,6 +23,7 @@ from reasonseg_ros.commands import (
     parse,
     play,
     score,
+    score_text,
     tabletop,
     train,
     version,
@@ -38,8 +39,8 @@ INTERRUPTED = 130
 ROS_REMEDY = "this needs ROS 2: source its setup.bash and the workspace's, or run `make setup` in a checkout"
 
 VERBS = (
-    demo, ask, check_server, parse, evaluate, bag, score, compare, calibrate, engine, play, tabletop, export, train,
-    version,
+    demo, ask, check_server, parse, evaluate, bag, score, score_text, compare, calibrate, engine, play, tabletop,
+    export, train, version,
 )  # fmt: skip
 """In the order of `--help`."""
 

@@ -46,7 +46,7 @@ def parse_strictly(text: str, source_wh: tuple[int, int], dialect: str, answer_w
 
 
 def _seg_zero(text: str, factors: tuple[float, float]) -> Grounding:
-    values = json.loads(_first_braces(text))
+    values = json.loads(first_braces(text))
     box_key = next((key for key in values if "bbox" in key.lower()), "")
     if not box_key or len(values[box_key]) != 4:
         raise InvalidInput("expected a key with bbox in its name and four numbers")
@@ -58,7 +58,8 @@ def _seg_zero(text: str, factors: tuple[float, float]) -> Grounding:
     return Grounding(_floats(box), _floats(points), any_order=True)
 
 
-def _first_braces(text: str) -> str:
+def first_braces(text: str) -> str:
+    """The text of the object that Seg-Zero reads. Raises InvalidInput without one."""
     start = text.find("{")
     while start >= 0:
         end = text.find("}", start)
@@ -70,13 +71,18 @@ def _first_braces(text: str) -> str:
     raise InvalidInput("expected an object in braces")
 
 
-def _vision_reasoner(text: str, factors: tuple[float, float]) -> list[Grounding]:
+def tagged_answer(text: str) -> str:
+    """What stands in the first answer tags, which VisionReasoner reads. Raises InvalidInput without them."""
     _, tag, rest = text.partition("<answer>")
     content, end, _ = rest.partition("</answer>")
     if not tag or not end:
         raise InvalidInput("expected an answer in <answer> tags")
+    return content.strip()
+
+
+def _vision_reasoner(text: str, factors: tuple[float, float]) -> list[Grounding]:
     groundings = []
-    for item in json.loads(content.strip()):
+    for item in json.loads(tagged_answer(text)):
         box, point = item["bbox_2d"], item["point_2d"]
         corners = [int(box[i] * factors[i % 2] + 0.5) for i in range(4)]
         groundings.append(

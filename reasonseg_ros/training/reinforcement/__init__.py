@@ -1,0 +1,1 @@
+"""Learning from rewards: GRPO on the embedded reasoner and on published checkpoints."""

@@ -1,0 +1,127 @@
+"""The one format of training data: an image, a question, the truth in pixels of the squashed image, perhaps a thought.
+
+A folder holds `rows.jsonl` and the images that it names. A line is
+
+    {"id": "...", "image": "images/1.png", "question": "...", "thought": "",
+     "targets": [{"box_xyxy": [x1, y1, x2, y2], "points_xy": [[x, y], ...]}, ...]}
+
+Boxes hold the extremes of the mask, both inclusive, and points lie inside it, all in pixels of the image squashed to
+840 x 840. No targets mean that nothing in the image fits. Source: the data preparation of Liu et al., "Seg-Zero:
+Reasoning-Chain Guided Segmentation via Cognitive Reinforcement", 2025, arXiv:2503.06520.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.strict_json import json_text, parse_json
+from reasonseg_ros.files.whole_file import whole_file
+
+TRUTH_PX = 840
+"""Side of the square in whose pixels truths are given."""
+ROWS_NAME = "rows.jsonl"
+
+
+@dataclass(frozen=True)
+class TrueTarget:
+    """One target: its inclusive box, and one or two points inside, pixels of the squashed image."""
+
+    box_xyxy: tuple[float, float, float, float]
+    points_xy: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        x1, y1, x2, y2 = self.box_xyxy
+        numbers = [*self.box_xyxy, *(number for point in self.points_xy for number in point)]
+        if not all(math.isfinite(number) and 0 <= number <= TRUTH_PX for number in numbers):
+            raise InvalidInput(f"target {self}; expected coordinates from 0 to {TRUTH_PX}")
+        if x1 > x2 or y1 > y2:
+            raise InvalidInput(f"target box {self.box_xyxy}; expected x1 <= x2 and y1 <= y2")
+        if not 1 <= len(self.points_xy) <= 2:
+            raise InvalidInput(f"{len(self.points_xy)} points in a target; expected one or two")
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """A question about an image with its truth. `image` is a path inside the folder of the rows."""
+
+    id: str
+    image: str
+    question: str
+    targets: tuple[TrueTarget, ...]
+    thought: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.question.strip():
+            raise InvalidInput(f"row {self.id!r} has no question")
+        path = PurePosixPath(self.image)
+        if not self.image or path.is_absolute() or ".." in path.parts:
+            raise InvalidInput(f"row {self.id!r} names the image {self.image!r}; expected a path inside its folder")
+
+
+def write_rows(folder: Path, rows: Iterable[TrainingRow]) -> None:
+    """Write `rows.jsonl`; the images are the caller's to write."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / ROWS_NAME) as file:
+        for row in rows:
+            file.write(json_text(asdict(row)) + "\n")
+
+
+def read_rows(folder: Path) -> list[TrainingRow]:
+    """All rows of a folder. Raises InvalidInput with file and line for a row that is wrong, and if there is none."""
+    path = folder / ROWS_NAME
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read {path}: {error}; expected a folder with {ROWS_NAME}") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = row_from_values(parse_json(line))
+            if not (folder / row.image).is_file():
+                raise InvalidInput(f"there is no image {row.image}")
+        except InvalidInput as error:
+            raise InvalidInput(f"{path}, line {number}: {error}") from None
+        rows.append(row)
+    if not rows:
+        raise InvalidInput(f"{path} has no rows")
+    return rows
+
+
+def row_from_values(values: Any) -> TrainingRow:
+    """A row from the values of its JSON line. Raises InvalidInput."""
+    try:
+        texts = {name: values[name] for name in ("id", "image", "question")} | {"thought": values.get("thought", "")}
+        targets = targets_from_values(values["targets"])
+    except (LookupError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"no training row: {type(error).__name__} {error}") from None
+    if wrong := [name for name, text in texts.items() if not isinstance(text, str)]:
+        raise InvalidInput(f"{wrong[0]} is {texts[wrong[0]]!r}; expected text")
+    return TrainingRow(**texts, targets=targets)
+
+
+def targets_from_values(values: Any) -> tuple[TrueTarget, ...]:
+    """Targets from the JSON list of a row. Raises InvalidInput."""
+    if not isinstance(values, list):
+        raise InvalidInput(f"targets are {values!r:.100}; expected a list")
+    targets = []
+    for value in values:
+        try:
+            box, points = value["box_xyxy"], value["points_xy"]
+            x1, y1, x2, y2 = (_number(number) for number in box)
+            targets.append(TrueTarget((x1, y1, x2, y2), tuple((_number(x), _number(y)) for x, y in points)))
+        except (LookupError, TypeError, ValueError) as error:
+            if isinstance(error, InvalidInput):
+                raise
+            raise InvalidInput(f"target {value!r:.200}; expected box_xyxy with 4 numbers and points_xy") from None
+    return tuple(targets)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(value)
+    return float(value)
