@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
 from reasonseg_ros.config import SegmenterConfig
 from reasonseg_ros.geometry import box_iou, clip_points, mask_box
+from reasonseg_ros.images.components import labelled_fragments, labelled_holes
 from reasonseg_ros.segmenter.port import ScoredMask, Track
 from reasonseg_ros.types import BoolMask, Grounding, Region, Segmentation, Status
 
@@ -35,23 +35,20 @@ def clean_mask(raw: BoolMask, fill_holes_share: float, remove_specks_share: floa
     if box is None:
         return CleanMask(raw.copy(), 0, 0)
     x1, y1, x2, y2 = box.astype(int)
-    # One pixel of background around the mask joins all that is outside it into one component.
-    padded = np.pad(raw[y1:y2, x1:x2], 1).astype(np.uint8)
-    area_px = int(padded.sum())
+    crop = raw[y1:y2, x1:x2]
+    area_px = int(crop.sum())
 
-    fragments = cv2.connectedComponents(padded, connectivity=8)[0] - 1
-    holes, hole_ids, hole_stats, _ = cv2.connectedComponentsWithStats(1 - padded, connectivity=4)
-    small = hole_stats[:, cv2.CC_STAT_AREA] <= fill_holes_share * area_px
-    small[[0, hole_ids[0, 0]]] = False  # the mask itself, and what is outside it
-    filled = (padded.astype(bool) | small[hole_ids]).astype(np.uint8)
-
-    _, fragment_ids, stats, _ = cv2.connectedComponentsWithStats(filled, connectivity=8)
-    kept = stats[:, cv2.CC_STAT_AREA] > remove_specks_share * area_px
-    kept[1 + stats[1:, cv2.CC_STAT_AREA].argmax()] = True
+    hole_ids, hole_areas = labelled_holes(crop)
+    small = hole_areas <= fill_holes_share * area_px
+    small[0] = False
+    _, raw_areas = labelled_fragments(crop)
+    fragment_ids, areas = labelled_fragments(crop | small[hole_ids])
+    kept = areas > remove_specks_share * area_px
+    kept[areas.argmax()] = True
     kept[0] = False
     mask = np.zeros_like(raw)
-    mask[y1:y2, x1:x2] = kept[fragment_ids][1:-1, 1:-1]
-    return CleanMask(mask, holes - 2, fragments)
+    mask[y1:y2, x1:x2] = kept[fragment_ids]
+    return CleanMask(mask, len(hole_areas) - 1, len(raw_areas) - 1)
 
 
 def build_region(grounding: Grounding, scored: ScoredMask, config: SegmenterConfig) -> Region:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-import cv2
 import numpy as np
 
 from reasonseg_ros.evaluation.scoring.boundaries import boundary_f, boundary_iou, near, outline_tolerance_px
 from reasonseg_ros.evaluation.scoring.metrics import envelope, envelope_iou, points_share, without_ignored
 from reasonseg_ros.geometry import clip_box, mask_box, mask_iou
+from reasonseg_ros.images.components import labelled_fragments, labelled_holes
 from reasonseg_ros.types import BoolMask, Grounding
 
 
@@ -147,7 +147,9 @@ def measure(
         return Measurement(*known, iou=float(known[0] and not target_px and not mask_px))
     common_px = np.count_nonzero(mask & target)
     box_recall, box_precision = _box_overlap(groundings, target)
-    holes, hole_share = _holes(mask)
+    _, hole_areas = labelled_holes(mask)
+    hole_px = int(hole_areas.sum())
+    _, fragment_areas = labelled_fragments(mask)
     return Measurement(
         *known,
         iou=mask_iou(mask, target),
@@ -160,9 +162,9 @@ def measure(
         precision=float(common_px / mask_px),
         recall=float(common_px / target_px),
         inside_box=float(np.count_nonzero(mask & _inside(groundings, mask)) / mask_px),
-        holes=holes,
-        hole_share=hole_share,
-        fragments=_fragments(mask, fragment_share),
+        holes=len(hole_areas) - 1,
+        hole_share=float(hole_px / (hole_px + mask_px)),
+        fragments=int(np.count_nonzero(fragment_areas > fragment_share * mask_px)),
     )
 
 
@@ -226,17 +228,3 @@ def _inside(groundings: Sequence[Grounding], mask: BoolMask) -> BoolMask:
             x1, y1, x2, y2 = (*np.floor(box_xyxy[:2]).astype(int), *np.ceil(box_xyxy[2:]).astype(int))
             inside[y1:y2, x1:x2] = True
     return inside
-
-
-def _holes(mask: BoolMask) -> tuple[int, float]:
-    """Holes of a mask that is not empty, and their share of its filled area; background at the border is no hole."""
-    padded = np.pad(mask, 1).astype(np.uint8)
-    count, ids, stats, _ = cv2.connectedComponentsWithStats(1 - padded, connectivity=4)
-    # Component 0 is the mask, and the one at the corner is all that is outside.
-    hole_px = int(sum(stats[i, cv2.CC_STAT_AREA] for i in range(1, count) if i != ids[0, 0]))
-    return count - 2, float(hole_px / (hole_px + np.count_nonzero(mask)))
-
-
-def _fragments(mask: BoolMask, fragment_share: float) -> int:
-    stats = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)[2]
-    return int(np.count_nonzero(stats[1:, cv2.CC_STAT_AREA] > fragment_share * np.count_nonzero(mask)))
