@@ -1,4 +1,4 @@
-"""The embedded models without torch and what comes with it: in processes that refuse to import these libraries."""
+"""The embedded models without torch and what comes with it: in processes that refuse or note its import."""
 
 import json
 import os
@@ -15,30 +15,46 @@ HEAVY = (
     "torch", "torchvision", "transformers", "accelerate", "safetensors", "PIL", "scipy", "sklearn", "onnx", "pyarrow",
     "huggingface_hub",
 )  # fmt: skip
-REFUSING = f"""
+WATCHING = f"""
+import os
 import sys
 
-class Refuse:
+class Watch:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {HEAVY!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+            if "NOTED" not in os.environ:
+                raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+            with open(os.environ["NOTED"], "a") as file:
+                file.write(name + "\\n")
 
-sys.meta_path.insert(0, Refuse())
+sys.meta_path.insert(0, Watch())
 """
 
 
 @pytest.fixture
 def run(tmp_path):
     """Runs a command of `reasonseg`; it and all processes that it starts refuse the heavy libraries."""
-    (tmp_path / "refuse").mkdir()
-    (tmp_path / "refuse" / "sitecustomize.py").write_text(REFUSING)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "refuse")}
+    (tmp_path / "watch").mkdir()
+    (tmp_path / "watch" / "sitecustomize.py").write_text(WATCHING)
 
-    def run_verb(*arguments):
+    def run_verb(*arguments, **variables):
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / "watch"), **variables}
         command = [sys.executable, "-m", "reasonseg_ros.cli", *map(str, arguments)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
     return run_verb
+
+
+@pytest.fixture
+def imported(run, tmp_path):
+    """The heavy modules that a command imports or looks for; they are not refused."""
+
+    def imported_by(*arguments):
+        ended = run(*arguments, NOTED=str(tmp_path / "noted"))
+        names = (tmp_path / "noted").read_text().split() if (tmp_path / "noted").exists() else []
+        return ended, names
+
+    return imported_by
 
 
 @pytest.fixture
@@ -70,3 +86,20 @@ def test_the_node_answers_the_demo_s_questions(run, tmp_path):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert len(summary["answers"]) == 10
+
+
+def test_imports_are_noted(imported, image):
+    pytest.importorskip("torch")
+    ended, names = imported("ask", image, "the red mug", "--device", "mps")  # which only torch knows
+    assert ended.returncode == 2 and "torch" in names, ended.stderr
+
+
+def test_nothing_heavy_is_imported_where_it_is_installed(imported, image):
+    ended, names = imported("ask", image, "the red mug")
+    assert ended.returncode == 0 and names == [], ended.stderr
+
+
+def test_the_demo_and_its_node_import_nothing_heavy(imported, tmp_path):
+    pytest.importorskip("rclpy", reason="needs ROS 2's rclpy")
+    ended, names = imported("demo", "--bag", resource("demo/tabletop"), "--out", tmp_path / "out")
+    assert ended.returncode == 0 and names == [], ended.stderr
