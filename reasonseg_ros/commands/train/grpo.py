@@ -1,0 +1,54 @@
+"""`reasonseg train grpo`: train a checkpoint by rewards."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.files.outputs import add_output
+
+
+def register(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "grpo",
+        help="train a reasoner by rewards (GRPO)",
+        description="Train a reasoner by rewards (GRPO). A stopped run continues from --out.",
+    )
+    parser.add_argument("--model", type=Path, default=Path("models/tabletop/reasoner"), help="first checkpoint")
+    parser.add_argument("--rows", type=Path, required=True, help="folder of training rows")
+    parser.add_argument("--dev-rows", type=Path, help="folder of rows for the accuracy on the way")
+    add_output(parser, "--out", "folder", required=True, help="the run: settings, state, curves, checkpoint")
+    parser.add_argument("--reward", default="vision_reasoner", help="name of the reward, as in `reasonseg score-text`")
+    for name, kind, value, words in _NUMBERS:
+        parser.add_argument(f"--{name}", type=kind, default=value, help=words)
+    parser.set_defaults(action=run)
+
+
+# A test compares these defaults with the plan's.
+_NUMBERS: tuple[tuple[str, Any, float, str], ...] = (
+    ("steps", int, 100, "in all, resumed runs included"),
+    ("prompts", int, 16, "questions a step"),
+    ("group", int, 8, "answers sampled to each question"),
+    ("iterations", int, 1, "updates on the answers of a step"),
+    ("rate", float, 1e-4, "learning rate"),
+    ("kl-weight", float, 5e-3, "weight of the KL divergence from the first checkpoint"),
+    ("clip", float, 0.2, "of the probability ratio"),
+    ("temperature", float, 1.0, "of sampling"),
+    ("weight-decay", float, 0.01, "of AdamW"),
+    ("averaging", float, 0.98, "of the exported weights"),
+    ("seed", int, 0, ""),
+    ("save-every", int, 10, "steps between saved states"),
+    ("measure-every", int, 20, "steps between measurements on --dev-rows"),
+    ("measured", int, 100, "rows of --dev-rows that are measured"),
+    ("threads", int, 1, "CPU threads"),
+)
+
+
+def run(settings: argparse.Namespace) -> None:
+    from reasonseg_ros.training.reinforcement.embedded import run_embedded
+    from reasonseg_ros.training.reinforcement.plan import GrpoPlan
+
+    names = {field.name for field in fields(GrpoPlan)}
+    run_embedded(GrpoPlan(**{name: value for name, value in vars(settings).items() if name in names}))

@@ -1,0 +1,140 @@
+"""The embedded reasoner as a policy: it samples groups of answers and gives the log probabilities of their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.utils.logging import disable_progress_bar
+
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.reasoner.image_size import resize_rgb
+from reasonseg_ros.reasoner.local.decoding import FastDecoder
+from reasonseg_ros.reasoner.local.decoding_step import DecodingStep, token_entropies
+from reasonseg_ros.reasoner.prompts import normalise_question
+from reasonseg_ros.training.reasoner.examples import IGNORED, Example, ExampleEncoder, pack
+from reasonseg_ros.training.reasoner.forward import PackedForward
+from reasonseg_ros.training.reasoner.model import IMAGE_TOKENS, IMAGE_WH
+from reasonseg_ros.training.reasoner.tokenizer import END, PAD
+from reasonseg_ros.types import RgbImage
+
+MOST_TOKENS = 160
+_LENGTH_STEP = 128
+"""Rows are padded to multiples of this: kernels are kept for each length, which would fill the memory."""
+
+
+class SamplingStep(DecodingStep):
+    """Draws the next token instead of taking the likeliest; at temperature 0 it takes the likeliest."""
+
+    temperature = 1.0
+    generator: torch.Generator | None = None
+
+    def choose(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        if not bool(torch.isfinite(logits).all()):
+            raise ModelError("the policy gives logits that are not finite; lower the learning rate")
+        if self.temperature == 0:
+            return logits.argmax(-1), token_entropies(logits)
+        uniform = torch.rand(logits.shape, generator=self.generator).clamp_(1e-10, 1 - 1e-7)
+        return (logits / self.temperature - (-uniform.log()).log()).argmax(-1), token_entropies(logits)
+
+
+@dataclass(frozen=True, eq=False)
+class QuestionBatch:
+    """Questions about images: RGB images, and the questions' words."""
+
+    rgbs: Sequence[RgbImage]
+    questions: Sequence[str]
+
+
+class EmbeddedPolicy:
+    """A checkpoint of the embedded reasoner. Its vision model is frozen."""
+
+    def __init__(self, folder: Path) -> None:
+        disable_progress_bar()
+        self.processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        self.processor.tokenizer.padding_side = "left"
+        self.model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True).float().eval()
+        for parameter in self.model.model.visual.parameters():
+            parameter.requires_grad_(False)
+        self._encoder = ExampleEncoder(self.processor.tokenizer)
+        self._forward = PackedForward(self.model, self._encoder.prefix)
+        self._decoder = FastDecoder(self.model)
+        self._step = SamplingStep(self.model)
+        self._end, self._pad = (self.processor.tokenizer.convert_tokens_to_ids(word) for word in (END, PAD))
+
+    @torch.inference_mode()
+    def sampled(self, asked: QuestionBatch, group: int, temperature: float, seed: int) -> list[list[list[int]]]:
+        """Tokens of `group` answers to each question, their end token included unless they are cut."""
+        chats = [
+            [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": normalise_question(question)}]}]
+            for question in asked.questions
+        ]
+        prompts = [
+            self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for chat in chats
+        ]
+        images = [Image.fromarray(resize_rgb(np.ascontiguousarray(rgb), IMAGE_WH)) for rgb in asked.rgbs]
+        read = self._decoder.prefill(
+            dict(self.processor(text=prompts, images=images, padding=True, return_tensors="pt"))
+        )
+        self._step.temperature = temperature
+        self._step.generator = torch.Generator().manual_seed(seed)
+
+        def repeated(values: Tensor) -> Tensor:
+            return values.repeat_interleave(group, 0)
+
+        self._step.begin(
+            repeated(read.tokens),
+            None if read.attended is None else repeated(read.attended),
+            [(repeated(keys), repeated(values)) for keys, values in read.layers],
+            repeated(read.position),
+        )
+        tokens, _ = self._step.choose(repeated(read.logits))
+        written, done = [tokens], tokens == self._end
+        while len(written) < MOST_TOKENS and not bool(done.all()):
+            tokens, _ = self._step.next(tokens)
+            written.append(tokens)
+            done = done | (tokens == self._end)
+        rows = [self._until_end(row) for row in torch.stack(written, 1).tolist()]
+        return [rows[start : start + group] for start in range(0, len(rows), group)]
+
+    def _until_end(self, row: list[int]) -> list[int]:
+        return row[: row.index(self._end) + 1] if self._end in row else row
+
+    def text(self, tokens: Sequence[int]) -> str:
+        text: str = self.processor.tokenizer.decode(tokens, skip_special_tokens=True)
+        return text
+
+    def log_probabilities(
+        self, asked: QuestionBatch, answers: Sequence[Sequence[list[int]]]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of every token of the answers (a group for each question), question by question.
+
+        Returns log probabilities [T], entropies in nats [T] and the number of the answer that each belongs to [T].
+        """
+        images = np.stack([resize_rgb(np.ascontiguousarray(rgb), IMAGE_WH) for rgb in asked.rgbs])
+        with torch.no_grad():
+            _, image_tokens = self._forward.see(torch.from_numpy(images).float() / 255)
+        packs = []
+        for question, group in zip(asked.questions, answers, strict=True):
+            prompt = self._encoder.asked(normalise_question(question), "", None)
+            packs.append([Example(prompt, row, np.zeros((len(row), 1 + IMAGE_TOKENS), bool)) for row in group])
+        longest = max(sum(map(len, examples)) for examples in packs)
+        rows = [pack(examples, longest + -longest % _LENGTH_STEP, self._pad) for examples in packs]
+        tokens, position, question_number, follows = (
+            torch.from_numpy(np.stack([getattr(row, name) for row in rows]))
+            for name in ("tokens", "position", "question", "follows")
+        )
+        states, _, _ = self._forward.read(image_tokens, tokens, position, question_number, ())
+        writes = follows != IGNORED
+        logits = self.model.lm_head(states[writes]).float()
+        chosen = logits.log_softmax(-1).gather(1, follows[writes][:, None])[:, 0]
+        group_size = len(answers[0])
+        first = torch.arange(len(answers))[:, None] * group_size
+        owner = (first + question_number - 1)[writes]
+        return chosen, token_entropies(logits.detach()), owner

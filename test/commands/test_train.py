@@ -1,0 +1,36 @@
+"""`reasonseg train rows` and `train grpo` from the command line."""
+
+import argparse
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+
+from reasonseg_ros.cli import main
+from reasonseg_ros.commands import train
+from reasonseg_ros.training.reinforcement.plan import GrpoPlan
+
+
+def test_the_options_of_grpo_are_the_settings_of_its_plan_with_their_defaults(tmp_path):
+    parser = argparse.ArgumentParser()
+    train.register(parser.add_subparsers())
+    settings = parser.parse_args(["train", "grpo", "--rows", "rows", "--out", str(tmp_path)])
+    for field in fields(GrpoPlan):
+        assert hasattr(settings, field.name), field.name
+        if field.default is not MISSING:
+            assert getattr(settings, field.name) == field.default, field.name
+
+
+def test_rows_that_are_not_there_are_one_line(tmp_path, capsys):
+    arguments = ["train", "grpo", "--rows", str(tmp_path / "none"), "--out", str(tmp_path / "run")]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "cannot read" in error and "rows.jsonl" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("count", ["0", "-3"])
+def test_no_rows_cannot_be_written(tmp_path, capsys, count):
+    arguments = ["train", "rows", "--scenes", str(tmp_path), "--out", str(tmp_path / "rows"), "--count", count]
+    assert main(arguments) == 2
+    assert "expected at least 1" in capsys.readouterr().err
+    assert not Path(tmp_path / "rows").exists()
