@@ -31,7 +31,7 @@ MESSAGES = ("msg", "srv", "action", "cmake", "config", "launch", "rviz", "CMakeL
 SIZES = {
     "demo": "embedded",
     "models": "embedded,models,evaluation",
-    "test": "embedded,models,evaluation,export,tabletop,tensorrt-rtx,test,lint",
+    "test": "embedded,models,evaluation,export,tabletop,training,tensorrt-rtx,test,lint",
 }
 """Extras of each size, from the smallest to the largest; each holds those before it."""
 DISK_GB = {"demo": 1.5, "models": 8, "test": 8}
