@@ -21,6 +21,9 @@ def register(verbs: Any) -> None:
     parser.add_argument("--dev-rows", type=Path, help="folder of rows for the accuracy on the way")
     add_output(parser, "--out", "folder", required=True, help="the run: settings, state, curves, checkpoint")
     parser.add_argument("--reward", default="vision_reasoner", help="name of the reward, as in `reasonseg score-text`")
+    parser.add_argument(
+        "--engine", default="embedded", help="embedded: the tiny model; trl: published checkpoints, named as in cards"
+    )
     for name, kind, value, words in _NUMBERS:
         parser.add_argument(f"--{name}", type=kind, default=value, help=words)
     parser.set_defaults(action=run)
@@ -43,12 +46,20 @@ _NUMBERS: tuple[tuple[str, Any, float, str], ...] = (
     ("measure-every", int, 20, "steps between measurements on --dev-rows"),
     ("measured", int, 100, "rows of --dev-rows that are measured"),
     ("threads", int, 1, "CPU threads"),
+    ("lora-rank", int, 0, "of adapters; 0 trains all weights (engine trl)"),
 )
 
 
 def run(settings: argparse.Namespace) -> None:
-    from reasonseg_ros.training.reinforcement.embedded import run_embedded
     from reasonseg_ros.training.reinforcement.plan import GrpoPlan
 
     names = {field.name for field in fields(GrpoPlan)}
-    run_embedded(GrpoPlan(**{name: value for name, value in vars(settings).items() if name in names}))
+    plan = GrpoPlan(**{name: value for name, value in vars(settings).items() if name in names})
+    if plan.engine == "trl":
+        from reasonseg_ros.training.reinforcement.published import run_published
+
+        run_published(plan)
+    else:
+        from reasonseg_ros.training.reinforcement.embedded import run_embedded
+
+        run_embedded(plan)

@@ -8,6 +8,8 @@ from pathlib import Path
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.training.reinforcement.rewards import REWARDS
 
+ENGINES = ("embedded", "trl")
+
 
 @dataclass(frozen=True)
 class GrpoPlan:
@@ -21,7 +23,9 @@ class GrpoPlan:
         steps: in all, resumed runs included.
         prompts: questions a step; `group` answers are sampled to each.
         iterations: updates on the answers of a step; with one, no ratio leaves 1 and nothing is clipped.
-        averaging: of the weights that are exported.
+        averaging: of the weights that are exported (engine `embedded`).
+        engine: `embedded` is a lean loop for the tiny model, `trl` trains published checkpoints.
+        lora_rank: of adapters on the text model, merged at the end; 0 trains all weights (engine `trl`).
     """
 
     model: Path
@@ -44,6 +48,8 @@ class GrpoPlan:
     measure_every: int = 20
     measured: int = 100
     threads: int = 1
+    engine: str = "embedded"
+    lora_rank: int = 0
 
     def __post_init__(self) -> None:
         if self.reward not in REWARDS:
@@ -59,3 +65,9 @@ class GrpoPlan:
                 f"clip {self.clip}, rate {self.rate}, temperature {self.temperature}, KL weight {self.kl_weight}; "
                 "expected a clip between 0 and 1, a rate and temperature above 0, a KL weight of at least 0"
             )
+        if self.engine not in ENGINES:
+            raise InvalidInput(f"engine {self.engine!r}; expected one of {', '.join(ENGINES)}")
+        if self.lora_rank < 0 or (self.lora_rank and self.engine != "trl"):
+            raise InvalidInput(f"LoRA of rank {self.lora_rank} with the engine {self.engine}; only trl has adapters")
+        if self.engine == "trl" and self.dev_rows:
+            raise InvalidInput("the engine trl measures nothing on the way; leave out --dev-rows, and evaluate a bag")

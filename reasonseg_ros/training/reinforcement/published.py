@@ -1,0 +1,124 @@
+"""GRPO of published checkpoints through TRL, with the same rows and rewards as the embedded one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset, Features, Image, Value
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.trainer_utils import get_last_checkpoint
+from trl import GRPOConfig, GRPOTrainer
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.strict_json import json_text, parse_json
+from reasonseg_ros.images.files import read_image
+from reasonseg_ros.model_card import ModelCard, load_card
+from reasonseg_ros.reasoner.image_size import resize_rgb
+from reasonseg_ros.reasoner.prompts import normalise_question
+from reasonseg_ros.training.reinforcement.plan import GrpoPlan
+from reasonseg_ros.training.reinforcement.rewards import REWARDS, RewardTruth, TextReward
+from reasonseg_ros.training.rows import TrainingRow, read_rows, targets_from_values
+
+
+def published_card(plan: GrpoPlan) -> ModelCard:
+    """The card of the first checkpoint. Raises InvalidInput if its answers are not in pixels of a squashed image."""
+    card = load_card(str(plan.model), "reasoner")
+    if card.coordinates != "squashed" or card.image_size_wh is None:
+        raise InvalidInput(
+            f"the card of {plan.model} squashes no image; name a card file with image_size_wh: [840, 840], "
+            "coordinates: squashed, and a prompt that asks for the format of the reward"
+        )
+    return card
+
+
+def run_published(plan: GrpoPlan) -> None:
+    """Train to the last step with TRL; continues the newest state in `plan.out`. The result is in `checkpoint`."""
+    card = published_card(plan)
+    has_gpu = torch.cuda.is_available()
+    processor = AutoProcessor.from_pretrained(card.source, revision=card.revision, padding_side="left")
+    model = AutoModelForImageTextToText.from_pretrained(
+        card.source, revision=card.revision, dtype=torch.bfloat16 if has_gpu else torch.float32
+    )
+    arguments = GRPOConfig(
+        output_dir=str(plan.out), seed=plan.seed, use_cpu=not has_gpu, bf16=has_gpu,
+        per_device_train_batch_size=plan.group, gradient_accumulation_steps=plan.prompts,
+        num_generations=plan.group, num_iterations=plan.iterations, max_completion_length=card.max_new_tokens,
+        temperature=plan.temperature, learning_rate=plan.rate, lr_scheduler_type="constant", beta=plan.kl_weight,
+        epsilon=plan.clip, loss_type="grpo", scale_rewards="group", weight_decay=plan.weight_decay, max_grad_norm=1.0,
+        max_steps=plan.steps, save_steps=plan.save_every, logging_steps=1, report_to=["tensorboard"],
+        gradient_checkpointing=has_gpu, remove_unused_columns=False, disable_tqdm=True,
+    )  # fmt: skip
+    trainer = GRPOTrainer(
+        model=model,
+        reward_funcs=reward_functions(plan.reward, card),
+        args=arguments,
+        train_dataset=row_dataset(plan, card),
+        processing_class=processor,
+        peft_config=_lora(plan.lora_rank),
+    )
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(plan.out)) if plan.out.is_dir() else None)
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    if plan.lora_rank:
+        trained = trained.merge_and_unload()
+    if trainer.accelerator.is_main_process:
+        trained.save_pretrained(plan.out / "checkpoint")
+        processor.save_pretrained(plan.out / "checkpoint")
+
+
+def row_dataset(plan: GrpoPlan, card: ModelCard) -> Dataset:
+    """The rows as TRL takes them: a chat, an image as the checkpoint sees it, and the targets as JSON."""
+    size_wh = card.image_size_wh
+    assert size_wh
+
+    def entries() -> Iterator[dict[str, Any]]:
+        for row in read_rows(plan.rows):
+            rgb = resize_rgb(read_image(plan.rows / row.image), size_wh)
+            yield {"prompt": _chat(card, row), "image": _png(rgb), "targets": _targets_text(row)}
+
+    message = [{"role": Value("string"), "content": Value("string")}]
+    features = Features({"prompt": message, "image": Image(), "targets": Value("string")})
+    return Dataset.from_list(list(entries()), features=features)
+
+
+def _png(rgb: Any) -> Any:
+    from PIL import Image as PillowImage
+
+    return PillowImage.fromarray(rgb)
+
+
+def _targets_text(row: TrainingRow) -> str:
+    return json_text([{"box_xyxy": target.box_xyxy, "points_xy": target.points_xy} for target in row.targets])
+
+
+def _chat(card: ModelCard, row: TrainingRow) -> list[dict[str, str]]:
+    user = {"role": "user", "content": card.prompt.replace("{query}", normalise_question(row.question))}
+    return [{"role": "system", "content": card.system}, user] if card.system else [user]
+
+
+def reward_functions(name: str, card: ModelCard) -> list[Callable[..., list[float]]]:
+    """A function for each part of a reward, named after it, as TRL calls them."""
+    return [_as_trl(part, reward, card) for part, reward in REWARDS[name].items()]
+
+
+def _as_trl(part: str, reward: TextReward, card: ModelCard) -> Callable[..., list[float]]:
+    size_wh = card.image_size_wh
+    assert size_wh
+
+    def rewards(completions: Sequence[Any], targets: Sequence[str], **_: Any) -> list[float]:
+        texts = [completion[0]["content"] for completion in completions]
+        truths = [RewardTruth(targets_from_values(parse_json(text)), size_wh) for text in targets]
+        return [reward(text, truth) for text, truth in zip(texts, truths, strict=True)]
+
+    rewards.__name__ = part
+    return rewards
+
+
+def _lora(rank: int) -> Any:
+    if not rank:
+        return None
+    from peft import LoraConfig
+
+    layers = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=layers, task_type="CAUSAL_LM")
