@@ -30,8 +30,8 @@ def measured(kind: str, name: str, sizes: Sizes) -> Iterator[Row]:
     """The group's rows, made in a separate process; if it breaks off, one that says so."""
     print(f"{name} ...", file=sys.stderr, flush=True)
     for row in apart(name, group_rows, kind, name, sizes):
-        told = row.note if row.value is None else f"{row.value} {row.unit}"
-        print(f"  {row.name}: {told}", file=sys.stderr, flush=True)
+        result = row.note if row.value is None else f"{row.value} {row.unit}"
+        print(f"  {row.name}: {result}", file=sys.stderr, flush=True)
         yield row
 
 

@@ -47,7 +47,7 @@ def evaluation_row(cache: Path, samples: int, repetitions: int, device: str = "c
 
 
 def late_rows(folder: Path, videos: int) -> Iterator[Row]:
-    """`late_answers.py`: masks of moved targets that are told late, as they were reasoned on and carried forward."""
+    """`late_answers.py`: masks of moved targets that arrive late, as they were reasoned on and carried forward."""
     out = folder / "late"
     run("-m", "benchmarks.late_answers", "--videos", str(videos), "--out", str(out))
     found = json.loads(max(out.glob("*-late-answers.json")).read_text(encoding="utf-8"))
@@ -72,6 +72,6 @@ def run(*arguments: str) -> str:
     """What a Python process prints. Raises ReasonSegError with the end of its errors if it fails."""
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
-        told: Sequence[str] = (done.stderr or done.stdout).splitlines()[-8:]
-        raise ReasonSegError(f"`{' '.join(arguments)}` ended with {done.returncode}: {' '.join(told)}")
+        errors: Sequence[str] = (done.stderr or done.stdout).splitlines()[-8:]
+        raise ReasonSegError(f"`{' '.join(arguments)}` ended with {done.returncode}: {' '.join(errors)}")
     return done.stdout

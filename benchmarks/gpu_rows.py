@@ -83,12 +83,12 @@ def runtime_rows(
     predictor: OfficialPredictor, folder: Path, runtime: str, shape: str, repetitions: int, device: str
 ) -> Iterator[Row]:
     """One export by one runtime, against the official predictor."""
-    told = f"{runtime} fp16"
+    precise = f"{runtime} fp16"
     chosen = SegmenterConfig(model=str(folder), device=device, backend=runtime, refine="none")
     segmenter, memory = loaded(partial(load_segmenter, chosen), _encoded)
-    yield memory_row(shape, told, memory)
-    yield from encoder_rows(predictor, {told: segmenter}, 4 * repetitions, {}, shape)
-    yield from decoder_rows(predictor, segmenter, 2 * repetitions, {1: None, OBJECTS: None}, f"{shape}, {told}")
+    yield memory_row(shape, precise, memory)
+    yield from encoder_rows(predictor, {precise: segmenter}, 4 * repetitions, {}, shape)
+    yield from decoder_rows(predictor, segmenter, 2 * repetitions, {1: None, OBJECTS: None}, f"{shape}, {precise}")
 
 
 def reasoner_rows(name: str, cache: Path, repetitions: int, scale: Scale = GPU) -> Iterator[Row]:
@@ -129,10 +129,10 @@ def working_segmenter(source: Path, scale: Scale, cache: Path) -> Config:
     raise ModelError("; ".join(reasons))
 
 
-def memory_row(of: str, told: str, memory: tuple[float, float]) -> Row:
+def memory_row(of: str, ours: str, memory: tuple[float, float]) -> Row:
     held_mib, most_mib = memory
     note = f"{held_mib:.0f} MiB of them stay" if most_mib else "no GPU here"
-    return Row(f"GPU memory, {of}", told, value=most_mib, unit="MiB", note=note)
+    return Row(f"GPU memory, {of}", ours, value=most_mib, unit="MiB", note=note)
 
 
 def token_rows(
@@ -164,8 +164,8 @@ def token_rows(
         note=f"{prompt / reading['ours'].median_s:.0f} against {prompt / reading['other'].median_s:.0f} tokens/s",
     )  # fmt: skip
     each = {
-        told: _each(times[f"{way} {new_tokens}"], times[f"{way} 1"], new_tokens - 1)
-        for told, way in (("ours", "ours"), ("other", "plain"))
+        side: _each(times[f"{way} {new_tokens}"], times[f"{way} 1"], new_tokens - 1)
+        for side, way in (("ours", "ours"), ("other", "plain"))
     }
     yield compared(
         f"one further token, {shape.name}", "`FastDecoder`", "`generate`", None, each,
@@ -221,9 +221,9 @@ def question_rows(method: SegZero, predictor: OfficialPredictor, repetitions: in
         {"other": plain, "fresh": ask, "prepared": ask}, repetitions, warm_up=2,
         before={"fresh": renew, "prepared": prepare},
     )  # fmt: skip
-    for way, told in (("fresh", "a fresh frame"), ("prepared", "a frame that was prepared")):
+    for way, frame in (("fresh", "a fresh frame"), ("prepared", "a frame that was prepared")):
         yield compared(
-            f"question to mask, {told}, {reasoner.name}", f"`SegZero.answer`, {method.segmenter.name}",
+            f"question to mask, {frame}, {reasoner.name}", f"`SegZero.answer`, {method.segmenter.name}",
             f"process, `generate`, set image, predict ({EAGER})", {"fresh": 1.3, "prepared": 2.5}[way],
             {"ours": times[way], "other": times["other"]}, note=f"answers of {reasoner.new_tokens} tokens",
         )  # fmt: skip
@@ -256,8 +256,8 @@ def with_peak_memory(rows: Iterator[Row]) -> Iterator[Row]:
     used_mib()
     for row in rows:
         _, most_mib = used_mib()
-        told = f"GPU memory in use at most {most_mib:.0f} MiB"
-        yield replace(row, note="; ".join(filter(None, [row.note, told]))) if most_mib else row
+        peak = f"GPU memory in use at most {most_mib:.0f} MiB"
+        yield replace(row, note="; ".join(filter(None, [row.note, peak]))) if most_mib else row
 
 
 def used_mib() -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""How well a late answer fits: as it was reasoned on, and carried forward, against the truth when it is told.
+"""How well a late answer fits: as it was reasoned on, and carried forward, against the truth when it arrives.
 
     python -m benchmarks.late_answers [--videos 24] [--costs measured] [--set stream.catch_up_s=1.0] [--out FOLDER]
 
@@ -6,13 +6,13 @@ Videos of the simulated tabletop at 10 Hz, of seeds that no model was trained on
 before something happens, about the object that it happens to and about one that stays. The reasoner is scripted: it
 gives the true box and point of the image that it saw, after the delay.
 
-All time is simulated, so a busy machine changes nothing: thinking takes the delay, and catching up is charged so much
-for each image that is encoded and each step of the tracker, meanwhile further images come. `--costs assumed` charges
+All time is simulated, so a busy machine changes nothing: thinking takes the delay, and catching up is charged a fixed
+time for each encoded image and each step of the tracker, and further images come meanwhile. `--costs assumed` charges
 what a quiet machine with 2 cores took; `measured` first measures it here; `none` shows what the trackers could do if
 they took no time. A target that was lost on the way is asked for again as the node does it, which takes the delay once
 more.
 
-Beside the carried mask are told the mask as it was, and what the segmenter makes of the same box in the newest image.
+The carried mask is reported beside the mask as it was and the segmenter's mask of the same box in the newest image.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from statistics import median
 
 import yaml
 
-from benchmarks.late_report import DELAYS_S, TRACKERS, Told, write
+from benchmarks.late_report import DELAYS_S, TRACKERS, LateAnswer, write
 from benchmarks.late_simulation import ASSUMED, RATE_HZ, Costs, Robot, Stream
 from benchmarks.results import RESULTS, commit, library_versions, machine
 from reasonseg_ros.config import Config, config_from
@@ -51,7 +51,7 @@ FRAMES = 76
 FIRST_SEED = 20_500_000
 SIZE_WH = (640, 480)
 MOVED_IOU = 0.5
-"""A target has moved where its true masks, when it was asked about and when it is told, overlap less."""
+"""A target has moved if its true masks, at the question and at the answer, have a lower IoU."""
 LEAST_PX = 100
 """Of a target that counts as seen."""
 
@@ -70,7 +70,7 @@ class Questions:
     def is_seen(self, index: int, target: int) -> bool:
         return int(self.truth(index, target).sum()) >= LEAST_PX
 
-    def ask(self, asked: int, target: int, delay_s: float, robot: Robot) -> Told | None:
+    def ask(self, asked: int, target: int, delay_s: float, robot: Robot) -> LateAnswer | None:
         """None if the video ends before the answer comes, or the target is not seen then."""
         clock, config = robot.clock, robot.config
         clock.now_s = asked / RATE_HZ
@@ -87,10 +87,10 @@ class Questions:
         newest = stream.newest
         if clock.now_s >= FRAMES / RATE_HZ or not self.is_seen(newest, target):
             return None
-        return self._told(asked, target, delay_s, config.tracker.mode, times, newest, late, carried)
+        return self._scored(asked, target, delay_s, config.tracker.mode, times, newest, late, carried)
 
     def answer(self, index: int, target: int, config: Config) -> Segmentation:
-        """What is made of the true box and point in an image; no target where it is not seen."""
+        """What is made of the true box and point in an image; no target if it is not seen."""
         frame, query = self.frames[index], Query("which one?")
         if not self.is_seen(index, target):
             return Segmentation(frame, query, Answer(Status.NO_TARGET), ())
@@ -99,15 +99,15 @@ class Questions:
         regions = tuple(build_region(g, m, config.segmenter) for g, m in zip(groundings, masks, strict=True))
         return Segmentation(frame, query, Answer(Status.OK, groundings=groundings), regions)
 
-    def _told(
+    def _scored(
         self, asked: int, target: int, delay_s: float, tracker: str, times: int, newest: int, late: Segmentation,
         carried: Propagated,
-    ) -> Told:  # fmt: skip
+    ) -> LateAnswer:  # fmt: skip
         now, found = self.truth(newest, target), carried.segmentation
         features = self._segmenter.encode(self.frames[newest].rgb)
         again = self._segmenter.decode(features, late.answer.groundings) if late.regions else []
         events = [event.kind for event in self.video.events if event.instance_id == target]
-        return Told(
+        return LateAnswer(
             video=self.video.seed,
             event=events[0] if events else "none",
             delay_s=delay_s,
@@ -172,7 +172,7 @@ def main() -> None:
     make = {one.tracker.mode: load_tracker(one, segmenter) for one in configs}
     costs = Costs(0.0, 0.0, 0.0) if chosen.costs == "none" else ASSUMED
     robots = [Robot(one, segmenter, make[one.tracker.mode], costs) for one in configs]
-    rows: list[Told] = []
+    rows: list[LateAnswer] = []
     about = {
         "command": shlex.join(["python", "-m", "benchmarks.late_answers", *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
@@ -196,11 +196,11 @@ def main() -> None:
             costs = measured_costs(asked.video, load_segmenter(config.segmenter), make)
             robots = [Robot(one, segmenter, make[one.tracker.mode], costs) for one in configs]
         for index, target in pairs:
-            told = [asked.ask(index, target, delay_s, robot) for delay_s in DELAYS_S for robot in robots]
-            rows += [one for one in told if one is not None]
+            answers = [asked.ask(index, target, delay_s, robot) for delay_s in DELAYS_S for robot in robots]
+            rows += [one for one in answers if one is not None]
         count += 1
         print(f"video {count} of {chosen.videos}", file=sys.stderr, flush=True)
-        write(chosen.out, about, costs, count, rows)  # a run that is broken off has told what it saw
+        write(chosen.out, about, costs, count, rows)  # an interrupted run keeps its results
         if count == chosen.videos:
             break
 

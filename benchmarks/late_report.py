@@ -1,4 +1,4 @@
-"""What is told of late answers: each one as a row, and tables of them."""
+"""The report on late answers: each one as a row, and tables of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAIVE, CARRIED = ("as_it_was", "same_box"), ("carried", "on_its_image")
 
 
 @dataclass
-class Told:
+class LateAnswer:
     """One question at its end: IoUs with the truth in the image that is the newest then.
 
     `on_its_image` is that of the carried mask with the truth in the image whose stamp it has, which is a little older.
@@ -41,7 +41,7 @@ class Told:
     left_out: int
 
 
-def summary(rows: Sequence[Told]) -> dict[str, Any]:
+def summary(rows: Sequence[LateAnswer]) -> dict[str, Any]:
     """Of the answers of one tracker and delay."""
     if not rows:
         return {"answers": 0}
@@ -63,7 +63,7 @@ def summary(rows: Sequence[Told]) -> dict[str, Any]:
     }
 
 
-def tables(rows: Sequence[Told]) -> dict[str, Any]:
+def tables(rows: Sequence[LateAnswer]) -> dict[str, Any]:
     """By tracker, then moved or all, then delay."""
     return {
         tracker: {
@@ -94,7 +94,7 @@ def markdown(found: dict[str, Any]) -> str:
         "- masks a second of one followed target: " + (", ".join(
             f"{rate:.1f} ({name})" for name, rate in found["masks_a_second"].items()
         ) or "all"), "",
-        "IoU with the truth in the newest image when the answer is told, mean / median: the mask as it was reasoned "
+        "IoU with the truth in the newest image when the answer arrives, mean / median: the mask as it was reasoned "
         "on, the same box in the newest image (both of the answers that were asked for once), and the mask carried "
         "there; then the carried mask with the truth in the image whose stamp it has. Lost: at the end.", "",
         "| tracker | targets | delay | answers | as it was | same box | **carried** | on its image | lost | "
@@ -119,7 +119,7 @@ def markdown(found: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-def write(folder: Path, about: dict[str, Any], costs: Costs, videos: int, rows: Sequence[Told]) -> None:
+def write(folder: Path, about: dict[str, Any], costs: Costs, videos: int, rows: Sequence[LateAnswer]) -> None:
     """`<date>-late-answers.json` and `.md`."""
     steps_s = {"memory": costs.memory_s, "reprompt": costs.reprompt_s}
     found = {

@@ -150,13 +150,13 @@ def markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         "| row | instead | here | | aim | |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for row in rows:
-        told = "not measured" if row.value is None else f"**{_number(row.value)} {row.unit}**"
+        result = "not measured" if row.value is None else f"**{_number(row.value)} {row.unit}**"
         if row.cpu_ratio is not None:
-            told += f" ({_number(row.cpu_ratio)} x)"
+            result += f" ({_number(row.cpu_ratio)} x)"
         at = "" if row.aim is None else f"{'≥' if row.unit in AT_LEAST else '≤'} {_number(row.aim)} {row.unit}"
         met = {None: "", True: "met", False: "**missed**"}[row.is_met]
         here, instead = (_side(text, row.details.get(key)) for text, key in ((row.ours, "ours"), (row.other, "other")))
-        lines.append(f"| {row.name} | {instead} | {here} | {told} | {at} | {met} |")
+        lines.append(f"| {row.name} | {instead} | {here} | {result} | {at} | {met} |")
     notes = [f"- **{row.name}**: {row.note}" for row in rows if row.note]
     return "\n".join([*lines, "", *notes, ""])
 

@@ -174,17 +174,17 @@ def main() -> int:
             domain_id,
         )
     words = [Path(word).name if word in chosen.videos else word for word in sys.argv[1:]]
-    told: dict[str, Any] = {
+    about_run: dict[str, Any] = {
         "command": shlex.join(["python", "-m", "benchmarks.soak", *words]),
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
         "machine": about,
         "versions": library_versions(),
     }
-    text = json.dumps({**told, **result}, indent=1)
+    text = json.dumps({**about_run, **result}, indent=1)
     if chosen.out:
         chosen.out.write_text(text + "\n", encoding="utf-8")
-        chosen.out.with_suffix(".md").write_text(markdown({**told, **result}), encoding="utf-8")
+        chosen.out.with_suffix(".md").write_text(markdown({**about_run, **result}), encoding="utf-8")
     print(text)
     return 1 if result["failures"] else 0
 

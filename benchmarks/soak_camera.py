@@ -1,6 +1,6 @@
 """The camera of the soak, a separate process: clips of footage and of the tabletop, and what goes wrong with cameras.
 
-Clips follow one another for ever. Most have the time of publishing as stamps; some loop with stamps of their own,
+Clips follow one another for ever. Most have the time of publishing as stamps; some loop with recorded stamps,
 repeat one stamp or stop for a while. Sizes and encodings change from clip to clip, some images are cut short, and depth
 comes with tabletop clips only.
 """

@@ -2,8 +2,8 @@
 
 Single samples of a node differ by 100 MB: by the images it keeps for late answers, by what a question needs while it is
 answered, by pages of libraries that the system drops and loads at will. So samples are taken at rest, without the
-kept images and without file pages; of these the Theil-Sen slope is told with its 95 % interval. Where the models are
-loaded again memory begins anew, so it is the common slope of the times between.
+kept images and without file pages; of these the Theil-Sen slope is reported with its 95 % interval. Memory starts anew
+each time that the models are loaded, so it is the common slope of the periods between.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WARM_UP_S = 100.0
 """After each time that the models were loaded: caches fill, and the allocators' pools grow to what the work needs."""
 MOST_GROWTH_MB = 1.0
 LEAST_LEAK_MB = 20.0
-"""In 1,000 images. Memory grows where the whole interval lies above the one, and is flat where it lies below the other:
+"""In 1,000 images. Memory grows if the whole interval lies above the first, and is flat if it lies below the second:
 one mask of 1280 x 720 left behind in fifty images would be 18 MB, one such image 55 MB."""
 MOST_FURTHER = 4
 """Threads, and open files, more at the end than after the warm-up; ROS opens some as clients come."""
@@ -34,10 +34,10 @@ class Growth:
     high: float
 
     def faults(self) -> list[str]:
-        told = f"{self.slope:.1f} MB in 1,000 images, {self.low:.1f} to {self.high:.1f} with 95 % confidence"
+        slope = f"{self.slope:.1f} MB in 1,000 images, {self.low:.1f} to {self.high:.1f} with 95 % confidence"
         if self.low > MOST_GROWTH_MB:
-            return [f"memory grows by {told}"]
-        return [f"memory is not shown to be flat, run longer: {told}"] if not self.high < LEAST_LEAK_MB else []
+            return [f"memory grows by {slope}"]
+        return [f"memory is not shown to be flat, run longer: {slope}"] if not self.high < LEAST_LEAK_MB else []
 
 
 def after_warm_up(samples: Sequence[dict[str, float]]) -> list[dict[str, float]]:

@@ -62,7 +62,7 @@ class Question:
     mode: str
     frames: int
     ended: str = ""
-    told: int = 0
+    answers: int = 0
     last: str = ""
     handle: Any = field(default=None, repr=False)
 
@@ -264,7 +264,7 @@ class User(Node):
             self.wrong.append(f"an answer to {message.query_id!r}, which nobody asked")
             return
         status = message.status
-        question.told, question.last = question.told + 1, status
+        question.answers, question.last = question.answers + 1, status
         self.carried += message.reasoned_stamp != message.header.stamp and message.reasoned_stamp.sec > 0
         self.followed += any(region.track_state == "tracked" for region in message.regions)
         self.in_space += any(region.has_3d for region in message.regions)
@@ -285,7 +285,7 @@ class User(Node):
     def _is_last(question: Question, status: str) -> bool:
         if question.mode not in ("track", "watch") or status in ("cancelled", "refused"):
             return True
-        return question.told == question.frames or (question.mode == "track" and status not in ("ok", "lost"))
+        return question.answers == question.frames or (question.mode == "track" and status not in ("ok", "lost"))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         # Node and known picture both have a state.

@@ -124,7 +124,7 @@ def by_name(tensors: Iterable[Tensor]) -> Mapping[str, Tensor]:
 
 
 def shape_of(tensor: Tensor, sizes: Mapping[Any, int]) -> tuple[int, ...]:
-    """The tensor's shape where its free dimensions have these sizes."""
+    """The tensor's shape if its free dimensions have these sizes."""
     return tuple(sizes[size] if isinstance(size, str) else size for size in tensor.shape)
 
 

@@ -7,7 +7,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 
 class Bars:
-    """A `Report`: one line each piece of work, a bar where its end is known."""
+    """A `Report`: one line for each piece of work, a bar if its end is known."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console)

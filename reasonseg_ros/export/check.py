@@ -67,7 +67,7 @@ def _judge(masks: Mapping[str, Sequence[tuple[BoolMask, BoolMask]]], precision: 
         measured = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in list(figures.items())[1:])
         raise ModelError(
             f"the {precision} export does not give the checkpoint's masks: {measured}; each mean has to be {least} or "
-            "more, so nothing was kept. Choose another --precision; where fp32 is refused, report it with these figures"
+            "more, so nothing was kept. Choose another --precision; if fp32 is refused, report it with these figures"
         )
     return figures
 

@@ -37,7 +37,7 @@ class LookBack:
     """The two rounds of one question.
 
     Attributes:
-        segmentation: the answer on the frame that round 2 was asked about; on the newest where it was not asked.
+        segmentation: the answer on the frame that round 2 was asked about; on the newest if round 2 was not asked.
         index: of that frame among all frames.
         keyframe: what round 1 said, with its status. `segmentation` has that of round 2, or of both.
         fell_back: round 1 failed, so the newest frame was asked about.

@@ -77,7 +77,7 @@ def parse_keyframe(text: str, frames: int, cut: bool = False, tokens: int = 0) -
         cut: the token limit was hit, so the end of the text is missing.
 
     Keys, quotes and number formats may differ from what was asked for; of several frames the first that exists
-    counts, of a draft and its correction the latter. Prose has to name one frame only. Where only the number is wrong,
+    counts, of a draft and its correction the latter. Prose has to name one frame only. If only the number is wrong,
     the description is kept.
     """
     parts = take_apart(text)

@@ -31,8 +31,8 @@ class ExportedSegmenter:
     def __init__(
         self, encoder: Engine, decoder: Engine, manifest: Manifest, at_once: int = 0, needs_boxes: bool = False
     ) -> None:
-        """`at_once` prompts go through the decoder together; 0 is one on a CPU, where what a batch computes does not
-        stay in the cache, and on a GPU as many as the decoder takes."""
+        """`at_once` prompts go through the decoder together; 0 is one on a CPU, because a batch's values do
+        not stay in the cache, and on a GPU as many as the decoder takes."""
         self.name = f"{manifest.name} ({encoder.runtime})"
         self.needs_boxes = needs_boxes
         self.size_px = manifest.size_px
@@ -97,7 +97,7 @@ def prompt_points(
 
 
 def _for_each(embed: Value, count: int) -> Value:
-    """[1, C, h, h] as [count, C, h, h], without a copy where the engine can do without."""
+    """[1, C, h, h] as [count, C, h, h], without a copy if the engine needs none."""
     if isinstance(embed, np.ndarray):
         return np.broadcast_to(embed, (count, *embed.shape[1:]))
     return embed.expand(count, *embed.shape[1:])

@@ -42,7 +42,7 @@ def refine_steps(card: ModelCard, config: SegmenterConfig) -> tuple[str, ...]:
 def choose_backend(card: ModelCard, config: SegmenterConfig) -> tuple[str, Path | None]:
     """What runs this card, and its export's folder; None for torch.
 
-    `auto` runs an export by ONNX Runtime, on a GPU only where ONNX Runtime can, and everything else by torch.
+    `auto` runs an export by ONNX Runtime, on a GPU only if ONNX Runtime supports it, and everything else by torch.
 
     Raises ModelError if an export was asked for and there is none.
     """

@@ -64,7 +64,7 @@ class Track:
     Attributes:
         mask: bool [H, W]; empty while the target is not seen.
         score: the predicted IoU, 0 to 1; 0 while it is not seen.
-        state: `new` in the frame where it was added, `tracked`, `occluded`, or `lost` when occluded for too long. A
+        state: `new` in the frame in which it was added, `tracked`, `occluded`, or `lost` when occluded for too long. A
             target without a pixel is never `new` or `tracked`.
         since_ns: stamp from which it has been in this state.
         seen_ns: stamp of the last frame in which it was seen.

@@ -90,7 +90,7 @@ def points_inside(mask: BoolMask, grounding: Grounding) -> float:
 
 
 def tracked(region: Region, track: Track) -> Region:
-    """`region` where its target is in another frame. Its agreement with the grounding stays what it was."""
+    """`region` at its target's place in another frame. Its agreement with the grounding stays what it was."""
     box_xyxy = mask_box(track.mask)
     return replace(
         region,

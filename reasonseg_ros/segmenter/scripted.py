@@ -46,7 +46,7 @@ class ScriptedSegmenter:
 class ScriptedTracker:
     """Follows the colour in the middle of each grounding's box, over the features of a ScriptedSegmenter.
 
-    A target is `lost` once it has not been seen for `lost_after_s`; it is found again where its colour comes back.
+    A target is `lost` once it has not been seen for `lost_after_s`; it is found again once its colour comes back.
     """
 
     def __init__(self, lost_after_s: float = 1.0) -> None:

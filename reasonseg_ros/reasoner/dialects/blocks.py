@@ -2,9 +2,9 @@
 
 A model that writes without answer tags, or inside them in prose, may mention boxes before it settles: those of other
 objects, the image's size, a draft that it corrects. Values that stand together, as the items of a list do, are one
-block, and one block is the answer: the last of the best kind, where a fenced block is better than objects in prose, and
-those are better than four bare numbers in prose. A block that is announced as the answer or as a correction counts
-whatever its kind.
+block, and one block is the answer: the last of the best kind. A fenced block is better than objects in prose, and those
+are better than four bare numbers in prose. A block that is announced as the answer or as a correction counts whatever
+its kind.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Block:
     """Values that stand together in a text.
 
     Attributes:
-        items: its objects with a box or points; none where it says on purpose that nothing fits.
-        start, end: where it stands.
+        items: its objects with a box or points; none if it says on purpose that nothing fits.
+        start, end: its place in the text.
         kind: 0 bare numbers in prose, 1 nothing in prose, 2 objects in prose, 3 in a fence.
         is_announced: the words before it call it the answer, or a correction.
     """
@@ -129,7 +129,7 @@ def final_values(text: str) -> list[Any]:
 
 
 def _unquoted(text: str) -> str:
-    """The JSON in a JSON string, where the whole text is one."""
+    """The JSON in a JSON string, if the whole text is one."""
     plain = text.strip()
     if plain[:1] == '"' == plain[-1:] and '\\"' in plain:
         try:

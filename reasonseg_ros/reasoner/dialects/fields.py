@@ -93,7 +93,7 @@ def _holds_objects(keyed: dict[str, Any]) -> bool:
 
 
 def named(candidate: dict[str, Any], name: str) -> dict[str, Any]:
-    """The candidate with the name that stands beside it, where it has none yet."""
+    """The candidate with the name that stands beside it, if it has none yet."""
     return {**candidate, _GIVEN: name} if name and not candidate.get(_GIVEN) else candidate
 
 
@@ -113,7 +113,7 @@ def with_their_points(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any
 
 
 def is_bare(candidate: dict[str, Any], boxes: Sequence[list[float]] | None = None) -> bool:
-    """Whether a candidate is just four numbers; one of `boxes`, where they are given."""
+    """Whether a candidate is just four numbers; one of `boxes`, if they are given."""
     return set(candidate) <= {"box", _GIVEN} and (boxes is None or _numbers(candidate["box"]) in boxes)
 
 

@@ -26,7 +26,7 @@ _ASCII = str.maketrans(
     '[]{}(),:;"""""\'\'\'',
 )
 _LITERALS = {"null": None, "none": None, "true": True, "false": False, "nan": math.nan}
-# A quote ends its string where something follows that may follow a value; else it belongs to the text.
+# A quote ends its string if something follows that may follow a value; else it belongs to the text.
 _STRING_END = {quote: re.compile(rf"(?<!\\){quote}(?=\s*(?:[,:;\]}})]|$))") for quote in "\"'"}
 
 

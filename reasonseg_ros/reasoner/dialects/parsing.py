@@ -66,7 +66,7 @@ def parse_answer(
         strict: read as the dialect's authors do when they score: no repair, no clipping, no contradiction.
         cut: the token limit was hit, so the end of the text is missing.
 
-    Where several answers are given, the first with a usable box counts. Of a list, good boxes are kept and the others
+    If several answers are given, the first with a usable box counts. Of a list, good boxes are kept and the others
     are named in `error`. Raises InvalidInput for sizes below 1 or an unknown dialect, never for a text.
     """
     if min(*source_wh, *(answer_wh or (1, 1))) < 1:

@@ -126,7 +126,7 @@ def answer_ends(processor: Any, configured: int | Sequence[int] | None) -> set[i
     """The tokens that end an answer: those `configured`, the tokenizer's, and the one that ends the template's turns.
 
     A checkpoint whose generation settings lack the last would talk on after its answer. Raises ModelError if there
-    is none, or where an ordinary token is configured, which would cut answers.
+    is none, or if an ordinary token is configured, which would cut answers.
     """
     tokenizer = processor.tokenizer
     names = tokenizer.convert_ids_to_tokens

@@ -37,7 +37,7 @@ class DecodingStep:
         self._rows = self._capacity = self._length = 0
 
     def begin(self, tokens: Tensor, attended: Tensor | None, layers: Sequence[KeysValues], position: Tensor) -> None:
-        """Take over prompts: tokens [rows, length], where they count, keys and values, the next position [rows]."""
+        """Take over prompts: tokens and attention mask [rows, length], keys and values, the next position [rows]."""
         rows, length = tokens.shape
         if rows != self._rows or length >= self._capacity:
             self._allocate(rows, length + 1)
@@ -51,7 +51,7 @@ class DecodingStep:
         self._attended.fill_(False)
         self._attended[:, 0, 0, :length] = True if attended is None else attended
         if self._penalty != 1.0:
-            # Padding was not said: where it was put, a token that was said stands in.
+            # Padding was not said, so a token that was said replaces it.
             said = tokens if attended is None else torch.where(attended, tokens, tokens[:, -1:])
             self._said.fill_(False).scatter_(1, said, True)
 
@@ -108,7 +108,7 @@ class DecodingStep:
     def _allocate(self, rows: int, tokens: int) -> None:
         """Memory for at least `tokens`, and on a GPU a graph that works in it. Its content is undefined."""
         like = self._head
-        self._rows = 0  # where memory runs out in here, the next prompt allocates anew
+        self._rows = 0  # if memory runs out in here, the next prompt allocates anew
         self._capacity = -(-tokens // _BLOCK) * _BLOCK
         for layer in self._layers:
             layer.allocate(rows, self._capacity, like)

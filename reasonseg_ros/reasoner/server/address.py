@@ -116,7 +116,7 @@ def proxy_for(url: SplitResult) -> SplitResult | None:
 
 
 def port_of(url: SplitResult) -> int:
-    """The port of an http or https address, the scheme's own where it names none."""
+    """The port of an http or https address, the scheme's default if it names none."""
     return url.port or _PORTS.get(url.scheme, 80)
 
 

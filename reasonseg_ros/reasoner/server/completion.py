@@ -219,7 +219,7 @@ def _pieces(content: Any) -> Iterator[Piece]:
 def joined(thought: str, content: str, is_cut: bool = False) -> str:
     """One text for the parser, as a model writes it that is not taken apart by its server.
 
-    A thought without any content may hold the answer, as where the server takes everything for thought.
+    A thought without any content may hold the answer, because some servers take everything for thought.
     """
     if not thought.strip():
         return content
@@ -234,7 +234,7 @@ def refusal_words(body: bytes, show: Show = shown) -> str:
 
 
 def _words_in(data: bytes, show: Show) -> str:
-    """The message in an error object, or the text itself where it is none."""
+    """The message in an error object, or the text itself if it is none."""
     try:
         value = parse_json(data, unique_keys=False, finite=False)
     except InvalidInput:

@@ -67,7 +67,7 @@ class Talk:
     Attributes:
         text: so far, thought included, the key masked.
         tokens: as the server counted them, else the pieces that came.
-        is_done: no more text comes; `error` says why where that is a failure.
+        is_done: no more text comes; `error` says why if that is a failure.
         is_cut: the token limit was hit.
         is_finished: the server gave a finish reason.
         last_failure: of the last try that failed.
@@ -104,7 +104,7 @@ class Talk:
         return self._thread.is_alive()
 
     def listen(self) -> bool:
-        """Take what has arrived, wait a moment where that is nothing. True if the text grew."""
+        """Take what has arrived; wait a moment if that is nothing. True if the text grew."""
         try:
             piece = self._pieces.get(timeout=_POLL_S)
         except queue.Empty:
@@ -228,7 +228,7 @@ class Talk:
 
 
 def _next_bytes(response: http.client.HTTPResponse, finished_s: float) -> bytes:
-    """What has come; nothing at the end of the body, and where a finished answer's stream stays open."""
+    """What has come; nothing at the end of the body, or if a finished answer's stream stays open."""
     try:
         return response.read1(READ_BYTES)
     except TimeoutError:

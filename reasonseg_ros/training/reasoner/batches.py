@@ -69,7 +69,7 @@ class VideoBatch:
 
 
 class Batches:
-    """Still images from `files` and, where given, videos: `videos` and their encoder come together."""
+    """Still images from `files` and, if given, videos: `videos` and their encoder come together."""
 
     def __init__(
         self,

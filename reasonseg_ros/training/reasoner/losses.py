@@ -20,7 +20,7 @@ EVENT_LAYERS = 3
 """Text layer after which events are predicted from image tokens."""
 
 VIDEO_BOX_WEIGHT = 1.0
-"""Where exactly an object is matters little for what happened to it."""
+"""The exact place of an object matters little for what happened to it."""
 
 _EVENT_WEIGHT, _HAPPENED_WEIGHT = 6.0, 4.0
 _BACKGROUND_WEIGHT = 0.3

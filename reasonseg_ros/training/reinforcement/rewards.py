@@ -6,8 +6,8 @@ four, at most 7 in all (Liu et al., 2025, arXiv:2505.12081): thought 1, answer 2
 repetition 1. Texts are read as the authors' scripts read them: Seg-Zero's first braces, VisionReasoner's first answer
 tags, box and points each for itself, and a list with one unreadable item earns no accuracy.
 
-Two rules are added. Where nothing fits, an empty list is the right answer and earns everything; published data has no
-such question. Where something fits, an empty list earns nothing for its format: a model that learns to write `[]`
+Two rules are added. If nothing fits, an empty list is the right answer and earns everything; published data has no
+such question. If something fits, an empty list earns nothing for its format: a model that learns to write `[]`
 would otherwise keep most of the reward. Boxes with their corners in the wrong order overlap with nothing.
 """
 

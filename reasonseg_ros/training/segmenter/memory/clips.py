@@ -41,7 +41,7 @@ class ClipBatch:
     Attributes:
         pixels: float32 [B, T, 3, S, S], normalised.
         targets: float32 [B, K, T, S/2, S/2]; between 0 and 1 on pixels that a border crosses.
-        boxes_xyxy: float32 [B, K, T, 4], true boxes in pixels of the S x S image; zeros where out of sight.
+        boxes_xyxy: float32 [B, K, T, 4], true boxes in pixels of the S x S image; zeros if out of sight.
         areas_px: float32 [B, K, T], of the targets in the clip's own pixels.
         prompts_xyxy: float32 [B, K, 4], boxes as imprecise as a reasoner's, in pixels of the S x S image.
         points_xy: float32 [B, K, P, 2], or None for boxes only.
@@ -127,7 +127,7 @@ def _clip(
 
 
 def _frames(videos: VideoFiles, scenes: SceneFiles, frames: int, rng: np.random.Generator) -> Sequence[StoredScene]:
-    """One scene again and again, or some of a film's, more often than not where something happens."""
+    """One scene repeated, or some of a film's, mostly from a part in which something happens."""
     if rng.random() < STILL_SHARE:
         return [scenes[int(rng.integers(len(scenes)))]] * frames
     video = videos[int(rng.integers(len(videos)))]
@@ -187,7 +187,7 @@ def _pass(rgb: list[RgbImage], ids: list[Ids], cut_out_id: int, scenes: SceneFil
 
 
 def _choose(ids: list[Ids], count: int, rng: np.random.Generator) -> list[int]:
-    """`count` ids seen in the first frame, those that change most first more often than not; again where too few."""
+    """`count` ids seen in the first frame, usually those that change most first; repeated if too few."""
     first = ids[0]
     things = _things(first)
     if not things:

@@ -74,7 +74,7 @@ def lay_over(
 def _covering(
     targets: Sequence[BoolMask], scenes: SceneFiles, rng: np.random.Generator
 ) -> tuple[RgbImage, FloatArray, list[NDArray[np.int_]]] | None:
-    """A cut-out that covers every one of `targets` from where its upper left corner then is; None if none fits."""
+    """A cut-out, its cover, and its upper left corner over each of `targets`, all hidden by it; None if none fits."""
     boxes = [box for box in map(mask_box, targets) if box is not None]
     box_wh = np.max([box[2:] - box[:2] for box in boxes], axis=0)
     for _ in range(_TRIES):

@@ -75,7 +75,7 @@ def new_video_model(image: Sam2Model, size_px: int, seed: int) -> Sam2VideoModel
 
 
 def _compare_features(model: Sam2VideoModel) -> None:
-    """Have the memory look where features resemble those remembered, from the first step on."""
+    """Make the memory attend to features that resemble those remembered, from the first step on."""
     hidden = model.hidden_dim
     encoder, attention = model.memory_encoder, model.memory_attention
     mixed = torch.linalg.qr(torch.randn(hidden, hidden))[0][:MEMORY_CHANNELS]
