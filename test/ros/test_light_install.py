@@ -40,7 +40,7 @@ def run(tmp_path):
     def run_verb(*arguments, **variables):
         environment = {**os.environ, "PYTHONPATH": str(tmp_path / "watch"), **variables}
         command = [sys.executable, "-m", "reasonseg_ros.cli", *map(str, arguments)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)  # the demo gives up sooner
 
     return run_verb
 
@@ -80,14 +80,6 @@ def test_an_image_is_asked_about(run, image):
     assert json.loads(ended.stdout)["status"] in ("no_target", "unsure", "ok"), ended.stderr
 
 
-def test_the_node_answers_the_demo_s_questions(run, tmp_path):
-    pytest.importorskip("rclpy", reason="needs ROS 2's rclpy")
-    ended = run("demo", "--bag", resource("demo/tabletop"), "--out", tmp_path / "out")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert len(summary["answers"]) == 10
-
-
 def test_imports_are_noted(imported, image):
     pytest.importorskip("torch")
     ended, names = imported("ask", image, "the red mug", "--device", "mps")  # which only torch knows
@@ -102,4 +94,6 @@ def test_nothing_heavy_is_imported_where_it_is_installed(imported, image):
 def test_the_demo_and_its_node_import_nothing_heavy(imported, tmp_path):
     pytest.importorskip("rclpy", reason="needs ROS 2's rclpy")
     ended, names = imported("demo", "--bag", resource("demo/tabletop"), "--out", tmp_path / "out")
-    assert ended.returncode == 0 and names == [], ended.stderr
+    assert ended.returncode == 0 and names == [], ended.stdout + ended.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert len(summary["answers"]) == 10
