@@ -40,7 +40,8 @@ def run(tmp_path):
     def run_verb(*arguments, **variables):
         environment = {**os.environ, "PYTHONPATH": str(tmp_path / "watch"), **variables}
         command = [sys.executable, "-m", "reasonseg_ros.cli", *map(str, arguments)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)  # the demo gives up sooner
+        # The demo gives up sooner, and says why.
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
     return run_verb
 
