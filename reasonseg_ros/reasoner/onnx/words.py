@@ -25,6 +25,9 @@ class Words:
             self._template = environment.from_string((folder / TEMPLATE).read_text(encoding="utf-8"))
         except Exception as error:  # tokenizers' errors have no common class but Exception
             raise ModelError(f"tokenizer or chat template in {folder} cannot be read: {error}; {REMEDY}") from error
+        # Training writes its own length and padding into the file; a prompt is read whole, and alone.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
         self._image_mark = self._tokenizer.id_to_token(image_token) or ""
         if not self._image_mark:
             raise ModelError(f"{folder / TOKENIZER} has no token {image_token}; {REMEDY}")
