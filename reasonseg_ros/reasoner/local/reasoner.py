@@ -170,7 +170,9 @@ class LocalReasoner(SpeakingReasoner):
         """The model's inputs, a row for each chat's words, and the size in which it sees each image."""
         pictures = [Image.fromarray(rgb) for rgb in images] or None
         several = len(words) > 1
-        inputs = self.processor(text=words, images=pictures, padding=several, padding_side="left", return_tensors="pt")
+        # A tokenizer file can hold the length that a training used, to which prompts would be cut without a word.
+        options = {"padding": several, "padding_side": "left", "truncation": False, "return_tensors": "pt"}
+        inputs = self.processor(text=words, images=pictures, **options)
         patch_px = self.processor.image_processor.patch_size
         grids = inputs["image_grid_thw"].tolist() if pictures else []
         seen_wh = [(columns * patch_px, rows * patch_px) for _, rows, columns in grids]

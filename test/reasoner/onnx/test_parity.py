@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.engine.manifest import file_sha256
+from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.limits import Limits
 from reasonseg_ros.reasoner.loading import load_reasoner
@@ -109,3 +112,30 @@ def test_a_limit_stops_between_tokens(embedded: tuple[Any, Any]) -> None:
     answer = found.answer(images(1)[0], "the red mug", call)
     assert (answer.status, heard) == (Status.CANCELLED, [1, 2, 3])
     assert found.answer(images(1)[0], "the red mug", Call(max_new_tokens=4)).status is Status.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    "left_by_training",
+    [
+        {"truncation": {"direction": "Right", "max_length": 140, "strategy": "LongestFirst", "stride": 0}},
+        {"truncation": {"direction": "Left", "max_length": 30, "strategy": "LongestFirst", "stride": 0}},
+        {"padding": {"strategy": {"Fixed": 400}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
+                     "pad_type_id": 0, "pad_token": "<|endoftext|>"}},
+    ],
+    ids=["cut", "cut below an image", "padded"],
+)  # fmt: skip
+def test_prompts_are_read_whole_whatever_a_training_left_in_the_tokenizer(
+    tmp_path: Path, left_by_training: dict[str, Any]
+) -> None:
+    before, trained = tmp_path / "before", tmp_path / "trained"
+    for folder in (before, trained):
+        shutil.copytree(load_card("tabletop-reasoner", "reasoner").source, folder)
+    values = json.loads((trained / "tokenizer.json").read_text())
+    (trained / "tokenizer.json").write_text(json.dumps({**values, **left_by_training}))
+    values = json.loads((trained / "graphs.json").read_text())
+    values["files"]["tokenizer.json"] = file_sha256(trained / "tokenizer.json")
+    (trained / "graphs.json").write_text(json.dumps(values))
+    limits = Limits(160, 600.0)
+    for expected, found in zip(both(str(before)), both(str(trained)), strict=True):
+        said = [one.say_about(images(1)[0], "the red mug " * 30, limits) for one in (expected, found)]
+        assert (said[1].text, said[1].tokens) == (said[0].text, said[0].tokens)
