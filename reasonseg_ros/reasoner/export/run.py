@@ -101,6 +101,7 @@ def _target(card: ModelCard, out: Path | None, precision: str) -> Path:
     if precision == "fp32":
         if out is not None:
             raise InvalidInput("--out with precision fp32, whose graphs use the checkpoint's weights; leave it out")
+        _refuse_links(Path(card.source))
         return Path(card.source)
     if out is None:
         raise InvalidInput(f"precision {precision} has weights that need a new folder; add --out")
@@ -108,6 +109,16 @@ def _target(card: ModelCard, out: Path | None, precision: str) -> Path:
         raise InvalidInput(f"{out} is not an empty folder; choose another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
     return out
+
+
+def _refuse_links(folder: Path) -> None:
+    """ONNX Runtime loads no weights that a link leads out of the graphs' folder to, as in the hub's cache."""
+    for path in sorted(folder.glob("*.safetensors")):
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise InvalidInput(
+                f"{path} is a link to {path.resolve()}, and the graphs have to lie beside the weights; copy the "
+                "checkpoint with its weights (`cp -rL`) and export the copy"
+            )
 
 
 def _unsuited_here(config: Any) -> str:

@@ -103,6 +103,25 @@ def test_arguments_that_cannot_be_used(folder, arguments, words):
         run.export_reasoner(str(folder), **arguments)
 
 
+def test_linked_weights_are_refused(folder, tmp_path):
+    """Snapshots in the hub's cache are such folders."""
+    blob = tmp_path / "blobs" / "0123"
+    blob.parent.mkdir()
+    shutil.move(folder / "model.safetensors", blob)
+    (folder / "model.safetensors").symlink_to(blob)
+    names = {path.name for path in folder.iterdir()}
+    with pytest.raises(InvalidInput, match=r"model\.safetensors is a link to .*0123.*cp -rL"):
+        run.export_reasoner(str(folder))
+    assert {path.name for path in folder.iterdir()} == names
+
+
+def test_a_folder_reached_by_a_link_is_exported(folder, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    run.export_reasoner(str(link))
+    assert isinstance(load_reasoner(ReasonerConfig(model=str(link))), OnnxReasoner)
+
+
 def test_a_checkpoint_on_the_hub_is_refused():
     with pytest.raises(InvalidInput, match="is on the hub; download it"):
         run.export_reasoner("qwen2.5-vl-3b")
