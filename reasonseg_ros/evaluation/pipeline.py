@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.judging import Scoring, judged, not_finite
 from reasonseg_ros.faults import reason
 from reasonseg_ros.methods.port import Method
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.types import Answer, Frame, Query, RgbImage, Segmentation, Status
 
 LOG = logging.getLogger(__name__)
@@ -111,12 +113,18 @@ def answered(
 
     With `pace.most_ahead` the segmenter's features are made ahead, so `method.segmenter` must keep those of as many
     images as are on their way (`images_on_their_way`); and its encode and decode are called by different threads.
+
+    With threads, an answer in progress is cancelled when this generator is closed, for example by Ctrl-C. Otherwise a
+    server that hangs would hold its thread until the time limit. A cancelled answer is not judged. A batch is not
+    cancelled.
     """
     most = pace.most_ahead
+    closed = threading.Event()
+    call = Call(cancelled=closed.is_set)
     if most:
         items = ahead(items, partial(_encoded, method.segmenter.encode), max(most, pace.batch_size))
-    asked = ahead(groups(items, pace.batch_size), partial(_ask, method, pace.batch_size), min(most, 1))
-    for group in ahead(asked, partial(_judge, method, scoring), min(most, 1)):
+    asked = ahead(groups(items, pace.batch_size), partial(_ask, method, pace.batch_size, call), min(most, 1))
+    for group in ahead(asked, partial(_judge, method, scoring), min(most, 1), closed.set):
         yield from group
 
 
@@ -155,22 +163,23 @@ def groups(items: Iterable[PipelineItem], batch_size: int) -> Iterator[list[Pipe
         end(items)
 
 
-def _ask(method: Method, batch_size: int, group: Sequence[PipelineItem]) -> list[Asked]:
+def _ask(method: Method, batch_size: int, call: Call, group: Sequence[PipelineItem]) -> list[Asked]:
     loaded = [item for item in group if isinstance(item, Loaded)]
     single = [item for item in loaded if not item.video]
-    answers = iter(_batch(method, single) if batch_size > 1 and single else [_alone(method, item) for item in single])
+    asks_together = batch_size > 1 and single
+    answers = iter(_batch(method, single, call) if asks_together else [_alone(method, item, call) for item in single])
     asked: list[Asked] = []
     for item in group:
         if not isinstance(item, Loaded):
             asked.append((item, ()))
         elif item.video:
-            asked.append((item, _video(method, item, Query(item.video.question, item.video.expression))))
+            asked.append((item, _video(method, item, Query(item.video.question, item.video.expression), call)))
         else:
             asked.append((item, [next(answers)]))
     return asked
 
 
-def _batch(method: Method, items: Sequence[Loaded]) -> list[Segmentation]:
+def _batch(method: Method, items: Sequence[Loaded], call: Call) -> list[Segmentation]:
     """Answers to several questions at once; where that raises, one by one, so that only the bad one fails."""
     try:
         queries = [_query(item.samples[0]) for item in items]
@@ -180,20 +189,20 @@ def _batch(method: Method, items: Sequence[Loaded]) -> list[Segmentation]:
         LOG.warning("%d answers to a batch of %d questions; they are asked one by one", len(answers), len(items))
     except Exception as error:
         LOG.warning("a batch of %d questions failed (%s); they are asked one by one", len(items), reason(error))
-    return [_alone(method, item) for item in items]
+    return [_alone(method, item, call) for item in items]
 
 
-def _alone(method: Method, item: Loaded) -> Segmentation:
+def _alone(method: Method, item: Loaded, call: Call) -> Segmentation:
     query = _query(item.samples[0])
     try:
-        return method.answer(item.frames[0], query)
+        return method.answer(item.frames[0], query, call)
     except Exception as error:
         return _failed(item.frames[0], query, error)
 
 
-def _video(method: Method, item: Loaded, query: Query) -> Sequence[Segmentation]:
+def _video(method: Method, item: Loaded, query: Query, call: Call) -> Sequence[Segmentation]:
     try:
-        segmentations = method.answer_video(item.frames, query)
+        segmentations = method.answer_video(item.frames, query, call)
         if len(segmentations) != len(item.frames):
             raise InvalidInput(f"{len(segmentations)} answers to {len(item.frames)} frames")
         return segmentations

@@ -266,8 +266,8 @@ def test_a_number_that_is_not_finite_is_a_failed_sample_and_never_written(
 
     answer = method.answer
 
-    def broken(frame, query):
-        found = answer(frame, query)
+    def broken(frame, query, call):
+        found = answer(frame, query, call)
         if query.query_id != "b":
             return found
         return replace(found, regions=tuple(replace(region, **{place: value}) for region in found.regions))

@@ -92,12 +92,12 @@ def test_the_next_image_is_encoded_while_the_reasoner_runs(bag, scripted, texts,
     method.segmenter = KeptFeatures(counting, images_on_their_way(Pace(1, 4)))
     seen = []
 
-    def answer(frame, query):
+    def answer(frame, query, call):
         end_s = time.monotonic() + 30
         while not seen and counting.encoded < 2 and time.monotonic() < end_s:
             time.sleep(0.005)
         seen.append(counting.encoded)
-        return type(method).answer(method, frame, query)
+        return type(method).answer(method, frame, query, call)
 
     method.answer = answer
     items = (

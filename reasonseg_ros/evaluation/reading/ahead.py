@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, Queue
 from typing import Any, TypeVar
 
+from reasonseg_ros.reasoner.call import ignore
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 STOP_POLL_S = 0.05
 
 
-def ahead(items: Iterable[T], work: Callable[[T], R], most: int) -> Iterator[R]:
+def ahead(items: Iterable[T], work: Callable[[T], R], most: int, on_close: Callable[[], None] = ignore) -> Iterator[R]:
     """`work` of each item, in order, by a thread that is up to `most` results ahead. 0: no thread, one at a time.
 
     The items are taken in that thread too, so that such stages can follow one another. What `items` or `work` raise
     is raised where its result would have come. When this iterator is closed, the thread ends after the item it is at.
+    Before that wait, on Ctrl-C too, the thread's `on_close` is called, which may cut the work short.
     """
     if most < 1:
         yield from map(work, items)
@@ -36,6 +39,7 @@ def ahead(items: Iterable[T], work: Callable[[T], R], most: int) -> Iterator[R]:
             yield value
     finally:
         stopped.set()
+        on_close()
         while thread.is_alive():
             try:  # the thread may wait for room
                 results.get(timeout=STOP_POLL_S)

@@ -82,3 +82,18 @@ def test_stages_that_follow_one_another_end_together():
     assert [next(stream), next(stream)] == [10, 20]
     stream.close()
     assert len(closed) == 1 and closed[0].startswith("ahead-")
+
+
+def test_closing_cuts_the_work_in_hand_short():
+    begun, closed = threading.Event(), threading.Event()
+
+    def work(number):
+        if number == 1:
+            begun.set()
+            assert closed.wait(GENEROUS_S)
+        return number
+
+    stream = ahead(range(9), work, 1, closed.set)
+    assert next(stream) == 0 and begun.wait(GENEROUS_S) and not closed.is_set()
+    stream.close()
+    assert closed.is_set()

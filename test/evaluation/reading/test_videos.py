@@ -1,5 +1,7 @@
 """One question about several frames: which samples belong together, and a method that answers for all at once."""
 
+import threading
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -7,11 +9,13 @@ import pytest
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.pipeline import Pace
 from reasonseg_ros.evaluation.reading.samples import Sample, Unreadable
 from reasonseg_ros.evaluation.reading.videos import VideoSample, with_videos
 from reasonseg_ros.evaluation.run import Scoring, evaluate, finish
 
 BOX, OTHER = (8, 8, 24, 24), (40, 30, 60, 44)
+GENEROUS_S = 30
 
 
 def read_all(bag, on_image=None):
@@ -63,9 +67,9 @@ class Watcher:
 
     def __init__(self, method):
         self.method, self.videos = method, []
-        self.answer, self.prompt = method.answer, method.prompt
+        self.answer, self.prompt, self.segmenter = method.answer, method.prompt, method.segmenter
 
-    def answer_video(self, frames, query):
+    def answer_video(self, frames, query, call):
         self.videos.append((query.query_id, query.text, len(frames)))
         return [self.method.answer(frame, query) for frame in frames]
 
@@ -80,6 +84,33 @@ def test_a_video_is_asked_about_once_and_every_frame_is_scored(video_bag, script
 
     again = evaluate(with_videos(partial(read_all, video_bag)), watcher, tmp_path, Scoring())
     assert again.ids == run.ids and len(watcher.videos) == 2, "nothing is asked again"
+
+
+def test_an_interrupt_cancels_the_answer_to_a_video(video_bag, scripted, answer_text, tmp_path):
+    begun, cancelled = threading.Event(), []
+
+    class Waiting(Watcher):
+        def answer_video(self, frames, query, call):
+            if query.query_id == "v/1":
+                begun.set()
+                end_s = time.monotonic() + GENEROUS_S
+                while not call.cancelled() and time.monotonic() < end_s:
+                    time.sleep(0.005)
+                cancelled.append(call.cancelled())
+            return super().answer_video(frames, query, call)
+
+    def interrupted(run):
+        if len(run.rows) == 3:
+            assert begun.wait(GENEROUS_S)
+            raise KeyboardInterrupt
+
+    method = Waiting(scripted(answer_text(BOX)))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(
+            with_videos(partial(read_all, video_bag)), method, tmp_path, Scoring(), 0, interrupted, Pace(most_ahead=2)
+        )
+    assert cancelled == [True]
+    assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 3
 
 
 def test_images_between_labelled_frames_are_shown_and_not_scored(make_bag, samples_of, scripted, answer_text, tmp_path):
