@@ -41,6 +41,7 @@ test: lint
 
 lint: setup
 	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/mypy
 
 mutate: setup

@@ -95,9 +95,7 @@ def in_turns(
     return times, results
 
 
-def question_rows(
-    plain: Elsewhere, ours: Elsewhere, samples: Sequence[Sample], repetitions: int
-) -> Iterator[Row]:
+def question_rows(plain: Elsewhere, ours: Elsewhere, samples: Sequence[Sample], repetitions: int) -> Iterator[Row]:
     """Images that are new, with masks refined and, like the plain sequence's, not; and images that were prepared."""
     measured, ious = [], []
     for sample in samples:

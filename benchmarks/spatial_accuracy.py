@@ -133,15 +133,20 @@ def main() -> None:
     print(f"| mask, depth | targets | boxes | on a support | {' | '.join(names)} |")
     print("|---" * (4 + len(names)) + "|")
     for (mask, depth), rows in found.items():
-        for label, chosen in (("objects", [r for r in rows if r[0].kind != "part"]),
-                              ("parts", [r for r in rows if r[0].kind == "part"])):
+        for label, chosen in (
+            ("objects", [r for r in rows if r[0].kind != "part"]),
+            ("parts", [r for r in rows if r[0].kind == "part"]),
+        ):
             boxed = [row for _, _, row in chosen if row]
             supported = sum(surface.is_supported for _, surface, _ in chosen)
             cells = [np.percentile([row[name] for row in boxed], (50, 90)) for name in names]
             text = " | ".join(f"{median:.1f} / {most:.1f}" for median, most in cells)
             print(f"| {label}, {mask} mask, {depth} | {len(chosen)} | {len(boxed)} | {supported} | {text} |")
-    print("\nMillimetres, median / 90 %.", f"{1000 * np.median(seconds):.1f} ms of CPU a region, median, "
-          f"{1000 * np.percentile(seconds, 95):.1f} ms at 95 %.")
+    print(
+        "\nMillimetres, median / 90 %.",
+        f"{1000 * np.median(seconds):.1f} ms of CPU a region, median, "
+        f"{1000 * np.percentile(seconds, 95):.1f} ms at 95 %.",
+    )
 
 
 if __name__ == "__main__":

@@ -23,8 +23,14 @@ def generate_launch_description():
             ),
             ExecuteProcess(
                 cmd=[
-                    "ros2", "bag", "play", LaunchConfiguration("bag"),
-                    "--clock", "--loop", "--rate", LaunchConfiguration("rate"),
+                    "ros2",
+                    "bag",
+                    "play",
+                    LaunchConfiguration("bag"),
+                    "--clock",
+                    "--loop",
+                    "--rate",
+                    LaunchConfiguration("rate"),
                 ],
                 output="screen",
             ),

@@ -40,19 +40,23 @@ def setting(
 @dataclass(frozen=True)
 class ReasonerConfig:
     backend: str = setting(
-        "auto", "where the reasoner runs: in this process with torch (local) or without it (onnxruntime, for exported "
+        "auto",
+        "where the reasoner runs: in this process with torch (local) or without it (onnxruntime, for exported "
         "checkpoints on the CPU), or on an OpenAI-compatible server; auto is onnxruntime if the checkpoint has graphs, "
-        "else local", choices=("auto", "local", "onnxruntime", "server"), read_only=True,
+        "else local",
+        choices=("auto", "local", "onnxruntime", "server"),
+        read_only=True,
     )
-    model: str = setting(
-        "tabletop-reasoner", "name of a model card in models/, a folder, or a hub id", read_only=True
-    )
+    model: str = setting("tabletop-reasoner", "name of a model card in models/, a folder, or a hub id", read_only=True)
     dialect: str = setting(
-        "auto", "answer format; auto takes the model card's and detects others",
-        choices=("auto", "seg_zero", "vision_reasoner", "qwen2.5-vl", "qwen3-vl"), read_only=True,
+        "auto",
+        "answer format; auto takes the model card's and detects others",
+        choices=("auto", "seg_zero", "vision_reasoner", "qwen2.5-vl", "qwen3-vl"),
+        read_only=True,
     )
     strict: bool = setting(
-        False, "parse answers as the dialect authors' own scoring script does, without repair; for evaluations",
+        False,
+        "parse answers as the dialect authors' own scoring script does, without repair; for evaluations",
         read_only=True,
     )
     prompt_file: str = setting(
@@ -60,15 +64,17 @@ class ReasonerConfig:
     )
     device: str = setting("auto", "torch device; auto is cuda if there is a GPU, else cpu", read_only=True)
     dtype: str = setting(
-        "auto", "data type of the weights; auto is bfloat16 on a GPU and float32 on the CPU",
-        choices=("auto", "float32", "bfloat16", "float16"), read_only=True,
+        "auto",
+        "data type of the weights; auto is bfloat16 on a GPU and float32 on the CPU",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        read_only=True,
     )
-    attention: str = setting(
-        "sdpa", "attention kernel", choices=("sdpa", "eager", "flash_attention_2"), read_only=True
-    )
+    attention: str = setting("sdpa", "attention kernel", choices=("sdpa", "eager", "flash_attention_2"), read_only=True)
     quantization: str = setting(
-        "none", "quantization of the weights by bitsandbytes (needs a GPU)",
-        choices=("none", "8bit", "4bit"), read_only=True
+        "none",
+        "quantization of the weights by bitsandbytes (needs a GPU)",
+        choices=("none", "8bit", "4bit"),
+        read_only=True,
     )
     min_pixels: int = setting(
         0, "minimum pixels of an image for the reasoner; 0: the checkpoint's value", 0, 100_000_000, read_only=True
@@ -80,64 +86,80 @@ class ReasonerConfig:
     max_new_tokens: int = setting(0, "maximum length of an answer, tokens; 0: the model card's value", 0, 32768)
     time_limit_s: float = setting(60.0, "maximum time for one answer, seconds", 0.1, 3600.0)
     kept_frames: int = setting(
-        2, "images whose key-value cache is kept, so that more questions about them are answered faster; 0: none",
-        0, 64,
+        2,
+        "images whose key-value cache is kept, so that more questions about them are answered faster; 0: none",
+        0,
+        64,
         read_only=True,
     )
     kept_mb: int = setting(512, "maximum memory for these caches, MB", 1, 1_000_000, read_only=True)
     threads: int = setting(
-        0, "threads on the CPU; 0: with torch OMP_NUM_THREADS if set, else one core fewer than there are, for the "
-        "segmenter; with onnxruntime one for the text and every core for the image", 0, 256, read_only=True
+        0,
+        "threads on the CPU; 0: with torch OMP_NUM_THREADS if set, else one core fewer than there are, for the "
+        "segmenter; with onnxruntime one for the text and every core for the image",
+        0,
+        256,
+        read_only=True,
     )
     server_url: str = setting("http://127.0.0.1:8000/v1", "base address of the server", read_only=True)
     server_key_variable: str = setting("", "environment variable that holds the server's key", read_only=True)
     server_retries: int = setting(2, "retries if the server does not answer", 0, 10, read_only=True)
     known_picture: str = setting(
-        "never", "at configuration, ask about a picture with known boxes, to detect boxes in wrong coordinates; "
+        "never",
+        "at configuration, ask about a picture with known boxes, to detect boxes in wrong coordinates; "
         "warn: a failure is a warning in diagnostics; require: a failure fails the configuration",
-        choices=("never", "warn", "require"), read_only=True,
+        choices=("never", "warn", "require"),
+        read_only=True,
     )
 
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    model: str = setting(
-        "tabletop-segmenter", "name of a model card in models/, a folder, or a hub id", read_only=True
-    )
+    model: str = setting("tabletop-segmenter", "name of a model card in models/, a folder, or a hub id", read_only=True)
     device: str = setting("auto", "cpu, cuda or cuda:1; auto is cuda if there is a GPU, else cpu", read_only=True)
     dtype: str = setting(
-        "auto", "data type of the weights in torch; auto is bfloat16 on a GPU and float32 on the CPU",
-        choices=("auto", "float32", "bfloat16", "float16"), read_only=True,
+        "auto",
+        "data type of the weights in torch; auto is bfloat16 on a GPU and float32 on the CPU",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        read_only=True,
     )
     offline: bool = setting(False, "use local files only, never the hub", read_only=True)
     backend: str = setting(
-        "auto", "runtime of the model; auto is onnxruntime for exported graphs, torch for other checkpoints",
-        choices=("auto", "torch", *ENGINE_BACKENDS), read_only=True,
+        "auto",
+        "runtime of the model; auto is onnxruntime for exported graphs, torch for other checkpoints",
+        choices=("auto", "torch", *ENGINE_BACKENDS),
+        read_only=True,
     )
     threads: int = setting(0, "onnxruntime threads on the CPU; 0: one per core", 0, 256, read_only=True)
     engine_build: str = setting(
-        "if_missing", "TensorRT engines at configuration: only those in the cache (never), build missing ones, or "
-        "build all (force)",
-        choices=ENGINE_BUILDS, read_only=True,
+        "if_missing",
+        "TensorRT engines at configuration: only those in the cache (never), build missing ones, or build all (force)",
+        choices=ENGINE_BUILDS,
+        read_only=True,
     )
     engine_workspace_mib: int = setting(
         0, "maximum memory for building TensorRT engines, MiB; 0: no limit", 0, 1_000_000, read_only=True
     )
     engine_cache_gib: float = setting(
-        10.0, "maximum size of the engine cache, GiB; the least recently used engines are removed first",
-        0.1, 10_000.0, read_only=True
+        10.0,
+        "maximum size of the engine cache, GiB; the least recently used engines are removed first",
+        0.1,
+        10_000.0,
+        read_only=True,
     )
     fill_holes_share: float = setting(0.01, "fill holes up to this share of the mask's area", 0.0, 1.0)
     remove_specks_share: float = setting(0.01, "remove fragments up to this share of the mask's area", 0.0, 1.0)
     refine: str = setting(
-        "auto", "mask refinement: outlines snap to image edges (edges), stray parts are removed by prompts (points); "
+        "auto",
+        "mask refinement: outlines snap to image edges (edges), stray parts are removed by prompts (points); "
         "auto: by the "
         "model card",
-        choices=("auto", "none", "edges", "points", "both"), read_only=True,
+        choices=("auto", "none", "edges", "points", "both"),
+        read_only=True,
     )
     encode_beside: bool = setting(
-        True, "encode the image while the reasoner runs, even if no mask will be needed; false: encode afterwards, if "
-        "needed"
+        True,
+        "encode the image while the reasoner runs, even if no mask will be needed; false: encode afterwards, if needed",
     )
     kept_frames: int = setting(2, "images whose features are cached for further questions", 1, 64, read_only=True)
     keep_raw_mask: bool = setting(False, "also publish the mask before clean-up")
@@ -146,9 +168,11 @@ class SegmenterConfig:
 @dataclass(frozen=True)
 class TrackerConfig:
     mode: str = setting(
-        "auto", "track targets with SAM2's memory, or by prompting with the last mask's box and point, which needs no "
+        "auto",
+        "track targets with SAM2's memory, or by prompting with the last mask's box and point, which needs no "
         "memory and less time; auto is memory if the checkpoint has one",
-        choices=("auto", "memory", "reprompt"), read_only=True,
+        choices=("auto", "memory", "reprompt"),
+        read_only=True,
     )
     lost_after_s: float = setting(3.0, "a target that is not visible for this time is lost, seconds", 0.0, 3600.0)
     overlap: bool = setting(
@@ -160,40 +184,53 @@ class TrackerConfig:
 class CameraConfig:
     transport: str = setting("raw", "type of the image topic", choices=("raw", "compressed"), read_only=True)
     reliability: str = setting(
-        "auto", "quality of service of image, depth and camera_info; auto is reliable, or best effort if a "
-        "publisher offers only that", choices=("auto", "best_effort", "reliable"), read_only=True,
+        "auto",
+        "quality of service of image, depth and camera_info; auto is reliable, or best effort if a "
+        "publisher offers only that",
+        choices=("auto", "best_effort", "reliable"),
+        read_only=True,
     )
     depth: int = setting(5, "queue depth of the image subscription", 1, 100, read_only=True)
-    max_megapixels: float = setting(
-        100.0, "larger images are rejected before decoding, megapixels", 0.01, 1000.0
-    )
+    max_megapixels: float = setting(100.0, "larger images are rejected before decoding, megapixels", 0.01, 1000.0)
     depth_transport: str = setting(
-        "raw", "type of the depth topic; compressed: compressedDepth, or a compressed image of 16UC1 or 32FC1",
-        choices=("raw", "compressed"), read_only=True,
+        "raw",
+        "type of the depth topic; compressed: compressedDepth, or a compressed image of 16UC1 or 32FC1",
+        choices=("raw", "compressed"),
+        read_only=True,
     )
     depth_tolerance_s: float = setting(
-        0.02, "maximum stamp difference of an image and its depth image, seconds; less than half the camera's period",
-        0.0, 1.0, read_only=True,
+        0.02,
+        "maximum stamp difference of an image and its depth image, seconds; less than half the camera's period",
+        0.0,
+        1.0,
+        read_only=True,
     )
     depth_wait_s: float = setting(
         0.1, "maximum wait of an image for its depth image, once depth has arrived, seconds", 0.0, 2.0, read_only=True
     )
     rectification: str = setting(
-        "auto", "raw: the image has lens distortion, K and D of camera_info apply; rectified: the distortion is "
+        "auto",
+        "raw: the image has lens distortion, K and D of camera_info apply; rectified: the distortion is "
         "removed, "
         "P applies; auto: rectified if the image topic has a part image_rect*, rect or rectified",
-        choices=("auto", "raw", "rectified"), read_only=True,
+        choices=("auto", "raw", "rectified"),
+        read_only=True,
     )
     depth_rectification: str = setting(
-        "auto", "the same for depth; auto: by its topic (image_rect*, image_raw*), else like the image",
-        choices=("auto", "raw", "rectified"), read_only=True,
+        "auto",
+        "the same for depth; auto: by its topic (image_rect*, image_raw*), else like the image",
+        choices=("auto", "raw", "rectified"),
+        read_only=True,
     )
     depth_any_frame: bool = setting(
         False, "accept depth whose frame_id differs from the image's; for depth that is registered to the image anyway"
     )
     info_max_age_s: float = setting(
-        2.0, "maximum stamp difference of an image and its camera_info, seconds; 0: no limit; there is none for a "
-        "camera_info that is latched or has no stamp", 0.0, 86_400.0,
+        2.0,
+        "maximum stamp difference of an image and its camera_info, seconds; 0: no limit; there is none for a "
+        "camera_info that is latched or has no stamp",
+        0.0,
+        86_400.0,
     )
     silent_warn_s: float = setting(2.0, "time without an image until a warning, seconds", 0.1, 3600.0)
     silent_error_s: float = setting(
@@ -210,18 +247,24 @@ class QueryConfig:
     max_characters: int = setting(2000, "maximum length of a question, characters", 1, 100_000)
     frame_wait_s: float = setting(5.0, "maximum wait of a question for an image, seconds", 0.0, 3600.0)
     image_max_age_s: float = setting(
-        10.0, "maximum age of the image that a question is about, since its arrival, seconds; 0: no limit",
-        0.0, 86_400.0
+        10.0,
+        "maximum age of the image that a question is about, since its arrival, seconds; 0: no limit",
+        0.0,
+        86_400.0,
     )
     watch_period_s: float = setting(5.0, "period after which a standing question is asked again, seconds", 0.1, 3600.0)
     watch_change: float = setting(
-        0.0, "mean change of the image, as a share of its range, at which a standing question is asked again; 0: never",
-        0.0, 1.0,
+        0.0,
+        "mean change of the image, as a share of its range, at which a standing question is asked again; 0: never",
+        0.0,
+        1.0,
     )
     prepare: str = setting(
-        "never", "idle: while there is no question, prefill and encode the newest image; a question is then about the "
+        "never",
+        "idle: while there is no question, prefill and encode the newest image; a question is then about the "
         "last "
-        "prepared image, if that is not older than the period", choices=("never", "idle"),
+        "prepared image, if that is not older than the period",
+        choices=("never", "idle"),
     )
     prepare_period_s: float = setting(1.0, "minimum time between two prepared images, seconds", 0.05, 3600.0)
     ask_again: int = setting(1, "how many times a question is asked again if its target is lost", 0, 100)
@@ -235,16 +278,16 @@ class StreamConfig:
     buffer_hz: float = setting(10.0, "maximum rate of buffered images, Hz", 0.1, 1000.0, read_only=True)
     buffer_mb: int = setting(300, "maximum memory for buffered images, MB", 1, 100_000, read_only=True)
     follow_watched: bool = setting(True, "track the targets of standing questions between two answers")
-    follow_hz: float = setting(
-        0.0, "maximum tracking rate, Hz; 0: every image", 0.0, 1000.0, read_only=True
-    )
+    follow_hz: float = setting(0.0, "maximum tracking rate, Hz; 0: every image", 0.0, 1000.0, read_only=True)
 
 
 @dataclass(frozen=True)
 class HistoryConfig:
     frames: int = setting(
-        0, "images for a question about what happened, evenly spaced in time; 0: the model card's value",
-        0, 64,
+        0,
+        "images for a question about what happened, evenly spaced in time; 0: the model card's value",
+        0,
+        64,
     )
     seconds: float = setting(4.0, "look-back window of these images, seconds", 0.1, 600.0)
 
@@ -259,8 +302,11 @@ class PointsConfig:
 @dataclass(frozen=True)
 class AnswerConfig:
     min_confidence: float = setting(
-        -1.0, "answers with a lower confidence have the status unsure; 0: none; -1: the threshold of the checkpoint's "
-        "calibration, none without one", -1.0, 1.0
+        -1.0,
+        "answers with a lower confidence have the status unsure; 0: none; -1: the threshold of the checkpoint's "
+        "calibration, none without one",
+        -1.0,
+        1.0,
     )
 
 
@@ -274,8 +320,11 @@ class OutputConfig:
         "reliable", "quality of service of the published topics", choices=("best_effort", "reliable"), read_only=True
     )
     depth: int = setting(
-        10, "queue depth of published images, points and markers; answers have 1 and are latched",
-        1, 1000, read_only=True,
+        10,
+        "queue depth of published images, points and markers; answers have 1 and are latched",
+        1,
+        1000,
+        read_only=True,
     )
 
 
@@ -284,8 +333,10 @@ class Config:
     autostart: bool = setting(True, "configure and activate at start", read_only=True)
     diagnostics_period_s: float = setting(1.0, "period of diagnostics, seconds", 0.1, 60.0, read_only=True)
     method: str = setting(
-        "rev_seg", "method: seg_zero answers about one image; rev_seg also tracks targets and answers about several "
-        "images", choices=tuple(METHODS), read_only=True,
+        "rev_seg",
+        "method: seg_zero answers about one image; rev_seg also tracks targets and answers about several images",
+        choices=tuple(METHODS),
+        read_only=True,
     )
     reasoner: ReasonerConfig = field(default_factory=ReasonerConfig)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)

@@ -23,11 +23,29 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = ROOT / "build" / "set_up.log"
-REQUIREMENTS = ("pyproject.toml", "setup.py", "requirements/ros.txt", "requirements/sam2.txt",
-                "requirements/constraints.txt")
-MESSAGES = ("msg", "srv", "action", "cmake", "config", "launch", "rviz", "CMakeLists.txt", "package.xml",
-            "scripts/evaluate", "scripts/node", "scripts/reasonseg", "reasonseg_ros/__init__.py",
-            "requirements/ros.txt")
+REQUIREMENTS = (
+    "pyproject.toml",
+    "setup.py",
+    "requirements/ros.txt",
+    "requirements/sam2.txt",
+    "requirements/constraints.txt",
+)
+MESSAGES = (
+    "msg",
+    "srv",
+    "action",
+    "cmake",
+    "config",
+    "launch",
+    "rviz",
+    "CMakeLists.txt",
+    "package.xml",
+    "scripts/evaluate",
+    "scripts/node",
+    "scripts/reasonseg",
+    "reasonseg_ros/__init__.py",
+    "requirements/ros.txt",
+)
 SIZES = {
     "demo": "embedded",
     "models": "embedded,models,evaluation",
@@ -45,8 +63,16 @@ class SetUpError(Exception):
 
 def environment() -> dict[str, str]:
     """The environment without another ROS installation or virtual environment, temporary files beside `.venv`."""
-    foreign = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH",
-               "ROS_DISTRO", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
+    foreign = (
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "VIRTUAL_ENV",
+        "LD_LIBRARY_PATH",
+        "CMAKE_PREFIX_PATH",
+        "COLCON_PREFIX_PATH",
+        "ROS_DISTRO",
+        "_ROS_WHEELS_BOOTSTRAP_COMPLETE",
+    )
     values = {name: value for name, value in os.environ.items() if name not in foreign}
     values.update(
         PATH=f"{VENV / 'bin'}{os.pathsep}{values['PATH']}",
@@ -62,11 +88,15 @@ def check_machine() -> None:
     """Everything that would break later, before anything is installed. Raises SetUpError."""
     # CMake lists, shebang lines and search paths each break on some of the others.
     if wrong := re.sub(r"[A-Za-z0-9_./+~@,=-]", "", str(ROOT)):
-        raise SetUpError(f"the path {str(ROOT)!r} holds {wrong[0]!r}, which CMake or a script's first line cannot "
-                         "take; move the repository to a path of plain letters, digits and . _ + ~ @ , = -")
+        raise SetUpError(
+            f"the path {str(ROOT)!r} holds {wrong[0]!r}, which CMake or a script's first line cannot "
+            "take; move the repository to a path of plain letters, digits and . _ + ~ @ , = -"
+        )
     if not (3, 10) <= sys.version_info[:2] <= (3, 12):
-        raise SetUpError(f"this is Python {sys.version_info[0]}.{sys.version_info[1]}, and the ROS 2 wheels are for "
-                         "3.10 to 3.12; install one of them and run `make PYTHON=python3.12 ...`")
+        raise SetUpError(
+            f"this is Python {sys.version_info[0]}.{sys.version_info[1]}, and the ROS 2 wheels are for "
+            "3.10 to 3.12; install one of them and run `make PYTHON=python3.12 ...`"
+        )
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
@@ -75,11 +105,15 @@ def check_machine() -> None:
     for variable, names in (("CC", ("cc", "gcc", "clang")), ("CXX", ("c++", "g++", "clang++"))):
         candidates = (os.environ[variable].split()[0],) if os.environ.get(variable, "").strip() else names
         if not any(shutil.which(name) for name in candidates):
-            raise SetUpError(f"no C and C++ compiler ({', '.join(candidates)} not found), which the messages need; "
-                             "run `sudo apt install g++`")
+            raise SetUpError(
+                f"no C and C++ compiler ({', '.join(candidates)} not found), which the messages need; "
+                "run `sudo apt install g++`"
+            )
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
-        raise SetUpError(f"no Python.h in {sysconfig.get_path('include')}, which the messages need; "
-                         "run `sudo apt install python3-dev`")
+        raise SetUpError(
+            f"no Python.h in {sysconfig.get_path('include')}, which the messages need; "
+            "run `sudo apt install python3-dev`"
+        )
 
 
 def fingerprint(*names: str) -> str:
@@ -106,8 +140,14 @@ def run(*command: str | Path) -> None:
         log.write(f"\n$ {' '.join(map(str, command))}\n".encode())
         log.flush()
         begin = log.tell()
-        process = subprocess.Popen([str(part) for part in command], cwd=ROOT, env=environment(),
-                                   stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
         try:
             while process.poll() is None:
                 time.sleep(0.1)
@@ -123,8 +163,10 @@ def run(*command: str | Path) -> None:
             log.seek(begin)
             tail = log.read().decode(errors="replace").splitlines()[-25:]
         print("\n".join(tail), file=sys.stderr)
-        raise SetUpError(f"`{' '.join(map(str, command[:4]))} ...` ended with status {process.returncode}; "
-                         f"its last lines are above, all of them in {LOG}")
+        raise SetUpError(
+            f"`{' '.join(map(str, command[:4]))} ...` ended with status {process.returncode}; "
+            f"its last lines are above, all of them in {LOG}"
+        )
 
 
 def last_line(begin: int) -> str:
@@ -141,25 +183,51 @@ def stamp_of(size: str) -> str:
 def has_libraries(size: str) -> bool:
     """Whether this size or a larger one is installed."""
     sizes = list(SIZES)
-    return any(is_done(stamp_of(one), *REQUIREMENTS) for one in sizes[sizes.index(size):])
+    return any(is_done(stamp_of(one), *REQUIREMENTS) for one in sizes[sizes.index(size) :])
 
 
 def install_libraries(size: str) -> None:
     free_gb = shutil.disk_usage(ROOT).free / 1e9
     if free_gb < DISK_GB[size]:
-        raise SetUpError(f"{free_gb:.1f} GB free at {ROOT}, and the libraries take about {DISK_GB[size]:g} GB while "
-                         "they are installed; free some space")
+        raise SetUpError(
+            f"{free_gb:.1f} GB free at {ROOT}, and the libraries take about {DISK_GB[size]:g} GB while "
+            "they are installed; free some space"
+        )
     if not has_pip() or not (VENV / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}").is_dir():
         print("[1/3] making .venv", flush=True)
         run(sys.executable, "-m", "venv", "--clear", VENV)
     print(f"[2/3] installing the libraries into .venv ({SIZE_WORDS[size]})", flush=True)
     # Editable by a path file: the sources here are the ones that run, and the generated messages join them.
-    run(PYTHON, "-m", "pip", "install", "--progress-bar", "off", "-c", "requirements/constraints.txt",
-        "-r", "requirements/ros.txt", "-e", f".[{SIZES[size]}]", "--config-settings", "editable_mode=compat")
+    run(
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "--progress-bar",
+        "off",
+        "-c",
+        "requirements/constraints.txt",
+        "-r",
+        "requirements/ros.txt",
+        "-e",
+        f".[{SIZES[size]}]",
+        "--config-settings",
+        "editable_mode=compat",
+    )
     if size == "test":
         # By itself, as it needs the installed torch to build; in isolation pip would download a second one for that.
-        run(PYTHON, "-m", "pip", "install", "--progress-bar", "off", "--no-build-isolation", "--no-deps",
-            "-r", "requirements/sam2.txt")
+        run(
+            PYTHON,
+            "-m",
+            "pip",
+            "install",
+            "--progress-bar",
+            "off",
+            "--no-build-isolation",
+            "--no-deps",
+            "-r",
+            "requirements/sam2.txt",
+        )
     (VENV / stamp_of(size)).write_text(fingerprint(*REQUIREMENTS), encoding="utf-8")
 
 
@@ -179,9 +247,21 @@ def build_messages() -> None:
     if cache.is_file() and f"CMAKE_HOME_DIRECTORY:INTERNAL={ROOT}\n" not in cache.read_text(encoding="utf-8"):
         shutil.rmtree(build)  # of a checkout that has been moved
     cmake = VENV / "bin" / "cmake"
-    run(cmake, "-G", "Ninja", "-S", ROOT, "-B", build, f"-DCMAKE_PREFIX_PATH={VENV}", f"-DCMAKE_INSTALL_PREFIX={VENV}",
-        f"-DPython3_EXECUTABLE={PYTHON}", f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'cmake/relocate_wheels.cmake'}",
-        "-DBUILD_TESTING=OFF", "-DEDITABLE=ON")
+    run(
+        cmake,
+        "-G",
+        "Ninja",
+        "-S",
+        ROOT,
+        "-B",
+        build,
+        f"-DCMAKE_PREFIX_PATH={VENV}",
+        f"-DCMAKE_INSTALL_PREFIX={VENV}",
+        f"-DPython3_EXECUTABLE={PYTHON}",
+        f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'cmake/relocate_wheels.cmake'}",
+        "-DBUILD_TESTING=OFF",
+        "-DEDITABLE=ON",
+    )
     run(cmake, "--build", build, "--target", "install")
     (VENV / "messages.stamp").write_text(fingerprint(*MESSAGES), encoding="utf-8")
 

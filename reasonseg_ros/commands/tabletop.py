@@ -24,9 +24,7 @@ def register(verbs: Any) -> None:
     bag.add_argument(
         "--kinds", nargs="+", default=[], metavar="KIND", help="kinds of questions, used in turn (default: all)"
     )
-    bag.add_argument(
-        "--phrasing", choices=PHRASINGS, default="train", help="set of sentences for the questions"
-    )
+    bag.add_argument("--phrasing", choices=PHRASINGS, default="train", help="set of sentences for the questions")
     bag.add_argument(
         "--video", nargs="?", type=whole_number(1), const=24, default=0, metavar="FRAMES",
         help="write videos of FRAMES frames (without a number: %(const)s) with questions about what happened; --scenes "

@@ -233,9 +233,7 @@ class BoundGraph:
         # Resolved: its weights may be a file beside it, and ONNX Runtime refuses links that lead elsewhere.
         self._session = _session(path.resolve(), threads, [PROVIDERS["cpu"]])
 
-    def bind(
-        self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]
-    ) -> Callable[[], None]:
+    def bind(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
         """A function that runs the graph on what these contiguous arrays hold then, and writes into `outputs`.
 
         An array may be input and output. The function raises ModelError or OutOfMemory.

@@ -74,9 +74,7 @@ def _resampled(rgb: RgbImage, rows: int, filter_name: str, is_short: bool) -> Rg
 
 
 @functools.lru_cache(maxsize=32)
-def _taps(
-    length: int, rows: int, filter_name: str, is_short: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int32], int]:
+def _taps(length: int, rows: int, filter_name: str, is_short: bool) -> tuple[NDArray[np.int64], NDArray[np.int32], int]:
     """The rows that each new row is made of, [rows, taps], their weights in fixed point, and its bits."""
     shape, reach = _FILTERS[filter_name]
     scale = length / rows

@@ -50,9 +50,7 @@ class Worker:
         self._newest = NewestImage(self._changed)
         self._enabled = True
         self._stopping = False
-        self._thinker = Thinker(
-            method, self._settings, self._newest, self.buffer, self._preparation, self._propagator
-        )
+        self._thinker = Thinker(method, self._settings, self._newest, self.buffer, self._preparation, self._propagator)
         self._thread = threading.Thread(target=self._run, name="reasonseg worker", daemon=True)
 
     def start(self) -> None:

@@ -27,9 +27,7 @@ def check_chat_template(processor: Any) -> None:
     processor.chat_template = _template(processor)
     user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": _QUESTION}]}
     system = {"role": "system", "content": "You are a helpful assistant."}
-    try_template(
-        processor.chat_template, [([user], True), ([user], False), ([system, user], True), (_TURNS, False)]
-    )
+    try_template(processor.chat_template, [([user], True), ([user], False), ([system, user], True), (_TURNS, False)])
     prompt = _render(processor, [user], True)
     remedy = "take the template of the base model"
     image = getattr(processor, "image_token", None)

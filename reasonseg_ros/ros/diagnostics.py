@@ -103,9 +103,7 @@ class CameraHealth:
         # Silence counts, so that the rate falls as soon as the camera stops.
         return (len(self._arrivals_s) - 1) / max(time.monotonic() - self._arrivals_s[0], 1e-6)
 
-    def status(
-        self, limits: CameraConfig, active: bool, describe: Callable[[], str] | None = None
-    ) -> DiagnosticStatus:
+    def status(self, limits: CameraConfig, active: bool, describe: Callable[[], str] | None = None) -> DiagnosticStatus:
         """WARN and ERROR for silence, WARN for frames dropped since the last call.
 
         `describe` gives the image topic with its publishers, and what keeps their images from arriving.
@@ -133,7 +131,6 @@ class CameraHealth:
         values |= {f"dropped: {reason}": count for reason, count in sorted(self.dropped.items())}
         values |= {"nearly black 16-bit images": self.dark} if self.dark else {}
         return diagnostic("camera", level, text, values | {"silent_s": f"{silent_s:.1f}"})
-
 
     def _silence(self, silent_s: float, describe: Callable[[], str] | None) -> str:
         text = f"no image for {silent_s:.1f} s"

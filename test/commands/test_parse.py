@@ -45,9 +45,7 @@ def test_bytes_that_are_no_text_are_read(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 @pytest.mark.parametrize("size", ["640", "0x480", "-1x5", "axb", "640x480x3", ""])
-def test_a_bad_size_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], size: str
-) -> None:
+def test_a_bad_size_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], size: str) -> None:
     with pytest.raises(SystemExit):
         run(monkeypatch, b"", f"--size={size}")
     assert "640x480" in capsys.readouterr().err

@@ -102,9 +102,7 @@ def test_a_full_disk_behind_a_redirection_is_told(unbuffered):
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "reasonseg_ros.cli", "version"]
         environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
-        ended = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment
-        )
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
     assert ended.returncode == cli.USAGE_ERROR
     assert ended.stderr.strip() == "reasonseg: No space left on device; free space there, or choose another place"
 

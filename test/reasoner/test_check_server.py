@@ -103,9 +103,7 @@ def test_a_server_that_is_away_is_told_in_a_line(server: Any, capsys: pytest.Cap
         (["--set", "reasoner.model=["], "no YAML"),
     ],
 )
-def test_wrong_settings_end_in_one_line(
-    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_settings_end_in_one_line(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-server", *arguments]) == 2
     output = capsys.readouterr()
     assert reason in output.err and output.err.count("\n") == 1

@@ -25,8 +25,10 @@ texts = st.one_of(st.text(max_size=200), pieces)
 sizes = st.tuples(st.integers(1, 5000), st.integers(1, 5000))
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=5)
-    | st.dictionaries(st.sampled_from(["bbox_2d", "bbox", "point_2d", "points_1", "label", "score", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.sampled_from(["bbox_2d", "bbox", "point_2d", "points_1", "label", "score", "x"]), inner)
+    ),
     max_leaves=25,
 )
 answers = values.map(lambda value: f"<think>so</think><answer>{json.dumps(value)}</answer>")

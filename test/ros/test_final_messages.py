@@ -135,32 +135,36 @@ def test_questions_that_come_all_at_once_are_all_answered(node, client):
 
 
 FLOOD = """
+import sys
 import time
+from pathlib import Path
 import rclpy
 from reasonseg_ros.msg import Query
 rclpy.init()
 publisher = rclpy.create_node("flood").create_publisher(Query, "reasonseg/query", 10)
-while not publisher.get_subscription_count():
-    time.sleep(0.01)
-time.sleep(0.5)
-for _ in range(COUNT):
+while not Path(sys.argv[1]).exists():
+    publisher.publish(Query(text="the bright one", query_id="hello"))
+    time.sleep(0.5)
+for _ in range(int(sys.argv[2])):
     publisher.publish(Query())
 time.sleep(60)
 """
 
 
-def test_questions_beyond_the_queue_are_counted(node, client, start_process):
-    """The publisher keeps 10 and the node is busy, so not all of these can arrive: each is answered or counted."""
-    count = 6000
+def test_questions_beyond_the_queue_are_counted(node, client, start_process, tmp_path):
+    """The publisher keeps 10 and the node is busy, so not all of these can arrive: each is answered or counted.
+
+    The node does not count what was published before it found the publisher. So the flood starts after an answer.
+    """
+    count, start = 6000, tmp_path / "start"
+    start_process("-c", FLOOD, start, str(count))
+    client.until(lambda: [one for one in client.got["segmentation"] if one.query_id == "hello"])
 
     def be_busy():
-        deadline_s = time.monotonic() + 30
-        while node.count_publishers("reasonseg/query") < 2 and time.monotonic() < deadline_s:
-            time.sleep(0.05)
-        time.sleep(2.5)
+        start.touch()
+        time.sleep(3)
 
     node._outbox.post(be_busy)
-    start_process("-c", FLOOD.replace("COUNT", str(count)))
 
     def all_known(status):
         lost = int(value(status, "lost: ~/query: more came than its queue holds") or 0)

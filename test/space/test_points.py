@@ -42,9 +42,7 @@ def table_axes(yaw_rad):
 def resting(size_m, yaw_rad=0.3, lift_m=0.0):
     """A box on the table, in the middle of the image."""
     axes = table_axes(yaw_rad)
-    return OrientedBox(
-        np.array([0.0, 0.0, DISTANCE_M]) + axes[:, 2] * (size_m[2] / 2 + lift_m), axes, np.array(size_m)
-    )
+    return OrientedBox(np.array([0.0, 0.0, DISTANCE_M]) + axes[:, 2] * (size_m[2] / 2 + lift_m), axes, np.array(size_m))
 
 
 def see(box, table=True):

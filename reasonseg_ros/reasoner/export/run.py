@@ -188,5 +188,3 @@ def _write_card(card: ModelCard, folder: Path) -> None:
     values = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
     text = yaml.safe_dump({"kind": "reasoner", "source": ".", **values}, sort_keys=False, allow_unicode=True)
     (folder / "card.yaml").write_text(text, encoding="utf-8")
-
-

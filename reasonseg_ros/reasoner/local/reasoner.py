@@ -125,9 +125,7 @@ class LocalReasoner(SpeakingReasoner):
         reading = self._kept.read(frame.rgb, self._words(messages), self._inputs_about(frame))
         return self._spoken(partial(self._decoder.continued, reading.prompt), [reading.seen_wh], limits)[0]
 
-    def _speak(
-        self, chats: Sequence[tuple[Messages, Sequence[RgbImage]]], limits: Limits
-    ) -> list[Speech]:
+    def _speak(self, chats: Sequence[tuple[Messages, Sequence[RgbImage]]], limits: Limits) -> list[Speech]:
         words = [self._words(messages) for messages, _ in chats]
         inputs, seen_wh = self._inputs(words, [rgb for _, images in chats for rgb in images])
         sizes = iter(seen_wh)
@@ -180,4 +178,3 @@ class LocalReasoner(SpeakingReasoner):
 
     def _text(self, tokens: list[int]) -> str:
         return str(self.processor.tokenizer.decode(tokens, skip_special_tokens=True))
-

@@ -18,9 +18,7 @@ Grid = tuple[int, int]
 VISION_THETA = np.float32(10000.0)
 
 
-def token_positions(
-    ids: Sequence[int], image_token: int, grids: Sequence[Grid], slots: int
-) -> NDArray[np.int64]:
+def token_positions(ids: Sequence[int], image_token: int, grids: Sequence[Grid], slots: int) -> NDArray[np.int64]:
     """Position of each slot in time, height and width, int64 [3, slots]; slots after `ids` go on as text.
 
     An image's tokens share the time; the text after it goes on from the longer side of its grid.

@@ -142,9 +142,7 @@ class TextModel:
         no_places, no_features = np.zeros((0, 2), np.int64), np.zeros((0, self._shape.width), np.float32)
         self._step = self._bound(self._id, no_places, no_features)
 
-    def _bound(
-        self, ids: NDArray[np.int64], image_at: NDArray[np.int64], features: FloatArray
-    ) -> Callable[[], None]:
+    def _bound(self, ids: NDArray[np.int64], image_at: NDArray[np.int64], features: FloatArray) -> Callable[[], None]:
         inputs: dict[str, NDArray[Any]] = {
             "ids": ids, "image_at": image_at, "features": features, "seqlens_k": self._last_slot,
             "total": self._total, "cos": self._cos, "sin": self._sin,

@@ -277,5 +277,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, http.client.HTTPException):
         return f"it does not speak HTTP/1.1 ({type(error).__name__}: {shown(str(error))}); check server_url"
     return f"{type(error).__name__}: {shown(str(error))}"
-
-
