@@ -17,9 +17,11 @@ from reasonseg_ros.commands import (
     check_server,
     compare,
     demo,
+    doctor,
     engine,
     evaluate,
     export,
+    models,
     parse,
     play,
     score,
@@ -39,8 +41,8 @@ INTERRUPTED = 130
 ROS_REMEDY = "this needs ROS 2: source its setup.bash and the workspace's, or run `make setup` in a checkout"
 
 VERBS = (
-    demo, ask, check_server, parse, evaluate, bag, score, score_text, compare, calibrate, engine, play, tabletop,
-    export, train, version,
+    demo, ask, doctor, models, check_server, parse, evaluate, bag, score, score_text, compare, calibrate,
+    engine, play, tabletop, export, train, version,
 )  # fmt: skip
 """In the order of `--help`."""
 

@@ -21,6 +21,7 @@ MAX_SIDE_PX = 8192
 MAX_PIXELS = 100_000_000
 """Of an image that a model is shown: larger ones are mistakes, and take the machine's memory."""
 COORDINATES = ("squashed", "resized", "relative_1000")
+COMMERCIAL_USE = ("allowed", "not_allowed", "unclear")
 FRAMES_PROMPT = (
     "These {frames} frames of one video come in the order of time, each behind its number. The question about the "
     'video is: "{query}". Follow what happens from frame to frame and settle on the one object that is meant. Then '
@@ -48,6 +49,8 @@ _LIKE_TYPE = {
     "edgetam": "sam2.1-tiny",
     "edgetam_video": "sam2.1-tiny",
 }
+_UNSTATED: dict[str, Any] = {"licence": "", "parameters_m": 0.0, "gated": False, "commercial_use": "unclear"}
+"""What a checkpoint without a card does not have in common with the one that it is like."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class ModelCard:
         kind: reasoner or segmenter.
         source: absolute folder, or hub id. In YAML a leading `.` or `/` makes it a folder, relative to the YAML.
         revision: branch, tag or commit on the hub.
+        parameters_m: millions of parameters, as published; 0: not stated.
+        gated: the hub hands it out only after its terms are accepted.
+        commercial_use: whether the licence allows it: allowed, not_allowed or unclear.
+        knows: what a checkpoint of one small world knows, in words; empty for a general one.
         dialect: reasoners: how the answer is written.
         image_size_wh: reasoners: the whole image is squashed to this; None leaves the processor's resize, which keeps
             the aspect ratio within `min_pixels` to `max_pixels` (0: the checkpoint's own).
@@ -86,6 +93,10 @@ class ModelCard:
     licence: str = ""
     url: str = ""
     revision: str = "main"
+    parameters_m: float = 0.0
+    gated: bool = False
+    commercial_use: str = "unclear"
+    knows: str = ""
     dialect: str = ""
     image_size_wh: tuple[int, int] | None = None
     min_pixels: int = 0
@@ -112,13 +123,17 @@ class ModelCard:
                 raise ModelError(f"model card {self.name!r}: {key} = {value}; expected {expected}")
 
         texts = ("name", "source", "licence", "url", "revision", "prompt", "system", "frames_prompt", "frame_name")
-        for key in (*texts, "known_picture", "vocabulary"):
+        for key in (*texts, "known_picture", "vocabulary", "knows"):
             need(isinstance(getattr(self, key), str), key, "text")
         for key in ("min_pixels", "max_pixels"):
             need(_is_count(getattr(self, key), 0, MAX_PIXELS), key, f"a whole number, 0 to {MAX_PIXELS}")
         need(_is_count(self.image_size, 0, MAX_SIDE_PX), "image_size", f"a whole number, 0 to {MAX_SIDE_PX}")
         need(self.kind in KINDS, "kind", " or ".join(KINDS))
-        for key in ("multimask", "needs_boxes"):
+        count_m = self.parameters_m
+        is_number = isinstance(count_m, (int, float)) and not isinstance(count_m, bool)
+        need(is_number and 0 <= count_m < 1e7, "parameters_m", "millions of parameters, below 10 million of them")
+        need(self.commercial_use in COMMERCIAL_USE, "commercial_use", f"one of {', '.join(COMMERCIAL_USE)}")
+        for key in ("multimask", "needs_boxes", "gated"):
             need(isinstance(getattr(self, key), bool), key, "true or false")
         need(self.refine in REFINEMENTS, "refine", f"one of {', '.join(REFINEMENTS)}")
         if self.kind == "segmenter":
@@ -152,7 +167,7 @@ def load_card(name_or_path_or_hub_id: str, kind: str) -> ModelCard:
     Raises ModelError if there is none, or where it is of another kind.
     """
     text = str(name_or_path_or_hub_id).strip()
-    card = _find(text)
+    card = find_card(text)
     if card.kind != kind:
         raise ModelError(f"{text} is a {card.kind}; expected a {kind}: one of {', '.join(card_names(kind))}")
     return card
@@ -186,7 +201,8 @@ def _card_paths() -> list[Path]:
     return sorted(resource("models").glob("*.yaml"))
 
 
-def _find(text: str) -> ModelCard:
+def find_card(text: str) -> ModelCard:
+    """`load_card` of any kind."""
     shipped = {path.stem: path for path in _card_paths()}
     if text in shipped:
         return read_card(shipped[text])
@@ -218,7 +234,7 @@ def _folder_card(folder: Path, shipped: dict[str, Path]) -> ModelCard:
         kind, known = short_repr(model_type), ", ".join(_LIKE_TYPE)
         raise ModelError(f"{folder} is a {kind}; known are {known}. Write a card.yaml into it")
     base = read_card(shipped[like])
-    return replace(base, name=folder.name, source=str(folder), licence="", url="", image_size=0)
+    return replace(base, name=folder.name, source=str(folder), url="", image_size=0, **_UNSTATED)
 
 
 def _hub_card(hub_id: str, shipped: dict[str, Path]) -> ModelCard:
@@ -230,7 +246,7 @@ def _hub_card(hub_id: str, shipped: dict[str, Path]) -> ModelCard:
     if like is None:
         raise ModelError(f"no card is like {hub_id!r}; known: {', '.join(cards)}. Write a card and give its path")
     url = f"https://huggingface.co/{hub_id}"
-    return replace(cards[like], name=hub_id, source=hub_id, licence="", url=url, image_size=0)
+    return replace(cards[like], name=hub_id, source=hub_id, url=url, image_size=0, **_UNSTATED)
 
 
 def _like_name(name: str) -> str | None:

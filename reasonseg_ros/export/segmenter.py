@@ -101,6 +101,8 @@ def _write_card(checkpoint: Checkpoint, folder: Path) -> None:
         "source": ".",
         "licence": card.licence,
         "url": card.url,
+        "commercial_use": card.commercial_use,
+        "knows": card.knows,
         "multimask": card.multimask,
         "needs_boxes": card.needs_boxes,
         "refine": card.refine,

@@ -182,8 +182,8 @@ def _manifest(original: LocalReasoner, precision: str, folder: Path) -> Reasoner
 
 def _write_card(card: ModelCard, folder: Path) -> None:
     """What the folder needs to be used by its path."""
-    keys = ("licence", "url", "dialect", "image_size_wh", "coordinates", "prompt", "system", "frames_prompt",
-            "frame_name", "frames", "frames_size_wh", "max_new_tokens")  # fmt: skip
+    keys = ("licence", "url", "commercial_use", "knows", "dialect", "image_size_wh", "coordinates", "prompt", "system",
+            "frames_prompt", "frame_name", "frames", "frames_size_wh", "max_new_tokens")  # fmt: skip
     values = {key: getattr(card, key) for key in keys}
     values = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
     text = yaml.safe_dump({"kind": "reasoner", "source": ".", **values}, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,1 @@
+"""Self-checks of a machine: what is there, what does not work, and the remedy."""

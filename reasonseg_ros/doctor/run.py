@@ -1,0 +1,55 @@
+"""The checks in their order, and what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from reasonseg_ros.doctor import machine, models, software, topics
+from reasonseg_ros.doctor.finding import Check, Finding, Level, Wanted, fault
+from reasonseg_ros.faults import reason
+
+CHECKS = (
+    Check("python", software.look_at_python, software.judge_python),
+    Check("libraries", software.look_at_libraries, software.judge_libraries),
+    Check("ros", software.look_at_ros, software.judge_ros),
+    Check("shared memory", machine.look_at_shared_memory, machine.judge_shared_memory),
+    Check("gpu", machine.look_at_gpu, machine.judge_gpu),
+    Check("runtimes", machine.look_at_runtimes, machine.judge_runtimes),
+    Check("disk", machine.look_at_disk, machine.judge_disk),
+    Check("clock", machine.look_at_clock, machine.judge_clock),
+    Check("models", models.look_at_models, models.judge_models),
+    Check("engines", models.look_at_engines, models.judge_engines),
+    Check("hub", models.look_at_hub, models.judge_hub),
+    Check("topics", topics.look_at_robot, topics.judge_robot),
+)
+
+Named = tuple[str, Finding]
+"""A finding with the name of its check."""
+
+
+def diagnose(wanted: Wanted, checks: Sequence[Check] = CHECKS) -> Iterator[Named]:
+    """All findings, as they come. A check that fails is a fault itself, and the others go on."""
+    for check in checks:
+        try:
+            findings = check.judge(check.look(wanted))
+        except Exception as error:  # whatever a broken machine makes a library raise
+            findings = [
+                fault(f"this check failed: {reason(error)}", "report it with the output of `reasonseg version`")
+            ]
+        for finding in findings:
+            yield check.name, finding
+
+
+def worst(findings: Sequence[Named]) -> Level:
+    order = list(Level)
+    return max((finding.level for _, finding in findings), key=order.index, default=Level.OK)
+
+
+def as_values(findings: Sequence[Named]) -> dict[str, Any]:
+    """For JSON: `worst`, and every finding with check, level, text and remedy."""
+    rows = [
+        {"check": name, "level": str(one.level), "text": one.text, "remedy": one.remedy or None}
+        for name, one in findings
+    ]
+    return {"worst": str(worst(findings)), "findings": rows}

@@ -1,0 +1,1 @@
+"""Checkpoints on this machine and on the Hugging Face hub: where they are, what they need, fetching them."""

@@ -1,0 +1,150 @@
+"""Fetches a card's checkpoint from the Hugging Face hub, and compares its files with the hub's checksums."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.hub.stored import cached_snapshot
+from reasonseg_ros.model_card import ModelCard
+
+PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model", "LICENSE*", "*.md")
+"""What a checkpoint of transformers needs, with its licence. Other formats of the same weights are left out."""
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FetchPlan:
+    """What a fetch would transfer.
+
+    Attributes:
+        commit: the revision as the hub resolves it.
+        files: names and sizes in bytes of all that is needed.
+        missing_bytes: size of what is not on this machine yet.
+        free_bytes: free space where it goes.
+    """
+
+    commit: str
+    files: dict[str, int]
+    missing_bytes: int
+    free_bytes: int
+
+
+def plan(card: ModelCard) -> FetchPlan:
+    """Ask the hub what there is. Raises ModelError: no such model, gated, no network, not enough space."""
+    _need_hub_card(card)
+    api = _api()
+    with _readable_errors(card):
+        info = api.model_info(card.source, revision=card.revision, files_metadata=True)
+    files = {file.rfilename: int(file.size or 0) for file in info.siblings or () if _is_wanted(file.rfilename)}
+    if not any(name.endswith(".safetensors") for name in files):
+        raise ModelError(f"{card.source} has no *.safetensors on the hub; other formats are never loaded")
+    kept = cached_snapshot(card)
+    missing = [size for name, size in files.items() if kept is None or not (kept / name).exists()]
+    found = FetchPlan(str(info.sha), files, sum(missing), _free_bytes())
+    if found.missing_bytes > found.free_bytes:
+        raise ModelError(
+            f"{card.source} needs {found.missing_bytes / 1e9:.1f} GB more and {_cache()} has "
+            f"{found.free_bytes / 1e9:.1f} GB free; free space there, or set HF_HUB_CACHE to another folder"
+        )
+    return found
+
+
+def fetch(card: ModelCard, planned: FetchPlan) -> Path:
+    """Fetch what is missing, with progress on stderr, and compare every file with the hub's checksum.
+
+    Returns the snapshot's folder. A lost connection resumes within a file; an interrupted fetch goes on with the files
+    that are not whole. A file whose checksum differs is removed, so that the next fetch transfers it again. Raises
+    ModelError.
+    """
+    from huggingface_hub import snapshot_download
+
+    with _readable_errors(card):
+        folder = Path(snapshot_download(card.source, revision=card.revision, allow_patterns=list(PATTERNS)))
+        if folder.name != planned.commit:
+            raise ModelError(f"{card.source} {card.revision} changed on the hub meanwhile; fetch it again")
+        result = _api().verify_repo_checksums(card.source, revision=planned.commit)
+    wrong = [str(mismatch["path"]) for mismatch in result.mismatches]
+    for name in wrong:
+        _remove(folder / name)
+    absent = [name for name in planned.files if name not in wrong and not (folder / name).exists()]
+    if wrong or absent:
+        stated = ", ".join(
+            [*(f"the checksum of {name} is wrong" for name in wrong), *(f"{n} is absent" for n in absent)]
+        )
+        raise ModelError(f"{card.source}: {stated}; fetch it again")
+    return folder
+
+
+def _remove(path: Path) -> None:
+    """A file of the cache, which is a link to a blob."""
+    path.resolve().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _is_wanted(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in PATTERNS)
+
+
+def _need_hub_card(card: ModelCard) -> None:
+    if card.is_folder:
+        raise ModelError(f"{card.name} is the folder {card.source} and not on the hub; there is nothing to fetch")
+
+
+def _api() -> Any:
+    try:
+        from huggingface_hub import HfApi
+    except ImportError as error:
+        raise ModelError(f"{error}; install it with `pip install 'reasonseg_ros[models]'`") from error
+    return HfApi()
+
+
+def _cache() -> Path:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
+def _free_bytes() -> int:
+    folder = _cache()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+@contextmanager
+def _readable_errors(card: ModelCard) -> Iterator[None]:
+    """Errors of the hub's client as one line with the remedy."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        yield
+    except ModelError:
+        raise
+    except GatedRepoError as error:
+        remedy = f"accept its terms at {card.url or card.source}, then run `hf auth login`"
+        raise ModelError(f"{card.source} is gated; {remedy}") from error
+    except RevisionNotFoundError as error:
+        raise ModelError(f"{card.source} has no revision {card.revision!r}; correct the model card") from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(f"the hub has no model {card.source}, or it is private; check the name") from error
+    except OfflineModeIsEnabled as error:
+        raise ModelError("HF_HUB_OFFLINE is set, so the hub is not asked; unset it") from error
+    except Exception as error:  # the client raises those of its HTTP library, of the file system and of its own
+        _LOG.debug("the hub's client failed", exc_info=error)
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ModelError(
+            f"{card.source} cannot be fetched: {reason}; check the network, and run it again to resume"
+        ) from error

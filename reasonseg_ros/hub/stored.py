@@ -1,0 +1,61 @@
+"""What of a model card's checkpoint is on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reasonseg_ros.engine.export_folder import export_folder
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.hub.weight_files import parameter_count, weight_files
+from reasonseg_ros.model_card import ModelCard
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A checkpoint on this machine.
+
+    Attributes:
+        folder: of the checkpoint, or of its snapshot in the hub's cache; None if there is none.
+        size_bytes: of all its files.
+        missing: files that are needed and not there.
+        parameters: of the weights; without them, as the card states; 0 if unknown.
+        error: why the files cannot be used.
+    """
+
+    folder: Path | None
+    size_bytes: int = 0
+    missing: tuple[str, ...] = ()
+    parameters: int = 0
+    error: str = ""
+
+    @property
+    def is_usable(self) -> bool:
+        return self.folder is not None and not self.missing and not self.error
+
+
+def stored(card: ModelCard) -> Stored:
+    """Look for the card's checkpoint. Nothing is fetched and no model is loaded."""
+    stated = round(card.parameters_m * 1e6)
+    folder = Path(card.source) if card.is_folder else cached_snapshot(card)
+    if folder is None or not folder.is_dir():
+        return Stored(None, parameters=stated)
+    size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if export_folder(card) == folder:  # graphs alone
+        return Stored(folder, size_bytes, parameters=stated)
+    try:
+        missing = [path.name for path in [folder / "config.json", *weight_files(folder)] if not path.is_file()]
+        parameters = stated if missing else parameter_count(folder)
+    except ModelError as error:
+        return Stored(folder, size_bytes, parameters=stated, error=str(error))
+    return Stored(folder, size_bytes, tuple(missing), parameters)
+
+
+def cached_snapshot(card: ModelCard) -> Path | None:
+    """The card's revision in the hub's cache; None if there is none, or if huggingface_hub is not installed."""
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    found = try_to_load_from_cache(card.source, "config.json", revision=card.revision)
+    return Path(found).parent if isinstance(found, str) else None

@@ -1,0 +1,53 @@
+"""A checkpoint's weights in safetensors files: whether all are there, and how many parameters they hold."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+
+from reasonseg_ros.engine.export_folder import INDEX, WEIGHTS
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
+
+MAX_HEADER_BYTES = 100_000_000
+"""The format's own bound for its header."""
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that transformers would read: the one file, or the shards of the index. They may be missing.
+
+    Raises ModelError if the index cannot be read.
+    """
+    index = folder / INDEX
+    if (folder / WEIGHTS).exists() or not index.exists():
+        return [folder / WEIGHTS]
+    try:
+        names = {str(name) for name in read_json_document(index)["weight_map"].values()}
+    except (UnreadableDocument, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{index} cannot be read: {error}; fetch the checkpoint again") from error
+    return [folder / Path(name).name for name in sorted(names)]
+
+
+def parameter_count(folder: Path) -> int:
+    """The parameters of all weights, from the headers of the files. Raises ModelError for a missing or damaged file."""
+    return sum(_count(path) for path in weight_files(folder))
+
+
+def _count(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            if not 2 <= size <= min(MAX_HEADER_BYTES, path.stat().st_size):
+                raise ValueError(f"a header of {size} bytes")
+            header = json.loads(file.read(size))
+        tensors = [value for name, value in header.items() if name != "__metadata__"]
+        end = 8 + size + max((tensor["data_offsets"][1] for tensor in tensors), default=0)
+        if path.stat().st_size < end:
+            raise ValueError(f"{path.stat().st_size} bytes of {end}")
+        return sum(math.prod(tensor["shape"]) for tensor in tensors)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}; fetch the checkpoint again") from error
+    except (ValueError, struct.error, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise ModelError(f"{path} is no whole safetensors file ({error}); fetch the checkpoint again") from error
