@@ -40,6 +40,7 @@ from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.questions import Questions
 from reasonseg_ros.ros.session import Session
 from reasonseg_ros.ros.signals import StopSignals, stop_signals
+from reasonseg_ros.ros.start_line import knowledge, models_line, topics_line
 from reasonseg_ros.settings import Settings
 
 LET_GO_S = 2.0
@@ -74,6 +75,7 @@ class ReasonSegNode(LifecycleNode):
         self._state = "unconfigured"
         self._configure_error = ""
         self._progress = ""
+        self._limits = ""
         self._picture: PictureResult | None = None
         self._camera_health = diagnostics.CameraHealth()
         self._depth_health = DepthHealth()
@@ -115,7 +117,9 @@ class ReasonSegNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._questions.session = self._session
         self._enter("inactive")
-        self.get_logger().info(f"reasoner {method.reasoner.name}, segmenter {method.segmenter.name}")
+        self._limits = knowledge(self.config, method)
+        self.get_logger().info(models_line(method, self._limits))
+        self.get_logger().info(topics_line(self))
         return super().on_configure(state)
 
     def _check_picture(self, method: Method) -> PictureResult | None:
@@ -258,6 +262,8 @@ class ReasonSegNode(LifecycleNode):
         session, camera, is_active = self._session, self.config.camera, self._state == "active"
         method = session.worker.method if session else None
         models = {"reasoner": method.reasoner.name, "segmenter": method.segmenter.name} if method else {}
+        if method and self._limits:
+            models["limits"] = self._limits
         statuses = [
             diagnostics.node_status(self._state, self._configure_error, models, self._progress),
             self._camera_health.status(camera, is_active, session.camera.describe if session else None),
