@@ -42,8 +42,8 @@ from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.port import Segmenter, Tracker
 from reasonseg_ros.segmenter.regions import build_region
-from reasonseg_ros.tabletop.film import film
-from reasonseg_ros.tabletop.video import Video
+from reasonseg_ros.tabletop.videos.film import film
+from reasonseg_ros.tabletop.videos.video import Video
 from reasonseg_ros.tabletop.world import World
 from reasonseg_ros.types import Answer, BoolMask, Frame, Query, Segmentation, Status
 

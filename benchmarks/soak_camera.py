@@ -56,7 +56,7 @@ def footage(path: str) -> Iterator[View]:
 
 def tabletop(count: int) -> list[list[View]]:
     """Videos of the simulated tabletop."""
-    from reasonseg_ros.tabletop.film import film
+    from reasonseg_ros.tabletop.videos.film import film
     from reasonseg_ros.tabletop.world import World
 
     world = World(SIZE_WH)

@@ -10,7 +10,7 @@ from typing import Any
 from reasonseg_ros.commands.options import size_wh, whole_number
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.outputs import IMAGE_ENDINGS, add_output
-from reasonseg_ros.tabletop.sentences import PHRASINGS
+from reasonseg_ros.tabletop.questions.sentences import PHRASINGS
 
 
 def register(verbs: Any) -> None:
@@ -61,7 +61,7 @@ def _add_scene_options(
 
 def _bag(settings: argparse.Namespace) -> None:
     from reasonseg_ros.tabletop.bag import BagPlan, write_bag
-    from reasonseg_ros.tabletop.questions import KINDS
+    from reasonseg_ros.tabletop.questions.question import KINDS
     from reasonseg_ros.tabletop.world import World
 
     if settings.video:
@@ -77,7 +77,7 @@ def _bag(settings: argparse.Namespace) -> None:
 
 def _video_bag(settings: argparse.Namespace) -> None:
     from reasonseg_ros.errors import InvalidInput
-    from reasonseg_ros.tabletop.video_bag import VideoBagPlan, write_video_bag
+    from reasonseg_ros.tabletop.videos.bag import VideoBagPlan, write_video_bag
     from reasonseg_ros.tabletop.world import World
 
     if settings.kinds:

@@ -19,7 +19,8 @@ from reasonseg_ros.bags.topics import (
     START_NS,
 )
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.tabletop.questions import KINDS, PART_KIND, UNKNOWN_KIND, SceneQuestion, generate, generate_part
+from reasonseg_ros.tabletop.questions.generation import generate, generate_part
+from reasonseg_ros.tabletop.questions.question import KINDS, PART_KIND, UNKNOWN_KIND, SceneQuestion
 from reasonseg_ros.tabletop.scene import Scene, SceneObject, ScenePart
 from reasonseg_ros.tabletop.world import RESERVED_SEED, SEED_RANGES, World
 from reasonseg_ros.types import Query

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonseg_ros.tabletop.objects import NATURAL_COLORS, Shape, Vec3, rotation_about
+from reasonseg_ros.tabletop.objects.household import NATURAL_COLORS
+from reasonseg_ros.tabletop.objects.solids import Shape, Vec3, rotation_about
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS
 from reasonseg_ros.types import Intrinsics, Points, RgbImage
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,3 +99,16 @@ class Scene:
         rotation, origin = self.table_from_camera[:3, :3], self.table_from_camera[:3, 3]
         center = (np.asarray(item.position_m) - origin) @ rotation
         return OrientedBox(center, rotation.T @ table_from_box, np.asarray(item.size_m))
+
+
+def mirror(objects: Sequence[SceneObject], width_px: int) -> list[SceneObject]:
+    """The objects of the scene seen in a left-right mirror."""
+    flipped = []
+    for item in objects:
+        x1, y1, x2, y2 = item.box_xyxy
+        x, y = item.point_xy
+        position_m = (-item.position_m[0], *item.position_m[1:])
+        box = (width_px - x2, y1, width_px - x1, y2) if item.area_px else item.box_xyxy
+        point = (width_px - 1 - x, y)
+        flipped.append(replace(item, box_xyxy=box, point_xy=point, position_m=position_m, yaw_rad=-item.yaw_rad))
+    return flipped

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-from contextlib import suppress
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput, RenderError
-from reasonseg_ros.tabletop.layout import TABLE_HALF_M, TEXTURE_PX, Layout, Look, Placed, still_layout, upright_box
-from reasonseg_ros.tabletop.objects import LABEL, MAIN, PARTS, Shape, Solid, Vec3, lathe_mesh, shapes
-from reasonseg_ros.tabletop.scene import Scene, SceneObject, ScenePart
+from reasonseg_ros.tabletop.facts import scene_facts
+from reasonseg_ros.tabletop.layout import Layout, Look, Placed, still_layout
+from reasonseg_ros.tabletop.model import SKY_PX, add_shape, add_table, load_mujoco, no_opengl, paint_of
+from reasonseg_ros.tabletop.objects.household import PARTS, shapes
+from reasonseg_ros.tabletop.objects.solids import Shape
+from reasonseg_ros.tabletop.scene import Scene
 from reasonseg_ros.types import RgbImage
 
 SEED_RANGES: dict[str, range] = {
@@ -25,10 +24,8 @@ SEED_RANGES: dict[str, range] = {
 }
 RESERVED_SEED = 1_000_000_000  # seeds from here are reserved for external tests
 
-_SKY_PX = 32
 _SHOWN, _HIDDEN = 0, 5  # geom groups; the renderer draws groups 0 to 2
 _FIRST_OBJECT = 1  # body 0 is the world
-_FINER = 4  # filling a polygon paints its outline too, which a finer grid makes negligible
 
 
 class World:
@@ -72,8 +69,8 @@ class World:
         model.vis.global_.fovy = look.camera.fovy_deg
         model.mat_reflectance[self._table_material] = look.gloss
         model.geom_rgba[self._floor_geom, :3] = look.floor_rgb
-        fade = np.linspace(1, 0.45, _SKY_PX)[:, None, None] * np.asarray(look.sky_rgb) * 255
-        sky = np.broadcast_to(fade.astype(np.uint8), (6, _SKY_PX, _SKY_PX, 3))
+        fade = np.linspace(1, 0.45, SKY_PX)[:, None, None] * np.asarray(look.sky_rgb) * 255
+        sky = np.broadcast_to(fade.astype(np.uint8), (6, SKY_PX, SKY_PX, 3))
         for texture, pixels in ((self._table_texture, look.table_rgb), (self._sky_texture, sky)):
             start = model.tex_adr[texture]
             model.tex_data[start : start + pixels.size] = pixels.ravel()
@@ -87,7 +84,7 @@ class World:
         part_of_geom, owners = self._number_parts(layout.placed)
         part_ids = part_of_geom[geom_ids]
         instance_of_part = np.array([0] + [instance for instance, _ in owners], np.uint8)
-        objects, parts = self._facts(layout, depth_m, part_ids, owners)
+        objects, parts = scene_facts(self.shapes, layout, depth_m, part_ids, owners)
         return Scene(
             seed=seed,
             rgb=rgb,
@@ -133,7 +130,7 @@ class World:
             model.vis.quality.offsamples = 0  # ids must not be blended at edges
             self._id_context = mj.MjrContext(model, mj.mjtFontScale.mjFONTSCALE_150.value)
         except Exception as error:  # the OpenGL binding raises platform-specific errors
-            raise RenderError(_no_opengl(error)) from error
+            raise RenderError(no_opengl(error)) from error
         self._id_context.readDepthMap = mj.mjtDepthMap.mjDEPTH_ZEROFAR
         self._drawn = mj.MjvScene(model, maxgeom=1000)
         self._option = mj.MjvOption()
@@ -209,168 +206,7 @@ class World:
                 part_of_geom[geom + 1] = first_part + PARTS[shape.category].index(solid.part)
         return part_of_geom, owners
 
-    def _facts(
-        self,
-        layout: Layout,
-        depth_m: NDArray[np.float32],
-        part_ids: NDArray[np.uint8],
-        owners: list[tuple[int, str]],
-    ) -> tuple[tuple[SceneObject, ...], tuple[ScenePart, ...]]:
-        pixels = _pixels_by_id(part_ids, len(owners))
-        parts = []
-        for part_id, ((instance_id, name), xy) in enumerate(zip(owners, pixels, strict=True), 1):
-            item = layout.placed[instance_id - 1]
-            extent = upright_box(item.part_points(self.shapes, name))
-            parts.append(ScenePart(part_id, instance_id, name, len(xy), _box(xy), _middle(xy), *extent))
-        objects = []
-        for instance_id, item in enumerate(layout.placed, 1):
-            own = [xy for (owner, _), xy in zip(owners, pixels, strict=True) if owner == instance_id]
-            xy = np.concatenate(own)
-            position_m, size_m, yaw_rad = upright_box(item.points(self.shapes))
-            alone = self._silhouette_area(layout, item)
-            objects.append(
-                SceneObject(
-                    instance_id=instance_id,
-                    category=self.shapes[item.shape_index].category,
-                    color=item.color,
-                    position_m=position_m,
-                    size_m=size_m,
-                    area_px=len(xy),
-                    visible_share=min(1.0, len(xy) / max(alone, 1)),
-                    box_xyxy=_box(xy),
-                    point_xy=_middle(xy),
-                    depth_m=float(np.median(depth_m[xy[:, 1], xy[:, 0]])) if len(xy) else 0.0,
-                    yaw_rad=yaw_rad,
-                )
-            )
-        return tuple(objects), tuple(parts)
-
-    def _silhouette_area(self, layout: Layout, item: Placed) -> float:
-        """Pixels that the object would cover alone: its convex pieces, projected and filled on a finer grid."""
-        pieces = item.hulls(self.shapes)
-        pixels = layout.look.camera.project(np.concatenate(pieces), self.size_wh)
-        corner = np.clip(np.floor(pixels.min(0)), 0, self.size_wh)
-        far_corner = np.clip(np.ceil(pixels.max(0)) + 1, 0, self.size_wh)
-        width, height = ((far_corner - corner) * _FINER).astype(int)
-        if width < 1 or height < 1:  # wholly outside the image
-            return 0.0
-        canvas = np.zeros((height, width), np.uint8)
-        fine = np.round((pixels - corner + 0.5) * _FINER - 0.5).astype(np.int32)
-        start = 0
-        for piece in pieces:
-            cv2.fillConvexPoly(canvas, cv2.convexHull(fine[start : start + len(piece)]), 1)
-            start += len(piece)
-        return np.count_nonzero(canvas) / _FINER**2
-
-
-def load_mujoco() -> Any:
-    """Import MuJoCo with a renderer that needs no display; MUJOCO_GL=osmesa is respected."""
-    os.environ.setdefault("MUJOCO_GL", "egl")
-    # Mesa and triton (which torch loads) each bring an LLVM. The process dies unless triton's is loaded first.
-    with suppress(ImportError):
-        importlib.import_module("triton._C.libtriton")
-    try:
-        import mujoco
-    except Exception as error:  # a missing libEGL surfaces as AttributeError, a missing package as ImportError
-        raise RenderError(_no_opengl(error)) from error
-    return mujoco
-
 
 def check_seed(seed: int) -> None:
     if not 0 <= seed < RESERVED_SEED:
         raise InvalidInput(f"seed {seed}: must be from 0 to {RESERVED_SEED - 1}; see SEED_RANGES for their uses")
-
-
-def paint_of(solid: Solid, color: str, rgb: Vec3) -> Vec3:
-    """The colour of one solid, from the object's colour name and value."""
-    if solid.paint == LABEL:
-        return (0.36, 0.42, 0.52) if color == "white" else (0.88, 0.86, 0.80)
-    if solid.paint != MAIN:
-        return solid.paint  # type: ignore[return-value]
-    if color == "black" and solid.shade != 1.0:  # black cannot be shaded; lift it instead
-        return (rgb[0] + 0.10, rgb[1] + 0.10, rgb[2] + 0.10)
-    return (rgb[0] * solid.shade, rgb[1] * solid.shade, rgb[2] * solid.shade)
-
-
-def add_table(mj: Any, spec: Any) -> None:
-    """Table, floor, sky and two lamps, the first of which casts shadows."""
-    spec.add_texture(
-        name="table", type=mj.mjtTexture.mjTEXTURE_2D, builtin=mj.mjtBuiltin.mjBUILTIN_FLAT,
-        width=TEXTURE_PX, height=TEXTURE_PX, rgb1=(1, 1, 1),
-    )  # fmt: skip
-    spec.add_texture(
-        name="sky", type=mj.mjtTexture.mjTEXTURE_SKYBOX, builtin=mj.mjtBuiltin.mjBUILTIN_FLAT,
-        width=_SKY_PX, height=_SKY_PX, rgb1=(1, 1, 1),
-    )  # fmt: skip
-    textures = [""] * mj.mjtTextureRole.mjNTEXROLE
-    textures[mj.mjtTextureRole.mjTEXROLE_RGB] = "table"
-    spec.add_material(name="table", textures=textures, texrepeat=(1, 1), specular=0.15, shininess=0.3)
-    spec.add_material(name="glossy", specular=0.35, shininess=0.5, rgba=(1, 1, 1, 1))
-    world = spec.worldbody
-    half_x, half_y = TABLE_HALF_M
-    box, plane = mj.mjtGeom.mjGEOM_BOX, mj.mjtGeom.mjGEOM_PLANE
-    world.add_geom(name="table", type=box, size=(half_x, half_y, 0.02), pos=(0, 0, -0.02), material="table")
-    world.add_geom(
-        name="floor", type=plane, size=(4, 4, 0.1), pos=(0, 0, -0.7), rgba=(0.4, 0.4, 0.4, 1), contype=0, conaffinity=0
-    )
-    for shadow in (True, False):
-        world.add_light(pos=(0, 0, 1), dir=(0, 0, -1), castshadow=shadow, cutoff=80)
-
-
-def add_shape(mj: Any, spec: Any, shape: Shape, name: str) -> None:
-    """One free body with a geom for each solid, in order."""
-    kinds = {
-        "box": mj.mjtGeom.mjGEOM_BOX,
-        "cylinder": mj.mjtGeom.mjGEOM_CYLINDER,
-        "capsule": mj.mjtGeom.mjGEOM_CAPSULE,
-        "ellipsoid": mj.mjtGeom.mjGEOM_ELLIPSOID,
-        "lathe": mj.mjtGeom.mjGEOM_MESH,
-    }
-    body = spec.worldbody.add_body(name=name)
-    body.add_freejoint()
-    for number, solid in enumerate(shape.solids):
-        geom = body.add_geom(
-            type=kinds[solid.kind], pos=solid.position, quat=solid.quat_wxyz, material="glossy",
-            rgba=(0.5, 0.5, 0.5, 1), density=1000 if solid.solid else 0,
-            contype=int(solid.solid), conaffinity=int(solid.solid),
-            condim=6, friction=(0.8, 0.01, 0.002),
-        )  # fmt: skip
-        if solid.kind == "lathe":
-            vertices, faces = lathe_mesh(solid.profile)
-            mesh = f"{name}_{number}"
-            spec.add_mesh(name=mesh, uservert=vertices.ravel().tolist(), userface=faces.ravel().tolist())
-            geom.meshname = mesh
-        else:
-            geom.size = (*solid.size, 0, 0)[:3]
-
-
-def _no_opengl(error: Exception) -> str:
-    backend = os.environ.get("MUJOCO_GL", "")
-    return (
-        f"the simulated tabletop cannot draw with MUJOCO_GL={backend} ({type(error).__name__}: {error}). Install the "
-        "package mujoco and, on Debian or Ubuntu, libegl1 and libgl1-mesa-dri for MUJOCO_GL=egl, or libosmesa6 for "
-        "MUJOCO_GL=osmesa"
-    )
-
-
-def _pixels_by_id(ids: NDArray[np.uint8], count: int) -> list[NDArray[np.int64]]:
-    """Pixels [N, 2] as x, y for id 1 to count, in one pass over the image."""
-    ys, xs = np.nonzero(ids)
-    found = ids[ys, xs]
-    order = np.argsort(found, kind="stable")
-    ends = np.cumsum(np.bincount(found, minlength=count + 1)[1:])
-    return np.split(np.stack([xs[order], ys[order]], 1), ends[:-1])
-
-
-def _box(xy: NDArray[np.int64]) -> tuple[int, int, int, int]:
-    if not len(xy):
-        return (0, 0, 0, 0)
-    (x1, y1), (x2, y2) = xy.min(0).tolist(), xy.max(0).tolist()
-    return (x1, y1, x2 + 1, y2 + 1)
-
-
-def _middle(xy: NDArray[np.int64]) -> tuple[int, int]:
-    if not len(xy):
-        return (0, 0)
-    x, y = xy[np.argmin(((xy - xy.mean(0)) ** 2).sum(1))].tolist()
-    return (x, y)

@@ -11,7 +11,7 @@ from benchmarks.late_report import markdown, tables
 from benchmarks.late_simulation import Costs, Robot
 from reasonseg_ros.config import config_from
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
-from reasonseg_ros.tabletop.video import Event
+from reasonseg_ros.tabletop.videos.video import Event
 
 MOVER, OTHER = 1, 2
 COSTS = Costs(0.05, 0.2, 0.05)

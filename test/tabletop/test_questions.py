@@ -3,9 +3,12 @@
 import random
 
 import pytest
+from reasonseg_ros.tabletop.questions.corpus.corpus import corpus
 
-from reasonseg_ros.tabletop import knowledge, questions
-from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, SceneObject, ScenePart
+from reasonseg_ros.tabletop.questions import knowledge
+from reasonseg_ros.tabletop.questions.generation import generate, generate_part
+from reasonseg_ros.tabletop.questions.question import KINDS
+from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, SceneObject, ScenePart, mirror
 
 
 def item(instance_id, category, color, box_xyxy, *, visible_share=1.0, height_m=0.1, size_m=None):
@@ -26,12 +29,12 @@ SCENE = [
 
 def many(objects, kind, count=300, phrasing="train"):
     rng = random.Random(3)
-    drawn = (questions.generate(objects, rng, kind, phrasing) for _ in range(count))
+    drawn = (generate(objects, rng, kind, phrasing) for _ in range(count))
     return [question for question in drawn if question]
 
 
 @pytest.mark.parametrize("phrasing", ["train", "unseen"])
-@pytest.mark.parametrize("kind", questions.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_can_be_asked(kind, phrasing):
     asked = many(SCENE, kind, phrasing=phrasing)
     assert asked
@@ -96,29 +99,29 @@ def test_a_close_contest_is_not_asked():
 
 
 def test_mirror_swaps_left_and_right_and_is_its_own_inverse():
-    flipped = questions.mirror(SCENE, 320)
+    flipped = mirror(SCENE, 320)
     assert flipped[0].box_xyxy == (270, 100, 300, 130)
-    assert [o.box_xyxy for o in questions.mirror(flipped, 320)] == [o.box_xyxy for o in SCENE]
+    assert [o.box_xyxy for o in mirror(flipped, 320)] == [o.box_xyxy for o in SCENE]
     assert {q.targets for q in many(flipped, "relation") if "rightmost" in q.text} == {(1,)}
 
 
 def test_same_draw_same_question():
-    first = questions.generate(SCENE, random.Random(5), "function")
-    assert first == questions.generate(SCENE, random.Random(5), "function")
+    first = generate(SCENE, random.Random(5), "function")
+    assert first == generate(SCENE, random.Random(5), "function")
 
 
 def test_an_empty_table_has_no_question():
-    assert questions.generate([], random.Random(0)) is None
+    assert generate([], random.Random(0)) is None
 
 
 def test_part_questions_need_the_part_to_show():
     handle = ScenePart(3, 1, "handle", 120, (45, 105, 55, 125), (50, 115))
     rng = random.Random(0)
-    asked = [q for q in (questions.generate_part(SCENE, [handle], rng) for _ in range(300)) if q]
+    asked = [q for q in (generate_part(SCENE, [handle], rng) for _ in range(300)) if q]
     assert asked and all((q.kind, q.targets, q.part) == ("part", (1,), "handle") for q in asked)
-    assert not any(questions.generate_part(SCENE, [], rng) for _ in range(100))
+    assert not any(generate_part(SCENE, [], rng) for _ in range(100))
 
 
 def test_every_category_and_color_is_in_the_corpus():
-    words = set(" ".join(questions.corpus()).replace(",", " ").replace(".", " ").split())
+    words = set(" ".join(corpus()).replace(",", " ").replace(".", " ").split())
     assert set(CATEGORIES) | set(COLORS) <= words

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from reasonseg_ros.tabletop.scene import SceneObject
-from reasonseg_ros.tabletop.temporal import EVENT_QUESTIONS, TEMPORAL_KIND, ask_about
-from reasonseg_ros.tabletop.video import EVENT_KINDS, Event
+from reasonseg_ros.tabletop.videos.temporal import EVENT_QUESTIONS, TEMPORAL_KIND, ask_about
+from reasonseg_ros.tabletop.videos.video import EVENT_KINDS, Event
 
 CAN = SceneObject(
     2, "can", "red", (0, 0, 0.05), (0.1, 0.07, 0.07), 900, 1.0, (30, 100, 60, 130), (45, 115), 0.8

@@ -3,12 +3,14 @@
 import random
 
 import pytest
+from reasonseg_ros.tabletop.questions.corpus.corpus import vocabulary
 
 from reasonseg_ros.files.resources import resource
 from reasonseg_ros.reasoner.vocabulary import Vocabulary
-from reasonseg_ros.tabletop import questions
+from reasonseg_ros.tabletop.questions.generation import generate
+from reasonseg_ros.tabletop.questions.question import UNKNOWN_KIND
+from reasonseg_ros.tabletop.questions.unknown import DEVELOPMENT, TEST
 from reasonseg_ros.tabletop.scene import CATEGORIES
-from reasonseg_ros.tabletop.unknown import DEVELOPMENT, TEST
 
 
 def normal(text):
@@ -29,9 +31,9 @@ def test_nothing_on_the_table_is_named(text):
 
 def test_the_shipped_vocabulary_is_that_of_the_training():
     shipped = resource("models") / "tabletop" / "vocabulary.txt"
-    assert shipped.read_text(encoding="utf-8").split() == questions.vocabulary()
-    vocabulary = Vocabulary(shipped)
-    assert all(vocabulary.unknown_share(text) >= 0.5 for text in TEST)
+    assert shipped.read_text(encoding="utf-8").split() == vocabulary()
+    shipped_words = Vocabulary(shipped)
+    assert all(shipped_words.unknown_share(text) >= 0.5 for text in TEST)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_the_shipped_vocabulary_is_that_of_the_training():
 )
 def test_each_phrasing_has_its_list(phrasing, texts, world):
     rng, scene_objects = random.Random(0), world.scene(7).objects
-    found = [questions.generate(scene_objects, rng, questions.UNKNOWN_KIND, phrasing) for _ in range(300)]
+    found = [generate(scene_objects, rng, UNKNOWN_KIND, phrasing) for _ in range(300)]
     assert {question.text for question in found} <= set(texts)
     assert {(question.kind, question.targets) for question in found} == {("unknown", ())}
     assert found[0].thought_text == "nothing like it is here. nothing fits."

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.tabletop.film import film
-from reasonseg_ros.tabletop.video import EVENT_KINDS, Video
+from reasonseg_ros.tabletop.videos.film import film
+from reasonseg_ros.tabletop.videos.video import EVENT_KINDS, Video
 from reasonseg_ros.tabletop.world import World
 
 SEEDS = (100, 104, 108, 110)

@@ -8,9 +8,9 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_bags
 from reasonseg_ros.evaluation.reading.videos import VideoSample, with_videos
 from reasonseg_ros.images.mask_codec import decode_mask
-from reasonseg_ros.tabletop.film import film
-from reasonseg_ros.tabletop.temporal import ask_about
-from reasonseg_ros.tabletop.video_bag import VideoBagPlan, video_questions, write_video_bag
+from reasonseg_ros.tabletop.videos.bag import VideoBagPlan, video_questions, write_video_bag
+from reasonseg_ros.tabletop.videos.film import film
+from reasonseg_ros.tabletop.videos.temporal import ask_about
 
 
 @pytest.fixture(scope="module")

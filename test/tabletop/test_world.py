@@ -10,10 +10,11 @@ import pytest
 
 from reasonseg_ros.errors import InvalidInput, RenderError
 from reasonseg_ros.tabletop.contact_sheet import contact_sheet, outlined
-from reasonseg_ros.tabletop.film import film
 from reasonseg_ros.tabletop.layout import Layout, draw_look, draw_paint, rest_on_table, still_layout
-from reasonseg_ros.tabletop.objects import NATURAL_COLORS, PARTS, VARIANTS, lathe_mesh, shapes
+from reasonseg_ros.tabletop.objects.household import NATURAL_COLORS, PARTS, VARIANTS, shapes
+from reasonseg_ros.tabletop.objects.solids import lathe_mesh
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, Scene
+from reasonseg_ros.tabletop.videos.film import film
 from reasonseg_ros.tabletop.world import RESERVED_SEED, SEED_RANGES, World
 
 SEEDS = range(6)

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reasonseg_ros.tabletop.questions.corpus.corpus import corpus
 
-from reasonseg_ros.tabletop.questions import corpus
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, Scene, SceneObject, ScenePart
-from reasonseg_ros.tabletop.video import Event, Video
+from reasonseg_ros.tabletop.videos.video import Event, Video
 from reasonseg_ros.training.reasoner.tokenizer import build_tokenizer
 from reasonseg_ros.training.rendered.scenes import write_chunk
 from reasonseg_ros.training.rendered.videos import write_videos

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.tabletop.questions import KINDS
+from reasonseg_ros.tabletop.questions.question import KINDS
 
 SCENE_QUESTIONS, VIDEO_QUESTIONS = 210, 180
 

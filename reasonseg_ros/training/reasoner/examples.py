@@ -12,9 +12,10 @@ from tokenizers import Tokenizer
 from transformers import Qwen2Tokenizer
 
 from reasonseg_ros.reasoner.prompts import normalise_question
-from reasonseg_ros.tabletop import knowledge, questions
-from reasonseg_ros.tabletop.questions import SceneQuestion
-from reasonseg_ros.tabletop.sentences import roughen
+from reasonseg_ros.tabletop.questions import knowledge
+from reasonseg_ros.tabletop.questions.generation import generate, generate_part
+from reasonseg_ros.tabletop.questions.question import PART_KIND, SceneQuestion
+from reasonseg_ros.tabletop.questions.sentences import roughen
 from reasonseg_ros.training.reasoner import tokenizer as words
 from reasonseg_ros.training.reasoner.images import DenseLabels, SceneView
 from reasonseg_ros.training.reasoner.model import IMAGE_TOKENS, IMAGE_WH
@@ -29,7 +30,7 @@ KIND_SHARES = {
     "multi_step": 0.20,
     "several": 0.30,
     "none": 0.20,
-    questions.PART_KIND: 0.04,
+    PART_KIND: 0.04,
 }
 """How often each kind is tried (many scenes allow no question of some). Several and no targets are frequent, else the
 model never learns to count."""
@@ -163,10 +164,10 @@ def draw_question(
     """A question of a kind drawn by KIND_SHARES, or None if the scene does not allow one."""
     kind = kind or rng.choices(tuple(KIND_SHARES), tuple(KIND_SHARES.values()))[0]
     for _ in range(6):
-        if kind == questions.PART_KIND:
-            question = questions.generate_part(scene.objects, scene.parts, rng, size_wh=scene.size_wh)
+        if kind == PART_KIND:
+            question = generate_part(scene.objects, scene.parts, rng, size_wh=scene.size_wh)
         else:
-            question = questions.generate(scene.objects, rng, kind, phrasing, size_wh=scene.size_wh)
+            question = generate(scene.objects, rng, kind, phrasing, size_wh=scene.size_wh)
         if question is not None:
             return question
     return None

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.reasoner.image_size import resize_rgb
-from reasonseg_ros.tabletop.questions import mirror
-from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, SceneObject, ScenePart
+from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, SceneObject, ScenePart, mirror
 from reasonseg_ros.training.reasoner.model import GRID_WH, IMAGE_TOKENS, IMAGE_WH, MERGE, PATCH_PX, TOKEN_PX
 from reasonseg_ros.training.rendered.scenes import StoredScene
 from reasonseg_ros.types import RgbImage

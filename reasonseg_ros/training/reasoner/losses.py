@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS
-from reasonseg_ros.tabletop.video import EVENT_KINDS
+from reasonseg_ros.tabletop.videos.video import EVENT_KINDS
 from reasonseg_ros.training.reasoner.examples import IGNORED
 from reasonseg_ros.training.reasoner.images import BOX_UNIT_PX
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.utils.logging import disable_progress_bar
 
-from reasonseg_ros.tabletop import questions
+from reasonseg_ros.tabletop.questions.corpus.corpus import corpus
 from reasonseg_ros.training.reasoner.batches import Batches, SceneBatch, VideoBatch, VideoKey
 from reasonseg_ros.training.reasoner.examples import ExampleEncoder
 from reasonseg_ros.training.reasoner.forward import PackedForward
@@ -57,7 +57,7 @@ class Trainer:
         torch.manual_seed(plan.seed)
         self.plan, self.process = plan, process
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.tokenizer = build_tokenizer(questions.corpus())
+        self.tokenizer = build_tokenizer(corpus())
         encoder = ExampleEncoder(self.tokenizer)
         self.files = SceneFiles(plan.scenes)
         self.videos = VideoFiles(plan.videos) if plan.videos else None

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.reasoner.prompts import normalise_question
-from reasonseg_ros.tabletop import temporal
-from reasonseg_ros.tabletop.temporal import EVENT_QUESTIONS, TEMPORAL_KIND, Sighting
-from reasonseg_ros.tabletop.video import EVENT_KINDS, Event
+from reasonseg_ros.tabletop.videos import temporal
+from reasonseg_ros.tabletop.videos.temporal import EVENT_QUESTIONS, TEMPORAL_KIND, Sighting
+from reasonseg_ros.tabletop.videos.video import EVENT_KINDS, Event
 from reasonseg_ros.training.reasoner import tokenizer as words
 from reasonseg_ros.training.reasoner.examples import Example, ExampleEncoder
 from reasonseg_ros.training.reasoner.images import DenseLabels, SceneView, view

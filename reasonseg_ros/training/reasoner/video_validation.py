@@ -12,9 +12,9 @@ import numpy as np
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.prompts import normalise_question
 from reasonseg_ros.reasoner.rounds import Keyframe, parse_keyframe, round_messages
-from reasonseg_ros.tabletop import temporal
-from reasonseg_ros.tabletop.questions import SceneQuestion
-from reasonseg_ros.tabletop.video import EVENT_KINDS
+from reasonseg_ros.tabletop.questions.question import SceneQuestion
+from reasonseg_ros.tabletop.videos import temporal
+from reasonseg_ros.tabletop.videos.video import EVENT_KINDS
 from reasonseg_ros.training.reasoner.images import SceneView, view
 from reasonseg_ros.training.reasoner.validation import Asker, judge_text, line
 from reasonseg_ros.training.rendered.videos import StoredVideo, VideoFiles

@@ -23,7 +23,7 @@ import numpy as np
 
 from reasonseg_ros.errors import InvalidInput, RenderError
 from reasonseg_ros.tabletop.scene import SceneObject
-from reasonseg_ros.tabletop.video import Event, Video
+from reasonseg_ros.tabletop.videos.video import Event, Video
 from reasonseg_ros.training.rendered.scenes import SIZE_WH, StoredScene, tuples, whole_chunk
 
 FRAMES = 6
@@ -73,7 +73,7 @@ def render_videos(
 
     Seeds without a valid arrangement are skipped.
     """
-    from reasonseg_ros.tabletop.film import film
+    from reasonseg_ros.tabletop.videos.film import film
     from reasonseg_ros.tabletop.world import World
 
     world = World(size_wh=size_wh)

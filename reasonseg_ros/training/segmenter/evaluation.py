@@ -15,7 +15,7 @@ from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.port import Segmenter
 from reasonseg_ros.segmenter.regions import clean_mask
 from reasonseg_ros.tabletop.contact_sheet import contact_sheet, outlined
-from reasonseg_ros.tabletop.questions import MIN_AREA_SHARE, MIN_VISIBLE_SHARE
+from reasonseg_ros.tabletop.questions.clear_objects import MIN_AREA_SHARE, MIN_VISIBLE_SHARE
 from reasonseg_ros.tabletop.scene import Scene, SceneObject
 from reasonseg_ros.tabletop.world import World
 from reasonseg_ros.types import BoolMask, Grounding, RgbImage

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.reasoner.dialects.strict import parse_strictly
-from reasonseg_ros.tabletop.questions import KINDS, SceneQuestion, ThoughtPiece
+from reasonseg_ros.tabletop.questions.question import KINDS, SceneQuestion, ThoughtPiece
 from reasonseg_ros.training.reasoner.examples import IGNORED, ExampleEncoder, boxes_and_points, draw_question, pack
 from reasonseg_ros.training.reasoner.images import dense_labels, view
 from reasonseg_ros.training.reasoner.model import IMAGE_TOKENS, IMAGE_WH

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from reasonseg_ros.reasoner.image_size import resize_rgb
-from reasonseg_ros.tabletop import questions
+from reasonseg_ros.tabletop.questions.generation import generate
 from reasonseg_ros.training.reasoner.examples import ExampleEncoder, pack
 from reasonseg_ros.training.reasoner.forward import PackedForward
 from reasonseg_ros.training.reasoner.images import dense_labels, view
@@ -31,7 +31,7 @@ def lively_model(tokenizer):
 def draw_examples(encoder, scene, count):
     rng, found = random.Random(3), []
     while len(found) < count:
-        question = questions.generate(scene.objects, rng)
+        question = generate(scene.objects, rng)
         if question is not None:
             found.append((question, encoder.example(scene, dense_labels(scene), question)))
     return found

@@ -1,6 +1,6 @@
 import pytest
 
-from reasonseg_ros.tabletop.questions import SceneQuestion, ThoughtPiece
+from reasonseg_ros.tabletop.questions.question import SceneQuestion, ThoughtPiece
 from reasonseg_ros.training.reasoner.examples import boxes_and_points
 from reasonseg_ros.training.reasoner.images import view
 from reasonseg_ros.training.reasoner.validation import draw_questions, judge_text, scene_summary

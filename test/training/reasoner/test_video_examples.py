@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from reasonseg_ros.tabletop.temporal import Sighting
-from reasonseg_ros.tabletop.video import EVENT_KINDS
+from reasonseg_ros.tabletop.videos.temporal import Sighting
+from reasonseg_ros.tabletop.videos.video import EVENT_KINDS
 from reasonseg_ros.training.reasoner.examples import ExampleEncoder
 from reasonseg_ros.training.reasoner.images import dense_labels
 from reasonseg_ros.training.reasoner.model import IMAGE_TOKENS

@@ -17,7 +17,7 @@ from reasonseg_ros.geometry import innermost_xy
 from reasonseg_ros.methods.tracking import load_tracker
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.tabletop.contact_sheet import outlined
-from reasonseg_ros.tabletop.questions import MIN_AREA_SHARE, MIN_VISIBLE_SHARE
+from reasonseg_ros.tabletop.questions.clear_objects import MIN_AREA_SHARE, MIN_VISIBLE_SHARE
 from reasonseg_ros.tabletop.scene import SceneObject
 from reasonseg_ros.training.rendered.scenes import StoredScene
 from reasonseg_ros.training.rendered.videos import StoredVideo, VideoFiles

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from reasonseg_ros.tabletop.questions import ClearObjects, SceneQuestion, ThoughtPiece
-from reasonseg_ros.tabletop.sentences import ENDINGS, OPENINGS
-from reasonseg_ros.tabletop.video import Event, Video
+from reasonseg_ros.tabletop.questions.clear_objects import ClearObjects
+from reasonseg_ros.tabletop.questions.question import SceneQuestion, ThoughtPiece
+from reasonseg_ros.tabletop.questions.sentences import ENDINGS, OPENINGS
+from reasonseg_ros.tabletop.videos.video import Event, Video
 
 TEMPORAL_KIND = "temporal"
 

@@ -12,11 +12,11 @@ from reasonseg_ros import bags
 from reasonseg_ros.bags.topics import GROUND_TRUTH_TOPIC, QUERY_TOPIC, START_NS
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.tabletop.bag import ground_truth, write_scene
-from reasonseg_ros.tabletop.film import film
-from reasonseg_ros.tabletop.questions import SceneQuestion, ThoughtPiece
+from reasonseg_ros.tabletop.questions.question import SceneQuestion, ThoughtPiece
 from reasonseg_ros.tabletop.scene import Scene
-from reasonseg_ros.tabletop.temporal import ask_about
-from reasonseg_ros.tabletop.video import Video
+from reasonseg_ros.tabletop.videos.film import film
+from reasonseg_ros.tabletop.videos.temporal import ask_about
+from reasonseg_ros.tabletop.videos.video import Video
 from reasonseg_ros.tabletop.world import RESERVED_SEED, World
 from reasonseg_ros.types import Mode, Query
 

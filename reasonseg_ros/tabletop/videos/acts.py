@@ -21,9 +21,10 @@ from reasonseg_ros.tabletop.layout import (
     moved,
     rest_on_table,
 )
-from reasonseg_ros.tabletop.objects import NATURAL_COLORS, VARIANTS, Shape
+from reasonseg_ros.tabletop.objects.household import NATURAL_COLORS, VARIANTS
+from reasonseg_ros.tabletop.objects.solids import Shape
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS
-from reasonseg_ros.tabletop.video import EVENT_KINDS
+from reasonseg_ros.tabletop.videos.video import EVENT_KINDS
 
 # Who can do it, as (category, rest).
 _ACTORS: dict[str, tuple[tuple[str, int], ...]] = {

@@ -1,25 +1,18 @@
-"""The household objects: each a small set of solids, every solid belonging to a named part.
-
-An object stands in its own frame with the table at z = 0, x and y level, metres throughout. Nothing here needs MuJoCo.
-"""
+"""The household objects: each a small set of solids, every solid belonging to a named part."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reasonseg_ros.tabletop.objects.builder import Builder
+from reasonseg_ros.tabletop.objects.solids import LABEL, Shape, Vec3, rotation_about
 from reasonseg_ros.tabletop.scene import CATEGORIES
-from reasonseg_ros.types import Points
 
-Vec3 = tuple[float, float, float]
-
-MAIN = "main"  # painted in the object's colour
-LABEL = "label"  # pale print, slate on white objects
 STEEL: Vec3 = (0.58, 0.60, 0.65)
 DARK: Vec3 = (0.16, 0.16, 0.18)
 BROWN: Vec3 = (0.32, 0.21, 0.09)
@@ -43,58 +36,6 @@ PARTS: dict[str, tuple[str, ...]] = {
     "scissors": ("blades", "handles"),
 }
 NATURAL_COLORS: dict[str, tuple[str, ...]] = {"banana": ("yellow", "green"), "apple": ("red", "green", "yellow")}
-_SEGMENTS = 24
-
-
-@dataclass(frozen=True)
-class Solid:
-    """One primitive, or a lathed mesh.
-
-    Attributes:
-        kind: box, cylinder, capsule, ellipsoid or lathe.
-        size: as MuJoCo has it: half lengths; radius and half length.
-        quat_wxyz: turns the solid's frame into the object's.
-        paint: MAIN, LABEL, or another colour.
-        shade: factor on a MAIN colour.
-        profile: of a lathe, (radius, z) rows, closed along the axis, the outside on the right hand going up.
-        solid: takes part in contacts.
-    """
-
-    part: str
-    kind: str
-    size: tuple[float, ...]
-    position: Vec3
-    quat_wxyz: tuple[float, float, float, float]
-    paint: str | Vec3 = MAIN
-    shade: float = 1.0
-    profile: tuple[tuple[float, float], ...] = ()
-    solid: bool = True
-
-    def hulls(self) -> list[Points]:
-        """Surface points [N, 3] of convex pieces that together fill the solid, in the object's frame."""
-        if self.kind == "lathe":
-            rings = _rings(self.profile)
-            pieces = [np.concatenate(pair) for pair in pairwise(rings)]
-        else:
-            pieces = [_PRIMITIVE_POINTS[self.kind](self.size)]
-        rotation = rotation_from_quat(self.quat_wxyz)
-        return [piece @ rotation.T + np.asarray(self.position) for piece in pieces]
-
-
-@dataclass(frozen=True, eq=False)
-class Shape:
-    """One object's form. `rests` are the rotations [3, 3] in which it may lie, the usual one first."""
-
-    category: str
-    solids: tuple[Solid, ...]
-    rests: tuple[NDArray[np.float64], ...]
-    hulls: tuple[Points, ...] = field(init=False, repr=False)
-    points: Points = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        hulls = tuple(hull for solid in self.solids for hull in solid.hulls())
-        object.__setattr__(self, "hulls", hulls)
-        object.__setattr__(self, "points", np.concatenate(hulls))
 
 
 def shapes() -> tuple[Shape, ...]:
@@ -104,157 +45,16 @@ def shapes() -> tuple[Shape, ...]:
         for variant in range(VARIANTS):
             rng = np.random.default_rng([2024, index, variant])
             scale = 0.82 + 0.36 * (variant + rng.uniform()) / VARIANTS
-            builder = _Builder(scale, rng)
+            builder = Builder(scale, rng)
             rests = _BUILDERS[category](builder)
             found.append(Shape(category, tuple(builder.solids), (np.eye(3), *rests)))
     return tuple(found)
 
 
-def lathe_mesh(profile: tuple[tuple[float, float], ...]) -> tuple[Points, NDArray[np.int32]]:
-    """Vertices [V, 3] and outward triangles [F, 3] of a closed solid of revolution."""
-    rings = _rings(profile)
-    starts = np.cumsum([0] + [len(ring) for ring in rings])
-    faces = []
-    for low, high, a, b in zip(rings[:-1], rings[1:], starts[:-2], starts[1:-1], strict=True):
-        for i in range(_SEGMENTS):
-            j = (i + 1) % _SEGMENTS
-            if len(low) > 1:
-                faces.append((a + i, a + j, b + (j if len(high) > 1 else 0)))
-            if len(high) > 1:
-                faces.append((a + (i if len(low) > 1 else 0), b + j, b + i))
-    return np.concatenate(rings), np.array(faces, np.int32)
-
-
-def rotation_from_quat(quat_wxyz: tuple[float, ...] | Points) -> NDArray[np.float64]:
-    """Rotation matrix [3, 3] of a unit quaternion."""
-    w, x, y, z = quat_wxyz
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
-def rotation_about(axis: str, angle_rad: float) -> NDArray[np.float64]:
-    """Rotation matrix [3, 3] about "x", "y" or "z"."""
-    half = angle_rad / 2
-    return rotation_from_quat((math.cos(half), *(math.sin(half) * (name == axis) for name in "xyz")))
-
-
-def _rings(profile: tuple[tuple[float, float], ...]) -> list[Points]:
-    angles = np.arange(_SEGMENTS) * (2 * math.pi / _SEGMENTS)
-    circle = np.stack([np.cos(angles), np.sin(angles)], 1)
-    rings = []
-    for radius, z in profile:
-        ring = circle * radius if radius > 0 else np.zeros((1, 2))
-        rings.append(np.concatenate([ring, np.full((len(ring), 1), z)], 1))
-    return rings
-
-
-def _box_points(size: tuple[float, ...]) -> Points:
-    return np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * np.asarray(size)
-
-
-def _cylinder_points(size: tuple[float, ...]) -> Points:
-    return np.concatenate(_rings(((size[0], -size[1]), (size[0], size[1]))))
-
-
-def _ball_points(radii: tuple[float, ...]) -> Points:
-    rows = [(math.cos(a), math.sin(a)) for a in np.linspace(-math.pi / 2, math.pi / 2, 9)]
-    return np.concatenate(_rings(tuple((max(r, 0.0), z) for r, z in rows))) * np.asarray(radii)
-
-
-def _capsule_points(size: tuple[float, ...]) -> Points:
-    ball = _ball_points((size[0],) * 3)
-    end = np.array([0, 0, size[1]])
-    return np.concatenate([ball + end, ball - end])
-
-
-_PRIMITIVE_POINTS: dict[str, Callable[[tuple[float, ...]], Points]] = {
-    "box": _box_points,
-    "cylinder": _cylinder_points,
-    "capsule": _capsule_points,
-    "ellipsoid": _ball_points,
-}
-
-
-class _Builder:
-    """Collects solids; lengths are given for the usual size and scaled here."""
-
-    def __init__(self, scale: float, rng: np.random.Generator) -> None:
-        self.scale = scale
-        self.solids: list[Solid] = []
-        self._rng = rng
-
-    def about(self, value: float, spread: float = 0.12) -> float:
-        """The value, give or take."""
-        return float(value * self._rng.uniform(1 - spread, 1 + spread))
-
-    def pick(self, *choices: Vec3) -> Vec3:
-        return choices[int(self._rng.integers(len(choices)))]
-
-    def box(
-        self, part: str, half: Vec3, at: Vec3, yaw: float = 0.0, paint: str | Vec3 = MAIN, shade: float = 1.0
-    ) -> None:
-        self._add(part, "box", half, at, (math.cos(yaw / 2), 0, 0, math.sin(yaw / 2)), paint, shade)
-
-    def ball(self, part: str, radii: Vec3, at: Vec3, paint: str | Vec3 = MAIN, solid: bool = True) -> None:
-        self._add(part, "ellipsoid", radii, at, (1, 0, 0, 0), paint, 1.0, solid=solid)
-
-    def rod(
-        self,
-        part: str,
-        radius: float,
-        start: Vec3,
-        end: Vec3,
-        paint: str | Vec3 = MAIN,
-        shade: float = 1.0,
-        round_ends: bool = False,
-        solid: bool = True,
-    ) -> None:
-        """A cylinder (or a capsule, ending in half balls beyond both points) along a line."""
-        line = np.subtract(end, start)
-        length = float(np.linalg.norm(line))
-        x, y, z = line / length
-        if z < -0.999999:
-            quat = (0.0, 1.0, 0.0, 0.0)
-        else:  # the shortest turn of the z axis into the line
-            w = math.sqrt((1 + z) / 2)
-            quat = (w, -y / (2 * w), x / (2 * w), 0.0)
-        kind = "capsule" if round_ends else "cylinder"
-        middle = tuple(np.add(start, end) / 2)
-        self._add(part, kind, (radius, length / 2), middle, quat, paint, shade, solid=solid)
-
-    def chain(self, part: str, radius: float, points: list[Vec3], paint: str | Vec3 = MAIN, shade: float = 1.0) -> None:
-        for start, end in pairwise(points):
-            self.rod(part, radius, start, end, paint, shade, round_ends=True)
-
-    def lathe(self, part: str, profile: list[tuple[float, float]]) -> None:
-        scaled = tuple((r * self.scale, z * self.scale) for r, z in profile)
-        self.solids.append(Solid(part, "lathe", (), (0, 0, 0), (1, 0, 0, 0), profile=scaled))
-
-    def _add(
-        self,
-        part: str,
-        kind: str,
-        size: tuple[float, ...],
-        at: Vec3,
-        quat: tuple[float, float, float, float],
-        paint: str | Vec3,
-        shade: float,
-        solid: bool = True,
-    ) -> None:
-        k = self.scale
-        place = (at[0] * k, at[1] * k, at[2] * k)
-        self.solids.append(Solid(part, kind, tuple(s * k for s in size), place, quat, paint, shade, solid=solid))
-
-
 Rests = tuple[NDArray[np.float64], ...]
 
 
-def _mug(b: _Builder) -> Rests:
+def _mug(b: Builder) -> Rests:
     radius, height, flare, wall = b.about(0.039), b.about(0.09), b.about(1.0, 0.08), 0.004
     foot = radius / flare
     b.lathe(
@@ -277,7 +77,7 @@ def _mug(b: _Builder) -> Rests:
     return (rotation_about("x", math.pi / 2) @ rotation_about("z", -sink),)
 
 
-def _bowl(b: _Builder) -> Rests:
+def _bowl(b: Builder) -> Rests:
     foot, rim, height, wall = b.about(0.032), b.about(0.068), b.about(0.05, 0.25), 0.004
     middle = foot + (rim - foot) * b.about(0.72, 0.1)
     b.lathe(
@@ -291,7 +91,7 @@ def _bowl(b: _Builder) -> Rests:
     return (rotation_about("x", math.pi),)
 
 
-def _bottle(b: _Builder) -> Rests:
+def _bottle(b: Builder) -> Rests:
     radius, shoulder, neck = b.about(0.032), b.about(0.125, 0.2), b.about(0.0125)
     top = shoulder + b.about(0.055, 0.25)
     b.lathe(
@@ -308,7 +108,7 @@ def _bottle(b: _Builder) -> Rests:
     return (rotation_about("x", math.pi / 2),)
 
 
-def _can(b: _Builder) -> Rests:
+def _can(b: Builder) -> Rests:
     radius, height = b.about(0.033), b.about(0.115, 0.2)
     b.rod("body", radius, (0, 0, 0.003), (0, 0, height))
     b.rod("lid", radius * 0.92, (0, 0, 0), (0, 0, height + 0.003), STEEL)
@@ -318,7 +118,7 @@ def _can(b: _Builder) -> Rests:
     return (rotation_about("x", math.pi / 2),)
 
 
-def _hammer(b: _Builder) -> Rests:
+def _hammer(b: Builder) -> Rests:
     grip, length, face = b.about(0.012), b.about(0.21), b.about(0.017)
     iron = b.pick((0.30, 0.30, 0.33), (0.42, 0.43, 0.46))
     z = face
@@ -333,7 +133,7 @@ def _hammer(b: _Builder) -> Rests:
     return ()
 
 
-def _screwdriver(b: _Builder) -> Rests:
+def _screwdriver(b: Builder) -> Rests:
     grip, length, shaft = b.about(0.0145), b.about(0.085), b.about(0.11, 0.2)
     b.rod("handle", grip, (-length + grip, 0, grip), (-grip, 0, grip), round_ends=True)
     b.rod("handle", grip * 0.75, (-grip, 0, grip), (0.012, 0, grip), shade=0.75)
@@ -342,7 +142,7 @@ def _screwdriver(b: _Builder) -> Rests:
     return ()
 
 
-def _banana(b: _Builder) -> Rests:
+def _banana(b: Builder) -> Rests:
     bend, thick = b.about(0.085, 0.15), b.about(0.0175)
     angles = np.linspace(-1.05, 1.05, 10)
     line = [(bend * math.sin(t), bend * math.cos(t) - bend * 0.75, thick) for t in angles]
@@ -356,7 +156,7 @@ def _banana(b: _Builder) -> Rests:
     return ()
 
 
-def _apple(b: _Builder) -> Rests:
+def _apple(b: Builder) -> Rests:
     radius = b.about(0.037)
     height = radius * b.about(0.92, 0.08)
     b.ball("body", (radius, radius, height), (0, 0, height))
@@ -367,7 +167,7 @@ def _apple(b: _Builder) -> Rests:
     return ()
 
 
-def _book(b: _Builder) -> Rests:
+def _book(b: Builder) -> Rests:
     half_x, half_y, thick, board = b.about(0.065), b.about(0.092), b.about(0.014, 0.35), 0.0025
     top = 2 * (board + thick)
     b.box("cover", (half_x, half_y, board), (0, 0, board))
@@ -379,7 +179,7 @@ def _book(b: _Builder) -> Rests:
     return ()
 
 
-def _knife(b: _Builder) -> Rests:
+def _knife(b: Builder) -> Rests:
     grip, length, blade, wide = b.about(0.009), b.about(0.10), b.about(0.13, 0.2), b.about(0.012, 0.2)
     b.rod("handle", grip, (-length, 0, grip), (-grip, 0, grip), round_ends=True)
     b.box("blade", (blade / 2, wide, 0.0014), (blade / 2, 0.0, grip), paint=STEEL)
@@ -387,14 +187,14 @@ def _knife(b: _Builder) -> Rests:
     return ()
 
 
-def _sponge(b: _Builder) -> Rests:
+def _sponge(b: Builder) -> Rests:
     half_x, half_y, thick, scrub = b.about(0.053), b.about(0.034), b.about(0.012, 0.2), b.about(0.005)
     b.box("scrubber", (half_x, half_y, scrub), (0, 0, scrub), paint=(0.24, 0.30, 0.27))
     b.box("body", (half_x, half_y, thick), (0, 0, 2 * scrub + thick))
     return ()
 
 
-def _pen(b: _Builder) -> Rests:
+def _pen(b: Builder) -> Rests:
     radius, half = b.about(0.0065), b.about(0.066)
     z = radius * 1.15
     b.rod("body", radius, (-half * 0.4, 0, z), (half * 0.85, 0, z))
@@ -404,7 +204,7 @@ def _pen(b: _Builder) -> Rests:
     return ()
 
 
-def _flashlight(b: _Builder) -> Rests:
+def _flashlight(b: Builder) -> Rests:
     radius, length, bell = b.about(0.0165), b.about(0.10), b.about(0.024)
     z = bell
     b.rod("body", radius, (-length, 0, z), (0, 0, z))
@@ -414,7 +214,7 @@ def _flashlight(b: _Builder) -> Rests:
     return (rotation_about("y", -math.pi / 2),)
 
 
-def _scissors(b: _Builder) -> Rests:
+def _scissors(b: Builder) -> Rests:
     blade, ring, thick = b.about(0.048), b.about(0.021), b.about(0.005)
     for side in (-1, 1):
         b.box("blades", (blade, 0.0068, 0.0016), (blade, 0, thick + side * 0.0016), yaw=side * 0.13, paint=STEEL)
@@ -429,7 +229,7 @@ def _scissors(b: _Builder) -> Rests:
     return ()
 
 
-_BUILDERS: dict[str, Callable[[_Builder], Rests]] = {
+_BUILDERS: dict[str, Callable[[Builder], Rests]] = {
     "mug": _mug,
     "bowl": _bowl,
     "bottle": _bottle,

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput, RenderError
-from reasonseg_ros.tabletop.acts import Act, plan_acts
 from reasonseg_ros.tabletop.layout import Layout, Placed, in_view, moved
-from reasonseg_ros.tabletop.objects import rotation_from_quat
+from reasonseg_ros.tabletop.objects.solids import rotation_from_quat
 from reasonseg_ros.tabletop.scene import Scene
-from reasonseg_ros.tabletop.video import SHORTEST_S, Event, Video
+from reasonseg_ros.tabletop.videos.acts import Act, plan_acts
+from reasonseg_ros.tabletop.videos.video import SHORTEST_S, Event, Video
 from reasonseg_ros.tabletop.world import World, check_seed
 
 _ATTEMPTS = 80
