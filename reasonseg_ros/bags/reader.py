@@ -15,8 +15,8 @@ from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_
 from rosbags.typesys.store import Typestore
 
 from reasonseg_ros.bags.files import METADATA, bag_files
-from reasonseg_ros.bags.mcap_file import MAGIC as MCAP_MAGIC
-from reasonseg_ros.bags.mcap_file import McapFile
+from reasonseg_ros.bags.mcap.file import MAGIC as MCAP_MAGIC
+from reasonseg_ros.bags.mcap.file import McapFile
 from reasonseg_ros.bags.messages import typestore
 from reasonseg_ros.bags.records import BagFile, Damage, Record, Topic, merged
 from reasonseg_ros.bags.sqlite_file import MAGIC as SQLITE_MAGIC

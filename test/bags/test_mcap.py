@@ -13,7 +13,8 @@ from mcap.stream_reader import CRCValidationError, StreamReader
 from mcap.writer import CompressionType, IndexType, Writer
 
 from reasonseg_ros import bags, cli
-from reasonseg_ros.bags import mcap_file, unpacking
+from reasonseg_ros.bags import unpacking
+from reasonseg_ros.bags.mcap import pieces
 from reasonseg_ros.bags.unpacking import zstd
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.reading.bag_info import bag_info
@@ -61,7 +62,7 @@ def test_every_layout_gives_all_messages_in_the_order_of_time(made, tmp_path, la
 def test_memory_holds_few_chunks_in_whatever_order_a_file_was_written(made, tmp_path, monkeypatch):
     messages = ORDERS["shuffled"](made.recording(300))
     path = made.write_mcap(tmp_path / "a.mcap", messages, chunk_size=2000)
-    monkeypatch.setattr(mcap_file, "CACHE_BYTES", 5000)
+    monkeypatch.setattr(pieces, "CACHE_BYTES", 5000)
     assert made.read(path) == made.expected(messages)
 
 

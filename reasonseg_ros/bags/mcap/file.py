@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -22,41 +22,22 @@ from typing import Any, BinaryIO
 
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
-from mcap.records import Channel, Schema, Statistics
+from mcap.records import Statistics
 
-from reasonseg_ros.bags.mcap_records import MESSAGE_HEAD, RECORD_HEAD, MessageTable, messages_in, records_in
+from reasonseg_ros.bags.mcap.names import McapNames
+from reasonseg_ros.bags.mcap.pieces import FilePiece, PieceCache
+from reasonseg_ros.bags.mcap.records import MESSAGE_HEAD, RECORD_HEAD, MessageTable, messages_in, records_in
 from reasonseg_ros.bags.records import Contents, Damage, Record, Topic, merged
 from reasonseg_ros.bags.unpacking import check_size, unpacked, unpacked_message
 from reasonseg_ros.errors import InvalidInput
 
 MAGIC = b"\x89MCAP0\r\n"
-CACHE_BYTES = 2**30
-"""Unpacked chunks whose messages are due, and that are kept. Of a file in order these are one or two."""
 _LOOSE_BYTES = 4 * 2**20
 """Messages outside of chunks are read in groups of about this size."""
 _CHUNK = struct.Struct("<QQQI")
 _CHUNK_INDEX = struct.Struct("<QQQ")
 _PRIVATE = 0x80
 """Types of records from here on are for a recorder's own use."""
-_FORMATS = {"ros2msg": "ros2msg", "ros2idl": "ros2idl", "omgidl": "ros2idl", "": "ros2msg"}
-
-
-@dataclass(eq=False)
-class _Piece:
-    """A chunk, or neighbouring messages outside of chunks: its first log time and where its content lies."""
-
-    start_ns: int
-    offset: int
-    data_offset: int
-    data_length: int
-    compression: str = ""
-    says_bytes: int = 0
-    crc: int = 0
-
-    @property
-    def is_loose(self) -> bool:
-        """Whether it is of messages outside of chunks: their headers are its content."""
-        return self.offset == self.data_offset
 
 
 class McapFile:
@@ -66,17 +47,15 @@ class McapFile:
         self.path = path
         self._source = source or path
         self.contents = Contents()
-        self._pieces: list[_Piece] = []
+        self._pieces: list[FilePiece] = []
         self._chunk_offsets: set[int] = set()
-        self._schemas: dict[int, Schema] = {}
-        self._channels: dict[int, Channel] = {}
-        self._topics: dict[int, Topic] = {}
+        self._names = McapNames(self._add_damage)
         with self._source.open("rb") as stream:
             statistics = self._scan(stream)
             counts = dict(statistics.channel_message_counts) if statistics else {}
             is_complete = statistics is not None and sum(counts.values()) == statistics.message_count
             is_complete &= bool(counts) or not self._pieces
-            is_named = all(self._topic(channel_id) is not None for channel_id in {*counts, *self._channels})
+            is_named = all(self._names.topic(channel_id) is not None for channel_id in {*counts, *self._names.channels})
             if self.contents.end or not is_complete or not is_named:
                 found = self._unpack_all(stream)
                 counts = counts if is_complete else found
@@ -85,8 +64,8 @@ class McapFile:
                         f"its statistics count {statistics.message_count} messages; {missing} of them are not there"
                     )
                     self.contents.damages.append(Damage(self.path, "the summary", reason))
-        for channel_id in self._channels:
-            topic = self._topic(channel_id)
+        for channel_id in self._names.channels:
+            topic = self._names.topic(channel_id)
             if topic is not None:
                 self.contents.counts[topic] += counts.get(channel_id, 0)
         self._pieces.sort(key=lambda piece: (piece.start_ns, piece.offset))
@@ -95,7 +74,7 @@ class McapFile:
     def records(self, topics: Collection[str]) -> Iterator[Record | Damage]:
         last_ns = 0
         with self._source.open("rb") as stream:
-            cache = _Cache(self, stream)
+            cache = PieceCache(partial(self._read, stream))
             parts = [(piece.start_ns, partial(self._of_piece, piece, cache, topics)) for piece in self._pieces]
             for item in merged(parts):
                 last_ns = max(last_ns, item.stamp_ns)
@@ -104,7 +83,7 @@ class McapFile:
             if damage is not None:
                 yield replace(damage, stamp_ns=last_ns)
 
-    def _of_piece(self, piece: _Piece, cache: _Cache, topics: Collection[str]) -> Iterator[Record | Damage]:
+    def _of_piece(self, piece: FilePiece, cache: PieceCache, topics: Collection[str]) -> Iterator[Record | Damage]:
         stamp_ns = piece.start_ns
         try:
             table = MessageTable(cache.get(piece))
@@ -118,7 +97,7 @@ class McapFile:
             yield self._damage(piece.offset, reason, stamp_ns)
         nameless = 0
         for channel_id, stamp_ns, start, end in table.in_order():
-            topic = self._topic(channel_id)
+            topic = self._names.topic(channel_id)
             if topic is None:
                 nameless += 1
             elif topic.name in topics and not topic.cannot_read:
@@ -128,7 +107,7 @@ class McapFile:
             reason = f"{nameless} messages of unknown topics; what names these is damaged"
             yield self._damage(piece.offset, reason, stamp_ns)
 
-    def _record(self, topic: Topic, stamp_ns: int, body: bytes, piece: _Piece) -> Record | Damage:
+    def _record(self, topic: Topic, stamp_ns: int, body: bytes, piece: FilePiece) -> Record | Damage:
         try:
             return Record(topic, stamp_ns, unpacked_message(body))
         except InvalidInput as error:
@@ -186,9 +165,9 @@ class McapFile:
         if opcode in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.STATISTICS):
             check_size(length)
         if opcode == Opcode.SCHEMA:
-            self._add_schema(stream.read(length), offset)
+            self._names.add_schema(stream.read(length), offset)
         elif opcode == Opcode.CHANNEL:
-            self._add_channel(stream.read(length), offset)
+            self._names.add_channel(stream.read(length), offset)
         elif opcode == Opcode.STATISTICS:
             statistics: Statistics = Statistics.read(ReadDataStream(BytesIO(stream.read(length))))
             return statistics
@@ -204,7 +183,7 @@ class McapFile:
                 raise InvalidInput(f"a chunk of {length} bytes says that {data_length} are its content")
             if left_bytes := body + length - data_offset - data_length:
                 self._add_damage(offset, f"{left_bytes} bytes of a chunk of {length} bytes are not its content")
-            self._pieces.append(_Piece(start_ns, offset, data_offset, data_length, compression, says_bytes, crc))
+            self._pieces.append(FilePiece(start_ns, offset, data_offset, data_length, compression, says_bytes, crc))
             self._chunk_offsets.add(offset)
         elif opcode == Opcode.CHUNK_INDEX:
             _, _, chunk_offset = _CHUNK_INDEX.unpack(stream.read(_CHUNK_INDEX.size))
@@ -227,7 +206,7 @@ class McapFile:
                 last.data_length += RECORD_HEAD.size + length
                 last.start_ns = min(last.start_ns, stamp_ns)
             else:
-                self._pieces.append(_Piece(stamp_ns, offset, offset, RECORD_HEAD.size + length))
+                self._pieces.append(FilePiece(stamp_ns, offset, offset, RECORD_HEAD.size + length))
         elif max(Opcode) < opcode < _PRIVATE:
             self._add_damage(offset, f"a record of type {opcode}, which is not known, with {length} bytes")
         return None
@@ -246,7 +225,7 @@ class McapFile:
                 continue  # comes as damage when the messages are read
         return counts
 
-    def _read(self, stream: BinaryIO, piece: _Piece) -> bytes:
+    def _read(self, stream: BinaryIO, piece: FilePiece) -> bytes:
         """The records of a piece; takes over the topics that it names. Raises InvalidInput if it is damaged."""
         check_size(piece.says_bytes)
         check_size(piece.data_length)
@@ -259,79 +238,12 @@ class McapFile:
         for opcode, start, end in records_in(data):
             try:
                 if opcode == Opcode.SCHEMA:
-                    self._add_schema(data[start:end], piece.offset)
+                    self._names.add_schema(data[start:end], piece.offset)
                 elif opcode == Opcode.CHANNEL:
-                    self._add_channel(data[start:end], piece.offset)
+                    self._names.add_channel(data[start:end], piece.offset)
             except Exception as error:  # whatever damaged bytes make of the decoder
                 raise InvalidInput(_told(error)) from error
         return data
-
-    def _add_schema(self, data: bytes, offset: int) -> None:
-        schema = Schema.read(ReadDataStream(BytesIO(data)))
-        known = self._schemas.setdefault(schema.id, schema)
-        if (known.name, known.data) != (schema.name, schema.data):
-            reason = f"schema {schema.id} is {known.name} and {schema.name}; all of its messages count as the first"
-            self._add_damage(offset, reason)
-
-    def _add_channel(self, data: bytes, offset: int) -> None:
-        channel = Channel.read(ReadDataStream(BytesIO(data)))
-        known = self._channels.setdefault(channel.id, channel)
-        if (known.topic, known.schema_id, known.message_encoding) != (
-            channel.topic, channel.schema_id, channel.message_encoding
-        ):  # fmt: skip
-            reason = (
-                f"channel {channel.id} is {known.topic} and {channel.topic}; all of its messages count as the first"
-            )
-            self._add_damage(offset, reason)
-
-    def _topic(self, channel_id: int) -> Topic | None:
-        """None if what names the topic is damaged."""
-        if channel_id in self._topics:
-            return self._topics[channel_id]
-        channel = self._channels.get(channel_id)
-        schema = self._schemas.get(channel.schema_id) if channel else None
-        if channel is None or (schema is None and channel.schema_id != 0):
-            return None
-        cannot_read = ""
-        if channel.message_encoding != "cdr":
-            cannot_read = f"its messages are {channel.message_encoding or 'of an unnamed encoding'}, not CDR"
-        elif schema is None or not schema.name:
-            cannot_read = "its channel names no message type"
-        elif schema.encoding not in _FORMATS:
-            cannot_read = f"its message type is described as {schema.encoding}"
-        topic = Topic(
-            channel.topic,
-            schema.name if schema else "",
-            schema.data.decode(errors="replace") if schema and schema.encoding in _FORMATS else "",
-            _FORMATS.get(schema.encoding, "") if schema else "",
-            channel.metadata.get("offered_qos_profiles", ""),
-            cannot_read,
-        )
-        self._topics[channel_id] = topic
-        return topic
-
-
-class _Cache:
-    """The newest unpacked pieces of a file that is being read."""
-
-    def __init__(self, file: McapFile, stream: BinaryIO) -> None:
-        self._file, self._stream = file, stream
-        self._kept: OrderedDict[int, bytes] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, piece: _Piece) -> bytes:
-        """Raises InvalidInput if the piece is damaged."""
-        if piece.offset not in self._kept:
-            data = self._file._read(self._stream, piece)
-            self._kept[piece.offset] = data
-            self._bytes += len(data)
-            while self._bytes > CACHE_BYTES and len(self._kept) > 1:
-                self._bytes -= len(self._kept.popitem(last=False)[1])
-        self._kept.move_to_end(piece.offset)
-        return self._kept[piece.offset]
-
-    def drop(self, piece: _Piece) -> None:
-        self._bytes -= len(self._kept.pop(piece.offset, b""))
 
 
 def _checksum(stream: BinaryIO, end: int) -> int:
