@@ -24,7 +24,7 @@ from reasonseg_ros.images.files import read_image
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.plain_text import shortened
 from reasonseg_ros.reasoner.call import Call, never
-from reasonseg_ros.reasoner.dialects.fields import candidates
+from reasonseg_ros.reasoner.dialects.candidates import candidates
 from reasonseg_ros.reasoner.dialects.json_text import find_values
 from reasonseg_ros.reasoner.dialects.parsing import take_apart
 from reasonseg_ros.reasoner.image_size import RELATIVE_WH, SQUASHED_WH, resized_wh

@@ -16,7 +16,7 @@ from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.plain_text import one_line, plain_text
 from reasonseg_ros.reasoner.dialects.absence import is_denial
 from reasonseg_ros.reasoner.dialects.blocks import final_values
-from reasonseg_ros.reasoner.dialects.fields import is_nothing
+from reasonseg_ros.reasoner.dialects.candidates import is_nothing
 from reasonseg_ros.reasoner.dialects.parsing import take_apart
 from reasonseg_ros.types import Answer, Status
 

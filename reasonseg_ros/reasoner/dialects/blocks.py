@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reasonseg_ros.reasoner.dialects.fields import candidates, is_bare, is_nothing, named, with_their_points
+from reasonseg_ros.reasoner.dialects.candidates import candidates, is_bare, is_nothing, named, with_their_points
 from reasonseg_ros.reasoner.dialects.json_text import MAX_DEPTH, FoundJson, Span, find_spans
 
 _FENCE = re.compile(r"```[a-z0-9]*", re.IGNORECASE)

@@ -1,0 +1,119 @@
+"""The objects with boxes or points in what a model wrote, however deep they lie in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from reasonseg_ros.reasoner.dialects.absence import is_denial
+from reasonseg_ros.reasoner.dialects.keys import (
+    CORNERS,
+    GIVEN,
+    PRESENCE,
+    is_absent,
+    is_box,
+    is_label,
+    is_point,
+    numbers_of,
+)
+
+_MOST_KEYS = 20
+# Keys round other objects, which name nothing; keys whose four numbers are no box.
+_STRUCTURE = re.compile(
+    r"^(?:objects?|detect\w*|results?|answers?|outputs?|predict\w*|items?|targets?|data|list|response|json|instances?|"
+    r"annotations?|coord\w*|regions?|final\w*|grounding\w*|segment\w*|found|image|arguments?|arg|args|param\w*|input|tool\w*|function\w*|\d+)$|box|point"
+)
+_NO_BOX_KEY = re.compile(
+    r"size|shape|resol|width|height|dim|frame|time|colou?r|rgb|score|conf|cent(?:er|re)|prob|version|scale|orig|offset|"
+    r"angle|rotation|image|id$"
+)
+
+
+def candidates(value: Any, name: str = "") -> Iterator[dict[str, Any]]:
+    """Every object with a box or points in it, however deep; a bare list of four numbers is an object with a box.
+
+    `name` is what the value is called by the key that it stands under.
+    """
+    if isinstance(value, list):
+        if _is_four_numbers(value):
+            yield named({"box": value}, name)
+            return
+        for item in value:
+            yield from candidates(item, name)
+    elif isinstance(value, dict):
+        keyed = {key.lower().strip(): item for key, item in value.items()}
+        if any(is_box(key) or is_point(key) for key in keyed) and not _holds_objects(keyed):
+            yield named(keyed, name)
+        elif set(keyed) >= set(CORNERS[0]) or set(keyed) >= set(CORNERS[1]):
+            corners = {key: keyed[key] for names in CORNERS[:2] for key in names if key in keyed}
+            yield named({**keyed, "box": corners}, name)
+        else:
+            for key, item in value.items():
+                plain = key.lower().strip()
+                if not (_is_four_numbers(item) and _NO_BOX_KEY.search(plain)):
+                    yield from candidates(item, name if _STRUCTURE.search(plain) else key)
+
+
+def _is_four_numbers(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) > 4 or any(isinstance(item, (list, dict)) for item in value):
+        return False
+    numbers = numbers_of(value)
+    return numbers is not None and len(numbers) == 4
+
+
+def _holds_objects(keyed: dict[str, Any]) -> bool:
+    """Whether what is called boxes are whole objects: `{"boxes": [{"bbox_2d": ...}]}`."""
+    inner = [item for key, value in keyed.items() if is_box(key) and isinstance(value, list) for item in value]
+    return any(isinstance(item, dict) and any(is_box(str(key).lower()) for key in item) for item in inner)
+
+
+def named(candidate: dict[str, Any], name: str) -> dict[str, Any]:
+    """The candidate with the name that stands beside it, if it has none yet."""
+    return {**candidate, GIVEN: name} if name and not candidate.get(GIVEN) else candidate
+
+
+def with_their_points(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The candidates, points that come alone joined to the box before them."""
+    pending: dict[str, Any] | None = None
+    for candidate in found:
+        alone = not any(is_box(key) for key in candidate)
+        if pending is not None and alone and len(pending) < _MOST_KEYS and any(is_box(key) for key in pending):
+            pending = {**pending, **{f"{key} {len(pending)}": value for key, value in candidate.items()}}
+            continue
+        if pending is not None:
+            yield pending
+        pending = candidate
+    if pending is not None:
+        yield pending
+
+
+def is_bare(candidate: dict[str, Any], boxes: Sequence[list[float]] | None = None) -> bool:
+    """Whether a candidate is just four numbers; one of `boxes`, if they are given."""
+    return set(candidate) <= {"box", GIVEN} and (boxes is None or numbers_of(candidate["box"]) in boxes)
+
+
+def is_nothing(value: Any) -> bool:
+    """Whether a value says on purpose that there is no target.
+
+    So do null, an empty list, a denial such as "none", only such values under keys, and a presence that is false.
+    """
+    if isinstance(value, list):
+        return all(is_nothing(item) for item in value)
+    if isinstance(value, str):
+        return not value.strip() or (len(value) < 100 and _denies(value))
+    if isinstance(value, dict):
+        keyed = {key.lower().strip(): item for key, item in value.items()}
+        said = [item for key, item in keyed.items() if not is_label(key) and not PRESENCE.search(key)]
+        if is_absent(keyed):
+            return not any(is_box(key) and not is_nothing(item) for key, item in keyed.items())
+        # What is said beside the answer, and a name alone, deny nothing.
+        answers = [item for key, item in keyed.items() if _STRUCTURE.search(key) and isinstance(item, (list, dict))]
+        return all(map(is_nothing, answers or said or keyed.values()))
+    return value is None
+
+
+@lru_cache(maxsize=256)
+def _denies(words: str) -> bool:
+    return is_denial(words)
