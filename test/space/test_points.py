@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonseg_ros.geometry import quat_xyzw, rotation_matrix
-from reasonseg_ros.space.points import MAX_POINTS, back_projected, box_by_spread, fit_plane, located, surface_of
+from reasonseg_ros.space.boxes import box_by_spread
+from reasonseg_ros.space.planes import fit_plane
+from reasonseg_ros.space.points import MAX_POINTS, back_projected, located, surface_of
 from reasonseg_ros.types import (
     Answer,
     CameraPose,
