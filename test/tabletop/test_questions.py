@@ -3,9 +3,9 @@
 import random
 
 import pytest
-from reasonseg_ros.tabletop.questions.corpus.corpus import corpus
 
 from reasonseg_ros.tabletop.questions import knowledge
+from reasonseg_ros.tabletop.questions.corpus import corpus
 from reasonseg_ros.tabletop.questions.generation import generate, generate_part
 from reasonseg_ros.tabletop.questions.question import KINDS
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, SceneObject, ScenePart, mirror

@@ -3,10 +3,10 @@
 import random
 
 import pytest
-from reasonseg_ros.tabletop.questions.corpus.corpus import vocabulary
 
 from reasonseg_ros.files.resources import resource
 from reasonseg_ros.reasoner.vocabulary import Vocabulary
+from reasonseg_ros.tabletop.questions.corpus import vocabulary
 from reasonseg_ros.tabletop.questions.generation import generate
 from reasonseg_ros.tabletop.questions.question import UNKNOWN_KIND
 from reasonseg_ros.tabletop.questions.unknown import DEVELOPMENT, TEST

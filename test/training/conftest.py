@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from reasonseg_ros.tabletop.questions.corpus.corpus import corpus
 
+from reasonseg_ros.tabletop.questions.corpus import corpus
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, Scene, SceneObject, ScenePart
 from reasonseg_ros.tabletop.videos.video import Event, Video
 from reasonseg_ros.training.reasoner.tokenizer import build_tokenizer

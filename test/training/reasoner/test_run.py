@@ -11,7 +11,8 @@ from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.local.reasoner import LocalReasoner
 from reasonseg_ros.training.reasoner import examples
 from reasonseg_ros.training.reasoner.plan import ReasonerPlan
-from reasonseg_ros.training.reasoner.run import Trainer, train_reasoner
+from reasonseg_ros.training.reasoner.run import train_reasoner
+from reasonseg_ros.training.reasoner.trainer import Trainer
 from reasonseg_ros.types import Frame
 
 
