@@ -212,6 +212,15 @@ def test_cmake_installs_what_is_there():
         assert os.access(ROOT / script, os.X_OK), script
 
 
+@pytest.mark.parametrize("path", [path for path in (ROOT / "scripts").iterdir() if not path.suffix], ids=lambda p: p.name)
+def test_installed_scripts_import_names_that_exist(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("reasonseg_ros"):
+            source = ast.parse((ROOT / f"{node.module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+            defined = {item.name for item in source.body if isinstance(item, ast.ClassDef | ast.FunctionDef)}
+            assert {name.name for name in node.names} <= defined
+
+
 def test_manifest_names_what_the_interfaces_and_sources_use():
     manifest = ElementTree.parse(ROOT / "package.xml").getroot()
     declared = {element.text for element in manifest if element.tag.endswith("depend")}
