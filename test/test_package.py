@@ -212,7 +212,10 @@ def test_cmake_installs_what_is_there():
         assert os.access(ROOT / script, os.X_OK), script
 
 
-@pytest.mark.parametrize("path", [path for path in (ROOT / "scripts").iterdir() if not path.suffix], ids=lambda p: p.name)
+INSTALLED_SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if not path.suffix)
+
+
+@pytest.mark.parametrize("path", INSTALLED_SCRIPTS, ids=lambda path: path.name)
 def test_installed_scripts_import_names_that_exist(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("reasonseg_ros"):
