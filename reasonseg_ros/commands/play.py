@@ -32,7 +32,7 @@ def run(settings: argparse.Namespace) -> int:
         raise InvalidInput(f"--rate {settings.rate} --hold {settings.hold}; the rate must be above 0, hold not below")
     if not 0 <= settings.delay <= 3600:
         raise InvalidInput(f"--delay {settings.delay}; expected 0 to 3600 seconds")
-    from reasonseg_ros.ros.player import play
+    from reasonseg_ros.ros.playing.player import play
 
     return play(
         settings.bag, settings.topics, rate=settings.rate, loop=settings.loop, restamp=settings.restamp,

@@ -20,7 +20,8 @@ from reasonseg_ros.bags import BagWriter, header_stamp_ns, raw_stamp_ns
 from reasonseg_ros.bags.topics import CAMERA_INFO_TOPIC, IMAGE_TOPIC, QUERY_TOPIC
 from reasonseg_ros.errors import ReasonSegError
 from reasonseg_ros.msg import Query, Reasoning, Segmentation
-from reasonseg_ros.ros.player import NEXT_SERVICE, message_class
+from reasonseg_ros.ros.playing.holding import NEXT_SERVICE
+from reasonseg_ros.ros.playing.publishers import message_class
 from reasonseg_ros.types import Status
 
 ACTIVE = State.PRIMARY_STATE_ACTIVE

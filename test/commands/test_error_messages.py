@@ -106,7 +106,7 @@ def test_without_ros_a_verb_that_needs_it_says_so(folder, capsys, monkeypatch, m
     def play(*_, **__):
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
-    monkeypatch.setitem(sys.modules, "reasonseg_ros.ros.player", types.SimpleNamespace(play=play))
+    monkeypatch.setitem(sys.modules, "reasonseg_ros.ros.playing.player", types.SimpleNamespace(play=play))
     status, errors = outcome("play text.txt", capsys)
     assert status == 2
     assert f"no Python module '{module}'; this needs ROS 2: source its setup.bash" in errors

@@ -13,7 +13,7 @@ import rclpy
 import yaml
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from reasonseg_ros.ros.player import message_class
+from reasonseg_ros.ros.playing.publishers import message_class
 
 LIMIT_S = 30.0
 

@@ -3,8 +3,8 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.ros.message_fields import differing_field
-from reasonseg_ros.ros.player import message_class
+from reasonseg_ros.ros.playing.message_fields import differing_field
+from reasonseg_ros.ros.playing.publishers import message_class
 
 
 def test_installed_messages_are_those_of_their_distribution():

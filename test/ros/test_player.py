@@ -18,7 +18,8 @@ from std_msgs.msg import String
 
 from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.ros.player import image_groups, is_latched, message_class
+from reasonseg_ros.ros.playing.holding import image_groups
+from reasonseg_ros.ros.playing.publishers import is_latched, message_class
 from reasonseg_ros.types import Intrinsics, Query
 
 ROOT = Path(__file__).parents[2]
