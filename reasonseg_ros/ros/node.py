@@ -10,16 +10,12 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
@@ -27,7 +23,6 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
-from rclpy.task import Future
 
 from reasonseg_ros.config import Config, check_names
 from reasonseg_ros.errors import ConfigError, ModelError, ReasonSegError
@@ -38,8 +33,9 @@ from reasonseg_ros.ros import diagnostics, memory, parameters
 from reasonseg_ros.ros.inputs.depth_health import DepthHealth
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.questions import Questions
+from reasonseg_ros.ros.serving import called_from_a_thread, guard_transitions, spin
 from reasonseg_ros.ros.session import Session
-from reasonseg_ros.ros.signals import StopSignals, stop_signals
+from reasonseg_ros.ros.signals import stop_signals
 from reasonseg_ros.ros.start_line import knowledge, models_line, topics_line
 from reasonseg_ros.settings import Settings
 
@@ -66,7 +62,7 @@ class ReasonSegNode(LifecycleNode):
 
     def __init__(self, load: LoadMethod = load_models, **node_arguments: Any) -> None:
         super().__init__("reasonseg", **node_arguments)
-        self._guard_transitions()
+        guard_transitions(self)
         parameters.declare(self)
         self._settings = Settings(parameters.read(self))
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -101,7 +97,10 @@ class ReasonSegNode(LifecycleNode):
         self._state, self._configure_error, self._progress = "configuring", "", ""
         self._picture = None
         try:
-            with self._diagnostics_from_a_thread(), memory.made_to_stay():
+            with (
+                called_from_a_thread(self._publish_diagnostics, self.config.diagnostics_period_s),
+                memory.made_to_stay(),
+            ):
                 method = self._load(self._settings, self._on_progress)
                 self._picture = self._check_picture(method)
             self._session = Session(
@@ -197,44 +196,11 @@ class ReasonSegNode(LifecycleNode):
         self._session = self._questions.session = None
         memory.let_go()
 
-    def _guard_transitions(self) -> None:
-        """Have a transition that is not possible now refused; rclpy raises, which would end the process."""
-        change_state = self._service_change_state.callback
-
-        def guarded(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
-            try:
-                return change_state(request, response)
-            except RuntimeError as error:
-                wanted = request.transition.label or request.transition.id
-                self.get_logger().warning(f"transition {wanted} refused: {error}")
-                response.success = False
-                return response
-
-        self._service_change_state.callback = guarded
-
     def _on_progress(self, text: str, part: float | None) -> None:
         """What configuring is at, for the diagnostics: building engines may take minutes."""
         self._progress = text if part is None else f"{text}: {part:.0%}"
         if not part:
             self.get_logger().info(text)
-
-    @contextmanager
-    def _diagnostics_from_a_thread(self) -> Iterator[None]:
-        """Diagnostics while the executor's thread is busy in here."""
-        done = threading.Event()
-
-        def publish() -> None:
-            while not done.wait(self.config.diagnostics_period_s):
-                with suppress(RuntimeError):  # ROS may be shut down meanwhile
-                    self._publish_diagnostics()
-
-        thread = threading.Thread(target=publish, name="reasonseg diagnostics", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """Refuse names that do not exist with the likely ones; rclpy's own refusal does not name them."""
@@ -297,7 +263,8 @@ def main(arguments: Sequence[str] | None = None, load: LoadMethod = load_models)
             executor.add_node(node)
             if node.config.autostart:
                 node.start()
-            _spin(node, executor, stop)
+            spin(node, executor, stop)
+            node.finish(executor)
         except (InvalidParameterTypeException, InvalidParameterValueException, ConfigError) as error:
             print(f"reasonseg: {error}; see config/reasonseg.yaml for names, types and bounds", file=sys.stderr)
             return 2
@@ -314,27 +281,6 @@ def main(arguments: Sequence[str] | None = None, load: LoadMethod = load_models)
                 node.destroy_node()
             rclpy.try_shutdown()
     return 0
-
-
-def _spin(node: ReasonSegNode, executor: SingleThreadedExecutor, stop: StopSignals) -> None:
-    """Serve until a signal, and then until everybody who asked has the result. Errors of callbacks are logged."""
-    stopped = Future()
-
-    def on_stop() -> None:
-        stopped.set_result(True)
-        executor.wake()
-
-    stop.wait_for_callbacks(on_stop)
-    while rclpy.ok() and not stopped.done():
-        try:
-            executor.spin_until_future_complete(stopped)
-        except (KeyboardInterrupt, ExternalShutdownException):
-            raise
-        except Exception as error:
-            if not rclpy.ok():
-                raise
-            node.get_logger().error(f"a callback failed, the node goes on: {error!r}\n{traceback.format_exc()}")
-    node.finish(executor)
 
 
 def run_node() -> NoReturn:

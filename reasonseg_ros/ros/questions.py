@@ -14,7 +14,6 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile
-from rclpy.serialization import serialize_message
 from rclpy.task import Future
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
@@ -27,19 +26,14 @@ from reasonseg_ros.images import messages as images
 from reasonseg_ros.live.questions import NoSegmentation, Outcome, Question, failed_outcome
 from reasonseg_ros.plain_text import check_plain, one_line, plain_text
 from reasonseg_ros.reasoner.call import Call
-from reasonseg_ros.ros.conversion import (
-    groundings_from,
-    partial_reasoning_message,
-    reasoning_message,
-    segmentation_message,
-)
+from reasonseg_ros.ros.answers import in_space, messages_of
+from reasonseg_ros.ros.conversion import groundings_from, partial_reasoning_message
 from reasonseg_ros.ros.diagnostics import QuestionHealth
 from reasonseg_ros.ros.inputs.input_topic import subscribe
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.session import Session
 from reasonseg_ros.settings import Settings
-from reasonseg_ros.space.points import located
-from reasonseg_ros.types import Answer, Frame, Mode, Query, Status
+from reasonseg_ros.types import Frame, Mode, Query, Status
 
 STREAM_PERIOD_S = 0.1
 """Least time between two messages of a thought that grows."""
@@ -195,7 +189,7 @@ class Questions:
         def on_outcome(outcome: Outcome) -> None:
             # Still in the worker's thread, where looking at depth delays no callback.
             try:
-                outcome = self._in_space(outcome)
+                outcome = in_space(outcome, self._settings.now.points.min_valid_share, self._logger)
             finally:
                 self._outbox.post(partial(self._publish, answered, outcome))
 
@@ -249,22 +243,13 @@ class Questions:
         if goal is not None:
             _feed_back(goal, Segment.Feedback.REASONING, message.thought, message.tokens)
 
-    def _in_space(self, outcome: Outcome) -> Outcome:
-        """The outcome with its regions' surfaces. Whatever depth images hold, the answer in the image goes out."""
-        segmentation = outcome.segmentation
-        if segmentation is None or not segmentation.regions:
-            return outcome
-        try:
-            found = located(segmentation, self._settings.now.points.min_valid_share)
-        except Exception as error:
-            self._logger.error(f"no 3D: {type(error).__name__}: {error}")
-            frame = replace(segmentation.frame, depth_m=None, warning_3d=one_line(f"{type(error).__name__}: {error}"))
-            found = located(replace(segmentation, frame=frame), 1.0)
-        return replace(outcome, result=found)
-
     def _publish(self, answered: Future, outcome: Outcome) -> None:
-        outcome, message, reasoning = self._messages(outcome)
-        answer, config = outcome.answer, self._settings.now.output
+        config = self._settings.now.output
+        if outcome.answer.status is Status.NO_FRAME and self.session is not None:
+            error = f"{outcome.answer.error}; {self.session.camera.describe()}"
+            outcome = replace(outcome, result=NoSegmentation(replace(outcome.answer, error=error), outcome.frame))
+        outcome, message, reasoning = messages_of(outcome, config.mask_encoding, self._logger)
+        answer = outcome.answer
         if outcome.is_last:
             answered.set_result((answer.status, message))
         if self.session is not None:
@@ -278,33 +263,6 @@ class Questions:
             self._logger.info(line)
         else:
             self._logger.warning(line)
-
-    def _messages(self, outcome: Outcome) -> tuple[Outcome, msg.Segmentation, msg.Reasoning | None]:
-        """The outcome with its messages. If they cannot be sent, it becomes a failure with the reason."""
-        if outcome.answer.status is Status.NO_FRAME and self.session is not None:
-            error = f"{outcome.answer.error}; {self.session.camera.describe()}"
-            outcome = replace(outcome, result=NoSegmentation(replace(outcome.answer, error=error), outcome.frame))
-        encoding = self._settings.now.output.mask_encoding
-        try:
-            return outcome, *_sendable(outcome, encoding)
-        except Exception as error:
-            text = one_line(f"the answer cannot be sent: {type(error).__name__}: {error}")
-            self._logger.error(text)
-            failed = replace(outcome, result=NoSegmentation(Answer(Status.FAILED, error=text), outcome.frame))
-            return failed, *_sendable(failed, encoding)
-
-
-def _sendable(outcome: Outcome, mask_encoding: str) -> tuple[msg.Segmentation, msg.Reasoning | None]:
-    """The messages of an outcome. Raises if they cannot be serialized, which rclpy notices only when it sends them."""
-    message = segmentation_message(outcome, mask_encoding)
-    if outcome.is_tracked and not outcome.is_last:
-        return message, None  # at the camera's rate
-    serialize_message(message)
-    if outcome.is_tracked:
-        return message, None
-    reasoning = reasoning_message(outcome)
-    serialize_message(reasoning)
-    return message, reasoning
 
 
 def _mode(name: str) -> Mode:
