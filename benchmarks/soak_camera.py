@@ -24,7 +24,8 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
-from reasonseg_ros.types import FloatArray, Intrinsics, RgbImage
+from reasonseg_ros.spatial import Intrinsics
+from reasonseg_ros.types import FloatArray, RgbImage
 
 FRAMES = 80
 """Of one clip."""

@@ -28,7 +28,8 @@ from reasonseg_ros.geometry import rotation_matrix
 from reasonseg_ros.images import messages as images
 from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.space.points import back_projected, surface_of
-from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, OrientedBox, Surface
+from reasonseg_ros.spatial import OrientedBox, Surface
+from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding
 
 MIN_VALID_SHARE = 0.3
 NOISE_AT_1_M = 0.0015

@@ -52,7 +52,8 @@ from reasonseg_ros.ros.inputs.camera_infos import CameraInfos, KnownInfo, info_o
 from reasonseg_ros.space.calibration import Kinds, intrinsics_from_info, kinds_differ
 from reasonseg_ros.space.lens import carried_depth
 from reasonseg_ros.space.points import back_projected
-from reasonseg_ros.types import BoolMask, FloatArray, Intrinsics
+from reasonseg_ros.spatial import Intrinsics
+from reasonseg_ros.types import BoolMask, FloatArray
 
 KEPT_DEPTHS = 60
 TOLERANCE_NS = 20_000_000

@@ -146,7 +146,7 @@ def test_a_public_name_means_one_thing():
 
 
 def test_plain_values_import_no_part():
-    for name in ("types", "errors", "config", "geometry"):
+    for name in ("types", "spatial", "errors", "config", "geometry"):
         assert {part_of(module) for module in imports(PACKAGE / f"{name}.py")} <= {""}
 
 

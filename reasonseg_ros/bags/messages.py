@@ -14,7 +14,8 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.resources import resource
 from reasonseg_ros.geometry import quat_xyzw
 from reasonseg_ros.images.mask_codec import encode_mask
-from reasonseg_ros.types import BoolMask, FloatArray, Intrinsics, OrientedBox, Query, RgbImage
+from reasonseg_ros.spatial import Intrinsics, OrientedBox
+from reasonseg_ros.types import BoolMask, FloatArray, Query, RgbImage
 
 PACKAGE = "reasonseg_ros"
 

@@ -22,7 +22,8 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import clip_box, clip_points, quat_xyzw
 from reasonseg_ros.images.mask_codec import decode_mask, encode_mask
 from reasonseg_ros.live.questions import Outcome
-from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, OrientedBox, Query, Region, Surface
+from reasonseg_ros.spatial import OrientedBox, Surface
+from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, Query, Region
 
 JPEG_QUALITY = 85
 

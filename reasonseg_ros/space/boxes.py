@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from reasonseg_ros.space.planes import Plane
-from reasonseg_ros.types import OrientedBox, Points
+from reasonseg_ros.spatial import OrientedBox
+from reasonseg_ros.types import Points
 
 REST_M = 0.012
 """A target that is seen to begin this near to its support rests on it."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.types import Intrinsics
+from reasonseg_ros.spatial import Intrinsics
 
 RAW, RECTIFIED = "raw", "rectified"
 

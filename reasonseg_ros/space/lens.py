@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from reasonseg_ros.types import FloatArray, Intrinsics, Points
+from reasonseg_ros.spatial import Intrinsics
+from reasonseg_ros.types import FloatArray, Points
 
 MAX_SLOPE = 12.0
 """Rays further off the axis than 85 degrees are not looked for: depth along the axis says little there."""

@@ -25,17 +25,8 @@ from reasonseg_ros.space.boxes import box_by_spread, box_on_plane
 from reasonseg_ros.space.foreground import foreground_of, surroundings, thinned_mask, without_specks
 from reasonseg_ros.space.lens import rays_xy
 from reasonseg_ros.space.planes import MAX_PLANE_POINTS, MIN_POINTS, fit_plane, may_rest_on
-from reasonseg_ros.types import (
-    BoolMask,
-    CameraPose,
-    FloatArray,
-    Frame,
-    Intrinsics,
-    OrientedBox,
-    Points,
-    Segmentation,
-    Surface,
-)
+from reasonseg_ros.spatial import CameraPose, Intrinsics, OrientedBox, Surface
+from reasonseg_ros.types import BoolMask, FloatArray, Frame, Points, Segmentation
 
 MAX_POINTS = 40_000
 """A larger mask is thinned to every second, third, ... row and column, which bounds time and message size."""

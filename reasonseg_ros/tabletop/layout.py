@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reasonseg_ros.spatial import Intrinsics
 from reasonseg_ros.tabletop.objects.household import NATURAL_COLORS
 from reasonseg_ros.tabletop.objects.solids import Shape, Vec3, rotation_about
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS
-from reasonseg_ros.types import Intrinsics, Points, RgbImage
+from reasonseg_ros.types import Points, RgbImage
 
 COLOR_RGB: dict[str, Vec3] = {
     "red": (0.78, 0.07, 0.08),

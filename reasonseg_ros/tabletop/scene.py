@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonseg_ros.types import BoolMask, Intrinsics, OrientedBox, RgbImage
+from reasonseg_ros.spatial import Intrinsics, OrientedBox
+from reasonseg_ros.types import BoolMask, RgbImage
 
 COLORS = ("red", "green", "blue", "yellow", "orange", "purple", "white", "black")
 CATEGORIES = (

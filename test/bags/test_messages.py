@@ -5,7 +5,8 @@ from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.space.calibration import intrinsics_from_info
-from reasonseg_ros.types import Intrinsics, Mode, Query
+from reasonseg_ros.spatial import Intrinsics
+from reasonseg_ros.types import Mode, Query
 
 STAMP_NS = 1_700_000_000_123_456_789
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from reasonseg_ros import bags
-from reasonseg_ros.types import Intrinsics, Query
+from reasonseg_ros.spatial import Intrinsics
+from reasonseg_ros.types import Query
 
 pytest.importorskip("rclpy", reason="needs ROS 2's rclpy")
 

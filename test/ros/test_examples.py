@@ -17,7 +17,8 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import rotation_matrix
 from reasonseg_ros.images.mask_codec import encode_mask
 from reasonseg_ros.space.points import surface_of
-from reasonseg_ros.types import Frame, Intrinsics
+from reasonseg_ros.spatial import Intrinsics
+from reasonseg_ros.types import Frame
 from test.examples.loading import EXAMPLES, example
 
 MS = 1_000_000

@@ -20,7 +20,8 @@ from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.ros.playing.holding import image_groups
 from reasonseg_ros.ros.playing.publishers import is_latched, message_class
-from reasonseg_ros.types import Intrinsics, Query
+from reasonseg_ros.spatial import Intrinsics
+from reasonseg_ros.types import Query
 
 ROOT = Path(__file__).parents[2]
 PERIOD_NS = 200_000_000

@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
 from reasonseg_ros import bags
-from reasonseg_ros.types import Intrinsics
+from reasonseg_ros.spatial import Intrinsics
 
 ROOT = Path(__file__).parents[2]
 SECOND = 10**9

@@ -8,7 +8,8 @@ import pytest
 
 from reasonseg_ros.space.lens import carried_depth, pixels_xy, rays_xy
 from reasonseg_ros.space.points import surface_of
-from reasonseg_ros.types import CameraPose, Frame, Intrinsics
+from reasonseg_ros.spatial import CameraPose, Intrinsics
+from reasonseg_ros.types import Frame
 
 SIZE_WH = (640, 480)
 PINHOLE = Intrinsics(520.0, 515.0, 318.2, 241.7)

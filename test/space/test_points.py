@@ -11,18 +11,8 @@ from reasonseg_ros.geometry import quat_xyzw, rotation_matrix
 from reasonseg_ros.space.boxes import box_by_spread
 from reasonseg_ros.space.planes import fit_plane
 from reasonseg_ros.space.points import MAX_POINTS, back_projected, located, surface_of
-from reasonseg_ros.types import (
-    Answer,
-    CameraPose,
-    Frame,
-    Grounding,
-    Intrinsics,
-    OrientedBox,
-    Query,
-    Region,
-    Segmentation,
-    Status,
-)
+from reasonseg_ros.spatial import CameraPose, Intrinsics, OrientedBox
+from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segmentation, Status
 
 SIZE_WH = (160, 120)
 LENS = Intrinsics(150.0, 150.0, 79.5, 59.5)

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from reasonseg_ros.spatial import Intrinsics
 from reasonseg_ros.tabletop.questions.corpus import corpus
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, Scene, SceneObject, ScenePart
 from reasonseg_ros.tabletop.videos.video import Event, Video
 from reasonseg_ros.training.reasoner.tokenizer import build_tokenizer
 from reasonseg_ros.training.rendered.scenes import write_chunk
 from reasonseg_ros.training.rendered.videos import write_videos
-from reasonseg_ros.types import Intrinsics
 
 SIZE_WH = (320, 240)
 RGB = {"red": (200, 30, 30), "green": (30, 160, 40), "blue": (40, 60, 200), "yellow": (230, 210, 40),

@@ -25,7 +25,8 @@ from reasonseg_ros.ros.inputs.transforms import NoTransform, Transforms
 from reasonseg_ros.settings import Settings
 from reasonseg_ros.space import calibration
 from reasonseg_ros.space.lens import carried_depth
-from reasonseg_ros.types import CameraPose, Frame
+from reasonseg_ros.spatial import CameraPose
+from reasonseg_ros.types import Frame
 
 RunLater = Callable[[Callable[[], None]], None]
 """Has something done in the executor's thread."""

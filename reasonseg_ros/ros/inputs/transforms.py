@@ -11,7 +11,7 @@ from rclpy.time import Time
 
 from reasonseg_ros.errors import ReasonSegError
 from reasonseg_ros.geometry import rotation_matrix
-from reasonseg_ros.types import CameraPose
+from reasonseg_ros.spatial import CameraPose
 
 RETRY_S = 0.01
 

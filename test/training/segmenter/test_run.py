@@ -13,13 +13,13 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
+from reasonseg_ros.spatial import Intrinsics
 from reasonseg_ros.tabletop.scene import Scene, SceneObject
 from reasonseg_ros.training.rendered.scenes import SceneFiles, write_chunk
 from reasonseg_ros.training.segmenter import run as training
 from reasonseg_ros.training.segmenter.batches import box_prompt, ellipse_batch, point_prompts, scene_batch
 from reasonseg_ros.training.segmenter.evaluation import score_objects
 from reasonseg_ros.training.segmenter.model import new_model, resized_model
-from reasonseg_ros.types import Intrinsics
 
 STAGES = (
     training.Stage("ellipses", 2, 32, 1, 2, 1e-3),
