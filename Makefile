@@ -55,7 +55,7 @@ bench-gpu: setup
 	@.venv/bin/python -m benchmarks --gpu
 
 config: setup
-	@.venv/bin/python -m reasonseg_ros.parameter_file > config/reasonseg.yaml
+	@.venv/bin/python -m reasonseg_ros.config.parameter_file > config/reasonseg.yaml
 
 clean:
 	rm -rf .venv build install log out

@@ -21,7 +21,8 @@ from benchmarks.results import Row, compared
 from benchmarks.sam2_shapes import SIZE_PX, OfficialPredictor, picture_with_prompts
 from benchmarks.segmenter_rows import CAMERA_WH, OBJECTS, OFFICIAL, decoder_rows, encoder_rows
 from benchmarks.timing import Times, side_by_side
-from reasonseg_ros.config import Config, SegmenterConfig
+from reasonseg_ros.config import Config
+from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.errors import ModelError, ReasonSegError
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.local.decoding import FastDecoder

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from benchmarks.sam2_shapes import picture_with_prompts
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.local import reasoner as local
 from reasonseg_ros.reasoner.speaking import Speech

@@ -15,7 +15,7 @@ from benchmarks import sam2_shapes
 from benchmarks.results import Row, compared
 from benchmarks.sam2_shapes import SIZE_PX, OfficialPredictor, picture_with_prompts
 from benchmarks.timing import Times, side_by_side
-from reasonseg_ros.config import SegmenterConfig
+from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.errors import ReasonSegError
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.segmenter.loading import load_segmenter

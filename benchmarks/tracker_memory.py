@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from reasonseg_ros.config import TrackerConfig
+from reasonseg_ros.config.models import TrackerConfig
 from reasonseg_ros.engine.manifest import Memory
 from reasonseg_ros.segmenter.port import Features
 from reasonseg_ros.segmenter.tracker import MemoryTracker

@@ -31,7 +31,7 @@ def register(verbs: Any) -> None:
 def run(settings: argparse.Namespace) -> int:
     from reasonseg_ros.commands.options import set_values
     from reasonseg_ros.config import config_from
-    from reasonseg_ros.parameter_file import read_parameters
+    from reasonseg_ros.config.parameter_file import read_parameters
     from reasonseg_ros.plain_text import one_line
     from reasonseg_ros.reasoner.known_picture import check_configured
     from reasonseg_ros.reasoner.loading import load_reasoner

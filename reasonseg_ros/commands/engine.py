@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.config import ENGINE_BACKENDS
+from reasonseg_ros.config.models import ENGINE_BACKENDS
 from reasonseg_ros.errors import InvalidInput, ModelError
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from reasonseg_ros.config import QueryConfig, ReasonerConfig, check
+from reasonseg_ros.config import QueryConfig
+from reasonseg_ros.config.models import ReasonerConfig
+from reasonseg_ros.config.setting import check
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.live.questions import Question
 from reasonseg_ros.reasoner.prompts import normalise_question

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.images.resampling import resize_like_pillow
 from reasonseg_ros.model_card import ModelCard

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import yaml
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ModelError, ReasonSegError
 from reasonseg_ros.geometry import box_iou
 from reasonseg_ros.images.files import read_image

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.call import Call, OnText, ignore, never

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.reasoner.onnx.manifest import FILE_NAME as GRAPHS

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import OutOfMemory, ReasonSegError
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.call import WAIT, Call

@@ -12,7 +12,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from reasonseg_ros.config import Config, check, check_names, config_from, settings
+from reasonseg_ros.config import Config, check_names, config_from, settings
+from reasonseg_ros.config.setting import check
 from reasonseg_ros.errors import ConfigError
 
 OF_RCLPY = (

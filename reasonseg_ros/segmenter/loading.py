@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasonseg_ros.config import SegmenterConfig
+from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.engine.export_folder import export_folder, export_mismatch
 from reasonseg_ros.engine.port import Report
 from reasonseg_ros.errors import ModelError

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reasonseg_ros.config import SegmenterConfig
+from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.geometry import box_iou, clip_points, mask_box
 from reasonseg_ros.images.components import labelled_fragments, labelled_holes
 from reasonseg_ros.segmenter.port import ScoredMask, Track

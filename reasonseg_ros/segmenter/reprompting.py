@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reasonseg_ros.config import TrackerConfig
+from reasonseg_ros.config.models import TrackerConfig
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import clip_box, innermost_xy, mask_box
 from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter, Track

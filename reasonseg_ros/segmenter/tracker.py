@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from reasonseg_ros.config import TrackerConfig
+from reasonseg_ros.config.models import TrackerConfig
 from reasonseg_ros.engine.manifest import Memory
 from reasonseg_ros.engine.port import Value, check_finite
 from reasonseg_ros.errors import InvalidInput

@@ -12,7 +12,8 @@ import torch
 from benchmarks import gpu_rows, method_rows, random_reasoner, sam2_shapes, segmenter_rows, set_up_rows
 from benchmarks.gpu_rows import STAND_IN
 from benchmarks.random_reasoner import BY_NAME, Pointing
-from reasonseg_ros.config import Config, SegmenterConfig
+from reasonseg_ros.config import Config
+from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.export import official
 from reasonseg_ros.files.resources import resource
 from reasonseg_ros.methods.seg_zero import SegZero

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reasonseg_ros.config import ENGINE_BACKENDS
+from reasonseg_ros.config.models import ENGINE_BACKENDS
 from reasonseg_ros.engine import loading
 from reasonseg_ros.engine.accuracy import Reference, check_engine
 from reasonseg_ros.engine.cache import EngineCache

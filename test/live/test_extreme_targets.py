@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import Sam2VideoModel
 
-from reasonseg_ros.config import Config, QueryConfig, SegmenterConfig, TrackerConfig
+from reasonseg_ros.config import Config, QueryConfig
+from reasonseg_ros.config.models import SegmenterConfig, TrackerConfig
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reasonseg_ros.config import SegmenterConfig
+from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.live.propagation import Propagator, stride

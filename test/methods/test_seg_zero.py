@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reasonseg_ros.config import Config, SegmenterConfig
+from reasonseg_ros.config import Config
+from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.errors import ModelError, OutOfMemory
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.call import Call

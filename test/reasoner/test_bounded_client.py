@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.call import Call

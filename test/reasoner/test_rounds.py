@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.rounds import parse_keyframe, round_messages, sampled

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.known_picture import check_configured
 from reasonseg_ros.reasoner.loading import load_reasoner

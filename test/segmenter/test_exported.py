@@ -12,7 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from reasonseg_ros.config import SegmenterConfig
+from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.engine.export_folder import BESIDE, weights_sha256
 from reasonseg_ros.engine.manifest import FILE_NAME, file_sha256
 from reasonseg_ros.errors import ConfigError, ModelError
@@ -122,7 +122,7 @@ def test_prompts_are_points_box_and_padding_in_the_squares_pixels() -> None:
 
 
 def test_the_segmenter_needs_no_torch() -> None:
-    code = "import sys\nfrom reasonseg_ros.config import SegmenterConfig\n"
+    code = "import sys\nfrom reasonseg_ros.config.models import SegmenterConfig\n"
     code += "from reasonseg_ros.segmenter.loading import load_segmenter\n"
     code += "load_segmenter(SegmenterConfig(device='cpu'))\nprint('torch' in sys.modules, 'onnxruntime' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from reasonseg_ros.config import SegmenterConfig
+from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.segmenter.port import ScoredMask
 from reasonseg_ros.segmenter.regions import build_region, clean_mask, points_inside, without_empty
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segmentation, Status

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from reasonseg_ros.config import TrackerConfig
+from reasonseg_ros.config.models import TrackerConfig
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.segmenter.port import Features, ScoredMask
 from reasonseg_ros.segmenter.reprompting import RepromptTracker

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reasonseg_ros.config import SegmenterConfig
+from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter

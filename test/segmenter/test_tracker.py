@@ -8,7 +8,7 @@ import torch
 from transformers import Sam2VideoModel
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
-from reasonseg_ros.config import TrackerConfig
+from reasonseg_ros.config.models import TrackerConfig
 from reasonseg_ros.engine.manifest import Memory
 from reasonseg_ros.errors import InvalidInput, ModelError
 from reasonseg_ros.geometry import mask_iou

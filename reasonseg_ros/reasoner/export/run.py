@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.engine.export_folder import INDEX
 from reasonseg_ros.engine.manifest import file_sha256
 from reasonseg_ros.engine.onnxruntime import fold_constants

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ModelError, OutOfMemory
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.call import WAIT, Call, ignore, never

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.images.memory import ImageMemory
 from reasonseg_ros.images.resampling import resize_like_torchvision

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import cv2
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.dialects.json_text import find_values

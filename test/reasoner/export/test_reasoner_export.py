@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.cli import main
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ConfigError, InvalidInput, ModelError
 from reasonseg_ros.reasoner.loading import load_reasoner
 from reasonseg_ros.reasoner.onnx.reasoner import OnnxReasoner

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.loading import load_reasoner

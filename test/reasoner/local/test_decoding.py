@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.reasoner.loading import load_reasoner
 
 torch = pytest.importorskip("torch")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.engine.manifest import file_sha256
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.call import Call

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reasonseg_ros.config import ReasonerConfig
+from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.local.reasoner import LocalReasoner
 from reasonseg_ros.training.reasoner import examples

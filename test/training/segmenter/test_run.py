@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from reasonseg_ros.config import SegmenterConfig
+from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.segmenter.loading import load_segmenter

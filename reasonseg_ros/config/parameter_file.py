@@ -14,7 +14,7 @@ from reasonseg_ros.config import settings
 from reasonseg_ros.errors import ConfigError
 
 HEADER = """\
-# Every parameter with its default, written by `make config` from reasonseg_ros/config.py.
+# Every parameter with its default, written by `make config` from reasonseg_ros/config/.
 # For a robot of your own, copy it and keep what differs.
 /**:
   ros__parameters:
