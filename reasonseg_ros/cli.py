@@ -10,26 +10,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from reasonseg_ros.commands import (
-    ask,
-    bag,
-    calibrate,
-    check_server,
-    compare,
-    demo,
-    doctor,
-    engine,
-    evaluate,
-    export,
-    models,
-    parse,
-    play,
-    score,
-    score_text,
-    tabletop,
-    train,
-    version,
-)
+from reasonseg_ros.commands import ask, bag, demo, doctor, evaluate, play, tabletop, train, version
+from reasonseg_ros.commands.checkpoints import calibrate, check_server, engine, export, models, parse
+from reasonseg_ros.commands.scoring import compare, score, score_text
 from reasonseg_ros.errors import ReasonSegError
 from reasonseg_ros.faults import error_line
 from reasonseg_ros.files.outputs import check_outputs

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reasonseg_ros.commands.parse import parse_text, register
+from reasonseg_ros.commands.checkpoints.parse import parse_text, register
 
 
 def run(monkeypatch: pytest.MonkeyPatch, text: bytes, *arguments: str) -> int:

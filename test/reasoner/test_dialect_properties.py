@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasonseg_ros.commands.parse import parse_text
+from reasonseg_ros.commands.checkpoints.parse import parse_text
 from reasonseg_ros.model_card import DIALECTS
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 from reasonseg_ros.types import Status

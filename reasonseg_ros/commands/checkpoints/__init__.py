@@ -1,0 +1,1 @@
+"""Verbs about checkpoints: cards, exports, engines, servers, calibration, and what a model's text means."""
