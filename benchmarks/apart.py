@@ -19,7 +19,7 @@ SILENCE_S = 3600.0
 
 
 def attempted(name: str, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
-    """The rows; where they break off, one that says so."""
+    """The rows; if they break off, one that says so."""
     try:
         yield from rows()
     except Exception as error:  # whatever a library raises, the others are still measured

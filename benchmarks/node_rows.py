@@ -78,7 +78,7 @@ class Camera(Node):
             self._executor.spin_once(timeout_sec=0.05)
 
     def rest_until(self, deadline_s: float) -> None:
-        """Serve what comes; also where it is late already."""
+        """Serve what comes; also if it is late already."""
         self._executor.spin_once(timeout_sec=0)
         while (left_s := deadline_s - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left_s)

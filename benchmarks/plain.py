@@ -69,7 +69,7 @@ class PlainSequence:
         return str(self.processor.tokenizer.decode(self.generated(inputs), skip_special_tokens=True))
 
     def parsed(self, text: str, rgb: NDArray[np.uint8]) -> Targets:
-        """Boxes and points in the image's pixels; none where the text holds no list."""
+        """Boxes and points in the image's pixels; none if the text holds no list."""
         found = re.search(r"<answer>(.*?)</answer>", text, re.DOTALL)
         try:
             targets = json.loads(found[1]) if found else []

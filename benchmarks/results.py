@@ -97,7 +97,7 @@ def _text(path: Path) -> str:
 
 
 def commit() -> str:
-    """Short hash of the commit, with `+` where files were changed since; empty outside a checkout."""
+    """Short hash of the commit, with `+` if files were changed since; empty outside a checkout."""
     try:
         said = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=ROOT, capture_output=True, text=True

@@ -100,7 +100,7 @@ def checkpoint(model: Any, folder: Path) -> Path:
 
 
 def exported(source: str, size_px: int, precision: str, cache: Path) -> Path:
-    """The folder of a local checkpoint's export, made only where it is not in `cache` yet.
+    """The folder of a local checkpoint's export, made only if it is not in `cache` yet.
 
     Raises ModelError if the export's check refuses it.
     """

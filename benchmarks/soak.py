@@ -5,7 +5,7 @@
 
 The node, the camera (`soak_camera.py`) and the user are a process each. Counted is how every question ends. Every
 thirty seconds the user clears everything and, once nothing is asked or followed and the node has given freed memory
-back, its memory, threads and open files are noted. Prints one JSON object. Exit status 1 and `failures` in it where the
+back, its memory, threads and open files are noted. Prints one JSON object. Exit status 1 and `failures` in it if the
 node ended or wrote a traceback, a question has no end or more than one, memory grows or cannot be shown not to
 (`soak_growth.py`), or threads or files grow.
 """

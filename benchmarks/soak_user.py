@@ -158,7 +158,7 @@ class User(Node):
     def rest(self, limit_s: float) -> bool:
         """Clear everything until the node says that it is at nothing; what is on its way is cleared when it is there.
 
-        False, and noted as wrong, where that takes longer.
+        False, and noted as wrong, if that takes longer.
         """
         deadline_s = self.awake_s + limit_s
         while self.awake_s < deadline_s:
@@ -234,7 +234,7 @@ class User(Node):
             self.rng.choice(handles).cancel_goal_async()
 
     def _restart(self, with_models: bool) -> None:
-        """Deactivate and activate, loading the models anew in between where wanted."""
+        """Deactivate and activate, loading the models again in between if wanted."""
         self._wait_until_read()
         labels = ("deactivate", "cleanup", "configure", "activate") if with_models else ("deactivate", "activate")
         for label in labels:

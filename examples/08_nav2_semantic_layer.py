@@ -149,7 +149,7 @@ class SemanticCostmapConsumer(Node):
         self._clouds.publish(cloud)
 
     def _cloud(self, answer: Segmentation, mask: BoolMask) -> PointCloud2:
-        """The cloud of the mask's pixels. Raises InvalidInput where depth or calibration do not fit the mask."""
+        """The cloud of the mask's pixels. Raises InvalidInput if depth or calibration do not fit the mask."""
         if not answer.frame_3d:
             raise InvalidInput(answer.warning_3d or "its image came without depth; is the depth topic remapped?")
         stamp_ns, size_wh = header_stamp_ns(answer.header), (mask.shape[1], mask.shape[0])

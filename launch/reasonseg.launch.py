@@ -8,7 +8,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 CHOSEN = {"model": "reasoner.model", "segmenter": "segmenter.model", "method": "method"}
-"""Launch arguments that stand above the parameter file where they are given, and the parameters that they set."""
+"""Launch arguments that take precedence over the parameter file if they are given, and the parameters that they set."""
 
 
 def node(context):

@@ -1,4 +1,4 @@
-"""What ended a command, as one line: the value, the reason and the remedy. A log file where the program is at fault."""
+"""What ended a command, as one line: the value, the reason and the remedy. A log file if the program is at fault."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def squash(rgb: RgbImage, size_px: int) -> RgbImage:
 
 
 def clip_box(box_xyxy: ArrayLike, size_wh: tuple[int, int]) -> FloatArray | None:
-    """The part of a box inside the image, corners put in order; None where less than a pixel is left."""
+    """The part of a box inside the image, corners put in order; None if less than a pixel is left."""
     box = np.asarray(box_xyxy, np.float32).reshape(4)
     if not np.isfinite(box).all():
         return None
@@ -54,7 +54,7 @@ def box_iou(a_xyxy: ArrayLike, b_xyxy: ArrayLike) -> float:
 
 
 def mask_iou(a: BoolMask, b: BoolMask) -> float:
-    """Intersection over union of two masks; 1 where both are empty."""
+    """Intersection over union of two masks; 1 if both are empty."""
     union = np.count_nonzero(a | b)
     return float(np.count_nonzero(a & b) / union) if union else 1.0
 

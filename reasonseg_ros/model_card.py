@@ -164,7 +164,7 @@ def load_card(name_or_path_or_hub_id: str, kind: str) -> ModelCard:
     """The card of a known name, a card's YAML file, a checkpoint's folder, or a hub id.
 
     A folder or hub id without a card gets the settings of the shipped card that its name or `config.json` is like.
-    Raises ModelError if there is none, or where it is of another kind.
+    Raises ModelError if there is none, or if it is of another kind.
     """
     text = str(name_or_path_or_hub_id).strip()
     card = find_card(text)

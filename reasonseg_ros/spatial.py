@@ -19,7 +19,7 @@ class Intrinsics:
         fx_px, fy_px, cx_px, cy_px: focal lengths and principal point.
         distortion: coefficients in OpenCV's order and number (4, 5, 8 or 12; fisheye: 4); empty for an ideal
             pinhole.
-        is_fisheye: equidistant projection, OpenCV's fisheye model; needs its 4 coefficients, also where they are 0.
+        is_fisheye: equidistant projection, OpenCV's fisheye model; needs its 4 coefficients, also if they are 0.
         camera_from_lens: rotation matrix [3, 3], row by row, from the frame of the rays to the camera's optical frame,
             which differ for rectified images; empty if they are the same.
     """
@@ -81,7 +81,7 @@ class Surface:
         pixels_xy: int32 [N, 2], the pixel of each point.
         valid_share: share of the mask's pixels whose depth is known, 0 to 1.
         centroid_m: float64 [3], mean of the points. It lies on the visible side; the target's middle is the box's.
-        box: None where too little depth is known.
+        box: None if too little depth is known.
         is_supported: the box stands on a plane that was found around the target, else it follows the points' spread.
         error: why there is no box.
     """

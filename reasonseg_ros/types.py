@@ -121,7 +121,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Query:
-    """A question in ordinary words. Where it is watched or followed, it ends after `frames` answers; 0: never."""
+    """A question in ordinary words. If it is watched or followed, it ends after `frames` answers; 0: never."""
 
     text: str
     query_id: str = ""
@@ -219,7 +219,7 @@ class Region:
 
     Attributes:
         mask: bool [H, W], holes filled and specks removed.
-        box_xyxy: float32 [4], the tight box of `mask`; the grounding's box where the mask is empty.
+        box_xyxy: float32 [4], the tight box of `mask`; the grounding's box if the mask is empty.
         mask_score: the segmenter's predicted IoU, 0 to 1.
         box_iou: agreement of `box_xyxy` with the grounding's box.
         points_inside: share of the grounding's positive points that the mask covers; 1 without points.
@@ -257,7 +257,7 @@ class Segmentation:
         regions: one for each grounding whose mask is not empty, in the answer's order. While targets are followed, also
             those that are not seen; messages leave these out (`segmenter.regions.without_empty`).
         seconds: time spent in each stage.
-        reasoned_stamp_ns: stamp of the frame that was reasoned on, where the masks were carried to another; else 0.
+        reasoned_stamp_ns: stamp of the frame that was reasoned on, if the masks were carried to another; else 0.
     """
 
     frame: Frame

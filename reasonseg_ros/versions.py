@@ -10,7 +10,7 @@ LIBRARIES = ("numpy", "opencv-python-headless", "torch", "transformers", "rosbag
 
 
 def versions() -> dict[str, str]:
-    """Name and version of Python, of the libraries that are installed, and of ROS where one is sourced."""
+    """Name and version of Python, of the libraries that are installed, and of ROS if one is sourced."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:

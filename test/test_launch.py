@@ -1,4 +1,4 @@
-"""The launch files: the real `launch` accepts them where it imports, and stand-ins record what they ask for."""
+"""The launch files: the real `launch` accepts them if it imports, and stand-ins record what they ask for."""
 
 import importlib.util
 import sys

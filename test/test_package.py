@@ -60,7 +60,7 @@ ALLOWED = {
     },
 }
 ROS_PARTS = {"ros", "demo"}
-OPTIONAL = {"encodings.py": {"cv_bridge.CvBridge", "cv_bridge.boost.cv_bridge_boost"}}  # used where it is there
+OPTIONAL = {"encodings.py": {"cv_bridge.CvBridge", "cv_bridge.boost.cv_bridge_boost"}}  # used if it is there
 ROS_MODULES = re.compile(r"(rclpy|cv_bridge|message_filters|tf2_ros|std_srvs|\w+_(?:msgs|interfaces))\b")
 
 

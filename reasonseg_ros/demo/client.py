@@ -55,7 +55,7 @@ DISCOVERY_S = 1.0
 class DemoClient:
     """Talks to the node and to the player by topics and services only, and records all of it into `recorder`.
 
-    Use it in a `with` statement. `check` is called while it waits, and raises where a process has died. `masks` holds
+    Use it in a `with` statement. `check` is called while it waits, and raises if a process has died. `masks` holds
     every answer by its question's id and its image's stamp.
     """
 
@@ -119,7 +119,7 @@ class DemoClient:
     def ask(
         self, query_id: str, text: str, stamp_ns: int, on_reasoning: Callable[[Reasoning], None]
     ) -> tuple[Segmentation, Image | None]:
-        """The node's answer about the image of that stamp, and its overlay where it drew one.
+        """The node's answer about the image of that stamp, and its overlay if it drew one.
 
         Raises ReasonSegError if no answer comes, or only answers about other images.
         """

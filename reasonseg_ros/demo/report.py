@@ -90,7 +90,7 @@ def answer_mask(message: Any) -> BoolMask:
 
 
 def answer_iou(message: Any, truth: BoolMask) -> float:
-    """IoU of the answer with the truth; 1 where both are empty, 0 if the question was not answered."""
+    """IoU of the answer with the truth; 1 if both are empty, 0 if the question was not answered."""
     if not Status(message.status).is_answer:
         return 0.0
     return mask_iou(answer_mask(message), truth)

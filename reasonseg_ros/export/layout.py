@@ -38,6 +38,6 @@ class FeatureLayout(nn.Module):
 
 
 def to_rows(blocks: Tensor, side: int) -> Tensor:
-    """[N, 1, 4h, 4h] of the finest map's pixels by blocks, [N, 16*h*h], where `side` is h."""
+    """[N, 1, 4h, 4h] of the finest map's pixels by blocks, [N, 16*h*h], if `side` is h."""
     pixels = blocks.reshape(-1, side, side, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
     return pixels.reshape(-1, 1, 4 * side, 4 * side)

@@ -12,7 +12,7 @@ from reasonseg_ros.errors import InvalidInput
 def parse_json(text: str | bytes, *, unique_keys: bool = True, finite: bool = True) -> Any:
     """The value of a JSON text. Raises InvalidInput with the error, without the file's name.
 
-    The standard library takes NaN and Infinity, keeps the last of two equal keys, and raises RecursionError where
+    The standard library takes NaN and Infinity, keeps the last of two equal keys, and raises RecursionError if
     values are nested too deeply. With `finite` False the first of these stays as it is, for who looks at each number.
     """
     hook = _object if unique_keys else None

@@ -101,7 +101,7 @@ class _Surroundings:
         self.palette_lab = _lab(PALETTE_RGB[None])[0]
 
     def contrast(self, mask: BoolMask) -> FloatArray:
-        """Distance of each palette colour from the mean colour in the mask, or around it where that is nearer."""
+        """Distance of each palette colour from the mean colour in the mask, or around it if that is nearer."""
         small = cv2.resize(mask.astype(np.uint8), self.size_wh, interpolation=cv2.INTER_AREA)
         if not small.any():
             return np.full(len(PALETTE_RGB), np.inf, np.float32)

@@ -1,6 +1,6 @@
 """Pixel encodings of sensor_msgs/Image and what they hold, and their conversion to red, green, blue.
 
-Colours are converted by cv_bridge where a ROS installation has one that imports with the running numpy, otherwise by
+Colours are converted by cv_bridge if a ROS installation has one that imports with the running numpy, otherwise by
 rosbags-image. Both give the same pixels.
 """
 

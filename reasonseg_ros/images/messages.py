@@ -158,7 +158,7 @@ def check_depth(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
 def depth_from_image(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> FloatArray:
     """float32 [H, W] metres of a depth Image or CompressedImage: 16UC1 in millimetres or 32FC1 in metres (REP-118).
 
-    0 or NaN is unknown. Raises UnusableImage, also where not one pixel is known.
+    0 or NaN is unknown. Raises UnusableImage, also if no pixel is known.
     """
     check_depth(message, max_megapixels)
     if is_compressed(message):
@@ -197,7 +197,7 @@ def _check_layout(message: Any, pixel_bytes: int, max_megapixels: float, rows: i
 
 
 def _rows(message: Any, dtype: np.dtype[Any], channels: int) -> np.ndarray:
-    """[H, W * channels] in the machine's byte order, contiguous; a view of the message where that is possible."""
+    """[H, W * channels] in the machine's byte order, contiguous; a view of the message if that is possible."""
     row_bytes = message.width * channels * dtype.itemsize
     data = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, :row_bytes]
     rows = np.ascontiguousarray(data).view(dtype)

@@ -40,7 +40,7 @@ def ask_node(question: str, name: str, wait_s: float, out: Path | None, screen: 
     Streams the thought, then prints status, regions with box and position, and the time. Writes the overlay to `out`.
     Ctrl-C cancels the question. Returns 0 for an answer, 1 for any other status.
 
-    Raises ReasonSegError if no such node is found within `wait_s` seconds, or where it ends meanwhile.
+    Raises ReasonSegError if no such node is found within `wait_s` seconds, or if it ends meanwhile.
     """
     with _connection(name) as client:
         client.wait_for_node(wait_s)

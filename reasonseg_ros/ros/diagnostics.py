@@ -48,7 +48,7 @@ class CameraHealth:
         self._arrivals_s: deque[float] = deque(maxlen=_RATE_WINDOW)
 
     def arrived(self, number: int | None = None) -> None:
-        """An image came, with its publisher's number where the middleware tells it."""
+        """An image came, with its publisher's number if the middleware gives it."""
         lost = self._events
         if number is not None and self._is_numbered:
             if self._last_number:
@@ -165,9 +165,9 @@ class QuestionHealth:
         self._last = outcome
 
     def status(self, load: Load | None) -> DiagnosticStatus:
-        """WARN where the last question failed (being refused or cancelled is no failure of the node).
+        """WARN if the last question failed (being refused or cancelled is no failure of the node).
 
-        Also where questions or answers were lost since the last call.
+        Also if questions or answers were lost since the last call.
         """
         values: dict[str, object] = {f"ended: {status}": count for status, count in sorted(self.ended.items())}
         level, text = OK, "no question yet"
@@ -192,7 +192,7 @@ class QuestionHealth:
 
 
 def node_status(state: str, error: str, models: dict[str, str], progress: str = "") -> DiagnosticStatus:
-    """ERROR with the reason where the node could not be configured, WARN while it is not active.
+    """ERROR with the reason if the node could not be configured, WARN while it is not active.
 
     `progress` says what a node that is being configured is at.
     """
@@ -202,7 +202,7 @@ def node_status(state: str, error: str, models: dict[str, str], progress: str = 
 
 
 def picture_status(result: PictureResult | None) -> DiagnosticStatus:
-    """WARN where the reasoner's boxes of the known picture are wrong, or it gave no answer."""
+    """WARN if the reasoner's boxes of the known picture are wrong, or it gave no answer."""
     if result is None:
         return diagnostic("known picture", OK, "not checked (reasoner.known_picture)", {"state": "not checked"})
     values: dict[str, object] = {f"target {index}": found for index, found in enumerate(result.found, 1)}

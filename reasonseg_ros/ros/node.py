@@ -89,7 +89,7 @@ class ReasonSegNode(LifecycleNode):
         return self._settings.now
 
     def start(self) -> None:
-        """Configure and activate, as a lifecycle manager would; stops where one of the two fails."""
+        """Configure and activate, as a lifecycle manager would; stops if one of the two fails."""
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
@@ -122,7 +122,7 @@ class ReasonSegNode(LifecycleNode):
         return super().on_configure(state)
 
     def _check_picture(self, method: Method) -> PictureResult | None:
-        """Ask the reasoner about a picture whose answers are known, where the settings say so."""
+        """Ask the reasoner about a picture whose answers are known, if the settings say so."""
         demand = self.config.reasoner.known_picture
         if demand == "never":
             return None

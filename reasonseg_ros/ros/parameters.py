@@ -22,7 +22,7 @@ OF_RCLPY = (
     "qos_overrides./clock.",
     "qos_overrides./parameter_events.",
 )
-"""Parameters of every node; rclpy declares some of them only where they are needed."""
+"""Parameters of every node; rclpy declares some of them only when they are needed."""
 READ_AT_START = ("autostart", "diagnostics_period_s")
 """Read once when the process starts, so ROS itself keeps them read-only.
 

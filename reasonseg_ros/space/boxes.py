@@ -14,7 +14,7 @@ REST_M = 0.012
 
 
 def box_on_plane(points_m: Points, plane: Plane) -> OrientedBox:
-    """The upright box of least footprint around the points [N, 3]; down to the plane where they begin near it."""
+    """The upright box of least footprint around the points [N, 3]; down to the plane if they begin near it."""
     x_axis = np.cross(plane.normal, np.eye(3)[np.argmin(np.abs(plane.normal))])
     x_axis /= np.linalg.norm(x_axis)
     y_axis = np.cross(plane.normal, x_axis)

@@ -75,13 +75,13 @@ class Kinds:
 
     @classmethod
     def of(cls, image_topic: str, depth_topic: str, image_setting: str = "auto", depth_setting: str = "auto") -> Kinds:
-        """From the topics' names, where a setting is `auto`. Depth without a telling name is as its image is."""
+        """From the topics' names, if a setting is `auto`. Depth without a telling name is as its image is."""
         image = image_setting if image_setting != "auto" else kind_by_name(image_topic) or RAW
         stated = depth_setting if depth_setting != "auto" else kind_by_name(depth_topic)
         return cls(image, stated or image, image_topic, depth_topic, image_setting != "auto", bool(stated))
 
     def notes(self, info: Any, size_wh: tuple[int, int]) -> list[str]:
-        """How calibration and depth are read, in words, where reading them otherwise would give other results.
+        """How calibration and depth are read, in words, if reading them otherwise would give other results.
 
         The calibration must be usable for the image.
         """
@@ -149,7 +149,7 @@ def _part_of(info: Any, size_wh: tuple[int, int]) -> _Part:
 
 def _raw(info: Any, part: _Part) -> Intrinsics:
     matrix = np.array(info.k, np.float64).reshape(3, 3)
-    remedy = "calibrate the camera, or set camera.rectification where the image is rectified"
+    remedy = "calibrate the camera, or set camera.rectification if the image is rectified"
     fx, fy, cx, cy = _pinhole(matrix, "K", part, remedy)
     distortion, is_fisheye = _distortion(info)
     return Intrinsics(fx, fy, cx, cy, distortion, is_fisheye)
@@ -157,7 +157,7 @@ def _raw(info: Any, part: _Part) -> Intrinsics:
 
 def _rectified(info: Any, part: _Part) -> Intrinsics:
     matrix = np.array(info.p, np.float64).reshape(3, 4)
-    remedy = "calibrate the camera, or set camera.rectification: raw where the image is not rectified"
+    remedy = "calibrate the camera, or set camera.rectification: raw if the image is not rectified"
     fx, fy, cx, cy = _pinhole(matrix[:, :3], "P", part, remedy)
     if matrix[:, 3].any():
         shift = ", ".join(f"{value:g}" for value in matrix[:, 3])

@@ -70,7 +70,7 @@ def pixels_xy(lens: Intrinsics, slopes_xy: ArrayLike) -> Points:
 def carried_depth(depth_m: FloatArray, source: Intrinsics, target: Intrinsics) -> FloatArray:
     """A depth image of one lens as another lens at the same place sees it, float32 [H, W]; 0 if it does not look.
 
-    For depth that is registered to a raw image where the image is rectified, and the other way round.
+    For depth that is registered to a raw image while the image is rectified, and the other way round.
     """
     source_xy, scale = _look_up(source, target, (depth_m.shape[1], depth_m.shape[0]))
     known = np.nan_to_num(depth_m, nan=0.0, posinf=0.0, neginf=0.0)

@@ -36,7 +36,7 @@ class Plane:
 
 
 def fit_plane(points_m: Points) -> Plane | None:
-    """The plane that most of the points [N, 3] lie on; None where less than MIN_SUPPORT_SHARE of them do.
+    """The plane that most of the points [N, 3] lie on; None if less than MIN_SUPPORT_SHARE of them do.
 
     RANSAC (Fischler and Bolles, 1981), the same for the same points, then least squares on what lies on it.
     """

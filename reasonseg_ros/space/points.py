@@ -35,7 +35,7 @@ SURROUNDINGS_SHARE = 0.5
 
 
 def located(segmentation: Segmentation, min_valid_share: float) -> Segmentation:
-    """The segmentation with the surface of each region, where its frame has depth and intrinsics."""
+    """The segmentation with the surface of each region, if its frame has depth and intrinsics."""
     regions = tuple(
         replace(region, surface=surface_of(segmentation.frame, region.mask, min_valid_share))
         for region in segmentation.regions
@@ -46,7 +46,7 @@ def located(segmentation: Segmentation, min_valid_share: float) -> Segmentation:
 def surface_of(frame: Frame, mask: BoolMask, min_valid_share: float) -> Surface | None:
     """The visible surface under a mask, bool [H, W]; None if the frame has no depth or no intrinsics.
 
-    There is no box, and `error` says why, where less than `min_valid_share` of the mask has a known depth.
+    There is no box, and `error` says why, if less than `min_valid_share` of the mask has a known depth.
     """
     if frame.depth_m is None or frame.intrinsics is None:
         return None

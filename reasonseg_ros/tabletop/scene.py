@@ -31,9 +31,9 @@ class SceneObject:
         size_m: length >= width, along the object's horizontal axes, and height, in its pose.
         area_px: visible pixels.
         visible_share: visible pixels over the pixels it would have if nothing stood before it, 0 to 1.
-        box_xyxy: tight box of the visible pixels, integers, x2 and y2 exclusive; zeros where area_px is 0.
+        box_xyxy: tight box of the visible pixels, integers, x2 and y2 exclusive; zeros if area_px is 0.
         point_xy: a pixel well inside the visible mask (the mask pixel nearest its centroid).
-        depth_m: median depth of the visible pixels; 0 where area_px is 0.
+        depth_m: median depth of the visible pixels; 0 if area_px is 0.
         yaw_rad: direction of the length in the table frame, from x to y.
     """
 

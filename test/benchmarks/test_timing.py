@@ -9,7 +9,7 @@ from benchmarks.timing import Times, mean_of, side_by_side
 
 
 class Clock:
-    """Time that passes only where it is told to."""
+    """Time that passes only on demand."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 0.0

@@ -191,7 +191,7 @@ def test_engines_for_other_machines_are_built_without_a_gpu(tensorrt: TensorRt, 
     assert entries["encoder"].check == {}
     with_gpus(ADA)
     load_engines(export, ("encoder",), options(backend="tensorrt_rtx", build="never"))
-    assert options().cache.entries()[0].check  # it was built unchecked, and checked where it is used
+    assert options().cache.entries()[0].check  # it was built unchecked, and checked when it is used
 
 
 def test_a_graph_that_is_not_the_manifests_is_not_built(tensorrt: TensorRt, export: Path, tmp_path: Path, options):

@@ -1,4 +1,4 @@
-"""Builds need TensorRT for RTX and no GPU; running is tested where there is one (test_loading)."""
+"""Builds need TensorRT for RTX and no GPU; running is tested if there is one (test_loading)."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def described() -> dict[str, Any]:
 
 @pytest.fixture
 def browse(tmp_path: Path) -> Callable[..., str]:
-    """Opens a page in Chromium, runs a script in it, and gives the elements; fails where the page complained."""
+    """Opens a page in Chromium, runs a script in it, and gives the elements; fails if the page complained."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("needs a browser; run `sudo apt install chromium`")

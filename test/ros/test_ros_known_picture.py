@@ -1,4 +1,4 @@
-"""The node asks about a known picture while it is configured, where its parameter says so."""
+"""The node asks about a known picture while it is configured, if its parameter says so."""
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus

@@ -39,7 +39,7 @@ def test_time_may_run_backwards() -> None:
 
 
 def test_a_target_without_a_pixel_is_never_tracked() -> None:
-    """Another target takes all of its pixels, or the model marks none where it was prompted."""
+    """Another target takes all of its pixels, or the model marks none at its prompt."""
     masks = masks_from_logits([logits(9, 9), logits(3, 3)], FULL_WH, disjoint=True)
     for state, expected in (("new", "occluded"), ("tracked", "occluded"), ("occluded", "occluded"), ("lost", "lost")):
         track = TrackState(2, state, 0, 0).track(masks[1], 0.8)

@@ -2,7 +2,7 @@
 
 The graphs, with N patches, M = N / 4 image tokens, L tokens read at once, C slots of the cache, and D the text's width:
 
-- `vision`: patches float32 [N, 588], cos and sin float32 [N, head size / 2], window float32 [1, 1, N, N] (0 where two
+- `vision`: patches float32 [N, 588], cos and sin float32 [N, head size / 2], window float32 [1, 1, N, N] (0 if two
   patches see each other, else a large negative number; only if the checkpoint has windows) -> features float32 [M, D].
 - `text`: ids int64 [1, L], image_at int64 [M, 2] (the places of the features, rows of [0, place]), features, seqlens_k
   int32 [1] and total int32 [1] (last slot, and slots in use, after this run), cos and sin float32 [C, head size / 2]

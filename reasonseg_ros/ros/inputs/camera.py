@@ -230,7 +230,7 @@ class Camera:
         return replace(frame, depth_m=depth_m, intrinsics=lens, camera_pose=pose, warning_3d=warning)
 
     def _check_depth_frame(self, frame: Frame, depth: Any) -> str:
-        """A note where depth of another frame is used by the user's wish. Raises UnusableImage if it is not."""
+        """A note if depth of another frame is used by the user's wish. Raises UnusableImage if it is not."""
         frame_id = depth.header.frame_id
         if calibration.same_frame(frame_id, frame.frame_id):
             return ""
@@ -239,7 +239,7 @@ class Camera:
         raise images.UnusableImage(
             "depth of another frame",
             f"{frame_id!r} for an image of {frame.frame_id!r}; publish depth that is registered to the colour image, "
-            "or set camera.depth_any_frame where it is",
+            "or set camera.depth_any_frame if it is",
         )
 
     def _read_as(self, reading: str) -> None:

@@ -57,7 +57,7 @@ class CameraInfos:
         self._latched_subscription: Subscription | None = None
 
     def look_for_latched(self) -> None:
-        """Subscribe once more where a publisher keeps messages for late subscribers. For the executor's thread."""
+        """Subscribe once more if a publisher keeps messages for late subscribers. For the executor's thread."""
         publishers = self._node.count_publishers(self.topic)
         if publishers > self._publishers:
             self._awaited_until_s = time.monotonic() + FIRST_WAIT_S

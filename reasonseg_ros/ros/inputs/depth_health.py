@@ -16,7 +16,7 @@ from reasonseg_ros.ros.inputs.synchroniser import Pair
 class DepthHealth:
     """Counts depth images, images with and without one, and what else keeps results out of space, by its reason.
 
-    `reading` says how calibration and depth are read, where that makes a difference.
+    `reading` says how calibration and depth are read, if that makes a difference.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class DepthHealth:
         self._last_problem = detail
 
     def status(self, limits: CameraConfig, active: bool) -> DiagnosticStatus:
-        """WARN where depth stopped, or anything kept results out of space since the last call; OK without depth."""
+        """WARN if depth stopped, or anything kept results out of space since the last call; OK without depth."""
         count = sum(self.problems.values())
         fresh, self._reported = count - self._reported, count
         silent_s = time.monotonic() - self._arrived_s

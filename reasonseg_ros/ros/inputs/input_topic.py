@@ -27,7 +27,7 @@ def subscribe(
     on_lost: Callable[[int], None],
     on_incompatible: Callable[[], None] | None = None,
 ) -> Subscription:
-    """A subscription that tells how many messages were lost on the way, where the middleware knows that.
+    """A subscription that tells how many messages were lost on the way, if the middleware knows that.
 
     `on_incompatible` hears of publishers whose quality of service does not match; without it they are logged.
     """
@@ -40,7 +40,7 @@ def subscribe(
 
 
 class InputTopic:
-    """A subscription whose reliability follows the topic's publishers where it is `auto`. For the executor's thread.
+    """A subscription whose reliability follows the topic's publishers if it is `auto`. For the executor's thread.
 
     `auto` is reliable, as a large image is otherwise lost with one of its packets, unless a publisher offers best
     effort only, which a reliable subscription would not match. `follow_publishers` is to be called now and then, as
@@ -72,7 +72,7 @@ class InputTopic:
         self.follow_publishers()
 
     def follow_publishers(self) -> None:
-        """Subscribe anew where another reliability suits the publishers that there are now."""
+        """Subscribe again if another reliability suits the publishers that there are now."""
         if not self._is_auto or self._subscription is None:
             return
         wanted = ReliabilityPolicy.RELIABLE

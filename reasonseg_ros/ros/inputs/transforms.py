@@ -1,4 +1,4 @@
-"""Where the camera was when an image was taken, by tf2 where ROS has it (it is not among the ROS packages on PyPI)."""
+"""Where the camera was when an image was taken, by tf2 if ROS has it (it is not among the ROS packages on PyPI)."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Transforms:
 
 
 def _matrix(transform: Any) -> np.ndarray:
-    """float64 [4, 4] of a geometry_msgs/Transform; not finite where its quaternion is 0."""
+    """float64 [4, 4] of a geometry_msgs/Transform; not finite if its quaternion is 0."""
     pose = np.eye(4)
     quat, place = transform.rotation, transform.translation
     with np.errstate(invalid="ignore"):

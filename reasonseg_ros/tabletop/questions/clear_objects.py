@@ -61,7 +61,7 @@ class ClearObjects:
         return first if value(first) >= max(value(second) + gap, value(second) * ratio) else None
 
     def beside(self, anchor: SceneObject, side: str) -> list[SceneObject] | None:
-        """Who is on that side of the anchor; None where anybody is on the border."""
+        """Who is on that side of the anchor; None if an object is on the border."""
         sign, value, near_px, far_px = SIDES[side]
         found = []
         for item in (*self.clear, *self.doubtful):

@@ -114,7 +114,7 @@ def test_an_interrupt_cancels_the_answer_to_a_video(video_bag, scripted, answer_
 
 
 def test_images_between_labelled_frames_are_shown_and_not_scored(make_bag, samples_of, scripted, answer_text, tmp_path):
-    """As where only every n-th frame has a mask. What follows the last labelled frame is no part of the video."""
+    """As if only every n-th frame has a mask. What follows the last labelled frame is no part of the video."""
     asked = [samples_of(name, image=image) for image, name in enumerate(("v", "other", "v", "x", "v", "x", "y"))]
     # The truth of the third frame comes after the fourth image.
     bag = make_bag(asked, change=lambda messages: [*messages[:8], messages[9], messages[8], *messages[10:]])

@@ -1,4 +1,4 @@
-"""Two runs side by side: the page as a file, and in a browser where there is one."""
+"""Two runs side by side: the page as a file, and in a browser if there is one."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The report as a file, and as a page in a browser where there is one."""
+"""The report as a file, and as a page in a browser if there is one."""
 
 import html
 import json

@@ -235,7 +235,7 @@ def test_a_graph_on_the_gpu_gives_the_same_tokens(kind: str, monkeypatch: pytest
 
 @pytest.mark.parametrize("kind", ["qwen2.5", "qwen3"])
 def test_the_step_that_a_graph_captures_gives_the_same_tokens(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The masked step over all of the memory, run as it is where there is no GPU to capture it."""
+    """The masked step over all of the memory, run as it is if there is no GPU to capture it."""
     monkeypatch.setattr("reasonseg_ros.reasoner.local.decoding_step._BLOCK", 16)
     model = small(kind)
     model.generation_config.repetition_penalty = 1.2
