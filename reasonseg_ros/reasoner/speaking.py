@@ -8,15 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import OutOfMemory, ReasonSegError
-from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.by_card import CardReasoner
 from reasonseg_ros.reasoner.call import WAIT, Call
-from reasonseg_ros.reasoner.dialects.parsing import parse_answer
-from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb
+from reasonseg_ros.reasoner.image_size import resize_rgb
 from reasonseg_ros.reasoner.limits import Limits, failure
-from reasonseg_ros.reasoner.port import Reasoner
-from reasonseg_ros.reasoner.prompts import chat, read_prompt
+from reasonseg_ros.reasoner.prompts import chat
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
 from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
@@ -44,15 +41,8 @@ class Speech:
     entropy_nats: float | None = None
 
 
-class SpeakingReasoner(Reasoner):
+class SpeakingReasoner(CardReasoner):
     """A checkpoint in this process. Greedy, so the same frame and question get the same answer. Not thread-safe."""
-
-    def __init__(self, card: ModelCard, config: ReasonerConfig) -> None:
-        self.name = card.name
-        self.card = card
-        self.frames = card.frames
-        self.config = config
-        self.prompt = read_prompt(config.prompt_file) if config.prompt_file else ""
 
     @abstractmethod
     def say(self, messages: Messages, images: Sequence[RgbImage], limits: Limits) -> Speech:
@@ -111,15 +101,8 @@ class SpeakingReasoner(Reasoner):
         """The answer in what the model said."""
         if speech.broken:
             return limits.stopped(speech.broken, speech.text, speech.tokens, self.name)
-        answer = parse_answer(
-            speech.text,
-            frame.size_wh,
-            dialect=self.card.dialect,
-            answer_wh=answer_wh(self.card, speech.seen_wh[0]),
-            strict=self.config.strict,
-            cut=speech.cut,
-        )
-        return replace(answer, model=self.name, tokens=speech.tokens, entropy_nats=speech.entropy_nats)
+        answer = self.read(speech.text, frame, speech.seen_wh[0], speech.cut, speech.tokens)
+        return replace(answer, entropy_nats=speech.entropy_nats)
 
     def guarded(self, ask: Callable[[], T], failed: Callable[[Answer], T]) -> T:
         """What `ask` gives, or what `failed` makes of the Answer that says why there is none."""

@@ -57,11 +57,8 @@ def test_a_watched_question_is_asked_again_when_the_scene_changed(start):
     assert robot.reasoner.stamps_ns[1] >= 300_000_000
 
 
-def test_masks_go_on_while_a_watched_question_is_asked_again(start):
-    robot = start({"watch_period_s": 0.2})
-    robot.show(picture(1))
-    robot.ask(Mode.WATCH)
-    robot.wait(1)
+def show_while_it_thinks(robot, *frames):
+    """Show frames while the reasoner thinks about the question that is asked next."""
     thinking, gate = threading.Event(), threading.Event()
 
     def pause(frame):
@@ -70,8 +67,16 @@ def test_masks_go_on_while_a_watched_question_is_asked_again(start):
 
     robot.reasoner.pause = pause
     assert thinking.wait(10)
-    robot.show_all(picture(2), picture(3))
+    robot.show_all(*frames)
     gate.set()
+
+
+def test_masks_go_on_while_a_watched_question_is_asked_again(start):
+    robot = start({"watch_period_s": 0.2})
+    robot.show(picture(1))
+    robot.ask(Mode.WATCH)
+    robot.wait(1)
+    show_while_it_thinks(robot, picture(2), picture(3))
     robot.wait(4)
     assert [tenth for _, tenth, _ in robot.told()[:4]] == [1, 2, 3, 3]
     assert [outcome.is_tracked for outcome in robot.outcomes[:4]] == [False, True, True, False]
@@ -82,16 +87,7 @@ def test_so_many_masks_end_a_watched_question_while_it_is_asked_again(start):
     robot.show(picture(1))
     robot.ask(Mode.WATCH, frames=3)
     robot.wait(1)
-    thinking, gate = threading.Event(), threading.Event()
-
-    def pause(frame):
-        thinking.set()
-        gate.wait(10)
-
-    robot.reasoner.pause = pause
-    assert thinking.wait(10)
-    robot.show_all(picture(2), picture(3))
-    gate.set()
+    show_while_it_thinks(robot, picture(2), picture(3))
     until(lambda: is_idle(robot.worker))
     assert robot.told() == [("ok", 1, False), ("ok", 2, False), ("ok", 3, True)]
 

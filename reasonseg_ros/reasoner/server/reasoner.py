@@ -15,13 +15,13 @@ import cv2
 
 from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.by_card import CardReasoner
 from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.dialects.json_text import find_values
-from reasonseg_ros.reasoner.dialects.parsing import parse_answer, take_apart
-from reasonseg_ros.reasoner.image_size import answer_wh, resize_rgb, resized_wh
+from reasonseg_ros.reasoner.dialects.parsing import take_apart
+from reasonseg_ros.reasoner.image_size import resize_rgb, resized_wh
 from reasonseg_ros.reasoner.limits import Limits, failure
-from reasonseg_ros.reasoner.port import Reasoner
-from reasonseg_ros.reasoner.prompts import chat, read_prompt
+from reasonseg_ros.reasoner.prompts import chat
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
 from reasonseg_ros.reasoner.server.address import Server, completions_url, proxy_for, read_key
 from reasonseg_ros.reasoner.server.talk import Talk
@@ -31,7 +31,7 @@ _MOST_TALKS = 16
 """Requests that may be open at once. One that was given up ends at once, unless the system still looks up its host."""
 
 
-class ServerReasoner(Reasoner):
+class ServerReasoner(CardReasoner):
     """Asks a server. Whatever is wrong with it ends in UNAVAILABLE with the reason; the next question tries again.
 
     Raises ConfigError for a `server_url` that is no address, a key that is missing or cannot be sent, or a proxy in the
@@ -39,11 +39,7 @@ class ServerReasoner(Reasoner):
     """
 
     def __init__(self, card: ModelCard, config: ReasonerConfig) -> None:
-        self.name = card.name
-        self.card = card
-        self.frames = card.frames
-        self.config = config
-        self.prompt = read_prompt(config.prompt_file) if config.prompt_file else ""
+        super().__init__(card, config)
         url = completions_url(config.server_url)
         proxy_for(urlsplit(url))
         self.server = Server(url, read_key(config.server_key_variable), config.server_retries)
@@ -59,15 +55,7 @@ class ServerReasoner(Reasoner):
         talk = self._talk(chat(self.card, question, _image_entry(rgb), self.prompt), limits)
         if isinstance(talk, Answer):
             return talk
-        answer = parse_answer(
-            talk.text,
-            frame.size_wh,
-            dialect=self.card.dialect,
-            answer_wh=answer_wh(self.card, (rgb.shape[1], rgb.shape[0])),
-            strict=self.config.strict,
-            cut=talk.is_cut,
-        )
-        return replace(answer, model=self.name, tokens=talk.tokens)
+        return self.read(talk.text, frame, (rgb.shape[1], rgb.shape[0]), talk.is_cut, talk.tokens)
 
     def choose(self, frames: Sequence[Frame], text: str, call: Call = WAIT) -> Keyframe:
         limits = Limits.of(call, self.card, self.config)
