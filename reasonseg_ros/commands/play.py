@@ -18,7 +18,7 @@ def register(verbs: Any) -> None:
     play.add_argument("--restamp", action="store_true", help="replace stamps by the current time, keep their distances")
     play.add_argument(
         "--delay", type=float, default=0.5, metavar="S",
-        help="wait so long for subscribers before the first message (default: %(default)s)",
+        help="seconds to wait for subscribers before the first message (default: %(default)s)",
     )  # fmt: skip
     play.add_argument(
         "--hold", type=float, default=0.0, metavar="HZ",

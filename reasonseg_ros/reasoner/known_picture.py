@@ -55,7 +55,7 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What came for a target: boxes in pixels of the picture, and the IoU of the best."""
+    """The result for a target: boxes in pixels of the picture, and the IoU of the best."""
 
     target: Target
     answer: Answer

@@ -86,7 +86,7 @@ class CameraHealth:
         self.dark += 1
 
     def restart(self) -> None:
-        """Begin to wait for the camera anew, for example when the node is activated."""
+        """Begin to wait for the camera again, for example when the node is activated."""
         self._since_s = time.monotonic()
         self._arrivals_s.clear()
         self._gaps.clear()

@@ -40,10 +40,10 @@ def let_go() -> None:
 
 
 def give_back_regularly() -> None:
-    """Have unused memory go back to the system every PERIOD_S, from a separate thread, and at no other time.
+    """Give unused memory back to the system every PERIOD_S, from a separate thread, and at no other time.
 
-    What refers to itself in a ring is collected first. Python alone goes through what has lived for a while only when
-    a quarter as many objects have come anew, and counts the models among them: images and masks would wait for minutes.
+    Reference cycles are collected first. Python's own collector looks at old objects only after their number has grown
+    by a quarter, and the models count among them: images and masks would wait for minutes.
 
     Memory that comes from the system is slow to touch first: with blocks of an image's size given back as soon as they
     are freed, taking an image of 1280 x 720 takes 5 ms instead of 1, and a question a third more CPU time. Memory

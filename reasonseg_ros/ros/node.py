@@ -2,7 +2,7 @@
 
 One single-threaded executor serves ROS; one worker thread thinks. Whatever the worker has to say goes through an
 outbox that wakes the executor, so only the executor's thread touches ROS and nothing that takes long runs in it
-(but loading the models while the node is being configured, when diagnostics come from a thread of their own).
+(except that configuring loads the models; a separate thread sends diagnostics meanwhile).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from reasonseg_ros.ros.start_line import knowledge, models_line, topics_line
 from reasonseg_ros.settings import Settings
 
 LET_GO_S = 2.0
-"""Deactivating waits so long for the model to let go of its question, and then tells that the question has ended."""
+"""Longest wait of a deactivation for the model to stop. After it the question is reported as ended."""
 TELL_S = 1.0
-"""The end of the process waits so long until services, goals and subscribers have their last answers."""
+"""Longest wait at the end of the process until services, goals and subscribers have their last answers."""
 TURNS = 20
 """Callbacks that the executor gets to send the last results, after the goals have ended."""
 LoadMethod = Callable[[Settings, Callable[[str, "float | None"], None]], Method]

@@ -36,7 +36,7 @@ from reasonseg_ros.types import Frame, RgbImage, Segmentation
 LATCHED = ("segmentation", "reasoning")
 """Their last message is kept for subscribers that come later, so their queues hold one message."""
 RECEIVED_WAIT = Duration(nanoseconds=50_000_000)
-"""An answer waits at most so long until all subscribers have those before it, which it replaces in the queue."""
+"""Longest wait of an answer for subscribers that lack the earlier ones, which it replaces in the queue."""
 UNRECEIVED_BYTES = 64_000
 """Answers of about this size may be on their way before one waits: the transport's buffers hold more."""
 RETRY_S, TRIES = 0.2, 25
@@ -114,7 +114,7 @@ class Outputs:
                     self._publishers[name].publish(make())
 
     def wait_until_received(self, limit_s: float) -> None:
-        """Wait until all subscribers have the last answers, at most so long."""
+        """Wait until all subscribers have the last answers, at most for this time."""
         self._send_again()
         limit = Duration(nanoseconds=int(limit_s * 1e9))
         for name in LATCHED:

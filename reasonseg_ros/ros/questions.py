@@ -38,7 +38,7 @@ from reasonseg_ros.types import Frame, Mode, Query, Status
 STREAM_PERIOD_S = 0.1
 """Least time between two messages of a thought that grows."""
 RESULT_KEPT_S = 60
-"""A goal's result holds masks, and is kept so long for clients that ask for it late."""
+"""How long a goal's result, which holds masks, is kept for clients that ask for it late."""
 CALLS_DEPTH = 1000
 """Goals, cancels and service calls that may arrive at once."""
 

@@ -48,7 +48,7 @@ class StopSignals:
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignals]:
-    """Handle SIGINT and SIGTERM within; the handlers of before return at the end. Does nothing outside the main thread.
+    """Handle SIGINT and SIGTERM inside; afterwards the earlier handlers are back. Does nothing outside the main thread.
 
     After one of the signals came both are ignored from the end on.
     """

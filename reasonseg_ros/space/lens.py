@@ -3,7 +3,7 @@
 The models are those of OpenCV, by whose names ROS knows them: `plumb_bob` and `rational_polynomial` are its pinhole
 camera, `equidistant` is its fisheye camera (Kannala and Brandt, 2006).
 
-A distorted radius does not grow without end: past a fold the polynomial turns back, and a pixel there would have two
+A distorted radius does not grow for ever: past a fold the polynomial turns back, and a pixel there would have two
 rays or none. Such pixels have no ray here.
 """
 

@@ -191,7 +191,7 @@ class McapFile:
                 self._add_damage(chunk_offset, "the file's index names a chunk here, and there is none")
         elif opcode == Opcode.DATA_END:
             (crc,) = struct.unpack("<I", stream.read(4))
-            # Chunks have checksums of their own.
+            # Each chunk has its checksum.
             if crc and any(piece.is_loose for piece in self._pieces) and _checksum(stream, offset) != crc:
                 self._add_damage(offset, "the checksum of the messages is wrong; any of them may be damaged")
         elif opcode == Opcode.MESSAGE:

@@ -108,7 +108,7 @@ class DecodingStep:
     def _allocate(self, rows: int, tokens: int) -> None:
         """Memory for at least `tokens`, and on a GPU a graph that works in it. Its content is undefined."""
         like = self._head
-        self._rows = 0  # if memory runs out in here, the next prompt allocates anew
+        self._rows = 0  # if memory runs out in here, the next prompt allocates again
         self._capacity = -(-tokens // _BLOCK) * _BLOCK
         for layer in self._layers:
             layer.allocate(rows, self._capacity, like)

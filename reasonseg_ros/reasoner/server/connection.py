@@ -49,7 +49,7 @@ class Post:
         raise ServerError(f"it redirects more than {_MOST_REDIRECTS} times; check server_url")
 
     def wait_at_most(self, seconds: float) -> None:
-        """Have each further read raise TimeoutError after so long without a byte."""
+        """Make each further read raise TimeoutError after this time without a byte."""
         if self._connection and self._connection.wire:
             self._connection.wire.settimeout(seconds)
 

@@ -131,7 +131,7 @@ class Camera:
         self._hand_on(self._pairing.add_image(stamp_ns, _Seen(message, pose), time.monotonic()))
 
     def _on_clock_jump(self, _: Any) -> None:
-        """Simulated time went back: no stamp of before means anything."""
+        """Simulated time went back: earlier stamps mean nothing."""
         self._stamps.forget()
         self._begin_again(-2 * RESTART_NS)
         self._on_restart()

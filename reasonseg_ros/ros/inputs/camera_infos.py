@@ -21,7 +21,7 @@ from reasonseg_ros.stamps import header_stamp_ns
 KEPT_INFOS = 300
 """10 s at 30 Hz. The message of an image often comes after it, and a question may come later still."""
 FIRST_WAIT_S = 0.5
-"""After its publisher was found, the first message comes within this time, be it latched or sent with each image."""
+"""The first message, latched or sent with each image, comes within this time after its publisher was found."""
 
 
 @dataclass(frozen=True, eq=False)
