@@ -35,10 +35,10 @@ def register(verbs: Any) -> None:
 def run(settings: argparse.Namespace) -> int:
     from reasonseg_ros.commands.options import set_values
     from reasonseg_ros.config import config_from
+    from reasonseg_ros.config.parameter_file import read_parameters
     from reasonseg_ros.doctor.finding import Level, Wanted
     from reasonseg_ros.doctor.run import as_values, diagnose, worst
     from reasonseg_ros.files.strict_json import json_text
-    from reasonseg_ros.parameter_file import read_parameters
     from reasonseg_ros.plain_text import one_line
 
     values = read_parameters(settings.params) if settings.params else {}
