@@ -1,18 +1,19 @@
 """The perception node: `ros2 launch reasonseg_ros reasonseg.launch.py image_topic:=/camera/color/image_raw`."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
+from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
 CHOSEN = {"model": "reasoner.model", "segmenter": "segmenter.model", "method": "method"}
 """Launch arguments that take precedence over the parameter file if they are given, and the parameters that they set."""
 
 
 def node(context):
-    given = {argument: LaunchConfiguration(argument).perform(context) for argument in (*CHOSEN, "respawn")}
+    names = (*CHOSEN, "respawn", "console", "console_port", "namespace")
+    given = {argument: LaunchConfiguration(argument).perform(context) for argument in names}
     chosen = {name: ParameterValue(given[key], value_type=str) for key, name in CHOSEN.items() if given[key]}
     return [
         Node(
@@ -21,7 +22,7 @@ def node(context):
             name="reasonseg",
             namespace=LaunchConfiguration("namespace"),
             output="screen",
-            respawn=given["respawn"].lower() in ("true", "1"),
+            respawn=is_true(given["respawn"]),
             respawn_delay=2.0,
             # As an argument and not by `parameters`, where launch leaves out a file that is missing.
             ros_arguments=["--params-file", LaunchConfiguration("params_file")],
@@ -31,8 +32,20 @@ def node(context):
                 ("camera_info", LaunchConfiguration("camera_info_topic")),
                 ("depth", LaunchConfiguration("depth_topic")),
             ],
-        )
+        ),
+        *(console(given["namespace"], given["console_port"]) if is_true(given["console"]) else ()),
     ]
+
+
+def console(namespace, port):
+    """The web console as a process that is no node of launch's: it follows the node by its name."""
+    name = "/".join(["", *filter(None, namespace.split("/")), "reasonseg"])
+    program = ExecutableInPackage(package="reasonseg_ros", executable="reasonseg")
+    return [ExecuteProcess(cmd=[program, "console", "--name", name, "--port", port], output="screen")]
+
+
+def is_true(text):
+    return text.lower() in ("true", "1")
 
 
 def generate_launch_description():
@@ -49,6 +62,8 @@ def generate_launch_description():
             DeclareLaunchArgument("segmenter", default_value="", description="segmenter.model, if not the file's"),
             DeclareLaunchArgument("method", default_value="", description="method, if not the file's"),
             DeclareLaunchArgument("respawn", default_value="false", description="start the node again when it ends"),
+            DeclareLaunchArgument("console", default_value="false", description="also start the web console"),
+            DeclareLaunchArgument("console_port", default_value="8090", description="its port on this machine"),
             OpaqueFunction(function=node),
         ]
     )

@@ -47,9 +47,9 @@ MESSAGES = (
     "requirements/ros.txt",
 )
 SIZES = {
-    "demo": "embedded",
-    "models": "embedded,models,evaluation",
-    "test": "embedded,models,evaluation,export,tabletop,training,tensorrt-rtx,test,lint",
+    "demo": "embedded,console",
+    "models": "embedded,models,evaluation,console",
+    "test": "embedded,models,evaluation,export,tabletop,training,console,tensorrt-rtx,test,lint",
 }
 """Extras of each size, from the smallest to the largest; each holds those before it."""
 DISK_GB = {"demo": 1.5, "models": 8, "test": 8}

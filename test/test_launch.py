@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reasonseg_ros import cli
 from reasonseg_ros.config import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,7 +21,7 @@ NAMES = {
     "launch_ros": [],
     "launch_ros.actions": ["Node"],
     "launch_ros.parameter_descriptions": ["ParameterValue"],
-    "launch_ros.substitutions": ["FindPackageShare"],
+    "launch_ros.substitutions": ["ExecutableInPackage", "FindPackageShare"],
 }
 
 
@@ -80,7 +81,9 @@ def test_node_gets_its_parameters_and_topics(described):
     assert flag == "--params-file"  # launch leaves out a file of `parameters` that is missing
     used = {node.kwargs["namespace"], params_file, *(to for _, to in node.kwargs["remappings"])}
     used |= set(node.kwargs["parameters"][0].values())
-    assert {value.args[0] for value in used} | {"model", "segmenter", "method", "respawn"} == set(arguments)
+    others = {"model", "segmenter", "method", "respawn", "console", "console_port"}
+    assert {value.args[0] for value in used} | others == set(arguments)
+    assert "ExecuteProcess" not in actions
     assert node.kwargs["respawn"] is False
     _, *inside = arguments["params_file"].args[0]
     assert ROOT.joinpath(*inside).is_file()
@@ -97,6 +100,17 @@ def test_models_and_method_stand_above_the_parameter_file_where_they_are_given(d
         assert name in known
         assert (values[name].args, values[name].kwargs) == ((given[argument],), {"value_type": str})
     assert node.kwargs["respawn"] is True
+
+
+@pytest.mark.parametrize(("namespace", "name"), [("", "/reasonseg"), ("/left", "/left/reasonseg")])
+def test_the_console_follows_the_node_in_its_namespace(described, namespace, name):
+    actions = described("reasonseg.launch.py", console="true", namespace=namespace, console_port="9000")
+    (process,) = actions["ExecuteProcess"]
+    program, *arguments = process.kwargs["cmd"]
+    assert program.kwargs == {"package": "reasonseg_ros", "executable": "reasonseg"}
+    assert (ROOT / "scripts" / "reasonseg").is_file()
+    assert cli._parser().parse_args(arguments).name == name
+    assert arguments[-2:] == ["--port", "9000"]
 
 
 def test_parameter_file_reaches_the_node_by_any_name(described):

@@ -43,7 +43,9 @@ ALLOWED = {
     "ros": {"live", "methods", "reasoner", "segmenter"},
     "doctor": {"engine", "hub", "reasoner", "ros", "segmenter"},
     "demo": {"methods", "ros", "evaluation", "tabletop"},
+    "console": {"ros"},
     "commands": {
+        "console",
         "demo",
         "doctor",
         "engine",
@@ -59,7 +61,7 @@ ALLOWED = {
         "training",
     },
 }
-ROS_PARTS = {"ros", "demo"}
+ROS_PARTS = {"ros", "demo", "console"}
 OPTIONAL = {"encodings.py": {"cv_bridge.CvBridge", "cv_bridge.boost.cv_bridge_boost"}}  # used if it is there
 ROS_MODULES = re.compile(r"(rclpy|cv_bridge|message_filters|tf2_ros|std_srvs|\w+_(?:msgs|interfaces))\b")
 

@@ -141,19 +141,29 @@ def confidence_image(regions: Sequence[Region], size_wh: tuple[int, int]) -> NDA
     return confidence
 
 
-def groundings_from(boxes: Sequence[Any], points: Sequence[Any], size_wh: tuple[int, int]) -> tuple[Grounding, ...]:
+def groundings_from(
+    boxes: Sequence[Any], points: Sequence[Any], point_labels: Sequence[int], size_wh: tuple[int, int]
+) -> tuple[Grounding, ...]:
     """Groundings of Box and Point2D messages: one for each box, the n-th point belongs to the n-th box.
 
-    Without boxes there is one for each point. Raises InvalidInput.
+    Without boxes there is one for each point. With `point_labels` (1 inside the target, 0 outside it) all points and
+    at most one box are one grounding. Raises InvalidInput.
     """
     if not boxes and not points:
         raise InvalidInput("neither box nor point; send boxes, points, or one point for each box")
-    if boxes and points and len(points) != len(boxes):
+    labels = np.asarray(point_labels, np.int32)
+    if len(labels):
+        _check_labels(labels, len(boxes), len(points))
+    elif boxes and points and len(points) != len(boxes):
         raise InvalidInput(f"{len(points)} points for {len(boxes)} boxes; send one for each box, or none")
     points_xy = np.array([(point.x, point.y) for point in points], np.float32).reshape(-1, 2)
     if not np.isfinite(points_xy).all():
         raise InvalidInput(f"points {points_xy.tolist()}; expected finite coordinates")
     points_xy = clip_points(points_xy, size_wh)
+    if len(labels) and not boxes:
+        inside_xy = points_xy[labels == 1]
+        around = np.concatenate([np.floor(inside_xy.min(axis=0)), np.floor(inside_xy.max(axis=0)) + 1])
+        return (Grounding(around, points_xy, labels, has_box=False),)
     if not boxes:
         corners = np.hstack([np.floor(points_xy), np.floor(points_xy) + 1])
         return tuple(Grounding(box, point[None], has_box=False) for box, point in zip(corners, points_xy, strict=True))
@@ -167,8 +177,19 @@ def groundings_from(boxes: Sequence[Any], points: Sequence[Any], size_wh: tuple[
         clipped = clip_box(box_xyxy, size_wh)
         if clipped is None:
             raise InvalidInput(f"box {box_xyxy} has less than a pixel inside the {size_wh[0]} x {size_wh[1]} image")
-        groundings.append(Grounding(clipped, points_xy[index : index + 1]))
+        mine = slice(None) if len(labels) else slice(index, index + 1)
+        groundings.append(Grounding(clipped, points_xy[mine], labels if len(labels) else None))
     return tuple(groundings)
+
+
+def _check_labels(labels: NDArray[np.int32], boxes: int, points: int) -> None:
+    if len(labels) != points or not np.isin(labels, (0, 1)).all():
+        stated = f"{len(labels)} point_labels {labels[:20].tolist()} for {points} points"
+        raise InvalidInput(f"{stated}; send one for each point, 1 inside the target or 0 outside it")
+    if boxes > 1:
+        raise InvalidInput(f"{boxes} boxes with point_labels; labelled points and one box are one target")
+    if not boxes and not labels.any():
+        raise InvalidInput("no point inside the target; send a box, or a point with label 1")
 
 
 def masks_from(message: msg.Segmentation) -> list[BoolMask]:

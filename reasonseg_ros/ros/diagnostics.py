@@ -12,6 +12,7 @@ from reasonseg_ros.config import CameraConfig
 from reasonseg_ros.live.questions import Load, Outcome
 from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.reasoner.known_picture import PictureResult
+from reasonseg_ros.ros import memory
 from reasonseg_ros.types import Status
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -198,7 +199,9 @@ def node_status(state: str, error: str, models: dict[str, str], progress: str = 
     """
     text = f"{state}: {progress}" if state == "configuring" and progress else state
     level = ERROR if error else OK if state == "active" else WARN
-    return diagnostic("node", level, error or text, {"state": state, **models})
+    resident_mb = memory.resident_mb()
+    memory_values = {} if resident_mb is None else {"memory, MB": round(resident_mb)}
+    return diagnostic("node", level, error or text, {"state": state, **models, **memory_values})
 
 
 def picture_status(result: PictureResult | None) -> DiagnosticStatus:

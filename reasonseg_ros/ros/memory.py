@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 PERIOD_S = 10.0
 M_TRIM_THRESHOLD, KEPT_BYTES = -1, 256 * 2**20
@@ -37,6 +39,15 @@ def let_go() -> None:
     """
     gc.unfreeze()
     gc.collect()
+
+
+def resident_mb() -> float | None:
+    """Memory of this process that is in use, 10^6 bytes; None on a system without /proc."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def give_back_regularly() -> None:

@@ -227,7 +227,8 @@ class ReasonSegNode(LifecycleNode):
     def _send_diagnostics(self) -> None:
         session, camera, is_active = self._session, self.config.camera, self._state == "active"
         method = session.worker.method if session else None
-        models = {"reasoner": method.reasoner.name, "segmenter": method.segmenter.name} if method else {}
+        models = {"method": self.config.method}
+        models |= {"reasoner": method.reasoner.name, "segmenter": method.segmenter.name} if method else {}
         if method and self._limits:
             models["limits"] = self._limits
         statuses = [

@@ -111,7 +111,8 @@ class Questions:
         return response
 
     async def _on_prompt(self, request: srv.Prompt.Request, response: srv.Prompt.Response) -> srv.Prompt.Response:
-        _, answered = self._ask("", image=_image_or_newest(request.image), prompts=(request.boxes, request.points))
+        prompts = request.boxes, request.points, request.point_labels
+        _, answered = self._ask("", image=_image_or_newest(request.image), prompts=prompts)
         response.segmentation = (await self._result(answered))[1]
         return response
 
@@ -176,7 +177,7 @@ class Questions:
         mode: str = "",
         frames: int = 0,
         image: Image | None = None,
-        prompts: tuple[Any, Any] | None = None,
+        prompts: tuple[Any, Any, Any] | None = None,
         limits: tuple[int, float] = (0, 0.0),
         goal: ServerGoalHandle | None = None,
     ) -> tuple[Question, Future]:

@@ -82,11 +82,38 @@ def test_small_regions_lie_on_top_of_the_label_mask():
 
 def test_prompts_are_clipped_to_the_image():
     boxes = [msg.Box(x1=-5.0, y1=1.0, x2=4.0, y2=99.0)]
-    (grounding,) = conversion.groundings_from(boxes, [msg.Point2D(x=99.0, y=-1.0)], (8, 6))
+    (grounding,) = conversion.groundings_from(boxes, [msg.Point2D(x=99.0, y=-1.0)], [], (8, 6))
     assert grounding.box_xyxy.tolist() == [0, 1, 4, 6]
     assert grounding.points_xy.tolist() == [[7, 0]]
     with pytest.raises(InvalidInput, match="neither box nor point"):
-        conversion.groundings_from([], [], (8, 6))
+        conversion.groundings_from([], [], [], (8, 6))
+
+
+def test_labelled_points_and_a_box_are_one_target():
+    points = [msg.Point2D(x=2.0, y=2.0), msg.Point2D(x=5.0, y=4.0)]
+    box = msg.Box(x1=1.0, y1=1.0, x2=7.0, y2=5.0)
+    (grounding,) = conversion.groundings_from([box], points, [1, 0], (8, 6))
+    assert grounding.has_box and grounding.box_xyxy.tolist() == [1, 1, 7, 5]
+    assert (grounding.points_xy.tolist(), grounding.point_labels.tolist()) == ([[2, 2], [5, 4]], [1, 0])
+    (grounding,) = conversion.groundings_from([], points, [1, 0], (8, 6))
+    assert not grounding.has_box and grounding.box_xyxy.tolist() == [2, 2, 3, 3]
+    assert grounding.point_labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "reason"),
+    [
+        (0, [1], r"1 point_labels \[1\] for 2 points"),
+        (0, [1, 2], "1 inside the target or 0 outside it"),
+        (2, [1, 0], "2 boxes with point_labels"),
+        (0, [0, 0], "no point inside the target"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(boxes, labels, reason):
+    box = msg.Box(x1=1.0, y1=1.0, x2=7.0, y2=5.0)
+    points = [msg.Point2D(x=2.0, y=2.0), msg.Point2D(x=5.0, y=4.0)]
+    with pytest.raises(InvalidInput, match=reason):
+        conversion.groundings_from([box] * boxes, points, labels, (8, 6))
 
 
 @pytest.mark.parametrize(
@@ -95,4 +122,4 @@ def test_prompts_are_clipped_to_the_image():
 def test_a_box_with_its_corners_in_the_wrong_order_is_refused(corners):
     box = msg.Box(**dict(zip(("x1", "y1", "x2", "y2"), map(float, corners), strict=True)))
     with pytest.raises(InvalidInput, match="expected finite x1 < x2 and y1 < y2"):
-        conversion.groundings_from([box], [], (8, 6))
+        conversion.groundings_from([box], [], [], (8, 6))

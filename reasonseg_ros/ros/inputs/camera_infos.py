@@ -34,7 +34,7 @@ class KnownInfo:
 
 
 class CameraInfos:
-    """Subscribes `camera_info` while it lives. Messages are taken in by the executor's thread and read by any.
+    """Subscribes the topic `name` while it lives. Messages are taken in by the executor's thread and read by any.
 
     A volatile subscription matches every publisher, but only a transient_local one is sent what was published before
     the node came up. That one is made when such a publisher is there: volatile publishers would warn of it.
@@ -46,6 +46,7 @@ class CameraInfos:
         reliability: str = "auto",
         depth: int = 5,
         post: Callable[[Callable[[], None]], None] | None = None,
+        name: str = "camera_info",
     ) -> None:
         self._node = node
         self._publishers = 0
@@ -53,7 +54,7 @@ class CameraInfos:
         self._latched: tuple[KnownInfo, ...] = ()
         self._has_any = threading.Event()
         self._awaited_until_s = 0.0
-        self.input = InputTopic(node, CameraInfo, "camera_info", self._on_info, reliability, depth, post)
+        self.input = InputTopic(node, CameraInfo, name, self._on_info, reliability, depth, post)
         self._latched_subscription: Subscription | None = None
 
     def look_for_latched(self) -> None:
@@ -71,9 +72,7 @@ class CameraInfos:
             qos = QoSProfile(
                 depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
             )
-            self._latched_subscription = self._node.create_subscription(
-                CameraInfo, "camera_info", self._on_latched, qos
-            )
+            self._latched_subscription = self._node.create_subscription(CameraInfo, self.topic, self._on_latched, qos)
 
     @property
     def topic(self) -> str:

@@ -26,17 +26,20 @@ def subscribe(
     qos: QoSProfile,
     on_lost: Callable[[int], None],
     on_incompatible: Callable[[], None] | None = None,
+    raw: bool = False,
 ) -> Subscription:
     """A subscription that tells how many messages were lost on the way, if the middleware knows that.
 
-    `on_incompatible` hears of publishers whose quality of service does not match; without it they are logged.
+    With `raw` the callback gets serialised bytes. `on_incompatible` hears of publishers whose quality of service does
+    not match; without it they are logged.
     """
     incompatible = None if on_incompatible is None else lambda _: on_incompatible()
     events = {"incompatible_qos": incompatible, "message_lost": lambda event: on_lost(event.total_count_change)}
     try:
-        return node.create_subscription(kind, name, callback, qos, event_callbacks=SubscriptionEventCallbacks(**events))
+        callbacks = SubscriptionEventCallbacks(**events)
+        return node.create_subscription(kind, name, callback, qos, event_callbacks=callbacks, raw=raw)
     except UnsupportedEventTypeError:
-        return node.create_subscription(kind, name, callback, qos)
+        return node.create_subscription(kind, name, callback, qos, raw=raw)
 
 
 class InputTopic:
@@ -57,6 +60,7 @@ class InputTopic:
         depth: int,
         post: Callable[[Callable[[], None]], None] | None = None,
         on_lost: Callable[[int], None] = lambda _: None,
+        raw: bool = False,
     ) -> None:
         self._node = node
         self._kind = kind
@@ -66,6 +70,7 @@ class InputTopic:
         self._depth = depth
         self._post = post
         self._on_lost = on_lost
+        self._raw = raw
         self._reliability = RELIABILITY.get(reliability, ReliabilityPolicy.RELIABLE)
         self._subscription: Subscription | None = self._subscribed()
         self.topic = str(self._subscription.topic_name)
@@ -137,7 +142,7 @@ class InputTopic:
     def _subscribed(self) -> Subscription:
         qos = QoSProfile(depth=self._depth, reliability=self._reliability)
         follow = self._follow_soon if self._is_auto else None
-        return subscribe(self._node, self._kind, self._name, self._callback, qos, self._on_lost, follow)
+        return subscribe(self._node, self._kind, self._name, self._callback, qos, self._on_lost, follow, self._raw)
 
     def _follow_soon(self) -> None:
         if self._post is not None:

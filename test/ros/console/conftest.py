@@ -1,0 +1,76 @@
+"""The console in a process, the node in another, a bag that is played, and a real browser."""
+
+import shutil
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from reasonseg_ros.demo.processes import reserve_domain
+
+pytest.importorskip("starlette", reason="needs the extra `console`")
+pytest.importorskip("uvicorn", reason="needs the extra `console`")
+sys.path.insert(0, str(Path(__file__).parent))
+
+from console_programs import Programs
+
+
+@contextmanager
+def programs_in_a_domain():
+    domain_id, reservation = reserve_domain()
+    with reservation:
+        programs = Programs(domain_id)
+        try:
+            yield programs
+        finally:
+            programs.end()
+
+
+@pytest.fixture(scope="module")
+def programs():
+    """Processes that a module's tests share."""
+    with programs_in_a_domain() as programs:
+        yield programs
+
+
+@pytest.fixture
+def own_programs():
+    """Processes of one test."""
+    with programs_in_a_domain() as programs:
+        yield programs
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Debian's Chromium, driven by playwright."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra `test`)")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("needs a browser; run `sudo apt install chromium`")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browse(chromium):
+    """Open an address in a separate browser profile. At the end no page may have complained."""
+    contexts, complaints = [], []
+
+    def open_page(address, **options):
+        context = chromium.new_context(viewport={"width": 1200, "height": 900}, **options)
+        context.set_default_timeout(60_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.complaints = complaints
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
