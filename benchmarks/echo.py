@@ -10,7 +10,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 from reasonseg_ros import msg
-from reasonseg_ros.ros.memory import give_back_regularly
+from reasonseg_ros.ros.process.memory import give_back_regularly
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ from benchmarks.soak_growth import Growth, after_warm_up, count_grows, growth, u
 from benchmarks.soak_report import markdown
 from benchmarks.soak_user import User
 from reasonseg_ros.demo.processes import reserve_domain
-from reasonseg_ros.ros.memory import PERIOD_S
+from reasonseg_ros.ros.process.memory import PERIOD_S
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_S = 30.0

@@ -12,7 +12,7 @@ from reasonseg_ros.config import CameraConfig
 from reasonseg_ros.live.questions import Load, Outcome
 from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.reasoner.known_picture import PictureResult
-from reasonseg_ros.ros import memory
+from reasonseg_ros.ros.process import memory
 from reasonseg_ros.types import Status
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR

@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import rclpy
@@ -29,13 +29,14 @@ from reasonseg_ros.errors import ConfigError, ModelError, ReasonSegError
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.plain_text import log_plainly, one_line
 from reasonseg_ros.reasoner.known_picture import PictureResult, check_configured
-from reasonseg_ros.ros import diagnostics, memory, parameters
+from reasonseg_ros.ros import diagnostics, parameters
 from reasonseg_ros.ros.inputs.depth_health import DepthHealth
 from reasonseg_ros.ros.outbox import Outbox
+from reasonseg_ros.ros.process import memory
+from reasonseg_ros.ros.process.serving import called_from_a_thread, guard_transitions, spin
+from reasonseg_ros.ros.process.signals import stop_signals
 from reasonseg_ros.ros.questions import Questions
-from reasonseg_ros.ros.serving import called_from_a_thread, guard_transitions, spin
-from reasonseg_ros.ros.session import Session
-from reasonseg_ros.ros.signals import stop_signals
+from reasonseg_ros.ros.session import LoadMethod, Session, load_models
 from reasonseg_ros.ros.start_line import knowledge, models_line, topics_line
 from reasonseg_ros.settings import Settings
 
@@ -45,16 +46,6 @@ TELL_S = 1.0
 """Longest wait at the end of the process until services, goals and subscribers have their last answers."""
 TURNS = 20
 """Callbacks that the executor gets to send the last results, after the goals have ended."""
-LoadMethod = Callable[[Settings, Callable[[str, "float | None"], None]], Method]
-"""Builds the method, which reads the settings at each answer. Reports slow steps and their progress, 0 to 1."""
-
-
-def load_models(settings: Settings, report: Callable[[str, float | None], None]) -> Method:
-    """The configured method with its checkpoints."""
-    # Imported late, so that a missing or broken model library is a failed configuration and not a dead node.
-    from reasonseg_ros.methods.loading import load_method
-
-    return load_method(settings, report)
 
 
 class ReasonSegNode(LifecycleNode):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rclpy.lifecycle import LifecycleNode
 
 from reasonseg_ros.live.frame_buffer import Arrival
@@ -13,6 +15,17 @@ from reasonseg_ros.ros.inputs.depth_health import DepthHealth
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.outputs import Outputs
 from reasonseg_ros.settings import Settings
+
+LoadMethod = Callable[[Settings, Callable[[str, "float | None"], None]], Method]
+"""Builds the method, which reads the settings at each answer. Reports slow steps and their progress, 0 to 1."""
+
+
+def load_models(settings: Settings, report: Callable[[str, float | None], None]) -> Method:
+    """The configured method with its checkpoints."""
+    # Imported late, so that a missing or broken model library is a failed configuration and not a dead node.
+    from reasonseg_ros.methods.loading import load_method
+
+    return load_method(settings, report)
 
 
 class Session:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reasonseg_ros.ros.memory import let_go, made_to_stay
+from reasonseg_ros.ros.process.memory import let_go, made_to_stay
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,7 +14,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.task import Future
 
-from reasonseg_ros.ros.signals import StopSignals
+from reasonseg_ros.ros.process.signals import StopSignals
 
 
 def spin(node: Node, executor: SingleThreadedExecutor, stop: StopSignals) -> None:
