@@ -186,7 +186,7 @@ class Answer:
     is not. An `UNSURE` answer without groundings is an unsure "nothing fits".
 
     Attributes:
-        entropy_nats: sum of the token entropies over the thought; None if the reasoner cannot tell.
+        entropy_nats: sum of the token entropies over the thought; None if the reasoner does not give it.
         confidence: calibrated probability that the right targets are meant, 0 to 1; None without a calibration.
     """
 

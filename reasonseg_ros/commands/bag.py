@@ -22,7 +22,7 @@ NOT_OPTIONS = ("run", "action", "read", "name_set", "outputs", "force", "restart
 
 def register(verbs: Any) -> None:
     """Add the verb to the command line."""
-    bag = verbs.add_parser("bag", help="make bags of published data sets, or tell what a bag holds")
+    bag = verbs.add_parser("bag", help="make bags of published data sets, or show what a bag holds")
     kinds = bag.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     reasonseg = _add_data_set(kinds, "from-reasonseg", "ReasonSeg: jpg and json files", _reasonseg, _reasonseg_set)
@@ -65,7 +65,7 @@ def run(settings: argparse.Namespace) -> int | None:
 def _add_data_set(
     verbs: Any, name: str, help_text: str, read: Reader, name_set: Callable[[argparse.Namespace], str] = lambda _: ""
 ) -> argparse.ArgumentParser:
-    """`name_set` tells which published split it is, for example `ReasonSeg val`; empty if that is not known."""
+    """`name_set` names the published split, for example `ReasonSeg val`; empty if that is not known."""
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=help_text)
     parser.add_argument("folder", type=Path, help="where the data set is")
     add_output(parser, "--out", "new_folder", required=True, metavar="BAG", help="folder of the bag")
@@ -119,7 +119,7 @@ def _parquet(settings: argparse.Namespace) -> Sequence[Item]:
 
 
 def _parquet_set(settings: argparse.Namespace) -> str:
-    """Files of both splits are named `test-...`; the folder that they are published in tells which split it is."""
+    """Files of both splits are named `test-...`; the folder that they are published in says which split it is."""
     found = re.search(r"ReasonSeg[_-](val|test)\b", str(settings.folder.resolve()), re.IGNORECASE)
     return f"ReasonSeg {found[1].lower()}" if found else ""
 

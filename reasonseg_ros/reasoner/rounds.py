@@ -53,7 +53,7 @@ class Keyframe:
 
 
 def failed_keyframe(answer: Answer) -> Keyframe:
-    """The Keyframe of a round that ended without any, for the reason that `answer` tells."""
+    """The Keyframe of a round that ended without one, for the reason in `answer`."""
     return Keyframe(
         answer.status, thought=answer.thought, raw_text=answer.raw_text, error=answer.error, tokens=answer.tokens
     )

@@ -76,7 +76,7 @@ def render(work: dict[str, Any]) -> None:
     environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
     environment.globals |= {"raise_exception": refuse, "strftime_now": lambda _: ""}
     for messages, begin in work["chats"]:
-        # Errors of the template are transformers' to tell.
+        # transformers reports errors of the template.
         with contextlib.suppress(TemplateError, TypeError, ValueError, KeyError, AttributeError, RecursionError):
             environment.from_string(work["template"]).render(messages=messages, add_generation_prompt=begin)
 

@@ -43,5 +43,5 @@ class Vocabulary:
 
     def unknown_share(self, question: str) -> float:
         """Share of the words other than function words that it was not trained on, 0 to 1; 0 without such words."""
-        telling = [word for word in words_of(question) if word not in FUNCTION_WORDS]
-        return len(self.unknown_words(question)) / len(telling) if telling else 0.0
+        content = [word for word in words_of(question) if word not in FUNCTION_WORDS]
+        return len(self.unknown_words(question)) / len(content) if content else 0.0

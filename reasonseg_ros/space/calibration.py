@@ -1,7 +1,7 @@
 """sensor_msgs/CameraInfo as the lens of an image: every field is used as the standard says, or the reason is given.
 
 K and D describe the raw image, R and P the rectified one. Both are of the full resolution; binning and the region of
-interest say which part of it, and how coarse, the image is. A topic's name tells which of the two an image is.
+interest say which part of it, and how coarse, the image is. A topic's name says which of the two an image is.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Part:
 
 
 def kind_by_name(topic: str) -> str:
-    """`raw`, `rectified`, or nothing if no part of a topic's name tells it."""
+    """`raw`, `rectified`, or nothing if no part of a topic's name says so."""
     for part in reversed(topic.split("/")):
         if part.startswith("image_rect") or part in ("rect", "rectified"):
             return RECTIFIED
@@ -75,7 +75,7 @@ class Kinds:
 
     @classmethod
     def of(cls, image_topic: str, depth_topic: str, image_setting: str = "auto", depth_setting: str = "auto") -> Kinds:
-        """From the topics' names, if a setting is `auto`. Depth without a telling name is as its image is."""
+        """From the topics' names, if a setting is `auto`. Depth whose name says nothing is as its image is."""
         image = image_setting if image_setting != "auto" else kind_by_name(image_topic) or RAW
         stated = depth_setting if depth_setting != "auto" else kind_by_name(depth_topic)
         return cls(image, stated or image, image_topic, depth_topic, image_setting != "auto", bool(stated))

@@ -211,7 +211,7 @@ def _plain(thought: str) -> str:
 
 
 def _detect(found: list[dict[str, Any]], parts: Parts) -> str:
-    """The dialect that a text looks like; empty if nothing tells."""
+    """The dialect that a text looks like; empty if that is not clear."""
     keys = {key for item in found for key in item}
     if keys & {"points_1", "points_2"} or ("bbox" in keys and "bbox_2d" not in keys and parts.has_answer_tag):
         return "seg_zero"

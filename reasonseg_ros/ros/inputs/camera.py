@@ -48,7 +48,7 @@ class Camera:
 
     `show` gets images as they came; decoding takes time, so the worker has it done when it needs the frame. Whatever is
     wrong with depth, calibration or transform, the image goes on without and says why in its `warning_3d`.
-    `on_restart` is called when simulated time goes back; a stream whose stamps go back tells that by itself.
+    `on_restart` is called when simulated time goes back; a stream whose stamps go back notices that itself.
     """
 
     def __init__(

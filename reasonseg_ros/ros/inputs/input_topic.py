@@ -28,7 +28,7 @@ def subscribe(
     on_incompatible: Callable[[], None] | None = None,
     raw: bool = False,
 ) -> Subscription:
-    """A subscription that tells how many messages were lost on the way, if the middleware knows that.
+    """A subscription that reports how many messages were lost on the way, if the middleware knows that.
 
     With `raw` the callback gets serialised bytes. `on_incompatible` hears of publishers whose quality of service does
     not match; without it they are logged.

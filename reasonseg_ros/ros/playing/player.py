@@ -32,7 +32,7 @@ def play(
 ) -> int:
     """Publish every message of the bag at `path` once, `rate` times as fast as recorded.
 
-    Before the first message it waits `delay_s` for subscribers, as ROS does not tell which are still to be found.
+    Before the first message it waits `delay_s` for subscribers, because ROS does not know which are still to be found.
     With `hold_hz` above 0 each image is held instead. With `loop` it begins again at the end. With `restamp` stamps are
     of now, as far apart as they were recorded. Returns 1, and prints why, if some messages could not be published.
     """
@@ -64,7 +64,7 @@ def _sleep(wait_s: float, record: Record) -> None:
 
 
 def _play_timed(publishers: BagPublishers, bag: BagReader, topics: Sequence[str], rate: float, loop: bool) -> list[str]:
-    """Publish every message at its time. Returns what could not be published; in a loop the first round tells it."""
+    """Publish every message at its time. Returns what could not be published; in a loop the first round prints it."""
     is_first_round = True
     while True:
         problems: list[str] = []
