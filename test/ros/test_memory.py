@@ -20,7 +20,7 @@ def test_freed_memory_goes_back_to_the_system_from_between_what_lives_on():
 import time
 from pathlib import Path
 import numpy as np
-from reasonseg_ros.ros import memory
+from reasonseg_ros.ros.process import memory
 
 def resident_mb():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
@@ -47,7 +47,7 @@ while resident_mb() - before > 20:
 def test_rings_are_collected_though_the_collector_would_wait():
     script = """
 import gc, time, weakref
-from reasonseg_ros.ros import memory
+from reasonseg_ros.ros.process import memory
 
 class Ring:
     def __init__(self):
