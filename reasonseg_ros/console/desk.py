@@ -33,6 +33,8 @@ MOST_ERRORS = 20
 MOST_PINNED = 8
 """Images that are kept because a question is being answered about them."""
 STANDING = (Mode.WATCH, Mode.TRACK)
+TRACKED_S = 1.0
+"""While tracked masks are no older than this, their own image is the live one: a newer one would not fit them."""
 NO_ERRORS = (Status.OK, Status.NO_TARGET, Status.UNSURE, Status.CANCELLED)
 NO_IMAGE = "its image is no longer kept, or was never on the camera's topic"
 
@@ -62,6 +64,8 @@ class Desk:
         self.node = NodeState()
         self._pinned: dict[str, Shot] = {}
         self._has_image = asyncio.Event()
+        self._tracked_stamp_ns = 0
+        self._tracked_s = -TRACKED_S
         self._tasks: set[asyncio.Task[None]] = set()
 
     def on_image(self) -> None:
@@ -148,7 +152,7 @@ class Desk:
             await self._has_image.wait()
             self._has_image.clear()
             started_s = time.monotonic()
-            shot = self.kept.newest() if len(self.viewers) else None
+            shot = self._live_shot() if len(self.viewers) else None
             if shot is not None:
                 try:
                     picture = await asyncio.to_thread(live_image, shot.image, self.options.picture_px)
@@ -156,6 +160,11 @@ class Desk:
                 except InvalidInput as error:
                     self.note_error(f"live image: {reason(error)}")
             await asyncio.sleep(max(0.0, started_s + period_s - time.monotonic()))
+
+    def _live_shot(self) -> Shot | None:
+        is_tracked = time.monotonic() - self._tracked_s < TRACKED_S
+        tracked = self.kept.at(self._tracked_stamp_ns) if is_tracked else None
+        return tracked or self.kept.newest()
 
     async def take_image(self, entry: Exchange, shot: Shot) -> None:
         """Give an entry its image, with depth and calibration. Raises UnusableImage."""
@@ -196,7 +205,9 @@ class Desk:
     def _on_more(self, entry: Exchange, message: msg.Segmentation) -> None:
         """A further message of a question that stands: new masks, or its end."""
         if Status(message.status).has_mask:
+            self._tracked_stamp_ns, self._tracked_s = header_stamp_ns(message.header), time.monotonic()
             self.viewers.show_tracked(message.query_id, wire.tracked_text(message))
+            self._has_image.set()
         else:
             entry.error = f"{message.status}: {message.error}"
             self.viewers.tell(wire.text_of("ended", query_id=message.query_id, status=message.status))

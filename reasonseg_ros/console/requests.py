@@ -127,10 +127,11 @@ async def _change_state(desk: Desk, transition: str) -> None:
 
 
 async def _hold(desk: Desk, values: Values) -> dict[str, Any]:
-    """Make an entry of the newest image, to be prompted and saved without a question."""
-    shot = desk.kept.newest()
+    """Make an entry of the live image of `stamp_ns`, to be prompted and saved without a question."""
+    stamp = _text(values, "stamp_ns", 20)
+    shot = desk.kept.at(int(stamp)) if stamp.isascii() and stamp.isdigit() else None
     if shot is None:
-        raise InvalidInput(f"no image has come; {desk.node.camera}")
+        raise InvalidInput("that live image is no longer kept; draw on the one that is shown now")
     entry = desk.history.new(f"{_PREFIX}-{next(_numbers)}", "", "")
     entry.error = "not asked"
     await desk.take_image(entry, shot)

@@ -118,6 +118,7 @@ class Robot:
         if not self._action.server_is_ready():
             self._events.on_ended(query_id, None, self._problem())
             return
+        self._notice_restart()
         self._goals[query_id] = None
         goal = Segment.Goal(text=text, query_id=query_id, mode=mode, frames=frames)
         self._action.send_goal_async(goal).add_done_callback(partial(self._on_accepted, query_id))
@@ -149,6 +150,7 @@ class Robot:
         if not client.service_is_ready():
             future.set_exception(ReasonSegError(self._problem() or f"{client.srv_name} is not there yet; try again"))
             return
+        self._notice_restart()
         self._calls[future] = service, time.monotonic() + CALL_LIMIT_S
         client.call_async(request).add_done_callback(partial(self._on_response, future))
 
@@ -181,17 +183,19 @@ class Robot:
             self.feed.look()
         for stream in self._streams:
             stream.follow_publishers()
-        problem = self._problem()
-        publishers = set(self._streams[0].publishers())
-        # Others than before are those of a node that started anew, or was configured anew: it knows no older question.
-        if self._publishers and publishers - self._publishers:
-            self._give_up(f"the node {self._name} started anew before it answered; ask again", but=OUTLIVING)
-        elif not self._action.server_is_ready():
+        self._notice_restart()
+        if not self._action.server_is_ready():
             self._give_up(f"the node {self._name} ended before it answered; see its log")
-        self._publishers = publishers or self._publishers
         for future in [future for future, (_, limit_s) in self._calls.items() if time.monotonic() > limit_s]:
             self._fail(future, f"no answer from the node {self._name} within {CALL_LIMIT_S:g} s")
-        self._events.on_node(problem, self.feed.describe())
+        self._events.on_node(self._problem(), self.feed.describe())
+
+    def _notice_restart(self) -> None:
+        """Give up what older nodes were asked: other publishers than before are those of a node that started anew."""
+        publishers = set(self._streams[0].publishers())
+        if self._publishers and publishers - self._publishers:
+            self._give_up(f"the node {self._name} started anew before it answered; ask again", but=OUTLIVING)
+        self._publishers = publishers or self._publishers
 
     def _give_up(self, reason: str, but: Collection[str] = ()) -> None:
         for query_id in list(self._goals):

@@ -16,6 +16,7 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from reasonseg_ros import msg, srv
+from reasonseg_ros.config import METHODS
 from reasonseg_ros.images.messages import rgb_from_compressed
 from reasonseg_ros.ros.conversion import header_message, masks_from, pixels_message
 from reasonseg_ros.types import Frame
@@ -173,6 +174,7 @@ def test_diagnostics_name_models_and_the_last_answer(node, client):
     status = client.diagnostic("node", lambda status: value(status, "state") == "active")
     assert status.level == DiagnosticStatus.OK
     assert (value(status, "reasoner"), value(status, "segmenter")) == ("word-reasoner", "scripted box")
+    assert value(status, "method") in METHODS and int(value(status, "memory, MB")) > 10
     client.ask("boom", "b")
     status = client.diagnostic("questions", lambda status: value(status, "last_query_id") == "b")
     assert status.level == DiagnosticStatus.WARN

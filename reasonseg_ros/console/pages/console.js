@@ -119,6 +119,7 @@ function onTruths(truths) {
 }
 
 async function onImage(bitmap, stampNs, sizeWh) {
+  if (state.selected === null && stage.isBusy) return; // it is being drawn on
   state.live = { bitmap, stampNs, sizeWh };
   if (state.selected === null) await drawLive();
 }
@@ -200,7 +201,7 @@ async function onBox(box) {
 async function edit(work) {
   let number = state.selected;
   if (number === null) {
-    const held = await ask("hold");
+    const held = state.live && (await ask("hold", { stamp_ns: state.live.stampNs }));
     if (!held) return;
     number = held.number;
     select(number);

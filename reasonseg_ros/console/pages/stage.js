@@ -102,6 +102,11 @@ export class Stage {
     }
   }
 
+  /** Whether a box is being drawn. */
+  get isBusy() {
+    return this.drag !== null || this.corner !== null;
+  }
+
   at(event) {
     const place = this.canvas.getBoundingClientRect();
     const [width, height] = this.sizeWh;

@@ -165,6 +165,29 @@ def test_an_answer_is_corrected_saved_scored_and_deleted(page, world):
     wait_for_text(page, "score", "2 saved: gIoU 0.500")
 
 
+def test_a_mask_is_corrected_by_points_inside_and_outside(page):
+    ask(page, "the bright one")
+    wait_for_status(page, "Found")
+    right_of_it = "() => document.getElementById('stage').getContext('2d').getImageData(55, 15, 1, 1).data"
+    assert max(pixel(page, right_of_it)) < 40
+    page.mouse.click(*place(page, 58, 15))
+    page.wait_for_function(f"() => ({right_of_it})()[0] > 60")  # its box grew, and the mask with it
+    page.mouse.click(*place(page, 33, 15), button="right")
+    page.wait_for_function("() => document.getElementById('targets').textContent.includes('2 points')")
+    page.wait_for_function("() => document.getElementById('hint').textContent === ''")
+    page.keyboard.press("u")
+    page.keyboard.press("u")
+    page.wait_for_function(f"() => ({right_of_it})()[0] < 40")
+
+
+def test_another_method_is_chosen(page):
+    page.select_option("#method", "seg_zero")
+    wait_for_text(page, "hint", "answers by seg_zero")
+    page.wait_for_function("() => document.getElementById('method').value === 'seg_zero'")
+    ask(page, "the bright one")
+    wait_for_status(page, "Found")
+
+
 def test_a_box_on_the_live_image_is_segmented_without_a_question(page):
     drag(page, 28, 8, 52, 22)
     page.wait_for_function("() => document.querySelectorAll('#targets li').length === 1")
@@ -259,10 +282,11 @@ def test_a_bad_request_is_answered_with_its_reason(page):
             json.dumps({"do": "ask", "text": "x", "mode": "often"}),
             json.dumps({"do": "prompt", "number": 99}),
             json.dumps({"do": "delete", "name": "../../etc"}),
+            json.dumps({"do": "hold", "stamp_ns": "1"}),
         ],
     )
     expected = [
         "a request is a JSON object", "entry 99 is no longer", "mode 'often'", "no JSON", "request 'format the disk'",
-        "the question is empty", "there is no part '../../etc'",
+        "that live image is no longer kept", "the question is empty", "there is no part '../../etc'",
     ]  # fmt: skip
-    assert [reply.startswith(start) for reply, start in zip(replies, sorted(expected), strict=True)] == [True] * 7
+    assert [reply.startswith(start) for reply, start in zip(replies, sorted(expected), strict=True)] == [True] * 8
