@@ -21,7 +21,7 @@ from reasonseg_ros.versions import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-FURTHER_LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "sam2", "tensorrt", "tensorrt_rtx_cu13_libs")
+FURTHER_LIBRARIES = ("sam2", "tensorrt_rtx_cu13_libs")
 
 
 @dataclass

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from reasonseg_ros.commands import ask, bag, console, demo, doctor, evaluate, play, tabletop, train, version
+from reasonseg_ros.commands import ask, bag, console, demo, doctor, evaluate, play, replay, tabletop, train, version
 from reasonseg_ros.commands.checkpoints import calibrate, check_server, engine, export, models, parse
 from reasonseg_ros.commands.scoring import compare, score, score_text
 from reasonseg_ros.errors import ReasonSegError
@@ -25,7 +25,7 @@ ROS_REMEDY = "this needs ROS 2: source its setup.bash and the workspace's, or ru
 
 VERBS = (
     demo, ask, console, doctor, models, check_server, parse, evaluate, bag, score, score_text, compare,
-    calibrate, engine, play, tabletop, export, train, version,
+    calibrate, replay, engine, play, tabletop, export, train, version,
 )  # fmt: skip
 """In the order of `--help`."""
 

@@ -6,7 +6,10 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-LIBRARIES = ("numpy", "opencv-python-headless", "torch", "transformers", "rosbags", "mujoco", "ros-jazzy-rclpy")
+LIBRARIES = (
+    "numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "tokenizers", "tensorrt", "torch",
+    "transformers", "rosbags", "mcap", "mujoco", "ros-jazzy-rclpy",
+)  # fmt: skip
 
 
 def versions() -> dict[str, str]:

@@ -82,6 +82,11 @@ def query_message(query: Query) -> Any:
     return _make(f"{PACKAGE}/msg/Query", query_id=query.query_id, text=query.text, mode=str(query.mode), frames=0)
 
 
+def text_message(text: str) -> Any:
+    """std_msgs/String."""
+    return _make("std_msgs/msg/String", data=text)
+
+
 def mask_message(mask: BoolMask, encoding: str = "png") -> Any:
     """Mask message of bool [H, W]."""
     fields = vars(encode_mask(mask, encoding))

@@ -22,7 +22,7 @@ NOT_OPTIONS = ("run", "action", "read", "name_set", "outputs", "force", "restart
 
 def register(verbs: Any) -> None:
     """Add the verb to the command line."""
-    bag = verbs.add_parser("bag", help="make bags of published data sets, or show what a bag holds")
+    bag = verbs.add_parser("bag", help="make bags of published data sets, merge bags, or show what a bag holds")
     kinds = bag.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     reasonseg = _add_data_set(kinds, "from-reasonseg", "ReasonSeg: jpg and json files", _reasonseg, _reasonseg_set)
@@ -49,6 +49,23 @@ def register(verbs: Any) -> None:
     video = _add_data_set(kinds, "from-video", "ReasonVOS, ReVOS, MeViS or Ref-DAVIS17", _video, _video_set)
     video.add_argument("--split", default="", help="folder of the split, for example valid_u (default: none)")
     video.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="of the frames (default: %(default)s)")
+
+    merge = kinds.add_parser(
+        "merge",
+        help="one bag of black boxes and bags with ground truth, for evaluate and replay",
+        description="Join black boxes and bags with ground truth to one bag, which evaluate and replay read. Questions "
+        "without ground truth are answered by evaluate, and not scored. A bag without questions, or a damaged one, is "
+        "left out and listed; exit status 1 then.",
+    )
+    add_output(merge, "out", "new_folder", metavar="OUT", help="folder of the new bag")
+    merge.add_argument("bags", type=Path, nargs="+", metavar="IN", help="black boxes and bags, folders or files")
+    merge.add_argument(
+        "--truth", type=Path, metavar="DIR",
+        help="masks for black boxes, named as their files: PNG (0 is background, all else target), or COCO run lengths",
+    )  # fmt: skip
+    merge.add_argument("--image-topic", default="", metavar="TOPIC", help="needed where a bag has several cameras")
+    merge.add_argument("--force", action="store_true", help="replace a bag that is there")
+    merge.set_defaults(action=_merge)
 
     info = kinds.add_parser("info", help="topics, counts, kinds, duration and damaged parts of a bag")
     info.add_argument("bag", type=Path)
@@ -169,6 +186,29 @@ def _convert(settings: argparse.Namespace) -> int:
         print(one_line(f"left out: {problem}"), file=sys.stderr)
     print("\n".join([str(settings.out), *counts.lines()]))
     return 0 if counts.complete else 1
+
+
+def _merge(settings: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from reasonseg_ros.evaluation.scoring.mask_files import predictions_in
+    from reasonseg_ros.recording.merging import merge_bags
+
+    if settings.truth is not None and not settings.truth.is_dir():
+        raise InvalidInput(f"--truth {settings.truth} is no folder; name one with masks")
+    truths = predictions_in(settings.truth) if settings.truth is not None else {}
+    console = Console(stderr=True)
+    with naming(settings.out), Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Merging", total=len(settings.bags))
+        merged = merge_bags(
+            settings.bags, settings.out, settings.force, settings.image_topic, truths,
+            on_done=lambda done: progress.update(task, completed=done),
+        )  # fmt: skip
+    for problem in merged.problems:
+        print(one_line(f"left out: {problem}"), file=sys.stderr)
+    print("\n".join([str(settings.out), *map(one_line, merged.lines())]))
+    return 1 if merged.problems else 0
 
 
 def _info(settings: argparse.Namespace) -> int:

@@ -168,6 +168,24 @@ class OutputConfig:
 
 
 @dataclass(frozen=True)
+class RecordConfig:
+    answers: str = setting(
+        "never",
+        "answers that are recorded as black boxes, with their images: flagged (by the service ~/flag), failed "
+        "(those without an answer, unsure and flagged ones), or all; needs the packages mcap and rosbags",
+        choices=("never", "flagged", "failed", "all"),
+    )
+    folder: str = setting(
+        "", "folder of the recordings; empty: $ROS_HOME/reasonseg/NODE, by default below ~/.ros", read_only=True
+    )
+    max_mb: int = setting(500, "maximum size of all recordings, MB; the oldest are removed", 1, 10_000_000)
+    around_s: float = setting(1.0, "period before and after the moment whose images are recorded, seconds", 0.0, 60.0)
+    around_images: int = setting(4, "maximum recorded images of each of these two periods, evenly spaced", 0, 1000)
+    kept_answers: int = setting(8, "answers kept in memory, so that they can be flagged later", 1, 1000)
+    kept_mb: int = setting(200, "maximum memory for these answers with their images, MB", 1, 100_000)
+
+
+@dataclass(frozen=True)
 class Config:
     autostart: bool = setting(True, "configure and activate at start", read_only=True)
     diagnostics_period_s: float = setting(1.0, "period of diagnostics, seconds", 0.1, 60.0, read_only=True)
@@ -187,6 +205,7 @@ class Config:
     points: PointsConfig = field(default_factory=PointsConfig)
     answer: AnswerConfig = field(default_factory=AnswerConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
+    record: RecordConfig = field(default_factory=RecordConfig)
 
 
 def settings(config: Any = None, prefix: str = "") -> Iterator[tuple[str, Field[Any], Any]]:

@@ -71,7 +71,7 @@ def read_samples(
     with BagReader(bag) as reader:
         types = {topic: kind for topic, kind in reader.topics.items() if reader.counts[topic]}
         try:
-            topics = find_topics(bag, types, lambda topic: _first(reader, topic), image_topic, bool(questions))
+            topics = find_topics(bag, types, lambda topic: first_message(reader, topic), image_topic, bool(questions))
         except InvalidInput as error:
             raise InvalidInput(f"{error}{_why_not_more(reader, image_topic)}") from error
         stream = SampleStream(_messages(reader, list(topics.types)), topics, kinds, questions, on_image)
@@ -83,7 +83,8 @@ def read_samples(
             on_note(f"{bag}: {stream.unstamped} images without a header stamp; their log time is used")
 
 
-def _first(reader: BagReader, topic: str) -> Any:
+def first_message(reader: BagReader, topic: str) -> Any:
+    """The first message of a topic, or the error that came instead; None if there is none."""
     return next((message for _, _, message in _messages(reader, [topic])), None)
 
 

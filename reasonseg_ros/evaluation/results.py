@@ -5,7 +5,6 @@ One line a sample, on the disk before the next sample begins; so a run that is k
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -21,33 +20,14 @@ from reasonseg_ros.evaluation.scoring.metrics import SampleScore
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.files.whole_file import whole_file
-from reasonseg_ros.images.run_lengths import decode_rle, encode_rle
-from reasonseg_ros.types import BoolMask, Grounding, Region, Status
+from reasonseg_ros.images.run_lengths import Rle
+from reasonseg_ros.types import Grounding, Region, Status
 
 ASKED_AGAIN = (Status.UNAVAILABLE, Status.OUT_OF_MEMORY, Status.FAILED)
 """A resumed run asks again where the machine, not the model's answer, was at fault."""
 
 LONGEST_LINE_BYTES = 2**28
 """Of a results file. More is damage, and must not ask for all memory."""
-
-Rle = dict[str, list[int]]
-"""`size` [height, width] and `counts`, run lengths in COCO's order: column by column, zeros first."""
-
-
-def rle_from_mask(mask: BoolMask) -> Rle:
-    return {"size": list(mask.shape), "counts": encode_rle(mask).tolist()}
-
-
-def mask_from_rle(rle: Rle) -> BoolMask:
-    """bool [H, W]. Raises InvalidInput if the runs do not fill the image, or it is larger than any that is read."""
-    try:
-        height, width = (operator.index(length) for length in rle["size"])
-        counts = rle["counts"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInput(f"no run lengths ({error}); expected size and counts") from error
-    if min(height, width) < 1:
-        raise InvalidInput(f"mask of {width} x {height} pixels; expected at least one")
-    return decode_rle(counts, (width, height))
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.images.header import check_mask_pixels
 from reasonseg_ros.types import BoolMask
+
+Rle = dict[str, list[int]]
+"""`size` [height, width] and `counts`, run lengths in COCO's order: column by column, zeros first."""
 
 
 def encode_rle(mask: BoolMask) -> NDArray[np.uint32]:
@@ -37,3 +42,19 @@ def decode_rle(counts: ArrayLike, size_wh: tuple[int, int]) -> BoolMask:
         raise InvalidInput(f"runs add up to {runs.sum()} pixels; expected {width} x {height} = {width * height}")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape((height, width), order="F")
+
+
+def rle_from_mask(mask: BoolMask) -> Rle:
+    return {"size": list(mask.shape), "counts": encode_rle(mask).tolist()}
+
+
+def mask_from_rle(rle: Rle) -> BoolMask:
+    """bool [H, W]. Raises InvalidInput if the runs do not fill the image, or it is larger than any that is read."""
+    try:
+        height, width = (operator.index(length) for length in rle["size"])
+        counts = rle["counts"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(f"no run lengths ({error}); expected size and counts") from error
+    if min(height, width) < 1:
+        raise InvalidInput(f"mask of {width} x {height} pixels; expected at least one")
+    return decode_rle(counts, (width, height))

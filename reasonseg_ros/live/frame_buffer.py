@@ -18,11 +18,15 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True, eq=False)
 class Arrival:
-    """An image as it arrived. `load` decodes it and may raise InvalidInput; `size_bytes` is its size in the buffer."""
+    """An image as it arrived. `load` decodes it and may raise InvalidInput; `size_bytes` is its size in the buffer.
+
+    `load_image` leaves out depth and calibration, which cost time and count their faults; None if `load` does, too.
+    """
 
     stamp_ns: int
     size_bytes: int
     load: Callable[[], Frame]
+    load_image: Callable[[], Frame] | None = None
 
 
 class FrameBuffer:
@@ -67,6 +71,11 @@ class FrameBuffer:
         """Every image newer than `stamp_ns`, oldest first."""
         with self._lock:
             return [arrival for arrival in self._arrivals if arrival.stamp_ns > stamp_ns]
+
+    def between(self, first_ns: int, last_ns: int) -> list[Arrival]:
+        """Every image from `first_ns` to `last_ns`, oldest first."""
+        with self._lock:
+            return [arrival for arrival in self._arrivals if first_ns <= arrival.stamp_ns <= last_ns]
 
     def sample(self, count: int, last_s: float) -> list[Arrival]:
         """At most `count` images spread evenly over the last `last_s` seconds, the newest among them, oldest first."""

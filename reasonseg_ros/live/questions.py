@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from reasonseg_ros.config import StreamConfig
+from reasonseg_ros.config import Config, StreamConfig
+from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.reasoner.call import WAIT, Call, ignore
 from reasonseg_ros.segmenter.port import Tracker
 from reasonseg_ros.segmenter.regions import without_empty
@@ -49,6 +50,25 @@ class NoSegmentation:
 
 
 @dataclass(frozen=True, eq=False)
+class Reasoned:
+    """What the method was asked about, and its answer before it was propagated: what a recording holds.
+
+    Attributes:
+        frames: what the method was shown, oldest first.
+        prompts: the groundings to segment, where the reasoner was not asked.
+        before: images before the first of `frames`; none if nothing is recorded.
+        restarts: of the stream, when the frames were taken.
+    """
+
+    frames: tuple[Frame, ...]
+    segmentation: Segmentation
+    config: Config
+    prompts: tuple[Grounding, ...] = ()
+    before: tuple[Arrival, ...] = ()
+    restarts: int = 0
+
+
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """One result of a question.
 
@@ -57,6 +77,7 @@ class Outcome:
         total_s: since the question was asked.
         is_last: ends the question.
         is_tracked: masks of an earlier answer on a newer image.
+        reasoned: what it follows from; None if the method was not asked, or did not answer.
     """
 
     question: Question
@@ -64,6 +85,7 @@ class Outcome:
     total_s: float
     is_last: bool = True
     is_tracked: bool = False
+    reasoned: Reasoned | None = None
 
     @property
     def answer(self) -> Answer:

@@ -10,11 +10,11 @@ from dataclasses import replace
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput, OutOfMemory
 from reasonseg_ros.live.agenda import Pending
-from reasonseg_ros.live.frame_buffer import FrameBuffer
+from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer, thinned
 from reasonseg_ros.live.newest_image import NewestImage
 from reasonseg_ros.live.preparation import Preparation
 from reasonseg_ros.live.propagation import Propagated, Propagator
-from reasonseg_ros.live.questions import STANDING, Outcome, Turn, is_tracked_on
+from reasonseg_ros.live.questions import STANDING, Outcome, Reasoned, Turn, is_tracked_on
 from reasonseg_ros.live.scene_change import thumbnail
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.methods.stages import failed
@@ -86,17 +86,29 @@ class Thinker:
             except InvalidInput as error:
                 return self._failed(pending, Status.REFUSED, str(error))
             prompted = replace(self._method.prompt(frame, groundings), query=question.query)
-            return Turn(_outcome(pending, prompted), frame)
-        segmentation = self._reason(pending, frame, config)
+            reasoned = Reasoned((frame,), prompted, config, groundings, self._before(pending, frame, config), restarts)
+            return Turn(_outcome(pending, prompted, reasoned), frame)
+        frames = self._past(frame) if question.query.mode is Mode.HISTORY else [frame]
+        before = self._before(pending, frames[0], config)
+        segmentation = self._reason(pending, frames, config)
+        reasoned = Reasoned(tuple(frames), segmentation, config, before=before, restarts=restarts)
         propagated = self._propagate(pending, segmentation, restarts)
         found = propagated.segmentation
         if found.status is Status.LOST and question.query.mode is Mode.HISTORY:
             found = segmentation  # it happened, wherever the target is now
         if found.status is Status.LOST and question.query.mode is Mode.ONCE and times_lost < config.query.ask_again:
             return self._answer(pending, times_lost + 1)
-        return Turn(_outcome(pending, found), frame, propagated.tracker, restarts)
+        return Turn(_outcome(pending, found, reasoned), frame, propagated.tracker, restarts)
 
-    def _reason(self, pending: Pending, frame: Frame, config: Config) -> Segmentation:
+    def _before(self, pending: Pending, frame: Frame, config: Config) -> tuple[Arrival, ...]:
+        """Images before the frame, for a recording: the buffer may have dropped them once the answer is there."""
+        record = config.record
+        if record.answers == "never" or not record.around_images or pending.question.frame is not None:
+            return ()
+        first_ns = frame.stamp_ns - int(record.around_s * 1e9)
+        return tuple(thinned(self._buffer.between(first_ns, frame.stamp_ns - 1), record.around_images))
+
+    def _reason(self, pending: Pending, frames: list[Frame], config: Config) -> Segmentation:
         question = pending.question
         call = replace(
             question.call,
@@ -105,8 +117,8 @@ class Thinker:
             cancelled=lambda: bool(pending.dropped_because),
         )
         if question.query.mode is Mode.HISTORY:
-            return self._method.answer_history(self._past(frame), question.query, call)
-        return self._method.answer(frame, question.query, call)
+            return self._method.answer_history(frames, question.query, call)
+        return self._method.answer(frames[0], question.query, call)
 
     def _past(self, newest: Frame) -> list[Frame]:
         """The usable images of the last seconds, oldest first; at least the newest."""
@@ -180,5 +192,5 @@ def _not_propagated(segmentation: Segmentation, error: Exception) -> Propagated:
     return Propagated(replace(segmentation, answer=answer, regions=()))
 
 
-def _outcome(pending: Pending, segmentation: Segmentation) -> Outcome:
-    return Outcome(pending.question, segmentation, time.monotonic() - pending.asked_s)
+def _outcome(pending: Pending, segmentation: Segmentation, reasoned: Reasoned) -> Outcome:
+    return Outcome(pending.question, segmentation, time.monotonic() - pending.asked_s, reasoned=reasoned)

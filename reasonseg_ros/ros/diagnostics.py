@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
@@ -163,7 +164,7 @@ class QuestionHealth:
 
     def count(self, outcome: Outcome) -> None:
         self.ended[outcome.answer.status] += 1
-        self._last = outcome
+        self._last = replace(outcome, reasoned=None)  # it holds images
 
     def status(self, load: Load | None) -> DiagnosticStatus:
         """WARN if the last question failed (being refused or cancelled is no failure of the node).

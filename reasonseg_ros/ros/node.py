@@ -36,6 +36,7 @@ from reasonseg_ros.ros.process import memory
 from reasonseg_ros.ros.process.serving import called_from_a_thread, guard_transitions, spin
 from reasonseg_ros.ros.process.signals import stop_signals
 from reasonseg_ros.ros.questions import Questions
+from reasonseg_ros.ros.recording import Recordings
 from reasonseg_ros.ros.session import LoadMethod, Session, load_models
 from reasonseg_ros.ros.start_line import knowledge, models_line, topics_line
 from reasonseg_ros.settings import Settings
@@ -69,6 +70,7 @@ class ReasonSegNode(LifecycleNode):
         self._question_health = diagnostics.QuestionHealth()
         self._outbox = Outbox(self)
         self._questions = Questions(self, self._settings, self._question_health, self._outbox)
+        self._recordings = Recordings(self, self._settings, self._outbox)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Of the machine's clock: diagnostics go on while simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -96,7 +98,7 @@ class ReasonSegNode(LifecycleNode):
                 self._picture = self._check_picture(method)
             self._session = Session(
                 self, method, self._settings, self._camera_health, self._depth_health, self._question_health,
-                self._outbox,
+                self._outbox, self._recordings,
             )  # fmt: skip
         except Exception as error:
             # Known errors state value and remedy, for others the kind helps; the node can be configured again.
@@ -228,6 +230,7 @@ class ReasonSegNode(LifecycleNode):
             self._depth_health.status(camera, is_active),
             self._question_health.status(session.worker.load() if session else None),
             diagnostics.picture_status(self._picture),
+            self._recordings.status(),
         ]
         self._diagnostics.publish(
             diagnostics.array(self.get_fully_qualified_name(), self.get_clock().now().to_msg(), statuses)

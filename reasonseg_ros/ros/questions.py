@@ -255,6 +255,7 @@ class Questions:
             answered.set_result((answer.status, message))
         if self.session is not None:
             self.session.outputs.publish(outcome, message, reasoning, config.overlay_alpha)
+            self.session.recordings.take(outcome, message, reasoning)
         if outcome.is_tracked and answer.status.has_mask:
             return  # at the camera's rate, and not a new answer
         self._health.count(outcome)

@@ -14,6 +14,7 @@ from reasonseg_ros.ros.inputs.camera import Camera
 from reasonseg_ros.ros.inputs.depth_health import DepthHealth
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.outputs import Outputs
+from reasonseg_ros.ros.recording import Recordings
 from reasonseg_ros.settings import Settings
 
 LoadMethod = Callable[[Settings, Callable[[str, "float | None"], None]], Method]
@@ -46,12 +47,15 @@ class Session:
         depth_health: DepthHealth,
         question_health: QuestionHealth,
         outbox: Outbox,
+        recordings: Recordings,
     ) -> None:
         self.is_active = False
         self._node = node
         self._camera_health = camera_health
         self._outbox = outbox
+        self.recordings = recordings
         self.worker = Worker(method, method.make_tracker)
+        self.recordings.start(self.worker.buffer)
         self.outputs = Outputs(node, settings.now, question_health)
         try:
             self.camera = Camera(
@@ -60,6 +64,7 @@ class Session:
             )  # fmt: skip
         except Exception:
             self.outputs.destroy()
+            self.recordings.stop()
             raise
         self.worker.start()
 
@@ -72,6 +77,9 @@ class Session:
         self.camera.destroy()
         if self._node.context.ok():
             self._outbox.empty()
+        self.recordings.stop()
+        if self._node.context.ok():
+            self._outbox.empty()  # what became of the last recordings
         self.outputs.destroy()
         return has_ended
 

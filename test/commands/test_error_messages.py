@@ -38,6 +38,12 @@ bag from-llmseg40k empty --out new.mcap
 bag from-sgdr empty --out new.mcap
 bag from-parquet empty --out new.mcap
 bag from-video empty --out new.mcap
+bag merge new absent.mcap damaged.mcap
+bag merge empty damaged.mcap
+replay absent.mcap
+replay text.txt
+replay damaged.mcap
+replay damaged.mcap --set reasoner.modell=x
 score --predictions empty --targets empty
 score --predictions absent --targets empty
 compare absent other

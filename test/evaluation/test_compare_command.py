@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from reasonseg_ros import cli
-from reasonseg_ros.evaluation.results import SampleResult, rle_from_mask, write_results
+from reasonseg_ros.evaluation.results import SampleResult, write_results
 from reasonseg_ros.evaluation.scoring.metrics import score_sample
+from reasonseg_ros.images.run_lengths import rle_from_mask
 
 TARGET = np.zeros((20, 30), bool)
 TARGET[5:15, 5:25] = True

@@ -15,8 +15,9 @@ import pytest
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_samples
 from reasonseg_ros.evaluation.pipeline import Pace
-from reasonseg_ros.evaluation.results import Results, mask_from_rle
+from reasonseg_ros.evaluation.results import Results
 from reasonseg_ros.evaluation.run import Scoring, begin, evaluate, finish
+from reasonseg_ros.images.run_lengths import mask_from_rle
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.types import Status

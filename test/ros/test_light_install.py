@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -74,6 +75,13 @@ def test_a_segmenter_in_torch_names_the_remedy(run, image):
     ended = run("ask", image, "the red mug", "--segmenter", "sam2.1-tiny")
     assert ended.returncode == 2
     assert "No module named 'torch'" in ended.stderr and "make setup-models" in ended.stderr
+
+
+def test_a_black_box_is_replayed(run):
+    conformance = Path(__file__).resolve().parents[1] / "recording" / "conformance.mcap"
+    ended = run("replay", conformance)
+    assert ended.returncode == 0, ended.stderr
+    assert "4 answers: 4 identical" in ended.stdout or "within tolerance" in ended.stdout
 
 
 def test_an_image_is_asked_about(run, image):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from reasonseg_ros.bags.topics import UNSCORED_QUERY_TOPIC
 from reasonseg_ros.errors import InvalidInput, UnusableImage
 from reasonseg_ros.evaluation.reading.questions import TimedQuestion
 from reasonseg_ros.evaluation.reading.topics import GROUND_TRUTH, QUERY, Topics
@@ -164,7 +165,7 @@ class SampleStream:
             elif self.topics.types.get(topic) == GROUND_TRUTH:
                 yield from self._on_truth(message)
             elif self.topics.types.get(topic) == QUERY:
-                yield from self._on_query(message)
+                yield from self._on_query(message, topic == UNSCORED_QUERY_TOPIC)
         yield from self._rest()
 
     def _damaged(self, topic: str, stamp_ns: int, error: Exception) -> Unreadable:
@@ -173,6 +174,7 @@ class SampleStream:
             return Unreadable("", str(error), 0)
         # A question whose image is lost is listed by itself, so the image loses none; nor does a query with its truth.
         asks = self.topics.types[topic] == (GROUND_TRUTH if self.topics.has(GROUND_TRUTH) else QUERY)
+        asks |= topic == UNSCORED_QUERY_TOPIC
         self.asked += asks
         return Unreadable("", f"message on {topic} at {stamp_ns} ns cannot be read: {error}", int(asks))
 
@@ -211,8 +213,8 @@ class SampleStream:
         else:
             self._waiting.setdefault(stamp_ns, []).append(message)
 
-    def _on_query(self, message: Any) -> Iterator[Sample | Unreadable]:
-        if self.topics.has(GROUND_TRUTH):
+    def _on_query(self, message: Any, is_unscored: bool) -> Iterator[Sample | Unreadable]:
+        if self.topics.has(GROUND_TRUTH) and not is_unscored:
             if message.query_id and message.query_id not in self._known:
                 self._queries[message.query_id] = message.text
             return

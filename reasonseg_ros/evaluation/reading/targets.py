@@ -9,8 +9,8 @@ from pathlib import Path
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_samples
 from reasonseg_ros.evaluation.reading.samples import Unreadable
-from reasonseg_ros.evaluation.results import Rle, mask_from_rle, rle_from_mask
 from reasonseg_ros.evaluation.scoring.mask_files import ReadTarget, TargetMask
+from reasonseg_ros.images.run_lengths import Rle, mask_from_rle, rle_from_mask
 
 
 def bag_targets(bag: Path) -> dict[str, ReadTarget]:

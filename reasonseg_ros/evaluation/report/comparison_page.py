@@ -16,9 +16,10 @@ from markupsafe import Markup
 
 from reasonseg_ros.evaluation.report.page import outline, pictures_json, script_json, write_page
 from reasonseg_ros.evaluation.report.run_page import SCORES, sample_values
-from reasonseg_ros.evaluation.results import SampleResult, mask_from_rle
+from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.failures import DESCRIPTIONS
 from reasonseg_ros.evaluation.scoring.summary import UNKNOWN_KIND
+from reasonseg_ros.images.run_lengths import mask_from_rle
 
 SampleResults = Mapping[str, SampleResult]
 """Results of a run by sample id."""

@@ -14,9 +14,10 @@ from markupsafe import Markup
 
 from reasonseg_ros.evaluation.report.page import outline, pictures_json, script_json, write_page
 from reasonseg_ros.evaluation.report.published import PUBLISHED_VIDEO, SPLIT_SIZES, published_on
-from reasonseg_ros.evaluation.results import SampleResult, mask_from_rle
+from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.failures import DEFAULT_THRESHOLDS, DESCRIPTIONS
 from reasonseg_ros.evaluation.scoring.summary import UNKNOWN_KIND
+from reasonseg_ros.images.run_lengths import mask_from_rle
 
 SCORES = {
     "giou": "gIoU",

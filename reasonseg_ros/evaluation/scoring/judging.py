@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from reasonseg_ros.evaluation.reading.samples import Sample, Truth
-from reasonseg_ros.evaluation.results import SampleResult, grounding_values, region_values, rle_from_mask
+from reasonseg_ros.evaluation.results import SampleResult, grounding_values, region_values
 from reasonseg_ros.evaluation.scoring.failures import classify
 from reasonseg_ros.evaluation.scoring.metrics import score_sample
 from reasonseg_ros.evaluation.scoring.stand_ins import from_mask
 from reasonseg_ros.faults import reason
+from reasonseg_ros.images.run_lengths import rle_from_mask
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.types import Frame, Grounding, Segmentation
 

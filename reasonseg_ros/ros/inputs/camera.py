@@ -170,7 +170,8 @@ class Camera:
                 self._depth_problem("no depth of that stamp", warning)
             size_bytes = len(message.data) + (len(depth.data) if depth is not None else 0)
             load = partial(self._frame, seen, depth, warning)
-            self._show(Arrival(stamp_ns, size_bytes, load))
+            load_image = partial(images.frame_from_message, message, max_megapixels=self._max_megapixels)
+            self._show(Arrival(stamp_ns, size_bytes, load, load_image))
             time.sleep(0)  # the worker has Python's lock at once, not only when the executor waits again
         if self._pairing.is_waiting:
             if self._overdue.is_canceled():

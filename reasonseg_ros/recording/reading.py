@@ -1,0 +1,52 @@
+"""The black boxes in a file, checked: other files, damaged ones and changed images are refused with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from reasonseg_ros.bags import BagReader, Damage, decoded
+from reasonseg_ros.bags.topics import BLACK_BOX_TOPIC, COMPRESSED_IMAGE_TOPIC
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.images.messages import rgb_from_compressed
+from reasonseg_ros.recording.content import BlackBox, digests_in, from_text, rgb_sha256
+from reasonseg_ros.types import RgbImage
+
+
+def read_black_boxes(path: Path) -> Iterator[BlackBox]:
+    """The black boxes of a file that the node wrote, or of a bag that several were merged to, in their order.
+
+    Raises InvalidInput if it is no bag, holds no black box, or is damaged. Images stay in memory until the last
+    black box that needs them.
+    """
+    with BagReader(path) as reader:
+        if reader.topics.get(BLACK_BOX_TOPIC) != "std_msgs/msg/String":
+            held = ", ".join(sorted(reader.topics)) or "no topic"
+            raise InvalidInput(f"{path} holds no black box (no texts on {BLACK_BOX_TOPIC}); it has {held}")
+        texts = [str(message.data) for _, _, message in reader.messages([BLACK_BOX_TOPIC])]
+        if not texts:
+            raise InvalidInput(f"{path} holds no black box; {BLACK_BOX_TOPIC} has no messages")
+        try:
+            wanted = {digest for text in texts for digest in digests_in(text)}
+            images = _images(reader, wanted)
+            for text in texts:
+                yield from_text(text, images)
+        except InvalidInput as error:
+            raise InvalidInput(f"{path}: {error}") from error
+
+
+def _images(reader: BagReader, wanted: set[str]) -> dict[str, RgbImage]:
+    """The images of the bag with these digests, those that are there."""
+    found: dict[str, RgbImage] = {}
+    if COMPRESSED_IMAGE_TOPIC not in reader.topics:
+        return found
+    for item in reader.records([COMPRESSED_IMAGE_TOPIC]):
+        if len(found) == len(wanted):
+            break
+        if isinstance(item, Damage):
+            raise InvalidInput(str(item))
+        rgb = rgb_from_compressed(decoded(item))
+        digest = rgb_sha256(rgb)
+        if digest in wanted:
+            found[digest] = rgb
+    return found
