@@ -23,12 +23,13 @@ INTERFACES = sorted(
 )
 
 # What each part may import of the others; everything may import the plain modules beside them and the core's folders.
-CORE = {"bags", "config", "files", "images", "space"}
+CORE = {"bags", "config", "files", "images", "injection", "space"}
 ALLOWED = {
     "bags": set(),
     "config": set(),
     "files": set(),
     "images": set(),
+    "injection": set(),
     "space": set(),
     "engine": set(),
     "reasoner": {"engine"},

@@ -88,6 +88,11 @@ def register(verbs: Any) -> None:
         "--workers", type=whole_number(1), default=0, metavar="N",
         help="with --ray: processes that hold the models (default: one for each GPU or CPU of the cluster)",
     )  # fmt: skip
+    parser.add_argument(
+        "--consistency", action="store_true",
+        help="also ask about mirrored, cropped, rescaled, darkened and compressed copies of each still, which need no "
+        "ground truth: the answers have to follow",
+    )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with the run that --out holds")
     parser.set_defaults(run=run)
 
@@ -97,10 +102,13 @@ def run(settings: argparse.Namespace) -> int:
 
     from reasonseg_ros.config import config_from
     from reasonseg_ros.evaluation.bag_messages import read_bags
+    from reasonseg_ros.evaluation.consistency_run import run_consistency
+    from reasonseg_ros.evaluation.pipeline import Pace, answered
     from reasonseg_ros.evaluation.reading.questions import read_questions
     from reasonseg_ros.evaluation.reading.videos import with_videos
     from reasonseg_ros.evaluation.run import begin, collect, finish
     from reasonseg_ros.evaluation.scoring.judging import Scoring
+    from reasonseg_ros.injection.asked_for import asked_for
     from reasonseg_ros.methods.loading import method_class
 
     values = {"method": METHOD, **config_values(settings)}
@@ -115,6 +123,9 @@ def run(settings: argparse.Namespace) -> int:
     ) -> Generator[Sample | Unreadable, None, None]:
         return read_bags(bags, settings.image_topic, settings.kinds, questions, on_image, notes.setdefault)
 
+    if settings.consistency and (settings.ray or method_class(config.method).sees_videos):
+        given = "--ray" if settings.ray else f"--method {config.method}"
+        raise ConfigError(f"--consistency with {given}; it asks about single images in this process, leave one out")
     for bag in settings.bags:  # one that cannot be used is reported before models are loaded
         with closing(read(bags=[bag])) as items:
             next(items, None)
@@ -127,12 +138,19 @@ def run(settings: argparse.Namespace) -> int:
             if settings.ray:
                 answer: AnswerItems = stack.enter_context(_cluster(settings, config, scoring, console)).answered
             else:
-                answer = _here(settings, config, scoring)
+                method = _method(settings, config)
+                pace = Pace(settings.batch_size, settings.ahead)
+                answer = partial(answered, method=method, scoring=scoring, pace=pace)
+        stack.enter_context(asked_for(config.faults, settings.out))
         samples = with_videos(read) if method_class(config.method).sees_videos else read()
         progress = stack.enter_context(_Progress(console, settings.limit))
         run = collect(samples, answer, settings.out, settings.limit, progress.show)
+        consistency = None
+        if settings.consistency:
+            consistency = run_consistency(read(), settings.out, method, progress.tell)
     with _resumable(settings.out):
-        found = finish(settings.out, run, described, shlex.join(["reasonseg", *sys.argv[1:]]), list(notes))
+        command = shlex.join(["reasonseg", *sys.argv[1:]])
+        found = finish(settings.out, run, described, command, list(notes), consistency)
     _print(found, settings.out)
     away = sum(row.asked_again for row in run.rows)
     if away:
@@ -158,16 +176,16 @@ def _resumable(out: Path) -> Iterator[None]:
         raise
 
 
-def _here(settings: argparse.Namespace, config: Config, scoring: Scoring) -> AnswerItems:
-    """The stages of a run in this process."""
-    from reasonseg_ros.evaluation.pipeline import Pace, answered
+def _method(settings: argparse.Namespace, config: Config) -> Method:
+    """The method of a run in this process."""
+    from reasonseg_ros.evaluation.pipeline import Pace
 
     pace = Pace(settings.batch_size, settings.ahead)
     method = _loader(settings, config, pace)()
     if pace.batch_size > 1 and not method.reasoner.has_batches:
         stated = f"{config.method} with {method.reasoner.name} asks one question at a time"
         raise ConfigError(f"--batch-size {pace.batch_size}: {stated}; leave it out, or use seg_zero with a local model")
-    return partial(answered, method=method, scoring=scoring, pace=pace)
+    return method
 
 
 def _loader(settings: argparse.Namespace, config: Config, pace: Pace) -> Callable[[], Method]:
@@ -294,6 +312,10 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def tell(self, state: str) -> None:
+        """Show a text beside the bar."""
+        self._progress.update(self._task, state=state)
+
     def show(self, run: Any) -> None:
         scored = [row.score.iou for row in run.rows if row.score is not None]
         state = f"gIoU {sum(scored) / len(scored):.3f}" if scored else ""
@@ -320,6 +342,21 @@ def _print(found: Mapping[str, Any], out: Path) -> None:
     for item in found["unreadable"]:
         line = f"failed: {item['sample_id']} {item['reason']}".replace("  ", " ")
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if "consistency" in found:
+        _print_consistency(found["consistency"], console)
     for note in found["notes"]:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"{out}: results.json, summary.json, report.html", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_consistency(found: Mapping[str, Any], console: Any) -> None:
+    from rich.table import Table
+
+    table = Table(title="answers about copies that follow from the original's")
+    for name in ("copy", "judged", "consistent", "rate", "skipped", "failed"):
+        table.add_column(name)
+    for kind, group in {**found["by_kind"], "all": found["all"]}.items():
+        rate = "" if group["rate"] is None else f"{group['rate']:.3f}"
+        counts = [str(group[name]) for name in ("judged", "consistent")]
+        table.add_row(kind, *counts, rate, str(group["skipped"]), str(group["failed"]))
+    console.print(table)

@@ -11,6 +11,7 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from reasonseg_ros.config.faults import FaultsConfig
 from reasonseg_ros.config.models import ReasonerConfig, SegmenterConfig, TrackerConfig
 from reasonseg_ros.config.setting import check, setting
 from reasonseg_ros.errors import ConfigError
@@ -206,6 +207,7 @@ class Config:
     answer: AnswerConfig = field(default_factory=AnswerConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     record: RecordConfig = field(default_factory=RecordConfig)
+    faults: FaultsConfig = field(default_factory=FaultsConfig)
 
 
 def settings(config: Any = None, prefix: str = "") -> Iterator[tuple[str, Field[Any], Any]]:

@@ -206,12 +206,22 @@ def _write_picture(path: Path, rgb: RgbImage) -> None:
         file.write(data.tobytes())
 
 
-def finish(out: Path, run: Run, settings: dict[str, Any], command: str, notes: Sequence[str] = ()) -> dict[str, Any]:
+def finish(
+    out: Path,
+    run: Run,
+    settings: dict[str, Any],
+    command: str,
+    notes: Sequence[str] = (),
+    consistency: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Write results.json, summary.json and report.html; the summary is returned.
 
-    `notes` say what the results rest on, for example which clock counts.
+    `notes` say what the results rest on, for example which clock counts. `consistency` is that of the answers over
+    changed copies, if it was measured.
     """
-    noted = {"notes": [one_line(note) for note in notes]}
+    noted: dict[str, Any] = {"notes": [one_line(note) for note in notes]}
+    if consistency is not None:
+        noted["consistency"] = consistency
     unreadable = [{"sample_id": u.sample_id, "reason": u.reason, "samples": u.samples} for u in run.unreadable]
     lost = {UNKNOWN_KIND: run.failed} if run.failed else {}
     found = {**summary(run.rows, lost), "unreadable": unreadable, **noted}

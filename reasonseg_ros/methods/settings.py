@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import ConfigError, ModelError
+from reasonseg_ros.injection.asked_for import check_faults
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.prompts import read_prompt
 
 
 def check_settings(config: Config) -> None:
     """Raises ConfigError or ModelError for a model, a file or an address that cannot be used."""
+    check_faults(config.faults)
     for kind, model in (("reasoner", config.reasoner.model), ("segmenter", config.segmenter.model)):
         with naming_parameters(f"{kind}.model"):
             load_card(model, kind)

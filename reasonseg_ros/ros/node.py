@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, NoReturn
 
 import rclpy
@@ -26,6 +27,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from reasonseg_ros.config import Config, check_names
 from reasonseg_ros.errors import ConfigError, ModelError, ReasonSegError
+from reasonseg_ros.injection.asked_for import asked_for
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.plain_text import log_plainly, one_line
 from reasonseg_ros.reasoner.known_picture import PictureResult, check_configured
@@ -60,6 +62,7 @@ class ReasonSegNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_parameters)
         self._load = load
         self._session: Session | None = None
+        self._faults = ExitStack()
         self._state = "unconfigured"
         self._configure_error = ""
         self._progress = ""
@@ -96,6 +99,7 @@ class ReasonSegNode(LifecycleNode):
             ):
                 method = self._load(self._settings, self._on_progress)
                 self._picture = self._check_picture(method)
+            self._faults.enter_context(asked_for(self.config.faults))
             self._session = Session(
                 self, method, self._settings, self._camera_health, self._depth_health, self._question_health,
                 self._outbox, self._recordings,
@@ -104,6 +108,7 @@ class ReasonSegNode(LifecycleNode):
             # Known errors state value and remedy, for others the kind helps; the node can be configured again.
             known = isinstance(error, ReasonSegError)
             self._configure_error = str(error) if known else f"{type(error).__name__}: {error}"
+            self._faults.close()
             self._state = "unconfigured"
             self.get_logger().error(f"cannot configure: {self._configure_error}")
             return TransitionCallbackReturn.FAILURE
@@ -184,6 +189,7 @@ class ReasonSegNode(LifecycleNode):
     def _release(self, state: str) -> None:
         """Let go of the models and of all that on_configure made."""
         self._enter(state)
+        self._faults.close()
         if self._session is not None and not self._session.close():
             self.get_logger().warning("the model has not let go of its question yet; it ends in the background")
         self._session = self._questions.session = None

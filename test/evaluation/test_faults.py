@@ -1,106 +1,54 @@
-"""Every part of an evaluation that may fail does so at its first, second or third call.
+"""Every part of an evaluation that may fail does so at its Nth call, or hangs.
 
 Either the sample has a status that says so and the others are answered, or the run ends in one line with an exit
 status; in both cases `--resume` completes it to the scores of a run in which nothing failed.
+
+In CI the first calls fail; `REASONSEG_EVERY_CALL=1` has every call fail, up to `MOST_CALLS`.
 """
 
-import builtins
-import errno
-import io
 import json
 import os
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 
 from reasonseg_ros import cli
+from reasonseg_ros.config.faults import FAULT_KINDS
 from reasonseg_ros.evaluation.results import ResultLines, Results
+from reasonseg_ros.injection.fault import Fault, Injector
+from reasonseg_ros.injection.files import FILE_PORTS
+from reasonseg_ros.injection.ports import installed
 
 BOX, OTHER = (8, 8, 24, 24), (40, 30, 60, 44)
 SAMPLES = 4
-ERRORS = {
-    "disk full": lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
-    "runtime": lambda: RuntimeError("the port\nbroke"),
-    "memory": lambda: MemoryError(),
-}
-AHEAD = {"disk full": "4", "runtime": "0", "memory": "4"}
+AHEAD = {"os_error": "4", "runtime_error": "0", "memory_error": "4", "hang": "4"}
 MODEL_PORTS = ("encode", "decode", "answer")
-FILE_PORTS = ("append", "fsync", "write", "replace", "open")
+MOST_CALLS = 100
+EVERY_CALL = os.environ.get("REASONSEG_EVERY_CALL") == "1"
+CALLS = range(1, MOST_CALLS + 1) if EVERY_CALL else (1, 2, 3)
+HANG_S = 0.02
+WORDS = {
+    "os_error": "Input/output error",
+    "memory_error": "out of memory",
+    "runtime_error": "RuntimeError: injected fault",
+}
 
 
-def failing_at(call, error, function, counts=lambda *_, **__: True):
-    """`function`, which raises at the `call`-th of the calls that count, once."""
-    seen = 0
-
-    def wrapped(*arguments, **named):
-        nonlocal seen
-        if counts(*arguments, **named):
-            seen += 1
-            if seen == call:
-                raise error()
-        return function(*arguments, **named)
-
-    return wrapped
-
-
-def break_port(port, call, error, method, out, monkeypatch):
+@contextmanager
+def broken(port, call, kind, method, out):
     """Have a part of the run, or of the system under it, fail once."""
-
-    def is_writing(path, mode="r", *_, **__):
-        if isinstance(path, int):
-            path = os.readlink(f"/proc/self/fd/{path}")
-        inside = isinstance(path, (str, os.PathLike)) and Path(path).is_relative_to(out)
-        return inside and any(letter in mode for letter in "wax+")
-
-    if port in ("encode", "decode"):
-        monkeypatch.setattr(method.segmenter, port, failing_at(call, error, getattr(method.segmenter, port)))
-    elif port == "answer":
-        monkeypatch.setattr(method.reasoner, "answer", failing_at(call, error, method.reasoner.answer))
-    elif port == "append":
-        monkeypatch.setattr(ResultLines, "append", failing_at(call, error, ResultLines.append))
-    elif port in ("fsync", "replace"):
-        monkeypatch.setattr(os, port, failing_at(call, error, getattr(os, port)))
-    elif port == "open":
-        opened = failing_at(call, error, io.open, is_writing)
-        monkeypatch.setattr(io, "open", opened)
-        monkeypatch.setattr(builtins, "open", opened)
-    elif port == "write":
-        real, seen = io.open, 0
-
-        class Broken:
-            """A file on a disk that fills while it is written: half of the data arrive."""
-
-            def __init__(self, file):
-                self._file = file
-
-            def write(self, data):
-                nonlocal seen
-                seen += 1
-                if seen == call:
-                    self._file.write(data[: len(data) // 2])
-                    self._file.flush()
-                    raise error()
-                return self._file.write(data)
-
-            def __enter__(self):
-                self._file.__enter__()
-                return self
-
-            def __exit__(self, *arguments):
-                return self._file.__exit__(*arguments)
-
-            def __iter__(self):
-                return iter(self._file)
-
-            def __getattr__(self, name):
-                return getattr(self._file, name)
-
-        def broken_open(path, mode="r", *arguments, **named):
-            file = real(path, mode, *arguments, **named)
-            return Broken(file) if is_writing(path, mode) else file
-
-        monkeypatch.setattr(io, "open", broken_open)
-        monkeypatch.setattr(builtins, "open", broken_open)
+    named = {"answer": "token", "append": "write"}.get(port, port)
+    injector = Injector(Fault(named, call, kind, HANG_S))
+    with pytest.MonkeyPatch.context() as patch:
+        if port == "answer":
+            patch.setattr(method.reasoner, "answer", injector.wrap(named, method.reasoner.answer))
+            yield injector
+        elif port == "append":
+            patch.setattr(ResultLines, "append", injector.wrap(named, ResultLines.append))
+            yield injector
+        else:
+            with installed(injector, out):
+                yield injector
 
 
 @pytest.fixture
@@ -137,37 +85,40 @@ def scores(out):
     return {key: summary[key] for key in ("giou", "ciou", "samples", "failed", "failures", "loss", "statuses")}, samples
 
 
-@pytest.mark.parametrize("kind", ERRORS)
-@pytest.mark.parametrize("port", [*MODEL_PORTS, *FILE_PORTS])
+@pytest.mark.parametrize("kind", FAULT_KINDS)
+@pytest.mark.parametrize("port", [*MODEL_PORTS, "append", *FILE_PORTS])
 def test_a_port_that_fails_costs_one_sample_or_ends_in_one_line(port, kind, bag, load, tmp_path, capsys):
     whole, ahead = tmp_path / "whole", AHEAD[kind]
     load()
     assert cli.main(["evaluate", str(bag), "--out", str(whole), "--ahead", ahead]) == 0
-    for call in (1, 2, 3):
+    for call in CALLS if kind != "hang" or EVERY_CALL else (2,):
         out = tmp_path / f"out{call}"
         arguments = ["evaluate", str(bag), "--out", str(out), "--ahead", ahead]
         method = load()
         capsys.readouterr()
-        with pytest.MonkeyPatch.context() as patch:
-            break_port(port, call, ERRORS[kind], method, out, patch)
+        with broken(port, call, kind, method, out) as injector:
             status = cli.main(arguments)
+        if not injector.has_struck:
+            assert call > 3, "there are fewer calls than those that are to fail"
+            break
         captured = capsys.readouterr()
         told = [line for line in captured.err.splitlines() if line.startswith("reasonseg: ")]
         assert "Traceback" not in captured.err
-        if port in MODEL_PORTS:
+        if kind == "hang":
+            assert status == 0 and not told, captured.err
+        elif port in MODEL_PORTS:
             results = Results(out / "results.json")
             assert len(results) == SAMPLES and not told
             again = [result for result in results.values() if result.asked_again]
             # An image that could not be encoded ahead is encoded again with its answer.
             assert [result.error or result.ideal_error for result in again] or (port == "encode" and ahead != "0")
             assert len(again) <= 1 and status == (1 if again else 0)
-            expected = {"memory": "out_of_memory"}.get(kind, "failed")
+            expected = "out_of_memory" if kind == "memory_error" else "failed"
             assert all(result.status == expected or result.ideal_error for result in again)
             assert all(result.score is not None for result in results.values())
         else:
             assert status in (cli.USAGE_ERROR, cli.PROGRAM_FAULT) and len(told) == 1, captured.err
-            word = {"disk full": "No space left", "memory": "out of memory", "runtime": "RuntimeError: the port broke"}
-            assert word[kind] in told[0]
+            assert WORDS[kind] in told[0]
             begun = (out / "results.jsonl").exists() and (out / "results.jsonl").stat().st_size
             assert ("--resume" in told[0]) == bool(begun)
         load()

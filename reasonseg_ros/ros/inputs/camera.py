@@ -13,6 +13,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
+from reasonseg_ros.faults import reason
 from reasonseg_ros.images import messages as images
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.stamps import RESTART_NS, Stamps, Step
@@ -125,7 +126,7 @@ class Camera:
         self._infos.look_for_latched()
         self._depth_health.is_expected = self._node.count_publishers(self._depth_topic.topic) > 0
         try:
-            pose = self._transforms.camera_pose(message.header.frame_id, stamp_ns)
+            pose = self._pose(message.header.frame_id, stamp_ns)
         except NoTransform:
             pose = None  # it may be known by the time that the frame is needed
         self._hand_on(self._pairing.add_image(stamp_ns, _Seen(message, pose), time.monotonic()))
@@ -223,12 +224,21 @@ class Camera:
         if pose is None:
             try:
                 wait_s = self._settings.now.points.transform_wait_s
-                pose = self._transforms.camera_pose(frame.frame_id, frame.stamp_ns, wait_s)
+                pose = self._pose(frame.frame_id, frame.stamp_ns, wait_s)
             except NoTransform as error:
                 notes.append(str(error))
                 self._post(partial(self._depth_problem, "no transform", str(error)))
         warning = "; ".join(note for note in notes if note)
         return replace(frame, depth_m=depth_m, intrinsics=lens, camera_pose=pose, warning_3d=warning)
+
+    def _pose(self, frame_id: str, stamp_ns: int, wait_s: float = 0.0) -> CameraPose | None:
+        """Raises NoTransform, whatever tf2 raises: an image without a pose is still an image."""
+        try:
+            return self._transforms.camera_pose(frame_id, stamp_ns, wait_s)
+        except NoTransform:
+            raise
+        except Exception as error:
+            raise NoTransform(f"tf2 failed: {reason(error)}") from error
 
     def _check_depth_frame(self, frame: Frame, depth: Any) -> str:
         """A note if depth of another frame is used by the user's wish. Raises UnusableImage if it is not."""

@@ -1,0 +1,125 @@
+"""The consistency of a run's answers: every copy asked about once, also if it is interrupted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.consistency import CHANGES, CopyResult, ask_about_copies, consistency_summary
+from reasonseg_ros.evaluation.reading.samples import Sample, Unreadable
+from reasonseg_ros.evaluation.results import ResultLines, SampleResult, mask_from_rle
+from reasonseg_ros.faults import naming
+from reasonseg_ros.files.strict_json import json_text, parse_json
+from reasonseg_ros.methods.port import Method
+from reasonseg_ros.reasoner.call import WAIT, Call, ignore
+from reasonseg_ros.types import Frame
+
+FILE_NAME = "consistency.jsonl"
+
+
+@dataclass(frozen=True)
+class Original:
+    """A question about one image, with its kept result."""
+
+    result: SampleResult
+    load_frame: Callable[[], Frame]
+
+
+def stills(samples: Iterable[Sample | Unreadable], lines: ResultLines) -> Iterator[Original]:
+    """The questions about single images of a bag that a run has answered."""
+    for sample in samples:
+        if isinstance(sample, Sample) and sample.sample_id in lines:
+            yield Original(lines.read(sample.sample_id), sample.load_frame)
+
+
+def run_consistency(
+    samples: Iterable[Sample | Unreadable], out: Path, method: Method, on_progress: Callable[[str], None] = ignore
+) -> dict[str, Any]:
+    """Ask about the copies of a run's stills, and summarise; `samples` are those of its bags, read again.
+
+    `on_progress` gets a line about what is done so far.
+    """
+    results: list[CopyResult] = []
+    without_answer = 0
+    with ResultLines(out / "results.jsonl") as kept, CopyLines(out / FILE_NAME) as lines:
+        for number, found in enumerate(check_run(stills(samples, kept), method, lines), 1):
+            results += found
+            without_answer += not found
+            judged = sum(one.iou is not None for one in results)
+            consistent = sum(one.outcome == "consistent" for one in results)
+            on_progress(f"copies of {number} questions: {consistent} of {judged} answers follow")
+    return consistency_summary(results, without_answer)
+
+
+class CopyLines:
+    """A file with one line for each copy that was asked about, on the disk before the next question begins.
+
+    Use it in a `with` statement. A line that a killed run left half written is cut off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.results: dict[tuple[str, str], CopyResult] = {}
+
+    def __enter__(self) -> CopyLines:
+        """Raises InvalidInput if a line before the last is damaged."""
+        with naming(self.path):
+            self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
+            try:
+                lines = self._file.read().split(b"\n")
+                for number, line in enumerate(lines[:-1], 1):
+                    self._take(line, number)
+                self._file.truncate(sum(len(line) + 1 for line in lines[:-1]))
+                self._file.seek(0, os.SEEK_END)
+            except BaseException:
+                self._file.close()
+                raise
+        return self
+
+    def _take(self, line: bytes, number: int) -> None:
+        try:
+            result = CopyResult(**parse_json(line))
+            if result.kind not in CHANGES or not isinstance(result.sample_id, str):
+                raise TypeError(f"no copy of kind {result.kind!r:.40}")
+        except (InvalidInput, TypeError) as error:
+            raise InvalidInput(f"line {number} of {self.path} is no result ({error}); remove the file") from error
+        self.results[result.sample_id, result.kind] = result
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def append(self, result: CopyResult) -> None:
+        with naming(self.path):
+            self._file.write(json_text(result.to_json()).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self.results[result.sample_id, result.kind] = result
+
+
+def check_run(
+    originals: Iterable[Original], method: Method, lines: CopyLines, call: Call = WAIT
+) -> Iterator[list[CopyResult]]:
+    """Ask about the copies of each original that was answered, and yield the results of each; empty for the others.
+
+    Copies that the file holds are not asked about again, unless they failed.
+    """
+    for original in originals:
+        result = original.result
+        if not result.answered or result.mask is None:
+            yield []
+            continue
+        kept = {kind: lines.results.get((result.sample_id, kind)) for kind in CHANGES}
+        kinds = [kind for kind, found in kept.items() if found is None or found.outcome == "failed"]
+        if kinds:
+            mask = mask_from_rle(result.mask)
+            frame = original.load_frame()
+            for found in ask_about_copies(result.sample_id, frame, result.question, mask, method, kinds, call):
+                lines.append(found)
+        yield [lines.results[result.sample_id, kind] for kind in CHANGES]

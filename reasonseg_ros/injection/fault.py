@@ -1,0 +1,83 @@
+"""What fails, when and how; and the counter that makes it so."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from reasonseg_ros.config.faults import FAULT_KINDS, FAULT_PORTS
+
+MAKE: dict[str, Callable[[], BaseException]] = {
+    "os_error": lambda: OSError(errno.EIO, os.strerror(errno.EIO)),
+    "runtime_error": lambda: RuntimeError("injected fault"),
+    "memory_error": lambda: MemoryError("injected fault"),
+}
+"""The errors; the one other kind is a hang."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Call number `call` of `port`, counted from 1, raises or hangs for `hang_s` seconds and then works."""
+
+    port: str
+    call: int
+    kind: str
+    hang_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.port not in FAULT_PORTS or self.kind not in FAULT_KINDS or self.call < 1:
+            raise ValueError(f"no such fault: {self}")
+
+    def __str__(self) -> str:
+        how = f"hangs for {self.hang_s:g} s" if self.kind == "hang" else f"fails with {self.kind}"
+        return f"call {self.call} of {self.port} {how}, as faults.* ask for"
+
+
+class Injector:
+    """Counts the calls of every port from any thread, and has one of them fail.
+
+    Attributes:
+        fault: None only counts.
+        calls: by port, so far.
+        has_struck: whether the fault has come.
+    """
+
+    def __init__(self, fault: Fault | None = None) -> None:
+        self.fault = fault
+        self.calls: Counter[str] = Counter()
+        self.has_struck = False
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+
+    def reach(self, port: str) -> None:
+        """Count a call; raise or hang if it is the one."""
+        with self._lock:
+            self.calls[port] += 1
+            fault = self.fault
+            if fault is None or port != fault.port or self.calls[port] != fault.call:
+                return
+            self.has_struck = True
+        if fault.kind == "hang":
+            self._released.wait(fault.hang_s)
+        else:
+            raise MAKE[fault.kind]()
+
+    def release(self) -> None:
+        """End a hang."""
+        self._released.set()
+
+    def wrap(self, port: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, whose calls are calls of `port`."""
+
+        @functools.wraps(function)
+        def counted(*arguments: Any, **named: Any) -> Any:
+            self.reach(port)
+            return function(*arguments, **named)
+
+        return counted
