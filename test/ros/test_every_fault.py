@@ -70,7 +70,8 @@ def test_every_question_ends_once_and_the_node_lives(asked, client, kind):
         query_id = f"{port} {call} {kind}"
         with installed(Injector(Fault(port, call, kind, HANG_S))) as injector:
             status = asked(query_id).status
-        assert injector.has_struck
+        # How many parts of a thought are published depends on the time that they take.
+        assert injector.has_struck or (port == "publish" and call > 1)
         assert status in PORTS[port] and (kind != "hang" or status == "ok"), query_id
         if port in ("encode", "decode") and kind != "hang":
             assert status == ("out_of_memory" if kind == "memory_error" else "failed"), query_id
@@ -94,7 +95,7 @@ def test_a_tracker_that_fails_ends_its_goal_once(start_node, client, kind):
         assert injector.has_struck
         # A lost target is asked about again.
         statuses = {one.status for one in client.got["segmentation"] if one.query_id == goal.query_id}
-        assert statuses <= {"ok", "lost", "failed"} and (kind != "hang" or statuses == {"ok"}), statuses
+        assert statuses <= {"ok", "lost", "failed", "out_of_memory"} and (kind != "hang" or statuses == {"ok"}), statuses
     client.images.publish(image_of(bright_frame(stamp_ns=10**12)))
     assert client.ask("the bright one", "after").status == "ok"
 
@@ -104,6 +105,7 @@ def test_a_node_is_broken_by_parameters_only_where_the_environment_allows_it(sta
     script = ["test/ros/scripted_node.py", "--ros-args", "-p", "diagnostics_period_s:=0.1", *faults]
     monkeypatch.setenv("REASONSEG_FAULTS", "allow")
     start_process(*script)
+    client.until(lambda: client.got["diagnostics"], 120)
     client.connect()
     client.images.publish(image_of(bright_frame(stamp_ns=1)))
     client.diagnostic("camera", lambda status: value(status, "received") == "1")
