@@ -36,6 +36,7 @@ MESSAGES = (
     "action",
     "cmake",
     "config",
+    "foxglove",
     "launch",
     "rviz",
     "CMakeLists.txt",
@@ -49,7 +50,7 @@ MESSAGES = (
 SIZES = {
     "demo": "embedded,console",
     "models": "embedded,models,evaluation,console",
-    "test": "embedded,models,evaluation,export,tabletop,training,console,tensorrt-rtx,test,lint",
+    "test": "embedded,models,evaluation,export,mcp,tabletop,training,console,tensorrt-rtx,test,lint",
 }
 """Extras of each size, from the smallest to the largest; each holds those before it."""
 DISK_GB = {"demo": 1.5, "models": 8, "test": 8}

@@ -1,6 +1,7 @@
 """The launch files: the real `launch` accepts them if it imports, and stand-ins record what they ask for."""
 
 import importlib.util
+import json
 import sys
 import types
 from pathlib import Path
@@ -145,6 +146,26 @@ def test_rviz_shows_what_the_node_publishes():
     displays = yaml.safe_load((ROOT / "rviz" / "reasonseg.rviz").read_text(encoding="utf-8"))
     topics = {display["Topic"]["Value"] for display in displays["Visualization Manager"]["Displays"]}
     assert topics == {"/image", *(f"/reasonseg/{name}" for name in OUTPUTS)}
+
+
+def panels_of(split):
+    """The names of the panels in a Foxglove layout's tree of splits."""
+    return [split] if isinstance(split, str) else [*panels_of(split["first"]), *panels_of(split["second"])]
+
+
+def test_foxglove_shows_what_the_node_publishes():
+    layout = json.loads((ROOT / "foxglove" / "reasonseg.json").read_text(encoding="utf-8"))
+    panels = layout["configById"]
+    assert sorted(panels_of(layout["layout"])) == sorted(panels)
+    shown = {panel["imageMode"]["imageTopic"] for panel in panels.values() if "imageMode" in panel}
+    shown |= {topic for panel in panels.values() for topic in panel.get("imageMode", {}).get("annotations", ())}
+    shown |= {topic for panel in panels.values() for topic in panel.get("topics", ())}
+    shown |= {panel["topicPath"].partition(".")[0] for panel in panels.values() if "topicPath" in panel}
+    standard = ("annotations", "target_pose", "overlay/compressed", "points", "markers", "reasoning", "segmentation")
+    assert shown == {"/image", *(f"/reasonseg/{name}" for name in standard)}
+    question = panels["Publish!question"]
+    assert (question["topicName"], question["datatype"]) == ("/reasonseg/query_text", "std_msgs/String")
+    assert list(json.loads(question["value"])) == ["data"]
 
 
 @pytest.mark.parametrize("name", ["reasonseg.launch.py", "replay.launch.py"])

@@ -44,9 +44,11 @@ ALLOWED = {
     "recording": {"engine", "evaluation", "live", "methods", "reasoner", "segmenter"},
     "ros": {"live", "methods", "reasoner", "recording", "segmenter"},
     "doctor": {"engine", "hub", "reasoner", "ros", "segmenter"},
+    "agent": {"ros"},
     "demo": {"methods", "ros", "evaluation", "tabletop"},
     "console": {"ros"},
     "commands": {
+        "agent",
         "console",
         "demo",
         "doctor",
@@ -64,7 +66,7 @@ ALLOWED = {
         "training",
     },
 }
-ROS_PARTS = {"ros", "demo", "console"}
+ROS_PARTS = {"agent", "console", "demo", "ros"}
 OPTIONAL = {"encodings.py": {"cv_bridge.CvBridge", "cv_bridge.boost.cv_bridge_boost"}}  # used if it is there
 ROS_MODULES = re.compile(r"(rclpy|cv_bridge|message_filters|tf2_ros|std_srvs|\w+_(?:msgs|interfaces))\b")
 
@@ -212,7 +214,7 @@ def test_cmake_lists_every_interface():
 def test_cmake_installs_what_is_there():
     text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     folders = " ".join(re.findall(r"install\(DIRECTORY ([\w ]+?) DESTINATION share", text)).split()
-    assert sorted(folders) == ["config", "demo", "launch", "models", "rviz"]
+    assert sorted(folders) == ["config", "demo", "foxglove", "launch", "models", "rviz"]
     assert not [name for name in folders if not any((ROOT / name).iterdir())]
     scripts = re.search(r"install\(PROGRAMS ([\w/ ]+?) DESTINATION", text)[1].split()
     assert scripts == sorted(f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir() if not path.suffix)

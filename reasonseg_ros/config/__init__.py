@@ -166,6 +166,21 @@ class OutputConfig:
         1000,
         read_only=True,
     )
+    detections_2d: bool = setting(True, "publish ~/detections_2d, if vision_msgs is installed", read_only=True)
+    detections_3d: bool = setting(
+        True, "publish ~/detections_3d for answers with depth, if vision_msgs is installed", read_only=True
+    )
+    label_info: bool = setting(
+        True, "publish ~/label_info, the names of the label mask's values, if vision_msgs is installed", read_only=True
+    )
+    annotations: bool = setting(
+        True,
+        "publish ~/annotations for the image panels of Foxglove and Lichtblick, if foxglove_msgs is installed",
+        read_only=True,
+    )
+    target_pose: bool = setting(
+        True, "publish ~/target_pose, the pose of the best target, for answers with depth", read_only=True
+    )
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,11 @@ from reasonseg_ros.ros.conversion import (
 from reasonseg_ros.ros.diagnostics import QuestionHealth
 from reasonseg_ros.ros.inputs.input_topic import RELIABILITY
 from reasonseg_ros.ros.markers import marker_array
+from reasonseg_ros.ros.standard.topics import LABEL_INFO, installed_topics
 from reasonseg_ros.types import Frame, RgbImage, Segmentation
 
-LATCHED = ("segmentation", "reasoning")
+ANSWERS = ("segmentation", "reasoning")
+LATCHED = (*ANSWERS, LABEL_INFO)
 """Their last message is kept for subscribers that come later, so their queues hold one message."""
 RECEIVED_WAIT = Duration(nanoseconds=50_000_000)
 """Longest wait of an answer for subscribers that lack the earlier ones, which it replaces in the queue."""
@@ -56,6 +58,9 @@ class Outputs:
         reliability = RELIABILITY[config.output.reliability]
         streamed = QoSProfile(depth=config.output.depth, reliability=reliability)
         latched = QoSProfile(depth=1, reliability=reliability, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        standard = installed_topics(config.output, node.get_logger())
+        self._standard = [topic for topic, _ in standard.values()]
+        self._labels: Any = None
         self._publishers: dict[str, Any] = {
             name: node.create_lifecycle_publisher(kind, f"~/{name}", latched if name in LATCHED else streamed)
             for name, kind in {
@@ -67,6 +72,7 @@ class Outputs:
                 "overlay/compressed": CompressedImage,
                 "points": PointCloud2,
                 "markers": MarkerArray,
+                **{name: kind for name, (_, kind) in standard.items()},
             }.items()
         }
         self._unreceived_bytes: Counter[str] = Counter()
@@ -108,16 +114,26 @@ class Outputs:
         makers["markers"] = partial(marker_array, outcome)
         if frame_3d(frame) and outcome.answer.status.is_answer:
             makers["points"] = partial(cloud_message, frame, outcome.regions)
+        makers |= {topic.name: partial(topic.make, topic.messages, outcome) for topic in self._standard}
+        self._publish_labels(makers.pop(LABEL_INFO, None))
         for name, make in makers.items():
             with self._reported(name):
-                if self._publishers[name].get_subscription_count():
-                    self._publishers[name].publish(make())
+                if self._publishers[name].get_subscription_count() and (made := make()) is not None:
+                    self._publishers[name].publish(made)
+
+    def _publish_labels(self, make: Callable[[], Any] | None) -> None:
+        """Publish the names of the label mask's values if they differ from the last ones, also for nobody."""
+        with self._reported(LABEL_INFO):
+            labels = make() if make is not None else None
+            if labels is not None and labels.class_map != self._labels:
+                self._publishers[LABEL_INFO].publish(labels)
+                self._labels = labels.class_map
 
     def wait_until_received(self, limit_s: float) -> None:
         """Wait until all subscribers have the last answers, at most for this time."""
         self._send_again()
         limit = Duration(nanoseconds=int(limit_s * 1e9))
-        for name in LATCHED:
+        for name in ANSWERS:
             with suppress(Exception):  # then they are not known to have it
                 self._publishers[name].wait_for_all_acked(limit)
 
