@@ -10,7 +10,20 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from reasonseg_ros.commands import ask, bag, console, demo, doctor, evaluate, play, replay, tabletop, train, version
+from reasonseg_ros.commands import (
+    ask,
+    bag,
+    console,
+    demo,
+    doctor,
+    evaluate,
+    mcp,
+    play,
+    replay,
+    tabletop,
+    train,
+    version,
+)
 from reasonseg_ros.commands.checkpoints import calibrate, check_server, engine, export, models, parse
 from reasonseg_ros.commands.scoring import compare, score, score_text
 from reasonseg_ros.errors import ReasonSegError
@@ -24,7 +37,7 @@ INTERRUPTED = 130
 ROS_REMEDY = "this needs ROS 2: source its setup.bash and the workspace's, or run `make setup` in a checkout"
 
 VERBS = (
-    demo, ask, console, doctor, models, check_server, parse, evaluate, bag, score, score_text, compare,
+    demo, ask, console, mcp, doctor, models, check_server, parse, evaluate, bag, score, score_text, compare,
     calibrate, replay, engine, play, tabletop, export, train, version,
 )  # fmt: skip
 """In the order of `--help`."""

@@ -97,12 +97,7 @@ class _Client:
     def wait_for_node(self, wait_s: float) -> None:
         if self._spin_until(self._action.server_is_ready, wait_s):
             return
-        if found := self._running_nodes():
-            remedy = f"running: {', '.join(found)} (choose one with --name)"
-        else:
-            domain = self._node.context.get_domain_id()
-            remedy = f"none runs in ROS domain {domain}; start it with `ros2 launch reasonseg_ros reasonseg.launch.py`"
-        raise ReasonSegError(f"no node {self._name} answered within {wait_s:g} s; {remedy}")
+        raise ReasonSegError(absence(self._node, self._name, wait_s))
 
     def ask(self, question: str, screen: TextIO, overlay: bool) -> Segmentation:
         if overlay:
@@ -144,16 +139,6 @@ class _Client:
     def destroy(self) -> None:
         self._action.destroy()
 
-    def _running_nodes(self) -> list[str]:
-        """Full names of the nodes that serve the action."""
-        found = []
-        for name, namespace in self._node.get_node_names_and_namespaces():
-            with suppress(NodeNameNonExistentError):  # it has just ended
-                servers = get_action_server_names_and_types_by_node(self._node, name, namespace)
-                if any("reasonseg_ros/action/Segment" in types for _, types in servers):
-                    found.append(f"{namespace.rstrip('/')}/{name}")
-        return sorted(found)
-
     def _on_overlay(self, message: Image) -> None:
         self._overlays = {header_stamp_ns(message.header): message}
 
@@ -171,6 +156,27 @@ class _Client:
         while not (reached := done()) and time.monotonic() < deadline_s:
             self._executor.spin_once(timeout_sec=TICK_S)
         return reached
+
+
+def absence(node: Node, name: str, wait_s: float) -> str:
+    """That no node of that name answered, with those that run, or how to start one."""
+    if found := _running_nodes(node):
+        remedy = f"running: {', '.join(found)} (choose one with --name)"
+    else:
+        domain = node.context.get_domain_id()
+        remedy = f"none runs in ROS domain {domain}; start it with `ros2 launch reasonseg_ros reasonseg.launch.py`"
+    return f"no node {name} answered within {wait_s:g} s; {remedy}"
+
+
+def _running_nodes(node: Node) -> list[str]:
+    """Full names of the nodes that serve the action."""
+    found = []
+    for name, namespace in node.get_node_names_and_namespaces():
+        with suppress(NodeNameNonExistentError):  # it has just ended
+            servers = get_action_server_names_and_types_by_node(node, name, namespace)
+            if any("reasonseg_ros/action/Segment" in types for _, types in servers):
+                found.append(f"{namespace.rstrip('/')}/{name}")
+    return sorted(found)
 
 
 class _Growing:

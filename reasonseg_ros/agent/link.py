@@ -1,0 +1,275 @@
+"""The running node as coroutines: ROS runs in a thread, and asyncio's loop waits for what comes from there."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+from reasonseg_ros.action import Segment
+from reasonseg_ros.errors import InvalidInput, ReasonSegError
+from reasonseg_ros.images.messages import frame_from_message
+from reasonseg_ros.msg import Segmentation
+from reasonseg_ros.ros.asking import GONE_S, absence
+from reasonseg_ros.ros.outbox import Outbox
+from reasonseg_ros.srv import Prompt
+from reasonseg_ros.stamps import header_stamp_ns
+from reasonseg_ros.types import RgbImage
+
+T = TypeVar("T")
+TICK_S = 0.05
+LOOK_S = 0.25
+"""How often a wait looks at whether the node is there."""
+QUEUE = 100
+SETTLE_S = 0.3
+"""Time for the node's side to know a subscription, once its publisher is known here."""
+PICTURE_S = 3.0
+"""Wait for the picture of an answer, which is published right after it."""
+MOST_FOLLOWED = 5000
+"""Messages of a followed target that are kept."""
+CAMERA_KINDS = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
+
+
+class NodeLink:
+    """Asks the node `name`. Coroutines are awaited in one asyncio loop; only ROS's thread touches ROS.
+
+    All raise ReasonSegError if the node is not there within `wait_s` seconds, ends meanwhile, or does not answer
+    within `limit_s`. A coroutine that is cancelled cancels its question.
+    """
+
+    def __init__(self, node: Node, name: str, image_topic: str, wait_s: float, limit_s: float) -> None:
+        self._node = node
+        self._name = name
+        self._image_topic = image_topic
+        self._wait_s = wait_s
+        self._limit_s = limit_s
+        self._outbox = Outbox(node)
+        self._action = ActionClient(node, Segment, f"{name}/segment")
+        self._prompt = node.create_client(Prompt, f"{name}/prompt")
+
+    async def ask(self, goal: Segment.Goal) -> Segmentation:
+        """The answer to a goal that ends by itself."""
+        return await self._ask(goal, asyncio.Event(), self._limit_s)
+
+    async def prompt(self, request: Prompt.Request) -> Segmentation:
+        """The regions of boxes and points."""
+        await self._wait_for_node(self._prompt.service_is_ready)
+        calling = asyncio.ensure_future(self._result_of(lambda: self._prompt.call_async(request)))
+        answer: Segmentation = (await self._while_alive(calling, self._limit_s)).segmentation
+        return answer
+
+    async def follow(self, goal: Segment.Goal, seconds: float) -> tuple[list[Segmentation], Segmentation | None]:
+        """The answers to a goal of mode `track` up to `seconds` after the first one, oldest first, at least one.
+
+        Then the last one, if the question ended by itself; None if it still went on.
+        """
+        answers: list[Segmentation] = []
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def keep(answer: Segmentation) -> None:
+            if answer.query_id != goal.query_id or stop.is_set() or len(answers) == MOST_FOLLOWED:
+                return
+            if not answers:
+                loop.call_later(seconds, stop.set)
+            answers.append(answer)
+
+        topic = f"{self._name}/segmentation"
+        await self._wait_for_node(self._action.server_is_ready)
+        async with self._subscribed(Segmentation, topic, keep, durability=DurabilityPolicy.TRANSIENT_LOCAL):
+            last = await self._ask(goal, stop, self._limit_s + seconds)
+        if stop.is_set():
+            return answers, None
+        return answers or [last], last
+
+    async def with_picture(self, asking: Callable[[], Awaitable[Segmentation]]) -> tuple[Segmentation, RgbImage | None]:
+        """The answer of `asking`, and uint8 [H, W, 3] of the image with its masks; None if no picture came in time."""
+        pictures: dict[int, CompressedImage] = {}
+
+        def keep(message: CompressedImage) -> None:
+            pictures.clear()
+            pictures[header_stamp_ns(message.header)] = message
+
+        await self._wait_for_node(self._action.server_is_ready)
+        async with self._subscribed(CompressedImage, f"{self._name}/overlay/compressed", keep):
+            await asyncio.sleep(SETTLE_S)
+            answer = await asking()
+            wanted_ns = header_stamp_ns(answer.header)
+            await _until(lambda: wanted_ns in pictures, PICTURE_S)
+        message = pictures.get(wanted_ns)
+        return answer, None if message is None else frame_from_message(message).rgb
+
+    async def look(self) -> tuple[RgbImage, int]:
+        """The next camera image as uint8 [H, W, 3], and its stamp in nanoseconds."""
+        topic = self._image_topic
+        if not await _until(lambda: bool(self._publishers(topic, CAMERA_KINDS)), self._wait_s):
+            raise ReasonSegError(f"{topic} has no publisher of images; start the camera, or name its topic by --image")
+        seen: list[Any] = []
+        kind = CAMERA_KINDS[self._publishers(topic, CAMERA_KINDS)[0].topic_type]
+        async with self._subscribed(kind, topic, seen.append):
+            if not await _until(lambda: bool(seen), self._wait_s):
+                raise ReasonSegError(f"{topic} has a publisher, but no image came within {self._wait_s:g} s")
+        return frame_from_message(seen[0]).rgb, header_stamp_ns(seen[0].header)
+
+    async def _ask(self, goal: Segment.Goal, stop: asyncio.Event, limit_s: float) -> Segmentation:
+        """The last answer to a goal, which is cancelled when `stop` is set or nobody waits any more."""
+        await self._wait_for_node(self._action.server_is_ready)
+        sending = asyncio.ensure_future(self._result_of(lambda: self._action.send_goal_async(goal)))
+        try:
+            handle = await self._while_alive(sending, limit_s)
+        except BaseException:
+            sending.add_done_callback(self._cancel_sent)
+            raise
+        if not handle.accepted:
+            raise ReasonSegError(f"the node {self._name} did not accept the question")
+        result = asyncio.ensure_future(self._result_of(handle.get_result_async))
+        stopping = asyncio.ensure_future(self._cancel_at(stop, handle))
+        try:
+            answer: Segmentation = (await self._while_alive(result, limit_s)).result.segmentation
+        finally:
+            stopping.cancel()
+            if not result.done():
+                result.cancel()
+                self._outbox.post(handle.cancel_goal_async)
+        return answer
+
+    async def _cancel_at(self, stop: asyncio.Event, handle: Any) -> None:
+        await stop.wait()
+        self._outbox.post(handle.cancel_goal_async)
+
+    async def _wait_for_node(self, is_ready: Callable[[], bool]) -> None:
+        if not await _until(is_ready, self._wait_s):
+            raise ReasonSegError(absence(self._node, self._name, self._wait_s))
+
+    async def _while_alive(self, waiting: asyncio.Future[T], limit_s: float) -> T:
+        """Wait while the node is there, and no longer than the limit."""
+        start_s = seen_s = time.monotonic()
+        while not (await asyncio.wait({waiting}, timeout=LOOK_S))[0]:
+            now_s = time.monotonic()
+            if self._action.server_is_ready():
+                seen_s = now_s
+            elif now_s - seen_s > GONE_S:
+                raise ReasonSegError(f"the node {self._name} ended before it answered; see its log")
+            if now_s - start_s > limit_s:
+                raise ReasonSegError(f"the node {self._name} did not answer within {limit_s:g} s")
+        return waiting.result()
+
+    def _cancel_sent(self, sending: asyncio.Future[Any]) -> None:
+        """Cancel a goal that nobody waits for, once the node has it."""
+        if not sending.cancelled() and sending.exception() is None and sending.result().accepted:
+            self._outbox.post(sending.result().cancel_goal_async)
+
+    @asynccontextmanager
+    async def _subscribed(
+        self,
+        kind: type,
+        topic: str,
+        keep: Callable[[Any], object],
+        durability: DurabilityPolicy = DurabilityPolicy.VOLATILE,
+    ) -> AsyncIterator[None]:
+        """While entered, `keep` gets the topic's messages in the loop's thread. Waits for a publisher before."""
+        await _until(lambda: bool(self._publishers(topic)), self._wait_s)
+        offered = {info.qos_profile.reliability for info in self._publishers(topic)}
+        best_effort = ReliabilityPolicy.BEST_EFFORT in offered
+        qos = QoSProfile(
+            depth=QUEUE,
+            reliability=ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE,
+            durability=DurabilityPolicy.VOLATILE if best_effort else durability,
+        )
+        loop = asyncio.get_running_loop()
+        take = partial(_hand_over, loop, keep)
+        subscription = await self._in_ros(lambda: self._node.create_subscription(kind, topic, take, qos))
+        try:
+            yield
+        finally:
+            self._outbox.post(lambda: self._node.destroy_subscription(subscription))
+
+    def _publishers(self, topic: str, kinds: Container[str] | None = None) -> list[Any]:
+        infos = self._node.get_publishers_info_by_topic(topic)
+        return [info for info in infos if kinds is None or info.topic_type in kinds]
+
+    async def _in_ros(self, work: Callable[[], T]) -> T:
+        """What `work` returns or raises, in ROS's thread."""
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[T] = loop.create_future()
+
+        def do() -> None:
+            try:
+                _hand_over(loop, partial(_settle, result), work(), None)
+            except Exception as error:
+                _hand_over(loop, partial(_settle, result), None, error)
+
+        self._outbox.post(do)
+        return await result
+
+    async def _result_of(self, begin: Callable[[], Any]) -> Any:
+        """The result of the rclpy future that `begin` returns."""
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[Any] = loop.create_future()
+
+        def on_done(future: Any) -> None:
+            error = future.exception()
+            _hand_over(loop, partial(_settle, result), None if error else future.result(), error)
+
+        await self._in_ros(lambda: begin().add_done_callback(on_done))
+        return await result
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, take: Callable[..., object], *values: Any) -> None:
+    """Have `take` called in the loop's thread, unless the loop has ended."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(take, *values)
+
+
+def _settle(result: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if result.done():  # nobody waits for it any more
+        return
+    if error is None:
+        result.set_result(value)
+    else:
+        result.set_exception(error)
+
+
+async def _until(done: Callable[[], bool], limit_s: float) -> bool:
+    deadline_s = time.monotonic() + limit_s
+    while not (reached := done()) and time.monotonic() < deadline_s:
+        await asyncio.sleep(TICK_S)
+    return reached
+
+
+@contextmanager
+def connected(name: str, image_topic: str, wait_s: float, limit_s: float) -> Iterator[NodeLink]:
+    """A link while entered, in a ROS context of its own."""
+    if wait_s <= 0 or limit_s <= 0:
+        raise InvalidInput(f"--wait {wait_s:g} --limit {limit_s:g}; expected seconds above 0")
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("reasonseg_mcp", context=context, start_parameter_services=False)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    link = NodeLink(node, "/" + name.strip("/"), image_topic, wait_s, limit_s)
+    thread = threading.Thread(target=_spin, args=(executor,), name="reasonseg ros", daemon=True)
+    thread.start()
+    try:
+        yield link
+    finally:
+        context.try_shutdown()
+        thread.join(5.0)
+        executor.shutdown()
+        node.destroy_node()
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    with suppress(ExternalShutdownException):
+        executor.spin()
