@@ -138,7 +138,11 @@ async function drawEntry() {
   const { selected } = state;
   const entry = state.entries.get(selected);
   const correction = state.corrections.get(selected);
-  if (!entry || !entry.has_image) return;
+  if (!entry) return;
+  if (!entry.has_image) {
+    await stage.show(null, [640, 480], []);
+    return;
+  }
   if (!state.pictures.has(selected)) state.pictures.set(selected, loadPicture(selected));
   const bitmap = await state.pictures.get(selected);
   if (state.selected !== selected || !bitmap) return;

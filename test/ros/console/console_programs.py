@@ -13,7 +13,7 @@ from reasonseg_ros import bags
 from reasonseg_ros.types import Intrinsics
 
 ROOT = Path(__file__).resolve().parents[3]
-NODE = ROOT / "test" / "ros" / "scripted_node.py"
+NODE = Path(__file__).with_name("following_node.py")
 CAMERA = ("-r", "image:=/camera/image", "-r", "depth:=/camera/depth", "-r", "camera_info:=/camera/camera_info")
 SIZE_WH = (64, 48)
 BRIGHT = (slice(10, 20), slice(30, 50))
@@ -92,7 +92,7 @@ class Programs:
         return self.start(NODE, "--ros-args", *CAMERA, "-p", "diagnostics_period_s:=0.2", *arguments)
 
     def player(self, bag):
-        return self.start("-m", "reasonseg_ros.cli", "play", bag, "--hold", "5")
+        return self.start("-m", "reasonseg_ros.cli", "play", bag, "--hold", "5", "--restamp")
 
     def console(self, truth, *arguments):
         """The program and its address."""

@@ -121,6 +121,17 @@ def test_a_thought_is_streamed_and_a_question_can_be_cancelled(page):
     wait_for_status(page, "Cancelled")
 
 
+def test_a_tracked_target_is_drawn_on_the_live_image_until_it_is_stopped(page):
+    ask(page, "the bright one", "track")
+    page.wait_for_function(f"() => ({BRIGHT_PIXEL})()[1] < 150")
+    assert page.get_attribute("#live", "aria-pressed") == "true"
+    page.click("#history button")
+    page.click("text=Stop")
+    page.wait_for_function("() => document.getElementById('answer').textContent.includes('cancelled')")
+    page.click("#live")
+    page.wait_for_function(f"() => ({BRIGHT_PIXEL})()[1] > 150")
+
+
 def test_the_node_can_be_paused(page):
     page.click("#pause")
     page.wait_for_function("() => document.getElementById('node-state').textContent === 'paused'")
