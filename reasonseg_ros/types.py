@@ -188,6 +188,8 @@ class Answer:
     Attributes:
         entropy_nats: sum of the token entropies over the thought; None if the reasoner does not give it.
         confidence: calibrated probability that the right targets are meant, 0 to 1; None without a calibration.
+        log_likelihood_nats: of all tokens of the answer, given the question; None if it was not asked for, or the
+            reasoner cannot tell.
     """
 
     status: Status
@@ -200,6 +202,7 @@ class Answer:
     tokens: int = 0
     entropy_nats: float | None = None
     confidence: float | None = None
+    log_likelihood_nats: float | None = None
 
     def __post_init__(self) -> None:
         needed = self.status in (Status.OK, Status.EMPTY_MASK)

@@ -34,6 +34,8 @@ METHOD = "seg_zero"
 """Not the node's: the published scores are of one image at a time."""
 REFINE_STEPS = ("holes", "specks", "points", "edges")
 AHEAD = 4
+PARAMETERS = ("reasoner", "segmenter", "tracker", "history", "candidates")
+"""Groups of the node's parameters that scores depend on."""
 LONGEST_ANSWER_S = 3600.0
 """Not the node's time limit: how fast the machine is must not change a score."""
 
@@ -264,7 +266,7 @@ def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dic
         "method": config.method,
         "protocol": settings.protocol,
         "counterfactual": not settings.no_counterfactual,
-        "parameters": {name: asdict(getattr(config, name)) for name in ("reasoner", "segmenter", "tracker", "history")},
+        "parameters": {name: asdict(getattr(config, name)) for name in PARAMETERS},
         "model_cards": {kind: _card(load_card(name, kind)) for kind, name in cards.items()},
         "batch_size": settings.batch_size,
         "seed": SEED,

@@ -16,7 +16,7 @@ from reasonseg_ros.config.models import ReasonerConfig, SegmenterConfig, Tracker
 from reasonseg_ros.config.setting import check, setting
 from reasonseg_ros.errors import ConfigError
 
-METHODS = {"seg_zero": "SegZero", "rev_seg": "RevSeg"}
+METHODS = {"seg_zero": "SegZero", "rev_seg": "RevSeg", "rea2_seg": "Rea2Seg"}
 """Class of each method, in the module `reasonseg_ros.methods.<name>`."""
 
 
@@ -133,6 +133,25 @@ class HistoryConfig:
 
 
 @dataclass(frozen=True)
+class CandidatesConfig:
+    samples: int = setting(8, "method rea2_seg: sampled answers beside the direct one", 0, 64, read_only=True)
+    temperature: float = setting(1.0, "temperature of sampled answers", 0.05, 5.0)
+    seed: int = setting(0, "seed of sampled answers", 0, 1_000_000_000)
+    attention: bool = setting(
+        True,
+        "also take candidates from what the answer's tokens attended to; servers give no attention",
+        read_only=True,
+    )
+    comparison: str = setting(
+        "votes",
+        "the best candidate is the one that most samples mean (votes), or that the model itself scores best "
+        "(asked), which takes one reply for each candidate and one for all",
+        choices=("votes", "asked"),
+        read_only=True,
+    )
+
+
+@dataclass(frozen=True)
 class PointsConfig:
     target_frame: str = setting("", "tf frame of 3D results; empty: the camera's frame", read_only=True)
     transform_wait_s: float = setting(0.05, "maximum wait for the transform of an image, seconds", 0.0, 2.0)
@@ -207,7 +226,8 @@ class Config:
     diagnostics_period_s: float = setting(1.0, "period of diagnostics, seconds", 0.1, 60.0, read_only=True)
     method: str = setting(
         "rev_seg",
-        "method: seg_zero answers about one image; rev_seg also tracks targets and answers about several images",
+        "method: seg_zero answers about one image; rev_seg also tracks targets and answers about several "
+        "images; rea2_seg compares several candidate answers",
         choices=tuple(METHODS),
         read_only=True,
     )
@@ -218,6 +238,7 @@ class Config:
     query: QueryConfig = field(default_factory=QueryConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
+    candidates: CandidatesConfig = field(default_factory=CandidatesConfig)
     points: PointsConfig = field(default_factory=PointsConfig)
     answer: AnswerConfig = field(default_factory=AnswerConfig)
     output: OutputConfig = field(default_factory=OutputConfig)

@@ -6,10 +6,11 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
+from reasonseg_ros.reasoner.abilities import Ability, Exploration, Explored, Reply, check_abilities, lacking
 from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe
-from reasonseg_ros.types import Answer, Frame, Status
+from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
 
 class Reasoner(Protocol):
@@ -21,11 +22,13 @@ class Reasoner(Protocol):
         name: the model's name, for answers and reports.
         frames: how many frames of a video `choose` is best shown.
         has_batches: whether `answer_batch` decodes several questions together.
+        abilities: what `explore` may be asked for, and whether there is a `reply`.
     """
 
     name: str
     frames: int = 6
     has_batches: bool = False
+    abilities: frozenset[Ability] = frozenset()
 
     @abstractmethod
     def answer(self, frame: Frame, text: str, call: Call = WAIT) -> Answer:
@@ -51,6 +54,22 @@ class Reasoner(Protocol):
         Questions that are decoded together are neither cancelled nor do they report progress, and they share an error.
         """
         return [self.answer(frame, text, call) for frame, text in zip(frames, texts, strict=True)]
+
+    def explore(self, frame: Frame, text: str, wanted: Exploration, call: Call = WAIT) -> Explored:
+        """`answer` with sampled answers, and with the attention of its tokens to the image, as far as `wanted`.
+
+        Progress is that of the answer. Samples that a limit stops are left out. Raises ConfigError if an ability is
+        wanted that the reasoner lacks.
+        """
+        check_abilities(self.name, self.abilities, wanted.needs)
+        return Explored(self.answer(frame, text, call))
+
+    def reply(self, images: Sequence[RgbImage], words: str, call: Call = WAIT) -> Reply:
+        """What the model says to `words` about images, uint8 [H, W, 3], without the prompt of its card.
+
+        Fails as `answer` does. Raises ConfigError if the reasoner has no replies.
+        """
+        raise lacking(self.name, [Ability.REPLIES])
 
     def prepare(self, frame: Frame) -> None:
         """Process ahead what all questions about this frame share. Never raises; `answer` reports what failed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,4 +53,10 @@ def chat(card: ModelCard, question: str, image: dict[str, Any], prompt: str = ""
     """
     words = (prompt or card.prompt).replace("{query}", question)
     user = {"role": "user", "content": [image, {"type": "text", "text": words}]}
+    return [{"role": "system", "content": card.system}, user] if card.system else [user]
+
+
+def reply_messages(card: ModelCard, words: str, images: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Chat messages for free words about images; `images` are content entries as in `chat`."""
+    user = {"role": "user", "content": [*images, {"type": "text", "text": words}]}
     return [{"role": "system", "content": card.system}, user] if card.system else [user]

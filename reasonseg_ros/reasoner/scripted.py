@@ -7,12 +7,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reasonseg_ros.reasoner.call import WAIT, Call
+import numpy as np
+
+from reasonseg_ros.reasoner.abilities import Ability, Exploration, Explored, Reply, failed_reply
+from reasonseg_ros.reasoner.call import WAIT, Call, ignore
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 from reasonseg_ros.reasoner.limits import Limits
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe
-from reasonseg_ros.types import Answer, Frame
+from reasonseg_ros.types import Answer, FloatArray, Frame, RgbImage, Status
 
 
 class ScriptedReasoner(Reasoner):
@@ -21,10 +24,12 @@ class ScriptedReasoner(Reasoner):
     Instead of a text there may be an Answer, which is returned as it is, or an exception, which is raised.
 
     Coordinates in the texts are pixels of an image of `answer_wh`, of the camera image itself without it.
-    `word_s` is the time before each word. `questions` lists what was asked.
+    `word_s` is the time before each word. `questions` lists what was asked. Samples and replies are the next texts.
+    `attention`, float32 [rows, columns], is that of every answer.
     """
 
     name = "scripted"
+    abilities = frozenset(Ability)
 
     def __init__(
         self,
@@ -33,11 +38,13 @@ class ScriptedReasoner(Reasoner):
         word_s: float = 0.0,
         dialect: str = "auto",
         answer_wh: tuple[int, int] | None = None,
+        attention: FloatArray | None = None,
     ) -> None:
         self.texts = list(texts)
         self.word_s = word_s
         self.dialect = dialect
         self.answer_wh = answer_wh
+        self.attention = np.ones((3, 4), np.float32) if attention is None else attention
         self.questions: list[str] = []
 
     def answer(self, frame: Frame, text: str, call: Call = WAIT) -> Answer:
@@ -49,6 +56,16 @@ class ScriptedReasoner(Reasoner):
             words, frame.size_wh, dialect=self.dialect, answer_wh=self.answer_wh or frame.size_wh, cut=cut
         )
         return replace(answer, model=self.name, tokens=tokens)
+
+    def explore(self, frame: Frame, text: str, wanted: Exploration, call: Call = WAIT) -> Explored:
+        answer = self.answer(frame, text, call)
+        silent = replace(call, on_text=ignore)
+        samples = [] if call.cancelled() else [self.answer(frame, text, silent) for _ in range(wanted.samples)]
+        return Explored(answer, tuple(samples), self.attention if wanted.attention else None)
+
+    def reply(self, images: Sequence[RgbImage], words: str, call: Call = WAIT) -> Reply:
+        said = self._say(words, call)
+        return failed_reply(said) if isinstance(said, Answer) else Reply(Status.OK, said[0])
 
     def choose(self, frames: Sequence[Frame], text: str, call: Call = WAIT) -> Keyframe:
         said = self._say(text, call)

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from reasonseg_ros.errors import OutOfMemory, ReasonSegError
+from reasonseg_ros.reasoner.abilities import Exploration, Explored, Reply, check_abilities, failed_reply
 from reasonseg_ros.reasoner.by_card import CardReasoner
 from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.image_size import resize_rgb
 from reasonseg_ros.reasoner.limits import Limits, failure
-from reasonseg_ros.reasoner.prompts import chat
+from reasonseg_ros.reasoner.prompts import chat, reply_messages
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
-from reasonseg_ros.types import Answer, Frame, RgbImage, Status
+from reasonseg_ros.types import Answer, FloatArray, Frame, RgbImage, Status
 
 Messages = list[dict[str, Any]]
 T = TypeVar("T")
@@ -31,6 +32,8 @@ class Speech:
         cut: the token limit was hit, so the end is missing.
         broken: CANCELLED or TIMEOUT if a limit stopped it.
         entropy_nats: summed over the tokens of the thought.
+        log_likelihood_nats: summed over all tokens; None if it was not asked for.
+        ids: the tokens, where the backend keeps them.
     """
 
     text: str
@@ -39,6 +42,8 @@ class Speech:
     cut: bool = False
     broken: Status | None = None
     entropy_nats: float | None = None
+    log_likelihood_nats: float | None = None
+    ids: tuple[int, ...] = ()
 
 
 class SpeakingReasoner(CardReasoner):
@@ -56,6 +61,13 @@ class SpeakingReasoner(CardReasoner):
         """The model's words to a question about one frame."""
         return self.say(self.messages(question), [self.shown(frame)], limits)
 
+    @abstractmethod
+    def say_around(
+        self, frame: Frame, question: str, wanted: Exploration, limits: Limits
+    ) -> tuple[list[Speech], FloatArray | None]:
+        """What `say_about` says, then the samples, and the attention of `Explored`."""
+        ...
+
     def release(self) -> None:
         """Give back memory after a failure."""
         return None
@@ -71,6 +83,33 @@ class SpeakingReasoner(CardReasoner):
             return self.parsed(frame, self.say_about(frame, question, limits), limits)
 
         return self.guarded(ask, lambda failed: failed)
+
+    def explore(self, frame: Frame, text: str, wanted: Exploration, call: Call = WAIT) -> Explored:
+        check_abilities(self.name, self.abilities, wanted.needs)
+        limits = Limits.of(call, self.card, self.config)
+        question = limits.begin(text, self.name)
+        if isinstance(question, Answer):
+            return Explored(question)
+
+        def ask() -> Explored:
+            (speech, *samples), attention = self.say_around(frame, question, wanted, limits)
+            answers = tuple(self.parsed(frame, sample, limits) for sample in samples if not sample.broken)
+            return Explored(self.parsed(frame, speech, limits), answers, None if speech.broken else attention)
+
+        return self.guarded(ask, Explored)
+
+    def reply(self, images: Sequence[RgbImage], words: str, call: Call = WAIT) -> Reply:
+        limits = Limits.of(call, self.card, self.config)
+        if broken := limits.broken():
+            return failed_reply(limits.stopped(broken, "", 0, self.name))
+
+        def ask() -> Reply:
+            speech = self.say(reply_messages(self.card, words, [{"type": "image"}] * len(images)), images, limits)
+            if speech.broken:
+                return failed_reply(limits.stopped(speech.broken, speech.text, speech.tokens, self.name))
+            return Reply(Status.OK, speech.text)
+
+        return self.guarded(ask, failed_reply)
 
     def choose(self, frames: Sequence[Frame], text: str, call: Call = WAIT) -> Keyframe:
         limits = Limits.of(call, self.card, self.config)
@@ -102,7 +141,7 @@ class SpeakingReasoner(CardReasoner):
         if speech.broken:
             return limits.stopped(speech.broken, speech.text, speech.tokens, self.name)
         answer = self.read(speech.text, frame, speech.seen_wh[0], speech.cut, speech.tokens)
-        return replace(answer, entropy_nats=speech.entropy_nats)
+        return replace(answer, entropy_nats=speech.entropy_nats, log_likelihood_nats=speech.log_likelihood_nats)
 
     def guarded(self, ask: Callable[[], T], failed: Callable[[Answer], T]) -> T:
         """What `ask` gives, or what `failed` makes of the Answer that says why there is none."""

@@ -14,8 +14,14 @@ def thought_entropy(
 
     The more often the model hesitates while it thinks, the more often its target is wrong. `text_of` decodes tokens.
     """
+    length = thought_length(tokens, text_of)
+    return float(sum(entropies_nats[:length] if length else entropies_nats))
+
+
+def thought_length(tokens: Sequence[int], text_of: Callable[[list[int]], str]) -> int:
+    """Number of tokens up to the end of the thought; 0 if the text has no `</think>`. `text_of` decodes tokens."""
     if _END not in text_of(list(tokens)):
-        return float(sum(entropies_nats))
+        return 0
     # The shortest beginning that holds the end of the thought: texts of beginnings grow, so halving finds it.
     low, high = 0, len(tokens)
     while low < high:
@@ -24,4 +30,4 @@ def thought_entropy(
             high = middle
         else:
             low = middle + 1
-    return float(sum(entropies_nats[:low]))
+    return low

@@ -60,6 +60,8 @@ def test_every_sample_is_answered_scored_and_kept(run_all, make_bag, samples_of,
         "function": 2, "none": 2, "relation": 1
     }  # fmt: skip
     assert found["by_kind"]["relation"]["giou"] == 0.0
+    assert {kind: group["samples"] for kind, group in found["by_sgdr"].items()} == {"discriminative": 2, "spatial": 1}
+    assert found["by_sgdr"]["discriminative"]["giou"] == found["by_kind"]["function"]["giou"]
     assert {kind: values["samples"] for kind, values in found["failures"].items()} == {
         "F0": 1, "FP": 1, "OK": 2, "T1": 1
     }  # fmt: skip

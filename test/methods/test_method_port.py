@@ -9,6 +9,7 @@ from reasonseg_ros.config import METHODS, config_from
 from reasonseg_ros.errors import InvalidInput, ModelError, OutOfMemory
 from reasonseg_ros.methods.loading import method_class
 from reasonseg_ros.methods.port import Method
+from reasonseg_ros.methods.rea2_seg import Rea2Seg
 from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.call import Call
@@ -50,6 +51,8 @@ MAKERS = {
     "seg_zero": SegZero,
     "rev_seg": lambda *models: RevSeg(SegZero(*models), ScriptedTracker),
     "rev_seg of rev_seg": lambda *models: RevSeg(RevSeg(SegZero(*models), ScriptedTracker), ScriptedTracker),
+    "rea2_seg": lambda *models: Rea2Seg(SegZero(*models)),
+    "rev_seg of rea2_seg": lambda *models: RevSeg(Rea2Seg(SegZero(*models)), ScriptedTracker),
     "the example": lambda *models: example("02_write_your_own_method").LookCloser(SegZero(*models)),
     "rev_seg of the example": lambda *models: RevSeg(
         example("02_write_your_own_method").LookCloser(SegZero(*models)), ScriptedTracker

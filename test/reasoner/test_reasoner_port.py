@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.config.models import ReasonerConfig
+from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.model_card import load_card
+from reasonseg_ros.reasoner.abilities import Ability, Exploration
 from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.loading import load_reasoner
 from reasonseg_ros.reasoner.port import Reasoner
@@ -151,6 +153,42 @@ def test_preparing_changes_no_answer(reasoner, frames):
     assert reasoner.prepare(frames[0]) is None
     after = reasoner.answer(frames[0], QUESTION)
     assert (before.status, before.raw_text) == (after.status, after.raw_text)
+
+
+def test_exploring_for_nothing_is_the_answer(reasoner, frames):
+    explored = reasoner.explore(frames[0], QUESTION, Exploration())
+    answer = reasoner.answer(frames[0], QUESTION)
+    assert (explored.answer.status, explored.answer.raw_text) == (answer.status, answer.raw_text)
+    assert (explored.samples, explored.attention) == ((), None)
+
+
+def test_what_is_wanted_is_given_or_refused(reasoner, frames):
+    for wanted in (Exploration(samples=3, temperature=2.0), Exploration(attention=True)):
+        if wanted.needs - reasoner.abilities:
+            with pytest.raises(ConfigError, match=f"{reasoner.name} gives no {next(iter(wanted.needs))}"):
+                reasoner.explore(frames[0], QUESTION, wanted)
+            continue
+        explored = reasoner.explore(frames[0], QUESTION, wanted)
+        check(explored.answer, frames[0], reasoner.name)
+        assert len(explored.samples) == wanted.samples
+        for sample in explored.samples:
+            check(sample, frames[0], reasoner.name)
+        if wanted.attention:
+            rows, columns = explored.attention.shape
+            assert rows * columns > 1 and explored.attention.dtype == np.float32
+            assert np.isfinite(explored.attention).all() and (explored.attention >= 0).all()
+
+
+def test_a_reply_has_words_or_a_reason_or_is_refused(reasoner, frames):
+    if Ability.REPLIES not in reasoner.abilities:
+        with pytest.raises(ConfigError, match="gives no replies"):
+            reasoner.reply([frames[0].rgb], "what do you see?")
+        return
+    images = [frames[0].rgb, frames[0].rgb[:200, :300].copy()]
+    reply = reasoner.reply(images, "what do you see?")
+    assert reply.status is Status.OK or reply.error
+    cancelled = reasoner.reply(images, "what do you see?", Call(cancelled=lambda: True))
+    assert (cancelled.status, cancelled.text, bool(cancelled.error)) == (Status.CANCELLED, "", True)
 
 
 # The example is not among them: it answers at once.

@@ -1,6 +1,6 @@
 """ReasonSeg-SGDR: reasoning questions of four kinds.
 
-How its files are laid out is not published at the time of writing. Taken here is the layout of ReasonSeg, whose
+Its authors have published it, but its file layout has not been seen here. Taken is the layout of ReasonSeg, whose
 family it belongs to, with one more key in each JSON file: `kind`, one of KINDS.
 """
 

@@ -16,6 +16,7 @@ from reasonseg_ros.evaluation.scoring.failures import FailureType, Measurement
 from reasonseg_ros.evaluation.scoring.metrics import SampleScore, summarise
 from reasonseg_ros.evaluation.scoring.repair import described, loss_shares, repair_gains, sweeps
 from reasonseg_ros.evaluation.scoring.selective import selective_summary
+from reasonseg_ros.evaluation.scoring.sgdr_kinds import SGDR_KINDS
 from reasonseg_ros.evaluation.scoring.video_metrics import FrameScore, summarise_videos
 
 PERCENTILES = (50, 90, 95, 99)
@@ -62,6 +63,8 @@ def row(result: SampleResult) -> Row:
 def summary(rows: Sequence[Row], lost: Mapping[str, int]) -> dict[str, Any]:
     """Counts, scores with bootstrap intervals, the same by kind and length of the question, times and tokens.
 
+    `by_sgdr` has the kinds of `SGDR_KINDS`, and is empty if no question is of one of them.
+
     An expression with several frames is a video: J, F and J&F are means over its frames, then over the videos; a frame
     that was not answered counts 0.
 
@@ -73,6 +76,7 @@ def summary(rows: Sequence[Row], lost: Mapping[str, int]) -> dict[str, Any]:
         **_group(rows, sum(lost.values())),
         "by_expression": _videos(rows)["by_expression"],
         "by_kind": {kind: _group([row for row in rows if row.kind == kind], lost.get(kind, 0)) for kind in kinds},
+        "by_sgdr": _by_sgdr(rows),
         "by_length": {
             name: _group([row for row in rows if row.is_sentence is long], 0) for name, long in lengths.items()
         },
@@ -84,6 +88,14 @@ def summary(rows: Sequence[Row], lost: Mapping[str, int]) -> dict[str, Any]:
         "tokens": _tokens(rows),
         "memory_peak_mib": memory_peak_mib(),
     }
+
+
+def _by_sgdr(rows: Sequence[Row]) -> dict[str, Any]:
+    groups: dict[str, list[Row]] = {kind: [] for kind in SGDR_KINDS.values()}
+    for row in rows:
+        if row.kind in SGDR_KINDS:
+            groups[SGDR_KINDS[row.kind]].append(row)
+    return {kind: _group(group, 0) for kind, group in groups.items() if group}
 
 
 def _group(rows: Sequence[Row], failed: int) -> dict[str, Any]:

@@ -152,6 +152,12 @@ def vision_graph(path: Path, config: Any, weights: Mapping[str, StoredWeight]) -
     builder.save(path, inputs, [_value("features", ["M", vision.out_hidden_size])])
 
 
+def attention_layers(config: Any) -> tuple[int, ...]:
+    """Layers whose attention tells what an answer looks at: from the middle to the last."""
+    layers = config.text_config.num_hidden_layers
+    return tuple(range(layers // 2, layers))
+
+
 def text_graph(path: Path, config: Any, weights: Mapping[str, StoredWeight]) -> None:
     """Write the text graph of a `Qwen2_5_VLTextConfig`."""
     builder, text = GraphBuilder(weights), config.text_config
@@ -166,6 +172,9 @@ def text_graph(path: Path, config: Any, weights: Mapping[str, StoredWeight]) -> 
     ]  # fmt: skip
     outputs = [_value("logits", [1, text.vocab_size]), _value("hidden", [1, width])]
 
+    last = builder.constant("last", np.array([-1], np.int64))
+    ends = [builder.constant(name, np.array([value], np.int64))
+            for name, value in (("from_first", 0), ("to_keys", heads * size), ("states_axis", 2))]  # fmt: skip
     embedding = builder.weight(f"{prefix}.embed_tokens.weight")
     value = builder.node("ScatterND", [builder.node("Gather", [embedding, "ids"]), "image_at", "features"])
     added = ""
@@ -176,6 +185,9 @@ def text_graph(path: Path, config: Any, weights: Mapping[str, StoredWeight]) -> 
         else:
             normed = builder.norm(value, f"{layer}.input_layernorm.weight", epsilon)
         joined = builder.linear(normed, *(f"{layer}.self_attn.{name}_proj" for name in "qkv"), bias=True)
+        if index in attention_layers(config):
+            builder.node("Slice", [builder.node("Gather", [joined, last], axis=1), *ends], output=f"query_{index}")
+            outputs.append(_value(f"query_{index}", [1, 1, heads * size]))
         past = [f"past_key_{index}", f"past_value_{index}"]
         seen, *_ = builder.nodes(
             "GroupQueryAttention", [joined, "", "", *past, "seqlens_k", "total", "cos", "sin"],
@@ -187,7 +199,6 @@ def text_graph(path: Path, config: Any, weights: Mapping[str, StoredWeight]) -> 
         seen = builder.linear(seen, f"{layer}.self_attn.o_proj", bias=False)
         normed, value = builder.added_norm(value, seen, f"{layer}.post_attention_layernorm.weight", epsilon)
         added = builder.feed_forward(normed, f"{layer}.mlp", text.intermediate_size, bias=False)
-    last = builder.constant("last", np.array([-1], np.int64))
     flat = builder.constant("flat", np.array([1, width], np.int64))
     value, added = (builder.node("Reshape", [builder.node("Gather", [one, last], axis=1), flat])
                     for one in (value, added))  # fmt: skip

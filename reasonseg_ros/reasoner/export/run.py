@@ -20,7 +20,7 @@ from reasonseg_ros.engine.onnxruntime import fold_constants
 from reasonseg_ros.errors import InvalidInput, ModelError
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.reasoner.export.check import check_reasoner_export
-from reasonseg_ros.reasoner.export.graphs import text_graph, vision_graph
+from reasonseg_ros.reasoner.export.graphs import attention_layers, text_graph, vision_graph
 from reasonseg_ros.reasoner.export.stored_weights import stored_weights
 from reasonseg_ros.reasoner.export.weights import embed_weights, quantize_weights
 from reasonseg_ros.reasoner.local.decoding import unsuited
@@ -176,6 +176,7 @@ def _manifest(original: LocalReasoner, precision: str, folder: Path) -> Reasoner
         repetition_penalty=float(original.model.generation_config.repetition_penalty or 1.0),
         min_pixels=int(processor.size["shortest_edge"]),
         max_pixels=int(processor.size["longest_edge"]),
+        attention_layers=attention_layers(config),
         libraries={name: version(name) for name in LIBRARIES},
     )  # fmt: skip
 

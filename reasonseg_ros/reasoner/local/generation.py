@@ -27,10 +27,12 @@ class DecodedRow:
 
     Attributes:
         entropies_nats: of the distribution that each token was chosen from; no part of a comparison.
+        log_likelihood_nats: of the tokens; None if it was not asked for.
     """
 
     tokens: list[int]
     entropies_nats: list[float] = field(compare=False)
+    log_likelihood_nats: float | None = field(default=None, compare=False)
 
 
 class PlainDecoder:

@@ -16,17 +16,19 @@ from PIL import Image
 from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ModelError, OutOfMemory
 from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.abilities import Ability, Exploration
 from reasonseg_ros.reasoner.call import WAIT, Call, ignore, never
 from reasonseg_ros.reasoner.image_size import check_pixel_limits
 from reasonseg_ros.reasoner.limits import Limits
 from reasonseg_ros.reasoner.local.checkpoint import load_checkpoint
 from reasonseg_ros.reasoner.local.decoding import FastDecoder, unsuited
+from reasonseg_ros.reasoner.local.exploring import attention_of, can_attend, sampled_rows
 from reasonseg_ros.reasoner.local.generation import DecodedRow, GoOn, PlainDecoder, end_tokens
 from reasonseg_ros.reasoner.local.kept_frames import KeptFrames, MakeInputs
 from reasonseg_ros.reasoner.speaking import Messages, SpeakingReasoner, Speech
-from reasonseg_ros.reasoner.sureness import thought_entropy
+from reasonseg_ros.reasoner.sureness import thought_entropy, thought_length
 from reasonseg_ros.torch_device import choose_device, use_threads
-from reasonseg_ros.types import Answer, Frame, RgbImage, Status
+from reasonseg_ros.types import Answer, FloatArray, Frame, RgbImage, Status
 
 _LOG = logging.getLogger(__name__)
 _TRIAL_PX, _TRIAL_S = 112, 600.0
@@ -50,6 +52,8 @@ class LocalReasoner(SpeakingReasoner):
         check_pixel_limits(card, config)
         self.processor, self.model = load_checkpoint(card, config, self.device)
         self._ends = end_tokens(self.model)
+        can = can_attend(self.model)
+        self.abilities = frozenset((Ability.SAMPLES, Ability.REPLIES, *((Ability.ATTENTION,) if can else ())))
         self._decoder: PlainDecoder | FastDecoder
         self._kept: KeptFrames | None = None
         if reason := unsuited(self.model):
@@ -125,6 +129,24 @@ class LocalReasoner(SpeakingReasoner):
         reading = self._kept.read(frame.rgb, self._words(messages), self._inputs_about(frame))
         return self._spoken(partial(self._decoder.continued, reading.prompt), [reading.seen_wh], limits)[0]
 
+    def say_around(
+        self, frame: Frame, question: str, wanted: Exploration, limits: Limits
+    ) -> tuple[list[Speech], FloatArray | None]:
+        """The samples are decoded together, by transformers; the attention takes another forward pass."""
+        speech = self.say_about(frame, question, limits)
+        if speech.broken:
+            return [speech], None
+        inputs, seen_wh = self._inputs_about(frame)(self._words(self.messages(question)))
+        speeches = [speech]
+        if wanted.samples:
+            decode = partial(sampled_rows, self.model, inputs, wanted)
+            silent = replace(limits, on_text=ignore)
+            speeches += self._spoken(decode, [seen_wh] * wanted.samples, silent)
+        if not wanted.attention:
+            return speeches, None
+        thought = thought_length(speech.ids, self._text)
+        return speeches, attention_of(self.model, inputs, speech.ids, thought)
+
     def _speak(self, chats: Sequence[tuple[Messages, Sequence[RgbImage]]], limits: Limits) -> list[Speech]:
         words = [self._words(messages) for messages, _ in chats]
         inputs, seen_wh = self._inputs(words, [rgb for _, images in chats for rgb in images])
@@ -155,7 +177,10 @@ class LocalReasoner(SpeakingReasoner):
             ended = row[-1] in self._ends
             cut = not ended and len(row) >= limits.max_new_tokens
             entropy_nats = thought_entropy(row, found.entropies_nats, self._text)
-            speeches.append(Speech(self._text(row), len(row), sizes, cut, None if ended else broken, entropy_nats))
+            stopped = None if ended else broken
+            likelihood = found.log_likelihood_nats
+            speech = Speech(self._text(row), len(row), sizes, cut, stopped, entropy_nats, likelihood, tuple(row))
+            speeches.append(speech)
         return speeches
 
     def _inputs_about(self, frame: Frame) -> MakeInputs:

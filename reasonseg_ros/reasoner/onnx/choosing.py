@@ -1,4 +1,4 @@
-"""The next token from its logits, in numpy."""
+"""The next token from its logits, in numpy: the likeliest one, or one drawn at random."""
 
 from __future__ import annotations
 
@@ -24,16 +24,21 @@ class Chooser:
 
     def choose(self, logits: FloatArray) -> tuple[int, float]:
         """The token, and the entropy of its distribution in nats. Raises ModelError if logits are not finite."""
+        logits = self.fair(logits)
+        token = int(logits.argmax())
+        if self._penalty != 1.0:
+            self._said = np.union1d(self._said, [token])
+        return token, entropy(logits)
+
+    def fair(self, logits: FloatArray) -> FloatArray:
+        """The logits after the penalty. Raises ModelError if the greatest is not finite."""
         if self._penalty != 1.0:
             logits = logits.copy()
             said = logits[self._said]
             logits[self._said] = np.where(said < 0, said * self._penalty, said / self._penalty)
-        token = int(logits.argmax())
-        if not np.isfinite(logits[token]):  # NaN counts as greatest
+        if not np.isfinite(logits.max()):  # NaN counts as greatest
             raise ModelError(NOT_FINITE)
-        if self._penalty != 1.0:
-            self._said = np.union1d(self._said, [token])
-        return token, entropy(logits)
+        return logits
 
 
 def entropy(logits: FloatArray) -> float:
@@ -44,3 +49,22 @@ def entropy(logits: FloatArray) -> float:
     # A token that is ruled out has the logit -inf and adds nothing.
     finite = np.where(weights > 0, shifted, 0.0)
     return float(np.log(total) - (weights * finite).sum() / total)
+
+
+def log_probabilities(logits: FloatArray) -> FloatArray:
+    """Natural logarithms of the probabilities, float32 [vocabulary]."""
+    shifted = logits - logits.max()
+    logarithms: FloatArray = shifted - np.log(np.exp(shifted).sum())
+    return logarithms
+
+
+class Draws:
+    """Draws tokens from one distribution, float32 [vocabulary] of logarithms, at a temperature above 0."""
+
+    def __init__(self, logarithms: FloatArray, temperature: float) -> None:
+        weights = np.exp((logarithms - logarithms.max()).astype(np.float64) / temperature)
+        self._sums = np.cumsum(weights)
+
+    def draw(self, generator: np.random.Generator) -> int:
+        place = np.searchsorted(self._sums, generator.random() * self._sums[-1], side="right")
+        return int(min(place, len(self._sums) - 1))

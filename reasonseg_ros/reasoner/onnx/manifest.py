@@ -7,7 +7,9 @@ The graphs, with N patches, M = N / 4 image tokens, L tokens read at once, C slo
 - `text`: ids int64 [1, L], image_at int64 [M, 2] (the places of the features, rows of [0, place]), features, seqlens_k
   int32 [1] and total int32 [1] (last slot, and slots in use, after this run), cos and sin float32 [C, head size / 2]
   (of every slot), past_key_i and past_value_i float32 [1, heads, C, head size] -> logits float32 [1, vocabulary] and
-  hidden float32 [1, D] of the last token, key_i and value_i (the same memory as the past ones).
+  hidden float32 [1, D] of the last token, key_i and value_i (the same memory as the past ones), and for each of the
+  manifest's `attention_layers` query_i float32 [1, 1, heads * head size] of the last token, before it is turned: with
+  the keys they give its attention.
 
 A float32 export holds no weights: its graphs name `model.safetensors` beside them. So the three files stay together.
 """
@@ -69,6 +71,7 @@ class ReasonerManifest:
         image_token, end_tokens: ids.
         repetition_penalty: of the checkpoint's generation settings.
         min_pixels, max_pixels: of an image that is shown to it.
+        attention_layers: layers whose queries the text graph gives; none in exports of earlier versions.
         libraries: name and version of what made the export.
         checks: what was measured before the export was kept.
     """
@@ -83,6 +86,7 @@ class ReasonerManifest:
     repetition_penalty: float
     min_pixels: int
     max_pixels: int
+    attention_layers: tuple[int, ...] = ()
     libraries: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, Any] = field(default_factory=dict)
     version: int = VERSION
@@ -105,6 +109,8 @@ class ReasonerManifest:
         need(all(Path(name).name == name for name in self.files), "files", sorted(self.files), "names in the folder")
         need(2 * sum(self.text.sections) == self.text.head_size, "sections", self.text.sections, "half a head")
         need(bool(self.end_tokens), "end_tokens", self.end_tokens, "at least one")
+        are_layers = all(0 <= layer < self.text.layers for layer in self.attention_layers)
+        need(are_layers, "attention_layers", self.attention_layers, f"layers from 0 to {self.text.layers - 1}")
 
 
 def write_reasoner_manifest(manifest: ReasonerManifest, folder: Path) -> None:
@@ -121,6 +127,7 @@ def read_reasoner_manifest(folder: Path) -> ReasonerManifest:
         text["sections"] = tuple(text["sections"])
         vision |= {name: tuple(float(one) for one in vision[name]) for name in ("mean", "std")}
         values["end_tokens"] = tuple(int(token) for token in values["end_tokens"])
+        values["attention_layers"] = tuple(int(layer) for layer in values.get("attention_layers", ()))
         manifest = ReasonerManifest(text=TextShape(**text), vision=VisionShape(**vision), **values)
     except ModelError as error:
         raise ModelError(f"{path}: {error}; {REMEDY}") from error

@@ -12,15 +12,17 @@ from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.images.memory import ImageMemory
 from reasonseg_ros.images.resampling import resize_like_torchvision
 from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.abilities import Ability, Exploration
 from reasonseg_ros.reasoner.image_size import check_pixel_limits, resized_wh
 from reasonseg_ros.reasoner.limits import Limits
 from reasonseg_ros.reasoner.onnx.choosing import Chooser
+from reasonseg_ros.reasoner.onnx.exploring import GREEDY, Branch, grow
 from reasonseg_ros.reasoner.onnx.manifest import read_reasoner_manifest
 from reasonseg_ros.reasoner.onnx.text import ReadPrompt, TextModel
 from reasonseg_ros.reasoner.onnx.vision import VisionModel
 from reasonseg_ros.reasoner.onnx.words import Words
 from reasonseg_ros.reasoner.speaking import Messages, SpeakingReasoner, Speech
-from reasonseg_ros.reasoner.sureness import thought_entropy
+from reasonseg_ros.reasoner.sureness import thought_entropy, thought_length
 from reasonseg_ros.types import FloatArray, Frame, RgbImage, Status
 
 _ANY = "any"
@@ -45,6 +47,8 @@ class OnnxReasoner(SpeakingReasoner):
         self._words = Words(folder, manifest.image_token)
         self._vision = VisionModel(folder, manifest, config.threads)
         self._text = TextModel(folder, manifest, threads)
+        looks = (Ability.ATTENTION,) if manifest.attention_layers else ()
+        self.abilities = frozenset((Ability.SAMPLES, Ability.REPLIES, *looks))
         self._kept: ImageMemory[ReadPrompt] = ImageMemory(config.kept_frames, config.kept_mb * 1_000_000)
 
     def prepare(self, frame: Frame) -> None:
@@ -67,6 +71,40 @@ class OnnxReasoner(SpeakingReasoner):
     def say_about(self, frame: Frame, question: str, limits: Limits) -> Speech:
         ids, logits = self._read_about(frame, question)
         return self._spoken(ids, logits, [self._seen_wh(self.card.image_size_wh or frame.size_wh)], limits)
+
+    def say_around(
+        self, frame: Frame, question: str, wanted: Exploration, limits: Limits
+    ) -> tuple[list[Speech], FloatArray | None]:
+        ids, logits = self._read_about(frame, question)
+        seen_wh = self._seen_wh(self.card.image_size_wh or frame.size_wh)
+        broken: Status | None = None
+
+        def go_on(branch: Branch) -> bool:
+            nonlocal broken
+            if limits.has_listener and GREEDY in branch.members:
+                limits.on_text(self._so_far(branch.tokens), len(branch.tokens))
+            broken = limits.broken()
+            return broken is None
+
+        branches = grow(self._text, self.manifest, ids, logits, wanted, limits.max_new_tokens, go_on)
+        speeches = []
+        for branch in branches:
+            said = list(branch.tokens)
+            ended = said[-1] in self.manifest.end_tokens
+            cut = not ended and len(said) >= limits.max_new_tokens
+            nats = thought_entropy(said, branch.entropies_nats, self._words.text)
+            stopped = None if ended or cut else broken
+            speech = Speech(
+                self._words.text(said), len(said), [seen_wh], cut, stopped, nats, branch.log_likelihood_nats
+            )
+            speeches += [speech] * len(branch.members)
+        if not wanted.attention:
+            return speeches, None
+        looks = branches[0].attention
+        behind = looks[thought_length(branches[0].tokens, self._words.text) :] or looks
+        mean: FloatArray = np.mean(behind, 0)
+        token_px = self.manifest.vision.patch_px * self.manifest.vision.merge
+        return speeches, mean.reshape(seen_wh[1] // token_px, seen_wh[0] // token_px)
 
     def _read_about(self, frame: Frame, question: str) -> tuple[list[int], FloatArray]:
         """The tokens of a question about a frame, and the logits of the first token of its answer."""
@@ -97,8 +135,7 @@ class OnnxReasoner(SpeakingReasoner):
             said.append(token)
             entropies_nats.append(entropy_nats)
             if limits.has_listener:
-                # A character of several tokens shows as a replacement character until its last one.
-                limits.on_text(self._words.text(said).rstrip("\ufffd"), len(said))
+                limits.on_text(self._so_far(said), len(said))
             broken = limits.broken()
             ended = token in self.manifest.end_tokens
             if broken or ended or len(said) >= limits.max_new_tokens:
@@ -107,6 +144,10 @@ class OnnxReasoner(SpeakingReasoner):
         entropy_nats = thought_entropy(said, entropies_nats, self._words.text)
         cut = not ended and len(said) >= limits.max_new_tokens
         return Speech(self._words.text(said), len(said), seen_wh, cut, None if ended else broken, entropy_nats)
+
+    def _so_far(self, said: Sequence[int]) -> str:
+        # A character of several tokens shows as a replacement character until its last one.
+        return self._words.text(said).rstrip("\ufffd")
 
     def _seen(self, rgb: RgbImage) -> RgbImage:
         """An image as the checkpoint's processor resizes it."""

@@ -48,6 +48,7 @@ class TextModel:
         self._image_token = manifest.image_token
         self._logits = np.zeros((1, self._shape.vocabulary), np.float32)
         self._hidden = np.zeros((1, self._shape.width), np.float32)
+        self._queries = {layer: np.zeros((1, 1, self._shape.width), np.float32) for layer in manifest.attention_layers}
         self._id = np.zeros((1, 1), np.int64)
         self._last_slot, self._total = np.zeros(1, np.int32), np.zeros(1, np.int32)
         self._ids: list[int] = []
@@ -99,6 +100,30 @@ class TextModel:
         self._step()
         return self._logits_now()
 
+    def rewind(self, length: int) -> None:
+        """Forget the tokens from the `length`-th on. Tokens of a prompt must not be forgotten."""
+        del self._ids[length:]
+        self._total[0] = length
+
+    def attention(self) -> FloatArray:
+        """Of the newest token to each image token, float32 [image tokens]: summed over layers and heads.
+
+        The sum over all tokens would be the number of layers times heads. Empty without `attention_layers`.
+        """
+        newest, size = len(self._ids) - 1, self._shape.head_size
+        places = np.flatnonzero(np.asarray(self._ids) == self._image_token)
+        found = np.zeros(len(places) if self._queries else 0, np.float32)
+        for layer, queries in self._queries.items():
+            query = queries.reshape(self._shape.kv_heads, -1, size)
+            first, second = query[..., : size // 2], query[..., size // 2 :]
+            cos, sin = self._cos[newest], self._sin[newest]
+            turned = np.concatenate([first * cos - second * sin, second * cos + first * sin], -1)
+            keys = self._layers[layer][0][0, :, : newest + 1]
+            scores = turned @ keys.transpose(0, 2, 1) / np.float32(np.sqrt(size))
+            weights = np.exp(scores - scores.max(-1, keepdims=True))
+            found += (weights / weights.sum(-1, keepdims=True))[..., places].sum((0, 1))
+        return found
+
     def _begin(self, ids: Sequence[int], grids: Sequence[Grid]) -> None:
         if len(ids) >= self._shape.longest:
             raise InvalidInput(
@@ -148,6 +173,7 @@ class TextModel:
             "total": self._total, "cos": self._cos, "sin": self._sin,
         }  # fmt: skip
         outputs: dict[str, NDArray[Any]] = {"logits": self._logits, "hidden": self._hidden}
+        outputs |= {f"query_{layer}": queries for layer, queries in self._queries.items()}
         for index, (keys, values) in enumerate(self._layers):
             inputs |= {f"past_key_{index}": keys, f"past_value_{index}": values}
             outputs |= {f"key_{index}": keys, f"value_{index}": values}

@@ -6,7 +6,7 @@ The card's `source` is the name under which the server knows the model. Several 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,20 +15,24 @@ import cv2
 
 from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.abilities import Ability, Exploration, Explored, Reply, check_abilities, failed_reply
 from reasonseg_ros.reasoner.by_card import CardReasoner
-from reasonseg_ros.reasoner.call import WAIT, Call
+from reasonseg_ros.reasoner.call import WAIT, Call, ignore
 from reasonseg_ros.reasoner.dialects.json_text import find_values
 from reasonseg_ros.reasoner.dialects.parsing import take_apart
 from reasonseg_ros.reasoner.image_size import resize_rgb, resized_wh
 from reasonseg_ros.reasoner.limits import Limits, failure
-from reasonseg_ros.reasoner.prompts import chat
+from reasonseg_ros.reasoner.prompts import chat, reply_messages
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
 from reasonseg_ros.reasoner.server.address import Server, completions_url, proxy_for, read_key
-from reasonseg_ros.reasoner.server.talk import Talk
+from reasonseg_ros.reasoner.server.talk import GREEDY_REQUEST, Talk
 from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
 _MOST_TALKS = 16
 """Requests that may be open at once. One that was given up ends at once, unless the system still looks up its host."""
+
+_SAMPLES_AT_ONCE = 8
+_NOT_SAID = (Status.UNAVAILABLE, Status.CANCELLED, Status.TIMEOUT)
 
 
 class ServerReasoner(CardReasoner):
@@ -37,6 +41,8 @@ class ServerReasoner(CardReasoner):
     Raises ConfigError for a `server_url` that is no address, a key that is missing or cannot be sent, or a proxy in the
     environment that is not understood.
     """
+
+    abilities = frozenset((Ability.SAMPLES, Ability.REPLIES))
 
     def __init__(self, card: ModelCard, config: ReasonerConfig) -> None:
         super().__init__(card, config)
@@ -51,11 +57,43 @@ class ServerReasoner(CardReasoner):
         question = limits.begin(text, self.name)
         if isinstance(question, Answer):
             return question
+        messages, seen_wh = self._about(frame, question)
+        return self._answer(frame, self._talk(messages, limits), seen_wh)
+
+    def explore(self, frame: Frame, text: str, wanted: Exploration, call: Call = WAIT) -> Explored:
+        """The samples are asked for beside each other, a few at a time, with seeds that count up from `wanted.seed`."""
+        check_abilities(self.name, self.abilities, wanted.needs)
+        limits = Limits.of(call, self.card, self.config)
+        question = limits.begin(text, self.name)
+        if isinstance(question, Answer):
+            return Explored(question)
+        messages, seen_wh = self._about(frame, question)
+        answer = self._answer(frame, self._talk(messages, limits), seen_wh)
+        if not wanted.samples or answer.status is Status.UNAVAILABLE:
+            return Explored(answer)
+        silent = replace(limits, on_text=ignore)
+        samples: list[Answer] = []
+        for first in range(0, wanted.samples, _SAMPLES_AT_ONCE):
+            seeds = range(wanted.seed + first, wanted.seed + min(first + _SAMPLES_AT_ONCE, wanted.samples))
+            begun = [self._begun(messages, silent, {"temperature": wanted.temperature, "seed": seed}) for seed in seeds]
+            samples += [self._answer(frame, self._heard(talk, silent), seen_wh) for talk in begun]
+        return Explored(answer, tuple(sample for sample in samples if sample.status not in _NOT_SAID))
+
+    def reply(self, images: Sequence[RgbImage], words: str, call: Call = WAIT) -> Reply:
+        limits = Limits.of(call, self.card, self.config)
+        entries = [_image_entry(resize_rgb(rgb, self._image_wh((rgb.shape[1], rgb.shape[0])))) for rgb in images]
+        talk = self._talk(reply_messages(self.card, words, entries), limits)
+        return failed_reply(talk) if isinstance(talk, Answer) else Reply(Status.OK, talk.text)
+
+    def _about(self, frame: Frame, question: str) -> tuple[list[dict[str, Any]], tuple[int, int]]:
+        """The chat about a frame, and the size in which it is shown."""
         rgb = resize_rgb(frame.rgb, self._image_wh(frame.size_wh))
-        talk = self._talk(chat(self.card, question, _image_entry(rgb), self.prompt), limits)
+        return chat(self.card, question, _image_entry(rgb), self.prompt), (rgb.shape[1], rgb.shape[0])
+
+    def _answer(self, frame: Frame, talk: Talk | Answer, seen_wh: tuple[int, int]) -> Answer:
         if isinstance(talk, Answer):
             return talk
-        return self.read(talk.text, frame, (rgb.shape[1], rgb.shape[0]), talk.is_cut, talk.tokens)
+        return self.read(talk.text, frame, seen_wh, talk.is_cut, talk.tokens)
 
     def choose(self, frames: Sequence[Frame], text: str, call: Call = WAIT) -> Keyframe:
         limits = Limits.of(call, self.card, self.config)
@@ -71,11 +109,21 @@ class ServerReasoner(CardReasoner):
 
     def _talk(self, messages: list[dict[str, Any]], limits: Limits) -> Talk | Answer:
         """A talk that came to its end, or the Answer that says why it did not."""
+        return self._heard(self._begun(messages, limits), limits)
+
+    def _begun(
+        self, messages: list[dict[str, Any]], limits: Limits, sampling: Mapping[str, Any] = GREEDY_REQUEST
+    ) -> Talk | Answer:
         self._talks = [talk for talk in self._talks if talk.is_alive]
         if len(self._talks) >= _MOST_TALKS:
             return self._unavailable(f"{_MOST_TALKS} earlier requests to it have not ended; check the network")
-        talk = Talk(self.server, self.card.source, messages, limits)
+        talk = Talk(self.server, self.card.source, messages, limits, sampling)
         self._talks.append(talk)
+        return talk
+
+    def _heard(self, talk: Talk | Answer, limits: Limits) -> Talk | Answer:
+        if isinstance(talk, Answer):
+            return talk
         try:
             while (status := limits.broken()) is None and not talk.is_done:
                 if talk.listen():

@@ -11,6 +11,7 @@ import random
 import ssl
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ _MOST_HEADER_BYTES = 1 << 20
 _MOST_BYTES_PER_TOKEN = 16384
 _MOST_CHARACTERS_PER_TOKEN = 128
 _TRIED_AGAIN = (408, 429, 500, 502, 503, 504)
+GREEDY_REQUEST = {"temperature": 0.0}
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 _REMEDIES = {
     401: "check reasoner.server_key_variable",
@@ -73,7 +75,15 @@ class Talk:
         last_failure: of the last try that failed.
     """
 
-    def __init__(self, server: Server, model: str, messages: list[Any], limits: Limits) -> None:
+    def __init__(
+        self,
+        server: Server,
+        model: str,
+        messages: list[Any],
+        limits: Limits,
+        sampling: Mapping[str, Any] = GREEDY_REQUEST,
+    ) -> None:
+        """`sampling`: fields of the request that say how tokens are chosen."""
         self.text = ""
         self.tokens = 0
         self.is_done = False
@@ -91,7 +101,7 @@ class Talk:
             "model": model,
             "messages": messages,
             "max_tokens": limits.max_new_tokens,
-            "temperature": 0.0,
+            **sampling,
             "stream": True,
         }
         self._body = json.dumps(request).encode()

@@ -1,0 +1,85 @@
+"""What only some reasoners can do beyond an answer: sampled answers, attention, likelihoods, replies in free words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.types import Answer, FloatArray, Status
+
+
+class Ability(str, Enum):
+    """`SAMPLES` and `ATTENTION` are wishes of `Exploration`; `REPLIES` is the method `reply`."""
+
+    SAMPLES = "samples"
+    ATTENTION = "attention"
+    REPLIES = "replies"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """What is wanted of a question beside its answer.
+
+    Attributes:
+        samples: number of answers drawn at random, token by token.
+        temperature: of their distribution, above 0; 1 is the model's own.
+        seed: the same seed gives the same samples. A server may not support it.
+        attention: whether the attention of the answer's tokens is wanted.
+    """
+
+    samples: int = 0
+    temperature: float = 1.0
+    seed: int = 0
+    attention: bool = False
+
+    @property
+    def needs(self) -> frozenset[Ability]:
+        wanted = {Ability.SAMPLES: self.samples > 0, Ability.ATTENTION: self.attention}
+        return frozenset(ability for ability, is_wanted in wanted.items() if is_wanted)
+
+
+@dataclass(frozen=True, eq=False)
+class Explored:
+    """An answer and what was found around it.
+
+    Attributes:
+        answer: as `Reasoner.answer` gives it.
+        samples: the sampled answers; fewer than wanted if a limit or a server stopped them.
+        attention: float32 [rows, columns] over the image's tokens, of the tokens behind the thought: probabilities
+            summed over the layers from the middle to the last and over their heads, mean over the tokens. So a head
+            counts by how much it looks at the image. None if it was not wanted, or if a limit stopped the answer.
+    """
+
+    answer: Answer
+    samples: tuple[Answer, ...] = ()
+    attention: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The words of a model about images; OK, or without a text the status that says why there is none."""
+
+    status: Status
+    text: str = ""
+    error: str = ""
+
+
+def failed_reply(answer: Answer) -> Reply:
+    """The Reply of a call that ended without any, for the reason that `answer` tells."""
+    return Reply(answer.status, error=answer.error)
+
+
+def check_abilities(name: str, abilities: Collection[Ability], needs: Collection[Ability]) -> None:
+    """Raises ConfigError if the reasoner `name` lacks one of `needs`."""
+    lacks = sorted(str(ability) for ability in needs if ability not in abilities)
+    if lacks:
+        raise lacking(name, lacks)
+
+
+def lacking(name: str, lacks: Sequence[str]) -> ConfigError:
+    return ConfigError(f"reasoner {name} gives no {' and no '.join(lacks)}")
