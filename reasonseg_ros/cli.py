@@ -20,6 +20,7 @@ from reasonseg_ros.commands import (
     mcp,
     play,
     replay,
+    segment_everything,
     tabletop,
     train,
     version,
@@ -37,8 +38,8 @@ INTERRUPTED = 130
 ROS_REMEDY = "this needs ROS 2: source its setup.bash and the workspace's, or run `make setup` in a checkout"
 
 VERBS = (
-    demo, ask, console, mcp, doctor, models, check_server, parse, evaluate, bag, score, score_text, compare,
-    calibrate, replay, engine, play, tabletop, export, train, version,
+    demo, ask, segment_everything, console, mcp, doctor, models, check_server, parse, evaluate, bag, score,
+    score_text, compare, calibrate, replay, engine, play, tabletop, export, train, version,
 )  # fmt: skip
 """In the order of `--help`."""
 

@@ -39,7 +39,7 @@ ALLOWED = {
     "live": {"methods", "reasoner", "segmenter"},
     "tabletop": set(),
     "evaluation": {"methods", "reasoner", "segmenter"},
-    "training": {"methods", "reasoner", "segmenter", "tabletop", "evaluation"},
+    "training": {"engine", "export", "methods", "reasoner", "segmenter", "tabletop", "evaluation"},
     "hub": {"engine", "reasoner", "segmenter"},
     "recording": {"engine", "evaluation", "live", "methods", "reasoner", "segmenter"},
     "ros": {"live", "methods", "reasoner", "recording", "segmenter"},

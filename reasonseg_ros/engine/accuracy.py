@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonseg_ros.engine.manifest import Manifest, Memory
+from reasonseg_ros.engine.manifest import POINTS, Manifest, Memory
 from reasonseg_ros.engine.onnxruntime import load_onnxruntime
 from reasonseg_ros.engine.port import Engine, Value, to_host
 from reasonseg_ros.errors import ModelError
@@ -49,6 +49,8 @@ class Reference:
             return {"image": picture(self._manifest.size_px)[None]}
         if graph == "decoder":
             return self._prompts(objects)
+        if graph == POINTS:
+            return self._single_points(objects)
         masks, scores = (self._decoded[name].repeat(objects, 0) for name in ("masks", "object_score"))
         encoded = {"vision_feat": self._encoded["vision_feat"]}
         if graph == "memory_encoder":
@@ -75,6 +77,15 @@ class Reference:
             "point_coords": coords,
             "point_labels": np.tile(np.array([2, 3, -1], np.int32), (len(boxes), 1)),
         }
+
+    def _single_points(self, objects: int) -> dict[str, Value]:
+        """The prompts' boxes as their centres."""
+        inputs = self._prompts(objects)
+        centres = inputs["point_coords"][:, :2].mean(1, keepdims=True)
+        count = len(centres)
+        inputs["point_coords"] = np.concatenate([centres, np.zeros((count, 1, 2), np.float32)], axis=1)
+        inputs["point_labels"] = np.tile(np.array([1, -1], np.int32), (count, 1))
+        return inputs
 
     def _memories(self, objects: int) -> dict[str, Value]:
         """Every second slot holds the memory of the picture's first object, the others are empty."""

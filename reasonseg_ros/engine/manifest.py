@@ -15,6 +15,8 @@ The graphs, with S the side of the square image in pixels, h = S / 16, C channel
   -> image_embed [N, h*h, C].
 - `memory_encoder`: vision_feat, masks [N, 1, 4h, 4h] logits, object_score [N, 1], prompted float32 [N] (1 if the
   mask answers a prompt) -> mem_feat [N, h*h, D].
+- `points`, optional: a decoder trained on single points, for everything mode (`segmenter.everything`) of a checkpoint
+  whose own decoder needs boxes. Inputs as `decoder` -> masks and iou as `decoder`; the iou is 0 on background.
 
 A float32 or int8 export passes features as float32, a float16 export as float16; each tensor's type is in the manifest.
 """
@@ -41,6 +43,7 @@ ARCHITECTURES = ("sam2", "edgetam")
 PRECISIONS = ("fp32", "fp16", "int8")
 IMAGE_GRAPHS = ("encoder", "decoder")
 MEMORY_GRAPHS = ("memory_attention", "memory_encoder")
+POINTS = "points"
 
 MAX_SIZE = 4096
 """Of an image's side in pixels, and of channels: published checkpoints have 1024 and 1152 at most."""
@@ -131,7 +134,7 @@ class Manifest:
             need(fits, key, f"a multiple of 32, at most {MAX_SIZE}")
         need(isinstance(self.multimask, bool), "multimask", "true or false")
         names = IMAGE_GRAPHS + (MEMORY_GRAPHS if self.memory else ())
-        need(set(self.graphs) == set(names), "graphs", f"exactly {', '.join(names)}")
+        need(set(self.graphs) - {POINTS} == set(names), "graphs", f"exactly {', '.join(names)}, and perhaps {POINTS}")
         need(self.memory is None or self.memory.is_sound, "memory", f"whole numbers from 1 to {MAX_SIZE}")
 
     @property

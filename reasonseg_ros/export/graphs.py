@@ -29,21 +29,29 @@ _PROMPTS = {0: _OBJECTS[0], 1: torch.export.Dim("P")}
 def write_encoder(model: nn.Module, size_px: int, dtype: torch.dtype, path: Path) -> manifest.Graph:
     image = torch.zeros(1, size_px, size_px, 3, dtype=torch.uint8)
     outputs = ("image_embed", "high_res_0", "high_res_1", "vision_feat")
-    return _write(Encoder(model, size_px, dtype), {"image": (image, {})}, outputs, path)
+    return write_module(Encoder(model, size_px, dtype), {"image": (image, {})}, outputs, path)
 
 
 def write_decoder(model: nn.Module, size_px: int, multimask: bool, dtype: torch.dtype, path: Path) -> manifest.Graph:
-    channels, side, objects, points = model.hidden_dim, size_px // 16, 2, 3
-    inputs = {
+    decoder = Decoder(model, size_px, multimask, dtype)
+    outputs = ("masks", "iou", "object_score") + (("object_pointer",) if decoder.has_memory else ())
+    return write_module(decoder, _prompt_inputs(model.hidden_dim, size_px, dtype), outputs, path)
+
+
+def write_point_decoder(decoder: Decoder, channels: int, path: Path) -> manifest.Graph:
+    """The graph `points` of a `points.PointDecoder`."""
+    return write_module(decoder, _prompt_inputs(channels, decoder.size_px, decoder.dtype), ("masks", "iou"), path)
+
+
+def _prompt_inputs(channels: int, size_px: int, dtype: torch.dtype) -> dict[str, tuple[Tensor, Mapping[int, object]]]:
+    side, objects, points = size_px // 16, 2, 3
+    return {
         "image_embed": (torch.zeros(objects, side * side, channels, dtype=dtype), _OBJECTS),
         "high_res_0": (torch.zeros(1, 4 * side * side, channels // 2, dtype=dtype), {}),
         "high_res_1": (torch.zeros(1, side * side, channels, dtype=dtype), {}),
         "point_coords": (torch.zeros(objects, points, 2), _PROMPTS),
         "point_labels": (torch.zeros(objects, points, dtype=torch.int32), _PROMPTS),
     }
-    decoder = Decoder(model, size_px, multimask, dtype)
-    outputs = ("masks", "iou", "object_score") + (("object_pointer",) if decoder.has_memory else ())
-    return _write(decoder, inputs, outputs, path)
 
 
 def write_memory_attention(model: nn.Module, size_px: int, dtype: torch.dtype, path: Path) -> manifest.Graph:
@@ -55,7 +63,7 @@ def write_memory_attention(model: nn.Module, size_px: int, dtype: torch.dtype, p
         "obj_ptr": (torch.zeros(objects, sizes.pointers, model.hidden_dim, dtype=dtype), _OBJECTS),
         "ptr_dt": (torch.zeros(objects, sizes.pointers), _OBJECTS),
     }
-    return _write(MemoryAttention(model, size_px, dtype), inputs, ("image_embed",), path)
+    return write_module(MemoryAttention(model, size_px, dtype), inputs, ("image_embed",), path)
 
 
 def write_memory_encoder(model: nn.Module, size_px: int, dtype: torch.dtype, path: Path) -> manifest.Graph:
@@ -66,7 +74,7 @@ def write_memory_encoder(model: nn.Module, size_px: int, dtype: torch.dtype, pat
         "object_score": (torch.zeros(objects, 1), _OBJECTS),
         "prompted": (torch.zeros(objects), _OBJECTS),
     }
-    return _write(MemoryEncoder(model, size_px, dtype), inputs, ("mem_feat",), path)
+    return write_module(MemoryEncoder(model, size_px, dtype), inputs, ("mem_feat",), path)
 
 
 def memory_sizes(model: nn.Module) -> manifest.Memory:
@@ -87,9 +95,10 @@ def _tensor(value: onnx.ValueInfoProto) -> manifest.Tensor:
     return manifest.Tensor(value.name, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name, shape)
 
 
-def _write(
+def write_module(
     module: nn.Module, inputs: Mapping[str, tuple[Tensor, Mapping[int, object]]], outputs: Sequence[str], path: Path
 ) -> manifest.Graph:
+    """Export a module to `path`: each input is an example with its free sizes. Raises ModelError."""
     examples = tuple(example for example, _ in inputs.values())
     free = tuple(dict(sizes) for _, sizes in inputs.values())
     replace_gelu(module)

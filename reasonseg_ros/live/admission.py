@@ -18,7 +18,7 @@ MAX_ID_CHARACTERS = 256
 def check_question(question: Question, settings: QueryConfig, can_track: bool) -> None:
     """Raises InvalidInput or ConfigError for a question that cannot be answered. `can_track`: there are trackers."""
     query, call = question.query, question.call
-    if question.groundings is None:
+    if question.groundings is None and not question.proposes:
         normalise_question(query.text, settings.max_characters)
     if len(query.query_id) > MAX_ID_CHARACTERS:
         raise InvalidInput(f"query_id of {len(query.query_id)} characters; at most {MAX_ID_CHARACTERS}")

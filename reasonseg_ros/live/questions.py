@@ -26,6 +26,7 @@ class Question:
         frame: the image to look at; None is the newest image when the question's turn comes.
         groundings: makes the boxes and points to segment without the reasoner, for the frame's width and height; may
             raise InvalidInput. None asks the reasoner.
+        proposes: everything in the image is segmented, without the reasoner.
         call: limits and progress. A question is cancelled through the worker, whatever `call.cancelled` says.
         on_frame: receives the frame that the question is about, and when it was asked (monotonic clock, seconds),
             before reasoning begins; from the thread that answers.
@@ -36,6 +37,7 @@ class Question:
     on_outcome: Callable[[Outcome], None]
     frame: Frame | None = None
     groundings: Callable[[tuple[int, int]], tuple[Grounding, ...]] | None = None
+    proposes: bool = False
     call: Call = WAIT
     on_frame: Callable[[Frame, float], None] = ignore
     asked_s: float = field(default_factory=time.monotonic)

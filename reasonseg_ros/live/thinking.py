@@ -88,6 +88,11 @@ class Thinker:
             prompted = replace(self._method.prompt(frame, groundings), query=question.query)
             reasoned = Reasoned((frame,), prompted, config, groundings, self._before(pending, frame, config), restarts)
             return Turn(_outcome(pending, prompted, reasoned), frame)
+        if question.proposes:
+            proposed = self._method.propose(
+                frame, replace(question.call, cancelled=lambda: bool(pending.dropped_because))
+            )
+            return Turn(_outcome(pending, replace(proposed, query=question.query)), frame)
         frames = self._past(frame) if question.query.mode is Mode.HISTORY else [frame]
         before = self._before(pending, frames[0], config)
         segmentation = self._reason(pending, frames, config)
@@ -192,5 +197,5 @@ def _not_propagated(segmentation: Segmentation, error: Exception) -> Propagated:
     return Propagated(replace(segmentation, answer=answer, regions=()))
 
 
-def _outcome(pending: Pending, segmentation: Segmentation, reasoned: Reasoned) -> Outcome:
+def _outcome(pending: Pending, segmentation: Segmentation, reasoned: Reasoned | None = None) -> Outcome:
     return Outcome(pending.question, segmentation, time.monotonic() - pending.asked_s, reasoned=reasoned)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.methods.proposing import propose
 from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.port import Segmenter, Tracker
@@ -46,6 +47,10 @@ class Method(Protocol):
     def prompt(self, frame: Frame, groundings: Sequence[Grounding]) -> Segmentation:
         """Segment given boxes and points, without the reasoner. REFUSED if the segmenter cannot use them."""
         ...
+
+    def propose(self, frame: Frame, call: Call = WAIT) -> Segmentation:
+        """Everything in the image, without the reasoner: a region for each proposal, the largest first."""
+        return propose(frame, self.segmenter, self.settings.now.segmenter, call)
 
     def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> list[Segmentation]:
         """One answer for each frame with its question. Errors of the reasoner are raised."""

@@ -71,6 +71,7 @@ class Questions:
         node.create_service(SetBool, "~/enable", self._on_enable)
         node.create_service(srv.SegmentImage, "~/segment_image", self._on_segment_image, **services)
         node.create_service(srv.Prompt, "~/prompt", self._on_prompt, **services)
+        node.create_service(srv.Propose, "~/propose", self._on_propose, **services)
         self._action = ActionServer(
             node,
             Segment,
@@ -113,6 +114,11 @@ class Questions:
     async def _on_prompt(self, request: srv.Prompt.Request, response: srv.Prompt.Response) -> srv.Prompt.Response:
         prompts = request.boxes, request.points, request.point_labels
         _, answered = self._ask("", image=_image_or_newest(request.image), prompts=prompts)
+        response.segmentation = (await self._result(answered))[1]
+        return response
+
+    async def _on_propose(self, request: srv.Propose.Request, response: srv.Propose.Response) -> srv.Propose.Response:
+        _, answered = self._ask("", image=_image_or_newest(request.image), proposes=True)
         response.segmentation = (await self._result(answered))[1]
         return response
 
@@ -178,6 +184,7 @@ class Questions:
         frames: int = 0,
         image: Image | None = None,
         prompts: tuple[Any, Any, Any] | None = None,
+        proposes: bool = False,
         limits: tuple[int, float] = (0, 0.0),
         goal: ServerGoalHandle | None = None,
     ) -> tuple[Question, Future]:
@@ -207,6 +214,8 @@ class Questions:
                 question = replace(question, frame=images.frame_from_message(image, max_megapixels=limit))
             if prompts is not None:
                 question = replace(question, groundings=partial(groundings_from, *prompts))
+            elif proposes:
+                question = replace(question, proposes=True)
             else:
                 question = self._with_progress(question, goal)
             self.session.worker.submit(question)

@@ -6,14 +6,15 @@ The same algorithm as `segmenter.sam2`, which runs the checkpoint itself; here t
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from reasonseg_ros.engine.manifest import Manifest
-from reasonseg_ros.engine.port import Engine, Value, check_finite
+from reasonseg_ros.engine.port import Engine, Value, check_finite, to_host
+from reasonseg_ros.errors import ModelError
 from reasonseg_ros.geometry import resize_logits, scale_xy, squash
-from reasonseg_ros.segmenter.port import Features, ScoredMask
+from reasonseg_ros.segmenter.port import Features, LowResMasks, ScoredMask, single_points
 from reasonseg_ros.types import FloatArray, Grounding, RgbImage
 
 PAD, IGNORED = -1, -10
@@ -29,14 +30,21 @@ class ExportedSegmenter:
     """
 
     def __init__(
-        self, encoder: Engine, decoder: Engine, manifest: Manifest, at_once: int = 0, needs_boxes: bool = False
+        self,
+        encoder: Engine,
+        decoder: Engine,
+        manifest: Manifest,
+        at_once: int = 0,
+        needs_boxes: bool = False,
+        points: Callable[[], Engine] | None = None,
     ) -> None:
         """`at_once` prompts go through the decoder together; 0 is one on a CPU, because a batch's values do
-        not stay in the cache, and on a GPU as many as the decoder takes."""
+        not stay in the cache, and on a GPU as many as the decoder takes. `points` gives the engine for single points;
+        without it they go through the decoder."""
         self.name = f"{manifest.name} ({encoder.runtime})"
         self.needs_boxes = needs_boxes
         self.size_px = manifest.size_px
-        self._encoder, self._decoder = encoder, decoder
+        self._encoder, self._decoder, self._points = encoder, decoder, points
         self._at_once = at_once or (1 if decoder.device == "cpu" else sys.maxsize)
 
     def encode(self, rgb: RgbImage) -> Features:
@@ -47,16 +55,40 @@ class ExportedSegmenter:
 
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
         """One mask for each grounding, some or all of them at once. Raises OutOfMemory and ModelError."""
-        at_once = min(self._at_once, self._decoder.largest.get("N", max(len(groundings), 1)))
+        found = self.decode_low_res(features, groundings)
         return [
-            mask
-            for start in range(0, len(groundings), at_once)
-            for mask in self._decode_batch(features, groundings[start : start + at_once])
+            ScoredMask(resize_logits(logits, features.size_wh), float(score))
+            for logits, score in zip(found.logits, found.scores, strict=True)
         ]
 
-    def _decode_batch(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
+    def decode_low_res(self, features: Features, groundings: Sequence[Grounding]) -> LowResMasks:
+        return self._decode_batches(self._decoder, features, groundings)
+
+    def decode_points(self, features: Features, points_xy: FloatArray) -> LowResMasks:
+        decoder = self._decoder if self._points is None else self._points()
+        if decoder is self._decoder and self.needs_boxes:
+            raise ModelError(f"{self.name} was trained with boxes, and its export has no graph for points; train one "
+                             "with `reasonseg train points`, or use another segmenter.model")  # fmt: skip
+        return self._decode_batches(decoder, features, single_points(points_xy))
+
+    def feature_map(self, features: Features) -> FloatArray:
+        side = self.size_px // 16
+        coarsest: FloatArray = to_host(features.data["image_embed"])[0].reshape(side, side, -1).astype(np.float32)
+        return coarsest
+
+    def _decode_batches(self, decoder: Engine, features: Features, groundings: Sequence[Grounding]) -> LowResMasks:
+        at_once = min(self._at_once, decoder.largest.get("N", max(len(groundings), 1)))
+        parts = [
+            self._decode_batch(decoder, features, groundings[start : start + at_once])
+            for start in range(0, len(groundings), at_once)
+        ]
+        if not parts:
+            return LowResMasks(np.zeros((0, self.size_px // 4, self.size_px // 4), np.float32), np.zeros(0, np.float32))
+        return LowResMasks(np.concatenate([one.logits for one in parts]), np.concatenate([one.scores for one in parts]))
+
+    def _decode_batch(self, decoder: Engine, features: Features, groundings: Sequence[Grounding]) -> LowResMasks:
         coords, labels = prompt_points(groundings, features.size_wh, self.size_px)
-        decoded = self._decoder.run(
+        decoded = decoder.run(
             {
                 "image_embed": _for_each(features.data["image_embed"], len(groundings)),
                 "high_res_0": features.data["high_res_0"],
@@ -66,10 +98,7 @@ class ExportedSegmenter:
             }
         )
         check_finite("mask decoder", {name: decoded[name] for name in ("masks", "iou")})
-        return [
-            ScoredMask(resize_logits(logits[0], features.size_wh), float(np.clip(score[0], 0.0, 1.0)))
-            for logits, score in zip(decoded["masks"], decoded["iou"], strict=True)
-        ]
+        return LowResMasks(decoded["masks"][:, 0], np.clip(decoded["iou"][:, 0], 0.0, 1.0))
 
 
 def prompt_points(

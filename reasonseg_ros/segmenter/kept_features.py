@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reasonseg_ros.images.memory import ImageMemory
-from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter
-from reasonseg_ros.types import Grounding, RgbImage
+from reasonseg_ros.segmenter.port import Features, LowResMasks, ScoredMask, Segmenter
+from reasonseg_ros.types import FloatArray, Grounding, RgbImage
 
 
 class KeptFeatures:
@@ -31,3 +31,12 @@ class KeptFeatures:
 
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
         return self._segmenter.decode(features, groundings)
+
+    def decode_low_res(self, features: Features, groundings: Sequence[Grounding]) -> LowResMasks:
+        return self._segmenter.decode_low_res(features, groundings)
+
+    def decode_points(self, features: Features, points_xy: FloatArray) -> LowResMasks:
+        return self._segmenter.decode_points(features, points_xy)
+
+    def feature_map(self, features: Features) -> FloatArray:
+        return self._segmenter.feature_map(features)

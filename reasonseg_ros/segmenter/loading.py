@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.engine.export_folder import export_folder, export_mismatch
-from reasonseg_ros.engine.port import Report
+from reasonseg_ros.engine.port import Engine, Report
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.segmenter.port import Segmenter
@@ -91,12 +92,25 @@ def _load_exported(
         from reasonseg_ros.engine.loading import load_engines
     except ImportError as error:
         raise ModelError(f"{error}; install the engine extra: pip install 'reasonseg_ros[engine]'") from error
-    from reasonseg_ros.engine.manifest import IMAGE_GRAPHS, read_manifest
+    from reasonseg_ros.engine.manifest import IMAGE_GRAPHS, POINTS, read_manifest
     from reasonseg_ros.segmenter.exported import ExportedSegmenter
 
-    engines = load_engines(folder, IMAGE_GRAPHS, engine_options(backend, config), report)
+    options = engine_options(backend, config)
+    engines = load_engines(folder, IMAGE_GRAPHS, options, report)
     manifest = read_manifest(folder)
-    return ExportedSegmenter(engines["encoder"], engines["decoder"], manifest, needs_boxes=card.needs_boxes)
+
+    @cache
+    def points() -> Engine:
+        # Only everything mode needs it.
+        return load_engines(folder, (POINTS,), options, report)[POINTS]
+
+    return ExportedSegmenter(
+        engines["encoder"],
+        engines["decoder"],
+        manifest,
+        needs_boxes=card.needs_boxes,
+        points=points if POINTS in manifest.graphs else None,
+    )
 
 
 def engine_options(backend: str, config: SegmenterConfig) -> EngineOptions:

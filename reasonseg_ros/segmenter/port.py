@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from reasonseg_ros.engine.port import NOT_FINITE_REMEDY
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.types import BoolMask, Grounding, RgbImage
+from reasonseg_ros.types import BoolMask, FloatArray, Grounding, RgbImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,19 @@ class ScoredMask:
             raise ModelError(f"mask decoder: the predicted IoU is not finite; {NOT_FINITE_REMEDY}")
 
 
+@dataclass(frozen=True, eq=False)
+class LowResMasks:
+    """Masks as the decoder draws them, before they are enlarged to the image.
+
+    Attributes:
+        logits: float32 [N, h, w] over the whole image, squashed; inside a mask they are above 0.
+        scores: predicted IoU, float32 [N], 0 to 1.
+    """
+
+    logits: FloatArray
+    scores: FloatArray
+
+
 class Segmenter(Protocol):
     """Encodes an image once, then decodes any number of prompts on it.
 
@@ -54,6 +69,21 @@ class Segmenter(Protocol):
 
         Raises OutOfMemory; ModelError if logits or scores are not finite.
         """
+        ...
+
+    def decode_low_res(self, features: Features, groundings: Sequence[Grounding]) -> LowResMasks:
+        """The masks of `decode` at the decoder's resolution, without refinement. Raises what `decode` raises."""
+        ...
+
+    def decode_points(self, features: Features, points_xy: FloatArray) -> LowResMasks:
+        """The mask of each single point, float32 [N, 2] in the source image's pixels, at the decoder's resolution.
+
+        Raises ModelError if the checkpoint needs boxes and has no graph for points; else what `decode` raises.
+        """
+        ...
+
+    def feature_map(self, features: Features) -> FloatArray:
+        """The coarsest map of the image encoder over the whole image, squashed: float32 [h, w, C]."""
         ...
 
 
@@ -80,6 +110,11 @@ class Track:
     def __post_init__(self) -> None:
         if not math.isfinite(self.score):
             raise ModelError(f"track {self.track_id}: the predicted IoU is not finite; {NOT_FINITE_REMEDY}")
+
+
+def single_points(points_xy: FloatArray) -> list[Grounding]:
+    """A grounding without a box for each of float32 [N, 2]."""
+    return [Grounding(np.array([x, y, x + 1, y + 1]), np.array([[x, y]]), has_box=False) for x, y in points_xy]
 
 
 class Tracker(Protocol):

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from reasonseg_ros.geometry import clip_points, innermost_xy, mask_box, resize_logits
-from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter, Track, Tracker
+from reasonseg_ros.segmenter.port import Features, LowResMasks, ScoredMask, Segmenter, Track, Tracker
 from reasonseg_ros.segmenter.regions import box_agreement, points_inside
 from reasonseg_ros.segmenter.track_states import unseen
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding, RgbImage
@@ -56,6 +56,15 @@ class RefinedSegmenter:
         for step in self._steps:
             masks = step(rgb, groundings, masks, decode)
         return masks
+
+    def decode_low_res(self, features: Features, groundings: Sequence[Grounding]) -> LowResMasks:
+        return self._segmenter.decode_low_res(features.data[1], groundings)
+
+    def decode_points(self, features: Features, points_xy: FloatArray) -> LowResMasks:
+        return self._segmenter.decode_points(features.data[1], points_xy)
+
+    def feature_map(self, features: Features) -> FloatArray:
+        return self._segmenter.feature_map(features.data[1])
 
 
 class RefinedTracker:

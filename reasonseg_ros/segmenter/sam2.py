@@ -18,12 +18,14 @@ from transformers import Sam2Config, Sam2Model
 from reasonseg_ros.engine.port import check_finite
 from reasonseg_ros.errors import ModelError, OutOfMemory
 from reasonseg_ros.geometry import resize_logits, scale_xy, squash
-from reasonseg_ros.segmenter.port import Features, ScoredMask
+from reasonseg_ros.segmenter.port import Features, LowResMasks, ScoredMask, single_points
 from reasonseg_ros.types import FloatArray, Grounding, RgbImage
 from reasonseg_ros.weights import wrong_weights
 
 IMAGE_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGE_STD = np.array([0.229, 0.224, 0.225], np.float32)
+MOST_AT_ONCE = 64
+"""Prompts in one batch of the decoder."""
 MODEL_TYPES = ("sam2", "sam2_video")  # the published checkpoints carry the video tracker's weights too
 
 
@@ -109,21 +111,41 @@ class Sam2Segmenter:
             check_finite("image encoder", {f"feature map {index}": value for index, value in enumerate(maps)})
             return Features(maps, (rgb.shape[1], rgb.shape[0]))
 
-    @torch.inference_mode()
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
         """One mask for each grounding. Equal kinds of prompts share a batch. Raises OutOfMemory and ModelError."""
+        found = self.decode_low_res(features, groundings)
+        return [
+            ScoredMask(resize_logits(logits, features.size_wh), float(score))
+            for logits, score in zip(found.logits, found.scores, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def decode_low_res(self, features: Features, groundings: Sequence[Grounding]) -> LowResMasks:
         # Padding a prompt with ignored points changes its mask in SAM2, so only equal prompts go together.
         batches: dict[tuple[int, bool], list[int]] = {}
         for index, grounding in enumerate(groundings):
             batches.setdefault((len(grounding.points_xy), grounding.has_box), []).append(index)
-        masks: dict[int, ScoredMask] = {}
+        side = self.size_px // 4
+        logits, scores = np.zeros((len(groundings), side, side), np.float32), np.zeros(len(groundings), np.float32)
         with _memory_errors(self.model.device):
             for indices in batches.values():
-                decoded = self._decode_batch(features, [groundings[index] for index in indices])
-                masks.update(zip(indices, decoded, strict=True))
-        return [masks[index] for index in range(len(groundings))]
+                for start in range(0, len(indices), MOST_AT_ONCE):
+                    rows = indices[start : start + MOST_AT_ONCE]
+                    logits[rows], scores[rows] = self._decode_batch(features, [groundings[row] for row in rows])
+        return LowResMasks(logits, scores)
 
-    def _decode_batch(self, features: Features, groundings: list[Grounding]) -> list[ScoredMask]:
+    def decode_points(self, features: Features, points_xy: FloatArray) -> LowResMasks:
+        if self.needs_boxes:
+            raise ModelError(f"{self.name} was trained with boxes; single points need its export, with a graph for "
+                             "points: set segmenter.backend to auto")  # fmt: skip
+        found: LowResMasks = self.decode_low_res(features, single_points(points_xy))
+        return found
+
+    def feature_map(self, features: Features) -> FloatArray:
+        coarsest: FloatArray = features.data[-1][0].permute(1, 2, 0).float().cpu().numpy()
+        return coarsest
+
+    def _decode_batch(self, features: Features, groundings: list[Grounding]) -> tuple[FloatArray, FloatArray]:
         model, square_wh = self.model, (self.size_px, self.size_px)
         boxes = np.stack([scale_xy(g.box_xyxy, features.size_wh, square_wh) for g in groundings])
         points = np.stack([scale_xy(g.points_xy, features.size_wh, square_wh) for g in groundings])
@@ -146,12 +168,8 @@ class Sam2Segmenter:
         check_finite("mask decoder", {"the mask logits": logits, "the predicted IoU": scores})
         best = scores[0].argmax(-1)
         rows = torch.arange(len(groundings), device=model.device)
-        return [
-            ScoredMask(resize_logits(mask, features.size_wh), float(np.clip(score, 0.0, 1.0)))
-            for mask, score in zip(
-                logits[0, rows, best].float().cpu().numpy(), scores[0, rows, best].float().cpu().numpy(), strict=True
-            )
-        ]
+        chosen, predicted = logits[0, rows, best].float(), scores[0, rows, best].float().clamp(0, 1)
+        return chosen.cpu().numpy(), predicted.cpu().numpy()
 
 
 def preprocess(rgb: RgbImage, size_px: int) -> FloatArray:

@@ -11,8 +11,11 @@ import cv2
 import numpy as np
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.segmenter.port import Features, ScoredMask, Track
-from reasonseg_ros.types import BoolMask, Grounding, RgbImage
+from reasonseg_ros.segmenter.port import Features, LowResMasks, ScoredMask, Track
+from reasonseg_ros.types import BoolMask, FloatArray, Grounding, RgbImage
+
+LOW_RES_PX, MAP_PX = 128, 32
+"""Sides of the masks and of the feature map that a decoder and an encoder would give."""
 
 
 class ScriptedSegmenter:
@@ -32,6 +35,25 @@ class ScriptedSegmenter:
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
         return [ScoredMask(self._fill(grounding, features.size_wh), self.score) for grounding in groundings]
 
+    def decode_low_res(self, features: Features, groundings: Sequence[Grounding]) -> LowResMasks:
+        masks = [_low_res(self._fill(grounding, features.size_wh)) for grounding in groundings]
+        return self._low_res_masks(masks)
+
+    def decode_points(self, features: Features, points_xy: FloatArray) -> LowResMasks:
+        """All pixels of the colour under each point."""
+        masks = [_low_res((features.data == features.data[int(y), int(x)]).all(-1)) for x, y in points_xy]
+        return self._low_res_masks(masks)
+
+    def feature_map(self, features: Features) -> FloatArray:
+        """Mean colours, from 0 to 1."""
+        small = cv2.resize(features.data, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
+        colours: FloatArray = small.astype(np.float32) / np.float32(255)
+        return colours
+
+    def _low_res_masks(self, masks: list[FloatArray]) -> LowResMasks:
+        logits = np.array(masks, np.float32).reshape(-1, LOW_RES_PX, LOW_RES_PX)
+        return LowResMasks(logits, np.full(len(masks), self.score, np.float32))
+
     def _fill(self, grounding: Grounding, size_wh: tuple[int, int]) -> BoolMask:
         canvas = np.zeros((size_wh[1], size_wh[0]), np.uint8)
         x1, y1, x2, y2 = (round(float(value)) for value in grounding.box_xyxy)
@@ -41,6 +63,13 @@ class ScriptedSegmenter:
             centre, axes = ((x1 + x2 - 1) // 2, (y1 + y2 - 1) // 2), ((x2 - x1 - 1) // 2, (y2 - y1 - 1) // 2)
             cv2.ellipse(canvas, centre, axes, 0, 0, 360, 1, cv2.FILLED)
         return canvas.astype(bool)
+
+
+def _low_res(mask: BoolMask) -> FloatArray:
+    """Logits -10 to 10 at the resolution of a decoder."""
+    share = cv2.resize(mask.astype(np.float32), (LOW_RES_PX, LOW_RES_PX), interpolation=cv2.INTER_AREA)
+    logits: FloatArray = 20 * share - 10
+    return logits
 
 
 class ScriptedTracker:

@@ -325,6 +325,17 @@ def test_segment_image_refuses_a_damaged_image(node, client):
     assert client.call(srv.SegmentImage, "segment_image", request).segmentation.status == "ok"
 
 
+def test_propose_segments_everything_without_a_question(node, client):
+    answer = client.call(srv.Propose, "propose", srv.Propose.Request()).segmentation
+    assert (answer.status, answer.header.stamp.nanosec, answer.reasoning_s) == ("ok", 34, 0)
+    dark, bright = masks_from(answer)  # the largest first
+    assert dark.sum() + bright.sum() == dark.size
+    assert bright.sum() == pytest.approx(200, abs=20)
+    request = srv.Propose.Request(image=image_of(bright_frame(9)))
+    answer = client.call(srv.Propose, "propose", request).segmentation
+    assert (answer.status, answer.header.stamp.nanosec, len(answer.regions)) == ("ok", 9, 2)
+
+
 def test_prompt_segments_without_the_reasoner(node, client):
     boxes = [msg.Box(x1=2.0, y1=3.0, x2=12.0, y2=9.0), msg.Box(x1=60.0, y1=40.0, x2=99.0, y2=99.0)]
     request = srv.Prompt.Request(boxes=boxes)

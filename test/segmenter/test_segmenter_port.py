@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reasonseg_ros.config.models import SegmenterConfig
-from reasonseg_ros.geometry import mask_iou
+from reasonseg_ros.geometry import mask_iou, resize_logits
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.port import Segmenter
@@ -95,3 +95,39 @@ def test_features_stay_those_of_their_image(segmenter):
     segmenter.decode(segmenter.encode(second), groundings(SIZES_WH[1]))
     for one, again in zip(before, segmenter.decode(features, groundings(SIZES_WH[0])), strict=True):
         np.testing.assert_array_equal(one.mask, again.mask)
+
+
+def test_masks_at_the_decoders_resolution_are_those_of_the_image(segmenter):
+    features = segmenter.encode(image(SIZES_WH[0]))
+    prompts = groundings(SIZES_WH[0])
+    found = segmenter.decode_low_res(features, prompts)
+    assert found.logits.dtype == found.scores.dtype == np.float32
+    assert found.logits.ndim == 3 and len(found.logits) == len(found.scores) == len(prompts)
+    if not isinstance(segmenter, RefinedSegmenter):  # refined masks differ on purpose
+        for logits, score, whole in zip(found.logits, found.scores, segmenter.decode(features, prompts), strict=True):
+            assert mask_iou(resize_logits(logits, SIZES_WH[0]), whole.mask) > 0.9
+            assert score == pytest.approx(whole.score, abs=1e-6)
+    assert segmenter.decode_low_res(features, []).logits.shape == (0, *found.logits.shape[1:])
+
+
+def test_single_points_give_a_mask_each(segmenter):
+    features = segmenter.encode(image(SIZES_WH[0]))
+    found = segmenter.decode_points(features, np.array([[50.5, 40.5], [1.5, 2.5], [150.0, 100.0]], np.float32))
+    assert found.logits.shape[0] == len(found.scores) == 3
+    assert found.logits.shape[1:] == segmenter.decode_low_res(features, []).logits.shape[1:]
+    assert ((found.scores >= 0) & (found.scores <= 1)).all()
+
+
+def test_the_feature_map_covers_the_image(segmenter):
+    dark, lit = np.zeros((120, 160, 3), np.uint8), np.zeros((120, 160, 3), np.uint8)
+    lit[:60, 80:] = 220
+    maps = [segmenter.feature_map(segmenter.encode(rgb)) for rgb in (dark, lit)]
+    assert maps[0].dtype == np.float32 and maps[0].shape == maps[1].shape and maps[0].ndim == 3
+    change = np.abs(maps[1] - maps[0]).mean(-1)
+    height, width = change.shape
+    quarters = {
+        (low, right): change[rows, columns].mean()
+        for low, rows in enumerate((slice(0, height // 2), slice(height // 2, None)))
+        for right, columns in enumerate((slice(0, width // 2), slice(width // 2, None)))
+    }
+    assert max(quarters, key=quarters.__getitem__) == (0, 1)  # where the light is
