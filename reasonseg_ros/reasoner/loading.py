@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reasonseg_ros.config.models import ReasonerConfig
+from reasonseg_ros.engine.gpu import gpus
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.reasoner.onnx.manifest import FILE_NAME as GRAPHS
@@ -49,15 +50,27 @@ def load_reasoner(config: ReasonerConfig) -> Reasoner:
     return LocalReasoner(card, config)
 
 
+SMALL_BYTES = 500_000_000
+"""Weights up to this size answer quickly on a CPU; larger ones belong on a GPU if there is one."""
+
+
 def has_graphs(card: ModelCard, config: ReasonerConfig) -> bool:
-    """Whether a checkpoint was exported, and the settings ask for nothing that its graphs cannot do."""
+    """Whether `auto` takes a checkpoint's graphs, which run on the CPU.
+
+    So it was exported, the settings ask for nothing that its graphs cannot do, and no GPU would run it much faster.
+    """
     return (
         card.is_folder
         and Path(card.source, GRAPHS).is_file()
         and config.device in ("auto", "cpu")
         and config.dtype in ("auto", "float32")
         and (config.attention, config.quantization) == ("sdpa", "none")
+        and (config.device == "cpu" or weights_bytes(Path(card.source)) <= SMALL_BYTES or not gpus())
     )
+
+
+def weights_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def with_dialect(card: ModelCard, dialect: str) -> ModelCard:

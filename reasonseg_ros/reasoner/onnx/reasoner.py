@@ -125,8 +125,9 @@ class OnnxReasoner(SpeakingReasoner):
     def _spoken(
         self, prompt: Sequence[int], logits: FloatArray, seen_wh: list[tuple[int, int]], limits: Limits
     ) -> Speech:
-        """Decode to the end, watched between tokens."""
+        """Decode to the end, at most to the checkpoint's longest sequence; the limits are checked at each token."""
         chooser = Chooser(self.manifest.repetition_penalty, prompt)
+        most = min(limits.max_new_tokens, self.manifest.text.longest - len(prompt))
         said: list[int] = []
         entropies_nats: list[float] = []
         broken: Status | None = None
@@ -138,11 +139,11 @@ class OnnxReasoner(SpeakingReasoner):
                 limits.on_text(self._so_far(said), len(said))
             broken = limits.broken()
             ended = token in self.manifest.end_tokens
-            if broken or ended or len(said) >= limits.max_new_tokens:
+            if broken or ended or len(said) >= most:
                 break
             logits = self._text.next(token)
         entropy_nats = thought_entropy(said, entropies_nats, self._words.text)
-        cut = not ended and len(said) >= limits.max_new_tokens
+        cut = not ended and len(said) >= most
         return Speech(self._words.text(said), len(said), seen_wh, cut, None if ended else broken, entropy_nats)
 
     def _so_far(self, said: Sequence[int]) -> str:

@@ -15,7 +15,7 @@ from reasonseg_ros.engine.manifest import file_sha256
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.limits import Limits
-from reasonseg_ros.reasoner.loading import load_reasoner
+from reasonseg_ros.reasoner.loading import has_graphs, load_reasoner
 from reasonseg_ros.types import Frame, Status
 
 pytest.importorskip("torch")
@@ -112,6 +112,38 @@ def test_a_limit_stops_between_tokens(embedded: tuple[Any, Any]) -> None:
     answer = found.answer(images(1)[0], "the red mug", call)
     assert (answer.status, heard) == (Status.CANCELLED, [1, 2, 3])
     assert found.answer(images(1)[0], "the red mug", Call(max_new_tokens=4)).status is Status.TRUNCATED
+
+
+def test_an_answer_ends_as_truncated_at_the_longest_sequence_of_the_checkpoint(exported: Path, tmp_path: Path) -> None:
+    folder, room = tmp_path / "short", 5
+    shutil.copytree(exported, folder)
+    reasoner: Any = load_reasoner(ReasonerConfig(model=str(folder), backend="onnxruntime"))
+    frame = images(1)[0]
+    reasoner.answer(frame, "what is red?", Call(max_new_tokens=1))
+    values = json.loads((folder / "graphs.json").read_text())
+    values["text"]["longest"] = len(reasoner._text.kept().ids) + room
+    (folder / "graphs.json").write_text(json.dumps(values))
+    reasoner = load_reasoner(ReasonerConfig(model=str(folder), backend="onnxruntime"))
+    answer = reasoner.answer(frame, "what is red?", Call(max_new_tokens=100))
+    assert (answer.status, answer.tokens) == (Status.TRUNCATED, room)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "size", "device", "kind"),
+    [
+        ((), 10, "auto", True),
+        (("a GPU",), 10, "auto", False),
+        (("a GPU",), 10, "cpu", True),
+        (("a GPU",), 10**9, "auto", True),
+    ],
+)
+def test_auto_leaves_large_checkpoints_to_the_gpu(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...], size: int, device: str, kind: bool
+) -> None:
+    monkeypatch.setattr("reasonseg_ros.reasoner.loading.gpus", lambda: gpus)
+    monkeypatch.setattr("reasonseg_ros.reasoner.loading.SMALL_BYTES", size)
+    card = load_card(str(exported), "reasoner")
+    assert has_graphs(card, ReasonerConfig(model=str(exported), device=device)) is kind
 
 
 @pytest.mark.parametrize(
