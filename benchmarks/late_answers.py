@@ -36,7 +36,9 @@ from benchmarks.results import RESULTS, commit, library_versions, machine
 from reasonseg_ros.config import Config, config_from
 from reasonseg_ros.evaluation.scoring.stand_ins import from_mask
 from reasonseg_ros.geometry import mask_iou
+from reasonseg_ros.live.motion import moved_mask
 from reasonseg_ros.live.propagation import Propagated
+from reasonseg_ros.live.scene_change import thumbnail
 from reasonseg_ros.methods.tracking import load_tracker
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter
@@ -74,7 +76,7 @@ class Questions:
         """None if the video ends before the answer comes, or the target is not seen then."""
         clock, config = robot.clock, robot.config
         clock.now_s = asked / RATE_HZ
-        stream = Stream(self.frames, config, clock)
+        stream = Stream(self.frames, config, clock, robot.costs.decode_s)
         times = 0
         while True:
             late = self.answer(stream.newest, target, config)
@@ -141,9 +143,18 @@ def measured_costs(video: Video, segmenter: Segmenter, make: Mapping[str, Callab
     """Medians over 20 images of following one target here."""
     asked, target = next(iter(questions(video)))
     encode_s: list[float] = []
+    move_s: list[float] = []
+    decode_s: list[float] = []
     step_s: dict[str, list[float]] = {name: [] for name in TRACKERS}
     trackers = {name: make[name]() for name in TRACKERS}
     groundings = from_mask(video.scenes[asked].mask((target,)))
+    for before, after in itertools.pairwise(video.scenes[asked : asked + 21]):
+        start_s = time.perf_counter()
+        moved_mask(before.rgb, after.rgb, before.mask((target,)))
+        move_s.append(time.perf_counter() - start_s)
+        start_s = time.perf_counter()
+        thumbnail(after.rgb.copy())
+        decode_s.append(time.perf_counter() - start_s)
     for index, scene in enumerate(video.scenes[asked : asked + 21]):
         start_s = time.perf_counter()
         features = segmenter.encode(scene.rgb)
@@ -155,7 +166,7 @@ def measured_costs(video: Video, segmenter: Segmenter, make: Mapping[str, Callab
             else:
                 tracker.add(features, groundings, index)
             step_s[name].append(time.perf_counter() - start_s)
-    return Costs(*(round(median(times[1:]), 4) for times in (encode_s, *step_s.values())))
+    return Costs(*(round(median(times[1:]), 4) for times in (encode_s, *step_s.values(), move_s, decode_s)))
 
 
 def main() -> None:
@@ -170,7 +181,7 @@ def main() -> None:
     configs = [replace(config, tracker=replace(config.tracker, mode=mode)) for mode in TRACKERS]
     segmenter = KeptFeatures(load_segmenter(config.segmenter), FRAMES)
     make = {one.tracker.mode: load_tracker(one, segmenter) for one in configs}
-    costs = Costs(0.0, 0.0, 0.0) if chosen.costs == "none" else ASSUMED
+    costs = Costs(0.0, 0.0, 0.0, 0.0, 0.0) if chosen.costs == "none" else ASSUMED
     robots = [Robot(one, segmenter, make[one.tracker.mode], costs) for one in configs]
     rows: list[LateAnswer] = []
     about = {

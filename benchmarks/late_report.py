@@ -89,7 +89,8 @@ def markdown(found: dict[str, Any]) -> str:
         f"# Late answers, {found['date']}", "",
         f"- `{found['command']}`, commit {found['commit']}; {found['videos']} videos, {found['answers']} answers",
         f"- simulated time, {found['costs']}: encoding {1e3 * costs['encode_s']:.0f} ms an image, a step "
-        f"{1e3 * costs['memory_s']:.0f} ms (memory) and {1e3 * costs['reprompt_s']:.0f} ms (reprompt); "
+        f"{1e3 * costs['memory_s']:.0f} ms (memory) and {1e3 * costs['reprompt_s']:.0f} ms (reprompt), "
+        f"{1e3 * costs['move_s']:.0f} ms to move a mask, {1e3 * costs['decode_s']:.0f} ms to decode an image; "
         f"at most {found['settings']['stream.catch_up_s']:g} s to catch up; camera {RATE_HZ:g} Hz",
         "- masks a second of one followed target: " + (", ".join(
             f"{rate:.1f} ({name})" for name, rate in found["masks_a_second"].items()

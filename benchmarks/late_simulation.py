@@ -8,6 +8,7 @@ from functools import partial
 
 from reasonseg_ros.config import Config
 from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
+from reasonseg_ros.live.motion import moved_mask
 from reasonseg_ros.live.propagation import Propagator
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter, Track, Tracker
@@ -18,14 +19,17 @@ RATE_HZ = 10.0
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds on the machine that is simulated: an image encoded, a step with one target."""
+    """Seconds on the machine that is simulated: an image encoded, a step with one target, a mask moved, a raw image
+    decoded and made small."""
 
     encode_s: float
     memory_s: float
     reprompt_s: float
+    move_s: float
+    decode_s: float
 
 
-ASSUMED = Costs(0.085, 0.066, 0.03)
+ASSUMED = Costs(0.085, 0.066, 0.03, 0.02, 0.002)
 """One thread of an AMD EPYC: encoding 85 ms; memory attention, decoder and memory encoder 50 ms; outline 16 ms."""
 
 
@@ -82,10 +86,10 @@ class ChargedTracker:
 class Stream(FrameBuffer):
     """The node's buffer in simulated time: what has been taken by now is in it."""
 
-    def __init__(self, frames: Sequence[Frame], config: Config, clock: Clock) -> None:
+    def __init__(self, frames: Sequence[Frame], config: Config, clock: Clock, decode_s: float) -> None:
         stream = config.stream
         super().__init__(stream.buffer_s, stream.buffer_mb * 1_000_000, stream.buffer_hz)
-        self._frames, self._clock, self._shown = frames, clock, 0
+        self._frames, self._clock, self._decode_s, self._shown = frames, clock, decode_s, 0
 
     @property
     def newest(self) -> int:
@@ -94,13 +98,13 @@ class Stream(FrameBuffer):
 
     def after(self, stamp_ns: int) -> list[Arrival]:
         for frame in self._frames[self._shown : self.newest + 1]:
-            self.add(Arrival(frame.stamp_ns, frame.rgb.nbytes, partial(_same, frame)))
+            self.add(Arrival(frame.stamp_ns, frame.rgb.nbytes, partial(self._decoded, frame)))
         self._shown = self.newest + 1
         return super().after(stamp_ns)
 
-
-def _same(frame: Frame) -> Frame:
-    return frame
+    def _decoded(self, frame: Frame) -> Frame:
+        self._clock.now_s += self._decode_s
+        return frame
 
 
 class Robot:
@@ -109,9 +113,14 @@ class Robot:
     def __init__(self, config: Config, segmenter: Segmenter, make_tracker: Callable[[], Tracker], costs: Costs) -> None:
         self.clock = Clock()
         step_s = costs.memory_s if config.tracker.mode == "memory" else costs.reprompt_s
+        self.costs = costs
         # The image that was reasoned on is kept, as in the node.
         self.segmenter = KeptFeatures(Charged(self.clock, costs.encode_s, segmenter), 1)
         self.config = config
         self.propagator = Propagator(
-            self.segmenter, lambda: ChargedTracker(self.clock, step_s, make_tracker()), self.clock
+            self.segmenter, lambda: ChargedTracker(self.clock, step_s, make_tracker()), self.clock, self._moved
         )
+
+    def _moved(self, before: RgbImage, after: RgbImage, mask: BoolMask) -> BoolMask | None:
+        self.clock.now_s += self.costs.move_s
+        return moved_mask(before, after, mask)

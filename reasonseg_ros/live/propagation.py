@@ -2,23 +2,27 @@
 
 A reasoner takes seconds. Its boxes fit the frame that it saw, but the camera or the target may have moved since. The
 masks on that frame therefore start a tracker, which steps through the later frames. If time is short, frames in between
-are left out.
+are left out (`pacing`). More frames arrive during the last step, so the masks finally move to the newest frame by
+optical flow (`motion`), which takes milliseconds.
 """
 
 from __future__ import annotations
 
-import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.geometry import mask_box
 from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
+from reasonseg_ros.live.motion import moved_mask
+from reasonseg_ros.live.pacing import StepPlan
 from reasonseg_ros.live.questions import lost
 from reasonseg_ros.reasoner.call import never
 from reasonseg_ros.segmenter.port import Segmenter, Track, Tracker
 from reasonseg_ros.segmenter.regions import tracked
-from reasonseg_ros.types import Frame, Segmentation
+from reasonseg_ros.types import BoolMask, Frame, Region, RgbImage, Segmentation
 
 RESTARTED = "the stream of images began again meanwhile"
 
@@ -31,7 +35,7 @@ class Propagated:
     """A segmentation on the newest frame.
 
     Attributes:
-        tracker: has seen the targets up to that frame; None if no frame was stepped through.
+        tracker: has seen the targets up to that frame or one shortly before; None if no frame was stepped through.
         frames: number of frames that the tracker stepped through.
         left_out: number of frames that were left out.
     """
@@ -53,9 +57,12 @@ class Propagator:
         segmenter: Segmenter,
         make_tracker: Callable[[], Tracker],
         clock: Callable[[], float] = time.perf_counter,
+        move: Callable[[RgbImage, RgbImage, BoolMask], BoolMask | None] = moved_mask,
     ) -> None:
+        """`move` moves a mask from one image to a slightly newer one; None if it cannot."""
         self.segmenter = segmenter
         self.make_tracker = make_tracker
+        self._move = move
         self._clock = clock
         self._frame_s = 0.0
 
@@ -82,17 +89,16 @@ class Propagator:
         tracker, tracks = self.begin(segmentation)
         guess_s = self._clock() - start_s
 
-        frame, done, left_out = reasoned_on, 0, 0
+        frame, done, left_out, plan = reasoned_on, 0, 0, StepPlan()
         damaged: list[Arrival] = []
         while not cancelled():
             later = [arrival for arrival in buffer.after(frame.stamp_ns) if arrival not in damaged]
             if buffer.restarts != restarts:
                 return self._lost(segmentation, frame, start_s, RESTARTED)
-            begin_s = self._clock()
-            left_s, frame_s = start_s + budget_s - begin_s, self._frame_s or guess_s
+            left_s, frame_s = start_s + budget_s - self._clock(), self._frame_s or guess_s
             if not later or (done and left_s < frame_s):
                 break
-            index = stride(len(later), left_s, frame_s) - 1
+            index = plan.next(frame, later, affordable_steps(left_s, frame_s))
             try:
                 loaded = later[index].load()
             except InvalidInput:  # counted where it arrived; the next to it serves as well
@@ -100,18 +106,42 @@ class Propagator:
                 continue
             if loaded.size_wh != frame.size_wh:
                 return self._lost(segmentation, loaded, start_s, "the camera changed its image size meanwhile")
-            frame = loaded
+            frame, begin_s = loaded, self._clock()
             tracks = tracker.step(self.segmenter.encode(frame.rgb), frame.stamp_ns)
             self._learn(self._clock() - begin_s)
             done, left_out = done + 1, left_out + index
         if not any(track.mask.any() for track in tracks):
             return self._lost(segmentation, frame, start_s, "the target was lost on the way to the newest image")
         regions = tuple(tracked(region, track) for region, track in zip(segmentation.regions, tracks, strict=True))
+        if buffer.restarts == restarts:
+            frame, regions = self._on_newest(frame, regions, buffer)
         propagated = replace(
             segmentation, frame=frame, regions=regions, reasoned_stamp_ns=reasoned_on.stamp_ns,
             seconds=self._seconds(segmentation, start_s),
         )  # fmt: skip
         return Propagated(propagated, tracker, done, left_out)
+
+    def _on_newest(
+        self, frame: Frame, regions: tuple[Region, ...], buffer: FrameBuffer
+    ) -> tuple[Frame, tuple[Region, ...]]:
+        """Frame and regions after the move to the newest frame; unchanged if one of them cannot be moved reliably."""
+        later = buffer.after(frame.stamp_ns)
+        if not later:
+            return frame, regions
+        try:
+            newest = later[-1].load()
+        except InvalidInput:  # counted where it arrived
+            return frame, regions
+        if newest.size_wh != frame.size_wh:
+            return frame, regions
+        moved = []
+        for region in regions:
+            mask = self._move(frame.rgb, newest.rgb, region.mask) if region.mask.any() else region.mask
+            if mask is None:
+                return frame, regions
+            box_xyxy = mask_box(mask)
+            moved.append(replace(region, mask=mask, box_xyxy=region.box_xyxy if box_xyxy is None else box_xyxy))
+        return newest, tuple(moved)
 
     def begin(self, segmentation: Segmentation) -> tuple[Tracker, list[Track]]:
         """A tracker that starts from the masks of `segmentation` on its frame."""
@@ -135,11 +165,6 @@ class Propagator:
         self._frame_s = (1 - _SMOOTHING) * self._frame_s + _SMOOTHING * seconds if self._frame_s else seconds
 
 
-def stride(waiting: int, left_s: float, frame_s: float) -> int:
-    """Frames to advance per step so that evenly spaced steps reach the newest frame in the remaining time.
-
-    `waiting` is the number of frames up to the newest one. Even steps are the smallest ones, and a large move in one
-    step is what loses a target.
-    """
-    affordable = int(left_s / frame_s) if frame_s else waiting
-    return math.ceil(waiting / max(1, affordable))
+def affordable_steps(left_s: float, frame_s: float) -> int:
+    """How many frames of `frame_s` each fit into the remaining time; at least one."""
+    return max(1, int(left_s / frame_s)) if frame_s else sys.maxsize

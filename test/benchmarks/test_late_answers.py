@@ -14,7 +14,7 @@ from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.tabletop.videos.video import Event
 
 MOVER, OTHER = 1, 2
-COSTS = Costs(0.05, 0.2, 0.05)
+COSTS = Costs(0.05, 0.2, 0.05, 0.01, 0.0)
 """With memory a step and its image take 0.25 s."""
 
 
@@ -55,14 +55,14 @@ def test_the_late_mask_is_off_and_the_carried_one_fits():
 
 def test_catching_up_is_charged_and_images_are_left_out():
     slow = asked_about().ask(5, MOVER, 2.0, robot())
-    assert slow.catch_up_s == pytest.approx(0.2 + 0.25 * slow.stepped)
+    assert slow.catch_up_s == pytest.approx(0.2 + 0.25 * slow.stepped + 0.01)
     assert slow.left_out > 10
-    free = asked_about().ask(5, MOVER, 2.0, robot(Costs(0, 0, 0)))
+    free = asked_about().ask(5, MOVER, 2.0, robot(Costs(0, 0, 0, 0, 0)))
     assert (free.stepped, free.left_out, free.catch_up_s, free.age_s, free.carried) == (20, 0, 0, 0, 1.0)
 
 
 def test_a_lost_target_is_asked_for_again_after_the_delay():
-    told = asked_about(hidden=range(24, 30)).ask(5, MOVER, 2.0, robot(Costs(0, 0, 0)))
+    told = asked_about(hidden=range(24, 30)).ask(5, MOVER, 2.0, robot(Costs(0, 0, 0, 0, 0)))
     assert (told.asked, told.status, told.carried) == (2, "no_target", 0.0)  # at 2.5 s it was hidden, at 4.5 s not
     told = asked_about(hidden=range(24, 26)).ask(5, MOVER, 2.0, robot())
     assert (told.asked, told.status) == (1, "ok")  # seen again before it was caught up with
@@ -82,5 +82,8 @@ def test_tables(monkeypatch):
     assert found["reprompt"]["all"]["2.0"] == {"answers": 0}
     about = {"date": "2026-11-21", "command": "python", "commit": "0", "videos": 1, "answers": 4, "costs": "assumed"}
     about |= {"settings": {"stream.catch_up_s": 0.5}, "masks_a_second": {"memory": 4.0, "reprompt": 10.0}}
-    about |= {"costs_s": {"encode_s": 0.05, "memory_s": 0.2, "reprompt_s": 0.05}, "by_tracker": found}
+    about |= {
+        "costs_s": {"encode_s": 0.05, "memory_s": 0.2, "reprompt_s": 0.05, "move_s": 0.02, "decode_s": 0.002},
+        "by_tracker": found,
+    }
     assert "| memory | moved | 2.0 s | 1 | 0.00 / 0.00 |" in markdown(about)
