@@ -14,7 +14,6 @@ from benchmarks.timing import side_by_side
 from reasonseg_ros.errors import ReasonSegError
 
 SEED, QUESTIONS_AN_IMAGE = 20_900_000, 2
-BATCH = 16
 
 
 def evaluation_row(cache: Path, samples: int, repetitions: int, device: str = "cpu") -> Row:
@@ -26,7 +25,7 @@ def evaluation_row(cache: Path, samples: int, repetitions: int, device: str = "c
         run("-m", "reasonseg_ros.cli", "tabletop", "bag", "--no-depth", *map(str, asked))
     out = cache / "evaluation"
     evaluate = ["-m", "reasonseg_ros.cli", "evaluate", str(bag), "--limit", str(samples), "--out", str(out)]
-    evaluate += ["--ahead", "8", "--batch-size", str(BATCH)]
+    evaluate += ["--ahead", "8"]
     evaluate += ["--set", f"reasoner.device={device}", f"segmenter.device={device}"]
     loop = ["-m", "benchmarks.plain", str(bag), "--limit", str(samples), "--device", device]
 
@@ -39,7 +38,7 @@ def evaluation_row(cache: Path, samples: int, repetitions: int, device: str = "c
         {"other": lambda: json.loads(run(*loop).splitlines()[-1])["giou"], "ours": ours}, repetitions, warm_up=0
     )
     return compared(
-        f"{samples} samples evaluated", f"`reasonseg evaluate --ahead 8 --batch-size {BATCH}`",
+        f"{samples} samples evaluated", "`reasonseg evaluate --ahead 8`",
         "the plain sequence in a loop", 3.0, times, details={"giou": giou},
         note=f"gIoU {giou['ours']:.3f} and {giou['other']:.3f}; the evaluation refines masks, segments from the true "
         "boxes as well, sorts failures and writes a report, the loop does nothing of that; processes from start to end",

@@ -1,0 +1,105 @@
+"""The cost of one answer: number of objects, size of the image, length of the thought."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import cycle, islice
+from time import perf_counter
+
+import cv2
+import numpy as np
+
+from benchmarks.cost.curve import Curve, median_ms
+from benchmarks.samples import shipped_questions
+from reasonseg_ros.config import config_from
+from reasonseg_ros.methods.loading import load_method
+from reasonseg_ros.reasoner.limits import Limits
+from reasonseg_ros.reasoner.loading import load_reasoner
+from reasonseg_ros.reasoner.onnx.reasoner import OnnxReasoner
+from reasonseg_ros.types import Frame, Grounding, Query
+
+OBJECTS = (1, 2, 4, 8, 12, 16)
+SIZES_WH = ((640, 480), (1280, 720), (1920, 1080), (2688, 1520), (3264, 2448))
+TOKENS = (10, 50, 100, 200, 400, 800)
+
+
+def objects(repetitions: int) -> Curve:
+    """Boxes to finished masks on an image that is encoded already."""
+    method = load_method(config_from({}))
+    sample = shipped_questions()[0]
+    rgb = cv2.resize(sample.load_frame().rgb, (1280, 720))
+    frame = Frame(rgb)
+    boxes = _boxes(max(OBJECTS), (1280, 720))
+    points = []
+    for count in OBJECTS:
+        groundings = [Grounding(box_xyxy=box) for box in islice(cycle(boxes), count)]
+        points.append((float(count), median_ms(lambda given=groundings: method.prompt(frame, given), repetitions)))
+    note = "720p, embedded segmenter, masks refined; the image is encoded once before"
+    return Curve("objects", "objects", ("boxes to masks, ms",), tuple(points), note)
+
+
+def _boxes(count: int, size_wh: tuple[int, int]) -> list[tuple[float, float, float, float]]:
+    """Of random places and sizes, always the same."""
+    rng = np.random.default_rng(1)
+    corners = rng.uniform(0, 0.8, (count, 2)) * size_wh
+    return [(float(x), float(y), float(x + 0.18 * size_wh[0]), float(y + 0.18 * size_wh[1])) for x, y in corners]
+
+
+def image_size(repetitions: int) -> Curve:
+    """A question about a new image, from 0.3 to 8 megapixels."""
+    method = load_method(config_from({}))
+    points = []
+    for size_wh in SIZES_WH:
+        scenes = [(cv2.resize(one.load_frame().rgb, size_wh), one.question) for one in shipped_questions()[:4]]
+        times = [
+            median_ms(lambda rgb=rgb, text=text: method.answer(Frame(rgb.copy()), Query(text)), repetitions)
+            for rgb, text in scenes
+        ]
+        points.append((size_wh[0] * size_wh[1] / 1e6, float(np.mean(times))))
+    note = "a new image each time, embedded models; both models see a smaller copy, masks have the image's size"
+    return Curve("image size", "megapixels", ("question to masks, ms",), tuple(points), note)
+
+
+def thought_length(repetitions: int) -> Curve:
+    """The answer goes on past its end, so that its length can be chosen."""
+    reasoner = load_reasoner(replace(config_from({}).reasoner, kept_frames=0))
+    assert isinstance(reasoner, OnnxReasoner)
+    reasoner.manifest = replace(reasoner.manifest, end_tokens=())
+    sample = shipped_questions()[0]
+    frame = sample.load_frame()
+    points = []
+    for count in TOKENS:
+        total_ms = median_ms(lambda n=count: reasoner.say_about(frame, sample.question, Limits(n, 600.0)), repetitions)
+        points.append((float(count), total_ms, total_ms / count))
+    note = "image and prompt included; the embedded reasoner, kept from ending its answer"
+    return Curve("thought length", "tokens", ("answer, ms", "ms a token"), tuple(points), note, logarithmic=True)
+
+
+def frames_followed(frames: int) -> Curve:
+    """Images of a video back and forth, with one target tracked by prompting; 1 to 10,000 of them."""
+    import resource
+
+    method = load_method(config_from({"tracker.mode": "reprompt"}))
+    assert method.make_tracker is not None
+    sample = shipped_questions()[0]
+    rgb = sample.load_frame().rgb
+    shifted = [np.roll(rgb, shift, axis=1) for shift in (*range(0, 40, 4), *range(40, 0, -4))]
+    first = method.answer(Frame(rgb), Query(sample.question))
+    tracker = method.make_tracker()
+    tracker.add(method.segmenter.encode(rgb), first.answer.groundings, 0)
+    points, step_ms, marks = [], [], _marks(frames)
+    for number, image in enumerate(islice(cycle(shifted), frames), 1):
+        start_s = perf_counter()
+        tracker.step(method.segmenter.encode(image.copy()), number * 100_000_000)
+        step_ms.append(1e3 * (perf_counter() - start_s))
+        if number in marks:
+            peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+            points.append((float(number), float(np.median(step_ms)), peak_mb))
+            step_ms.clear()
+    series = "encode and track, ms an image", "peak memory, MB"
+    note = "320 x 240, one target; the median of the images since the point before"
+    return Curve("frames followed", "images", series, tuple(points), note, logarithmic=True)
+
+
+def _marks(frames: int) -> set[int]:
+    return {mark for mark in (100, 200, 500, 1000, 2000, 5000, 10_000) if mark <= frames}
