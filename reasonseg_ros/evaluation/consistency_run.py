@@ -12,9 +12,10 @@ from typing import Any
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.consistency import CHANGES, CopyResult, ask_about_copies, consistency_summary
 from reasonseg_ros.evaluation.reading.samples import Sample, Unreadable
-from reasonseg_ros.evaluation.results import ResultLines, SampleResult, mask_from_rle
+from reasonseg_ros.evaluation.results import ResultLines, SampleResult
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.strict_json import json_text, parse_json
+from reasonseg_ros.images.run_lengths import mask_from_rle
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.reasoner.call import WAIT, Call, ignore
 from reasonseg_ros.types import Frame

@@ -25,7 +25,8 @@ REACH_PX = 80
 LEAST_CORRELATION = 0.8
 TEMPLATE_PX = 40
 """A larger target is searched for in a smaller image."""
-_FLOW = {"winSize": (21, 21), "maxLevel": 4}
+WINDOW_WH_PX, LEVELS = (21, 21), 4
+"""Of the optical flow: its window, and how often the image is halved."""
 
 
 def moved_mask(before: RgbImage, after: RgbImage, mask: BoolMask) -> BoolMask | None:
@@ -49,8 +50,8 @@ def motion_of(before: GrayImage, after: GrayImage, mask: BoolMask) -> FloatArray
     corners = cv2.goodFeaturesToTrack(before, MOST_CORNERS, 0.01, 3, mask=inner)
     if corners is None or len(corners) < LEAST_CORNERS:
         return None
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, None, **_FLOW)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, **_FLOW)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, None, None, None, WINDOW_WH_PX, LEVELS)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, None, None, WINDOW_WH_PX, LEVELS)
     is_back = (found & found_back).ravel().astype(bool) & (np.linalg.norm(back - corners, axis=2).ravel() < BACK_PX)
     least = max(LEAST_CORNERS, LEAST_SHARE * len(corners))
     if is_back.sum() < least:
