@@ -26,6 +26,8 @@ from reasonseg_ros.types import BoolMask, Frame, Region, RgbImage, Segmentation
 
 RESTARTED = "the stream of images began again meanwhile"
 
+MOST_MOVES = 3
+"""To a newest frame that arrived during the move before."""
 _SMOOTHING = 0.3
 """Weight of the newest frame in the mean time a frame takes."""
 
@@ -124,24 +126,34 @@ class Propagator:
     def _on_newest(
         self, frame: Frame, regions: tuple[Region, ...], buffer: FrameBuffer
     ) -> tuple[Frame, tuple[Region, ...]]:
-        """Frame and regions after the move to the newest frame; unchanged if one of them cannot be moved reliably."""
-        later = buffer.after(frame.stamp_ns)
-        if not later:
-            return frame, regions
-        try:
-            newest = later[-1].load()
-        except InvalidInput:  # counted where it arrived
-            return frame, regions
-        if newest.size_wh != frame.size_wh:
-            return frame, regions
+        """Frame and regions after the moves to the newest frame, which may change meanwhile.
+
+        They stay on the last frame to which every region could be moved reliably.
+        """
+        for _ in range(MOST_MOVES):
+            later = buffer.after(frame.stamp_ns)
+            if not later:
+                break
+            try:
+                newest = later[-1].load()
+            except InvalidInput:  # counted where it arrived
+                break
+            moved = self._moved(frame, newest, regions) if newest.size_wh == frame.size_wh else None
+            if moved is None:
+                break
+            frame, regions = newest, moved
+        return frame, regions
+
+    def _moved(self, before: Frame, after: Frame, regions: tuple[Region, ...]) -> tuple[Region, ...] | None:
+        """None if one of the regions cannot be moved reliably."""
         moved = []
         for region in regions:
-            mask = self._move(frame.rgb, newest.rgb, region.mask) if region.mask.any() else region.mask
+            mask = self._move(before.rgb, after.rgb, region.mask) if region.mask.any() else region.mask
             if mask is None:
-                return frame, regions
+                return None
             box_xyxy = mask_box(mask)
             moved.append(replace(region, mask=mask, box_xyxy=region.box_xyxy if box_xyxy is None else box_xyxy))
-        return newest, tuple(moved)
+        return tuple(moved)
 
     def begin(self, segmentation: Segmentation) -> tuple[Tracker, list[Track]]:
         """A tracker that starts from the masks of `segmentation` on its frame."""

@@ -134,6 +134,29 @@ def test_masks_move_to_a_frame_that_came_during_the_last_step_if_that_is_reliabl
     assert segmentation.regions[0].box_xyxy[0] == 2 + (11 if reliable else 9)
 
 
+def test_masks_move_on_if_a_frame_comes_during_the_move():
+    frames = [picture(tenth) for tenth in range(12)]
+    buffer = stream(frames[:10])
+
+    def arrive(frame):
+        buffer.add(Arrival(frame.stamp_ns, 1, lambda: frame))
+
+    class Growing(ScriptedTracker):
+        def step(self, features, stamp_ns):
+            arrive(frames[10])
+            return super().step(features, stamp_ns)
+
+    def move(before, after, mask):
+        arrive(frames[11])
+        return np.roll(mask, 1, axis=1)
+
+    propagator = Clock(0.5).propagator()
+    propagator.make_tracker, propagator._move = Growing, move
+    segmentation = propagator.propagate(answered(frames[0], FIRST), buffer, 0.4).segmentation
+    assert segmentation.frame is frames[11]
+    assert segmentation.regions[0].box_xyxy[0] == 2 + 11
+
+
 def test_an_answer_about_the_newest_frame_stays_as_it_is():
     frames = [picture(0)]
     segmentation = answered(frames[0], FIRST)
