@@ -14,10 +14,9 @@ import numpy as np
 
 from benchmarks.elsewhere import Elsewhere
 from benchmarks.results import Row, compared
-from benchmarks.samples import shipped_questions
+from benchmarks.samples import LabelledQuestion, shipped_questions
 from benchmarks.timing import Times, mean_of, side_by_side
 from reasonseg_ros.config import Config, config_from
-from reasonseg_ros.evaluation.reading.samples import Sample
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.methods.loading import load_method
 from reasonseg_ros.reasoner.limits import Limits
@@ -95,7 +94,9 @@ def in_turns(
     return times, results
 
 
-def question_rows(plain: Elsewhere, ours: Elsewhere, samples: Sequence[Sample], repetitions: int) -> Iterator[Row]:
+def question_rows(
+    plain: Elsewhere, ours: Elsewhere, samples: Sequence[LabelledQuestion], repetitions: int
+) -> Iterator[Row]:
     """Images that are new, with masks refined and, like the plain sequence's, not; and images that were prepared."""
     measured, ious = [], []
     for sample in samples:
@@ -120,7 +121,7 @@ def question_rows(plain: Elsewhere, ours: Elsewhere, samples: Sequence[Sample], 
         yield compared(f"question to masks, {what}", "`SegZero.answer`", SEQUENCE, aim, pair, note=note)
 
 
-def token_row(plain: Elsewhere, ours: Elsewhere, samples: Sequence[Sample], repetitions: int) -> Row:
+def token_row(plain: Elsewhere, ours: Elsewhere, samples: Sequence[LabelledQuestion], repetitions: int) -> Row:
     """Whole answers from the image on, so that both sides resize it and read the prompt."""
     measured, tokens, differing = [], 0, 0
     for sample in samples:

@@ -22,7 +22,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration, Sam2
 from transformers.models.sam2.image_processing_sam2 import Sam2ImageProcessor
 from transformers.models.sam2.processing_sam2 import Sam2Processor
 
-from benchmarks.samples import judged
+from benchmarks.samples import labelled
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.torch_device import choose_dtype
 
@@ -104,10 +104,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     settings = parser.parse_args()
     plain, ious = PlainSequence(settings.device, choose_dtype("auto", torch.device(settings.device))), []
-    for sample, truth in judged(settings.bag):
+    for sample in labelled(settings.bag):
         mask = plain.answer(sample.load_frame().rgb, sample.question)
-        union = (mask | truth.mask).sum()
-        ious.append((mask & truth.mask).sum() / union if union else 1.0)
+        union = (mask | sample.truth.mask).sum()
+        ious.append((mask & sample.truth.mask).sum() / union if union else 1.0)
         if len(ious) == settings.limit:
             break
     print(json.dumps({"samples": len(ious), "giou": round(float(np.mean(ious)), 4)}))

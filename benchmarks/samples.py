@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from reasonseg_ros.evaluation.bag_messages import read_bags
-from reasonseg_ros.evaluation.reading.samples import Sample, Truth
+from reasonseg_ros.evaluation.reading.clips import Truth
 from reasonseg_ros.files.resources import resource
+from reasonseg_ros.types import Frame
 
 
-def judged(bag: Path) -> Iterator[tuple[Sample, Truth]]:
-    """Every question with its ground truth. Raises ValueError if the bag is damaged or has none."""
-    for sample in read_bags([bag]):
-        if not isinstance(sample, Sample) or sample.truth is None:
-            raise ValueError(f"{bag}: {sample.sample_id} has no image or no ground truth; write the bag again")
-        yield sample, sample.truth
+class LabelledQuestion(NamedTuple):
+    """A question about one image, with its ground truth."""
+
+    question: str
+    load_frame: Callable[[], Frame]
+    truth: Truth
 
 
-def shipped_questions() -> list[Sample]:
+def labelled(bag: Path) -> Iterator[LabelledQuestion]:
+    """Every question of a bag. Raises ValueError if the bag is damaged or has no ground truth."""
+    for clip in read_bags([bag]):
+        for lost in clip.unreadable:
+            raise ValueError(f"{bag}: {lost.sample_id} {lost.reason}; write the bag again")
+        for sample in clip.samples:
+            if sample.truth is None:
+                raise ValueError(f"{bag}: {sample.sample_id} has no ground truth; write the bag again")
+            yield LabelledQuestion(clip.question, sample.load_frame, sample.truth)
+
+
+def shipped_questions() -> list[LabelledQuestion]:
     """Those of the shipped bag that have a target, each about another image."""
-    return [sample for sample, truth in judged(resource("demo/tabletop")) if truth.mask.any()]
+    return [one for one in labelled(resource("demo/tabletop")) if one.truth.mask.any()]

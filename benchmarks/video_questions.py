@@ -21,7 +21,8 @@ import yaml
 
 from reasonseg_ros.config import config_from
 from reasonseg_ros.evaluation.bag_messages import read_bags
-from reasonseg_ros.evaluation.reading.videos import VideoSample, with_videos
+from reasonseg_ros.evaluation.reading.clips import Clip
+from reasonseg_ros.evaluation.reading.videos import with_videos
 from reasonseg_ros.evaluation.scoring.right_target import right_target
 from reasonseg_ros.evaluation.scoring.video_metrics import FrameScore, score_frame, summarise_videos
 from reasonseg_ros.methods.loading import load_method
@@ -56,11 +57,11 @@ def main() -> None:
     assert isinstance(method, RevSeg)
     method.segmenter = KeptFeatures(method.segmenter, KEPT_FRAMES)
     found: dict[str, list[Row]] = defaultdict(list)
-    for number, sample in enumerate(videos(arguments.bag), 1):
-        frames = [one.load_frame() for one in sample.samples]
-        query = Query(sample.question)
-        found[ROWS[0]].append(judged(sample, method, frames, method.look_back(frames, query)))
-        found[ROWS[1]].append(judged(sample, method, frames, last_alone(method, frames, query)))
+    for number, clip in enumerate(videos(arguments.bag), 1):
+        frames = [sample.load_frame() for sample in clip.samples]
+        query = Query(clip.question)
+        found[ROWS[0]].append(judged(clip, method, frames, method.look_back(frames, query)))
+        found[ROWS[1]].append(judged(clip, method, frames, last_alone(method, frames, query)))
         if number % 50 == 0 and number != arguments.limit:
             print(f"after {number}", flush=True)
             show(found)
@@ -69,17 +70,16 @@ def main() -> None:
     show(found)
 
 
-def videos(bag: Path) -> Iterator[VideoSample]:
-    items = with_videos(lambda on_image: read_bags([bag], on_image=on_image))
-    return (item for item in items if isinstance(item, VideoSample))
+def videos(bag: Path) -> Iterator[Clip]:
+    return (clip for clip in with_videos(read_bags([bag], with_images=True)) if clip.is_video)
 
 
 def last_alone(method: RevSeg, frames: Sequence[Frame], query: Query) -> LookBack:
     return LookBack(method.answer(frames[-1], query), len(frames) - 1, Keyframe(Status.OK, len(frames) - 1))
 
 
-def judged(sample: VideoSample, method: RevSeg, frames: Sequence[Frame], looked: LookBack) -> Row:
-    truths = [one.truth for one in sample.samples if one.truth]
+def judged(clip: Clip, method: RevSeg, frames: Sequence[Frame], looked: LookBack) -> Row:
+    truths = [one.truth for one in clip.samples if one.truth]
     areas_px = [np.count_nonzero(truth.mask) for truth in truths]
     is_usable = bool(areas_px[looked.index] >= LEAST_USABLE_SHARE * max(areas_px))
     boxes_xyxy = [region.grounding.box_xyxy for region in looked.segmentation.regions]
@@ -87,7 +87,7 @@ def judged(sample: VideoSample, method: RevSeg, frames: Sequence[Frame], looked:
     is_right = is_usable and right_target(boxes_xyxy, truth.boxes_xyxy, truth.mask)
     scores = tuple(score(one, truth.mask) for one, truth in zip(method.follow(looked, frames), truths, strict=True))
     chose = looked.keyframe.status is Status.OK
-    return Row(sample.samples[0].kind, looked.fell_back, is_usable and chose, is_right, scores)
+    return Row(clip.samples[0].kind, looked.fell_back, is_usable and chose, is_right, scores)
 
 
 def score(segmentation: Segmentation, target: np.ndarray) -> FrameScore:

@@ -9,13 +9,13 @@ Results are appended to OUT/results.jsonl. A second run with the same folder ans
 import sys
 from pathlib import Path
 
-from reasonseg_ros import Scoring, config_from, evaluate, load_method, read_samples
+from reasonseg_ros import Scoring, config_from, evaluate, load_method, read_clips
 
 
 def main(bag: str, out: str, limit: str = "0") -> int:
     Path(out).mkdir(parents=True, exist_ok=True)
     method = load_method(config_from({"method": "seg_zero", "reasoner.known_picture": "never"}))
-    run = evaluate(read_samples(Path(bag)), method, Path(out), Scoring(), int(limit))
+    run = evaluate(read_clips(Path(bag)), method, Path(out), Scoring(), int(limit))
     for sample_id, row in zip(run.ids, run.rows, strict=True):
         print(f"{sample_id}: IoU {row.score.iou:.3f}" if row.score else f"{sample_id}: no ground truth")
     scores = [row.score.iou for row in run.rows if row.score]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reasonseg_ros.bags import BagReader, BagWriter
     from reasonseg_ros.config import Config, config_from
     from reasonseg_ros.errors import ReasonSegError
-    from reasonseg_ros.evaluation.bag_messages import read_samples
+    from reasonseg_ros.evaluation.bag_messages import read_clips
     from reasonseg_ros.evaluation.run import evaluate
     from reasonseg_ros.evaluation.scoring.judging import Scoring
     from reasonseg_ros.methods.loading import load_method
@@ -37,7 +37,7 @@ _MODULES = {
     "bags": ("BagReader", "BagWriter"),
     "config": ("Config", "config_from"),
     "errors": ("ReasonSegError",),
-    "evaluation.bag_messages": ("read_samples",),
+    "evaluation.bag_messages": ("read_clips",),
     "evaluation.run": ("evaluate",),
     "evaluation.scoring.judging": ("Scoring",),
     "methods.loading": ("load_method",),
@@ -82,7 +82,7 @@ __all__ = [
     "load_method",
     "load_reasoner",
     "load_segmenter",
-    "read_samples",
+    "read_clips",
 ]
 
 

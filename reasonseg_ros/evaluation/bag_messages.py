@@ -1,4 +1,4 @@
-"""The samples of bags: their messages, decoded, with what cannot be read in between."""
+"""The clips of bags: their messages, decoded, with what cannot be read in between."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 from reasonseg_ros.bags import BagReader, Damage, decoded
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.reading.clip_stream import ClipStream
+from reasonseg_ros.evaluation.reading.clips import Clip, unreadable
 from reasonseg_ros.evaluation.reading.questions import TimedQuestion
-from reasonseg_ros.evaluation.reading.samples import OnImage, Sample, SampleStream, Unreadable
 from reasonseg_ros.evaluation.reading.topics import GROUND_TRUTH, QUERY, Topics, find_topics
 
 Message = tuple[str, int, Any]
@@ -26,21 +27,33 @@ def read_bags(
     image_topic: str = "",
     kinds: Sequence[str] = (),
     questions: Sequence[TimedQuestion] = (),
-    on_image: OnImage | None = None,
+    with_images: bool = False,
     on_note: OnNote = _LOG.warning,
-) -> Generator[Sample | Unreadable, None, None]:
-    """The samples of one bag after the other. If there are several, ids begin with their bag's name."""
+) -> Generator[Clip, None, None]:
+    """The clips of one bag after the other. If there are several, ids begin with their bag's name."""
     if len(bags) == 1:
-        yield from read_samples(bags[0], image_topic, kinds, questions, on_image, on_note)
+        yield from read_clips(bags[0], image_topic, kinds, questions, with_images, on_note)
         return
     for name, bag in zip(bag_names(bags), bags, strict=True):
-        for item in read_samples(bag, image_topic, kinds, questions, on_image, on_note):
-            sample_id = f"{name}/{item.sample_id}" if item.sample_id else ""
-            if isinstance(item, Unreadable):
-                yield replace(item, sample_id=sample_id, reason=f"{name}: {item.reason}")
-            else:
-                expression = f"{name}/{item.expression}" if item.expression else ""
-                yield replace(item, sample_id=sample_id, expression=expression, bag=name)
+        for clip in read_clips(bag, image_topic, kinds, questions, with_images, on_note):
+            yield _of_bag(clip, name)
+
+
+def _of_bag(clip: Clip, name: str) -> Clip:
+    """The clip with the bag's name before its ids and reasons."""
+
+    def named(an_id: str) -> str:
+        return f"{name}/{an_id}" if an_id else ""
+
+    return replace(
+        clip,
+        bag=name,
+        expression=named(clip.expression),
+        frames=tuple(replace(frame, sample_id=named(frame.sample_id)) for frame in clip.frames),
+        unreadable=tuple(
+            replace(lost, sample_id=named(lost.sample_id), reason=f"{name}: {lost.reason}") for lost in clip.unreadable
+        ),
+    )
 
 
 def bag_names(bags: Sequence[Path]) -> list[str]:
@@ -56,16 +69,17 @@ def bag_names(bags: Sequence[Path]) -> list[str]:
     return names
 
 
-def read_samples(
+def read_clips(
     bag: Path,
     image_topic: str = "",
     kinds: Sequence[str] = (),
     questions: Sequence[TimedQuestion] = (),
-    on_image: OnImage | None = None,
+    with_images: bool = False,
     on_note: OnNote = _LOG.warning,
-) -> Generator[Sample | Unreadable, None, None]:
-    """The samples of a bag in their order, with what cannot be read in between; `on_image` gets all its images.
+) -> Generator[Clip, None, None]:
+    """The questions of a bag in their order, each about one image, with what cannot be read in between.
 
+    `with_images` gives every image too, as a clip that asks nothing, before those about it: `with_videos` needs them.
     Raises InvalidInput if nothing can be read, or a topic is missing, of a wrong type, or not clear.
     """
     with BagReader(bag) as reader:
@@ -74,7 +88,7 @@ def read_samples(
             topics = find_topics(bag, types, lambda topic: first_message(reader, topic), image_topic, bool(questions))
         except InvalidInput as error:
             raise InvalidInput(f"{error}{_why_not_more(reader, image_topic)}") from error
-        stream = SampleStream(_messages(reader, list(topics.types)), topics, kinds, questions, on_image)
+        stream = ClipStream(_messages(reader, list(topics.types)), topics, kinds, questions, with_images)
         yield from stream
         yield from _missing(reader, topics, stream)
         for note in reader.notes:
@@ -110,11 +124,11 @@ def _why_not_more(reader: BagReader, image_topic: str) -> str:
     return "".join(f"; {reason}" for reason in reasons)
 
 
-def _missing(reader: BagReader, topics: Topics, stream: SampleStream) -> Iterator[Unreadable]:
+def _missing(reader: BagReader, topics: Topics, stream: ClipStream) -> Iterator[Clip]:
     """Messages that were counted when the bag was recorded, and did not come. Questions among them are lost samples."""
     asking = GROUND_TRUTH if topics.has(GROUND_TRUTH) else QUERY
     for topic, reason in reader.shortfalls(list(topics.types)).items():
         is_question = topics.types[topic] == asking
-        yield Unreadable("", reason, reader.counts[topic] - reader.read[topic] if is_question else 0)
+        yield unreadable("", reason, reader.counts[topic] - reader.read[topic] if is_question else 0)
     for reason in reader.absent().values():  # one of these may have held the camera or the questions
-        yield Unreadable("", reason, 0)
+        yield unreadable("", reason, 0)

@@ -11,7 +11,7 @@ from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.consistency import CHANGES, CopyResult, ask_about_copies, consistency_summary
-from reasonseg_ros.evaluation.reading.samples import Sample, Unreadable
+from reasonseg_ros.evaluation.reading.clips import Clip
 from reasonseg_ros.evaluation.results import ResultLines, SampleResult
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.strict_json import json_text, parse_json
@@ -31,24 +31,24 @@ class Original:
     load_frame: Callable[[], Frame]
 
 
-def stills(samples: Iterable[Sample | Unreadable], lines: ResultLines) -> Iterator[Original]:
+def stills(clips: Iterable[Clip], lines: ResultLines) -> Iterator[Original]:
     """The questions about single images of a bag that a run has answered."""
-    for sample in samples:
-        if isinstance(sample, Sample) and sample.sample_id in lines:
+    for sample in (sample for clip in clips for sample in clip.samples):
+        if sample.sample_id in lines:
             yield Original(lines.read(sample.sample_id), sample.load_frame)
 
 
 def run_consistency(
-    samples: Iterable[Sample | Unreadable], out: Path, method: Method, on_progress: Callable[[str], None] = ignore
+    clips: Iterable[Clip], out: Path, method: Method, on_progress: Callable[[str], None] = ignore
 ) -> dict[str, Any]:
-    """Ask about the copies of a run's stills, and summarise; `samples` are those of its bags, read again.
+    """Ask about the copies of a run's stills, and summarise; `clips` are those of its bags, read again.
 
     `on_progress` gets a line about what is done so far.
     """
     results: list[CopyResult] = []
     without_answer = 0
     with ResultLines(out / "results.jsonl") as kept, CopyLines(out / FILE_NAME) as lines:
-        for number, found in enumerate(check_run(stills(samples, kept), method, lines), 1):
+        for number, found in enumerate(check_run(stills(clips, kept), method, lines), 1):
             results += found
             without_answer += not found
             judged = sum(one.iou is not None for one in results)

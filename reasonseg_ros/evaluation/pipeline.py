@@ -1,4 +1,4 @@
-"""The way of a sample through a method, in stages that may run side by side: encode, answer, judge."""
+"""The way of a clip through a method, in stages that may run side by side: encode, answer, judge."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from functools import partial
 
 from reasonseg_ros.errors import InvalidInput, OutOfMemory
 from reasonseg_ros.evaluation.reading.ahead import ahead, end
-from reasonseg_ros.evaluation.reading.samples import Sample, Unreadable
-from reasonseg_ros.evaluation.reading.videos import VideoSample
+from reasonseg_ros.evaluation.reading.clips import Clip, Sample, Unreadable
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.judging import Scoring, judged, not_finite
 from reasonseg_ros.faults import reason
@@ -25,38 +24,38 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A question with its frame in memory, or, of a video, with its frames.
+    """A clip with its images in memory.
 
     Attributes:
-        samples: those that can be read; of a video, of its frames with ground truth.
-        frames: of a video all that can be read, otherwise the one.
-        places: index of each sample's frame.
-        video: of which `samples` are.
-        encoding_s: time that was spent on the frame's features ahead.
+        frames: of the clip's, those that can be read; none if nothing of the clip is asked.
+        unreadable: what of the clip cannot be evaluated.
+        kept: ids of samples whose results an earlier run has left.
+        encoding_s: time that was spent on the image's features ahead.
     """
 
-    samples: tuple[Sample, ...]
-    frames: tuple[Frame, ...]
-    places: tuple[int, ...] = (0,)
-    video: VideoSample | None = None
+    clip: Clip
+    frames: tuple[tuple[Sample, Frame], ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    kept: tuple[str, ...] = ()
     encoding_s: float = 0.0
 
     @property
-    def pairs(self) -> list[tuple[Sample, Frame]]:
-        """Each sample with its own frame."""
-        return [(sample, self.frames[place]) for sample, place in zip(self.samples, self.places, strict=True)]
+    def samples(self) -> list[tuple[Sample, Frame]]:
+        """The frames that are asked about."""
+        return [(sample, frame) for sample, frame in self.frames if sample.is_asked]
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Samples whose results an earlier run has left."""
+class Evaluated:
+    """What became of a clip; `kept` and `unreadable` as in `Loaded`."""
 
-    sample_ids: tuple[str, ...]
+    results: tuple[SampleResult, ...] = ()
+    kept: tuple[str, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
 
 
-PipelineItem = Loaded | Kept | Unreadable
-PipelineResult = SampleResult | Kept | Unreadable
-Asked = tuple[PipelineItem, Sequence[Segmentation]]
+Asked = tuple[Loaded, Sequence[Segmentation]]
+"""A clip with the answers on its frames."""
 
 
 @dataclass(frozen=True)
@@ -65,35 +64,31 @@ class Pace:
 
     Attributes:
         batch_size: questions that the reasoner is asked at once.
-        most_ahead: samples that are loaded and encoded while the reasoner runs; 0: one after the other, no threads.
+        most_ahead: clips that are loaded and encoded while the reasoner runs; 0: one after the other, no threads.
     """
 
     batch_size: int = 1
     most_ahead: int = 0
 
 
-def samples_of(item: Sample | VideoSample) -> tuple[Sample, ...]:
-    return item.samples if isinstance(item, VideoSample) else (item,)
-
-
-def load(item: Sample | VideoSample) -> Iterator[Loaded | Unreadable]:
-    """What of a sample or a video cannot be read, then what can, with the frames decoded."""
-    samples: list[tuple[Sample, int]] = []
-    frames: list[Frame] = []
-    for one in item.frames if isinstance(item, VideoSample) else (item,):
+def load(clip: Clip) -> Loaded:
+    """The clip with its images decoded, and what of it cannot be read. Without any sample, nothing is to be asked."""
+    frames: list[tuple[Sample, Frame]] = []
+    lost = list(clip.unreadable)
+    for sample in clip.frames:
         try:
-            frames.append(_frame(one) if isinstance(one, Sample) else one.load_frame())
+            frames.append((sample, _frame(sample)))
         except Exception as error:  # a damaged image makes a decoder raise nearly anything
-            if isinstance(one, Sample):
-                yield Unreadable(one.sample_id, reason(error))
-            else:  # it costs no sample
-                yield Unreadable("", f"image of stamp {one.stamp_ns} ns, between those of a video: {reason(error)}", 0)
-        else:
-            if isinstance(one, Sample):
-                samples.append((one, len(frames) - 1))
-    if samples:
-        read, places = zip(*samples, strict=True)
-        yield Loaded(read, tuple(frames), places, item if isinstance(item, VideoSample) else None)
+            lost.append(_damaged(sample, error))
+    asks = any(sample.is_asked for sample, _ in frames)
+    return Loaded(clip, tuple(frames) if asks else (), tuple(lost))
+
+
+def _damaged(sample: Sample, error: Exception) -> Unreadable:
+    if sample.is_asked:
+        return Unreadable(sample.sample_id, reason(error))
+    # It costs no sample.
+    return Unreadable("", f"image of stamp {sample.stamp_ns} ns, between those of a video: {reason(error)}", 0)
 
 
 def _frame(sample: Sample) -> Frame:
@@ -104,9 +99,12 @@ def _frame(sample: Sample) -> Frame:
     return frame
 
 
-def answered(
-    items: Iterable[PipelineItem], method: Method, scoring: Scoring, pace: Pace
-) -> Generator[PipelineResult, None, None]:
+def passed_by(item: Loaded) -> Evaluated:
+    """What becomes of a clip that nothing is asked about."""
+    return Evaluated(kept=item.kept, unreadable=item.unreadable)
+
+
+def answered(items: Iterable[Loaded], method: Method, scoring: Scoring, pace: Pace) -> Generator[Evaluated, None, None]:
     """Answer and judge `items`, in order.
 
     An error of the method is the status of its sample (`failed`, or `out_of_memory`), never the end of the run.
@@ -135,26 +133,26 @@ def images_on_their_way(pace: Pace) -> int:
     return max(pace.most_ahead, pace.batch_size) + 4 * pace.batch_size + 1
 
 
-def _encoded(encode: Callable[[RgbImage], object], item: PipelineItem) -> PipelineItem:
-    if not isinstance(item, Loaded) or item.video:
+def _encoded(encode: Callable[[RgbImage], object], item: Loaded) -> Loaded:
+    if not item.frames or item.clip.is_video:
         return item
     start_s = time.perf_counter()
     try:
-        encode(item.frames[0].rgb)
+        encode(item.frames[0][1].rgb)
     except Exception:
         return item  # it is encoded again with its answer, which then says so
     return replace(item, encoding_s=time.perf_counter() - start_s)
 
 
-def groups(items: Iterable[PipelineItem], batch_size: int) -> Iterator[list[PipelineItem]]:
+def groups(items: Iterable[Loaded], batch_size: int) -> Iterator[list[Loaded]]:
     """The items in order, in groups with at most `batch_size` questions about one image; a video ends a group."""
-    group: list[PipelineItem] = []
+    group: list[Loaded] = []
     questions = 0
     try:
         for item in items:
             group.append(item)
-            questions += isinstance(item, Loaded)
-            if questions >= batch_size or batch_size == 1 or (isinstance(item, Loaded) and item.video):
+            questions += bool(item.frames)
+            if questions >= batch_size or batch_size == 1 or (item.frames and item.clip.is_video):
                 yield group
                 group, questions = [], 0
         if group:
@@ -163,17 +161,16 @@ def groups(items: Iterable[PipelineItem], batch_size: int) -> Iterator[list[Pipe
         end(items)
 
 
-def _ask(method: Method, batch_size: int, call: Call, group: Sequence[PipelineItem]) -> list[Asked]:
-    loaded = [item for item in group if isinstance(item, Loaded)]
-    single = [item for item in loaded if not item.video]
-    asks_together = batch_size > 1 and single
-    answers = iter(_batch(method, single, call) if asks_together else [_alone(method, item, call) for item in single])
+def _ask(method: Method, batch_size: int, call: Call, group: Sequence[Loaded]) -> list[Asked]:
+    stills = [item for item in group if item.frames and not item.clip.is_video]
+    asks_together = batch_size > 1 and stills
+    answers = iter(_batch(method, stills, call) if asks_together else [_alone(method, item, call) for item in stills])
     asked: list[Asked] = []
     for item in group:
-        if not isinstance(item, Loaded):
+        if not item.frames:
             asked.append((item, ()))
-        elif item.video:
-            asked.append((item, _video(method, item, Query(item.video.question, item.video.expression), call)))
+        elif item.clip.is_video:
+            asked.append((item, _video(method, item, call)))
         else:
             asked.append((item, [next(answers)]))
     return asked
@@ -182,8 +179,7 @@ def _ask(method: Method, batch_size: int, call: Call, group: Sequence[PipelineIt
 def _batch(method: Method, items: Sequence[Loaded], call: Call) -> list[Segmentation]:
     """Answers to several questions at once; where that raises, one by one, so that only the bad one fails."""
     try:
-        queries = [_query(item.samples[0]) for item in items]
-        answers = method.answer_batch([item.frames[0] for item in items], queries)
+        answers = method.answer_batch([item.frames[0][1] for item in items], [_query(item) for item in items])
         if len(answers) == len(items):
             return answers
         LOG.warning("%d answers to a batch of %d questions; they are asked one by one", len(answers), len(items))
@@ -193,21 +189,22 @@ def _batch(method: Method, items: Sequence[Loaded], call: Call) -> list[Segmenta
 
 
 def _alone(method: Method, item: Loaded, call: Call) -> Segmentation:
-    query = _query(item.samples[0])
+    ((_, frame),) = item.frames
     try:
-        return method.answer(item.frames[0], query, call)
+        return method.answer(frame, _query(item), call)
     except Exception as error:
-        return _failed(item.frames[0], query, error)
+        return _failed(frame, _query(item), error)
 
 
-def _video(method: Method, item: Loaded, query: Query, call: Call) -> Sequence[Segmentation]:
+def _video(method: Method, item: Loaded, call: Call) -> Sequence[Segmentation]:
+    frames = tuple(frame for _, frame in item.frames)
     try:
-        segmentations = method.answer_video(item.frames, query, call)
-        if len(segmentations) != len(item.frames):
-            raise InvalidInput(f"{len(segmentations)} answers to {len(item.frames)} frames")
+        segmentations = method.answer_video(frames, _query(item), call)
+        if len(segmentations) != len(frames):
+            raise InvalidInput(f"{len(segmentations)} answers to {len(frames)} frames")
         return segmentations
     except Exception as error:
-        return [_failed(frame, query, error) for frame in item.frames]
+        return [_failed(frame, _query(item), error) for frame in frames]
 
 
 def _failed(frame: Frame, query: Query, error: Exception) -> Segmentation:
@@ -217,31 +214,34 @@ def _failed(frame: Frame, query: Query, error: Exception) -> Segmentation:
     return Segmentation(frame, query, Answer(status, error=reason(error)))
 
 
-def _query(sample: Sample) -> Query:
-    return Query(sample.question, sample.sample_id)
+def _query(item: Loaded) -> Query:
+    clip = item.clip
+    return Query(clip.question, clip.expression if clip.is_video else clip.frames[0].sample_id)
 
 
-def _judge(method: Method, scoring: Scoring, group: Sequence[Asked]) -> list[PipelineResult]:
-    outcomes: list[PipelineResult] = []
-    for item, segmentations in group:
-        if not isinstance(item, Loaded):
-            outcomes.append(item)
+def _judge(method: Method, scoring: Scoring, group: Sequence[Asked]) -> list[Evaluated]:
+    return [_evaluated(item, segmentations, method, scoring) for item, segmentations in group]
+
+
+def _evaluated(item: Loaded, segmentations: Sequence[Segmentation], method: Method, scoring: Scoring) -> Evaluated:
+    """What becomes of a clip. A sample whose ground truth makes a score raise cannot be read."""
+    results: list[SampleResult] = []
+    lost = list(item.unreadable)
+    for (sample, _), segmentation in zip(item.frames, segmentations, strict=True):
+        if not sample.is_asked:
             continue
-        for sample, place in zip(item.samples, item.places, strict=True):
-            outcomes.append(_outcome(sample, segmentations[place], method, scoring, item.encoding_s))
-    return outcomes
+        try:
+            results.append(_result(item, sample, segmentation, method, scoring))
+        except Exception as error:
+            LOG.debug("sample %r could not be judged", sample.sample_id, exc_info=error)
+            lost.append(Unreadable(sample.sample_id, f"it could not be scored: {reason(error)}"))
+    return Evaluated(tuple(results), item.kept, tuple(lost))
 
 
-def _outcome(
-    sample: Sample, segmentation: Segmentation, method: Method, scoring: Scoring, encoding_s: float
-) -> SampleResult | Unreadable:
-    """The sample's result, or, where its ground truth makes a score raise, that it cannot be read."""
-    try:
-        result = judged(sample, segmentation, method, scoring, encoding_s)
-        if place := not_finite(result.to_json()):
-            damage = InvalidInput(f"{place} is not finite; the checkpoint, or the precision it runs in, is at fault")
-            result = judged(sample, _failed(segmentation.frame, segmentation.query, damage), None, scoring)
-        return result
-    except Exception as error:
-        LOG.debug("sample %r could not be judged", sample.sample_id, exc_info=error)
-        return Unreadable(sample.sample_id, f"it could not be scored: {reason(error)}")
+def _result(item: Loaded, sample: Sample, segmentation: Segmentation, method: Method, scoring: Scoring) -> SampleResult:
+    result = judged(item.clip, sample, segmentation, method, scoring, item.encoding_s)
+    if place := not_finite(result.to_json()):
+        damage = InvalidInput(f"{place} is not finite; the checkpoint, or the precision it runs in, is at fault")
+        failed = _failed(segmentation.frame, segmentation.query, damage)
+        return judged(item.clip, sample, failed, None, scoring)
+    return result

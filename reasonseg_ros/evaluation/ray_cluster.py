@@ -9,14 +9,12 @@ import socket
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import islice
 from types import TracebackType
 from typing import Any
 
-from reasonseg_ros.errors import ConfigError
-from reasonseg_ros.evaluation.pipeline import Loaded, Pace, PipelineItem, PipelineResult, answered, groups
-from reasonseg_ros.evaluation.reading.videos import VideoSample
+from reasonseg_ros.errors import ConfigError, InvalidInput
+from reasonseg_ros.evaluation.pipeline import Evaluated, Loaded, Pace, answered, groups, passed_by
+from reasonseg_ros.evaluation.reading.clips import Sample
 from reasonseg_ros.evaluation.scoring.judging import Scoring, judged
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.reasoner.limits import failure
@@ -42,16 +40,16 @@ class RayWorker:
     def ready(self) -> bool:
         return True
 
-    def answer(self, group: Sequence[Loaded]) -> list[PipelineResult]:
+    def answer(self, group: Sequence[Loaded]) -> list[Evaluated]:
         return list(answered(group, self._method, self._scoring, self._pace))
 
 
 @dataclass(eq=False)
 class _Task:
-    """A group on its way. `result` is Ray's reference to the outcomes of its loaded items."""
+    """A group on its way. `result` is Ray's reference to what becomes of those that are asked about."""
 
-    group: list[PipelineItem]
-    loaded: list[Loaded]
+    group: list[Loaded]
+    asked: list[Loaded]
     worker: Any = None
     result: Any = None
     tries: int = 0
@@ -129,11 +127,11 @@ class RayCluster:
     def workers(self) -> int:
         return len(self._workers) + len(self._starting)
 
-    def answered(self, items: Iterable[PipelineItem]) -> Generator[PipelineResult, None, None]:
-        """The outcomes of `items` in their order. Samples of a worker that dies are given to another."""
+    def answered(self, items: Iterable[Loaded]) -> Generator[Evaluated, None, None]:
+        """What becomes of `items`, in their order. Clips of a worker that dies are given to another."""
         tasks: deque[_Task] = deque()
         for group in groups(items, self._pace.batch_size):
-            task = _Task(group, [_portable(item) for item in group if isinstance(item, Loaded)])
+            task = _Task(group, [_portable(item) for item in group if item.frames])
             tasks.append(self._given(task, tasks))
             while len(tasks) > GROUPS_A_WORKER * self.workers:
                 yield from self._outcomes(tasks.popleft(), tasks)
@@ -159,7 +157,7 @@ class RayCluster:
 
     def _given(self, task: _Task, others: Sequence[_Task]) -> _Task:
         """The task with the worker that has the least to do."""
-        if not task.loaded:
+        if not task.asked:
             return task
         self._take_those_that_are_up()
         results = [other.result for other in others if other.result is not None]
@@ -169,20 +167,17 @@ class RayCluster:
             if other.result in busy and id(other.worker) in load:
                 load[id(other.worker)] += 1
         task.worker = min(self._workers, key=lambda worker: load[id(worker)])
-        task.result = task.worker.answer.remote(task.loaded)
+        task.result = task.worker.answer.remote(task.asked)
         return task
 
-    def _outcomes(self, task: _Task, others: Sequence[_Task]) -> Iterator[PipelineResult]:
+    def _outcomes(self, task: _Task, others: Sequence[_Task]) -> Iterator[Evaluated]:
         found = iter(self._results(task, others))
         for item in task.group:
-            if isinstance(item, Loaded):
-                yield from islice(found, len(item.samples))
-            else:
-                yield item
+            yield next(found) if item.frames else passed_by(item)
 
-    def _results(self, task: _Task, others: Sequence[_Task]) -> list[PipelineResult]:
+    def _results(self, task: _Task, others: Sequence[_Task]) -> list[Evaluated]:
         errors = self._ray.exceptions
-        while task.loaded:
+        while task.asked:
             try:
                 return list(self._ray.get(task.result))
             except errors.RayTaskError:
@@ -194,19 +189,21 @@ class RayCluster:
                 self._workers.remove(task.worker)
                 self._start()
                 task.tries += 1
-                ids = ", ".join(sample.sample_id for item in task.loaded for sample in item.samples)
+                ids = ", ".join(sample.sample_id for item in task.asked for sample, _ in item.samples)
                 self._tell(f"a worker died at {ids}, try {task.tries} of {MOST_TRIES}: {reason}")
             if task.tries == MOST_TRIES:
-                return [
-                    self._given_up(item, index, reason) for item in task.loaded for index in range(len(item.samples))
-                ]
+                return [self._given_up(item, reason) for item in task.asked]
             self._given(task, others)
         return []
 
-    def _given_up(self, item: Loaded, index: int, reason: str) -> PipelineResult:
+    def _given_up(self, item: Loaded, reason: str) -> Evaluated:
         answer = failure(Status.FAILED, f"its worker died {MOST_TRIES} times: {reason}", "")
-        sample, frame = item.pairs[index]
-        return judged(sample, Segmentation(frame, Query(sample.question), answer), None, self._scoring)
+        query = Query(item.clip.question)
+        results = [
+            judged(item.clip, sample, Segmentation(frame, query, answer), None, self._scoring)
+            for sample, frame in item.samples
+        ]
+        return Evaluated(tuple(results), unreadable=item.unreadable)
 
     def _leave(self) -> None:
         for worker in [*self._workers, *self._starting.values()]:
@@ -223,9 +220,13 @@ def _check_reachable(address: str) -> None:
 
 def _portable(item: Loaded) -> Loaded:
     """The item without what holds on to the bag."""
-    samples = tuple(replace(sample, load_frame=partial(_same, frame)) for sample, frame in item.pairs)
-    return replace(item, samples=samples, video=item.video and VideoSample(samples))
+    clip = replace(item.clip, frames=tuple(map(_without_image, item.clip.frames)))
+    return replace(item, clip=clip, frames=tuple((_without_image(sample), frame) for sample, frame in item.frames))
 
 
-def _same(frame: Frame) -> Frame:
-    return frame
+def _without_image(sample: Sample) -> Sample:
+    return replace(sample, load_frame=_left_behind)
+
+
+def _left_behind() -> Frame:
+    raise InvalidInput("the image stays with the process that reads the bag")

@@ -12,18 +12,8 @@ from typing import Any
 import cv2
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.pipeline import (
-    Kept,
-    Loaded,
-    Pace,
-    PipelineItem,
-    PipelineResult,
-    answered,
-    load,
-    samples_of,
-)
-from reasonseg_ros.evaluation.reading.samples import Sample, Unreadable
-from reasonseg_ros.evaluation.reading.videos import VideoSample
+from reasonseg_ros.evaluation.pipeline import Evaluated, Loaded, Pace, answered, load
+from reasonseg_ros.evaluation.reading.clips import Clip, Unreadable
 from reasonseg_ros.evaluation.report.run_page import write_report
 from reasonseg_ros.evaluation.results import ResultLines, SampleResult, write_results
 from reasonseg_ros.evaluation.scoring.judging import Scoring, picture_name
@@ -39,8 +29,8 @@ PICTURE_SIDE_PX = 400
 PICTURE_QUALITY = 75
 """Longer side and JPEG quality of the images kept for the report, so that it stays light."""
 
-AnswerItems = Callable[[Iterable[PipelineItem]], Generator[PipelineResult, None, None]]
-"""What makes of all items their outcomes, in the same order."""
+AnswerItems = Callable[[Iterable[Loaded]], Generator[Evaluated, None, None]]
+"""What answers and judges all clips, in the same order."""
 
 
 @dataclass
@@ -112,7 +102,7 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
 
 
 def evaluate(
-    samples: Iterable[Sample | VideoSample | Unreadable],
+    clips: Iterable[Clip],
     method: Method,
     out: Path,
     scoring: Scoring,
@@ -120,72 +110,61 @@ def evaluate(
     on_progress: Callable[[Run], None] | None = None,
     pace: Pace | None = None,
 ) -> Run:
-    """Answer and score `samples`, the first `limit` of them (0: all); results are appended to results.jsonl in order.
+    """Answer and score `clips`, up to `limit` samples (0: all); results are appended to results.jsonl in order.
 
-    Samples that the file holds already are not asked again. Then results.json and
-    summary.json can be written.
+    Samples that the file holds already are not asked again. Then `finish` can write what follows from it.
     """
     answer = partial(answered, method=method, scoring=scoring, pace=pace or Pace())
-    return collect(samples, answer, out, limit, on_progress)
+    return collect(clips, answer, out, limit, on_progress)
 
 
 def collect(
-    samples: Iterable[Sample | VideoSample | Unreadable],
+    clips: Iterable[Clip],
     answer: AnswerItems,
     out: Path,
     limit: int = 0,
     on_progress: Callable[[Run], None] | None = None,
 ) -> Run:
-    """What `evaluate` does, with the outcomes of all items from `answer`, which must keep their order."""
+    """What `evaluate` does, with clips that are answered by `answer`, which must keep their order."""
     run = Run()
     with ResultLines(out / "results.jsonl") as lines:
         done = {sample_id for sample_id in lines if not lines.read(sample_id).asked_again}
-        items = _items(_first_of(samples, limit), done, out)
+        items = _items(_first_of(clips, limit), done, out)
         with closing(answer(items)) as outcomes:
             for outcome in outcomes:
-                if isinstance(outcome, Unreadable):
-                    run.unreadable.append(outcome)
-                elif isinstance(outcome, Kept):
-                    for sample_id in outcome.sample_ids:
-                        _keep(lines.read(sample_id), run)
-                else:
-                    lines.append(outcome)
-                    _keep(outcome, run)
+                run.unreadable += outcome.unreadable
+                for sample_id in outcome.kept:
+                    _keep(lines.read(sample_id), run)
+                for result in outcome.results:
+                    lines.append(result)
+                    _keep(result, run)
                 if on_progress:
                     on_progress(run)
     return run
 
 
-def _first_of(
-    samples: Iterable[Sample | VideoSample | Unreadable], limit: int
-) -> Iterator[Sample | VideoSample | Unreadable]:
-    """Up to the item with which there are `limit` samples; 0: all."""
+def _first_of(clips: Iterable[Clip], limit: int) -> Iterator[Clip]:
+    """Up to the clip with which there are `limit` samples; 0: all."""
     count = 0
-    for item in samples:
-        yield item
-        count += item.samples if isinstance(item, Unreadable) else len(samples_of(item))
+    for clip in clips:
+        yield clip
+        count += clip.count
         if limit and count >= limit:
             return
 
 
-def _items(
-    samples: Iterable[Sample | VideoSample | Unreadable], done: Collection[str], out: Path
-) -> Iterator[PipelineItem]:
-    """The samples that are not done with their frames, each with its picture written."""
-    for item in samples:
-        if isinstance(item, Unreadable):
-            yield item
-            continue
-        ids = tuple(sample.sample_id for sample in samples_of(item))
+def _items(clips: Iterable[Clip], done: Collection[str], out: Path) -> Iterator[Loaded]:
+    """The clips; those that are not done with their images, and the picture of each sample written."""
+    for clip in clips:
+        ids = tuple(sample.sample_id for sample in clip.samples)
         # All frames of a video are asked about together, so one that is missing asks about all of them again.
         if all(sample_id in done for sample_id in ids):
-            yield Kept(ids)
+            yield Loaded(clip, unreadable=clip.unreadable, kept=ids)
             continue
-        for loaded in load(item):
-            if isinstance(loaded, Loaded):
-                for sample, frame in loaded.pairs:
-                    _write_picture(out / picture_name(sample), frame.rgb)
-            yield loaded
+        loaded = load(clip)
+        for sample, frame in loaded.samples:
+            _write_picture(out / picture_name(clip, sample), frame.rgb)
+        yield loaded
 
 
 def _keep(result: SampleResult, run: Run) -> None:

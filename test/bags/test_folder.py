@@ -12,9 +12,8 @@ from reasonseg_ros.bags import unpacking
 from reasonseg_ros.bags.files import bag_files
 from reasonseg_ros.bags.unpacking import zstd
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.reading.bag_info import bag_info
-from reasonseg_ros.evaluation.reading.samples import Unreadable
 from reasonseg_ros.types import Query
 
 
@@ -162,8 +161,9 @@ def test_a_topic_of_metadata_that_no_file_has_is_told_by_every_verb(made, tmp_pa
     assert cli.main(["bag", "info", str(bag)]) == 1
     out = capsys.readouterr().out
     assert told in out and "\x1b" not in out
-    *samples, last = read_samples(bag)
-    assert len(samples) == 3 and isinstance(last, Unreadable) and told in last.reason
+    *clips, last = read_clips(bag)
+    assert [len(clip.samples) for clip in clips] == [1, 1, 1]
+    assert not last.frames and told in last.unreadable[0].reason
     with pytest.raises(InvalidInput, match="0 of the 9"):
         made.read(bag)
     with bags.BagReader(bag) as reader:
@@ -288,7 +288,7 @@ def test_fewer_messages_than_counted_end_every_verb_with_both_numbers(made, tmp_
             topic["message_count"] = 5
 
     edit(bag, change)
-    lost = [item for item in read_samples(bag) if isinstance(item, Unreadable)]
+    lost = [part for clip in read_clips(bag) for part in clip.unreadable]
     assert [item.samples for item in lost] == [0, 2]
     assert "/query: 3 of the 5 messages that metadata.yaml counts were read" in lost[1].reason
     assert cli.main(["bag", "info", str(bag)]) == 1
@@ -301,10 +301,10 @@ def test_fewer_messages_than_counted_end_every_verb_with_both_numbers(made, tmp_
 def test_topics_without_messages_are_no_candidates(made, tmp_path, storage):
     empty = [("/right/image", "sensor_msgs/msg/Image", 0), ("/truth", "reasonseg_ros/msg/GroundTruth", 0)]
     bag = made.write_rosbag(tmp_path / "bag", made.recording(2) + empty, storage)
-    assert [item.sample_id for item in read_samples(bag)] == ["q0", "q1"]
+    assert [sample.sample_id for clip in read_clips(bag) for sample in clip.samples] == ["q0", "q1"]
     assert bag_info(bag).messages["/right/image"] == 0
     with pytest.raises(InvalidInput, match="/right/image has no messages"):
-        next(read_samples(bag, "/right/image"))
+        next(read_clips(bag, "/right/image"))
 
 
 def test_images_without_a_stamp_have_the_time_of_their_recording(made, tmp_path, caplog):
@@ -315,11 +315,12 @@ def test_images_without_a_stamp_have_the_time_of_their_recording(made, tmp_path,
     messages.append(("/query", bags.query_message(Query("which?", "a")), 35))
     bag = made.write_mcap(tmp_path / "a.mcap", messages)
     notes = []
-    (sample,) = read_samples(bag, on_note=notes.append)
+    (clip,) = read_clips(bag, on_note=notes.append)
+    (sample,) = clip.samples
     frame = sample.load_frame()
     assert (sample.stamp_ns, int(frame.rgb.mean())) == (30, 3)
     assert len(notes) == 1 and "5 images without a header stamp" in notes[0]
-    list(read_samples(bag))
+    list(read_clips(bag))
     assert "5 images without a header stamp" in caplog.text
     assert "5 images without a header stamp" in bag_info(bag).notes[0]
 

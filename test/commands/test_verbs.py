@@ -1,4 +1,4 @@
-"""Every verb of the command line is one module with the same two functions, and explains itself."""
+"""Every verb of the command line is one module, or folder, with the same two functions, and explains itself."""
 
 import argparse
 import inspect
@@ -27,9 +27,11 @@ def parsers(parser=None):
 
 def test_each_verb_is_one_module_with_register_and_run():
     folder = Path(cli.ask.__file__).parent
+    verbs = {Path(verb.__file__) for verb in cli.VERBS}
+    of_folders = {path for verb in verbs if verb.stem == "__init__" for path in verb.parent.rglob("*.py")}
     files = {path for path in folder.rglob("*.py") if path.stem not in ("__init__", "options")}
-    of_train = set((folder / "train").rglob("*.py"))
-    assert {Path(verb.__file__) for verb in cli.VERBS if verb is not train} == files - of_train
+    assert {verb for verb in verbs if verb.stem != "__init__"} == files - of_folders
+    assert {verb.parent.name for verb in verbs if verb.stem == "__init__"} == {"evaluate", "train"}
     for verb in (*cli.VERBS, *train.VERBS):
         assert list(inspect.signature(verb.register).parameters) == ["verbs"], verb.__name__
         assert len(inspect.signature(verb.run).parameters) == 1, verb.__name__

@@ -11,7 +11,6 @@ from reasonseg_ros.bags import Record, decoded
 from reasonseg_ros.bags.records import Topic
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import bag_names, read_bags
-from reasonseg_ros.evaluation.reading.samples import Unreadable
 
 OLDER = "string query_id\nstring text"
 
@@ -38,12 +37,15 @@ def test_without_a_definition_that_can_be_used_it_is_this_versions(definition):
 def test_ids_of_several_bags_begin_with_the_names_of_the_bags(make_bag, samples_of):
     whole = make_bag([samples_of("a"), samples_of("b")], name="one")
     damaged = make_bag([samples_of("a"), samples_of("b", image=1)], change=lambda m: m[1:], name="two")
-    items = list(read_bags([whole, damaged, whole]))
-    assert [item.sample_id for item in items] == ["one/a", "one/b", "two/b", "two/a", "one#2/a", "one#2/b"]
-    assert [item.reason[:5] for item in items if isinstance(item, Unreadable)] == ["two: "]
-    assert [item.bag for item in items if not isinstance(item, Unreadable)] == ["one", "one", "two", "one#2", "one#2"]
-    assert items[0].expression == "one/a"
-    assert [item.sample_id for item in read_bags([whole])] == ["a", "b"]
+    clips = list(read_bags([whole, damaged, whole]))
+    ids = [part.sample_id for clip in clips for part in (*clip.samples, *clip.unreadable)]
+    assert ids == ["one/a", "one/b", "two/b", "two/a", "one#2/a", "one#2/b"]
+    assert [lost.reason[:5] for clip in clips for lost in clip.unreadable] == ["two: "]
+    assert [clip.bag for clip in clips] == ["one", "one", "two", "two", "one#2", "one#2"]
+    assert clips[0].expression == "one/a"
+    assert [clip.samples[0].sample_id for clip in read_bags([whole])] == ["a", "b"]
+    images = [clip for clip in read_bags([whole, whole], with_images=True) if not clip.count]
+    assert [(clip.bag, clip.frames[0].sample_id) for clip in images] == [("one", ""), ("one#2", "")]
 
 
 def test_equal_names_are_numbered(tmp_path):

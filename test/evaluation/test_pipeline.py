@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.errors import OutOfMemory
-from reasonseg_ros.evaluation.bag_messages import read_samples
-from reasonseg_ros.evaluation.pipeline import Kept, Pace, answered, groups, images_on_their_way, load
-from reasonseg_ros.evaluation.reading.samples import Unreadable
+from reasonseg_ros.evaluation.bag_messages import read_clips
+from reasonseg_ros.evaluation.pipeline import Loaded, Pace, answered, groups, images_on_their_way, load
+from reasonseg_ros.evaluation.reading.clips import Clip, unreadable
 from reasonseg_ros.evaluation.run import begin, collect, evaluate, finish
 from reasonseg_ros.evaluation.scoring.judging import Scoring
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
@@ -74,7 +74,7 @@ def test_order_and_results_are_the_same_at_every_pace(bag, scripted, texts, desc
         method.segmenter = counting = Counting(method.segmenter)
         method.segmenter = KeptFeatures(counting, images_on_their_way(chosen))
         begin(tmp_path / name, described, resume=False)
-        run = evaluate(read_samples(bag), method, tmp_path / name, Scoring(), pace=chosen)
+        run = evaluate(read_clips(bag), method, tmp_path / name, Scoring(), pace=chosen)
         summary = finish(tmp_path / name, run, described, "")
         found[name] = rows(run), run.unreadable, summary["giou"], summary["failures"]
         if name == "paced":
@@ -100,10 +100,7 @@ def test_the_next_image_is_encoded_while_the_reasoner_runs(bag, scripted, texts,
         return type(method).answer(method, frame, query, call)
 
     method.answer = answer
-    items = (
-        item for sample in read_samples(bag) for item in ([sample] if isinstance(sample, Unreadable) else load(sample))
-    )
-    assert len(list(answered(items, method, Scoring(), Pace(1, 4)))) == 16
+    assert len(list(answered(map(load, read_clips(bag)), method, Scoring(), Pace(1, 4)))) == 16
     assert seen[0] >= 2
 
 
@@ -113,14 +110,14 @@ def test_memory_that_runs_out_ahead_is_told_with_the_answer(make_bag, samples_of
 
     method = scripted(texts[0])
     method.segmenter.encode = encode
-    run = evaluate(read_samples(make_bag([samples_of("a")])), method, tmp_path, Scoring(), pace=Pace(1, 2))
+    run = evaluate(read_clips(make_bag([samples_of("a")])), method, tmp_path, Scoring(), pace=Pace(1, 2))
     assert [row.status for row in run.rows] == ["out_of_memory"]
 
 
 @pytest.mark.parametrize("most_ahead", [0, 2])
 def test_an_error_ends_the_run_and_its_threads(bag, scripted, texts, tmp_path, most_ahead):
     def broken():
-        yield from islice(read_samples(bag), 3)
+        yield from islice(read_clips(bag), 3)
         raise KeyError("what read the bag")
 
     with pytest.raises(KeyError):
@@ -134,14 +131,14 @@ def test_an_interrupted_run_keeps_what_is_done(bag, scripted, texts, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(read_samples(bag), scripted(*texts), tmp_path, Scoring(), 0, interrupted, Pace(1, 4))
+        evaluate(read_clips(bag), scripted(*texts), tmp_path, Scoring(), 0, interrupted, Pace(1, 4))
     assert not threads_ahead()
     assert (tmp_path / "results.jsonl").read_bytes().count(b"\n") == 3
 
 
 def test_groups_keep_what_needs_no_answer_in_its_place(bag, scripted, texts):
-    loaded = [item for sample in read_samples(bag) if not isinstance(sample, Unreadable) for item in load(sample)][:5]
-    items = [Kept(("x",)), *loaded[:3], Unreadable("y", "lost"), *loaded[3:]]
+    loaded = [load(clip) for clip in read_clips(bag) if clip.samples][:5]
+    items = [Loaded(Clip(), kept=("x",)), *loaded[:3], load(unreadable("y", "lost")), *loaded[3:]]
     assert [len(group) for group in groups(items, 1)] == [1] * 7
     assert [len(group) for group in groups(items, 2)] == [3, 3, 1]
     assert [item for group in groups(items, 4) for item in group] == items
@@ -158,7 +155,7 @@ def test_masks_are_those_of_their_own_image(make_bag, samples_of, scripted, answ
     method.segmenter = KeptFeatures(method.segmenter, images_on_their_way(Pace(1, 3)))
     prompt = method.prompt
     method.prompt = lambda frame, groundings: segmentations.append(frame) or prompt(frame, groundings)
-    collect(read_samples(bag), lambda items: answered(items, method, Scoring(), Pace(1, 3)), tmp_path)
+    collect(read_clips(bag), lambda items: answered(items, method, Scoring(), Pace(1, 3)), tmp_path)
     assert len(encoded) == 6
     for rgb, frame in zip(encoded, segmentations, strict=True):
         assert np.array_equal(rgb, frame.rgb)

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from reasonseg_ros.errors import ConfigError
-from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.ray_cluster import RayCluster
 from reasonseg_ros.evaluation.run import begin, collect, evaluate, finish
 from reasonseg_ros.evaluation.scoring.judging import Scoring
@@ -71,7 +71,7 @@ from functools import partial
 from pathlib import Path
 
 import models
-from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.scoring.judging import Scoring
 from reasonseg_ros.evaluation.ray_cluster import RayCluster
 from reasonseg_ros.evaluation.run import begin, collect, finish
@@ -82,7 +82,7 @@ begin(out, given["described"], resume=True)
 load = partial(models.load, given["said"], given["deadly"], given["out"], given["pause_s"])
 try:
     with RayCluster(given["address"], load, Scoring(), workers=given["workers"]) as cluster:
-        run = collect(read_samples(Path(given["bag"])), cluster.answered, out)
+        run = collect(read_clips(Path(given["bag"])), cluster.answered, out)
 except KeyboardInterrupt:
     sys.exit(130)
 finish(out, run, given["described"], "")
@@ -133,7 +133,7 @@ def test_a_cluster_gives_what_one_process_gives_whatever_happens_to_it(
     bag = make_bag([samples_of(f"{number}", BOX if number % 3 else None, image=number) for number in range(SAMPLES)])
     out, whole = tmp_path / "out", tmp_path / "whole"
     begin(whole, described, resume=False)
-    expected = finish(whole, evaluate(read_samples(bag), scripted(answer_text(BOX)), whole, Scoring()), described, "")
+    expected = finish(whole, evaluate(read_clips(bag), scripted(answer_text(BOX)), whole, Scoring()), described, "")
 
     def start(workers, deadly="", pause_s=0.0):
         given = {"address": address, "bag": str(bag), "out": str(out), "described": described, "pause_s": pause_s}
@@ -257,7 +257,7 @@ def test_a_sample_that_kills_its_workers_is_given_up_and_costs_no_other(
     begin(tmp_path / "out", described, resume=False)
     load = deadly(scripted, answer_text(BOX), "question 5?")
     with RayCluster("auto", load, Scoring(), tell=told.append) as cluster:
-        run = collect(read_samples(bag), cluster.answered, tmp_path / "out")
+        run = collect(read_clips(bag), cluster.answered, tmp_path / "out")
         assert cluster.workers == 2 and fake_ray.started == 5
     assert run.ids == [f"{number}" for number in range(SAMPLES)]
     assert [row.status for row in run.rows] == ["ok"] * 5 + ["failed"] + ["ok"] * 6
@@ -265,7 +265,7 @@ def test_a_sample_that_kills_its_workers_is_given_up_and_costs_no_other(
     assert fake_ray.killed == 2 and fake_ray.left
 
     with RayCluster("auto", lambda: scripted(answer_text(BOX)), Scoring(), workers=1) as cluster:
-        run = collect(read_samples(bag), cluster.answered, tmp_path / "out")
+        run = collect(read_clips(bag), cluster.answered, tmp_path / "out")
     assert [row.status for row in run.rows] == ["ok"] * SAMPLES
 
 
@@ -275,7 +275,7 @@ def test_damaged_samples_pass_by_in_their_order(
     bag = make_bag([samples_of("a"), samples_of("b", image=1)], change=lambda messages: messages[1:])
     begin(tmp_path / "out", described, resume=False)
     with RayCluster("auto", lambda: scripted(answer_text(BOX)), Scoring()) as cluster:
-        run = collect(read_samples(bag), cluster.answered, tmp_path / "out")
+        run = collect(read_clips(bag), cluster.answered, tmp_path / "out")
     assert run.ids == ["b"] and [item.sample_id for item in run.unreadable] == ["a"] and run.samples == 2
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.pipeline import Pace
 from reasonseg_ros.evaluation.results import Results
 from reasonseg_ros.evaluation.run import Scoring, begin, evaluate, finish
@@ -34,7 +34,7 @@ def run_all(described):
     def run_it(bag, method, out, *, resume=False, limit=0, scoring=DEFAULT):
         settings = {**described, "protocol": scoring.protocol}
         begin(out, settings, resume)
-        run = evaluate(read_samples(bag), method, out, scoring, limit)
+        run = evaluate(read_clips(bag), method, out, scoring, limit)
         return finish(out, run, settings, "reasonseg evaluate")
 
     return run_it
@@ -173,7 +173,7 @@ def test_results_without_settings_are_not_gone_on_with(described, tmp_path, text
 KILLED = """
 import json, sys
 from reasonseg_ros.config import Config
-from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.pipeline import Pace
 from reasonseg_ros.evaluation.run import Scoring, begin, evaluate
 from reasonseg_ros.methods.seg_zero import SegZero
@@ -188,7 +188,7 @@ class Reasoner(ScriptedReasoner):
         return [self.answer(frame, text) for frame, text in zip(frames, texts)]
 
 method = SegZero(Reasoner([sys.argv[3]], word_s=0.02), ScriptedSegmenter("box"), Config())
-evaluate(read_samples(bag), method, out, Scoring(), pace=Pace(*json.loads(sys.argv[5])))
+evaluate(read_clips(bag), method, out, Scoring(), pace=Pace(*json.loads(sys.argv[5])))
 """
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.config import Config
-from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.files.resources import resource
 from reasonseg_ros.images.files import read_image, write_image
 from reasonseg_ros.methods.seg_zero import SegZero
@@ -23,15 +23,16 @@ BAG = resource("demo/tabletop")
 
 
 @pytest.fixture(scope="module")
-def sample():
+def clip():
     """A question of the demo's bag with exactly one target, which the embedded models find."""
-    return next(one for one in read_samples(BAG) if one.truth is not None and one.truth.mask.any())
+    found = (clip for clip in read_clips(BAG) if clip.samples[0].truth is not None)
+    return next(clip for clip in found if clip.samples[0].truth.mask.any())
 
 
 @pytest.fixture(scope="module")
-def image(sample, tmp_path_factory):
+def image(clip, tmp_path_factory):
     path = tmp_path_factory.mktemp("image") / "image.png"
-    write_image(path, sample.load_frame().rgb)
+    write_image(path, clip.samples[0].load_frame().rgb)
     return path
 
 
@@ -41,9 +42,9 @@ def test_the_numbers_of_the_examples_are_complete():
     ]
 
 
-def test_an_image_is_asked_about_and_drawn(sample, image, tmp_path, capsys):
+def test_an_image_is_asked_about_and_drawn(clip, image, tmp_path, capsys):
     drawing = tmp_path / "answer.png"
-    assert example("01_ask_about_an_image").main(str(image), sample.question, str(drawing)) == 0
+    assert example("01_ask_about_an_image").main(str(image), clip.question, str(drawing)) == 0
     said = capsys.readouterr().out
     assert said.startswith("ok: ") and "\nbox [" in said
     drawn, plain = read_image(drawing), read_image(image)
@@ -71,8 +72,8 @@ def test_a_method_of_ones_own_says_that_it_was_cancelled(last):
     assert method.answer(Frame(np.zeros((48, 64, 3), np.uint8)), Query("the mug"), call).status is Status.CANCELLED
 
 
-def test_a_method_of_ones_own_runs_on_the_embedded_models(sample, image, capsys):
-    assert example("02_write_your_own_method").main(str(image), sample.question) == 0
+def test_a_method_of_ones_own_runs_on_the_embedded_models(clip, image, capsys):
+    assert example("02_write_your_own_method").main(str(image), clip.question) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("ok: [[")
 
 

@@ -10,7 +10,7 @@ import cv2
 
 from reasonseg_ros.bags.mcap_bytes import mcap_bytes
 from reasonseg_ros.config import Config
-from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.files.resources import resource
 from reasonseg_ros.methods.loading import load_method
 from reasonseg_ros.recording.conditions import conditions_of, settings_of
@@ -26,12 +26,13 @@ SIZE_WH = (320, 240)
 
 def questions():
     """Frames with their questions."""
-    for sample in read_samples(resource("demo/tabletop")):
+    for clip in read_clips(resource("demo/tabletop")):
+        (sample,) = clip.samples
         if sample.sample_id in SAMPLES:
             seen = sample.load_frame()
             rgb = cv2.resize(seen.rgb, SIZE_WH, interpolation=cv2.INTER_AREA)
             frame = Frame(rgb, seen.stamp_ns, seen.frame_id)
-            yield frame, Query(sample.question, sample.sample_id)
+            yield frame, Query(clip.question, sample.sample_id)
     yield frame, Query("a submarine", "unknown")
 
 

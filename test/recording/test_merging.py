@@ -6,7 +6,7 @@ import pytest
 
 from reasonseg_ros import bags, cli
 from reasonseg_ros.bags.topics import BLACK_BOX_TOPIC, UNSCORED_QUERY_TOPIC
-from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.recording.reading import read_black_boxes
 from reasonseg_ros.types import Query
 from test.recording.boxes import HEIGHT, WIDTH, black_box, noisy_frame, prompted_box, scripted_method, write_box
@@ -62,15 +62,17 @@ def test_a_merged_bag_is_evaluated_and_replayed(tmp_path, truth_bag, box_file, s
 
 
 def test_images_keep_their_pixels_and_truths_their_masks(tmp_path, truth_bag, box_file):
-    before = {sample.sample_id: sample for sample in read_samples(truth_bag)}
+    before = {clip.samples[0].sample_id: clip for clip in read_clips(truth_bag)}
     assert merge(tmp_path, box_file, truth_bag) == 0
-    after = {sample.sample_id.removeprefix("truths/"): sample for sample in read_samples(tmp_path / "set")}
+    after = {clip.samples[0].sample_id.removeprefix("truths/"): clip for clip in read_clips(tmp_path / "set")}
     assert set(before) < set(after)
-    for sample_id, sample in before.items():
-        np.testing.assert_array_equal(after[sample_id].load_frame().rgb, sample.load_frame().rgb)
-        np.testing.assert_array_equal(after[sample_id].truth.mask, sample.truth.mask)
-        assert (after[sample_id].question, after[sample_id].kind) == (sample.question, sample.kind)
-    shifts = {after[key].stamp_ns - sample.stamp_ns for key, sample in before.items()}
+    shifts = set()
+    for sample_id, clip in before.items():
+        (sample,), (merged,) = clip.samples, after[sample_id].samples
+        np.testing.assert_array_equal(merged.load_frame().rgb, sample.load_frame().rgb)
+        np.testing.assert_array_equal(merged.truth.mask, sample.truth.mask)
+        assert (after[sample_id].question, merged.kind) == (clip.question, sample.kind)
+        shifts.add(merged.stamp_ns - sample.stamp_ns)
     assert len(shifts) == 1  # distances in time stay
 
 
@@ -78,7 +80,7 @@ def test_a_mask_makes_a_black_box_a_scored_question(tmp_path, box_file, scripted
     (tmp_path / "masks").mkdir()
     cv2.imwrite(str(tmp_path / "masks" / "blackbox.png"), true_mask().astype(np.uint8) * 255)
     assert merge(tmp_path, box_file, options=["--truth", str(tmp_path / "masks")]) == 0
-    (sample,) = read_samples(tmp_path / "set")
+    ((sample,),) = (clip.samples for clip in read_clips(tmp_path / "set"))
     np.testing.assert_array_equal(sample.truth.mask, true_mask())
     assert cli.main(["evaluate", str(tmp_path / "set"), "--out", str(tmp_path / "out")]) == 0
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["giou"] == pytest.approx(1.0)
@@ -106,7 +108,7 @@ def test_what_cannot_be_merged_is_listed_and_the_rest_is_merged(tmp_path, box_fi
     assert merge(tmp_path, tmp_path / "text.mcap", cut, truth_bag) == 1
     errors = capsys.readouterr().err
     assert "left out: " in errors and "text.mcap is no MCAP file" in errors and "cut.mcap" in errors
-    assert len([sample for sample in read_samples(tmp_path / "set") if sample.truth]) == 3
+    assert sum(sample.truth is not None for clip in read_clips(tmp_path / "set") for sample in clip.samples) == 3
 
 
 def test_black_boxes_of_prompts_are_merged_for_replay(tmp_path, scripted, box_file):
@@ -122,7 +124,7 @@ def test_merged_bags_are_merged_again(tmp_path, box_file, truth_bag):
     assert merge(tmp_path, box_file, truth_bag) == 0
     other = write_box(tmp_path / "other.mcap", black_box("q2", noisy_frame(7)))
     assert cli.main(["bag", "merge", str(tmp_path / "more"), str(tmp_path / "set"), str(other)]) == 0
-    ids = [sample.sample_id for sample in read_samples(tmp_path / "more")]
+    ids = [sample.sample_id for clip in read_clips(tmp_path / "more") for sample in clip.samples]
     assert ids == [
         "set/blackbox.mcap/q1", "set/truths/one", "set/truths/clip", "set/truths/clip#2", "other.mcap/q2",
     ]  # fmt: skip

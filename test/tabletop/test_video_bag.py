@@ -6,7 +6,7 @@ import pytest
 from reasonseg_ros.bags import BagReader, header_stamp_ns
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_bags
-from reasonseg_ros.evaluation.reading.videos import VideoSample, with_videos
+from reasonseg_ros.evaluation.reading.videos import with_videos
 from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.tabletop.videos.bag import VideoBagPlan, video_questions, write_video_bag
 from reasonseg_ros.tabletop.videos.film import film
@@ -43,9 +43,9 @@ def test_every_frame_has_the_truth_of_every_question(bag):
 
 
 def test_evaluation_takes_the_frames_of_a_question_together(bag):
-    samples = list(with_videos(lambda on_image: read_bags([bag], on_image=on_image)))
-    assert all(isinstance(sample, VideoSample) for sample in samples)
-    assert [len(sample.samples) for sample in samples] == [6] * len(read(bag, "/reasonseg/query"))
+    clips = list(with_videos(read_bags([bag], with_images=True)))
+    assert not any(clip.unreadable for clip in clips)
+    assert [len(clip.samples) for clip in clips] == [6] * len(read(bag, "/reasonseg/query"))
 
 
 def test_questions_are_about_different_events(world):

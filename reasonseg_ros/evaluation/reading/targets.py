@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.bag_messages import read_samples
-from reasonseg_ros.evaluation.reading.samples import Unreadable
+from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.scoring.mask_files import ReadTarget, TargetMask
 from reasonseg_ros.images.run_lengths import Rle, mask_from_rle, rle_from_mask
 
@@ -21,12 +20,12 @@ def bag_targets(bag: Path) -> dict[str, ReadTarget]:
     """
     frames: dict[str, list[ReadTarget]] = defaultdict(list)
     lost: dict[str, ReadTarget] = {}
-    for number, item in enumerate(read_samples(bag)):
-        if isinstance(item, Unreadable):
-            lost[item.sample_id or f"part {number}"] = partial(_refuse, item.reason)
-        elif item.truth is not None:
-            ignore = rle_from_mask(item.truth.ignore) if item.truth.ignore.any() else None
-            frames[item.expression].append(partial(_target, rle_from_mask(item.truth.mask), ignore))
+    for number, clip in enumerate(read_clips(bag)):
+        for part in clip.unreadable:
+            lost[part.sample_id or f"part {number}"] = partial(_refuse, part.reason)
+        for truth in (sample.truth for sample in clip.samples if sample.truth is not None):
+            ignore = rle_from_mask(truth.ignore) if truth.ignore.any() else None
+            frames[clip.expression].append(partial(_target, rle_from_mask(truth.mask), ignore))
     found: dict[str, ReadTarget] = {}
     for expression, targets in frames.items():
         for number, target in enumerate(targets):

@@ -1,71 +1,105 @@
-"""Expressions about videos: the samples of all frames of one, for a method that answers for the frames together."""
+"""Expressions about videos: the images of each together, for a method that answers for them together."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
-from reasonseg_ros.evaluation.reading.samples import OnImage, Sample, Shown, Unreadable
+from reasonseg_ros.evaluation.reading.clips import Clip, Sample, unreadable
 
-
-@dataclass(frozen=True, eq=False)
-class VideoSample:
-    """One question about several frames.
-
-    Attributes:
-        frames: in the order of the bag, from the first with ground truth to the last; those between that have none are
-            Shown, and not scored.
-    """
-
-    frames: tuple[Sample | Shown, ...]
-
-    @property
-    def samples(self) -> tuple[Sample, ...]:
-        return tuple(frame for frame in self.frames if isinstance(frame, Sample))
-
-    @property
-    def expression(self) -> str:
-        return self.samples[0].expression
-
-    @property
-    def question(self) -> str:
-        return self.samples[0].question
+GAP_IMAGES = 64
+"""An expression is complete if none of the next images is asked about. Of a camera with 30 Hz these are two seconds."""
+MOST_IMAGES = 2048
+"""From the first to the last image of an expression. All of them lie in memory together when it is answered."""
 
 
-def with_videos(
-    read: Callable[[OnImage | None], Iterable[Sample | Unreadable]],
-) -> Iterator[Sample | VideoSample | Unreadable]:
-    """The samples that `read` gives, those of one expression together when its last frame has come.
+@dataclass(eq=False)
+class _Waiting:
+    """A clip that is handed on when the image with the number `complete_at` has come."""
 
-    `read` hands all images to the function that it is given. Everything is read twice, since nothing but the whole bag
-    tells which frame is an expression's last. Of the images, which are held as they lie in the bag, no more are kept
-    than those of the expressions that are not complete.
-    """
-    left = Counter(item.expression for item in read(None) if isinstance(item, Sample))
-    begun: dict[str, list[Sample | Shown]] = {}
+    clip: Clip
+    frames: list[Sample] = field(default_factory=list)
+    complete_at: int = 0
 
-    def on_image(image: Shown) -> None:
-        for frames in begun.values():
-            frames.append(image)
+    def add(self, sample: Sample) -> None:
+        """Put the sample in the place of its image, which has come before, except for the first."""
+        for number in range(len(self.frames) - 1, -1, -1):
+            if not self.frames[number].is_asked and self.frames[number].stamp_ns == sample.stamp_ns:
+                self.frames[number] = sample
+                return
+        self.frames.append(sample)
 
-    for item in read(on_image):
-        if isinstance(item, Unreadable) or not item.expression:
-            yield item
-            continue
-        frames = begun.setdefault(item.expression, [])
-        _add(frames, item)
-        left[item.expression] -= 1
-        if not left[item.expression]:
-            del begun[item.expression]
-            last = max(number for number, frame in enumerate(frames) if isinstance(frame, Sample))
-            yield VideoSample(tuple(frames[: last + 1])) if len(frames) > 1 else item
+    def whole(self) -> Clip:
+        """The clip, without the images after the last that is asked about."""
+        asked = [number for number, frame in enumerate(self.frames) if frame.is_asked]
+        return replace(self.clip, frames=tuple(self.frames[: asked[-1] + 1])) if asked else self.clip
 
 
-def _add(frames: list[Sample | Shown], sample: Sample) -> None:
-    """Put the sample in the place of its image, which has come before, except for the first."""
-    for number in range(len(frames) - 1, -1, -1):
-        if isinstance(frames[number], Shown) and frames[number].stamp_ns == sample.stamp_ns:
-            frames[number] = sample
+class _Queue:
+    """Clips in the order of their last images."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.ended: dict[str, str] = {}  # why no more images of an expression are taken
+        self._waiting: OrderedDict[object, _Waiting] = OrderedDict()
+
+    def show(self, image: Sample) -> None:
+        self.images += 1
+        for waiting in self._waiting.values():
+            if waiting.frames:
+                waiting.frames.append(image)
+
+    def put(self, clip: Clip) -> None:
+        if not clip.expression or clip.unreadable:
+            self._waiting[object()] = _Waiting(clip)
             return
-    frames.append(sample)
+        (sample,) = clip.samples
+        if clip.expression in self.ended:
+            self._waiting[object()] = _Waiting(unreadable(sample.sample_id, self.ended[clip.expression]))
+            return
+        waiting = self._waiting.setdefault(clip.expression, _Waiting(clip))
+        waiting.add(sample)
+        waiting.complete_at = self.images + GAP_IMAGES + 1
+        self._waiting.move_to_end(clip.expression)
+        if len(waiting.frames) > MOST_IMAGES:
+            self._refuse(clip.expression, self._waiting.pop(clip.expression))
+
+    def _refuse(self, expression: str, waiting: _Waiting) -> None:
+        reason = f"its expression is about more than {MOST_IMAGES} images, which are too many to answer for together"
+        self.ended[expression] = f"{reason}; cut the bag, or ask about single images (--method seg_zero)"
+        for frame in waiting.frames:
+            if frame.is_asked:
+                self._waiting[object()] = _Waiting(unreadable(frame.sample_id, self.ended[expression]))
+
+    def complete(self, everything: bool = False) -> Iterator[Clip]:
+        """Take out the clips at the front that no image can join any more."""
+        while self._waiting:
+            key, waiting = next(iter(self._waiting.items()))
+            if not everything and waiting.complete_at > self.images:
+                return
+            del self._waiting[key]
+            if waiting.clip.expression:
+                self.ended[waiting.clip.expression] = (
+                    f"it is more than {GAP_IMAGES} images after the one before with its expression; label images that "
+                    "are closer together, or ask about single images (--method seg_zero)"
+                )
+            yield waiting.whole()
+
+
+def with_videos(clips: Iterable[Clip]) -> Iterator[Clip]:
+    """Clips of one image each, those of one expression as one clip; in the order of their last images.
+
+    `clips` hold every image of the bag too, as a clip that asks nothing, before the clips about it. Those between an
+    expression's first and last become part of its clip. At any time the images of at most MOST_IMAGES + GAP_IMAGES
+    clips are held, as they lie in the bag. What comes after an expression is complete, or makes it too long, is
+    unreadable.
+    """
+    queue = _Queue()
+    for clip in clips:
+        if clip.count or clip.unreadable:
+            queue.put(clip)
+        else:
+            queue.show(clip.frames[0])
+        yield from queue.complete()
+    yield from queue.complete(everything=True)

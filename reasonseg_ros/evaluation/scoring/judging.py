@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reasonseg_ros.evaluation.reading.samples import Sample, Truth
+from reasonseg_ros.evaluation.reading.clips import Clip, Sample, Truth
 from reasonseg_ros.evaluation.results import SampleResult, grounding_values, region_values
 from reasonseg_ros.evaluation.scoring.failures import classify
 from reasonseg_ros.evaluation.scoring.metrics import score_sample
@@ -27,15 +27,20 @@ class Scoring:
     counterfactual: bool = True
 
 
-def picture_name(sample: Sample) -> str:
+def picture_name(clip: Clip, sample: Sample) -> str:
     """Where the picture of a sample lies in the folder of its run; questions about one image share it."""
-    return "/".join(filter(None, ("images", sample.bag, f"{sample.stamp_ns}.jpg")))
+    return "/".join(filter(None, ("images", clip.bag, f"{sample.stamp_ns}.jpg")))
 
 
 def judged(
-    sample: Sample, segmentation: Segmentation, method: Method | None, scoring: Scoring, encoding_s: float = 0.0
+    clip: Clip,
+    sample: Sample,
+    segmentation: Segmentation,
+    method: Method | None,
+    scoring: Scoring,
+    encoding_s: float = 0.0,
 ) -> SampleResult:
-    """The result of a sample, scored where it has ground truth; without `method` there is no counterfactual.
+    """The result of a clip's sample, scored where it has ground truth; without `method` there is no counterfactual.
 
     `encoding_s` was spent on its image ahead.
     """
@@ -43,13 +48,13 @@ def judged(
     seconds = {"encoding": encoding_s} if encoding_s else {}
     result = SampleResult(
         sample_id=sample.sample_id,
-        question=sample.question,
+        question=clip.question,
         kind=sample.kind,
         split=sample.split,
         is_sentence=sample.is_sentence,
         stamp_ns=sample.stamp_ns,
         size_wh=segmentation.frame.size_wh,
-        image=picture_name(sample),
+        image=picture_name(clip, sample),
         status=str(answer.status),
         thought=answer.thought,
         raw_text=answer.raw_text,
@@ -60,7 +65,7 @@ def judged(
         regions=[region_values(region) for region in segmentation.regions],
         mask=rle_from_mask(segmentation.mask) if answer.status.has_mask else None,
         seconds={stage: round(value, 4) for stage, value in {**seconds, **segmentation.seconds}.items()},
-        expression=sample.expression,
+        expression=clip.expression,
         entropy_nats=None if answer.entropy_nats is None else round(answer.entropy_nats, 4),
         confidence=None if answer.confidence is None else round(answer.confidence, 4),
     )

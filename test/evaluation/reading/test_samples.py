@@ -8,27 +8,30 @@ import pytest
 
 from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.reading.questions import TimedQuestion, read_questions
-from reasonseg_ros.evaluation.reading.samples import Sample, Unreadable
 
 START_NS = 1_700_000_000 * 10**9
 BOX = (8, 8, 24, 24)
 
 
-def split(items):
-    found = list(items)
-    return [i for i in found if isinstance(i, Sample)], [i for i in found if isinstance(i, Unreadable)]
+def split(clips):
+    """The samples, and what cannot be read. Every clip is one or the other."""
+    found = list(clips)
+    assert all(len(clip.frames) + len(clip.unreadable) == 1 for clip in found)
+    return [sample for clip in found for sample in clip.samples], [lost for clip in found for lost in clip.unreadable]
 
 
 def test_each_question_has_its_own_image_and_truth(make_bag, samples_of):
     bag = make_bag([samples_of("a"), samples_of("b", None, "none"), samples_of("c", (2, 3, 9, 7), image=1)])
-    samples, lost = split(read_samples(bag))
+    clips = list(read_clips(bag))
+    samples, lost = split(clips)
     assert lost == []
-    assert [(s.sample_id, s.question, s.kind, s.split) for s in samples] == [
-        ("a", "question a?", "function", "test"),
-        ("b", "question b?", "none", "test"),
-        ("c", "question c?", "function", "test"),
+    assert [clip.question for clip in clips] == ["question a?", "question b?", "question c?"]
+    assert [(s.sample_id, s.kind, s.split) for s in samples] == [
+        ("a", "function", "test"),
+        ("b", "none", "test"),
+        ("c", "function", "test"),
     ]
     assert [s.stamp_ns - START_NS for s in samples] == [0, 0, 10**9]
     assert not np.array_equal(samples[0].load_frame().rgb, samples[2].load_frame().rgb)
@@ -39,24 +42,24 @@ def test_each_question_has_its_own_image_and_truth(make_bag, samples_of):
 
 def test_ground_truth_may_come_before_its_image(make_bag, samples_of):
     bag = make_bag([samples_of("a"), samples_of("b", image=1)], change=lambda messages: messages[::-1])
-    samples, lost = split(read_samples(bag))
+    samples, lost = split(read_clips(bag))
     assert {s.sample_id for s in samples} == {"a", "b"} and lost == []
 
 
 def test_kinds_are_chosen(make_bag, samples_of):
     bag = make_bag([samples_of("a"), samples_of("b", None, "none")])
-    samples, lost = split(read_samples(bag, kinds=["none"]))
+    samples, lost = split(read_clips(bag, kinds=["none"]))
     assert [s.sample_id for s in samples] == ["b"] and lost == []
 
 
 def test_ids_are_made_different(make_bag, samples_of):
-    samples, _ = split(read_samples(make_bag([samples_of("a"), samples_of("a"), samples_of("")])))
+    samples, _ = split(read_clips(make_bag([samples_of("a"), samples_of("a"), samples_of("")])))
     assert [s.sample_id for s in samples] == ["a", "a#2", str(START_NS)]
 
 
 def test_a_lost_image_loses_its_questions_only(make_bag, samples_of):
     bag = make_bag([samples_of("a"), samples_of("b", image=1)], change=lambda messages: messages[1:])
-    samples, lost = split(read_samples(bag))
+    samples, lost = split(read_clips(bag))
     assert [s.sample_id for s in samples] == ["b"]
     assert [(u.sample_id, u.samples) for u in lost] == [("a", 1)]
     assert "no image of stamp" in lost[0].reason
@@ -71,7 +74,7 @@ def test_masks_of_another_size_are_listed(make_bag, samples_of):
             *messages[1:],
         ]
 
-    samples, lost = split(read_samples(make_bag([samples_of("a")], change=shrink)))
+    samples, lost = split(read_clips(make_bag([samples_of("a")], change=shrink)))
     assert samples == [] and "mask of 64 x 48" in lost[0].reason and "image of 32 x 24" in lost[0].reason
 
 
@@ -81,20 +84,20 @@ def test_a_damaged_mask_is_listed(make_bag, samples_of):
         mask = replace(truth.mask, data=truth.mask.data[:30])
         return [*messages[:2], (topic, replace(truth, mask=mask), stamp_ns)]
 
-    samples, lost = split(read_samples(make_bag([samples_of("a")], change=damage)))
+    samples, lost = split(read_clips(make_bag([samples_of("a")], change=damage)))
     assert samples == [] and lost[0].sample_id == "a" and "damaged" in lost[0].reason
 
 
 def test_a_question_without_its_truth_is_listed(make_bag, samples_of):
     bag = make_bag([samples_of("a"), samples_of("b")], change=lambda messages: messages[:-1])
-    samples, lost = split(read_samples(bag))
+    samples, lost = split(read_clips(bag))
     assert [s.sample_id for s in samples] == ["a"]
     assert [(u.sample_id, u.samples) for u in lost] == [("b", 1)] and "no ground truth" in lost[0].reason
 
 
 def test_queries_without_any_truth_are_asked_about_the_newest_image(make_bag, samples_of):
     bag = make_bag([samples_of("a"), samples_of("b", image=1)], with_truth=False)
-    samples, lost = split(read_samples(bag))
+    samples, lost = split(read_clips(bag))
     assert lost == [] and [s.truth for s in samples] == [None, None]
     assert [s.stamp_ns - START_NS for s in samples] == [0, 10**9]
 
@@ -102,7 +105,7 @@ def test_queries_without_any_truth_are_asked_about_the_newest_image(make_bag, sa
 def test_timed_questions_take_the_image_before_them(make_bag, samples_of):
     bag = make_bag([samples_of("x", image=3)], with_truth=False, with_queries=False)
     times = (0, 0.5, 1, 1.5, 3.9, 99)
-    samples, lost = split(read_samples(bag, questions=[TimedQuestion(t, f"at {t}?", str(t)) for t in times]))
+    samples, lost = split(read_clips(bag, questions=[TimedQuestion(t, f"at {t}?", str(t)) for t in times]))
     assert [(s.sample_id, (s.stamp_ns - START_NS) / 1e9) for s in samples] == [
         ("0", 0), ("0.5", 0), ("1", 1), ("1.5", 1), ("3.9", 3)
     ]  # fmt: skip
@@ -142,30 +145,30 @@ def second_camera(messages):
 
 
 def test_depth_is_no_camera(make_bag, samples_of):
-    samples, _ = split(read_samples(make_bag([samples_of("a")], change=depth)))
+    samples, _ = split(read_clips(make_bag([samples_of("a")], change=depth)))
     assert samples[0].load_frame().rgb.shape == (48, 64, 3)
 
 
 def test_one_of_several_cameras_is_chosen(make_bag, samples_of):
     bag = make_bag([samples_of("a")], change=second_camera)
     with pytest.raises(InvalidInput, match=r"--image-topic: /camera/image, /other/image"):
-        list(read_samples(bag))
-    assert len(split(read_samples(bag, "/other/image"))[0]) == 1
+        list(read_clips(bag))
+    assert len(split(read_clips(bag, "/other/image"))[0]) == 1
     with pytest.raises(InvalidInput, match="has no topic /nowhere"):
-        list(read_samples(bag, "/nowhere"))
+        list(read_clips(bag, "/nowhere"))
     with pytest.raises(InvalidInput, match=r"/reasonseg/query is a reasonseg_ros/msg/Query; expected an image"):
-        list(read_samples(bag, "/reasonseg/query"))
+        list(read_clips(bag, "/reasonseg/query"))
 
 
 def test_what_is_missing_is_named(make_bag, samples_of, tmp_path):
     with pytest.raises(InvalidInput, match="there is no bag"):
-        list(read_samples(tmp_path / "nothing"))
+        list(read_clips(tmp_path / "nothing"))
     silent = make_bag([samples_of("a")], with_truth=False, with_queries=False, name="silent")
     with pytest.raises(InvalidInput, match=r"neither ground truth nor questions; .*--questions"):
-        list(read_samples(silent))
+        list(read_clips(silent))
     blind = make_bag([samples_of("a")], change=lambda messages: messages[1:], name="blind")
     with pytest.raises(InvalidInput, match="no colour image topic"):
-        list(read_samples(blind))
+        list(read_clips(blind))
 
 
 COUNT = 400
@@ -181,7 +184,7 @@ def test_a_truncated_bag_gives_what_is_left(make_bag, samples_of):
     bag = make_bag(many(samples_of))
     file = next(bag.glob("*.mcap"))
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
-    samples, lost = split(read_samples(bag))
+    samples, lost = split(read_clips(bag))
     assert 20 < len(samples) < COUNT
     assert len(samples) + sum(u.samples for u in lost) == COUNT
     assert any("breaks off" in u.reason for u in lost)
@@ -194,7 +197,7 @@ def test_a_damaged_chunk_costs_only_itself(make_bag, samples_of):
     chunk = data.index(ZSTD, data.index(ZSTD) + 4)  # the second one
     data[chunk : chunk + 4] = bytes(4)
     file.write_bytes(data)
-    samples, lost = split(read_samples(bag))
+    samples, lost = split(read_clips(bag))
     ids = [s.sample_id for s in samples]
     assert ids[0] == "q0" and ids[-1] == f"q{COUNT - 1}" and 20 < len(ids) < COUNT
     assert len(samples) + sum(u.samples for u in lost) == COUNT
@@ -205,7 +208,7 @@ def test_a_file_of_rubbish_is_refused(tmp_path):
     path = tmp_path / "rubbish.mcap"
     path.write_bytes(b"no bag" * 100)
     with pytest.raises(InvalidInput, match=r"rubbish\.mcap"):
-        list(read_samples(path))
+        list(read_clips(path))
 
 
 def test_a_damaged_image_is_told_when_it_is_loaded(make_bag, samples_of):
@@ -213,7 +216,7 @@ def test_a_damaged_image_is_told_when_it_is_loaded(make_bag, samples_of):
         topic, image, stamp_ns = messages[0]
         return [(topic, replace(image, data=image.data[:100]), stamp_ns), *messages[1:]]
 
-    samples, _ = split(read_samples(make_bag([samples_of("a")], change=cut)))
+    samples, _ = split(read_clips(make_bag([samples_of("a")], change=cut)))
     with pytest.raises(InvalidInput, match="truncated image"):
         samples[0].load_frame()
 
@@ -235,7 +238,7 @@ def test_compressed_depth_is_no_camera(make_bag, samples_of):
     def add(messages):
         return [*((topic, depth, messages[0][2]) for topic, depth in depths.items()), *messages]
 
-    samples, lost = split(read_samples(make_bag([samples_of("a")], change=add)))
+    samples, lost = split(read_clips(make_bag([samples_of("a")], change=add)))
     assert [s.sample_id for s in samples] == ["a"] and lost == []
 
 
@@ -248,7 +251,7 @@ def test_a_compressed_mosaic_is_read_in_colour(make_bag, samples_of, text):
         suffix = ".png" if "png" in text else ".jpg"
         return [(messages[0][0], foreign(text, suffix, pixels), messages[0][2]), *messages[1:]]
 
-    samples, _ = split(read_samples(make_bag([samples_of("a")], change=recode)))
+    samples, _ = split(read_clips(make_bag([samples_of("a")], change=recode)))
     np.testing.assert_allclose(samples[0].load_frame().rgb[10, 10].astype(int), (220, 60, 0), atol=4)
 
 
@@ -256,7 +259,7 @@ def test_masks_of_another_size_than_a_compressed_image_are_listed(make_bag, samp
     def shrink(messages):
         return [(messages[0][0], foreign("jpeg", ".jpg", np.zeros((24, 32), np.uint8)), messages[0][2]), *messages[1:]]
 
-    samples, lost = split(read_samples(make_bag([samples_of("a")], change=shrink)))
+    samples, lost = split(read_clips(make_bag([samples_of("a")], change=shrink)))
     assert samples == [] and "mask of 64 x 48" in lost[0].reason and "image of 32 x 24" in lost[0].reason
 
 
@@ -266,7 +269,7 @@ def test_a_mask_that_unpacks_to_a_huge_image_is_one_lost_sample(make_bag, sample
         truth = replace(truth, mask=replace(truth.mask, height=30_000, width=30_000))
         return [image, query, (topic, truth, stamp_ns), *messages[3:]]
 
-    samples, lost = split(read_samples(make_bag([samples_of("a"), samples_of("b", image=1)], change=grow)))
+    samples, lost = split(read_clips(make_bag([samples_of("a"), samples_of("b", image=1)], change=grow)))
     assert [s.sample_id for s in samples] == ["b"]
     assert "30000 x 30000 pixels; at most 100 megapixels" in lost[0].reason
 
@@ -278,6 +281,6 @@ def test_a_file_that_unpacks_to_a_huge_image_is_refused_before_that(make_bag, sa
         image = bags.compressed_image_message(bytes(data), "png", START_NS, "camera")
         return [(messages[0][0], image, messages[0][2]), *messages[1:]]
 
-    samples, _ = split(read_samples(make_bag([samples_of("a")], change=grow)))
+    samples, _ = split(read_clips(make_bag([samples_of("a")], change=grow)))
     with pytest.raises(InvalidInput, match="too large: 30000 x 30000 pixels; at most 100 megapixels"):
         samples[0].load_frame()

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from reasonseg_ros import cli
-from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.report.comparison_page import changed_settings
 from reasonseg_ros.evaluation.run import Scoring, evaluate, finish
 
@@ -25,7 +25,7 @@ def comparison(make_bag, samples_of, scripted, answer_text, described, tmp_path,
     answers = {"A": (BOX, BOX, OTHER, BOX, OTHER), "B": (BOX, OTHER, BOX, LOW, OTHER)}
     for name, boxes in answers.items():
         (tmp_path / name).mkdir()
-        run = evaluate(read_samples(bag), scripted(*map(answer_text, boxes)), tmp_path / name, Scoring())
+        run = evaluate(read_clips(bag), scripted(*map(answer_text, boxes)), tmp_path / name, Scoring())
         finish(tmp_path / name, run, {**described, "method": f"method {name}"}, f"reasonseg evaluate <{name}>")
     page = tmp_path / "pages" / "comparison.html"
     assert cli.main(["compare", str(tmp_path / "A"), str(tmp_path / "B" / "results.json"), "--report", str(page)]) == 0

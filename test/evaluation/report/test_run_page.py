@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from reasonseg_ros.evaluation.bag_messages import read_samples
+from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.report.page import outline
 from reasonseg_ros.evaluation.report.run_page import sweep_charts
 from reasonseg_ros.evaluation.run import Scoring, evaluate, finish
@@ -28,7 +28,7 @@ def report(make_bag, samples_of, scripted, answer_text, described, tmp_path):
     texts = [answer_text(box) for box in [BOX] * 29 + [LOW, OTHER, BOX]]
     texts += ["</script><script>alert(1)</script> no."]
     bag = make_bag(asked)
-    run = evaluate(read_samples(bag), scripted(*texts), tmp_path, Scoring())
+    run = evaluate(read_clips(bag), scripted(*texts), tmp_path, Scoring())
     finish(tmp_path, run, described, "reasonseg evaluate <bag>")
     return tmp_path / "report.html"
 
@@ -67,7 +67,7 @@ def test_a_run_without_ground_truth_shows_answers_and_no_scores(
     make_bag, samples_of, scripted, answer_text, described, tmp_path
 ):
     run = evaluate(
-        read_samples(make_bag([samples_of("a")], with_truth=False)), scripted(answer_text(BOX)), tmp_path, Scoring()
+        read_clips(make_bag([samples_of("a")], with_truth=False)), scripted(answer_text(BOX)), tmp_path, Scoring()
     )
     strictly = {**described, "parameters": {"reasoner": {"strict": True}}}
     finish(tmp_path, run, strictly, "")
@@ -140,7 +140,7 @@ def test_a_chart_counts_types_or_else_tags():
 def test_published_numbers_stand_only_beside_a_run_over_the_same_split(
     data_sets, shown, hidden, make_bag, samples_of, scripted, answer_text, described, tmp_path
 ):
-    run = evaluate(read_samples(make_bag([samples_of("a")])), scripted(answer_text(BOX)), tmp_path, Scoring())
+    run = evaluate(read_clips(make_bag([samples_of("a")])), scripted(answer_text(BOX)), tmp_path, Scoring())
     finish(tmp_path, run, {**described, "data_sets": data_sets}, "reasonseg evaluate")
     page = (tmp_path / "report.html").read_text()
     assert all(word in page for word in shown) and not any(word in page for word in hidden)
@@ -150,7 +150,7 @@ def test_videos_stand_beside_published_videos_of_their_set(
     make_bag, samples_of, scripted, answer_text, described, tmp_path
 ):
     asked = [samples_of("v/0", image=number) for number in range(2)]
-    run = evaluate(read_samples(make_bag(asked)), scripted(answer_text(BOX)), tmp_path, Scoring())
+    run = evaluate(read_clips(make_bag(asked)), scripted(answer_text(BOX)), tmp_path, Scoring())
     finish(tmp_path, run, {**described, "data_sets": ["ReasonVOS"]}, "reasonseg evaluate")
     page = (tmp_path / "report.html").read_text()
     assert "ReVSeg-7B" in page and "64.8" in page and "80.7" not in page

@@ -6,38 +6,35 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasonseg_ros.commands.options import set_values, whole_number
+from reasonseg_ros.commands.evaluate.parameters import REFINE_STEPS, config_values
+from reasonseg_ros.commands.evaluate.run_settings import run_settings
+from reasonseg_ros.commands.evaluate.terminal import EvaluationProgress, print_summary
+from reasonseg_ros.commands.options import whole_number
 from reasonseg_ros.config import METHODS
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.faults import add_remedy
 from reasonseg_ros.files.outputs import add_output
-from reasonseg_ros.model_card import ModelCard, load_card
-from reasonseg_ros.plain_text import terminal_text
 
 if TYPE_CHECKING:
     from reasonseg_ros.config import Config
+    from reasonseg_ros.evaluation.bag_messages import OnNote
     from reasonseg_ros.evaluation.pipeline import Pace
     from reasonseg_ros.evaluation.ray_cluster import RayCluster
-    from reasonseg_ros.evaluation.reading.samples import OnImage, Sample, Unreadable
+    from reasonseg_ros.evaluation.reading.clips import Clip
     from reasonseg_ros.evaluation.run import AnswerItems
     from reasonseg_ros.evaluation.scoring.judging import Scoring
     from reasonseg_ros.methods.port import Method
 
 METHOD = "seg_zero"
 """Not the node's: the published scores are of one image at a time."""
-REFINE_STEPS = ("holes", "specks", "points", "edges")
 AHEAD = 4
-PARAMETERS = ("reasoner", "segmenter", "tracker", "history", "candidates")
-"""Groups of the node's parameters that scores depend on."""
-LONGEST_ANSWER_S = 3600.0
-"""Not the node's time limit: how fast the machine is must not change a score."""
 
 
 def register(verbs: Any) -> None:
@@ -112,25 +109,25 @@ def run(settings: argparse.Namespace) -> int:
     from reasonseg_ros.evaluation.scoring.judging import Scoring
     from reasonseg_ros.injection.asked_for import asked_for
     from reasonseg_ros.methods.loading import method_class
+    from reasonseg_ros.reasoner.call import ignore
 
     values = {"method": METHOD, **config_values(settings)}
     if settings.method:
         values["method"] = settings.method
     config = config_from(values)
     questions = read_questions(settings.questions) if settings.questions else []
-    notes: dict[str, None] = {}  # once each, although videos have the bags read twice
+    sees_videos = method_class(config.method).sees_videos
+    notes: dict[str, None] = {}
 
-    def read(
-        on_image: OnImage | None = None, bags: Sequence[Path] = settings.bags
-    ) -> Generator[Sample | Unreadable, None, None]:
-        return read_bags(bags, settings.image_topic, settings.kinds, questions, on_image, notes.setdefault)
+    def read(bags: Sequence[Path], on_note: OnNote) -> Generator[Clip, None, None]:
+        return read_bags(bags, settings.image_topic, settings.kinds, questions, sees_videos, on_note)
 
-    if settings.consistency and (settings.ray or method_class(config.method).sees_videos):
+    if settings.consistency and (settings.ray or sees_videos):
         given = "--ray" if settings.ray else f"--method {config.method}"
         raise ConfigError(f"--consistency with {given}; it asks about single images in this process, leave one out")
     for bag in settings.bags:  # one that cannot be used is reported before models are loaded
-        with closing(read(bags=[bag])) as items:
-            next(items, None)
+        with closing(read([bag], ignore)) as clips:
+            next(clips, None)
     described = run_settings(settings, values)
     begin(settings.out, described, settings.resume)
     console = Console(stderr=True)
@@ -144,16 +141,17 @@ def run(settings: argparse.Namespace) -> int:
                 pace = Pace(settings.batch_size, settings.ahead)
                 answer = partial(answered, method=method, scoring=scoring, pace=pace)
         stack.enter_context(asked_for(config.faults, settings.out))
-        samples = with_videos(read) if method_class(config.method).sees_videos else read()
-        progress = stack.enter_context(_Progress(console, settings.limit))
-        run = collect(samples, answer, settings.out, settings.limit, progress.show)
+        clips = read(settings.bags, notes.setdefault)
+        progress = stack.enter_context(EvaluationProgress(console, settings.limit))
+        run = collect(with_videos(clips) if sees_videos else clips, answer, settings.out, settings.limit, progress.show)
         consistency = None
         if settings.consistency:
-            consistency = run_consistency(read(), settings.out, method, progress.tell)
+            again = read(settings.bags, notes.setdefault)
+            consistency = run_consistency(again, settings.out, method, progress.tell)
     with _resumable(settings.out):
         command = shlex.join(["reasonseg", *sys.argv[1:]])
         found = finish(settings.out, run, described, command, list(notes), consistency)
-    _print(found, settings.out)
+    print_summary(found, settings.out)
     away = sum(row.asked_again for row in run.rows)
     if away:
         console.print(
@@ -219,146 +217,3 @@ def _cluster(settings: argparse.Namespace, config: Config, scoring: Scoring, con
         use_gpus=config.reasoner.device.startswith("cuda"),
         tell=lambda line: console.print(line, markup=False, highlight=False),
     )
-
-
-def config_values(settings: argparse.Namespace) -> dict[str, Any]:
-    """The node's parameters of a run, by dotted names. Raises ConfigError."""
-    values: dict[str, Any] = {"reasoner.time_limit_s": LONGEST_ANSWER_S}
-    if settings.refine is not None:
-        values |= refine_values(settings.refine)
-    if settings.strict:
-        values["reasoner.strict"] = True
-    values |= set_values(settings.overrides)
-    chosen = {"reasoner.model": settings.reasoner, "segmenter.model": settings.segmenter}
-    return {**values, **{name: value for name, value in chosen.items() if value}}
-
-
-def refine_values(steps: Sequence[str]) -> dict[str, Any]:
-    """The node's parameters for these steps of `--refine` alone, without any for all. Raises ConfigError."""
-    if "none" in steps and len(set(steps)) > 1:
-        raise ConfigError(f"--refine {' '.join(steps)}; expected none alone, or steps")
-    chosen = steps or REFINE_STEPS
-    kept = [step for step in ("points", "edges") if step in chosen]
-    values: dict[str, Any] = {"segmenter.refine": "both" if len(kept) == 2 else "".join(kept) or "none"}
-    if "holes" not in chosen:
-        values["segmenter.fill_holes_share"] = 0.0
-    if "specks" not in chosen:
-        values["segmenter.remove_specks_share"] = 0.0
-    return values
-
-
-def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that a run's scores depend on; a resumed run must have the same."""
-    from reasonseg_ros import __version__
-    from reasonseg_ros.config import config_from
-    from reasonseg_ros.evaluation.datasets.conversion import data_set_of
-    from reasonseg_ros.evaluation.scoring.bootstrap import SEED
-    from reasonseg_ros.versions import versions
-
-    config = config_from(values)
-    cards = {"reasoner": config.reasoner.model, "segmenter": config.segmenter.model}
-    return {
-        "bag": _described(settings.bags),
-        "data_sets": sorted({data_set_of(bag) for bag in settings.bags}),
-        "image_topic": settings.image_topic,
-        "questions": settings.questions.read_text(encoding="utf-8") if settings.questions else "",
-        "kinds": sorted(settings.kinds),
-        "method": config.method,
-        "protocol": settings.protocol,
-        "counterfactual": not settings.no_counterfactual,
-        "parameters": {name: asdict(getattr(config, name)) for name in PARAMETERS},
-        "model_cards": {kind: _card(load_card(name, kind)) for kind, name in cards.items()},
-        "batch_size": settings.batch_size,
-        "seed": SEED,
-        "versions": {"reasonseg_ros": __version__, **versions()},
-    }
-
-
-def _card(card: ModelCard) -> dict[str, Any]:
-    values = asdict(card)
-    if not card.is_folder:
-        return values
-    folder = Path(card.source)
-    # A checkpoint that is trained on has the same sizes, so the times tell it apart.
-    weights = {path.name: path.stat().st_mtime_ns for path in sorted(folder.glob("*.safetensors"))}
-    return {**values, "source": folder.name, "weights_written_ns": weights}
-
-
-def _described(bags: Sequence[Path]) -> dict[str, Any]:
-    """Names, and files with their sizes in bytes: a bag that was written anew is another one."""
-    from reasonseg_ros.evaluation.bag_messages import bag_names
-
-    names = bag_names(bags)
-    files: dict[str, int] = {}
-    for name, bag in zip(names, bags, strict=True):
-        paths = sorted(path for path in bag.iterdir() if path.is_file()) if bag.is_dir() else [bag]
-        prefix = f"{name}/" if len(bags) > 1 else ""
-        files |= {prefix + path.name: path.stat().st_size for path in paths}
-    return {"name": ", ".join(names), "files": files}
-
-
-class _Progress:
-    """Samples so far and the scores of the last ones, on the terminal."""
-
-    def __init__(self, console: Any, limit: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (TextColumn("Evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"))
-        self._progress = Progress(*columns, TimeElapsedColumn(), console=console)
-        self._task = self._progress.add_task("", total=limit or None, state="")
-
-    def __enter__(self) -> _Progress:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def tell(self, state: str) -> None:
-        """Show a text beside the bar."""
-        self._progress.update(self._task, state=state)
-
-    def show(self, run: Any) -> None:
-        scored = [row.score.iou for row in run.rows if row.score is not None]
-        state = f"gIoU {sum(scored) / len(scored):.3f}" if scored else ""
-        state += f"  {run.failed} failed" if run.failed else ""
-        self._progress.update(self._task, completed=run.samples, state=state)
-
-
-def _print(found: Mapping[str, Any], out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    scores = ("j", "f", "j_and_f") if found["expressions"] else ("ciou", "n_acc", "parseable")
-    names = ("samples", "failed", "giou", *scores, "right_target")
-    table = Table()
-    for name in ("kind", *names):
-        table.add_column(name, overflow="fold", no_wrap=name == "kind")
-    for kind, group in {**found["by_kind"], "all": found}.items():
-        values = [group[name] for name in names]
-        table.add_row(
-            terminal_text(kind), *(f"{v:.3f}" if isinstance(v, float) else "" if v is None else str(v) for v in values)
-        )
-    console.print(table)
-    for item in found["unreadable"]:
-        line = f"failed: {item['sample_id']} {item['reason']}".replace("  ", " ")
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if "consistency" in found:
-        _print_consistency(found["consistency"], console)
-    for note in found["notes"]:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{out}: results.json, summary.json, report.html", markup=False, highlight=False, soft_wrap=True)
-
-
-def _print_consistency(found: Mapping[str, Any], console: Any) -> None:
-    from rich.table import Table
-
-    table = Table(title="answers about copies that follow from the original's")
-    for name in ("copy", "judged", "consistent", "rate", "skipped", "failed"):
-        table.add_column(name)
-    for kind, group in {**found["by_kind"], "all": found["all"]}.items():
-        rate = "" if group["rate"] is None else f"{group['rate']:.3f}"
-        counts = [str(group[name]) for name in ("judged", "consistent")]
-        table.add_row(kind, *counts, rate, str(group["skipped"]), str(group["failed"]))
-    console.print(table)

@@ -6,100 +6,26 @@ Topics are recognised by their message types. Only a few images are kept at a ti
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from reasonseg_ros.bags.topics import UNSCORED_QUERY_TOPIC
-from reasonseg_ros.errors import InvalidInput, UnusableImage
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.reading.clips import Clip, Sample, unreadable
 from reasonseg_ros.evaluation.reading.questions import TimedQuestion
 from reasonseg_ros.evaluation.reading.topics import GROUND_TRUTH, QUERY, Topics
-from reasonseg_ros.faults import reason as reason_of
-from reasonseg_ros.images.mask_codec import decode_mask
-from reasonseg_ros.images.messages import declared_size_wh, frame_from_message
-from reasonseg_ros.plain_text import one_line, plain_text
+from reasonseg_ros.evaluation.reading.truths import truth_from_message
+from reasonseg_ros.images.messages import frame_from_message
+from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.stamps import header_stamp_ns
-from reasonseg_ros.types import BoolMask, FloatArray, Frame
+from reasonseg_ros.types import Frame
 
 KEPT_IMAGES = 8
 """Recent images that ground truth may still belong to; a recorder may write the two out of order."""
 
 LATE_NS = 10**9
 """A timed question may be asked so long after the last image."""
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """What a question should be answered with.
-
-    Attributes:
-        mask: union of the targets, bool [H, W]; all False if nothing fits.
-        ignore: pixels that count neither way, bool [H, W].
-        boxes_xyxy: float32 [B, 4], one a target; B may be 0 if boxes are not known.
-        points_xy: float32 [P, 2], one inside each target; P may be 0.
-    """
-
-    mask: BoolMask
-    ignore: BoolMask
-    boxes_xyxy: FloatArray
-    points_xy: FloatArray
-    thought: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "thought", plain_text(self.thought))
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One question about one image. `load_frame` decodes the image and raises InvalidInput if that is damaged.
-
-    `expression` is the same for one question about several frames of a video, each of which is a separate sample;
-    it is empty without ground truth. `bag` is the name of its bag where a run has several.
-    """
-
-    sample_id: str
-    question: str
-    stamp_ns: int
-    load_frame: Callable[[], Frame]
-    truth: Truth | None = None
-    kind: str = ""
-    split: str = ""
-    is_sentence: bool = False
-    expression: str = ""
-    bag: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("sample_id", "kind", "split", "expression", "bag"):
-            object.__setattr__(self, name, one_line(getattr(self, name)))
-        object.__setattr__(self, "question", plain_text(self.question))
-
-
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """An image of the bag, whatever is asked about it: of a video, a method sees those between the samples too."""
-
-    stamp_ns: int
-    load_frame: Callable[[], Frame]
-
-
-OnImage = Callable[[Shown], None]
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """Something in a bag that cannot be evaluated. `samples` is how many questions are lost by it, where known."""
-
-    sample_id: str
-    reason: str
-    samples: int = 1
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sample_id", one_line(self.sample_id))
-        object.__setattr__(self, "reason", one_line(self.reason))
 
 
 class _Image:
@@ -116,8 +42,8 @@ class _Image:
         return self.frame
 
 
-class SampleStream:
-    """Samples of a bag's messages. Iterate once; what cannot be read comes as Unreadable between the samples.
+class ClipStream:
+    """Clips of one image each, from a bag's messages. Iterate once; what cannot be read comes in its place.
 
     Attributes:
         asked: questions that came so far, of any kind.
@@ -131,18 +57,18 @@ class SampleStream:
         topics: Topics,
         kinds: Sequence[str] = (),
         questions: Sequence[TimedQuestion] = (),
-        on_image: OnImage | None = None,
+        with_images: bool = False,
     ) -> None:
         """`messages` are topic, stamp of the recording in nanoseconds and message, in order.
 
         An error instead of a message is listed; without a topic it is a damaged part of the file. Only questions of
         `kinds` are taken, all without them. With `questions`, in the order of time, the bag's own are not.
-        `on_image` gets every image, before the samples that are about it.
+        `with_images` gives every image as a clip that asks nothing, before the clips that are about it.
         """
         self.messages = messages
         self.topics = topics
         self.kinds = kinds
-        self.on_image = on_image
+        self.with_images = with_images
         self.asked = 0
         self.unstamped = 0
         self.damaged_parts = 0
@@ -156,7 +82,7 @@ class SampleStream:
         self._ids: set[str] = set()
         self._expressions: dict[str, tuple[str, int]] = {}  # question and newest frame by the id in the bag
 
-    def __iter__(self) -> Iterator[Sample | Unreadable]:
+    def __iter__(self) -> Iterator[Clip]:
         for topic, stamp_ns, message in self.messages:
             if isinstance(message, Exception):
                 yield self._damaged(topic, stamp_ns, message)
@@ -168,17 +94,17 @@ class SampleStream:
                 yield from self._on_query(message, topic == UNSCORED_QUERY_TOPIC)
         yield from self._rest()
 
-    def _damaged(self, topic: str, stamp_ns: int, error: Exception) -> Unreadable:
+    def _damaged(self, topic: str, stamp_ns: int, error: Exception) -> Clip:
         if not topic:
             self.damaged_parts += 1
-            return Unreadable("", str(error), 0)
+            return unreadable("", str(error), 0)
         # A question whose image is lost is listed by itself, so the image loses none; nor does a query with its truth.
         asks = self.topics.types[topic] == (GROUND_TRUTH if self.topics.has(GROUND_TRUTH) else QUERY)
         asks |= topic == UNSCORED_QUERY_TOPIC
         self.asked += asks
-        return Unreadable("", f"message on {topic} at {stamp_ns} ns cannot be read: {error}", int(asks))
+        return unreadable("", f"message on {topic} at {stamp_ns} ns cannot be read: {error}", int(asks))
 
-    def _on_image(self, message: Any, log_ns: int) -> Iterator[Sample | Unreadable]:
+    def _on_image(self, message: Any, log_ns: int) -> Iterator[Clip]:
         stamp_ns = header_stamp_ns(message.header)
         is_unstamped = not stamp_ns
         if is_unstamped:
@@ -190,8 +116,8 @@ class SampleStream:
         image = self._recent[stamp_ns] = _Image(message)
         if len(self._recent) > KEPT_IMAGES:
             self._recent.popitem(last=False)
-        if self.on_image:
-            self.on_image(Shown(stamp_ns, image.load))
+        if self.with_images:
+            yield Clip(frames=(Sample("", stamp_ns, image.load, is_asked=False),))
         waiting = self._waiting.pop(stamp_ns, []) + (self._waiting.pop(0, []) if is_unstamped else [])
         for truth in waiting:
             yield self._with_truth(truth, image, stamp_ns)
@@ -199,7 +125,7 @@ class SampleStream:
             query = self._early.pop(0)
             yield self._without_truth(query.query_id, query.text)
 
-    def _on_truth(self, message: Any) -> Iterator[Sample | Unreadable]:
+    def _on_truth(self, message: Any) -> Iterator[Clip]:
         self.asked += 1
         self._queries.pop(message.query_id, None)
         self._known.add(message.query_id)
@@ -213,7 +139,7 @@ class SampleStream:
         else:
             self._waiting.setdefault(stamp_ns, []).append(message)
 
-    def _on_query(self, message: Any, is_unscored: bool) -> Iterator[Sample | Unreadable]:
+    def _on_query(self, message: Any, is_unscored: bool) -> Iterator[Clip]:
         if self.topics.has(GROUND_TRUTH) and not is_unscored:
             if message.query_id and message.query_id not in self._known:
                 self._queries[message.query_id] = message.text
@@ -224,51 +150,33 @@ class SampleStream:
         else:
             yield self._without_truth(message.query_id, message.text)
 
-    def _rest(self) -> Iterator[Sample | Unreadable]:
+    def _rest(self) -> Iterator[Clip]:
         last_ns = next(reversed(self._recent), None)
         for question in self._left:
             if last_ns is None or question.stamp_ns(self._first_ns or 0) > last_ns + LATE_NS:
                 reason = f"time_s {question.time_s} is after the last image; give a time within the bag"
-                yield Unreadable(self._new_id(question.question_id or question.text), reason)
+                yield unreadable(self._new_id(question.question_id or question.text), reason)
             else:
                 yield self._timed(question)
         for stamp_ns, messages in self._waiting.items():
             for message in messages:
                 reason = f"there is no image of stamp {stamp_ns} ns on {self.topics.image}"
-                yield Unreadable(self._new_id(message.query_id or str(stamp_ns)), reason)
+                yield unreadable(self._new_id(message.query_id or str(stamp_ns)), reason)
         for query in self._early:
-            yield Unreadable(self._new_id(query.query_id or query.text), f"no image on {self.topics.image}")
+            yield unreadable(self._new_id(query.query_id or query.text), f"no image on {self.topics.image}")
         for query_id, text in self._queries.items():
             reason = f"the question {text[:80]!r} has no ground truth in the bag"
             # In a damaged bag it may well have had one, which is counted with the damaged parts.
-            yield Unreadable(self._new_id(query_id), reason, int(not self.damaged_parts))
+            yield unreadable(self._new_id(query_id), reason, int(not self.damaged_parts))
 
-    def _with_truth(self, message: Any, image: _Image, stamp_ns: int) -> Sample | Unreadable:
+    def _with_truth(self, message: Any, image: _Image, stamp_ns: int) -> Clip:
         sample_id = self._new_id(message.query_id or str(stamp_ns))
         try:
-            mask, ignore = decode_mask(message.mask), decode_mask(message.ignore)
-            boxes, points = _checked_boxes(message.boxes), _checked_points(message.points)
-        except Exception as error:  # damaged data make a decoder raise nearly anything
-            return Unreadable(sample_id, f"its ground truth is damaged: {reason_of(error)}")
-        if not ignore.size:
-            ignore = np.zeros_like(mask)
-        sizes = {"mask": mask.shape, "ignore": ignore.shape}
-        with suppress(UnusableImage):  # the reason comes when the image is loaded
-            sizes["image"] = declared_size_wh(image.message)[::-1]
-        if len(set(sizes.values())) > 1:
-            stated = ", ".join(f"{name} of {width} x {height}" for name, (height, width) in sizes.items())
-            return Unreadable(sample_id, f"sizes differ: {stated}; write the masks in the image's size")
-        return Sample(
-            sample_id,
-            message.question,
-            stamp_ns,
-            image.load,
-            Truth(mask, ignore, boxes, points, message.thought),
-            message.kind,
-            message.split,
-            message.is_sentence,
-            self._expression(message, stamp_ns, sample_id),
-        )
+            truth = truth_from_message(message, image.message)
+        except InvalidInput as error:
+            return unreadable(sample_id, str(error))
+        sample = Sample(sample_id, stamp_ns, image.load, truth, message.kind, message.split, message.is_sentence)
+        return Clip(message.question, (sample,), self._expression(message, stamp_ns, sample_id))
 
     def _expression(self, message: Any, stamp_ns: int, sample_id: str) -> str:
         """The id in the bag where it asks the same question about a further frame, otherwise the sample's own."""
@@ -278,13 +186,13 @@ class SampleStream:
         self._expressions[message.query_id] = message.question, stamp_ns
         return str(message.query_id)
 
-    def _timed(self, question: TimedQuestion) -> Sample:
+    def _timed(self, question: TimedQuestion) -> Clip:
         return self._without_truth(question.question_id, question.text)
 
-    def _without_truth(self, query_id: str, text: str) -> Sample:
+    def _without_truth(self, query_id: str, text: str) -> Clip:
         """A question about the newest image, as the node would have taken it."""
         stamp_ns, image = next(reversed(self._recent.items()))
-        return Sample(self._new_id(query_id or str(stamp_ns)), text, stamp_ns, image.load)
+        return Clip(text, (Sample(self._new_id(query_id or str(stamp_ns)), stamp_ns, image.load),))
 
     def _new_id(self, wanted: str) -> str:
         sample_id = wanted = one_line(wanted)
@@ -294,20 +202,3 @@ class SampleStream:
             sample_id = f"{wanted}#{number}"
         self._ids.add(sample_id)
         return sample_id
-
-
-def _checked_boxes(messages: Sequence[Any]) -> FloatArray:
-    """float32 [B, 4]. Raises InvalidInput if one is not finite or has no area."""
-    boxes = np.array([[box.x1, box.y1, box.x2, box.y2] for box in messages], np.float32).reshape(-1, 4)
-    for box in boxes:
-        if not np.isfinite(box).all() or box[0] >= box[2] or box[1] >= box[3]:
-            raise InvalidInput(f"its box {box.tolist()} is not x1 < x2, y1 < y2; write boxes with an area, or none")
-    return boxes
-
-
-def _checked_points(messages: Sequence[Any]) -> FloatArray:
-    """float32 [P, 2]. Raises InvalidInput if one is not finite."""
-    points = np.array([[point.x, point.y] for point in messages], np.float32).reshape(-1, 2)
-    if not np.isfinite(points).all():
-        raise InvalidInput(f"its points {points.tolist()!s:.200} are not all finite; write points in pixels, or none")
-    return points

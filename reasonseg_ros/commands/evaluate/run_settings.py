@@ -1,0 +1,64 @@
+"""What the scores of a run depend on."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.model_card import ModelCard, load_card
+
+PARAMETERS = ("reasoner", "segmenter", "tracker", "history", "candidates")
+"""Groups of the node's parameters that scores depend on."""
+
+
+def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that a run's scores depend on; a resumed run must have the same."""
+    from reasonseg_ros import __version__
+    from reasonseg_ros.config import config_from
+    from reasonseg_ros.evaluation.datasets.conversion import data_set_of
+    from reasonseg_ros.evaluation.scoring.bootstrap import SEED
+    from reasonseg_ros.versions import versions
+
+    config = config_from(values)
+    cards = {"reasoner": config.reasoner.model, "segmenter": config.segmenter.model}
+    return {
+        "bag": _described(settings.bags),
+        "data_sets": sorted({data_set_of(bag) for bag in settings.bags}),
+        "image_topic": settings.image_topic,
+        "questions": settings.questions.read_text(encoding="utf-8") if settings.questions else "",
+        "kinds": sorted(settings.kinds),
+        "method": config.method,
+        "protocol": settings.protocol,
+        "counterfactual": not settings.no_counterfactual,
+        "parameters": {name: asdict(getattr(config, name)) for name in PARAMETERS},
+        "model_cards": {kind: _card(load_card(name, kind)) for kind, name in cards.items()},
+        "batch_size": settings.batch_size,
+        "seed": SEED,
+        "versions": {"reasonseg_ros": __version__, **versions()},
+    }
+
+
+def _card(card: ModelCard) -> dict[str, Any]:
+    values = asdict(card)
+    if not card.is_folder:
+        return values
+    folder = Path(card.source)
+    # A checkpoint that is trained on has the same sizes, so the times tell it apart.
+    weights = {path.name: path.stat().st_mtime_ns for path in sorted(folder.glob("*.safetensors"))}
+    return {**values, "source": folder.name, "weights_written_ns": weights}
+
+
+def _described(bags: Sequence[Path]) -> dict[str, Any]:
+    """Names, and files with their sizes in bytes: a bag that was written anew is another one."""
+    from reasonseg_ros.evaluation.bag_messages import bag_names
+
+    names = bag_names(bags)
+    files: dict[str, int] = {}
+    for name, bag in zip(names, bags, strict=True):
+        paths = sorted(path for path in bag.iterdir() if path.is_file()) if bag.is_dir() else [bag]
+        prefix = f"{name}/" if len(bags) > 1 else ""
+        files |= {prefix + path.name: path.stat().st_size for path in paths}
+    return {"name": ", ".join(names), "files": files}
