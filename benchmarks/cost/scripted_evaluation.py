@@ -8,7 +8,8 @@ from pathlib import Path
 
 from reasonseg_ros.config import config_from
 from reasonseg_ros.evaluation.bag_messages import read_bags
-from reasonseg_ros.evaluation.run import begin, evaluate, finish
+from reasonseg_ros.evaluation.run import evaluate, finish
+from reasonseg_ros.evaluation.run_folder import begin
 from reasonseg_ros.evaluation.scoring.judging import Scoring
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.results import ResultLines, SampleResult
+from reasonseg_ros.evaluation.result_lines import Results
+from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.selective import auroc, calibration_error
 from reasonseg_ros.methods.confidence import Calibration, Signals
 from reasonseg_ros.reasoner.vocabulary import Vocabulary
@@ -26,12 +27,8 @@ def read_examples(runs: Iterable[Path], vocabulary: Vocabulary | None = None) ->
     """The answers of evaluations that have ground truth and an entropy. Raises InvalidInput if a run has no results."""
     examples = []
     for run in runs:
-        path = run / "results.jsonl"
-        if not path.is_file():
-            raise InvalidInput(f"{run} has no results.jsonl; give the --out folder of `reasonseg evaluate`")
-        with ResultLines(path) as lines:
-            found = (_example(lines.read(sample_id), str(run), vocabulary) for sample_id in lines)
-            examples += [example for example in found if example is not None]
+        found = (_example(result, str(run), vocabulary) for result in Results(run).values())
+        examples += [example for example in found if example is not None]
     return examples
 
 

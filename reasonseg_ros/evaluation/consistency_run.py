@@ -12,7 +12,8 @@ from typing import Any
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.consistency import CHANGES, CopyResult, ask_about_copies, consistency_summary
 from reasonseg_ros.evaluation.reading.clips import Clip
-from reasonseg_ros.evaluation.results import ResultLines, SampleResult
+from reasonseg_ros.evaluation.result_lines import ResultLines
+from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.images.run_lengths import mask_from_rle

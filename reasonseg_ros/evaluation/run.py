@@ -11,16 +11,16 @@ from typing import Any
 
 import cv2
 
-from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.pipeline import Evaluated, Loaded, Pace, answered, load
 from reasonseg_ros.evaluation.reading.clips import Clip, Unreadable
 from reasonseg_ros.evaluation.report.run_page import write_report
-from reasonseg_ros.evaluation.results import ResultLines, SampleResult, write_results
+from reasonseg_ros.evaluation.result_lines import ResultLines, write_results
+from reasonseg_ros.evaluation.results import SampleResult
+from reasonseg_ros.evaluation.run_folder import LINES, write_json
 from reasonseg_ros.evaluation.scoring.judging import Scoring, picture_name
 from reasonseg_ros.evaluation.scoring.summary import UNKNOWN_KIND, Row, row, summary
 from reasonseg_ros.faults import naming
-from reasonseg_ros.files.strict_json import json_text, parse_json
-from reasonseg_ros.files.whole_file import remove_unfinished, whole_file
+from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.types import RgbImage
@@ -50,57 +50,6 @@ class Run:
         return len(self.rows) + self.failed
 
 
-def begin(out: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Make the folder of a run and note its settings. Raises InvalidInput if it holds another run.
-
-    One that ended before its first result, because a model is missing for instance, left nothing to go on with.
-    """
-    path = out / "settings.json"
-    if (out / "images").is_symlink():
-        raise InvalidInput(f"{out / 'images'} is a symbolic link; remove it, or choose another --out")
-    for name in ("settings.json", "results.json", "summary.json", "report.html"):
-        remove_unfinished(out, name)
-    for folder in (out / "images", *(out / "images").glob("*/")):  # those of several bags have folders of their own
-        remove_unfinished(folder, "*.jpg")
-    if not has_results(out):
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            _write_json(path, settings)
-        except OSError as error:
-            raise InvalidInput(f"--out {out} cannot be written: {error.strerror}; choose another folder") from error
-    elif not resume:
-        raise InvalidInput(f"{out} holds a run already; add --resume to finish it, or choose another --out")
-    else:
-        _check_same(_settings_of(path), settings, out)
-
-
-def has_results(out: Path) -> bool:
-    """Whether a folder holds results that a run can go on from."""
-    lines = out / "results.jsonl"
-    try:
-        return lines.stat().st_size > 0
-    except OSError:
-        return False
-
-
-def _settings_of(path: Path) -> dict[str, Any]:
-    try:
-        values = parse_json(path.read_bytes())
-        if not isinstance(values, dict):
-            raise InvalidInput("it is no object")
-        return values
-    except (OSError, InvalidInput) as error:
-        raise InvalidInput(f"{path} of the run cannot be read ({error}); choose another --out") from error
-
-
-def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
-    now = parse_json(json_text(now))
-    for name in before.keys() | now.keys():
-        if before.get(name) != now.get(name):
-            noted = f"{name} was {before.get(name)!r:.300} and is {now.get(name)!r:.300}"
-            raise InvalidInput(f"{out} was begun with other settings: {noted}; use the same, or another --out")
-
-
 def evaluate(
     clips: Iterable[Clip],
     method: Method,
@@ -127,7 +76,7 @@ def collect(
 ) -> Run:
     """What `evaluate` does, with clips that are answered by `answer`, which must keep their order."""
     run = Run()
-    with ResultLines(out / "results.jsonl") as lines:
+    with ResultLines(out / LINES) as lines:
         done = {sample_id for sample_id in lines if not lines.read(sample_id).asked_again}
         items = _items(_first_of(clips, limit), done, out)
         with closing(answer(items)) as outcomes:
@@ -205,9 +154,9 @@ def finish(
     lost = {UNKNOWN_KIND: run.failed} if run.failed else {}
     found = {**summary(run.rows, lost), "unreadable": unreadable, **noted}
     described = {**settings, "command": command, "unreadable": unreadable, **noted}
-    with ResultLines(out / "results.jsonl") as lines:
+    with ResultLines(out / LINES) as lines:
         write_results(out / "results.json", described, _in_order(lines, run.ids))
-        _write_json(out / "summary.json", found)
+        write_json(out / "summary.json", found)
         write_report(out / "report.html", described, found, _in_order(lines, _worst_first(run)), out)
     return found
 
@@ -220,9 +169,3 @@ def _worst_first(run: Run) -> list[str]:
 
 def _in_order(lines: ResultLines, ids: list[str]) -> Iterator[SampleResult]:
     return (lines.read(sample_id) for sample_id in ids)
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    text = json_text(values, indent=2)
-    with whole_file(path) as file:
-        file.write(text + "\n")

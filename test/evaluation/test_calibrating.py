@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from reasonseg_ros.cli import main
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.calibrating import fit, read_examples
-from reasonseg_ros.evaluation.results import ResultLines, SampleResult
+from reasonseg_ros.evaluation.result_lines import ResultLines
+from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.metrics import score_sample
 from reasonseg_ros.images.run_lengths import rle_from_mask
 from reasonseg_ros.methods.confidence import FILE_NAME, Signals

@@ -1,4 +1,4 @@
-"""`reasonseg compare`, on results files written as an evaluation writes them."""
+"""`reasonseg compare`, on folders of results written as an evaluation writes them."""
 
 import json
 from dataclasses import replace
@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from reasonseg_ros import cli
-from reasonseg_ros.evaluation.results import SampleResult, write_results
+from reasonseg_ros.evaluation.result_lines import ResultLines, write_results
+from reasonseg_ros.evaluation.results import SampleResult
+from reasonseg_ros.evaluation.run_folder import begin
 from reasonseg_ros.evaluation.scoring.metrics import score_sample
 from reasonseg_ros.images.run_lengths import rle_from_mask
 
@@ -31,9 +33,12 @@ def columns(count):
     return mask
 
 
-def write(path, results):
-    write_results(path, {"command": "evaluate"}, results)
-    return str(path)
+def write(folder, results):
+    begin(folder, {}, False, "evaluate")
+    with ResultLines(folder / "results.jsonl") as lines:
+        for one in results:
+            lines.append(one)
+    return str(folder)
 
 
 def compare(capsys, before, after, *options):
@@ -46,8 +51,8 @@ BEFORE = [result(0, TARGET, "OK"), result(1, columns(10), "T3"), result(2, colum
 
 
 def test_a_run_does_not_differ_from_itself(tmp_path, capsys):
-    path = write(tmp_path / "results.json", BEFORE)
-    status, found, lines = compare(capsys, path, str(tmp_path))  # a run's folder is as good as its file
+    path = write(tmp_path / "run", BEFORE)
+    status, found, lines = compare(capsys, path, f"{path}/results.jsonl")  # a run's folder is as good as its file
     assert (status, lines) == (0, [])
     assert (found["samples"], found["compared"], found["failed"]) == (4, 4, 0)
     assert (found["better"], found["worse"], found["changed"], found["failure_moves"]) == (0, 0, [], {})
@@ -62,7 +67,7 @@ def test_what_changed_is_listed_worst_first_with_its_difference(tmp_path, capsys
         result(2, TARGET, "OK"),
         result(3, columns(2), "T2"),
     ]
-    status, found, _ = compare(capsys, write(tmp_path / "a.json", BEFORE), write(tmp_path / "b.json", after))
+    status, found, _ = compare(capsys, write(tmp_path / "a", BEFORE), write(tmp_path / "b", after))
     assert status == 0
     assert [row["sample_id"] for row in found["changed"]] == ["q000", "q003", "q002"]
     assert found["changed"][0]["iou"] == pytest.approx([1, 0.2], abs=1e-6)
@@ -75,18 +80,18 @@ def test_what_changed_is_listed_worst_first_with_its_difference(tmp_path, capsys
     low, high = giou["interval_95"]
     assert low < 0 < high  # four samples prove nothing
     options = ("--changed-iou", "0.04")
-    changed = compare(capsys, str(tmp_path / "a.json"), str(tmp_path / "b.json"), *options)[1]["changed"]
+    changed = compare(capsys, str(tmp_path / "a"), str(tmp_path / "b"), *options)[1]["changed"]
     assert "q001" in {row["sample_id"] for row in changed}
 
 
 def test_the_order_of_the_samples_does_not_matter(tmp_path, capsys):
-    paths = write(tmp_path / "a.json", BEFORE), write(tmp_path / "b.json", BEFORE[::-1])
+    paths = write(tmp_path / "a", BEFORE), write(tmp_path / "b", BEFORE[::-1])
     assert compare(capsys, *paths)[1]["scores"]["ciou"]["difference"] == 0
 
 
 def test_samples_that_cannot_be_paired_are_lines_and_counted(tmp_path, capsys):
     after = [BEFORE[0], replace(BEFORE[1], score=None, failure=""), result(9, TARGET, "OK")]
-    status, found, lines = compare(capsys, write(tmp_path / "a.json", BEFORE), write(tmp_path / "b.json", after))
+    status, found, lines = compare(capsys, write(tmp_path / "a", BEFORE), write(tmp_path / "b", after))
     assert status == 1
     assert (found["samples"], found["compared"], found["failed"]) == (5, 1, 4)
     assert len(lines) == 4
@@ -95,26 +100,28 @@ def test_samples_that_cannot_be_paired_are_lines_and_counted(tmp_path, capsys):
 
 
 def test_runs_with_nothing_in_common_and_files_that_are_no_runs(tmp_path, capsys):
-    path = write(tmp_path / "a.json", BEFORE[:1])
-    other = write(tmp_path / "b.json", [result(7, TARGET, "OK")])
+    path = write(tmp_path / "a", BEFORE[:1])
+    other = write(tmp_path / "b", [result(7, TARGET, "OK")])
     assert cli.main(["compare", path, other]) == cli.USAGE_ERROR
     assert "no sample was scored in both runs" in capsys.readouterr().err
-    (tmp_path / "c.json").write_text("[1]")
-    for bad in ("c.json", "nowhere.json"):
+    (tmp_path / "c.jsonl").write_text("[1]\n[1]\n")
+    (tmp_path / "old").mkdir()
+    write_results(tmp_path / "old" / "results.json", {}, BEFORE)
+    for bad in ("c.jsonl", "nowhere", "old", "old/results.json"):
         assert cli.main(["compare", path, str(tmp_path / bad)]) == cli.USAGE_ERROR
         assert bad in capsys.readouterr().err
 
 
 def test_a_page_that_cannot_be_written_is_one_line(tmp_path, capsys):
-    path = write(tmp_path / "results.json", BEFORE)
+    path = write(tmp_path / "run", BEFORE)
     (tmp_path / "page").mkdir()
     assert cli.main(["compare", path, path, "--report", str(tmp_path / "page")]) == cli.USAGE_ERROR
     assert "page cannot be written" in capsys.readouterr().err
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["page", "results.json"], "nothing is left half written"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["page", "run"], "nothing is left half written"
 
 
 def test_a_page_without_pictures_says_so(tmp_path, capsys):
-    """Results that were copied without their folder."""
-    path, page = write(tmp_path / "results.json", BEFORE), tmp_path / "page.html"
+    """Results that were copied without the folder of pictures."""
+    path, page = write(tmp_path / "run", BEFORE), tmp_path / "page.html"
     assert compare(capsys, path, path, "--report", str(page))[0] == 0
     assert "the picture is gone" in page.read_text() and '["",""]' in page.read_text()

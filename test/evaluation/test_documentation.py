@@ -8,6 +8,7 @@ import pytest
 
 from reasonseg_ros import cli
 from reasonseg_ros.commands import evaluate as evaluate_command
+from reasonseg_ros.commands.evaluate.parameters import config_values
 from reasonseg_ros.config import config_from
 from reasonseg_ros.model_card import load_card
 
@@ -25,7 +26,7 @@ def commands():
 def test_it_parses(command):
     settings = cli._parser().parse_args(shlex.split(command)[1:])
     if settings.run is evaluate_command.run:
-        config = config_from(evaluate_command.config_values(settings))
+        config = config_from(config_values(settings))
         load_card(config.reasoner.model, "reasoner")
         load_card(config.segmenter.model, "segmenter")
 

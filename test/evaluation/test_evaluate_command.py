@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from reasonseg_ros import cli
-from reasonseg_ros.commands.evaluate import config_values, refine_values
+from reasonseg_ros.commands.evaluate.parameters import config_values, refine_values
 from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.plain_text import one_line

@@ -14,7 +14,7 @@ import pytest
 
 from reasonseg_ros import cli
 from reasonseg_ros.config.faults import FAULT_KINDS
-from reasonseg_ros.evaluation.results import ResultLines, Results
+from reasonseg_ros.evaluation.result_lines import ResultLines, Results
 from reasonseg_ros.injection.fault import Fault, Injector
 from reasonseg_ros.injection.files import FILE_PORTS
 from reasonseg_ros.injection.ports import installed
@@ -79,7 +79,7 @@ def load(scripted, answer_text, monkeypatch, tmp_path):
 
 def scores(out):
     summary = json.loads((out / "summary.json").read_text())
-    samples = {name: result.to_json() for name, result in Results(out / "results.json").items()}
+    samples = {name: result.to_json() for name, result in Results(out).items()}
     for sample in samples.values():
         del sample["seconds"]
     return {key: summary[key] for key in ("giou", "ciou", "samples", "failed", "failures", "loss", "statuses")}, samples
@@ -107,7 +107,7 @@ def test_a_port_that_fails_costs_one_sample_or_ends_in_one_line(port, kind, bag,
         if kind == "hang":
             assert status == 0 and not told, captured.err
         elif port in MODEL_PORTS:
-            results = Results(out / "results.json")
+            results = Results(out)
             assert len(results) == SAMPLES and not told
             again = [result for result in results.values() if result.asked_again]
             # An image that could not be encoded ahead is encoded again with its answer.

@@ -3,6 +3,7 @@
 import html.parser
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from reasonseg_ros import cli
 from reasonseg_ros.bags import mask_message
-from reasonseg_ros.evaluation.results import Results
+from reasonseg_ros.evaluation.result_lines import Results
 
 BOX = (8, 8, 24, 24)
 SCRIPT = '"><img src=x onerror=alert(1)></script><script>alert(2)</script>'
@@ -66,7 +67,7 @@ def test_names_of_a_bag_are_text_everywhere_and_no_paths(method, make_bag, sampl
     new = files_under(tmp_path) - before
     assert all(name == "out" or name.startswith("out/") for name in new)
     assert {name.rpartition(".")[2] for name in new if "." in name} <= {"json", "jsonl", "html", "jpg"}
-    assert len(Results(out / "results.json")) == len(NAMES)
+    assert len(Results(out)) == len(NAMES)
     assert cli.main(["compare", str(out), str(out), "--report", str(tmp_path / "compared.html")]) in (0, 1)
     for page in (out / "report.html", tmp_path / "compared.html"):
         text = page.read_text(encoding="utf-8")
@@ -80,12 +81,13 @@ def test_pictures_of_a_report_come_from_its_folder_only(method, make_bag, sample
     assert cli.main(["evaluate", str(make_bag([samples_of("a")])), "--out", str(out)]) == 0
     secret = tmp_path / "secret.jpg"
     secret.write_bytes(b"\xff\xd8secret")
-    results = out / "results.json"
+    results = out / "results.jsonl"
     picture = next(iter(Results(results).values())).image
-    for name in ("../secret.jpg", str(secret), "results.json", "x" * 5000, "nul\0"):
-        other = tmp_path / "copied" / "results.json"
-        other.parent.mkdir(exist_ok=True)
-        other.write_text(results.read_text().replace(json.dumps(picture), json.dumps(name)))
+    other = tmp_path / "copied"
+    other.mkdir()
+    shutil.copy(out / "settings.json", other)
+    for name in ("../secret.jpg", str(secret), "results.jsonl", "x" * 5000, "nul\0"):
+        (other / "results.jsonl").write_text(results.read_text().replace(json.dumps(picture), json.dumps(name)))
         page = tmp_path / "page.html"
         assert cli.main(["compare", str(other), str(results), "--report", str(page)]) == 0
         assert "data:image/jpeg;base64," not in page.read_text()
@@ -153,45 +155,63 @@ def run_folder(method, make_bag, samples_of, tmp_path):
     return out
 
 
+@pytest.fixture
+def other_folder(run_folder, tmp_path):
+    """A copy of the run, to be damaged."""
+    shutil.copytree(run_folder, tmp_path / "other")
+    return tmp_path / "other"
+
+
 def edited(text, **changes):
-    """The text of results.json with values of its first sample replaced."""
+    """The text of results.jsonl with values of its first sample replaced."""
     lines = text.splitlines()
-    sample = json.loads(lines[2].rstrip(","))
-    lines[2] = json.dumps({**sample, **changes}) + ","
+    lines[0] = json.dumps({**json.loads(lines[0]), **changes})
     return "\n".join(lines) + "\n"
 
 
 RESULTS = {
     "deep": lambda text: text.replace('"question": "question a?"', f'"question": {DEEP}'),
-    "a deep header": lambda text: text.replace('{"run": {', f'{{"run": {{"x": {DEEP}, ', 1),
     "NaN": lambda text: text.replace('"iou": 1.0', '"iou": NaN').replace('"mask_score": 0.9', '"mask_score": NaN'),
     "a status that is none": lambda text: edited(text, status="splendid"),
     "a number for a text": lambda text: edited(text, question=5),
     "a list for an id": lambda text: edited(text, sample_id=[1]),
-    "an id twice": lambda text: edited(text, sample_id="b"),
     "a size of one number": lambda text: edited(text, size_wh=5),
-    "no run": lambda text: '{"run": 5,\n"samples": [\n]}\n',
-    "cut": lambda text: text[:-200],
-    "empty": lambda text: "",
+    "another file": lambda text: '{"run": 5,\n"samples": [\n]}\n',
+    "a line that is cut off": lambda text: text[200:],
 }
 
 
 @pytest.mark.parametrize("case", RESULTS)
-def test_results_that_cannot_be_are_one_line(case, run_folder, tmp_path, capsys):
-    other = tmp_path / "other.json"
-    other.write_text(RESULTS[case]((run_folder / "results.json").read_text()))
+def test_results_that_cannot_be_are_one_line(case, run_folder, other_folder, tmp_path, capsys):
+    other = other_folder / "results.jsonl"
+    other.write_text(RESULTS[case](other.read_text()))
     capsys.readouterr()
-    for arguments in ([str(other), str(run_folder)], [str(run_folder), str(other)]):
+    for arguments in ([str(other), str(run_folder)], [str(run_folder), str(other_folder)]):
         assert cli.main(["compare", *arguments, "--report", str(tmp_path / "page.html")]) == cli.USAGE_ERROR
         (line,) = capsys.readouterr().err.strip().splitlines()
-        assert line.startswith("reasonseg: ") and "other.json is not the results of an evaluation" in line
+        assert line.startswith("reasonseg: line 1 of ") and f"{other} is no result" in line
         assert len(line) < 1200 and not (tmp_path / "page.html").exists()
 
 
-def test_a_mask_of_a_huge_size_in_results_is_one_line(run_folder, tmp_path, capsys):
-    other = tmp_path / "other.json"
+@pytest.mark.parametrize("settings", [f'{{"x": {DEEP}}}', "[]", '{"bag": NaN}', "", None])
+def test_a_page_needs_the_settings_of_both_runs(settings, run_folder, other_folder, tmp_path, capsys):
+    if settings is None:
+        (other_folder / "settings.json").unlink()
+    else:
+        (other_folder / "settings.json").write_text(settings)
+    arguments = ["compare", str(run_folder), str(other_folder)]
+    assert cli.main(arguments) == 0, "scores need none"
+    capsys.readouterr()
+    assert cli.main([*arguments, "--report", str(tmp_path / "page.html")]) == cli.USAGE_ERROR
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "other/settings.json of the run cannot be read" in line and "copy it" in line
+    assert len(line) < 1200 and not (tmp_path / "page.html").exists()
+
+
+def test_a_mask_of_a_huge_size_in_results_is_one_line(run_folder, other_folder, tmp_path, capsys):
+    other = other_folder / "results.jsonl"
     huge = {"size": [10**6, 10**6], "counts": [10**12]}
-    other.write_text(edited((run_folder / "results.json").read_text(), mask=huge))
+    other.write_text(edited(other.read_text(), mask=huge))
     arguments = ["compare", str(other), str(run_folder), "--report", str(tmp_path / "page.html")]
     assert cli.main(arguments) == cli.USAGE_ERROR
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
@@ -214,7 +234,7 @@ def test_a_damaged_line_in_the_middle_is_told_and_one_at_the_end_is_asked_again(
     assert len(told) == 1 and "line 2 of" in told[0] and "results.jsonl" in told[0]
     (out / "results.jsonl").write_text("\n".join([lines[0], lines[1], damage]))
     assert cli.main([*arguments, "--resume"]) == 0
-    assert len(Results(out / "results.json")) == 3
+    assert len(Results(out)) == 3
 
 
 @pytest.mark.parametrize("settings", [DEEP, "[]", '{"bag": NaN}', ""])
@@ -276,7 +296,7 @@ def test_a_number_that_is_not_finite_is_a_failed_sample_and_never_written(
     bag, out = make_bag([samples_of(name) for name in "abc"]), tmp_path / "out"
     assert cli.main(["evaluate", str(bag), "--out", str(out)]) == 1
     assert "--resume asks them again" in capsys.readouterr().err
-    results = Results(out / "results.json")
+    results = Results(out)
     assert [result.status for result in results.values()] == ["ok", "failed", "ok"]
     assert f"regions[0].{place} is not finite" in results["b"].error
     for name in ("results.json", "results.jsonl", "summary.json", "report.html"):

@@ -9,7 +9,8 @@ from reasonseg_ros.errors import OutOfMemory
 from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.pipeline import Loaded, Pace, answered, groups, images_on_their_way, load
 from reasonseg_ros.evaluation.reading.clips import Clip, unreadable
-from reasonseg_ros.evaluation.run import begin, collect, evaluate, finish
+from reasonseg_ros.evaluation.run import collect, evaluate, finish
+from reasonseg_ros.evaluation.run_folder import begin
 from reasonseg_ros.evaluation.scoring.judging import Scoring
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 

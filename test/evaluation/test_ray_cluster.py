@@ -18,7 +18,8 @@ import pytest
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.ray_cluster import RayCluster
-from reasonseg_ros.evaluation.run import begin, collect, evaluate, finish
+from reasonseg_ros.evaluation.run import collect, evaluate, finish
+from reasonseg_ros.evaluation.run_folder import begin
 from reasonseg_ros.evaluation.scoring.judging import Scoring
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,7 +75,8 @@ import models
 from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.scoring.judging import Scoring
 from reasonseg_ros.evaluation.ray_cluster import RayCluster
-from reasonseg_ros.evaluation.run import begin, collect, finish
+from reasonseg_ros.evaluation.run import collect, finish
+from reasonseg_ros.evaluation.run_folder import begin
 
 given = json.loads(sys.argv[1])
 out = Path(given["out"])

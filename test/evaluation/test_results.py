@@ -4,15 +4,10 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.results import (
-    ResultLines,
-    Results,
-    SampleResult,
-    mask_from_rle,
-    rle_from_mask,
-    write_results,
-)
+from reasonseg_ros.evaluation.result_lines import ResultLines, Results, write_results
+from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.metrics import score_sample
+from reasonseg_ros.images.run_lengths import mask_from_rle, rle_from_mask
 
 
 @pytest.fixture
@@ -80,27 +75,37 @@ def test_a_half_written_line_is_cut_off(result, tmp_path, left):
     assert path.read_bytes().startswith(whole + b'{"sample_id": "b"')
 
 
-def test_results_are_written_and_read(result, tmp_path):
+def test_results_are_read_from_the_lines_of_a_run_that_may_go_on(result, tmp_path):
+    with ResultLines(tmp_path / "results.jsonl") as lines:
+        lines.append(result)
+        lines.append(again(result, sample_id="b"))
+        lines.append(again(result, thought="second"))
+    with (tmp_path / "results.jsonl").open("ab") as file:
+        file.write(b'{"sample_id": "c", "qu')
+    before = (tmp_path / "results.jsonl").read_bytes()
+    for path in (tmp_path, tmp_path / "results.jsonl"):
+        results = Results(path)
+        assert list(results) == ["a", "b"] and len(results) == 2 and results.get("c") is None
+        assert results["a"].thought == "second" and results["b"] == again(result, sample_id="b")
+    assert (tmp_path / "results.jsonl").read_bytes() == before, "the run may be writing there"
+
+
+def test_what_is_written_for_people_is_plain_json_and_not_read_back(result, tmp_path):
     path = tmp_path / "results.json"
     write_results(path, {"seed": 1}, iter([result, again(result, sample_id="b")]))
-    results = Results(path)
-    assert results.run == {"seed": 1} and list(results) == ["a", "b"]
-    assert results["a"] == result and results["b"].sample_id == "b" and results.get("c") is None
-    assert json.loads(path.read_text())["samples"][1]["sample_id"] == "b", "it is plain JSON"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-4])
-    with pytest.raises(InvalidInput, match="breaks off"):
+    whole = json.loads(path.read_text())
+    assert whole["run"] == {"seed": 1} and [sample["sample_id"] for sample in whole["samples"]] == ["a", "b"]
+    with pytest.raises(InvalidInput, match=r"read from results\.jsonl; give that file"):
         Results(path)
-    path.write_text(json.dumps(json.loads(whole), indent=2))
-    with pytest.raises(InvalidInput, match="not the results of an evaluation"):
-        Results(path)
-    write_results(path, {}, iter([]))
-    assert len(Results(path)) == 0
+    with pytest.raises(InvalidInput, match=r"has results\.json and no results\.jsonl.*evaluate again"):
+        Results(tmp_path)
+    with pytest.raises(InvalidInput, match=r"nowhere has no results\.jsonl; give"):
+        Results(tmp_path / "nowhere" / "results.jsonl")
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"run": {}}', "{}\n", '{"run": {},\n"samples": [\n3\n]}\n'])
+@pytest.mark.parametrize("text", ["[]\n[]\n", '{"run": {},\n"samples": [\n3\n]}\n', "{}\n{}\n", "\n\n"])
 def test_another_file_is_no_results(tmp_path, text):
-    path = tmp_path / "results.json"
+    path = tmp_path / "results.jsonl"
     path.write_text(text)
-    with pytest.raises(InvalidInput, match="not the results of an evaluation"):
+    with pytest.raises(InvalidInput, match=r"line 1 of .* is no result"):
         Results(path)

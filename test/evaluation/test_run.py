@@ -15,8 +15,9 @@ import pytest
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.pipeline import Pace
-from reasonseg_ros.evaluation.results import Results
-from reasonseg_ros.evaluation.run import Scoring, begin, evaluate, finish
+from reasonseg_ros.evaluation.result_lines import Results
+from reasonseg_ros.evaluation.run import Scoring, evaluate, finish
+from reasonseg_ros.evaluation.run_folder import begin, noted_settings
 from reasonseg_ros.images.run_lengths import mask_from_rle
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
@@ -71,8 +72,10 @@ def test_every_sample_is_answered_scored_and_kept(run_all, make_bag, samples_of,
     assert found["tokens"]["total"] > 0 and found["memory_peak_mib"]["process"] > 10
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == json.loads(json.dumps(found))
 
-    results = Results(tmp_path / "out" / "results.json")
-    assert results.run["command"] == "reasonseg evaluate"
+    results = Results(tmp_path / "out")
+    whole = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert whole["run"]["command"] == "reasonseg evaluate"
+    assert whole["samples"] == [json.loads(json.dumps(result.to_json())) for result in results.values()]
     assert list(results) == ["right", "wrong", "none", "imagined", "mumbled"]
     assert np.array_equal(mask_from_rle(results["right"].mask), mask_from_rle(results["right"].target))
     assert results["mumbled"].mask is None and results["mumbled"].status == "unparsable" and results["mumbled"].error
@@ -104,7 +107,7 @@ def test_without_truth_there_are_answers_and_no_scores(run_all, make_bag, sample
     found = run_all(bag, scripted(answer_text(BOX)), tmp_path / "out")
     assert (found["samples"], found["scored"], found["without_truth"], found["failed"]) == (2, 0, 2, 0)
     assert found["giou"] is None and found["failures"] == {}
-    result = next(iter(Results(tmp_path / "out" / "results.json").values()))
+    result = next(iter(Results(tmp_path / "out").values()))
     assert result.score is None and result.failure == "" and result.mask and result.regions[0]["mask_score"] == 0.9
 
 
@@ -170,12 +173,35 @@ def test_results_without_settings_are_not_gone_on_with(described, tmp_path, text
         begin(tmp_path, described, resume=True)
 
 
+def test_a_run_whose_lines_are_gone_is_neither_gone_on_with_nor_overwritten(
+    run_all, described, make_bag, samples_of, scripted, answer_text, tmp_path
+):
+    out = tmp_path / "out"
+    run_all(make_bag([samples_of("a")]), scripted(answer_text(BOX)), out)
+    (out / "results.jsonl").unlink()
+    before = (out / "results.json").read_bytes()
+    for resume in (False, True):
+        with pytest.raises(InvalidInput, match=r"without its results\.jsonl.*choose another --out"):
+            begin(out, described, resume)
+    assert (out / "results.json").read_bytes() == before
+
+
+def test_a_run_is_resumed_by_another_command_and_keeps_its_first(described, tmp_path):
+    begin(tmp_path, described, False, "reasonseg evaluate bag")
+    (tmp_path / "results.jsonl").write_text("{}\n")
+    begin(tmp_path, described, True, "reasonseg evaluate bag --resume")
+    assert noted_settings(tmp_path) == {**described, "command": "reasonseg evaluate bag"}
+    (tmp_path / "settings.json").write_text('{"seed": 4}')
+    assert noted_settings(tmp_path) == {"seed": 4, "command": "(not noted)"}, "as older runs left it"
+
+
 KILLED = """
 import json, sys
 from reasonseg_ros.config import Config
 from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.pipeline import Pace
-from reasonseg_ros.evaluation.run import Scoring, begin, evaluate
+from reasonseg_ros.evaluation.run import Scoring, evaluate
+from reasonseg_ros.evaluation.run_folder import begin
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
@@ -225,7 +251,7 @@ def test_a_mask_without_pixels_is_scored_as_an_empty_mask(
     method.segmenter._fill = lambda grounding, size_wh: np.zeros(size_wh[::-1], bool)
     found = run_all(make_bag([samples_of("a"), samples_of("b", None)]), method, tmp_path / "out")
     assert found["statuses"] == {"empty_mask": 2} and (found["unanswered"], found["parseable"]) == (0, 1.0)
-    results = Results(tmp_path / "out" / "results.json")
+    results = Results(tmp_path / "out")
     assert [result.score.iou for result in results.values()] == [0.0, 1.0]
     assert (results["a"].ideal_iou, results["a"].ideal_error, results["a"].asked_again) == (0.0, "", False)
 
@@ -241,7 +267,7 @@ def test_an_empty_mask_has_a_status_of_its_own_and_is_scored_as_empty(
     bag = make_bag([samples_of("there"), samples_of("not there", None, "none", image=1)])
     found = run_all(bag, method, tmp_path / "out")
     assert found["statuses"] == {"empty_mask": 2} and (found["failed"], found["parseable"]) == (0, 1.0)
-    results = list(Results(tmp_path / "out" / "results.json").values())
+    results = list(Results(tmp_path / "out").values())
     assert [(result.failure, result.failure_tags) for result in results] == [("FN", ["mask lost"]), ("OK", [])]
     assert [result.score.iou for result in results] == [0.0, 1.0]
     assert all(result.regions == [] and len(result.groundings) == 1 and result.error for result in results)

@@ -105,7 +105,8 @@ def run(settings: argparse.Namespace) -> int:
     from reasonseg_ros.evaluation.pipeline import Pace, answered
     from reasonseg_ros.evaluation.reading.questions import read_questions
     from reasonseg_ros.evaluation.reading.videos import with_videos
-    from reasonseg_ros.evaluation.run import begin, collect, finish
+    from reasonseg_ros.evaluation.run import collect, finish
+    from reasonseg_ros.evaluation.run_folder import begin
     from reasonseg_ros.evaluation.scoring.judging import Scoring
     from reasonseg_ros.injection.asked_for import asked_for
     from reasonseg_ros.methods.loading import method_class
@@ -129,7 +130,8 @@ def run(settings: argparse.Namespace) -> int:
         with closing(read([bag], ignore)) as clips:
             next(clips, None)
     described = run_settings(settings, values)
-    begin(settings.out, described, settings.resume)
+    command = shlex.join(["reasonseg", *sys.argv[1:]])
+    begin(settings.out, described, settings.resume, command)
     console = Console(stderr=True)
     scoring = Scoring(settings.protocol, not settings.no_counterfactual)
     with _resumable(settings.out), ExitStack() as stack:
@@ -149,7 +151,6 @@ def run(settings: argparse.Namespace) -> int:
             again = read(settings.bags, notes.setdefault)
             consistency = run_consistency(again, settings.out, method, progress.tell)
     with _resumable(settings.out):
-        command = shlex.join(["reasonseg", *sys.argv[1:]])
         found = finish(settings.out, run, described, command, list(notes), consistency)
     print_summary(found, settings.out)
     away = sum(row.asked_again for row in run.rows)
@@ -166,7 +167,7 @@ def run(settings: argparse.Namespace) -> int:
 @contextmanager
 def _resumable(out: Path) -> Iterator[None]:
     """Have whatever ends the run name how to go on with it: an error, Ctrl-C, a signal."""
-    from reasonseg_ros.evaluation.run import has_results
+    from reasonseg_ros.evaluation.run_folder import has_results
 
     try:
         yield

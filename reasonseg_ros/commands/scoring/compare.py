@@ -21,7 +21,7 @@ def register(verbs: Any) -> None:
         description="Print, as JSON, how run B differs from run A: every score with a paired bootstrap 95 % interval, "
         "and the samples that changed. Exit status 1 if the runs do not hold the same scored samples.",
     )
-    parser.add_argument("before", type=Path, metavar="A", help="results.json, or the folder that holds it")
+    parser.add_argument("before", type=Path, metavar="A", help="folder of a run, or its results.jsonl")
     parser.add_argument("after", type=Path, metavar="B", help="the other run")
     parser.add_argument(
         "--changed-iou",
@@ -39,10 +39,10 @@ def register(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from reasonseg_ros.evaluation.report.comparison import compare, outcomes_of
-    from reasonseg_ros.evaluation.results import Results
+    from reasonseg_ros.evaluation.result_lines import Results
+    from reasonseg_ros.evaluation.run_folder import noted_settings
 
-    files = [path / "results.json" if path.is_dir() else path for path in (arguments.before, arguments.after)]
-    before, after = (Results(file) for file in files)
+    before, after = Results(arguments.before), Results(arguments.after)
     found = compare(
         outcomes_of(before.values()), outcomes_of(after.values()), arguments.changed_iou,
         lambda line: print(f"reasonseg: {one_line(line)}", file=sys.stderr),
@@ -50,9 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report:
         from reasonseg_ros.evaluation.report.comparison_page import write_comparison
 
-        folders = files[0].resolve().parent, files[1].resolve().parent
+        folders = before.path.resolve().parent, after.path.resolve().parent
+        settings = noted_settings(folders[0]), noted_settings(folders[1])
         try:
-            write_comparison(arguments.report, (before.run, after.run), (before, after), found, folders)
+            write_comparison(arguments.report, settings, (before, after), found, folders)
         except OSError as error:
             raise InvalidInput(f"--report {arguments.report} cannot be written: {error.strerror}") from error
     print(json_text(found, indent=2))

@@ -9,6 +9,7 @@ from reasonseg_ros import cli
 from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.report.comparison_page import changed_settings
 from reasonseg_ros.evaluation.run import Scoring, evaluate, finish
+from reasonseg_ros.evaluation.run_folder import begin
 
 BOX, LOW, OTHER = (8, 8, 24, 24), (8, 8, 24, 20), (40, 30, 60, 44)
 
@@ -24,11 +25,12 @@ def comparison(make_bag, samples_of, scripted, answer_text, described, tmp_path,
     )
     answers = {"A": (BOX, BOX, OTHER, BOX, OTHER), "B": (BOX, OTHER, BOX, LOW, OTHER)}
     for name, boxes in answers.items():
-        (tmp_path / name).mkdir()
+        settings, command = {**described, "method": f"method {name}"}, f"reasonseg evaluate <{name}>"
+        begin(tmp_path / name, settings, False, command)
         run = evaluate(read_clips(bag), scripted(*map(answer_text, boxes)), tmp_path / name, Scoring())
-        finish(tmp_path / name, run, {**described, "method": f"method {name}"}, f"reasonseg evaluate <{name}>")
+        finish(tmp_path / name, run, settings, command)
     page = tmp_path / "pages" / "comparison.html"
-    assert cli.main(["compare", str(tmp_path / "A"), str(tmp_path / "B" / "results.json"), "--report", str(page)]) == 0
+    assert cli.main(["compare", str(tmp_path / "A"), str(tmp_path / "B" / "results.jsonl"), "--report", str(page)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [row["sample_id"] for row in found["changed"]] == ["lost", "less", "found"]
     return page

@@ -1,0 +1,82 @@
+"""The folder of a run: which run it holds, and whether that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.strict_json import json_text, parse_json
+from reasonseg_ros.files.whole_file import remove_unfinished, whole_file
+
+LINES = "results.jsonl"
+
+
+def begin(out: Path, settings: Mapping[str, Any], resume: bool, command: str = "") -> None:
+    """Make the folder of a run and note its settings, and the command. Raises InvalidInput if it holds another run.
+
+    One that ended before its first result, because a model is missing for instance, left nothing to go on with.
+    """
+    path = out / "settings.json"
+    if (out / "images").is_symlink():
+        raise InvalidInput(f"{out / 'images'} is a symbolic link; remove it, or choose another --out")
+    for name in ("settings.json", "results.json", "summary.json", "report.html"):
+        remove_unfinished(out, name)
+    for folder in (out / "images", *(out / "images").glob("*/")):  # those of several bags have folders of their own
+        remove_unfinished(folder, "*.jpg")
+    for_people = out / "results.json"
+    if for_people.is_file() and not for_people.is_symlink() and not (out / LINES).exists():
+        remedy = "choose another --out, or remove results.json"
+        raise InvalidInput(f"{out} holds a run without its {LINES}, from which --resume goes on; {remedy}")
+    if not has_results(out):
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            write_json(path, {**settings, "command": command})
+        except OSError as error:
+            raise InvalidInput(f"--out {out} cannot be written: {error.strerror}; choose another folder") from error
+    elif not resume:
+        raise InvalidInput(f"{out} holds a run already; add --resume to finish it, or choose another --out")
+    else:
+        _check_same(_settings_in(path, "choose another --out"), settings, out)
+
+
+def has_results(out: Path) -> bool:
+    """Whether a folder holds results that a run can go on from."""
+    try:
+        return (out / LINES).stat().st_size > 0
+    except OSError:
+        return False
+
+
+def noted_settings(out: Path) -> dict[str, Any]:
+    """The settings of the run in a folder, with its `command`, which older runs did not note.
+
+    Raises InvalidInput if they cannot be read.
+    """
+    remedy = "copy it from where the run was made, beside its results.jsonl"
+    return {"command": "(not noted)", **_settings_in(out / "settings.json", remedy)}
+
+
+def _settings_in(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        values = parse_json(path.read_bytes())
+        if not isinstance(values, dict):
+            raise InvalidInput("it is no object")
+        return values
+    except (OSError, InvalidInput) as error:
+        raise InvalidInput(f"{path} of the run cannot be read ({error}); {remedy}") from error
+
+
+def _check_same(before: Mapping[str, Any], settings: Mapping[str, Any], out: Path) -> None:
+    now = parse_json(json_text(settings))
+    for name in (before.keys() | now.keys()) - {"command"}:
+        if before.get(name) != now.get(name):
+            noted = f"{name} was {before.get(name)!r:.300} and is {now.get(name)!r:.300}"
+            raise InvalidInput(f"{out} was begun with other settings: {noted}; use the same, or another --out")
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    text = json_text(values, indent=2)
+    with whole_file(path) as file:
+        file.write(text + "\n")
