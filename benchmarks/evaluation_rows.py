@@ -56,7 +56,7 @@ def late_rows(folder: Path, videos: int) -> Iterator[Row]:
                 continue
             was, box = (table[name]["mean"] if table[name] else "not known" for name in ("as_it_was", "same_box"))
             yield Row(
-                f"IoU with the truth when told, answer {float(delay_s):g} s late, {tracker}",
+                f"IoU with the truth when published, answer {float(delay_s):g} s late, {tracker}",
                 "carried to the newest image",
                 f"as reasoned on: {was}; the same box: {box}",
                 table["carried"]["mean"],

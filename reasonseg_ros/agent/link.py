@@ -259,7 +259,7 @@ def connected(name: str, image_topic: str, wait_s: float, limit_s: float) -> Ite
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     link = NodeLink(node, "/" + name.strip("/"), image_topic, wait_s, limit_s)
-    thread = threading.Thread(target=_spin, args=(executor,), name="reasonseg ros", daemon=True)
+    thread = threading.Thread(target=_spin, args=(node, executor), name="reasonseg ros", daemon=True)
     thread.start()
     try:
         yield link
@@ -270,6 +270,13 @@ def connected(name: str, image_topic: str, wait_s: float, limit_s: float) -> Ite
         node.destroy_node()
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
-    with suppress(ExternalShutdownException):
-        executor.spin()
+def _spin(node: Node, executor: SingleThreadedExecutor) -> None:
+    """Serve until the context is shut down; one message that cannot be taken must not end the link."""
+    while node.context.ok():
+        try:
+            executor.spin_once(timeout_sec=1.0)
+        except ExternalShutdownException:
+            return
+        except Exception as error:
+            if node.context.ok():
+                node.get_logger().error(f"a callback failed, the link goes on: {type(error).__name__}: {error}")
