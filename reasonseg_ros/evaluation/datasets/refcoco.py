@@ -20,15 +20,14 @@ from reasonseg_ros.evaluation.datasets.json_files import read_json
 from reasonseg_ros.evaluation.datasets.pictures import read_picture
 from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, gather, unusable
 
-SETS = ("refcoco", "refcoco+", "refcocog")
 IMAGE_FOLDERS = ("images/mscoco/images/train2014", "images/train2014", "train2014", "images")
 
 
 def refcoco_items(folder: Path, name: str, by: str, split: str, images: Sequence[Path] = ()) -> list[Item]:
     """The images of one split in the order of the expressions, each with every expression about it.
 
-    `folder` holds `name` (one of SETS); `by` is who split it: "unc", "google" or "umd". `images` are folders to look
-    for the images of COCO 2014 in, before IMAGE_FOLDERS in `folder`. Raises InvalidInput.
+    `folder` holds `name` ("refcoco", "refcoco+" or "refcocog"); `by` is who split it: "unc", "google" or "umd".
+    `images` are folders to look for the images of COCO 2014 in, before IMAGE_FOLDERS in `folder`. Raises InvalidInput.
     """
     refs = read_refs(folder / name / f"refs({by}).p")
     instances = read_json(folder / name / "instances.json")
