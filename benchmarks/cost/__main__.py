@@ -10,38 +10,16 @@ import argparse
 import datetime
 import json
 import sys
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.cost.curve import Curve
-from benchmarks.groups import CACHE
+from benchmarks.cost.curves import NAMES, measured
 from benchmarks.results import RESULTS, ROOT, commit, machine
 
 PICTURE = ROOT / "docs" / "images" / "cost.png"
-NAMES = ("objects", "image size", "thought length", "questions waiting", "frames followed", "bag size", "cameras")
-
-
-def measured(name: str, quick: bool) -> Curve:
-    from benchmarks.cost.answers import frames_followed, image_size, objects, thought_length
-    from benchmarks.cost.bag_sizes import bag_size
-    from benchmarks.cost.cameras import cameras
-    from benchmarks.cost.waiting import questions_waiting
-
-    CACHE.mkdir(parents=True, exist_ok=True)
-    repetitions = 2 if quick else 7
-    ways: dict[str, Callable[[], Curve]] = {
-        "objects": lambda: objects(repetitions),
-        "image size": lambda: image_size(repetitions),
-        "thought length": lambda: thought_length(2 if quick else 3),
-        "questions waiting": lambda: questions_waiting(CACHE),
-        "frames followed": lambda: frames_followed(200 if quick else 10_000),
-        "bag size": lambda: bag_size(100 if quick else 100_000),
-        "cameras": lambda: cameras(3 if quick else 30),
-    }
-    return ways[name]()
 
 
 def draw(curves: list[Curve], path: Path) -> None:

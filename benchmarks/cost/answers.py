@@ -64,7 +64,7 @@ def thought_length(repetitions: int) -> Curve:
     """The answer goes on past its end, so that its length can be chosen."""
     reasoner = load_reasoner(replace(config_from({}).reasoner, kept_frames=0))
     assert isinstance(reasoner, OnnxReasoner)
-    reasoner.manifest = replace(reasoner.manifest, end_tokens=())
+    reasoner.manifest = replace(reasoner.manifest, end_tokens=(-1,))
     sample = shipped_questions()[0]
     frame = sample.load_frame()
     points = []

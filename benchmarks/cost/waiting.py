@@ -17,7 +17,10 @@ def questions_waiting(folder: Path) -> Curve:
     """All are asked at once about one image; the time until the first and until all are answered."""
     scenes = questions_and_images((1280, 720))
     image, points = scenes[0][1], []
-    with node_and_camera(folder / "waiting.log", ["query.queue_size:=200"]) as (camera, _):
+    with node_and_camera(folder / "waiting.log", ["query.queue_size:=200", "query.image_max_age_s:=0.0"]) as (
+        camera,
+        _,
+    ):
         camera.stream(image)
         for count in (1, *COUNTS):  # the first warms up
             camera.answers.clear()

@@ -41,9 +41,12 @@ def own_programs():
         yield programs
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """Debian's Chromium, driven by playwright."""
+    """Debian's Chromium, driven by playwright.
+
+    For one module, because playwright keeps an event loop running in this thread, and other tests start their own.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra `test`)")
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:

@@ -1,0 +1,30 @@
+"""The curves by name. In a separate module, because each is measured in a separate process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.cost.curve import Curve
+from benchmarks.groups import CACHE
+
+NAMES = ("objects", "image size", "thought length", "questions waiting", "frames followed", "bag size", "cameras")
+
+
+def measured(name: str, quick: bool) -> Curve:
+    from benchmarks.cost.answers import frames_followed, image_size, objects, thought_length
+    from benchmarks.cost.bag_sizes import bag_size
+    from benchmarks.cost.cameras import cameras
+    from benchmarks.cost.waiting import questions_waiting
+
+    CACHE.mkdir(parents=True, exist_ok=True)
+    repetitions = 2 if quick else 7
+    ways: dict[str, Callable[[], Curve]] = {
+        "objects": lambda: objects(repetitions),
+        "image size": lambda: image_size(repetitions),
+        "thought length": lambda: thought_length(2 if quick else 3),
+        "questions waiting": lambda: questions_waiting(CACHE),
+        "frames followed": lambda: frames_followed(200 if quick else 10_000),
+        "bag size": lambda: bag_size(100 if quick else 100_000),
+        "cameras": lambda: cameras(3 if quick else 30),
+    }
+    return ways[name]()
