@@ -40,7 +40,7 @@ def bag_size(most: int) -> Curve:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     series = "evaluation, s", "ms a sample", "peak memory, MB"
-    note = "one question an image of 64 x 48 px; scripted models; the start, the report and its pictures are included"
+    note = "one question an image of 64 x 48 px; scripted models; with the start and the pictures, without the report"
     return Curve("bag size", "samples", series, tuple(points), note, logarithmic=True)
 
 

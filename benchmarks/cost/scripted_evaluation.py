@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reasonseg_ros.config import config_from
 from reasonseg_ros.evaluation.bag_messages import read_bags
-from reasonseg_ros.evaluation.run import evaluate, finish
+from reasonseg_ros.evaluation.run import evaluate
 from reasonseg_ros.evaluation.run_folder import begin
 from reasonseg_ros.evaluation.scoring.judging import Scoring
 from reasonseg_ros.methods.seg_zero import SegZero
@@ -19,11 +19,10 @@ SAID = '<think>A rectangle.</think><answer>[{"bbox_2d": [10, 10, 30, 30], "point
 
 
 def main(bag: Path, out: Path) -> None:
-    settings = {"bag": bag.name}
+    settings = {"bag": {"name": bag.name}}
     begin(out, settings, resume=False)
     method = SegZero(ScriptedReasoner([SAID]), ScriptedSegmenter("box"), config_from({}))
-    run = evaluate(read_bags([bag]), method, out, Scoring())
-    finish(out, run, settings, "scripted evaluation")
+    evaluate(read_bags([bag]), method, out, Scoring())
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
 
 

@@ -64,7 +64,7 @@ def browse(chromium):
 
     def open_page(address, **options):
         context = chromium.new_context(viewport={"width": 1200, "height": 900}, **options)
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(150_000)  # a node may take long to start on a busy machine
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
