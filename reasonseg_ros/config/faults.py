@@ -20,5 +20,6 @@ class FaultsConfig:
         choices=("none", *FAULT_PORTS), read_only=True,
     )  # fmt: skip
     call: int = setting(1, "which of its calls fails, counted from 1", 1, 1_000_000, read_only=True)
+    repeat: bool = setting(False, "fail again after as many further calls, until the program ends", read_only=True)
     kind: str = setting("runtime_error", "how it fails", choices=FAULT_KINDS, read_only=True)
     hang_s: float = setting(5.0, "time that a hang lasts, seconds", 0.0, 86_400.0, read_only=True)

@@ -34,7 +34,7 @@ def asked_for(config: FaultsConfig, folder: Path | None = None) -> Iterator[None
     if config.port == "none":
         yield
         return
-    fault = Fault(config.port, config.call, config.kind, config.hang_s)
+    fault = Fault(config.port, config.call, config.kind, config.hang_s, config.repeat)
     _LOG.warning("%s", fault)
     with installed(Injector(fault), folder):
         yield

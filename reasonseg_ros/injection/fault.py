@@ -23,12 +23,16 @@ MAKE: dict[str, Callable[[], BaseException]] = {
 
 @dataclass(frozen=True)
 class Fault:
-    """Call number `call` of `port`, counted from 1, raises or hangs for `hang_s` seconds and then works."""
+    """Call number `call` of `port`, counted from 1, raises or hangs for `hang_s` seconds and then works.
+
+    With `repeat`, every `call`-th call does.
+    """
 
     port: str
     call: int
     kind: str
     hang_s: float = 5.0
+    repeat: bool = False
 
     def __post_init__(self) -> None:
         if self.port not in FAULT_PORTS or self.kind not in FAULT_KINDS or self.call < 1:
@@ -36,11 +40,15 @@ class Fault:
 
     def __str__(self) -> str:
         how = f"hangs for {self.hang_s:g} s" if self.kind == "hang" else f"fails with {self.kind}"
-        return f"call {self.call} of {self.port} {how}, as faults.* ask for"
+        which = f"every {self.call} calls, one" if self.repeat else f"call {self.call}"
+        return f"{which} of {self.port} {how}, as faults.* ask for"
+
+    def strikes(self, call: int) -> bool:
+        return call % self.call == 0 if self.repeat else call == self.call
 
 
 class Injector:
-    """Counts the calls of every port from any thread, and has one of them fail.
+    """Counts the calls of every port from any thread, and has the faulty ones fail.
 
     Attributes:
         fault: None only counts.
@@ -60,7 +68,7 @@ class Injector:
         with self._lock:
             self.calls[port] += 1
             fault = self.fault
-            if fault is None or port != fault.port or self.calls[port] != fault.call:
+            if fault is None or port != fault.port or not fault.strikes(self.calls[port]):
                 return
             self.has_struck = True
         if fault.kind == "hang":

@@ -43,6 +43,17 @@ def test_the_nth_call_fails_and_no_other(kind, error):
     assert injector.calls["encode"] == 5, "the counter outlived its `with` statement"
 
 
+def test_a_repeated_fault_strikes_every_nth_call():
+    with installed(Injector(Fault("encode", 2, "os_error", repeat=True))):
+        segmenter, failed = ScriptedSegmenter(), []
+        for call in range(1, 7):
+            try:
+                segmenter.encode(RGB)
+            except OSError:
+                failed.append(call)
+    assert failed == [2, 4, 6]
+
+
 def test_a_hang_ends_by_itself_or_when_it_is_released():
     injector = Injector(Fault("encode", 1, "hang", hang_s=60.0))
     done = threading.Event()
