@@ -17,6 +17,7 @@ robot takes the place of `GoToTarget`, which hands on the target's pose.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import py_trees
@@ -28,7 +29,7 @@ from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from reasonseg_ros.action import Segment
-from reasonseg_ros.msg import Segmentation
+from reasonseg_ros.msg import Region, Segmentation
 
 TICK_S = 0.1
 
@@ -138,8 +139,17 @@ class Say(WithAnswer):
     def update(self) -> Status:
         answer = self.answer
         self.feedback_message = "no answer" if answer is None else f"{answer.status}: {answer.error or answer.thought}"
+        if answer is not None and answer.has_alternative:
+            this, that = (places(regions) for regions in (answer.regions, answer.alternative))
+            self.feedback_message += f"; {this}, or {that}?"
         print(f"{self.name}: {self.feedback_message}")
         return self._ends
+
+
+def places(regions: Sequence[Region]) -> str:
+    """Middles of regions in pixels, to point at."""
+    middles = [f"({(one.box.x1 + one.box.x2) / 2:.0f}, {(one.box.y1 + one.box.y2) / 2:.0f})" for one in regions]
+    return " and ".join(middles) or "nothing"
 
 
 def make_tree(question: str) -> py_trees.trees.BehaviourTree:

@@ -261,6 +261,8 @@ class Segmentation:
             those that are not seen; messages leave these out (`segmenter.regions.without_empty`).
         seconds: time spent in each stage.
         reasoned_stamp_ns: stamp of the frame that was reasoned on, if the masks were carried to another; else 0.
+        alternative: of an `UNSURE` answer the second-best candidate, which is no part of the answer: its regions, none
+            if it says that nothing fits. None if there is none.
     """
 
     frame: Frame
@@ -269,6 +271,7 @@ class Segmentation:
     regions: tuple[Region, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     reasoned_stamp_ns: int = 0
+    alternative: tuple[Region, ...] | None = None
 
     @property
     def status(self) -> Status:

@@ -68,6 +68,8 @@ class AnswerReport:
     image_stamp_s: float
     regions: list[RegionReport]
     regions_left_out: int
+    alternative: list[RegionReport] | None
+    """Of an unsure answer the second-best candidate, to ask "this or that?"; empty: that nothing fits; null: none."""
     frame_3d: str
     """Frame of all positions in metres; empty if there are none."""
     warning_3d: str
@@ -112,6 +114,9 @@ def answer_report(answer: Segmentation, picture: str = "") -> AnswerReport:
         image_stamp_s=header_stamp_ns(answer.header) / 1e9,
         regions=[_region_report(region) for region in answer.regions[:MOST_REGIONS]],
         regions_left_out=max(0, len(answer.regions) - MOST_REGIONS),
+        alternative=[_region_report(region) for region in answer.alternative[:MOST_REGIONS]]
+        if answer.has_alternative
+        else None,
         frame_3d=answer.frame_3d,
         warning_3d=plain_text(answer.warning_3d, MOST_CHARACTERS),
         seconds=_rounded(answer.total_s),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,14 +132,17 @@ def panel(number: int, total: int, kind: str, question: str, thought: str, resul
         if result.error:
             body.append(f" ({result.error})")
         for box, score in zip(result.boxes, result.mask_scores, strict=True):
-            corners = ", ".join(f"{value:.0f}" for value in box)
-            body.append("\nbox      ", "dim").append(f"[{corners}]  mask score {score:.2f}")
+            body.append("\nbox      ", "dim").append(f"[{_corners(box)}]  mask score {score:.2f}")
         for box_3d in result.boxes_3d:
             sides, middle = (", ".join(f"{value:.3f}" for value in box_3d[name]) for name in ("size_m", "middle_m"))
             body.append("\nin space ", "dim").append(f"{sides} m around ({middle}) in {box_3d['frame']}")
         body.append("\nIoU      ", "dim").append(f"{result.iou:.2f}", style)
         body.append(f" with the ground truth, {result.seconds:.1f} s")
     return Panel(body, title=Text(f"{number}/{total} {kind}"), title_align="left")
+
+
+def _corners(box_xyxy: Sequence[float]) -> str:
+    return ", ".join(f"{value:.0f}" for value in box_xyxy)
 
 
 def unknown_panel(question: str, answer: Any) -> Panel:
@@ -149,6 +153,10 @@ def unknown_panel(question: str, answer: Any) -> Panel:
         body.append(f", confidence {answer.confidence:.2f}")
     if answer.error:
         body.append(f" ({answer.error})")
+    if answer.has_alternative:
+        boxes = [[region.box.x1, region.box.y1, region.box.x2, region.box.y2] for region in answer.alternative]
+        second = ", ".join(f"[{_corners(box)}]" for box in boxes) or "nothing"
+        body.append("\nor       ", "dim").append(f"{second}, the second-best candidate")
     return Panel(body, title=Text("a thing that the embedded models do not know"), title_align="left")
 
 

@@ -112,14 +112,17 @@ class Propagator:
             tracks = tracker.step(self.segmenter.encode(frame.rgb), frame.stamp_ns)
             self._learn(self._clock() - begin_s)
             done, left_out = done + 1, left_out + index
-        if not any(track.mask.any() for track in tracks):
+        count = len(segmentation.regions)
+        if not any(track.mask.any() for track in tracks[:count]):
             return self._lost(segmentation, frame, start_s, "the target was lost on the way to the newest image")
-        regions = tuple(tracked(region, track) for region, track in zip(segmentation.regions, tracks, strict=True))
+        regions = tuple(tracked(region, track) for region, track in zip(_carried(segmentation), tracks, strict=True))
         if buffer.restarts == restarts:
             frame, regions = self._on_newest(frame, regions, buffer)
+        alternative = segmentation.alternative and tuple(region for region in regions[count:] if region.mask.any())
         propagated = replace(
-            segmentation, frame=frame, regions=regions, reasoned_stamp_ns=reasoned_on.stamp_ns,
+            segmentation, frame=frame, regions=regions[:count], reasoned_stamp_ns=reasoned_on.stamp_ns,
             seconds=self._seconds(segmentation, start_s),
+            alternative=None if segmentation.alternative and not alternative else alternative,
         )  # fmt: skip
         return Propagated(propagated, tracker, done, left_out)
 
@@ -159,8 +162,9 @@ class Propagator:
         """A tracker that starts from the masks of `segmentation` on its frame."""
         tracker = self.make_tracker()
         features = self.segmenter.encode(segmentation.frame.rgb)
-        groundings = [region.grounding for region in segmentation.regions]
-        masks = [region.mask for region in segmentation.regions]
+        regions = _carried(segmentation)
+        groundings = [region.grounding for region in regions]
+        masks = [region.mask for region in regions]
         return tracker, tracker.add(features, groundings, segmentation.frame.stamp_ns, masks)
 
     def _lost(self, segmentation: Segmentation, frame: Frame, start_s: float, reason: str) -> Propagated:
@@ -175,6 +179,11 @@ class Propagator:
 
     def _learn(self, seconds: float) -> None:
         self._frame_s = (1 - _SMOOTHING) * self._frame_s + _SMOOTHING * seconds if self._frame_s else seconds
+
+
+def _carried(segmentation: Segmentation) -> tuple[Region, ...]:
+    """The regions of the answer, then those of its second-best candidate."""
+    return (*segmentation.regions, *(segmentation.alternative or ()))
 
 
 def affordable_steps(left_s: float, frame_s: float) -> int:

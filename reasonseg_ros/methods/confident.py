@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from reasonseg_ros.engine.export_folder import weights_sha256
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.methods.confidence import FILE_NAME, Calibration, Signals, read_calibration
 from reasonseg_ros.methods.port import Method
+from reasonseg_ros.methods.second_best import second_best
+from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.methods.wrapped import WrappedMethod
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.call import WAIT, Call
@@ -21,7 +24,8 @@ from reasonseg_ros.types import Answer, Frame, Query, Segmentation, Status
 class Confident(WrappedMethod):
     """The answers of `inner` with `Answer.confidence`. An answer below the threshold becomes UNSURE, masks included.
 
-    Calibrations are for questions about one image, so answers about several frames have no confidence.
+    An unsure answer also has the second-best candidate, unless questions are answered in batches. Calibrations are for
+    questions about one image, so answers about several frames have no confidence.
     """
 
     def __init__(self, inner: Method, calibration: Calibration, vocabulary: Vocabulary | None = None) -> None:
@@ -32,7 +36,20 @@ class Confident(WrappedMethod):
         self.calibration = calibration
 
     def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:
-        return self._judged(self.inner.answer(frame, query, call))
+        begun_s = time.perf_counter()
+        found = self._judged(self.inner.answer(frame, query, call))
+        if found.status is not Status.UNSURE or found.alternative is not None:
+            return found
+        # Only unsure answers pay for it.
+        second_s = time.perf_counter()
+        try:
+            alternative = second_best(self, found, call.after(second_s - begun_s))
+        except Exception as error:
+            reason = failed(found.answer, "second candidate", error).error
+            found = replace(found, answer=replace(found.answer, error=f"{found.answer.error}; {reason}"))
+            alternative = None
+        seconds = {**found.seconds, "second_candidate": time.perf_counter() - second_s}
+        return replace(found, alternative=alternative, seconds=seconds)
 
     def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> list[Segmentation]:
         return [self._judged(found) for found in self.inner.answer_batch(frames, queries)]

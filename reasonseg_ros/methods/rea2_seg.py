@@ -113,7 +113,9 @@ class Rea2Seg(WrappedMethod):
             return Compared(_without_best(frame, query, direct, clock), tuple(candidates), tuple(scores))
         chosen = candidates[best]
         answer = replace(chosen.answer, entropy_nats=direct.entropy_nats)
-        found = Segmentation(frame, query, answer, chosen.regions, clock.seconds)
+        second = best_of(candidates, [None if index == best else score for index, score in enumerate(scores)])
+        alternative = candidates[second].regions if second not in (-1, best) else None
+        found = Segmentation(frame, query, answer, chosen.regions, clock.seconds, alternative=alternative)
         return Compared(without_empty(found), tuple(candidates), tuple(scores), best)
 
     def _explored(self, frame: Frame, query: Query, call: Call) -> Explored:

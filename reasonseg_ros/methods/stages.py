@@ -13,7 +13,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def failed(answer: Answer, stage: str, error: Exception) -> Answer:
-    """`answer` as OUT_OF_MEMORY or FAILED. The stage is `reasoning`, `segmenting` or `tracking`.
+    """`answer` as OUT_OF_MEMORY or FAILED. The stage is `reasoning`, `segmenting`, `tracking` or `second candidate`.
 
     Errors that this package does not raise on purpose are logged with their traceback.
     """

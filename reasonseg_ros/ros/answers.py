@@ -18,7 +18,7 @@ from reasonseg_ros.types import Answer, Status
 def in_space(outcome: Outcome, min_valid_share: float, logger: RcutilsLogger) -> Outcome:
     """The outcome with its regions' surfaces. Whatever depth images hold, the answer in the image goes out."""
     segmentation = outcome.segmentation
-    if segmentation is None or not segmentation.regions:
+    if segmentation is None or not (segmentation.regions or segmentation.alternative):
         return outcome
     try:
         found = located(segmentation, min_valid_share)

@@ -23,7 +23,7 @@ from reasonseg_ros.geometry import clip_box, clip_points, quat_xyzw
 from reasonseg_ros.images.mask_codec import decode_mask, encode_mask
 from reasonseg_ros.live.questions import Outcome
 from reasonseg_ros.spatial import OrientedBox, Surface
-from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, Query, Region
+from reasonseg_ros.types import BoolMask, FloatArray, Frame, Grounding, Query, Region, Status
 
 JPEG_QUALITY = 85
 
@@ -54,6 +54,13 @@ def segmentation_message(outcome: Outcome, mask_encoding: str) -> msg.Segmentati
         message.regions = [
             _region_message(index + 1, region, mask_encoding) for index, region in enumerate(segmentation.regions)
         ]
+        if answer.status is Status.UNSURE and segmentation.alternative is not None:
+            first = len(segmentation.regions) + 1
+            message.has_alternative = True
+            message.alternative = [
+                _region_message(index, region, mask_encoding)
+                for index, region in enumerate(segmentation.alternative, start=first)
+            ]
         message.frame_3d, message.warning_3d = frame_3d(segmentation.frame), segmentation.frame.warning_3d
     return message
 

@@ -15,6 +15,7 @@ carried to the frame that the image's camera pose leads to.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +27,7 @@ from reasonseg_ros.space.foreground import foreground_of, surroundings, thinned_
 from reasonseg_ros.space.lens import rays_xy
 from reasonseg_ros.space.planes import MAX_PLANE_POINTS, MIN_POINTS, fit_plane, may_rest_on
 from reasonseg_ros.spatial import CameraPose, Intrinsics, OrientedBox, Surface
-from reasonseg_ros.types import BoolMask, FloatArray, Frame, Points, Segmentation
+from reasonseg_ros.types import BoolMask, FloatArray, Frame, Points, Region, Segmentation
 
 MAX_POINTS = 40_000
 """A larger mask is thinned to every second, third, ... row and column, which bounds time and message size."""
@@ -36,11 +37,18 @@ SURROUNDINGS_SHARE = 0.5
 
 def located(segmentation: Segmentation, min_valid_share: float) -> Segmentation:
     """The segmentation with the surface of each region, if its frame has depth and intrinsics."""
-    regions = tuple(
-        replace(region, surface=surface_of(segmentation.frame, region.mask, min_valid_share))
-        for region in segmentation.regions
+
+    def in_space(regions: Sequence[Region]) -> tuple[Region, ...]:
+        return tuple(
+            replace(region, surface=surface_of(segmentation.frame, region.mask, min_valid_share)) for region in regions
+        )
+
+    alternative = segmentation.alternative
+    return replace(
+        segmentation,
+        regions=in_space(segmentation.regions),
+        alternative=None if alternative is None else in_space(alternative),
     )
-    return replace(segmentation, regions=regions)
 
 
 def surface_of(frame: Frame, mask: BoolMask, min_valid_share: float) -> Surface | None:

@@ -55,6 +55,16 @@ def test_an_answer_has_its_status_confidence_and_regions():
     json.dumps(asdict(report), allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("fields", "boxes"),
+    [({}, None), ({"has_alternative": True}, []), ({"has_alternative": True, "alternative": [region(3.0)]}, [3.0])],
+)
+def test_an_unsure_answer_has_the_second_best_candidate(fields, boxes):
+    report = answer_report(answer(region(), status="unsure", error="why", **fields))
+    assert (report.alternative and [one.box_xyxy_px[0] for one in report.alternative]) == boxes
+    assert len(report.regions) == 1
+
+
 @pytest.mark.parametrize("status", Status)
 def test_every_status_is_said_in_words_and_only_answers_are_answers(status):
     report = answer_report(answer(status=str(status), error="why"))

@@ -86,8 +86,22 @@ def test_the_confidence_is_printed_if_it_is_known():
 @pytest.mark.parametrize(("status", "known"), [("unsure", True), ("no_target", False), ("ok", True)])
 def test_an_unknown_thing_is_printed_with_its_status(status, known):
     answer = SimpleNamespace(
-        status=status, thought="I see.", error="confidence 0.01 is low", has_confidence=known, confidence=0.01
-    )
+        status=status, thought="I see.", error="confidence 0.01 is low", has_confidence=known, confidence=0.01,
+        has_alternative=False,
+    )  # fmt: skip
     text = printed(report.unknown_panel("a submarine", answer))
     assert "a submarine" in text and f"status   {status}" in text
     assert (", confidence 0.01" in text) == known
+
+
+@pytest.mark.parametrize(
+    ("boxes", "line"),
+    [([(1, 2, 30, 40)], "or       [1, 2, 30, 40], the second-best"), ([], "or       nothing, the second-best")],
+)
+def test_the_second_best_candidate_is_printed(boxes, line):
+    regions = [SimpleNamespace(box=SimpleNamespace(x1=x1, y1=y1, x2=x2, y2=y2)) for x1, y1, x2, y2 in boxes]
+    answer = SimpleNamespace(
+        status="unsure", thought="I see.", error="", has_confidence=True, confidence=0.2, has_alternative=True,
+        alternative=regions,
+    )  # fmt: skip
+    assert line in printed(report.unknown_panel("a submarine", answer))

@@ -1,6 +1,7 @@
 """Late answers on a stream in which a red square moves one pixel to the right in every tenth of a second."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -212,6 +213,22 @@ def test_of_two_targets_the_one_that_is_gone_is_told_as_occluded():
     assert [region.track_state for region in propagated.segmentation.regions] == ["tracked", "occluded"]
     assert not propagated.segmentation.regions[1].mask.any()
     assert propagated.segmentation.status is Status.OK
+
+
+def test_the_second_candidate_moves_with_the_answer_until_it_is_gone():
+    first = picture(0)
+    first.rgb[9:11, 40:44] = (0, 0, 250)
+    both = answered(first, FIRST, Grounding(np.array([40, 9, 44, 11], np.float32)))
+    unsure = replace(both.answer, status=Status.UNSURE, error="unsure")
+    found = replace(both, answer=unsure, regions=both.regions[:1], alternative=both.regions[1:])
+    seen, gone = picture(5), picture(6)
+    seen.rgb[9:11, 45:49] = (0, 0, 250)
+    there, lost = (
+        Clock(0.01).propagator().propagate(found, stream(frames), 1.0).segmentation
+        for frames in ([first, seen], [first, gone])
+    )
+    assert [region.box_xyxy.tolist() for region in there.alternative] == [[45, 9, 49, 11]]
+    assert len(there.regions) == len(lost.regions) == 1 and lost.alternative is None
 
 
 def test_a_damaged_image_on_the_way_is_passed_over():

@@ -70,6 +70,65 @@ def test_below_the_threshold_an_answer_is_unsure_and_keeps_its_masks():
     assert not unsure.status.is_answer  # a consumer that only takes answers stays safe
 
 
+def said(*boxes):
+    groundings = tuple(Grounding(list(box)) for box in boxes)
+    return Answer(Status.OK if boxes else Status.NO_TARGET, "", groundings, entropy_nats=50.0)
+
+
+THIS, ALMOST_THIS, THAT = (4, 4, 12, 12), (4, 4, 12, 11), (30, 20, 50, 40)
+
+
+def asked_back(*answers, min_confidence=0.8, reasoner=ScriptedReasoner, **values):
+    """What a method says whose reasoner gives the first answer when asked, and again and then the others as samples."""
+    settings = config_from({"answer.min_confidence": min_confidence, "candidates.samples": len(answers) - 1, **values})
+    scripted = reasoner([answers[0], *answers])
+    found = Confident(SegZero(scripted, ScriptedSegmenter("box"), settings), CALIBRATION).answer(FRAME, QUERY)
+    return found, scripted
+
+
+def boxes(regions):
+    return [tuple(region.box_xyxy.astype(int).tolist()) for region in regions]
+
+
+def test_an_unsure_answer_comes_with_the_sample_that_most_others_mean():
+    found, _ = asked_back(said(THIS), said(THIS), said(ALMOST_THIS), said(), said(THAT), said(THAT))
+    assert (found.status, boxes(found.regions), boxes(found.alternative)) == (Status.UNSURE, [THIS], [THAT])
+    assert "second_candidate" in found.seconds
+
+
+def test_the_second_candidate_may_be_that_nothing_fits_or_what_may_be_there():
+    assert asked_back(said(THIS), said(), said(), said(THAT))[0].alternative == ()
+    found, _ = asked_back(said(), said(), said(THAT, THIS))
+    assert (found.status, found.regions, boxes(found.alternative)) == (Status.UNSURE, (), [THAT, THIS])
+
+
+def test_samples_that_all_mean_the_same_give_no_second_candidate():
+    assert asked_back(said(THIS), said(THIS), said(ALMOST_THIS))[0].alternative is None
+
+
+def test_a_sure_answer_is_not_sampled():
+    found, reasoner = asked_back(said(THIS), said(THAT), min_confidence=0.0)
+    assert (found.status, found.alternative, len(reasoner.questions)) == (Status.OK, None, 1)
+
+
+def test_a_reasoner_without_samples_gives_no_second_candidate():
+    class Plain(ScriptedReasoner):
+        abilities = frozenset()
+
+    found, reasoner = asked_back(said(THIS), said(THAT), reasoner=Plain)
+    assert (found.status, found.alternative, len(reasoner.questions)) == (Status.UNSURE, None, 1)
+
+
+def test_an_error_of_the_second_candidate_leaves_the_first_and_says_why():
+    class Failing(ScriptedReasoner):
+        def explore(self, *_):
+            raise ZeroDivisionError("by zero")
+
+    found, _ = asked_back(said(THIS), said(THAT), reasoner=Failing)
+    assert (found.status, boxes(found.regions), found.alternative) == (Status.UNSURE, [THIS], None)
+    assert found.answer.error.endswith("(answer.min_confidence); second candidate: ZeroDivisionError: by zero")
+
+
 def test_an_unsure_nothing_fits_says_so():
     found = answering(50.0, Status.NO_TARGET, **{"answer.min_confidence": 0.8}).answer(FRAME, QUERY)
     assert (found.status, found.regions) == (Status.UNSURE, ())

@@ -47,6 +47,7 @@ def test_the_answer_that_most_samples_mean_wins(frame):
     assert (segmentation.status, segmentation.answer.thought) == (Status.OK, "at 30")
     assert segmentation.regions[0].box_xyxy.tolist() == [30, 20, 50, 40]
     assert set(segmentation.seconds) == {"reasoning", "segmenting", "comparing"}
+    assert [one.box_xyxy.tolist() for one in segmentation.alternative] == [[4, 4, 20, 20]]
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,7 @@ def test_the_answer_that_most_samples_mean_wins(frame):
 def test_the_direct_answer_wins_ties_and_alone(frame, texts, thought):
     found = method(*texts, samples=2).compare(frame, QUERY)
     assert found.best == 0 and found.segmentation.answer.thought == thought
+    assert (found.segmentation.alternative is None) == (len(found.candidates) == 1)
 
 
 def test_one_vote_is_more_than_none(frame):

@@ -180,11 +180,14 @@ def test_a_behaviour_tree_acts_on_answers_only(
 def test_an_unsure_answer_is_asked_back(behaviours, capsys):
     has_status, say = behaviours.HasStatus("unsure"), behaviours.Say("a person is asked", behaviours.Status.SUCCESS)
     ask = behaviours.Ask("the mug")
-    ask._board.answer = msg.Segmentation(status="unsure", error="0.2 is below 0.5")
+    this, that = (msg.Region(box=msg.Box(x1=x, y1=10.0, x2=x + 20, y2=30.0)) for x in (0.0, 50.0))
+    ask._board.answer = msg.Segmentation(
+        status="unsure", error="0.2 is below 0.5", regions=[this], has_alternative=True, alternative=[that]
+    )
     for behaviour in (has_status, say):
         behaviour.tick_once()
         assert behaviour.status == behaviours.Status.SUCCESS
-    assert "a person is asked: unsure: 0.2 is below 0.5" in capsys.readouterr().out
+    assert "a person is asked: unsure: 0.2 is below 0.5; (10, 20), or (60, 20)?" in capsys.readouterr().out
 
 
 def test_stopping_the_tree_cancels_the_question(show, context, client, beside, behaviours):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,24 @@ def test_a_failure_says_why_and_has_no_regions():
     outcome = failed_outcome(Question(Query("?"), print), Status.NO_FRAME, "no image")
     message = conversion.segmentation_message(outcome, "png")
     assert (message.status, message.error, len(message.regions)) == ("no_frame", "no image", 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "alternative", "expected"),
+    [
+        (Status.UNSURE, (region(0, 0),), (True, [2])),
+        (Status.UNSURE, (), (True, [])),
+        (Status.UNSURE, None, (False, [])),
+        (Status.OK, (region(0, 0),), (False, [])),
+    ],
+)
+def test_the_second_candidate_is_sent_with_an_unsure_answer_alone(status, alternative, expected):
+    found = outcome(region(slice(1, 3), slice(2, 5)))
+    answer = replace(found.result.answer, status=status, error="why")
+    found = replace(found, result=replace(found.result, answer=answer, alternative=alternative))
+    message = conversion.segmentation_message(found, "png")
+    assert (message.has_alternative, [one.id for one in message.alternative]) == expected
+    assert len(message.regions) == 1
 
 
 def test_the_final_reasoning_holds_the_whole_text():
