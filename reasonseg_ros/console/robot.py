@@ -63,7 +63,7 @@ class RobotEvents(Protocol):
         """The node's diagnostics."""
 
     def on_node(self, problem: str, camera: str) -> None:
-        """Once each second: why the node cannot be asked, with the remedy, empty while it can; the camera's topics."""
+        """Each second and before diagnostics: why the node cannot be asked, empty while it can; the camera's topics."""
 
     def on_ended(self, query_id: str, result: msg.Segmentation | None, error: str) -> None:
         """A question ended with this result, or without one because of `error`."""
@@ -116,6 +116,7 @@ class Robot:
 
     def _ask(self, query_id: str, text: str, mode: str, frames: int) -> None:
         if not self._action.server_is_ready():
+            self._report()
             self._events.on_ended(query_id, None, self._problem())
             return
         self._notice_restart()
@@ -162,6 +163,7 @@ class Robot:
         statuses = [status for status in message.status if status.hardware_id == self._name]
         if statuses:
             self._heard_s = time.monotonic()
+            self._report()  # diagnostics may come before the action server is found
             self._events.on_diagnostics(statuses)
 
     def _problem(self) -> str:
@@ -188,6 +190,9 @@ class Robot:
             self._give_up(f"the node {self._name} ended before it answered; see its log")
         for future in [future for future, (_, limit_s) in self._calls.items() if time.monotonic() > limit_s]:
             self._fail(future, f"no answer from the node {self._name} within {CALL_LIMIT_S:g} s")
+        self._report()
+
+    def _report(self) -> None:
         self._events.on_node(self._problem(), self.feed.describe())
 
     def _notice_restart(self) -> None:

@@ -1,7 +1,6 @@
 """The console in a real browser, against the real node and a played bag."""
 
 import json
-import os
 import signal
 
 import numpy as np
@@ -247,7 +246,6 @@ def test_two_browsers_see_the_same(page, world, browse):
     assert colors[0] != colors[1]
 
 
-@pytest.mark.skipif("CI" in os.environ, reason="waits too long for the new node on a busy machine; run it by hand")
 def test_node_and_console_may_start_anew_while_the_page_is_open(own_programs, browse, tmp_path):
     console, address = own_programs.console(tmp_path / "truth")
     page = browse(address)
@@ -260,6 +258,7 @@ def test_node_and_console_may_start_anew_while_the_page_is_open(own_programs, br
     page.click("#history button")
     first.end(signal.SIGINT)
     wait_for_status(page, "Cancelled")
+    wait_for_text(page, "node-state", "away")
     own_programs.node()
     wait_for_node(page)
     ask(page, "the bright one")
