@@ -65,9 +65,15 @@ def mask_box(mask: BoolMask) -> FloatArray | None:
     return np.array([x, y, x + width, y + height], np.float32) if width else None
 
 
+def outline_distance(mask: BoolMask) -> FloatArray:
+    """Of each pixel of a mask to the nearest pixel outside, the image's border counting as outside. float32 [H, W]."""
+    distances = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distances[1:-1, 1:-1], np.float32)
+
+
 def innermost_xy(mask: BoolMask) -> FloatArray:
-    """The pixel of a mask that is farthest from its outline, the image's border counting as outline. float32 [2]."""
-    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    """The pixel of a mask that is farthest from its outline. float32 [2]."""
+    depth = outline_distance(mask)
     y, x = np.unravel_index(depth.argmax(), depth.shape)
     return np.array([x, y], np.float32)
 

@@ -1,0 +1,75 @@
+"""`reasonseg train data`: questions with ground truth as training rows."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.outputs import add_output
+
+_MOST_LINES = 20
+
+
+def register(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "data",
+        help="write questions with ground truth as rows for `train grpo` and `train sft`",
+        description="Write questions with ground truth as training rows: those of bags (of a robot, of the console, of "
+        "`reasonseg bag from-...`, `bag merge`, `tabletop` and `data`), or new ones about rendered scenes. What cannot "
+        "be used is left out and listed; exit status 1 then.",
+    )
+    parser.add_argument("bags", type=Path, nargs="*", metavar="BAG", help="bags with ground truth")
+    add_output(parser, "--out", "folder", required=True, help="folder of the rows and their images")
+    parser.add_argument("--points", type=int, choices=(1, 2), default=1, help="a target (Seg-Zero: 2)")
+    parser.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="only these kinds of questions")
+    parser.add_argument(
+        "--min-segmented-iou", type=float, metavar="IOU",
+        help="drop targets that the segmenter finds worse from box and point (VisionReasoner: 0.6)",
+    )  # fmt: skip
+    parser.add_argument("--segmenter", help="of --min-segmented-iou: model card, folder or hub id")
+    parser.add_argument("--device", help="of the segmenter, for example cpu or cuda:0")
+    scenes = parser.add_argument_group("questions about rendered scenes")
+    scenes.add_argument("--scenes", type=Path, help="folder of `reasonseg train scenes`")
+    scenes.add_argument("--count", type=int, default=1000, help="(default: %(default)s)")
+    scenes.add_argument("--phrasing", choices=("train", "test"), default="train", help="(default: %(default)s)")
+    scenes.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.set_defaults(action=run)
+
+
+def run(settings: argparse.Namespace) -> int:
+    if bool(settings.bags) == bool(settings.scenes):
+        raise InvalidInput("name bags with ground truth, or --scenes, and not both")
+    if settings.scenes:
+        from reasonseg_ros.training.scene_rows import write_scene_rows
+
+        write_scene_rows(settings.scenes, settings.out, settings.count, settings.phrasing, settings.seed)
+        return 0
+    from reasonseg_ros.training.bag_rows import write_bag_rows
+
+    is_checked = settings.min_segmented_iou is not None
+    if settings.segmenter and not is_checked:
+        raise InvalidInput("--segmenter is used by --min-segmented-iou only")
+    counts = write_bag_rows(
+        settings.bags, settings.out, settings.points, settings.kinds,
+        _segmenter(settings) if is_checked else None, settings.min_segmented_iou if is_checked else 0.0,
+    )  # fmt: skip
+    print(f"{counts.rows} rows with {counts.targets} targets about {counts.images} images")
+    if is_checked:
+        questions = f", and {counts.dropped_questions} questions without another target"
+        print(f"dropped {counts.dropped_targets} targets that the segmenter does not find again{questions}")
+    for line in counts.left_out[:_MOST_LINES]:
+        print(f"left out: {line}", file=sys.stderr)
+    if len(counts.left_out) > _MOST_LINES:
+        print(f"left out: {len(counts.left_out) - _MOST_LINES} more", file=sys.stderr)
+    return 1 if counts.left_out else 0
+
+
+def _segmenter(settings: argparse.Namespace) -> Any:
+    from reasonseg_ros.config import config_from
+    from reasonseg_ros.segmenter.loading import load_segmenter
+
+    chosen = {"segmenter.model": settings.segmenter, "segmenter.device": settings.device}
+    return load_segmenter(config_from({name: value for name, value in chosen.items() if value}).segmenter)
