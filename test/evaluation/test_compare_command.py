@@ -84,6 +84,22 @@ def test_what_changed_is_listed_worst_first_with_its_difference(tmp_path, capsys
     assert "q001" in {row["sample_id"] for row in changed}
 
 
+def test_risk_against_coverage_is_that_of_the_samples_with_a_confidence_in_both(tmp_path, capsys):
+    confidences = {"before": (0.9, 0.8, 0.3, None), "after": (0.2, 0.8, 0.9, 0.7)}  # the third is a wrong target
+    paths = [
+        write(tmp_path / name, [replace(one, confidence=value) for one, value in zip(BEFORE, values, strict=True)])
+        for name, values in confidences.items()
+    ]
+    page = tmp_path / "page.html"
+    _, found, _ = compare(capsys, *paths, "--report", str(page))
+    before, after = found["selective"]["before"], found["selective"]["after"]
+    assert (before["questions"], before["auroc"], after["auroc"]) == (3, 1.0, 0.0)
+    assert before["risk_coverage_area"] == pytest.approx((0 + 0 + 1 / 3) / 3)
+    assert after["risk_coverage_area"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
+    assert "Risk against coverage: A dashed, B solid" in page.read_text()
+    assert compare(capsys, *[write(tmp_path / f"without{i}", BEFORE) for i in range(2)])[1]["selective"] is None
+
+
 def test_the_order_of_the_samples_does_not_matter(tmp_path, capsys):
     paths = write(tmp_path / "a", BEFORE), write(tmp_path / "b", BEFORE[::-1])
     assert compare(capsys, *paths)[1]["scores"]["ciou"]["difference"] == 0

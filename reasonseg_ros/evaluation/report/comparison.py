@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.metrics import SampleScore, difference
+from reasonseg_ros.evaluation.scoring.selective import selective_summary
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,12 @@ class ComparedSample:
     status: str
     failure: str
     score: SampleScore | None
+    confidence: float | None = None
 
 
 def outcomes_of(results: Iterable[SampleResult]) -> dict[str, ComparedSample]:
     """Outcomes by sample id, without the masks."""
-    return {r.sample_id: ComparedSample(r.question, r.status, r.failure, r.score) for r in results}
+    return {r.sample_id: ComparedSample(r.question, r.status, r.failure, r.score, r.confidence) for r in results}
 
 
 def compare(
@@ -38,7 +40,8 @@ def compare(
     `samples` is the number of ids in either run, `compared` of those scored in both, `failed` of all the others, for
     each of which `on_problem` gets a line. `scores` has each score before and after, the difference with its paired
     bootstrap 95 % interval. `changed` lists samples whose status or failure type changed, or whose IoU did by more
-    than `changed_iou`, worst first. Raises InvalidInput if no sample was scored in both.
+    than `changed_iou`, worst first. `selective` has risk against coverage of each run over the samples that have a
+    confidence in both; None without such samples. Raises InvalidInput if no sample was scored in both.
     """
     ids = [*before, *(sample_id for sample_id in after if sample_id not in before)]
     pairs: dict[str, tuple[ComparedSample, ComparedSample]] = {}
@@ -75,6 +78,21 @@ def compare(
         "better": sum(new.iou > old.iou for old, new in zip(olds, news, strict=True)),
         "worse": sum(new.iou < old.iou for old, new in zip(olds, news, strict=True)),
         "scores": difference(olds, news),
+        "selective": _selective(list(pairs.values())),
         "failure_moves": dict(moves.most_common()),
         "changed": changed,
+    }
+
+
+def _selective(pairs: Sequence[tuple[ComparedSample, ComparedSample]]) -> dict[str, Any] | None:
+    known = [pair for pair in pairs if all(one.confidence is not None for one in pair)]
+    if not known:
+        return None
+    sides = zip(("before", "after"), zip(*known, strict=True), strict=True)
+    return {
+        name: selective_summary(
+            [one.confidence for one in run if one.confidence is not None],
+            [one.score.right_target for one in run if one.score],
+        )
+        for name, run in sides
     }

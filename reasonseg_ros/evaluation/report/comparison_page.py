@@ -54,12 +54,14 @@ def write_comparison(
         for sample_id in sorted(order, key=order.__getitem__):
             yield script_json(pair_values(before[sample_id], after[sample_id], sample_id in changed))
 
+    curves = (found["selective"] or {}).values()
     write_page(
         path,
         "comparison.html.jinja",
         runs=runs,
         names=[folder.name for folder in folders],
         found=found,
+        risk_top=max((risk for run in curves for _, risk in run["risk_curve"]), default=0.0) or 1.0,
         changed_settings=changed_settings(*runs),
         scores={key: name for key, name in SCORES.items() if key in found["scores"]},
         moves=moves,
