@@ -54,6 +54,7 @@ def scripted(monkeypatch):
 def test_ask_prints_the_answer_and_draws_it(scripted, image, tmp_path, capsys):
     configs = scripted(FOUND)
     arguments = ["ask", str(image), "what drives nails?", "--model", "seg-zero-7b", "--device", "cpu"]
+    arguments += ["--method", "rea2_seg"]
     assert cli.main([*arguments, "--out", str(tmp_path / "new/overlay.png")]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["status"], report["thought"], report["error"]) == ("ok", "Nails need a hammer.", None)
@@ -62,6 +63,7 @@ def test_ask_prints_the_answer_and_draws_it(scripted, image, tmp_path, capsys):
     drawn = cv2.imread(str(tmp_path / "new/overlay.png"))
     assert not np.array_equal(drawn[20, 12], [90, 90, 90])
     assert (configs[0].reasoner.model, configs[0].segmenter.device) == ("seg-zero-7b", "cpu")
+    assert (configs[0].method, report["alternative"]) == ("rea2_seg", None)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from reasonseg_ros.config import METHODS
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.outputs import IMAGE_ENDINGS, add_output
+
+if TYPE_CHECKING:
+    from reasonseg_ros.types import Region
+
+METHOD = "seg_zero"
+"""An image file is one image."""
 
 
 def register(verbs: Any) -> None:
@@ -22,6 +29,7 @@ def register(verbs: Any) -> None:
     ask.add_argument("question")
     add_output(ask, "--out", "file", IMAGE_ENDINGS, help="write the image with the masks drawn on it")
     file = ask.add_argument_group("about an image file")
+    file.add_argument("--method", choices=tuple(METHODS), help=f"way to answer (default: {METHOD})")
     file.add_argument("--model", help="reasoner: model card, folder or hub id")
     file.add_argument("--segmenter", help="segmenter: model card, folder or hub id")
     file.add_argument("--device", help="torch device of both models, for example cpu or cuda:0")
@@ -43,8 +51,8 @@ def run(settings: argparse.Namespace) -> int:
 
 
 def _ask_node(settings: argparse.Namespace) -> int:
-    unused = {"an image": settings.image, "--model": settings.model, "--segmenter": settings.segmenter,
-              "--device": settings.device}  # fmt: skip
+    unused = {"an image": settings.image, "--method": settings.method, "--model": settings.model,
+              "--segmenter": settings.segmenter, "--device": settings.device}  # fmt: skip
     if given := [name for name, value in unused.items() if value]:
         raise InvalidInput(f"--node with {', '.join(given)}; the node has its own models and camera, leave them out")
     try:
@@ -58,11 +66,11 @@ def _ask_file(settings: argparse.Namespace) -> int:
     from reasonseg_ros.config import config_from
     from reasonseg_ros.images.files import read_image, write_image
     from reasonseg_ros.methods.loading import load_method
-    from reasonseg_ros.types import Frame, Query
+    from reasonseg_ros.types import Frame, Query, Status
 
     frame = Frame(read_image(settings.image))
     chosen = {
-        "method": "seg_zero",  # one image
+        "method": settings.method or METHOD,
         "reasoner.model": settings.model,
         "segmenter.model": settings.segmenter,
         "reasoner.device": settings.device,
@@ -71,22 +79,13 @@ def _ask_file(settings: argparse.Namespace) -> int:
     method = load_method(config_from({name: value for name, value in chosen.items() if value}))
     segmentation = method.answer(frame, Query(settings.question))
     answer = segmentation.answer
-    regions = [
-        {
-            "box_xyxy": region.box_xyxy.tolist(),
-            "grounding_box_xyxy": region.grounding.box_xyxy.tolist(),
-            "points_xy": region.grounding.points_xy.tolist(),
-            "label": region.label,
-            "mask_score": round(region.mask_score, 4),
-            "area_px": int(region.mask.sum()),
-        }
-        for region in segmentation.regions
-    ]
+    alternative = segmentation.alternative if answer.status is Status.UNSURE else None
     report = {
         "status": str(answer.status),
         "confidence": None if answer.confidence is None else round(answer.confidence, 3),
         "thought": answer.thought,
-        "regions": regions,
+        "regions": [_region_values(region) for region in segmentation.regions],
+        "alternative": None if alternative is None else [_region_values(region) for region in alternative],
         "error": answer.error or None,
         "seconds": {stage: round(value, 3) for stage, value in segmentation.seconds.items()},
     }
@@ -96,3 +95,14 @@ def _ask_file(settings: argparse.Namespace) -> int:
 
         write_image(settings.out, draw_answer(frame.rgb, segmentation.regions, settings.question, answer))
     return 0 if answer.status.is_answer else 1
+
+
+def _region_values(region: Region) -> dict[str, Any]:
+    return {
+        "box_xyxy": region.box_xyxy.tolist(),
+        "grounding_box_xyxy": region.grounding.box_xyxy.tolist(),
+        "points_xy": region.grounding.points_xy.tolist(),
+        "label": region.label,
+        "mask_score": round(region.mask_score, 4),
+        "area_px": int(region.mask.sum()),
+    }
