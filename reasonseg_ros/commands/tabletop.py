@@ -78,12 +78,12 @@ def _bag(settings: argparse.Namespace) -> None:
 def _video_bag(settings: argparse.Namespace) -> None:
     from reasonseg_ros.errors import InvalidInput
     from reasonseg_ros.tabletop.videos.bag import VideoBagPlan, write_video_bag
+    from reasonseg_ros.tabletop.videos.temporal import check_phrasing
     from reasonseg_ros.tabletop.world import World
 
     if settings.kinds:
         raise InvalidInput("--kinds selects questions about still scenes; leave it out with --video")
-    if settings.phrasing == "development":
-        raise InvalidInput("--phrasing development with --video; it is for still scenes, use train or unseen")
+    check_phrasing(settings.phrasing)
     plan = VideoBagPlan(
         settings.seed, settings.scenes, settings.questions, settings.video, settings.rate, settings.phrasing,
         not settings.no_depth, settings.track,

@@ -1,10 +1,11 @@
 """Questions have exactly their answer, say why, and never name what they must not name."""
 
 import random
+import re
 
 import pytest
 
-from reasonseg_ros.tabletop.questions import knowledge
+from reasonseg_ros.tabletop.questions import knowledge, sentences
 from reasonseg_ros.tabletop.questions.corpus import corpus
 from reasonseg_ros.tabletop.questions.generation import generate, generate_part
 from reasonseg_ros.tabletop.questions.question import KINDS
@@ -33,7 +34,7 @@ def many(objects, kind, count=300, phrasing="train"):
     return [question for question in drawn if question]
 
 
-@pytest.mark.parametrize("phrasing", ["train", "unseen"])
+@pytest.mark.parametrize("phrasing", sentences.PHRASINGS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_can_be_asked(kind, phrasing):
     asked = many(SCENE, kind, phrasing=phrasing)
@@ -53,12 +54,35 @@ def test_function_questions_never_name_the_object():
         assert not any(category in task.split() for category in categories for task in tasks)
 
 
-def test_unseen_tasks_and_sentences_are_kept_from_training():
-    trained = {question.text for question in many(SCENE, "function", 2000)}
-    unseen = {question.text for question in many(SCENE, "function", 500, "unseen")}
+@pytest.mark.parametrize("held_out", sentences.HELD_OUT)
+@pytest.mark.parametrize("phrasing", ["train", "wide"])
+def test_unseen_tasks_and_sentences_are_kept_from_training(phrasing, held_out):
+    trained = {question.text for question in many(SCENE, "function", 2000, phrasing)}
+    unseen = {question.text for question in many(SCENE, "function", 500, held_out)}
     assert unseen and not trained & unseen
     held_back = [task for tasks in knowledge.TASKS.values() for task in tasks[-3:]]
     assert not any(task in text for task in held_back for text in trained)
+    assert any(task in text for task in held_back for text in unseen)
+
+
+def frames(phrasing):
+    """The words of each sentence, whatever its marks."""
+    texts = {**sentences.OTHERS, **sentences.TO_TRAIN_ON}[phrasing]
+    return [(form, " ".join(re.findall(r"[\w{}]+", text))) for form in texts for text in texts[form]]
+
+
+def test_no_two_phrasings_share_a_sentence():
+    added = {*frames("wide")} - {*frames("train")}
+    lists = [added, *({*frames(name)} for name in sentences.PHRASINGS if name != "wide")]
+    assert len(set().union(*lists)) == sum(map(len, lists))
+    assert all(len(frames(name)) == len({*frames(name)}) for name in sentences.PHRASINGS)
+
+
+def test_wide_asks_in_more_ways_and_everyday_in_other_scripts():
+    assert {*frames("train")} < {*frames("wide")} and len(frames("wide")) > 2 * len(frames("train"))
+    texts = [question.text for question in many(SCENE, "attribute", 500, "everyday")]
+    assert any("\uac00" <= letter <= "\ud7a3" for letter in "".join(texts))
+    assert any("\u4e00" <= letter <= "\u9fff" for letter in "".join(texts))
 
 
 def test_answers_are_right_on_a_known_scene():

@@ -9,6 +9,7 @@ from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.outputs import add_output
+from reasonseg_ros.tabletop.questions.sentences import PHRASINGS
 
 _MOST_LINES = 20
 
@@ -34,7 +35,7 @@ def register(verbs: Any) -> None:
     scenes = parser.add_argument_group("questions about rendered scenes")
     scenes.add_argument("--scenes", type=Path, help="folder of `reasonseg train scenes`")
     scenes.add_argument("--count", type=int, default=1000, help="(default: %(default)s)")
-    scenes.add_argument("--phrasing", choices=("train", "test"), default="train", help="(default: %(default)s)")
+    scenes.add_argument("--phrasing", choices=PHRASINGS, default="train", help="(default: %(default)s)")
     scenes.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.set_defaults(action=run)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.tabletop.questions.question import KINDS
+from reasonseg_ros.tabletop.questions.sentences import PHRASINGS
 
 SCENE_QUESTIONS, VIDEO_QUESTIONS = 210, 180
 
@@ -24,7 +25,7 @@ def register(verbs: Any) -> None:
     parser.add_argument(
         "--count", type=int, help=f"questions (default: {SCENE_QUESTIONS} on scenes, {VIDEO_QUESTIONS} on videos)"
     )
-    parser.add_argument("--phrasing", choices=("train", "unseen"), default="train")
+    parser.add_argument("--phrasing", choices=PHRASINGS, default="train", help="set of sentences")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), help="kinds of questions about scenes")
     parser.add_argument("--show", type=int, default=0, help="print up to this many wrong answers of each kind or event")

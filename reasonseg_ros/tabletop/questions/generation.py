@@ -28,7 +28,7 @@ def generate(
 ) -> SceneQuestion | None:
     """One question about the scene, or None if the draw has no clear answer (draw again).
 
-    `phrasing` is one of `sentences.PHRASINGS`: sentences of the others than `train` are never trained on.
+    `phrasing` is one of `sentences.PHRASINGS`: only those of `train` and `wide` are for training.
     """
     view = ClearObjects(objects, size_wh)
     if not view.clear:

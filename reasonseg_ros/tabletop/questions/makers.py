@@ -33,13 +33,15 @@ def _nothing(text: str, *pieces: ThoughtPiece) -> SceneQuestion:
 
 def _task_text(category: str, rng: random.Random, phrasing: str) -> str:
     tasks = knowledge.TASKS[category]
-    return sentences.phrase("task", rng, phrasing, task=rng.choice(tasks[-3:] if phrasing == "unseen" else tasks[:-3]))
+    return sentences.phrase(
+        "task", rng, phrasing, task=rng.choice(tasks[-3:] if phrasing in sentences.HELD_OUT else tasks[:-3])
+    )
 
 
 def _shared(rng: random.Random, phrasing: str) -> tuple[tuple[str, ...], str, str]:
     """Categories, reason and task of a task that several categories serve."""
     categories, reason, tasks = rng.choice(knowledge.SHARED_TASKS)
-    return categories, reason, rng.choice(tasks[-2:] if phrasing == "unseen" else tasks[:-2])
+    return categories, reason, rng.choice(tasks[-2:] if phrasing in sentences.HELD_OUT else tasks[:-2])
 
 
 def _function(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestion | None:
@@ -76,7 +78,7 @@ def _anchor(
         color = f"{anchor.color} " if rng.random() < 0.3 else ""
         return anchor, f"the {color}{anchor.category}", "first"
     tasks = knowledge.TASKS[anchor.category]
-    task = rng.choice(tasks[-3:] if phrasing == "unseen" else tasks[:-3])
+    task = rng.choice(tasks[-3:] if phrasing in sentences.HELD_OUT else tasks[:-3])
     return anchor, f"the thing to {task}", knowledge.REASONS[anchor.category]
 
 
@@ -217,7 +219,7 @@ def _none(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestio
 
 
 def _unknown(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestion | None:
-    text = rng.choice(unknown.TEST if phrasing == "unseen" else unknown.DEVELOPMENT)
+    text = rng.choice(unknown.TEST if phrasing in sentences.HELD_OUT else unknown.DEVELOPMENT)
     return SceneQuestion(UNKNOWN_KIND, text, (ThoughtPiece("nothing like it is here. nothing fits.", ()),), ())
 
 

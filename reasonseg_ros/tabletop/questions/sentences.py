@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from reasonseg_ros.tabletop.questions.everyday import EVERYDAY
+from reasonseg_ros.tabletop.questions.wide import WIDE
+
 OPENINGS = ("", "", "", "", "please ", "hey robot, ", "robot, ", "ok, ", "now ", "hi, ", "excuse me, ", "look, ")
 ENDINGS = ("", "", "", "", " please", " for me", " right now", " today", " on this table", " here", " thanks")
 
@@ -69,8 +72,11 @@ FILLERS = (
     "well", "just", "maybe", "quickly", "really", "kindly", "then", "so", "there", "actually", "could", "would", "you",
     "that", "this", "any", "some", "item", "object", "thing", "one", "on", "in", "at", "the", "table", "desk", "room",
 )  # fmt: skip
-OTHERS = {"development": DEVELOPMENT, "unseen": UNSEEN}
-PHRASINGS = ("train", *OTHERS)
+OTHERS = {"development": DEVELOPMENT, "unseen": UNSEEN, "everyday": EVERYDAY}
+HELD_OUT = ("unseen", "everyday")
+"""Their tasks are held back from training too."""
+TO_TRAIN_ON = {"train": TRAINED, "wide": {form: TRAINED[form] + WIDE[form] for form in TRAINED}}
+PHRASINGS = (*TO_TRAIN_ON, *OTHERS)
 DROPPABLE = frozenset(("the", "a", "an", "to", "is", "i", "me", "can", "do", "my", "of", "please", "some", "what"))
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -79,7 +85,7 @@ def phrase(form: str, rng: random.Random, phrasing: str, **slots: str) -> str:
     """A sentence of `form` (task, goal or place) with its slot filled. `phrasing` is one of PHRASINGS."""
     if phrasing in OTHERS:
         return rng.choice(OTHERS[phrasing][form]).format(**slots)
-    sentence = rng.choice(TRAINED[form]).format(**slots)
+    sentence = rng.choice(TO_TRAIN_ON[phrasing][form]).format(**slots)
     if sentence.endswith("?"):
         return rng.choice(OPENINGS) + sentence
     return rng.choice(OPENINGS) + sentence + rng.choice(ENDINGS)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.tabletop.questions.clear_objects import ClearObjects
 from reasonseg_ros.tabletop.questions.question import SceneQuestion, ThoughtPiece
 from reasonseg_ros.tabletop.questions.sentences import ENDINGS, OPENINGS
 from reasonseg_ros.tabletop.videos.video import Event, Video
 
 TEMPORAL_KIND = "temporal"
+PHRASINGS = ("train", "unseen")
 
 LEAST_CLEAR_SHARE = 1 / 3
 """Minimum share of frames in which the target is clearly visible."""
@@ -89,8 +91,15 @@ def sightings(video: Video, instance_id: int) -> list[Sighting]:
     ]
 
 
+def check_phrasing(phrasing: str) -> None:
+    """Raises InvalidInput for the phrasings that only questions about still scenes have."""
+    if phrasing not in PHRASINGS:
+        raise InvalidInput(f"phrasing {phrasing} is for still scenes; for videos use {' or '.join(PHRASINGS)}")
+
+
 def sentence(kind: str, rng: random.Random, phrasing: str = "train") -> str:
     """A question after an event of that kind. Sentences of the phrasing `unseen` are never trained on."""
+    check_phrasing(phrasing)
     texts = EVENT_QUESTIONS[kind][1]
     if phrasing == "unseen":
         return rng.choice(texts[-_UNSEEN:])
