@@ -48,7 +48,7 @@ GIVEN_BACK_S = PERIOD_S + 1.0
 
 
 def soak(user: User, node: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
-    """Let the user do what it likes for so long, then wait until every question has ended."""
+    """Let the user act at random for `seconds`, then wait until every question has ended."""
     samples: list[dict[str, float]] = []
     start_s = user.awake_s
 

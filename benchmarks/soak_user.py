@@ -156,7 +156,7 @@ class User(Node):
         return self.open
 
     def rest(self, limit_s: float) -> bool:
-        """Clear everything until the node says that it is at nothing; what is on its way is cleared when it is there.
+        """Clear everything until the node reports that it is idle. Questions that arrive meanwhile are cleared as well.
 
         False, and noted as wrong, if that takes longer.
         """
@@ -173,7 +173,7 @@ class User(Node):
         return False
 
     def watch(self, seconds: float) -> None:
-        """Do nothing for so long."""
+        """Only receive, for `seconds`."""
         deadline_s = self.awake_s + seconds
         while self.awake_s < deadline_s:
             self._spin_once()
@@ -252,7 +252,7 @@ class User(Node):
         return self.may_load_again and self.awake_s > self.loaded_s + RECONFIGURE_S
 
     def _wait_until_read(self) -> None:
-        """Until the node has read every question on the topic; a node that is not active tells nothing there."""
+        """Until the node has read every question on the topic; a node that is not active publishes nothing there."""
         name, question = self._draw("topic")
         self._queries.publish(msg.Query(text="", query_id=name))  # refused as soon as it is read
         self._until(lambda: question.ended, ANSWER_S, "the end of an empty question")

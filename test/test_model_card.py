@@ -137,6 +137,6 @@ def test_a_card_or_config_without_end_is_named(tmp_path: Path) -> None:
     laughs = ["kind: segmenter", "source: .", "name: x", "url: &a0 [x]"]
     laughs[3:] = ["url:", *(f"- &a{n} [{', '.join([f'*a{n - 1}'] * 9 if n else ['x'])}]" for n in range(30))]
     (tmp_path / "card.yaml").write_text("\n".join(line for line in laughs if not line.startswith("name")))
-    with pytest.raises(ModelError, match="url = ") as told:
+    with pytest.raises(ModelError, match="url = ") as reported:
         load_card(str(tmp_path), "segmenter")
-    assert len(str(told.value)) < 1000
+    assert len(str(reported.value)) < 1000

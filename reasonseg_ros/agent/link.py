@@ -250,7 +250,7 @@ async def _until(done: Callable[[], bool], limit_s: float) -> bool:
 
 @contextmanager
 def connected(name: str, image_topic: str, wait_s: float, limit_s: float) -> Iterator[NodeLink]:
-    """A link while entered, in a ROS context of its own."""
+    """A context manager that connects to the node in a separate ROS context."""
     if wait_s <= 0 or limit_s <= 0:
         raise InvalidInput(f"--wait {wait_s:g} --limit {limit_s:g}; expected seconds above 0")
     context = rclpy.Context()

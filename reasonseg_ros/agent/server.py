@@ -110,7 +110,7 @@ class Tools:
 
     @contextmanager
     def _call(self) -> Iterator[None]:
-        """Count a call; what goes wrong on purpose is told to the agent."""
+        """Count a call; expected errors become the tool's answer."""
         try:
             self._rate.take()
             yield

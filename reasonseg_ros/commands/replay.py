@@ -85,17 +85,17 @@ def run(arguments: argparse.Namespace) -> int:
     tolerance = Tolerance(arguments.box_px, arguments.mask_iou, arguments.confidence, arguments.any_text)
     replay = Replay(load_method, changed, tolerance)
     console = Console(stderr=True)
-    told: tuple[str, ...] = ()
+    printed: tuple[str, ...] = ()
     for path in arguments.files:
         print(path, flush=True)
         for box in read_black_boxes(path):
             with console.status("Answering"):
                 found = replay.run(box)
             counts[found.verdict] += 1
-            if found.changes != told:
+            if found.changes != printed:
                 for change in found.changes:
                     print(f"  changed: {one_line(change)}")
-                told = found.changes
+                printed = found.changes
             print(f"  {one_line(box.query.query_id)} {one_line(box.query.text)[:80]!r}: {found.text}", flush=True)
     stated = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     print(f"{sum(counts.values())} answers: {stated}")

@@ -27,7 +27,7 @@ QUEUE = 5
 class CameraFeed:
     """Subscribes the image, depth and calibration topics. Only for the executor's thread, but for `shot_with_info`.
 
-    Topics that are not named are those that the node subscribes; whether one holds depth is told by its first message.
+    Topics that are not named are those that the node subscribes; its first message shows whether it holds depth.
     `look` is to be called now and then, as the node and the cameras come and go. `on_image` is called for every image.
     """
 

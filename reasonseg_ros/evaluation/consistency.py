@@ -69,7 +69,7 @@ class CopyResult:
 def mirrored(rgb: RgbImage, question: str, mask: BoolMask) -> Copy | str:
     exchanged = mirrored_question(question)
     if exchanged is None:
-        return "it cannot be told whether the question names a side"
+        return "whether the question names a side is unclear"
     return Copy(np.ascontiguousarray(rgb[:, ::-1]), exchanged, np.ascontiguousarray(mask[:, ::-1]))
 
 

@@ -23,7 +23,7 @@ _BOTH_BEFORE = re.compile(r"\b(?:left|right)\s+(?:and|or)\s+$", re.IGNORECASE)
 
 
 def mirrored_question(text: str) -> str | None:
-    """The question with sides exchanged; None if it cannot be told whether a `left` or `right` is a side.
+    """The question with sides exchanged; None if a `left` or `right` may not be a side.
 
     `the right tool`, `what is left over` may mean no side, so such a question has no mirror. A text with letters
     outside of ASCII may name sides in another language, and has none either.

@@ -23,7 +23,7 @@ def begin(out: Path, settings: Mapping[str, Any], resume: bool, command: str = "
         raise InvalidInput(f"{out / 'images'} is a symbolic link; remove it, or choose another --out")
     for name in ("settings.json", "results.json", "summary.json", "report.html"):
         remove_unfinished(out, name)
-    for folder in (out / "images", *(out / "images").glob("*/")):  # those of several bags have folders of their own
+    for folder in (out / "images", *(out / "images").glob("*/")):  # each of several bags has its folder
         remove_unfinished(folder, "*.jpg")
     for_people = out / "results.json"
     if for_people.is_file() and not for_people.is_symlink() and not (out / LINES).exists():

@@ -145,7 +145,7 @@ class Worker:
                 return False
             taken = self._agenda.taken
         if taken is not None:
-            with taken.delivery.in_order:  # held from the moment that nothing runs until the outcome is delivered
+            with taken.delivery.in_order:  # held from the end of the run until the outcome is delivered
                 pass
         return True
 

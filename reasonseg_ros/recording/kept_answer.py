@@ -27,7 +27,7 @@ class KeptAnswer:
         restarts: of the stream, when its images were taken.
         before, after: images around those that it is about.
         is_wanted: the settings of its time have it recorded.
-        is_flagged, note: somebody flagged it, and why; `on_recorded` are told what becomes of it.
+        is_flagged, note: somebody flagged it, and why; `on_recorded` are called with the result.
     """
 
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""Records answers from a thread of its own: nothing that asks or answers waits for it.
+"""Records answers in a separate thread, so that questions and answers never wait for it.
 
 The newest answers are kept in memory for a while, so that one that turns out wrong can be flagged and recorded then.
 """
@@ -46,7 +46,7 @@ class RecordHealth:
 class Recorder:
     """Keeps the answers that it is given as `record.*` says, while it lives. `buffer` has the images around them.
 
-    `on_problem` is told, from the recorder's thread, why an answer was not recorded.
+    `on_problem` is called in the recorder's thread with the reason why an answer was not recorded.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """What the topics of a robot offer: publishers, types, quality of service, measured rates, stamps and transforms.
 
-Listens for some seconds with a node of its own. Images are received as bytes; only their stamps are read.
+Listens for some seconds with a separate node. Images are received as bytes; only their stamps are read.
 """
 
 from __future__ import annotations

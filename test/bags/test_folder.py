@@ -127,7 +127,7 @@ def test_metadata_that_cannot_be_read_costs_no_message(made, tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         ({"relative_file_paths": "bag.mcap"}, "is no list"),
         ({"relative_file_paths": 5}, "is no list"),
@@ -143,13 +143,13 @@ def test_metadata_that_cannot_be_read_costs_no_message(made, tmp_path, text):
         ],
     ],
 )
-def test_odd_values_in_metadata_are_named_and_cost_no_message(made, tmp_path, capsys, change, told):
+def test_odd_values_in_metadata_are_named_and_cost_no_message(made, tmp_path, capsys, change, reported):
     messages = made.recording(2)
     bag = made.write_rosbag(tmp_path / "bag", messages)
     edit(bag, lambda information: information.update(change))
     assert made.read(bag) == made.expected(messages)
     assert cli.main(["bag", "info", str(bag)]) == 0
-    assert told in capsys.readouterr().out.partition("note: metadata.yaml cannot be read")[2]
+    assert reported in capsys.readouterr().out.partition("note: metadata.yaml cannot be read")[2]
 
 
 def test_a_topic_of_metadata_that_no_file_has_is_told_by_every_verb(made, tmp_path, capsys):
@@ -157,13 +157,13 @@ def test_a_topic_of_metadata_that_no_file_has_is_told_by_every_verb(made, tmp_pa
     bag = made.write_rosbag(tmp_path / "bag", made.recording(3))
     lost = {"topic_metadata": {"name": "/front\x1b[2J", "type": "sensor_msgs/msg/Image"}, "message_count": 9}
     edit(bag, lambda information: information["topics_with_message_count"].append(lost))
-    told = "/front\\x1b[2J: 0 of the 9 messages that metadata.yaml counts were read"
+    reported = "/front\\x1b[2J: 0 of the 9 messages that metadata.yaml counts were read"
     assert cli.main(["bag", "info", str(bag)]) == 1
     out = capsys.readouterr().out
-    assert told in out and "\x1b" not in out
+    assert reported in out and "\x1b" not in out
     *clips, last = read_clips(bag)
     assert [len(clip.samples) for clip in clips] == [1, 1, 1]
-    assert not last.frames and told in last.unreadable[0].reason
+    assert not last.frames and reported in last.unreadable[0].reason
     with pytest.raises(InvalidInput, match="0 of the 9"):
         made.read(bag)
     with bags.BagReader(bag) as reader:

@@ -102,8 +102,8 @@ def test_channels_of_other_encodings_are_skipped_and_counted(made, tmp_path, cap
     assert [topic for topic, _, _ in made.read(path)] == ["/query"]
     assert cli.main(["bag", "info", str(path)]) == 0
     out = capsys.readouterr().out
-    for number, told in enumerate(("/json: 1", "/log: 2", "/old: 3", "/typeless: 4")):
-        assert f"{told} messages skipped" in out, number
+    for number, line in enumerate(("/json: 1", "/log: 2", "/old: 3", "/typeless: 4")):
+        assert f"{line} messages skipped" in out, number
     assert "damaged parts: 0" in out
 
 

@@ -44,11 +44,11 @@ def test_a_question_about_what_moves_and_one_about_what_stays():
 
 
 def test_the_late_mask_is_off_and_the_carried_one_fits():
-    told = asked_about().ask(5, MOVER, 2.0, robot())
-    assert (told.moved, told.as_it_was, told.same_box) == (True, 0.0, 0.0)
-    assert (told.status, told.asked, told.event) == ("ok", 1, "pushed")
-    assert told.carried > 0.3  # three images behind, each of which is two of twelve pixels
-    assert told.on_its_image == 1.0
+    answer = asked_about().ask(5, MOVER, 2.0, robot())
+    assert (answer.moved, answer.as_it_was, answer.same_box) == (True, 0.0, 0.0)
+    assert (answer.status, answer.asked, answer.event) == ("ok", 1, "pushed")
+    assert answer.carried > 0.3  # three images behind, each of which is two of twelve pixels
+    assert answer.on_its_image == 1.0
     still = asked_about().ask(5, OTHER, 2.0, robot())
     assert (still.moved, still.as_it_was, still.carried, still.event) == (False, 1.0, 1.0, "none")
 
@@ -62,10 +62,14 @@ def test_catching_up_is_charged_and_images_are_left_out():
 
 
 def test_a_lost_target_is_asked_for_again_after_the_delay():
-    told = asked_about(hidden=range(24, 30)).ask(5, MOVER, 2.0, robot(Costs(0, 0, 0, 0, 0)))
-    assert (told.asked, told.status, told.carried) == (2, "no_target", 0.0)  # at 2.5 s it was hidden, at 4.5 s not
-    told = asked_about(hidden=range(24, 26)).ask(5, MOVER, 2.0, robot())
-    assert (told.asked, told.status) == (1, "ok")  # seen again before it was caught up with
+    answer = asked_about(hidden=range(24, 30)).ask(5, MOVER, 2.0, robot(Costs(0, 0, 0, 0, 0)))
+    assert (answer.asked, answer.status, answer.carried) == (
+        2,
+        "no_target",
+        0.0,
+    )  # at 2.5 s it was hidden, at 4.5 s not
+    answer = asked_about(hidden=range(24, 26)).ask(5, MOVER, 2.0, robot())
+    assert (answer.asked, answer.status) == (1, "ok")  # seen again before it was caught up with
 
 
 def test_no_answer_after_the_end_of_the_video():

@@ -133,7 +133,7 @@ def test_memory_of_what_was_used_once() -> None:
 
 
 def test_the_rows_of_a_gpu_by_a_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What no CPU runs is told and does not end the rest."""
+    """What no CPU runs is reported and does not end the rest."""
     pytest.importorskip("sam2", reason="run `make setup`")
     monkeypatch.setitem(official._HIERA, (16, 5), SMALL_HIERA)
     embedded = resource("models") / "tabletop" / "segmenter" / "onnx"

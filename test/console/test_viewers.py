@@ -80,8 +80,8 @@ def test_one_that_is_too_far_behind_is_closed(monkeypatch):
 
 
 def test_browsers_that_are_gone_get_nothing():
-    told, gone, all_of_them = Viewer(), Viewer(), Viewers()
-    all_of_them.add(told)
+    reported, gone, all_of_them = Viewer(), Viewer(), Viewers()
+    all_of_them.add(reported)
     all_of_them.add(gone)
     all_of_them.remove(gone)
     all_of_them.tell("answer")
@@ -90,5 +90,5 @@ def test_browsers_that_are_gone_get_nothing():
     async def nothing():
         pass
 
-    assert asyncio.run(sent_while(told, nothing)) == ["answer"]
+    assert asyncio.run(sent_while(reported, nothing)) == ["answer"]
     assert asyncio.run(sent_while(gone, nothing)) == []

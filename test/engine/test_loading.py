@@ -117,32 +117,35 @@ def test_a_capability_is_a_number_with_a_point(capability: str) -> None:
 
 
 def test_onnxruntime_runs_an_export_as_it_is(export: Path, options) -> None:
-    told = []
+    steps = []
     engines = load_engines(
-        export, ("encoder", "decoder"), options(backend="onnxruntime", device="cpu"), lambda *step: told.append(step)
+        export,
+        ("encoder", "decoder"),
+        options(backend="onnxruntime", device="cpu"),
+        lambda *step: steps.append(step),
     )
     image = np.zeros((1, 32, 32, 3), np.uint8)
     assert engines["encoder"].run({"image": image})["image_embed"].shape == (1, 32, 2, 2)
-    assert any("warming up the decoder" in text for text, _ in told)
+    assert any("warming up the decoder" in text for text, _ in steps)
 
 
 def test_engines_are_built_checked_and_then_taken_from_the_cache(tensorrt: TensorRt, export: Path, options) -> None:
-    told = []
-    engines = load_engines(export, ("encoder", "decoder"), options(), lambda *step: told.append(step))
+    steps = []
+    engines = load_engines(export, ("encoder", "decoder"), options(), lambda *step: steps.append(step))
     assert tensorrt.built == [("encoder", ()), ("decoder", ())]  # the plain library builds for the GPU it is on
     assert tensorrt.made == [("plan 1 of encoder", "cuda:0"), ("plan 2 of decoder", "cuda:0")]
     assert engines["decoder"].largest == {"N": 8, "P": 32}
-    assert ("building the encoder for 8.9 (tensorrt)", 0.5) in told
-    assert [text for text, _ in told if "comparing" in text] == [
+    assert ("building the encoder for 8.9 (tensorrt)", 0.5) in steps
+    assert [text for text, _ in steps if "comparing" in text] == [
         "comparing the encoder with ONNX Runtime", "comparing the decoder with ONNX Runtime",
     ]  # fmt: skip
     checks = [entry.check for entry in options().cache.entries()]
     assert all(checks) and any("mean_mask_iou" in check for check in checks)
 
-    told.clear()
-    load_engines(export, ("encoder", "decoder"), options(build="never"), lambda *step: told.append(step))
+    steps.clear()
+    load_engines(export, ("encoder", "decoder"), options(build="never"), lambda *step: steps.append(step))
     assert len(tensorrt.built) == 2
-    assert not [text for text, _ in told if "comparing" in text]
+    assert not [text for text, _ in steps if "comparing" in text]
 
 
 def test_another_gpu_gets_engines_of_its_own(tensorrt: TensorRt, export: Path, options) -> None:

@@ -117,9 +117,9 @@ def test_sizes_that_no_checkpoint_has_are_refused(tmp_path: Path, change: dict, 
     export_in(tmp_path)
     values = json.loads((tmp_path / FILE_NAME).read_text())
     (tmp_path / FILE_NAME).write_text(json.dumps({**values, **change}))
-    with pytest.raises(ModelError, match=message) as told:
+    with pytest.raises(ModelError, match=message) as reported:
         read_manifest(tmp_path)
-    assert len(str(told.value)) < 600
+    assert len(str(reported.value)) < 600
 
 
 @pytest.mark.parametrize("shape", [[1, 10**9, 10**9, 3], [1, -64, 64, 3], [1, 64.5, 64, 3], [1, [64], 64, 3], [True]])

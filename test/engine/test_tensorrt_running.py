@@ -22,7 +22,7 @@ IMAGE = np.random.default_rng(1).integers(0, 256, (1, 32, 32, 3), np.uint8)
 
 
 class Context:
-    """An execution context that reads and writes where it is told to."""
+    """An execution context that reads and writes at the given addresses."""
 
     def __init__(self, session, graph: Graph, world: World) -> None:
         self.session, self.graph, self.world = session, graph, world

@@ -72,12 +72,12 @@ def test_fewer_messages_than_counted_end_evaluate_and_score_with_both_numbers(
     for topic in described["rosbag2_bagfile_information"]["topics_with_message_count"]:
         topic["message_count"] += 5 * (topic["topic_metadata"]["name"] == "/reasonseg/ground_truth")
     metadata.write_text(yaml.safe_dump(described))
-    told = "/reasonseg/ground_truth: 2 of the 7 messages that metadata.yaml counts were read"
+    reported = "/reasonseg/ground_truth: 2 of the 7 messages that metadata.yaml counts were read"
     capsys.readouterr()
     assert cli.main(["evaluate", str(bag), "--out", str(tmp_path / "again")]) == 1
     shown = capsys.readouterr()
-    assert told in " ".join((shown.out + shown.err).split())
+    assert reported in " ".join((shown.out + shown.err).split())
     summary = json.loads((tmp_path / "again" / "summary.json").read_text())
-    assert [(item["reason"], item["samples"]) for item in summary["unreadable"]] == [(told, 5)]
+    assert [(item["reason"], item["samples"]) for item in summary["unreadable"]] == [(reported, 5)]
     assert cli.main(score) == 1
-    assert told in capsys.readouterr().err
+    assert reported in capsys.readouterr().err

@@ -102,13 +102,13 @@ def test_a_port_that_fails_costs_one_sample_or_ends_in_one_line(port, kind, bag,
             assert call > 3, "there are fewer calls than those that are to fail"
             break
         captured = capsys.readouterr()
-        told = [line for line in captured.err.splitlines() if line.startswith("reasonseg: ")]
+        reported = [line for line in captured.err.splitlines() if line.startswith("reasonseg: ")]
         assert "Traceback" not in captured.err
         if kind == "hang":
-            assert status == 0 and not told, captured.err
+            assert status == 0 and not reported, captured.err
         elif port in MODEL_PORTS:
             results = Results(out)
-            assert len(results) == SAMPLES and not told
+            assert len(results) == SAMPLES and not reported
             again = [result for result in results.values() if result.asked_again]
             # An image that could not be encoded ahead is encoded again with its answer.
             assert [result.error or result.ideal_error for result in again] or (port == "encode" and ahead != "0")
@@ -117,10 +117,10 @@ def test_a_port_that_fails_costs_one_sample_or_ends_in_one_line(port, kind, bag,
             assert all(result.status == expected or result.ideal_error for result in again)
             assert all(result.score is not None for result in results.values())
         else:
-            assert status in (cli.USAGE_ERROR, cli.PROGRAM_FAULT) and len(told) == 1, captured.err
-            assert WORDS[kind] in told[0]
+            assert status in (cli.USAGE_ERROR, cli.PROGRAM_FAULT) and len(reported) == 1, captured.err
+            assert WORDS[kind] in reported[0]
             begun = (out / "results.jsonl").exists() and (out / "results.jsonl").stat().st_size
-            assert ("--resume" in told[0]) == bool(begun)
+            assert ("--resume" in reported[0]) == bool(begun)
         load()
         resumed = cli.main([*arguments, "--resume"])
         assert resumed == 0, capsys.readouterr().err

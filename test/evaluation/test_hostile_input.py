@@ -230,8 +230,8 @@ def test_a_damaged_line_in_the_middle_is_told_and_one_at_the_end_is_asked_again(
     (out / "results.jsonl").write_text("\n".join([lines[0], damage, lines[2]]) + "\n")
     capsys.readouterr()
     assert cli.main([*arguments, "--resume"]) == cli.USAGE_ERROR
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("reasonseg: ")]
-    assert len(told) == 1 and "line 2 of" in told[0] and "results.jsonl" in told[0]
+    reported = [line for line in capsys.readouterr().err.splitlines() if line.startswith("reasonseg: ")]
+    assert len(reported) == 1 and "line 2 of" in reported[0] and "results.jsonl" in reported[0]
     (out / "results.jsonl").write_text("\n".join([lines[0], lines[1], damage]))
     assert cli.main([*arguments, "--resume"]) == 0
     assert len(Results(out)) == 3

@@ -155,10 +155,10 @@ def test_a_cluster_gives_what_one_process_gives_whatever_happens_to_it(
     assert 2 <= lines.read_bytes().count(b"\n") < SAMPLES
 
     with start(2, deadly=f"question {SAMPLES - 1}?") as process:
-        told, _ = process.communicate(timeout=GENEROUS_S)
+        reported, _ = process.communicate(timeout=GENEROUS_S)
         assert process.returncode == 0
     # On a busy machine the one before may be blamed, whose result was on its way when the worker died.
-    assert re.search(r"a worker died at \d+, try 1 of 3", told)
+    assert re.search(r"a worker died at \d+, try 1 of 3", reported)
     assert results(out) == results(whole)
     found = json.loads((out / "summary.json").read_text())
     assert found["giou"] == expected["giou"] and found["samples"] == SAMPLES
@@ -196,7 +196,7 @@ class FakeRay:
                         dead.append(True)
                         return ["out of memory", None]
 
-                # What is called gives a reference, here a box that can be told from others.
+                # What is called gives a reference, here a box unlike all others.
                 return SimpleNamespace(remote=lambda *given: Reference(call(*given)))
 
             return SimpleNamespace(ready=method(worker.ready), answer=method(worker.answer))
@@ -255,15 +255,15 @@ def test_a_sample_that_kills_its_workers_is_given_up_and_costs_no_other(
     fake_ray, described, make_bag, samples_of, scripted, answer_text, tmp_path
 ):
     bag = make_bag([samples_of(f"{number}", image=number) for number in range(SAMPLES)])
-    told = []
+    reported = []
     begin(tmp_path / "out", described, resume=False)
     load = deadly(scripted, answer_text(BOX), "question 5?")
-    with RayCluster("auto", load, Scoring(), tell=told.append) as cluster:
+    with RayCluster("auto", load, Scoring(), tell=reported.append) as cluster:
         run = collect(read_clips(bag), cluster.answered, tmp_path / "out")
         assert cluster.workers == 2 and fake_ray.started == 5
     assert run.ids == [f"{number}" for number in range(SAMPLES)]
     assert [row.status for row in run.rows] == ["ok"] * 5 + ["failed"] + ["ok"] * 6
-    assert [line.split(":")[0] for line in told] == [f"a worker died at 5, try {n} of 3" for n in (1, 2, 3)]
+    assert [line.split(":")[0] for line in reported] == [f"a worker died at 5, try {n} of 3" for n in (1, 2, 3)]
     assert fake_ray.killed == 2 and fake_ray.left
 
     with RayCluster("auto", lambda: scripted(answer_text(BOX)), Scoring(), workers=1) as cluster:

@@ -47,9 +47,9 @@ def test_what_cannot_be_read_is_told_in_one_line(
     if content.startswith(b" "):
         monkeypatch.setattr(documents, "MAX_BYTES", 1000)
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(UnreadableDocument, match=reason) as told:
+    with pytest.raises(UnreadableDocument, match=reason) as reported:
         read(tmp_path / "file")
-    assert "\n" not in str(told.value) and len(str(told.value)) < 400
+    assert "\n" not in str(reported.value) and len(str(reported.value)) < 400
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

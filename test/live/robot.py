@@ -1,4 +1,4 @@
-"""A worker with scripted models, its camera and what it told."""
+"""A worker with scripted models, its camera and what it reported."""
 
 import threading
 import time
@@ -45,7 +45,7 @@ class SquareReasoner(Reasoner):
 
 
 class Robot:
-    """A worker, its camera and what it told."""
+    """A worker, its camera and what it reported."""
 
     def __init__(self, query, camera, stream):
         self.reasoner = SquareReasoner()
@@ -67,7 +67,7 @@ class Robot:
             self.worker.show(Arrival(frame.stamp_ns, frame.rgb.nbytes, lambda frame=frame: frame))
 
     def show_all(self, *frames):
-        """Show them one by one, each when the masks of the one before are told."""
+        """Show them one by one, each when the masks of the one before are reported."""
         for frame in frames:
             count = len(self.outcomes)
             self.show(frame)
@@ -88,7 +88,7 @@ class Robot:
             assert self.came.wait_for(lambda: len(self.outcomes) >= count, 10), self.outcomes
         return self.outcomes[count - 1]
 
-    def told(self):
+    def reported(self):
         return [(str(o.answer.status), o.frame.stamp_ns // 100_000_000, o.is_last) for o in self.outcomes]
 
 

@@ -18,7 +18,7 @@ def test_a_bag_that_loops_within_the_buffer_is_told_and_followed_on(start):
     robot.show(picture(5))  # the very first image again
     robot.wait(3)
     robot.show_all(picture(6))
-    assert [status for status, _, _ in robot.told()] == ["ok", "lost", "ok", "ok"]
+    assert [status for status, _, _ in robot.reported()] == ["ok", "lost", "ok", "ok"]
     assert "began again" in robot.outcomes[1].answer.error
     assert (left_px(robot.outcomes[-1]), robot.outcomes[-1].is_last) == (6, False)
 
@@ -50,7 +50,7 @@ def test_a_stream_that_begins_again_before_the_following_does(start):
     robot.ask(Mode.TRACK)
     robot.wait(2)
     robot.show_all(picture(4))
-    assert robot.told() == [("lost", 20, False), ("ok", 3, False), ("ok", 4, False)]
+    assert robot.reported() == [("lost", 20, False), ("ok", 3, False), ("ok", 4, False)]
 
 
 def test_repeated_stamps_are_not_followed_to_and_end_as_no_frame(start):
@@ -99,7 +99,7 @@ def test_a_camera_that_changes_its_size_is_told_and_followed_on(start):
     robot.show(picture(2, size_wh=(80, 20)))
     robot.wait(3)
     robot.show_all(picture(3, size_wh=(80, 20)))
-    assert [status for status, _, _ in robot.told()] == ["ok", "lost", "ok", "ok"]
+    assert [status for status, _, _ in robot.reported()] == ["ok", "lost", "ok", "ok"]
     assert "image size" in robot.outcomes[1].answer.error
     assert robot.outcomes[-1].segmentation.regions[0].mask.shape == (20, 80)
 
@@ -137,5 +137,5 @@ def test_a_target_of_one_pixel_and_one_that_fills_the_image(start, width):
     robot.ask(Mode.TRACK, frames=3)
     robot.wait(1)
     robot.show_all(frame(3), frame(4))
-    assert [status for status, _, _ in robot.told()] == ["ok"] * 3
+    assert [status for status, _, _ in robot.reported()] == ["ok"] * 3
     assert {int(outcome.segmentation.mask.sum()) for outcome in robot.outcomes} == {width * (12 if width == 60 else 1)}

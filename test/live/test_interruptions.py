@@ -25,8 +25,8 @@ def test_a_tracker_that_always_fails_ends_the_following(start):
         robot.wait(2 * tenth - 3)
         robot.show(picture(tenth))
     robot.wait(6)
-    assert [status for status, _, _ in robot.told()] == ["ok", "lost"] * 3
-    assert [is_last for _, _, is_last in robot.told()] == [False] * 5 + [True]
+    assert [status for status, _, _ in robot.reported()] == ["ok", "lost"] * 3
+    assert [is_last for _, _, is_last in robot.reported()] == [False] * 5 + [True]
     assert "fell over" in robot.outcomes[-1].answer.error
     assert is_idle(robot.worker)
 
@@ -106,7 +106,7 @@ def test_disabled_and_enabled_while_it_catches_up(start, slow):
     slow.gate.set()
     robot.wait(1)
     robot.show_all(picture(4))
-    assert robot.told()[-1] == ("ok", 4, False)
+    assert robot.reported()[-1] == ("ok", 4, False)
 
 
 class NotFinite(ScriptedTracker):
@@ -122,6 +122,6 @@ def test_a_tracker_whose_numbers_are_not_finite_is_a_failure_with_its_stage(star
     robot.wait(1)
     robot.show(picture(2))
     last = robot.wait(2)
-    assert [status for status, _, _ in robot.told()] == ["ok", "failed"]
+    assert [status for status, _, _ in robot.reported()] == ["ok", "failed"]
     assert last.is_last and last.answer.error.startswith("tracking: tracker's mask decoder")
     assert is_idle(robot.worker)

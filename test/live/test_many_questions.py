@@ -32,11 +32,11 @@ def test_fifty_questions_of_all_kinds_at_once_each_end_once(start):
         thread.join()
     robot.worker.clear()
     until(lambda: is_idle(robot.worker))
-    told = {}
+    reported = {}
     for outcome in list(robot.outcomes):
-        told.setdefault(outcome.question.query.query_id, []).append(outcome)
-    assert len(told) == 50
-    for outcomes in told.values():
+        reported.setdefault(outcome.question.query.query_id, []).append(outcome)
+    assert len(reported) == 50
+    for outcomes in reported.values():
         assert [outcome.is_last for outcome in outcomes] == [False] * (len(outcomes) - 1) + [True]
         assert outcomes[-1].answer.status in (Status.OK, Status.REFUSED, Status.CANCELLED)
 

@@ -18,17 +18,17 @@ def arrival(frame):
 
 
 class Watched:
-    """A running tracking and what it told, in its order."""
+    """A running tracking and what it reported, in its order."""
 
     def __init__(self):
-        self.told = []
+        self.reported = []
         self.came = threading.Condition()
         self.tracking = TargetTracking(ScriptedSegmenter("box"), self.take)
         self.tracking.start()
 
     def take(self, key, segmentation):
         with self.came:
-            self.told.append((key, segmentation))
+            self.reported.append((key, segmentation))
             self.came.notify_all()
 
     def track(self, key, frame, *groundings):
@@ -37,11 +37,11 @@ class Watched:
         self.tracking.track(key, answered(frame, *groundings), tracker)
 
     def show(self, frame, count):
-        """Show an image, and wait until `count` masks in all were told."""
+        """Show an image, and wait until `count` masks in all were reported."""
         self.tracking.show(arrival(frame))
         with self.came:
-            assert self.came.wait_for(lambda: len(self.told) >= count, 10), self.told
-        return self.told[-1][1]
+            assert self.came.wait_for(lambda: len(self.reported) >= count, 10), self.reported
+        return self.reported[-1][1]
 
 
 @pytest.fixture
@@ -54,19 +54,19 @@ def watched():
 def test_masks_follow_from_image_to_image(watched):
     watched.track("q1", picture(0), FIRST)
     for tenth in (1, 2, 5):
-        masks = watched.show(picture(tenth), len(watched.told) + 1)
+        masks = watched.show(picture(tenth), len(watched.reported) + 1)
         assert masks.regions[0].box_xyxy.tolist() == [2 + tenth, 4, 6 + tenth, 8]
         assert masks.frame.stamp_ns == tenth * 100_000_000
         assert masks.status is Status.OK
         assert set(masks.seconds) == {"tracking"}
-    assert [key for key, _ in watched.told] == ["q1"] * 3
+    assert [key for key, _ in watched.reported] == ["q1"] * 3
 
 
 def test_an_occluded_target_is_told_as_such_then_lost_once(watched):
     watched.track("q1", picture(1), FIRST)
     states = []
     for tenth in (2, 3):
-        masks = watched.show(picture(tenth, hidden=True), len(watched.told) + 1)
+        masks = watched.show(picture(tenth, hidden=True), len(watched.reported) + 1)
         states.append(masks.regions[0].track_state)
     lost = watched.show(picture(9, hidden=True), 3)
     assert states == ["occluded", "occluded"]
@@ -89,19 +89,19 @@ def test_two_answers_are_followed_apart(watched):
     watched.track("red", first, FIRST)
     watched.track("blue", first, Grounding(np.array([40, 9, 44, 11], np.float32)))
     watched.show(second, 2)
-    boxes = {key: masks.regions[0].box_xyxy.tolist() for key, masks in watched.told}
+    boxes = {key: masks.regions[0].box_xyxy.tolist() for key, masks in watched.reported}
     assert boxes == {"red": [3, 4, 7, 8], "blue": [42, 9, 46, 11]}
     assert watched.tracking.drop("red")
     assert not watched.tracking.drop("red")
     watched.show(picture(2, hidden=True), 3)
-    assert watched.told[-1][0] == "blue"
+    assert watched.reported[-1][0] == "blue"
 
 
 def test_an_older_image_than_the_answers_is_passed_over(watched):
     watched.track("q1", picture(5), FIRST)
     watched.tracking.show(arrival(picture(4)))
     assert watched.show(picture(6), 1).frame.stamp_ns == 600_000_000
-    assert len(watched.told) == 1
+    assert len(watched.reported) == 1
 
 
 def test_a_damaged_image_is_passed_over(watched):
@@ -133,17 +133,17 @@ def test_a_model_that_fails_ends_the_answers_and_not_the_thread(watched):
 def test_everything_can_be_ended_at_once(watched):
     watched.track("q1", picture(0), FIRST)
     watched.tracking.end_all("the stream of images began again")
-    assert "began again" in watched.told[0][1].answer.error
+    assert "began again" in watched.reported[0][1].answer.error
     assert watched.tracking.keys() == []
 
 
 def test_at_a_lower_rate_only_the_newest_image_is_taken():
-    told = []
+    reported = []
     came = threading.Condition()
 
     def take(key, masks):
         with came:
-            told.append(masks.frame.stamp_ns)
+            reported.append(masks.frame.stamp_ns)
             came.notify_all()
 
     tracking = TargetTracking(ScriptedSegmenter("box"), take, max_rate_hz=2.0)
@@ -153,23 +153,23 @@ def test_at_a_lower_rate_only_the_newest_image_is_taken():
     tracking.start()
     tracking.show(arrival(picture(1)))
     with came:
-        assert came.wait_for(lambda: told, 10)
+        assert came.wait_for(lambda: reported, 10)
     for tenth in range(2, 20):
         tracking.show(arrival(picture(tenth)))
     with came:
-        assert came.wait_for(lambda: told[-1] == 19 * 100_000_000, 10)
+        assert came.wait_for(lambda: reported[-1] == 19 * 100_000_000, 10)
     assert tracking.stop()
-    assert len(told) < 10
+    assert len(reported) < 10
 
 
 def test_a_slow_rate_of_following_does_not_hold_up_the_end():
-    told = threading.Event()
-    tracking = TargetTracking(ScriptedSegmenter(), lambda key, masks: told.set(), max_rate_hz=0.01)
+    reported = threading.Event()
+    tracking = TargetTracking(ScriptedSegmenter(), lambda key, masks: reported.set(), max_rate_hz=0.01)
     first, second = picture(1), picture(2)
     tracker = ScriptedTracker()
     tracker.add(ScriptedSegmenter().encode(first.rgb), [FIRST], first.stamp_ns)
     tracking.track("key", answered(first, FIRST), tracker)
     tracking.start()
     tracking.show(Arrival(second.stamp_ns, 0, lambda: second))
-    assert told.wait(10)
+    assert reported.wait(10)
     assert tracking.stop(5.0)

@@ -24,8 +24,8 @@ def test_a_watched_question_is_tracked_and_asked_again_when_its_target_is_lost(s
     robot.show_all(picture(2), picture(3, hidden=True))
     robot.show(picture(9, hidden=True))
     robot.wait(5)
-    assert [status for status, _, _ in robot.told()] == ["ok", "ok", "empty_mask", "lost", "no_target"]
-    assert not any(is_last for _, _, is_last in robot.told())
+    assert [status for status, _, _ in robot.reported()] == ["ok", "ok", "empty_mask", "lost", "no_target"]
+    assert not any(is_last for _, _, is_last in robot.reported())
     robot.worker.cancel(request)
     assert robot.wait(6).is_last
 
@@ -78,7 +78,7 @@ def test_masks_go_on_while_a_watched_question_is_asked_again(start):
     robot.wait(1)
     show_while_it_thinks(robot, picture(2), picture(3))
     robot.wait(4)
-    assert [tenth for _, tenth, _ in robot.told()[:4]] == [1, 2, 3, 3]
+    assert [tenth for _, tenth, _ in robot.reported()[:4]] == [1, 2, 3, 3]
     assert [outcome.is_tracked for outcome in robot.outcomes[:4]] == [False, True, True, False]
 
 
@@ -89,7 +89,7 @@ def test_so_many_masks_end_a_watched_question_while_it_is_asked_again(start):
     robot.wait(1)
     show_while_it_thinks(robot, picture(2), picture(3))
     until(lambda: is_idle(robot.worker))
-    assert robot.told() == [("ok", 1, False), ("ok", 2, False), ("ok", 3, True)]
+    assert robot.reported() == [("ok", 1, False), ("ok", 2, False), ("ok", 3, True)]
 
 
 @pytest.mark.parametrize("frames", [0, 2])

@@ -84,7 +84,7 @@ def test_a_followed_target_is_told_on_every_image_until_so_many(start):
     robot.wait(1)
     robot.show_all(picture(2), picture(3), picture(5))
     robot.show(picture(6))
-    assert robot.told() == [("ok", 1, False), ("ok", 2, False), ("ok", 3, False), ("ok", 5, True)]
+    assert robot.reported() == [("ok", 1, False), ("ok", 2, False), ("ok", 3, False), ("ok", 5, True)]
     assert [left_px(outcome) for outcome in robot.outcomes] == [1, 2, 3, 5]
     assert len({outcome.segmentation.regions[0].track_id for outcome in robot.outcomes[1:]}) == 1
     assert len(robot.reasoner.stamps_ns) == 1
@@ -103,7 +103,7 @@ def test_a_followed_target_is_tracked_until_cancelled(start):
     assert robot.wait(3).answer.status is Status.CANCELLED
     robot.show(picture(3))
     assert robot.worker.load().tracked == robot.worker.load().standing == 0
-    assert [is_last for _, _, is_last in robot.told()] == [False, False, True]
+    assert [is_last for _, _, is_last in robot.reported()] == [False, False, True]
 
 
 def test_a_lost_target_is_asked_for_again_and_followed_on(start):
@@ -116,7 +116,7 @@ def test_a_lost_target_is_asked_for_again_and_followed_on(start):
     robot.show(picture(2))
     robot.wait(3)
     robot.show_all(picture(3))
-    assert robot.told() == [("ok", 1, False), ("lost", 2, False), ("ok", 2, False), ("ok", 3, False)]
+    assert robot.reported() == [("ok", 1, False), ("lost", 2, False), ("ok", 2, False), ("ok", 3, False)]
 
 
 def test_a_target_that_stays_away_ends_the_following_as_lost_or_not_there(start):
@@ -127,7 +127,7 @@ def test_a_target_that_stays_away_ends_the_following_as_lost_or_not_there(start)
     robot.show_all(picture(2, hidden=True))
     robot.show(picture(9, hidden=True))
     last = robot.wait(4)
-    assert [status for status, _, _ in robot.told()] == ["ok", "empty_mask", "lost", "no_target"]
+    assert [status for status, _, _ in robot.reported()] == ["ok", "empty_mask", "lost", "no_target"]
     assert last.is_last
     assert robot.outcomes[1].segmentation.regions == ()
     assert "track 1, is occluded" in robot.outcomes[1].answer.error
@@ -138,7 +138,7 @@ def test_nothing_to_follow_is_the_last_word(start):
     robot.show(picture(1, hidden=True))
     robot.ask(Mode.TRACK)
     assert robot.wait(1).is_last
-    assert robot.told() == [("no_target", 1, True)]
+    assert robot.reported() == [("no_target", 1, True)]
 
 
 def test_a_stream_that_begins_again_is_told_and_asked_anew(start):
@@ -150,7 +150,7 @@ def test_a_stream_that_begins_again_is_told_and_asked_anew(start):
     robot.show(picture(3))
     robot.wait(4)
     robot.show_all(picture(4))
-    assert robot.told() == [
+    assert robot.reported() == [
         ("ok", 21, False), ("ok", 22, False), ("lost", 22, False), ("ok", 3, False), ("ok", 4, False)
     ]  # fmt: skip
 
@@ -164,7 +164,7 @@ def test_while_disabled_nothing_is_tracked(start):
     robot.show(picture(2))
     robot.worker.enable(True)
     robot.show_all(picture(3))
-    assert [tenth for _, tenth, _ in robot.told()] == [1, 3]
+    assert [tenth for _, tenth, _ in robot.reported()] == [1, 3]
 
 
 def test_disabled_and_enabled_while_it_thinks(start):

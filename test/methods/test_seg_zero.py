@@ -160,7 +160,7 @@ def test_ok_never_comes_with_an_empty_mask(frame: Frame) -> None:
     ("call", "stage"), [("answer", "reasoning"), ("encode", "segmenting"), ("decode", "segmenting")]
 )
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "reason"),
     [
         (ModelError("mask decoder: not finite"), Status.FAILED, "mask decoder: not finite"),
         (IndexError("out of range\nat line 3"), Status.FAILED, "IndexError: out of range at line 3"),
@@ -169,7 +169,7 @@ def test_ok_never_comes_with_an_empty_mask(frame: Frame) -> None:
     ],
 )
 def test_any_error_of_a_model_is_a_status_with_its_stage(
-    frame: Frame, beside: bool, call: str, stage: str, error: Exception, status: Status, told: str
+    frame: Frame, beside: bool, call: str, stage: str, error: Exception, status: Status, reason: str
 ) -> None:
     def fail(*_: object) -> None:
         raise error
@@ -180,7 +180,7 @@ def test_any_error_of_a_model_is_a_status_with_its_stage(
     config = replace(Config(), segmenter=SegmenterConfig(encode_beside=beside))
     answer = SegZero(reasoner, segmenter, config).answer(frame, Query("a"))
     assert (answer.status, answer.regions) == (status, ())
-    assert answer.answer.error == f"{stage}: {told}"
+    assert answer.answer.error == f"{stage}: {reason}"
 
 
 def test_points_alone_are_refused_where_the_segmenter_needs_boxes(frame: Frame) -> None:

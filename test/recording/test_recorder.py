@@ -86,14 +86,14 @@ def test_an_answer_is_flagged_after_it_was_given(recorded_robot, tmp_path):
         robot.ask(query_id=query_id)
     robot.wait(2)
     came = threading.Event()
-    told = []
-    robot.recorder.flag("a", "the wrong one", lambda *result: (told.append(result), came.set()))
+    reported = []
+    robot.recorder.flag("a", "the wrong one", lambda *result: (reported.append(result), came.set()))
     assert came.wait(30)
-    ((path, problem),) = told
+    ((path, problem),) = reported
     (box,) = read_black_boxes(Path(path))
     assert (box.query.query_id, box.is_flagged, box.note, problem) == ("a", True, "the wrong one", "")
-    robot.recorder.flag("c", "", lambda *result: told.append(result))
-    assert told[1][0] == "" and "no answer to 'c' is kept; kept are those to a, b" in told[1][1]
+    robot.recorder.flag("c", "", lambda *result: reported.append(result))
+    assert reported[1][0] == "" and "no answer to 'c' is kept; kept are those to a, b" in reported[1][1]
 
 
 def test_only_the_last_answers_are_kept_in_memory(recorded_robot):
@@ -103,9 +103,9 @@ def test_only_the_last_answers_are_kept_in_memory(recorded_robot):
         robot.ask(query_id=f"q{number}")
     robot.wait(4)
     until(lambda: not robot.recorder._waiting)
-    told = []
-    robot.recorder.flag("q0", "", lambda *result: told.append(result))
-    assert "kept are those to q2, q3" in told[0][1]
+    reported = []
+    robot.recorder.flag("q0", "", lambda *result: reported.append(result))
+    assert "kept are those to q2, q3" in reported[0][1]
 
 
 def test_a_disk_that_fails_costs_recordings_and_nothing_else(recorded_robot, tmp_path, monkeypatch):

@@ -159,27 +159,27 @@ def test_without_images_the_topic_and_its_publishers_are_named(start_node, clien
     client.diagnostic("camera", lambda status: none in status.message)
     assert none in client.ask("the bright one").error
     wrong = silent_camera(start_process, "CompressedImage", topic)
-    told = client.diagnostic("camera", lambda status: "CompressedImage by /camera" in status.message).message
-    assert f"{topic} has 1 publisher: sensor_msgs/msg/CompressedImage by /camera" in told
-    assert "expected sensor_msgs/msg/Image" in told
-    assert "camera.transport to compressed" in told
+    reported = client.diagnostic("camera", lambda status: "CompressedImage by /camera" in status.message).message
+    assert f"{topic} has 1 publisher: sensor_msgs/msg/CompressedImage by /camera" in reported
+    assert "expected sensor_msgs/msg/Image" in reported
+    assert "camera.transport to compressed" in reported
     answer = client.ask("the bright one")
     assert answer.status == "no_frame"
     assert "expected sensor_msgs/msg/Image" in answer.error
     silent_camera(start_process, "Image", topic)
-    told = client.diagnostic("camera", lambda status: "2 publishers" in status.message).message
-    assert "sensor_msgs/msg/CompressedImage by /camera, sensor_msgs/msg/Image by " in told
-    assert "the node takes sensor_msgs/msg/Image only" in told
+    reported = client.diagnostic("camera", lambda status: "2 publishers" in status.message).message
+    assert "sensor_msgs/msg/CompressedImage by /camera, sensor_msgs/msg/Image by " in reported
+    assert "the node takes sensor_msgs/msg/Image only" in reported
     wrong.kill()
 
 
 def test_a_raw_publisher_where_compressed_is_expected_is_told(start_node, client, start_process):
     start_node(["--ros-args", "-r", "image:=front"], camera__transport="compressed", camera__silent_warn_s=0.1)
     silent_camera(start_process, "Image", "front")
-    told = client.diagnostic("camera", lambda status: "sensor_msgs/msg/Image by" in status.message).message
-    assert "/front has 1 publisher" in told
-    assert "expected sensor_msgs/msg/CompressedImage" in told
-    assert "camera.transport to raw" in told
+    reported = client.diagnostic("camera", lambda status: "sensor_msgs/msg/Image by" in status.message).message
+    assert "/front has 1 publisher" in reported
+    assert "expected sensor_msgs/msg/CompressedImage" in reported
+    assert "camera.transport to raw" in reported
 
 
 def test_a_reliability_that_no_publisher_offers_is_told(start_node, client):

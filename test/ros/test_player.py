@@ -238,7 +238,7 @@ def test_what_is_missing_or_cannot_be_published_ends_with_status_1_and_both_numb
     metadata = bag / "metadata.yaml"
     metadata.write_text(metadata.read_text().replace("message_count: 12", "message_count: 15"))
     players = [play(bag, domain_id, "--rate", "50"), play(tmp_path / "other", domain_id)]
-    told = [player.communicate(timeout=30)[1] for player in players]
+    reported = [player.communicate(timeout=30)[1] for player in players]
     assert [player.returncode for player in players] == [1, 1]
-    assert "/camera/image: 12 of the 15 messages that metadata.yaml counts were read" in told[0]
-    assert "'/not a name' is no name of a topic" in told[1] and "1 messages not published" in told[1]
+    assert "/camera/image: 12 of the 15 messages that metadata.yaml counts were read" in reported[0]
+    assert "'/not a name' is no name of a topic" in reported[1] and "1 messages not published" in reported[1]

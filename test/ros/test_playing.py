@@ -202,17 +202,17 @@ def test_types_that_are_not_installed_are_told_and_the_others_are_played(tmp_pat
             writer.write(text, LOG_NS + number, bytes(store.serialize_cdr(string(str(number)), "std_msgs/msg/String")))
     heard = listener.hear(String, "/text")
     player = play(bag, domain_id)
-    told = listener.until_ended(player)
+    reported = listener.until_ended(player)
     assert [m.data for _, m in heard] == ["0", "1", "2"]
-    assert player.returncode == 1 and "\x1b" not in told
-    assert "/odd\\x1b[2J: 3 messages not published" in told and "other_msgs/msg/Odd is not installed" in told
-    assert "/query: 1 messages not published" in told and "another version, its text differs" in told
+    assert player.returncode == 1 and "\x1b" not in reported
+    assert "/odd\\x1b[2J: 3 messages not published" in reported and "other_msgs/msg/Odd is not installed" in reported
+    assert "/query: 1 messages not published" in reported and "another version, its text differs" in reported
     player = play(bag, domain_id, "--topics", "/text")
     assert player.communicate(timeout=30)[1] == "" and player.returncode == 0
 
 
-@pytest.mark.parametrize(("damage", "told"), [("chunk", "the checksum of a chunk is wrong"), ("end", "breaks off")])
-def test_what_is_left_of_a_damaged_bag_is_played_and_the_rest_is_told(tmp_path, listener, domain_id, damage, told):
+@pytest.mark.parametrize(("damage", "reported"), [("chunk", "the checksum of a chunk is wrong"), ("end", "breaks off")])
+def test_what_is_left_of_a_damaged_bag_is_played_and_the_rest_is_told(tmp_path, listener, domain_id, damage, reported):
     file, store = tmp_path / "a.mcap", bags.typestore()
     with file.open("wb") as stream:
         writer = McapWriter(stream, chunk_size=600, compression=CompressionType.NONE)
@@ -233,6 +233,6 @@ def test_what_is_left_of_a_damaged_bag_is_played_and_the_rest_is_told(tmp_path, 
     heard = listener.hear(Image, "/color")
     player = play(file, domain_id, "--rate", "5")
     errors = listener.until_ended(player)
-    assert player.returncode == 1 and told in errors
+    assert player.returncode == 1 and reported in errors
     assert 6 <= len(heard) < COUNT and [int(m.data[0]) for _, m in heard[:6]] == list(range(6))
     assert damage == "end" or f"/color: {len(heard)} of the {COUNT} messages" in errors

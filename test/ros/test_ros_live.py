@@ -56,13 +56,13 @@ def test_a_goal_that_follows_ends_after_so_many_frames(start, client):
     stream.until(result.done)
     assert result.result().status == SUCCEEDED
     client.until(lambda: len(answers(client, "g")) == 4)
-    told = answers(client, "g")
-    assert result.result().result.segmentation == told[-1]
-    numbers = [number_of(answer) for answer in told]
+    reported = answers(client, "g")
+    assert result.result().result.segmentation == reported[-1]
+    numbers = [number_of(answer) for answer in reported]
     assert numbers == sorted(set(numbers))
-    assert [left_px(answer) for answer in told] == numbers
-    assert {answer.regions[0].track_id for answer in told} == {1}
-    assert told[-1].regions[0].track_state == "tracked"
+    assert [left_px(answer) for answer in reported] == numbers
+    assert {answer.regions[0].track_id for answer in reported} == {1}
+    assert reported[-1].regions[0].track_state == "tracked"
     assert {part.stage for part in feedback} == {"waiting", "reasoning", "segmenting", "catching_up"}
     assert max(part.tokens for part in feedback) > 0
     stream.show(3)
@@ -145,10 +145,10 @@ def test_a_camera_that_changes_its_encoding_is_followed_on_and_its_size_asked_ab
     assert set(statuses(client, "t")) == {"ok"}
     count = len(answers(client, "t"))
     stream.until(lambda: len(answers(client, "t")) >= count + 3, size_wh=(80, 60))
-    told = answers(client, "t")[count:]
-    assert [answer.status for answer in told[:3]] == ["lost", "ok", "ok"]
-    assert "image size" in told[0].error
-    assert (told[2].width, told[2].height) == (80, 60)
+    reported = answers(client, "t")[count:]
+    assert [answer.status for answer in reported[:3]] == ["lost", "ok", "ok"]
+    assert "image size" in reported[0].error
+    assert (reported[2].width, reported[2].height) == (80, 60)
 
 
 def test_a_query_about_an_image_of_long_ago(start, client):
@@ -225,12 +225,12 @@ def test_depth_that_lags_or_has_another_size_leaves_the_masks_to_flow(start, cli
     def warnings_after(lag):
         count = len(answers(client, "t"))
 
-        def told():
+        def reported():
             depth.header = header_message(picture(max(stream.number + 1 - lag, 0)))
             client.depths.publish(depth)
             return len(answers(client, "t")) >= count + 5
 
-        stream.until(told)
+        stream.until(reported)
         return [answer.warning_3d for answer in answers(client, "t")[count:] if answer.status == "ok"]
 
     follow(client, stream)

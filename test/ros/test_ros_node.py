@@ -565,8 +565,8 @@ def test_a_huge_compressed_image_is_dropped_before_it_is_decoded(start_node, cli
     data = cv2.imencode(".png", bright_frame().rgb[:, :, ::-1])[1].tobytes()
     huge = data[:16] + (30_000).to_bytes(4, "big") * 2 + data[24:]
     images.publish(CompressedImage(format="png", data=huge))
-    told = client.diagnostic("camera", lambda status: value(status, "dropped: too large") == "1")
-    assert "30000 x 30000 pixels; at most 100 megapixels" in told.message
+    reported = client.diagnostic("camera", lambda status: value(status, "dropped: too large") == "1")
+    assert "30000 x 30000 pixels; at most 100 megapixels" in reported.message
     images.publish(CompressedImage(format="16UC1; png compressed ", data=data))
     client.diagnostic("camera", lambda status: value(status, "dropped: depth encoding") == "1")
     assert client.set(camera__max_megapixels=0.01) == [""]
@@ -581,8 +581,8 @@ def test_an_image_of_twelve_bits_in_sixteen_is_told_to_be_nearly_black(node, cli
     client.images.publish(stamped(picture, 13))
     client.diagnostic("camera", lambda status: value(status, "received") == "2")
     client.ask("the bright one")
-    told = client.diagnostic("camera", lambda status: value(status, "nearly black 16-bit images") == "1")
-    assert "shift the values up, or publish mono8" in told.message or told.level == DiagnosticStatus.OK
+    reported = client.diagnostic("camera", lambda status: value(status, "nearly black 16-bit images") == "1")
+    assert "shift the values up, or publish mono8" in reported.message or reported.level == DiagnosticStatus.OK
 
 
 def stamped(message, sec):

@@ -136,18 +136,18 @@ def test_regions_without_a_pixel_are_left_out_with_their_reason() -> None:
     full, empty = regions[True], regions[False]
     frame, answer = Frame(np.zeros((8, 8, 3), np.uint8)), Answer(Status.OK, groundings=(grounding, grounding))
 
-    def told(*regions: Region) -> Segmentation:
+    def reported(*regions: Region) -> Segmentation:
         return without_empty(Segmentation(frame, Query("a"), answer, regions))
 
-    assert told(full, full).regions == (full, full) and told(full, full).answer.error == ""
-    one = told(empty, full)
+    assert reported(full, full).regions == (full, full) and reported(full, full).answer.error == ""
+    one = reported(empty, full)
     assert (one.status, one.regions) == (Status.OK, (full,))
     assert one.answer.error == "target 1 (mug) is left out, as its mask is empty"
-    followed_one = told(full, replace(empty, track_id=7, track_state="occluded"))
+    followed_one = reported(full, replace(empty, track_id=7, track_state="occluded"))
     assert followed_one.answer.error == "target 2 (mug), track 7, is occluded"
-    for nothing in (told(empty, empty), told()):
+    for nothing in (reported(empty, empty), reported()):
         assert (nothing.status, nothing.regions) == (Status.EMPTY_MASK, ())
         assert nothing.answer.error.startswith("no pixel of any target is marked")
         assert not nothing.mask.any()
-    many = told(*[empty] * 100, full)
+    many = reported(*[empty] * 100, full)
     assert many.answer.error.count("left out") == 5 and many.answer.error.endswith("; and 95 more")

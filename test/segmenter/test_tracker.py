@@ -195,15 +195,15 @@ def test_a_target_out_of_sight_has_no_mask_and_is_lost_in_time(model, frames):
     ours.add(at, [grounding(BOXES_XYXY[0])], 0)
     decoder = ours._graphs["decoder"]._module.decoder.pred_obj_score_head.proj_out.bias
     assert torch.equal(decoder, score)
-    told = []
+    reported = []
     for second, bias in enumerate((30.0, -60.0, -60.0, -60.0, 30.0), 1):
         with torch.inference_mode():
             decoder.fill_(bias)
         [track] = ours.step(encode(model, frames[second]), second * 10**9)
-        told.append(
+        reported.append(
             (track.state, track.since_ns // 10**9, track.seen_ns // 10**9, bool(track.mask.any()), track.score > 0)
         )
-    assert told == [
+    assert reported == [
         ("tracked", 1, 1, True, True),
         ("occluded", 2, 1, False, False),
         ("occluded", 2, 1, False, False),

@@ -98,7 +98,7 @@ def test_answers_are_right_on_a_known_scene():
 def test_a_half_hidden_object_makes_its_questions_ambiguous():
     hidden = [*SCENE, item(5, "mug", "green", (200, 60, 215, 70), visible_share=0.2)]
     assert not any(1 in q.targets for q in many(hidden, "function"))
-    assert not many(hidden, "comparison")  # who is tallest cannot be told
+    assert not many(hidden, "comparison")  # who is tallest cannot be reported
 
 
 def test_two_alike_are_several_not_one():

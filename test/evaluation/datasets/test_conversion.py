@@ -68,12 +68,12 @@ def test_an_interrupted_conversion_goes_on_and_ends_the_same(source, tmp_path):
 
 
 def test_counts_add_up(source, tmp_path):
-    told = []
-    counts = write_dataset(source.items, PLAN, tmp_path / "bag", progress=told.append)
+    reported = []
+    counts = write_dataset(source.items, PLAN, tmp_path / "bag", progress=reported.append)
     assert counts.pictures_read == 30 == counts.pictures_written + counts.pictures_left_out
     assert counts.pictures_left_out == 3 == len(counts.problems)
     assert counts.questions_read == counts.questions_written == 27
-    assert told[-1] == 30 and told == sorted(told)
+    assert reported[-1] == 30 and reported == sorted(reported)
     topics = [topic for topic, _, _ in content(tmp_path / "bag")]
     assert {topic: topics.count(topic) for topic in topics} == dict.fromkeys(
         ("/camera/image/compressed", "/reasonseg/query", "/reasonseg/ground_truth"), 27

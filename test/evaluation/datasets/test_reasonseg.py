@@ -106,8 +106,8 @@ def test_what_cannot_be_used_is_told_and_counted(folder, photo, write_json, conv
     assert "questions: 4 read, 3 written, 1 left out" in bag.out
     assert "shapes: 1 left out" in bag.out
     assert set(bag.queries) == {"a", "b", "c_half_a_point"}
-    told = {line.split(":")[0].removeprefix("val/"): line for line in bag.problems}
-    assert len(told) == len(bag.problems) == 13
+    reported = {line.split(":")[0].removeprefix("val/"): line for line in bag.problems}
+    assert len(reported) == len(bag.problems) == 13
     for name, reason in {
         "c_half_a_point": "no list of [x, y]; draw it again",
         "d_nan_only": "no usable target polygon",
@@ -123,7 +123,7 @@ def test_what_cannot_be_used_is_told_and_counted(folder, photo, write_json, conv
         "n_list": "expected an object",
         "o_twice": "share one annotation",
     }.items():
-        assert reason in told[name]
+        assert reason in reported[name]
 
 
 def test_a_split_that_is_not_there_names_those_that_are(folder, convert, capsys):

@@ -314,5 +314,5 @@ def test_annotations_of_any_shape_are_left_out_or_refused_in_words(place, revos,
         status = cli.main(["bag", "from-video", str(base), "--split", "valid", "--out", str(out)])
         errors = capsys.readouterr().err
         assert status in (0, 1, 2) and "Traceback" not in errors, (odd, errors)
-        told = [line for line in errors.splitlines() if line.startswith(("left out: ", "reasonseg: "))]
-        assert bool(told) == (status != 0) and all(len(line) < 1200 for line in told)
+        reported = [line for line in errors.splitlines() if line.startswith(("left out: ", "reasonseg: "))]
+        assert bool(reported) == (status != 0) and all(len(line) < 1200 for line in reported)

@@ -51,13 +51,13 @@ def edit(bag, change):
     path.write_bytes(change(data) or data)
 
 
-def told(bag, capsys):
+def reported(bag, capsys):
     status = cli.main(["bag", "info", str(bag)])
     return status, capsys.readouterr().out
 
 
 def test_a_sound_bag_is_described(bag, capsys):
-    status, out = told(bag, capsys)
+    status, out = reported(bag, capsys)
     assert status == 0
     for line in (
         "duration: 3.900 s",
@@ -86,7 +86,7 @@ def test_a_damaged_chunk_costs_no_other(bag, chunks, capsys):
         damages = [item for item in reader.records() if isinstance(item, bags.Damage)]
     assert [damage.place for damage in damages] == [f"byte {offset}"]
     assert "this chunk are lost" in damages[0].reason
-    status, out = told(bag, capsys)
+    status, out = reported(bag, capsys)
     assert status == 1 and f"damaged at byte {offset}" in out and "damaged parts: 1" in out
     assert 40 < sum(bag_info(bag).messages.values()) < 80
 
@@ -113,7 +113,7 @@ def test_a_bag_that_breaks_off_is_read_up_to_there(bag, chunks, capsys):
     assert 0 < sum(info.messages.values()) < 80
     (line,) = info.damages
     assert f"damaged at byte {offset}: the file breaks off" in line
-    assert told(bag, capsys)[0] == 1
+    assert reported(bag, capsys)[0] == 1
 
 
 def test_a_bag_without_its_end_or_metadata_is_read(bag, chunks):

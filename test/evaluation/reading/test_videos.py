@@ -22,7 +22,7 @@ def videos(bag):
     return with_videos(read_clips(bag, with_images=True))
 
 
-def told(clips):
+def reported(clips):
     """Ids: a list of each video, a text of each still."""
     return [[s.sample_id for s in c.samples] if c.is_video else c.samples[0].sample_id for c in clips]
 
@@ -36,23 +36,23 @@ def video_bag(make_bag, samples_of):
 
 
 def test_the_frames_of_an_expression_come_together(video_bag):
-    assert told(read_clips(video_bag)) == ["v/0", "v/0#2", "v/1", "v/0#3", "v/1#2", "still"]
+    assert reported(read_clips(video_bag)) == ["v/0", "v/0#2", "v/1", "v/0#3", "v/1#2", "still"]
     found = list(videos(video_bag))
-    assert told(found) == [["v/0", "v/0#2", "v/0#3"], ["v/1", "v/1#2"], "still"]
+    assert reported(found) == [["v/0", "v/0#2", "v/0#3"], ["v/1", "v/1#2"], "still"]
     assert (found[1].expression, found[1].question) == ("v/1", "question v/1?")
     assert [sample.stamp_ns % 10**10 // 10**9 for sample in found[0].samples] == [0, 1, 2]
 
 
 def test_an_id_used_twice_on_one_image_or_for_two_questions_is_no_video(make_bag, samples_of):
     bag = make_bag([samples_of("a"), samples_of("a")])
-    assert told(videos(bag)) == ["a", "a#2"]
+    assert reported(videos(bag)) == ["a", "a#2"]
 
     def reword(messages):
         topic, truth, stamp_ns = messages[-1]
         return [*messages[:-1], (topic, replace(truth, question="something else"), stamp_ns)]
 
     reworded = make_bag([samples_of("a"), samples_of("a", image=1)], change=reword, name="reworded")
-    assert told(videos(reworded)) == ["a", "a#2"]
+    assert reported(videos(reworded)) == ["a", "a#2"]
 
 
 def test_a_frame_that_cannot_be_read_is_listed_and_the_others_stay_together(make_bag, samples_of):
@@ -118,7 +118,7 @@ def test_images_between_labelled_frames_are_shown_and_not_scored(make_bag, sampl
     # The truth of the third frame comes after the fourth image.
     bag = make_bag(asked, change=lambda messages: [*messages[:8], messages[9], messages[8], *messages[10:]])
     found = list(videos(bag))
-    assert told(found) == ["other", ["v", "v#2", "v#3"], ["x", "x#2"], "y"]
+    assert reported(found) == ["other", ["v", "v#2", "v#3"], ["x", "x#2"], "y"]
     frames = [clip.frames for clip in found if clip.is_video]
     assert [[frame.stamp_ns % 10**10 // 10**9 for frame in of_one] for of_one in frames] == [[0, 1, 2, 3, 4], [3, 4, 5]]
 

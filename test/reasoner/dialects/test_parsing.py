@@ -319,7 +319,7 @@ J = '[{"bbox_2d": [84, 84, 420, 420], "label": "mug"}]'
 DRAFT = '{"bbox_2d": [10, 20, 30, 40], "label": "bowl"}'
 MUG, BOWL = [84, 84, 420, 420], [10, 20, 30, 40]
 
-# name: text, boxes, whether other boxes are told
+# name: text, boxes, whether other boxes are reported
 FINAL = {
     "box of another object in prose": (f"The bowl at [10, 20, 30, 40] is not red.\n```json\n{J}\n```", [MUG], False),
     "the image's size in prose": (f"The image spans [0, 0, 1000, 1000]. Answer: {J}", [MUG], False),

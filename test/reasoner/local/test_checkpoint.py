@@ -144,9 +144,9 @@ def test_a_chat_template_is_found_wherever_it_lies(changed: Any, said: str, plac
     ],
 )
 def test_a_chat_template_that_cannot_ask_is_told_while_loading(changed: Any, change: Change, reason: str) -> None:
-    with pytest.raises(ModelError, match=reason) as told:
+    with pytest.raises(ModelError, match=reason) as reported:
         changed(change)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(reported.value)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The server reasoner against a small server on the loopback that behaves as it is told to."""
+"""The server reasoner against a small server on the loopback that behaves as it is set to."""
 
 from __future__ import annotations
 

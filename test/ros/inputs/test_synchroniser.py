@@ -1,4 +1,4 @@
-"""Pairs of images and depth images, by stamps in milliseconds and a clock that only moves when told."""
+"""Pairs of images and depth images, by stamps in milliseconds and a clock that only moves when reported."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Both rounds judged: with an asker that says what it is told to."""
+"""Both rounds judged: with an asker that says what it is reported to."""
 
 import pytest
 
@@ -24,12 +24,12 @@ class Teller:
         return [self.first] * len(chats)
 
     def texts(self, pairs):
-        told = []
+        reported = []
         for scene, question in pairs:
             self.asked.append(question.text)
             item = boxes_and_points(scene, type(question)("", "", (), (self.second_id,)))[0]
-            told.append('<answer>[{"bbox_2d":[%d,%d,%d,%d],"point_2d":[%d,%d]}]</answer>' % item)  # noqa: UP031
-        return told
+            reported.append('<answer>[{"bbox_2d":[%d,%d,%d,%d],"point_2d":[%d,%d]}]</answer>' % item)  # noqa: UP031
+        return reported
 
 
 def chosen(number, words):

@@ -144,9 +144,9 @@ def test_what_is_published_draws_single_images_as_before(
     assert drawn[0].score == pytest.approx(drawn[1].score, abs=1e-5)
 
 
-@pytest.mark.parametrize(("bias", "told"), [(30.0, (1.0, 0.0)), (-30.0, (0.0, 1.0))])
+@pytest.mark.parametrize(("bias", "reported"), [(30.0, (1.0, 0.0)), (-30.0, (0.0, 1.0))])
 def test_telling_hidden_and_seen_targets_is_learnt(
-    trained: training.MemoryRun, video_folder: Path, scene_folder: Path, bias: float, told: tuple[float, float]
+    trained: training.MemoryRun, video_folder: Path, scene_folder: Path, bias: float, reported: tuple[float, float]
 ) -> None:
     videos, scenes = VideoFiles(video_folder), SceneFiles(scene_folder)
     batch = clip_batch(videos, scenes, 2, 3, 5, 96, np.random.default_rng(3), hiding_share=1.0)
@@ -157,7 +157,7 @@ def test_telling_hidden_and_seen_targets_is_learnt(
         last += bias
         found = unrolled_loss(model, batch, forced=True)
         last -= bias
-        assert (found.reported_seen, found.reported_hidden) == told
+        assert (found.reported_seen, found.reported_hidden) == reported
         assert found.loss > unrolled_loss(model, batch, forced=True).loss + 1
 
 
