@@ -107,6 +107,13 @@ class QueryConfig:
         choices=("never", "idle"),
     )
     prepare_period_s: float = setting(1.0, "minimum time between two prepared images, seconds", 0.05, 3600.0)
+    hang_s: float = setting(
+        120.0,
+        "time without a token, step or stage after which a model is taken to hang and all questions end, seconds; "
+        "0: never",
+        0.0,
+        86_400.0,
+    )
     ask_again: int = setting(1, "how many times a question is asked again if its target is lost", 0, 100)
 
 

@@ -133,7 +133,12 @@ class Turn:
 
 @dataclass(frozen=True)
 class Load:
-    """What the worker is doing. `buffered_bytes` is the size of the images that are kept for late answers."""
+    """What the worker is doing.
+
+    Attributes:
+        buffered_bytes: size of the images that are kept for late answers.
+        hang: what a model hangs in, and the remedy; empty while none does.
+    """
 
     running: str
     waiting: int
@@ -141,6 +146,7 @@ class Load:
     tracked: int
     buffered_bytes: int
     enabled: bool
+    hang: str = ""
 
 
 def is_tracked_on(mode: Mode, stream: StreamConfig) -> bool:

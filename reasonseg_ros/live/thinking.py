@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from reasonseg_ros.config import Config
@@ -16,8 +17,10 @@ from reasonseg_ros.live.preparation import Preparation
 from reasonseg_ros.live.propagation import Propagated, Propagator
 from reasonseg_ros.live.questions import STANDING, Outcome, Reasoned, Turn, is_tracked_on
 from reasonseg_ros.live.scene_change import thumbnail
+from reasonseg_ros.live.vitals import Vitals
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.methods.stages import failed
+from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Frame, Mode, Segmentation, Status
 
@@ -41,6 +44,7 @@ class Thinker:
         buffer: FrameBuffer,
         preparation: Preparation,
         propagator: Propagator | None,
+        vitals: Vitals,
     ) -> None:
         self.frame: Frame | None = None
         self._method = method
@@ -49,6 +53,7 @@ class Thinker:
         self._buffer = buffer
         self._preparation = preparation
         self._propagator = propagator
+        self._vitals = vitals
 
     def answer(self, pending: Pending) -> Turn:
         """Returns the outcome and, if tracking continues, its tracker. Never raises; failures become the status."""
@@ -80,6 +85,7 @@ class Thinker:
             reason = self._newest.why_none(config.query.frame_wait_s, *self._limits_s(question.query.mode))
             return self._failed(pending, Status.NO_FRAME, reason)
         question.on_frame(frame, pending.asked_s)
+        self._vitals.begin("segmenting" if question.groundings is not None or question.proposes else "reasoning")
         if question.groundings is not None:
             try:
                 groundings = question.groundings(frame.size_wh)
@@ -89,9 +95,7 @@ class Thinker:
             reasoned = Reasoned((frame,), prompted, config, groundings, self._before(pending, frame, config), restarts)
             return Turn(_outcome(pending, prompted, reasoned), frame)
         if question.proposes:
-            proposed = self._method.propose(
-                frame, replace(question.call, cancelled=lambda: bool(pending.dropped_because))
-            )
+            proposed = self._method.propose(frame, self._call(pending))
             return Turn(_outcome(pending, replace(proposed, query=question.query)), frame)
         frames = self._past(frame) if question.query.mode is Mode.HISTORY else [frame]
         before = self._before(pending, frames[0], config)
@@ -114,16 +118,32 @@ class Thinker:
         return tuple(thinned(self._buffer.between(first_ns, frame.stamp_ns - 1), record.around_images))
 
     def _reason(self, pending: Pending, frames: list[Frame], config: Config) -> Segmentation:
-        question = pending.question
+        question, call = pending.question, self._call(pending)
         call = replace(
-            question.call,
-            max_new_tokens=question.call.max_new_tokens or config.reasoner.max_new_tokens,
-            time_limit_s=question.call.time_limit_s or config.reasoner.time_limit_s,
-            cancelled=lambda: bool(pending.dropped_because),
+            call,
+            max_new_tokens=call.max_new_tokens or config.reasoner.max_new_tokens,
+            time_limit_s=call.time_limit_s or config.reasoner.time_limit_s,
         )
         if question.query.mode is Mode.HISTORY:
             return self._method.answer_history(frames, question.query, call)
         return self._method.answer(frames[0], question.query, call)
+
+    def _call(self, pending: Pending) -> Call:
+        """The question's call, whose tokens and stages are signs of life."""
+        asked = pending.question.call
+
+        def on_stage(stage: str) -> None:
+            self._vitals.begin(stage)
+            asked.on_stage(stage)
+
+        return replace(asked, cancelled=self._is_dropped(pending), on_stage=on_stage)
+
+    def _is_dropped(self, pending: Pending) -> Callable[[], bool]:
+        def is_dropped() -> bool:
+            self._vitals.go_on()
+            return bool(pending.dropped_because)
+
+        return is_dropped
 
     def _past(self, newest: Frame) -> list[Frame]:
         """The usable images of the last seconds, oldest first; at least the newest."""
@@ -141,10 +161,11 @@ class Thinker:
         if self._propagator is None or pending.question.frame is not None or not segmentation.status.has_regions:
             return propagated
         if stream.carry:
+            self._vitals.begin("tracking to the newest image")
             pending.question.call.on_stage("catching_up")
             try:
                 propagated = self._propagator.propagate(
-                    segmentation, self._buffer, stream.catch_up_s, lambda: bool(pending.dropped_because), restarts
+                    segmentation, self._buffer, stream.catch_up_s, self._is_dropped(pending), restarts
                 )
             except Exception as error:
                 return _not_propagated(segmentation, error)
@@ -166,6 +187,7 @@ class Thinker:
 
     def _newest_frame(self, pending: Pending, times_lost: int) -> Frame | None:
         """The newest usable frame; None if there is none in time or the question is dropped."""
+        self._vitals.rest()
         deadline_s = time.monotonic() + self._settings.now.query.frame_wait_s
         while True:
             limits_s = self._limits_s(pending.question.query.mode)

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from reasonseg_ros.errors import InvalidInput, ModelError
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.questions import lost
+from reasonseg_ros.live.vitals import Vitals
 from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.segmenter.port import Features, Segmenter, Tracker
 from reasonseg_ros.segmenter.regions import tracked
@@ -40,6 +41,9 @@ class TargetTracking(Generic[_Key]):
             seen for long, the stream began again, or one step of the tracker failed. FAILED: the model gave numbers
             that are not finite, so that asking again does not help.
         max_rate_hz: images a second at most; 0 takes every image that the machine can.
+
+    Attributes:
+        vitals: of the thread.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class TargetTracking(Generic[_Key]):
         self.segmenter = segmenter
         self.on_masks = on_masks
         self.max_rate_hz = max_rate_hz
+        self.vitals = Vitals()
         self._changed = threading.Condition()
         self._newest: Arrival | None = None
         self._tracked: list[_Tracked[_Key]] = []
@@ -102,6 +107,7 @@ class TargetTracking(Generic[_Key]):
     def _run(self) -> None:
         while (taken := self._take()) is not None:
             begin_s = time.monotonic()
+            self.vitals.begin("tracking")
             try:
                 self._step(*taken)
             except InvalidInput:
@@ -109,6 +115,7 @@ class TargetTracking(Generic[_Key]):
             # Nothing may end the thread that all answers share.
             except Exception as error:
                 self._end(taken[1], error)
+            self.vitals.rest()
             if self.max_rate_hz:
                 with self._changed:
                     left_s = begin_s + 1 / self.max_rate_hz - time.monotonic()
@@ -131,6 +138,7 @@ class TargetTracking(Generic[_Key]):
         frame = arrival.load()
         features = self.segmenter.encode(frame.rgb)
         for item in items:
+            self.vitals.go_on()
             try:
                 masks = _next(item, frame, features)
             # A tracker that fails ends its answer only.

@@ -2,11 +2,12 @@
 
 Nothing here blocks the threads that bring images and questions. Every question ends with exactly one last outcome; a
 question that is watched or tracked has others before it. An answer is propagated to the newest image before it is
-delivered, and a second thread tracks the targets from there. No ROS.
+delivered, and a second thread tracks the targets from there. A third thread notices when one of the two hangs. No ROS.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -25,8 +26,13 @@ from reasonseg_ros.live.questions import Load, Outcome, Question, Turn, failed_o
 from reasonseg_ros.live.scene_change import SceneChange
 from reasonseg_ros.live.thinking import Thinker
 from reasonseg_ros.live.tracking import TargetTracking
+from reasonseg_ros.live.vitals import Vitals
 from reasonseg_ros.methods.port import MakeTracker, Method
 from reasonseg_ros.types import FloatArray, Segmentation, Status
+
+WATCH_S = 0.5
+"""Period of looking for a model that hangs."""
+_LOG = logging.getLogger(__name__)
 
 
 class Worker:
@@ -50,12 +56,18 @@ class Worker:
         self._newest = NewestImage(self._changed)
         self._enabled = True
         self._stopping = False
-        self._thinker = Thinker(method, self._settings, self._newest, self.buffer, self._preparation, self._propagator)
+        self._hang = ""
+        self._vitals = Vitals()
+        self._thinker = Thinker(
+            method, self._settings, self._newest, self.buffer, self._preparation, self._propagator, self._vitals
+        )
         self._thread = threading.Thread(target=self._run, name="reasonseg worker", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name="reasonseg watchdog", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
         self._tracking.start()
+        self._watcher.start()
 
     def stop(self, timeout_s: float = 10.0) -> bool:
         """End every question as cancelled, then the thread. False if the model did not let go in time."""
@@ -107,6 +119,8 @@ class Worker:
             with self._changed:
                 if self._stopping:
                     raise InvalidInput("the node stops")
+                if self._hang:
+                    raise InvalidInput(self._hang)
                 if not self._enabled:
                     raise InvalidInput("the node is disabled; call ~/enable with data: true")
                 ended = self._agenda.admit(question, self._settings.now.query)
@@ -161,11 +175,32 @@ class Worker:
             agenda = self._agenda
             running = agenda.running.question.query.query_id if agenda.running else ""
             tracked, size_bytes = len(self._tracking.keys()), self.buffer.size_bytes
-            return Load(running, len(agenda.waiting), len(agenda.standing), tracked, size_bytes, self._enabled)
+            waiting, standing = len(agenda.waiting), len(agenda.standing)
+            return Load(running, waiting, standing, tracked, size_bytes, self._enabled, self._hang)
 
     def _run(self) -> None:
         while (task := self._next_task()) is not None:
             task()
+            self._vitals.rest()
+
+    def _watch(self) -> None:
+        """End all questions when a model hangs, and refuse new ones until it goes on."""
+        while True:
+            with self._changed:
+                if self._changed.wait_for(lambda: self._stopping, WATCH_S):
+                    return
+                limit_s = self._settings.now.query.hang_s
+                found = self._vitals.hang(limit_s) or self._tracking.vitals.hang(limit_s)
+                has_hung, self._hang = bool(self._hang), f"the model hangs: {found}; restart the node" if found else ""
+                running, ended = self._agenda.running, []
+                if self._hang and not has_hung:
+                    ended = [*self._agenda.drop_all(self._hang), *([running] if running else [])]
+                    self._stop_tracking(ended)
+            if bool(found) is not has_hung:
+                _LOG.error("%s", self._hang or "the model goes on; questions are taken again")
+            for pending in ended:
+                frame = self._thinker.frame if pending is running else None
+                pending.delivery.deliver(pending.failed(Status.FAILED, pending.dropped_because, frame))
 
     def _next_task(self) -> Callable[[], None] | None:
         """Waits for the next task of the thread; None ends it."""
@@ -196,10 +231,15 @@ class Worker:
             return partial(self._look, newest, scenes), 0.0
         prepare_s = self._preparation.due_s(newest, config.query)
         if newest is not None and prepare_s <= 0:
-            return partial(self._preparation.prepare, newest, self._is_idle), 0.0
+            return partial(self._prepare, newest), 0.0
         return None, min(ask_s, look_s, prepare_s)
 
+    def _prepare(self, newest: Arrival) -> None:
+        self._vitals.begin("preparing an image")
+        self._preparation.prepare(newest, self._is_idle)
+
     def _is_idle(self) -> bool:
+        self._vitals.go_on()
         return not (self._agenda.waiting or self._stopping)
 
     def _look(self, newest: Arrival, scenes: Mapping[Pending, FloatArray]) -> None:

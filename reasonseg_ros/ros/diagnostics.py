@@ -167,9 +167,9 @@ class QuestionHealth:
         self._last = replace(outcome, reasoned=None)  # it holds images
 
     def status(self, load: Load | None) -> DiagnosticStatus:
-        """WARN if the last question failed (being refused or cancelled is no failure of the node).
+        """ERROR while a model hangs. WARN if the last question failed (refused or cancelled is no failure of the node).
 
-        Also if questions or answers were lost since the last call.
+        Also WARN if questions or answers were lost since the last call.
         """
         values: dict[str, object] = {f"ended: {status}": count for status, count in sorted(self.ended.items())}
         level, text = OK, "no question yet"
@@ -190,6 +190,8 @@ class QuestionHealth:
             values |= {"running": load.running, "waiting": load.waiting, "standing": load.standing}
             values |= {"followed": load.tracked, "images kept, MB": round(load.buffered_bytes / 1e6, 1)}
             values |= {"enabled": load.enabled}
+            if load.hang:
+                level, text = ERROR, load.hang
         return diagnostic("questions", level, text, values)
 
 

@@ -6,6 +6,7 @@ In CI a sample of the calls fails; `REASONSEG_EVERY_CALL=1` has each of them fai
 import os
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from moving import Stream
 from reasonseg_ros.action import Segment
 from ros_client import image_of, value
@@ -118,3 +119,18 @@ def test_a_fault_that_is_not_allowed_fails_the_configuration(start_node, client)
     start_node(faults__port="encode")
     status = client.diagnostic("node", lambda status: value(status, "state") == "unconfigured")
     assert "REASONSEG_FAULTS=allow" in status.message
+
+
+def test_a_call_that_never_returns_ends_its_question_and_the_node_says_what_hangs(start_node, client):
+    start_node(load=load, query__hang_s=0.5, query__image_max_age_s=0.0)
+    client.connect()
+    client.images.publish(image_of(bright_frame(stamp_ns=1)))
+    client.diagnostic("camera", lambda status: value(status, "received") == "1")
+    with installed(Injector(Fault("encode", 1, "hang", 600.0))):
+        answer = client.ask("the bright one", "hangs")
+        assert answer.status == "failed" and answer.error.endswith("restart the node")
+        status = client.diagnostic("questions", lambda status: status.level == DiagnosticStatus.ERROR)
+        assert "the model hangs" in status.message
+        assert client.ask("the bright one", "refused").status == "refused"
+    client.diagnostic("questions", lambda status: status.level != DiagnosticStatus.ERROR)
+    assert client.ask("the bright one", "after").status == "ok"
