@@ -26,9 +26,9 @@ def register(verbs: Any) -> None:
         "replay",
         help="answer the questions of black boxes again, and tell what differs",
         description="Answer the questions of black boxes again from the files alone, with the recorded settings and "
-        "whatever the options change, and compare text, status, confidence, boxes and masks. Masks are compared on "
-        "the image that was reasoned on; what a tracker made of them is not repeated. Exit status 1 if an answer "
-        "differs, or cannot be given again.",
+        "whatever the options change, and compare text, status, confidence, boxes, masks and positions. Masks are "
+        "compared on the image that was reasoned on; what a tracker made of them is not repeated. Exit status 1 if an "
+        "answer differs, or cannot be given again.",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="black boxes, or bags of `bag merge`")
     card = {"metavar": "CARD", "help": "model card, folder or hub id (default: as recorded)"}
@@ -43,7 +43,7 @@ def register(verbs: Any) -> None:
         help="the node's parameters, for example reasoner.dtype=bfloat16 segmenter.backend=tensorrt",
     )  # fmt: skip
     parser.add_argument(
-        "--box-px", type=pixels, default=1.0, metavar="PX",
+        "--box-px", type=length, default=1.0, metavar="PX",
         help="tolerance of boxes and points, pixels (default: %(default)g)",
     )  # fmt: skip
     parser.add_argument(
@@ -52,18 +52,22 @@ def register(verbs: Any) -> None:
     parser.add_argument(
         "--confidence", type=share, default=0.01, metavar="P", help="tolerance of confidences (default: %(default)g)"
     )
+    parser.add_argument(
+        "--position-m", type=length, default=0.01, metavar="M",
+        help="tolerance of positions in space, metres (default: %(default)g)",
+    )  # fmt: skip
     parser.add_argument("--any-text", action="store_true", help="texts may differ if status, boxes and masks agree")
     parser.set_defaults(run=run)
 
 
-def pixels(text: str) -> float:
-    """A number of pixels, 0 or more."""
+def length(text: str) -> float:
+    """A number of pixels or metres, 0 or more."""
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a number of pixels, 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number, 0 or more")
     return value
 
 
@@ -82,7 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
     for path in arguments.files:  # one that cannot be read is refused before any model is loaded
         for _ in read_black_boxes(path):
             pass
-    tolerance = Tolerance(arguments.box_px, arguments.mask_iou, arguments.confidence, arguments.any_text)
+    tolerance = Tolerance(
+        arguments.box_px, arguments.mask_iou, arguments.confidence, arguments.position_m, arguments.any_text
+    )
     replay = Replay(load_method, changed, tolerance)
     console = Console(stderr=True)
     printed: tuple[str, ...] = ()

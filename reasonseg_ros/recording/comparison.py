@@ -18,12 +18,14 @@ class Tolerance:
         box_px: of box corners and points, in pixels of the image.
         mask_iou: the least IoU of two masks.
         confidence: difference of the confidences.
+        position_m: of a target's visible surface, in metres.
         any_text: the texts may differ if all that follows from them agrees.
     """
 
     box_px: float = 1.0
     mask_iou: float = 0.99
     confidence: float = 0.01
+    position_m: float = 0.01
     any_text: bool = False
 
 
@@ -42,7 +44,10 @@ class ComparedStage:
 
 
 def compared(before: Segmentation, now: Segmentation, tolerance: Tolerance) -> list[ComparedStage]:
-    """The stages in their order: text, status, confidence, image (of several), boxes, masks."""
+    """The stages in their order: text, status, confidence, image (of several), boxes, masks, positions.
+
+    Positions are compared where both have surfaces (`space.points.located`).
+    """
     old, new = before.answer, now.answer
     return [
         _text(old, new, tolerance),
@@ -51,6 +56,7 @@ def compared(before: Segmentation, now: Segmentation, tolerance: Tolerance) -> l
         _image(before, now),
         _boxes(old.groundings, new.groundings, tolerance),
         _masks(before.regions, now.regions, tolerance),
+        _positions(before.regions, now.regions, tolerance),
     ]
 
 
@@ -113,6 +119,23 @@ def _masks(old: Sequence[Region], new: Sequence[Region], tolerance: Tolerance) -
     return ComparedStage(
         "masks", lowest >= tolerance.mask_iou, f"masks with an IoU of {lowest:.4f}" if lowest < 1 else ""
     )
+
+
+def _positions(old: Sequence[Region], new: Sequence[Region], tolerance: Tolerance) -> ComparedStage:
+    """Of the targets in both; a different number of them is a difference of the masks."""
+    largest_m, problems = 0.0, []
+    for number, (a, b) in enumerate(zip(old, new, strict=False), 1):
+        if a.surface is None or b.surface is None:
+            continue
+        if a.surface.box is not None and b.surface.box is not None:
+            largest_m = max(largest_m, float(np.linalg.norm(a.surface.centroid_m - b.surface.centroid_m)))
+        elif a.surface.error != b.surface.error:
+            was, is_now = a.surface.error or "a position", b.surface.error or "a position"
+            problems.append(f"position of target {number}: {was} -> {is_now}")
+    if problems:
+        return ComparedStage("positions", False, ", ".join(problems))
+    difference = f"positions by up to {largest_m:.3g} m" if largest_m else ""
+    return ComparedStage("positions", largest_m <= tolerance.position_m, difference)
 
 
 def _iou(a: Region, b: Region) -> float:

@@ -12,7 +12,19 @@ import numpy as np
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.images.run_lengths import mask_from_rle, rle_from_mask
-from reasonseg_ros.types import Answer, Frame, Grounding, Mode, Query, Region, RgbImage, Segmentation, Status
+from reasonseg_ros.recording.space_values import space_values, with_space
+from reasonseg_ros.types import (
+    Answer,
+    FloatArray,
+    Frame,
+    Grounding,
+    Mode,
+    Query,
+    Region,
+    RgbImage,
+    Segmentation,
+    Status,
+)
 
 VERSION = 1
 """Of the JSON text."""
@@ -37,7 +49,7 @@ class BlackBox:
 
     Attributes:
         asked: QUESTION, HISTORY or PROMPT; empty if the method was not asked, so that nothing can be answered again.
-        frames: the images that the method was shown, oldest first, without depth.
+        frames: the images that the method was shown, oldest first; depth, lens and pose of the one that was answered.
         segmentation: the method's answer on one of `frames`, before it was propagated; None if it was not asked.
         prompts: the groundings of a PROMPT.
         max_new_tokens, time_limit_s: limits that came with the question; 0 is the configured limit.
@@ -71,7 +83,7 @@ def rgb_sha256(rgb: RgbImage) -> str:
 
 
 def to_text(box: BlackBox) -> str:
-    """The JSON text. Images are named by their digests. Raises InvalidInput if a number is not finite."""
+    """The JSON text. Images and depth are named by their digests. Raises InvalidInput if a number is not finite."""
     digests = [rgb_sha256(frame.rgb) for frame in box.frames]
     found, query = box.segmentation, box.query
     return json_text(
@@ -80,7 +92,12 @@ def to_text(box: BlackBox) -> str:
             "query": {"text": query.text, "query_id": query.query_id, "mode": str(query.mode), "frames": query.frames},
             "asked": box.asked,
             "images": [
-                {"stamp_ns": frame.stamp_ns, "frame_id": frame.frame_id, "rgb_sha256": digest}
+                {
+                    "stamp_ns": frame.stamp_ns,
+                    "frame_id": frame.frame_id,
+                    "rgb_sha256": digest,
+                    **space_values(frame),
+                }
                 for frame, digest in zip(box.frames, digests, strict=True)
             ],
             "answer": None if found is None else _answer_values(found, digests.index(rgb_sha256(found.frame.rgb))),
@@ -118,11 +135,11 @@ def _of_images(text: str, name: str) -> list[Any]:
         raise _damaged(error) from error
 
 
-def from_text(text: str, images: Mapping[str, RgbImage]) -> BlackBox:
-    """The values of `to_text`, with `images` by their digests. Raises InvalidInput with the reason."""
+def from_text(text: str, images: Mapping[str, RgbImage], depths: Mapping[str, FloatArray] | None = None) -> BlackBox:
+    """The values of `to_text`, with images and depth by their digests. Raises InvalidInput with the reason."""
     values = _version_checked(text)
     try:
-        frames = tuple(_frame(item, images) for item in values["images"])
+        frames = tuple(_frame(item, images, depths or {}) for item in values["images"])
         asked, query, published = str(values["asked"]), values["query"], values["published"]
         if asked not in ("", QUESTION, HISTORY, PROMPT):
             raise ValueError(f"asked = {asked!r:.80}")
@@ -172,14 +189,15 @@ def _mapping(values: Any) -> Mapping[str, Any]:
     return values
 
 
-def _frame(item: Any, images: Mapping[str, RgbImage]) -> Frame:
+def _frame(item: Any, images: Mapping[str, RgbImage], depths: Mapping[str, FloatArray]) -> Frame:
     digest = str(item["rgb_sha256"])
     if digest not in images:
         raise InvalidInput(
             f"the image of stamp {item['stamp_ns']} ns is not in the file with the recorded pixels "
             f"(SHA-256 {digest[:12]}...); it is damaged, or was changed since"
         )
-    return Frame(images[digest], int(item["stamp_ns"]), str(item["frame_id"]))
+    frame = Frame(images[digest], int(item["stamp_ns"]), str(item["frame_id"]))
+    return with_space(frame, item["space"], depths) if "space" in item else frame
 
 
 def _answer_values(found: Segmentation, image: int) -> dict[str, Any]:

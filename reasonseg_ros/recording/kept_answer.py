@@ -52,7 +52,10 @@ class KeptAnswer:
 
     @property
     def size_bytes(self) -> int:
-        pictures = {id(frame): frame.rgb.nbytes for frame in (*self.frames, self.outcome.frame) if frame is not None}
+        frames = [frame for frame in (*self.frames, self.outcome.frame) if frame is not None]
+        pictures = {
+            id(frame): frame.rgb.nbytes + (0 if frame.depth_m is None else frame.depth_m.nbytes) for frame in frames
+        }
         masks = sum(region.mask.nbytes for region in self.outcome.regions)
         return sum(pictures.values()) + 2 * masks + sum(one.size_bytes for one in (*self.before, *self.after))
 

@@ -1,8 +1,9 @@
 """Black boxes and bags with ground truth, joined to one bag: a regression set, which evaluations and replays read.
 
-Only images that are asked about are kept, and of videos those in between. They keep their pixels: compressed ones their
-bytes, others become PNG. Questions get the name of their bag, as in a run over several bags. Stamps keep their
-distances; a bag whose time overlaps that of the bags before it is moved behind them.
+Only images that are asked about are kept, and of videos those in between, with depth and calibration of the same stamp.
+They keep their pixels: compressed ones their bytes, others become PNG. Questions get the name of their bag, as in a run
+over several bags. Stamps keep their distances; a bag whose time overlaps that of the bags before it is moved behind
+them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import cv2
 from reasonseg_ros import bags
 from reasonseg_ros.bags.topics import (
     BLACK_BOX_TOPIC,
+    CAMERA_INFO_TOPIC,
     COMPRESSED_IMAGE_TOPIC,
+    DEPTH_TOPIC,
     GROUND_TRUTH_TOPIC,
     QUERY_TOPIC,
     UNSCORED_QUERY_TOPIC,
@@ -35,6 +38,7 @@ from reasonseg_ros.types import Query
 GAP_NS = 10**9
 """Between the last image of a bag and the first one of a bag that is moved behind it."""
 _TEXT = "std_msgs/msg/String"
+_SPACE_TOPICS = (DEPTH_TOPIC, f"{DEPTH_TOPIC}/compressedDepth", CAMERA_INFO_TOPIC)
 
 
 @dataclass
@@ -212,9 +216,15 @@ def _write(
         shift_ns = end_ns + GAP_NS - min(wanted)
         merged.notes.append(f"{name} is moved by {shift_ns / 1e9:.3f} s, as it overlaps the bags before it")
     asked: set[str] = set()
-    for topic, _, data in reader.raw([content.image_topic]):
+    space_topics = [topic for topic in _SPACE_TOPICS if topic in reader.topics]
+    in_space = {(topic, stamp_ns) for topic in space_topics for stamp_ns in wanted}
+    for topic, _, data in reader.raw([content.image_topic, *space_topics]):
         stamp_ns = bags.raw_stamp_ns(data)
-        if stamp_ns not in wanted:
+        if (topic, stamp_ns) in in_space:
+            in_space.remove((topic, stamp_ns))
+            moved = bags.restamped(data, stamp_ns + shift_ns)
+            bag.write_raw(topic, reader.topics[topic], moved, stamp_ns + shift_ns)
+        if topic != content.image_topic or stamp_ns not in wanted:
             continue
         wanted.remove(stamp_ns)  # a stamp that repeats is kept once
         at_ns = stamp_ns + shift_ns

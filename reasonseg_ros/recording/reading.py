@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reasonseg_ros.bags import BagReader, Damage, decoded
-from reasonseg_ros.bags.topics import BLACK_BOX_TOPIC, COMPRESSED_IMAGE_TOPIC
+from reasonseg_ros.bags.topics import BLACK_BOX_TOPIC, COMPRESSED_IMAGE_TOPIC, DEPTH_TOPIC
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.images.messages import rgb_from_compressed
+from reasonseg_ros.images.messages import depth_from_image, rgb_from_compressed
 from reasonseg_ros.recording.content import BlackBox, digests_in, from_text, rgb_sha256
-from reasonseg_ros.types import RgbImage
+from reasonseg_ros.recording.space_values import depth_sha256
+from reasonseg_ros.types import FloatArray, RgbImage
 
 
 def read_black_boxes(path: Path) -> Iterator[BlackBox]:
@@ -28,9 +29,9 @@ def read_black_boxes(path: Path) -> Iterator[BlackBox]:
             raise InvalidInput(f"{path} holds no black box; {BLACK_BOX_TOPIC} has no messages")
         try:
             wanted = {digest for text in texts for digest in digests_in(text)}
-            images = _images(reader, wanted)
+            images, depths = _images(reader, wanted), _depths(reader, texts)
             for text in texts:
-                yield from_text(text, images)
+                yield from_text(text, images, depths)
         except InvalidInput as error:
             raise InvalidInput(f"{path}: {error}") from error
 
@@ -49,4 +50,17 @@ def _images(reader: BagReader, wanted: set[str]) -> dict[str, RgbImage]:
         digest = rgb_sha256(rgb)
         if digest in wanted:
             found[digest] = rgb
+    return found
+
+
+def _depths(reader: BagReader, texts: list[str]) -> dict[str, FloatArray]:
+    """The depth images of the bag by their digests, if one of the texts names any."""
+    found: dict[str, FloatArray] = {}
+    if DEPTH_TOPIC not in reader.topics or not any("depth_sha256" in text for text in texts):
+        return found
+    for item in reader.records([DEPTH_TOPIC]):
+        if isinstance(item, Damage):
+            raise InvalidInput(str(item))
+        depth_m = depth_from_image(decoded(item))
+        found[depth_sha256(depth_m)] = depth_m
     return found

@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -211,8 +211,10 @@ class Recorder:
         asked = ""
         if reasoned is not None:
             asked = PROMPT if reasoned.prompts else HISTORY if query.mode is Mode.HISTORY else QUESTION
+        answered_ns = reasoned.segmentation.frame.stamp_ns if reasoned else -1
+        frames = [one if one.stamp_ns == answered_ns else _flat(one) for one in answered.frames]
         return BlackBox(
-            query, asked, answered.frames, reasoned.segmentation if reasoned else None,
+            query, asked, tuple(frames), reasoned.segmentation if reasoned else None,
             str(outcome.answer.status), outcome.answer.error, reasoned.prompts if reasoned else (),
             call.max_new_tokens, call.time_limit_s, settings_of(answered.config),
             self._conditions_now(answered.config),
@@ -238,6 +240,11 @@ def _loaded(arrival: Arrival) -> Frame | None:
         return (arrival.load_image or arrival.load)()
     except InvalidInput:
         return None  # counted where it arrived
+
+
+def _flat(frame: Frame) -> Frame:
+    """Without depth, lens and pose, of which only the answer's are needed."""
+    return replace(frame, depth_m=None, intrinsics=None, camera_pose=None)
 
 
 def _kind(error: Exception) -> str:

@@ -13,6 +13,7 @@ from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.recording.comparison import ComparedStage, Tolerance, compared
 from reasonseg_ros.recording.conditions import answering_settings, conditions_of, differences, matters, settings_of
 from reasonseg_ros.recording.content import HISTORY, PROMPT, BlackBox
+from reasonseg_ros.space.points import located
 from reasonseg_ros.types import Segmentation, Status
 
 LONGEST_ANSWER_S = 3600.0
@@ -27,12 +28,14 @@ class Replayed:
         stages: of both answers; none if it could not be answered again.
         problem: why it could not be answered again; empty if it could.
         changes: what was different from the recording: settings, versions, machine, files of the models.
+        positions: of the targets now, in words; none without depth and calibration.
     """
 
     box: BlackBox
     stages: tuple[ComparedStage, ...] = ()
     problem: str = ""
     changes: tuple[str, ...] = ()
+    positions: tuple[str, ...] = ()
 
     @property
     def is_same(self) -> bool:
@@ -58,7 +61,7 @@ class Replayed:
             "within tolerance": [stage.difference for stage in self.stages if stage.is_same and stage.difference],
         }
         parts = [f"{name}: {', '.join(stated)}" for name, stated in groups.items() if stated]
-        return one_line("; ".join(parts) or self.verdict)
+        return one_line("; ".join([*(parts or [self.verdict]), *self.positions]))
 
 
 class Replay:
@@ -90,8 +93,10 @@ class Replay:
         changes = [f"{name} is no parameter here" for name in unknown]
         changes += differences(answering_settings(box.settings), answering_settings(settings_of(config)))
         changes += differences(box.conditions, self._conditions)
-        now = self._answer(self._method, box)
-        return Replayed(box, tuple(compared(box.segmentation, now, self._tolerance)), changes=tuple(changes))
+        least = config.points.min_valid_share
+        before, now = located(box.segmentation, least), located(self._answer(self._method, box), least)
+        stages = tuple(compared(before, now, self._tolerance))
+        return Replayed(box, stages, changes=tuple(changes), positions=_positions(now))
 
     def _configured(self, box: BlackBox) -> tuple[Config, list[str]]:
         """The settings to answer with, and recorded ones that this version does not have."""
@@ -109,3 +114,13 @@ class Replay:
         if box.asked == HISTORY:
             return method.answer_history(box.frames, box.query, call)
         return method.answer(box.frames[-1], box.query, call)
+
+
+def _positions(found: Segmentation) -> tuple[str, ...]:
+    surfaces = [region.surface for region in found.regions if region.surface is not None]
+    return tuple(
+        "at ({:.3f}, {:.3f}, {:.3f}) m in ".format(*surface.centroid_m) + surface.frame_id
+        if surface.box is not None
+        else f"no position: {surface.error}"
+        for surface in surfaces
+    )

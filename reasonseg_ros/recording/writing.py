@@ -8,8 +8,22 @@ from typing import Any
 import cv2
 
 from reasonseg_ros.bags.mcap_bytes import StampedMessage, mcap_bytes
-from reasonseg_ros.bags.messages import PACKAGE, compressed_image_message, query_message, text_message, typestore
-from reasonseg_ros.bags.topics import BLACK_BOX_TOPIC, COMPRESSED_IMAGE_TOPIC, QUERY_TOPIC
+from reasonseg_ros.bags.messages import (
+    PACKAGE,
+    camera_info_message,
+    compressed_image_message,
+    depth_message,
+    query_message,
+    text_message,
+    typestore,
+)
+from reasonseg_ros.bags.topics import (
+    BLACK_BOX_TOPIC,
+    CAMERA_INFO_TOPIC,
+    COMPRESSED_IMAGE_TOPIC,
+    DEPTH_TOPIC,
+    QUERY_TOPIC,
+)
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.recording.content import PROMPT, BlackBox, SentMessage, to_text
 from reasonseg_ros.types import Frame
@@ -21,7 +35,7 @@ _PNG_EFFORT = 3
 
 
 def black_box_bytes(box: BlackBox, around: Iterable[Frame] = (), published: Sequence[SentMessage] = ()) -> bytes:
-    """The file: images, the question, what the node published about it, and the JSON text.
+    """The file: images, depth, calibration, the question, what the node published about it, and the JSON text.
 
     `around` are further images, of before and after. Raises InvalidInput for an image that cannot be encoded.
     """
@@ -35,6 +49,7 @@ def black_box_messages(
     seen_ns = {frame.stamp_ns for frame in box.frames}
     for frame in box.frames:
         yield _image(frame, "png")
+        yield from _in_space(frame)
     for frame in around:
         if frame.stamp_ns not in seen_ns:
             yield _image(frame, "jpeg")
@@ -56,6 +71,15 @@ def _image(frame: Frame, encoding: str) -> StampedMessage:
         raise InvalidInput(f"an image of {frame.size_wh} pixels cannot be encoded as {encoding}")
     message = compressed_image_message(data.tobytes(), encoding, frame.stamp_ns, frame.frame_id)
     return _message(COMPRESSED_IMAGE_TOPIC, message, frame.stamp_ns)
+
+
+def _in_space(frame: Frame) -> Iterator[StampedMessage]:
+    """Depth and calibration. The lens of a rectified image is in the JSON text only: CameraInfo needs more for it."""
+    if frame.depth_m is not None:
+        yield _message(DEPTH_TOPIC, depth_message(frame.depth_m, frame.stamp_ns, frame.frame_id), frame.stamp_ns)
+    if frame.intrinsics is not None and not frame.intrinsics.camera_from_lens:
+        info = camera_info_message(frame.intrinsics, frame.size_wh, frame.stamp_ns, frame.frame_id)
+        yield _message(CAMERA_INFO_TOPIC, info, frame.stamp_ns)
 
 
 def _message(topic: str, message: Any, stamp_ns: int) -> StampedMessage:
