@@ -37,7 +37,7 @@ demo: setup-demo
 	@.venv/bin/reasonseg demo --out out/demo
 
 test: lint
-	@.venv/bin/python -m pytest -n $(WORKERS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: setup
 	@.venv/bin/ruff check .

@@ -160,6 +160,7 @@ def test_an_agent_follows_and_asks_what_happened(talk, start_process, client, ca
 def test_a_call_that_the_agent_gives_up_ends_the_question(talk, scripted, client):
     async def conversation(agent):
         async with scripted():
+            await agent.call_tool("ask", {"question": "the bright one"})  # now the server is connected to the node
             with pytest.raises(mcp.MCPError):
                 await agent.call_tool("ask", {"question": "slow: the bright one"}, read_timeout_seconds=1.5)
 

@@ -1,6 +1,7 @@
 """Training itself, on a few scenes for a few steps."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,18 +17,25 @@ from reasonseg_ros.training.reasoner.trainer import Trainer
 from reasonseg_ros.types import Frame
 
 
+@pytest.fixture(autouse=True)
+def short_orthogonalization(monkeypatch):
+    """One Newton-Schulz iteration instead of five: these take most of a step on a CPU."""
+    monkeypatch.setattr(torch.optim, "Muon", partial(torch.optim.Muon, ns_steps=1))
+
+
 @pytest.fixture
 def plan(scene_folder, tmp_path):
-    return ReasonerPlan(scene_folder, tmp_path / "exported", tmp_path / "work", steps=8, dense_share=0.3, batch=2)
+    return ReasonerPlan(scene_folder, tmp_path / "exported", tmp_path / "work", steps=4, dense_share=0.5, batch=2)
 
 
 def test_questions_begin_after_the_dense_stage_and_the_rate_falls_at_the_end(plan):
+    plan = replace(plan, steps=7, dense_share=0.3)
     trainer = Trainer(plan, 0)
     rates = []
     for _ in range(plan.steps):
         rates.append(trainer.rate)
         trainer.advance()
-    assert (trainer.step, trainer.question_steps) == (8, 5)
+    assert (trainer.step, trainer.question_steps) == (7, 4)
     assert trainer.progress == 1
     assert rates[-1] < rates[-2] and trainer.report["dense"] > 0
     assert {"text", "number", "looked", "layer_box_px"} <= set(trainer.report)
@@ -37,11 +45,11 @@ def test_a_resumed_run_stands_where_it_stopped(plan, monkeypatch):
     # The tokenizer library's dropout cannot be seeded: which pieces a rough word falls into is left to chance.
     monkeypatch.setattr(examples, "_ROUGH_SHARE", 0)
     stopped = Trainer(plan, 0)
-    for _ in range(4):
+    for _ in range(3):
         stopped.advance()
     stopped.save()
     resumed = Trainer(plan, 0)
-    assert (resumed.step, resumed.question_steps, resumed.progress) == (4, 1, 0.5)
+    assert (resumed.step, resumed.question_steps, resumed.progress) == (3, 1, 0.75)
     assert resumed.rate == stopped.rate
     torch.testing.assert_close(resumed.model.state_dict(), stopped.model.state_dict(), rtol=0, atol=0)
     torch.testing.assert_close(resumed.average, stopped.average, rtol=0, atol=0)
