@@ -32,6 +32,7 @@ def register(verbs: Any) -> None:
 # A test compares these defaults with the plan's.
 _NUMBERS: tuple[tuple[str, Any, float, str], ...] = (
     ("steps", int, 100, "in all, resumed runs included"),
+    ("cpu-s", float, 0.0, "end earlier after this much CPU time of steps; 0 sets no limit (engine embedded)"),
     ("prompts", int, 16, "questions a step"),
     ("group", int, 8, "answers sampled to each question"),
     ("iterations", int, 1, "updates on the answers of a step"),

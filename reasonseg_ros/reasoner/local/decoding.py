@@ -56,9 +56,7 @@ class FastDecoder:
         self._model = model
         self._ends = end_tokens(model)
         self._step = DecodingStep(model)
-        # transformers 5.24 renamed the argument.
-        names = inspect.signature(model.forward).parameters
-        self._cache_name = "cache" if "cache" in names else "past_key_values"
+        self._cache_name = cache_argument(model)
 
     @torch.inference_mode()
     def prefill(self, inputs: dict[str, Any]) -> Prefill:
@@ -125,6 +123,11 @@ class FastDecoder:
                 break
             tokens, entropies = step.next(tokens)
         return decoded_rows(rows, all_entropies, self._ends)
+
+
+def cache_argument(model: Any) -> str:
+    """Name of the argument for keys and values, which transformers 5.24 renamed."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def unsuited(model: Any) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, DynamicCache
 from transformers.utils.logging import disable_progress_bar
 
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.reasoner.image_size import resize_rgb
-from reasonseg_ros.reasoner.local.decoding import FastDecoder
+from reasonseg_ros.reasoner.local.decoding import Prefill, cache_argument
 from reasonseg_ros.reasoner.local.decoding_step import DecodingStep, token_entropies
 from reasonseg_ros.reasoner.prompts import normalise_question
 from reasonseg_ros.training.reasoner.examples import IGNORED, Example, ExampleEncoder, pack
@@ -25,6 +25,7 @@ from reasonseg_ros.training.reasoner.tokenizer import END, PAD
 from reasonseg_ros.types import RgbImage
 
 MOST_TOKENS = 160
+_MOST_IMAGES = 4096
 _LENGTH_STEP = 128
 """Rows are padded to multiples of this: kernels are kept for each length, which would fill the memory."""
 
@@ -55,7 +56,9 @@ class QuestionBatch:
 class EmbeddedPolicy:
     """A checkpoint of the embedded reasoner. Its vision model is frozen."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, image_tokens: dict[bytes, Tensor] | None = None) -> None:
+        """`image_tokens` are those of another policy with the same vision model, which both fill."""
+        self.image_tokens = {} if image_tokens is None else image_tokens
         disable_progress_bar()
         self.processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
         self.processor.tokenizer.padding_side = "left"
@@ -64,24 +67,56 @@ class EmbeddedPolicy:
             parameter.requires_grad_(False)
         self._encoder = ExampleEncoder(self.processor.tokenizer)
         self._forward = PackedForward(self.model, self._encoder.prefix)
-        self._decoder = FastDecoder(self.model)
         self._step = SamplingStep(self.model)
         self._end, self._pad = (self.processor.tokenizer.convert_tokens_to_ids(word) for word in (END, PAD))
 
-    @torch.inference_mode()
+    def _seen(self, asked: QuestionBatch) -> Tensor:
+        """Image tokens of each image, [B, IMAGE_TOKENS, width]; those of an image that was seen before are known."""
+        names = [hashlib.blake2b(np.ascontiguousarray(rgb).tobytes(), digest_size=16).digest() for rgb in asked.rgbs]
+        if len(self.image_tokens) > _MOST_IMAGES:
+            self.image_tokens.clear()
+        fresh = {name: rgb for name, rgb in zip(names, asked.rgbs, strict=True) if name not in self.image_tokens}
+        if fresh:
+            images = np.stack([resize_rgb(np.ascontiguousarray(rgb), IMAGE_WH) for rgb in fresh.values()])
+            with torch.no_grad():
+                _, seen = self._forward.see(torch.from_numpy(images).float() / 255)
+            self.image_tokens.update(zip(fresh, seen.clone(), strict=True))
+        return torch.stack([self.image_tokens[name] for name in names])
+
+    @torch.no_grad()
+    def _prefill(self, asked: QuestionBatch) -> Prefill:
+        """Prompts read, padded on the left."""
+        forward, language = self._forward, self.model.model.language_model
+        prompts = [self._encoder.asked(normalise_question(question), "", None) for question in asked.questions]
+        longest = max(map(len, prompts))
+        padding = [longest - len(prompt) for prompt in prompts]
+        tokens, position, attended = [], [], []
+        for prompt, missing in zip(prompts, padding, strict=True):
+            behind = forward.question_position + torch.arange(len(prompt)).expand(3, -1)
+            tokens.append(torch.cat([torch.full((missing,), self._pad), forward.prefix, torch.tensor(prompt)]))
+            position.append(torch.cat([torch.ones(3, missing).long(), forward.prefix_position, behind], 1))
+            attended.append(torch.arange(len(tokens[-1])) >= missing)
+        rows, mask = torch.stack(tokens), torch.stack(attended)
+        embedded = language.embed_tokens(rows)
+        for row, missing, image in zip(embedded, padding, self._seen(asked), strict=True):
+            row[forward.image_at + missing] = image
+        cache = DynamicCache(config=self.model.config.text_config)
+        hidden = language(
+            inputs_embeds=embedded, attention_mask=mask.long(), position_ids=torch.stack(position, 1),
+            **{cache_argument(self.model): cache}, use_cache=True,
+        ).last_hidden_state  # fmt: skip
+        return Prefill(
+            rows,
+            None if bool(mask.all()) else mask,
+            [(layer.keys, layer.values) for layer in cache.layers],
+            forward.question_position + torch.tensor([len(prompt) for prompt in prompts]),
+            self.model.lm_head(hidden[:, -1]).float(),
+        )
+
+    @torch.no_grad()
     def sampled(self, asked: QuestionBatch, group: int, temperature: float, seed: int) -> list[list[list[int]]]:
         """Tokens of `group` answers to each question, their end token included unless they are cut."""
-        chats = [
-            [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": normalise_question(question)}]}]
-            for question in asked.questions
-        ]
-        prompts = [
-            self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for chat in chats
-        ]
-        images = [Image.fromarray(resize_rgb(np.ascontiguousarray(rgb), IMAGE_WH)) for rgb in asked.rgbs]
-        read = self._decoder.prefill(
-            dict(self.processor(text=prompts, images=images, padding=True, return_tensors="pt"))
-        )
+        read = self._prefill(asked)
         self._step.temperature = temperature
         self._step.generator = torch.Generator().manual_seed(seed)
 
@@ -106,6 +141,10 @@ class EmbeddedPolicy:
     def _until_end(self, row: list[int]) -> list[int]:
         return row[: row.index(self._end) + 1] if self._end in row else row
 
+    def tokens(self, text: str) -> list[int]:
+        """Tokens of a whole answer, with their end."""
+        return [*self._encoder.tokens(text), self._end]
+
     def text(self, tokens: Sequence[int]) -> str:
         text: str = self.processor.tokenizer.decode(tokens, skip_special_tokens=True)
         return text
@@ -117,9 +156,7 @@ class EmbeddedPolicy:
 
         Returns log probabilities [T], entropies in nats [T] and the number of the answer that each belongs to [T].
         """
-        images = np.stack([resize_rgb(np.ascontiguousarray(rgb), IMAGE_WH) for rgb in asked.rgbs])
-        with torch.no_grad():
-            _, image_tokens = self._forward.see(torch.from_numpy(images).float() / 255)
+        image_tokens = self._seen(asked)
         packs = []
         for question, group in zip(asked.questions, answers, strict=True):
             prompt = self._encoder.asked(normalise_question(question), "", None)

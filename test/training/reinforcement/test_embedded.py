@@ -11,7 +11,7 @@ import torch
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.resources import resource
 from reasonseg_ros.images.files import read_image
-from reasonseg_ros.training.reinforcement.embedded import EmbeddedRun, run_embedded
+from reasonseg_ros.training.reinforcement.embedded import EmbeddedGrpo, run_embedded
 from reasonseg_ros.training.reinforcement.plan import GrpoPlan
 from reasonseg_ros.training.reinforcement.policy import EmbeddedPolicy, QuestionBatch
 from reasonseg_ros.training.rows import read_rows
@@ -50,7 +50,9 @@ def plan(row_folder, tmp_path):
 
 def curve(folder):
     lines = [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in ("seconds", "memory_mb")} for line in lines]
+    return [
+        {name: value for name, value in line.items() if name not in ("seconds", "cpu_s", "memory_mb")} for line in lines
+    ]
 
 
 def test_samples_follow_the_seed_and_differ_within_a_group(policy, asked):
@@ -111,7 +113,7 @@ def test_log_probabilities_are_those_of_transformers(policy, asked):
 def test_a_resumed_run_makes_the_same_curve_and_weights(plan, tmp_path):
     whole = replace(plan, out=tmp_path / "whole")
     run_embedded(whole)
-    run = EmbeddedRun(plan)
+    run = EmbeddedGrpo(plan)
     for _ in range(2):
         values = run.advance()
         run.progress.add(run.step, values | (run.measure() if run.step == 2 else {}))
@@ -145,9 +147,9 @@ def test_a_run_learns_and_its_folder_says_how(plan):
 
 
 def test_a_run_with_other_settings_is_refused(plan):
-    EmbeddedRun(plan)
+    EmbeddedGrpo(plan)
     with pytest.raises(InvalidInput, match=r"kl_weight 0\.005, not 0\.1"):
-        EmbeddedRun(replace(plan, kl_weight=0.1))
+        EmbeddedGrpo(replace(plan, kl_weight=0.1))
 
 
 @pytest.mark.parametrize(

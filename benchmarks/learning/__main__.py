@@ -1,0 +1,117 @@
+"""Train the embedded reasoner in several ways with equal CPU time, score each, and write a table and a plot.
+
+    reasonseg train scenes --seeds 3000000 400 --out out/scenes
+    reasonseg train scenes --seeds 33000000 200 --out out/test-scenes
+    python -m benchmarks.learning --scenes out/scenes --test-scenes out/test-scenes --out out/learning
+
+One arm after the other, seed by seed, on one thread. A stopped run goes on with the same command; `--report` writes
+table and plot of what there is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.learning.report import write_report
+
+ARMS = {
+    "start": (),
+    "SFT narrow": (("sft", "train"),),
+    "SFT wide": (("sft", "wide"),),
+    "GRPO narrow": (("grpo", "train"),),
+    "GRPO wide": (("grpo", "wide"),),
+    "SFT wide, then GRPO": (("sft", "wide"), ("grpo", "wide")),
+}
+"""By name: the stages, each a way of learning and the phrasing of its questions. They share the arm's CPU time."""
+
+MANY_STEPS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all arms share.
+
+    Attributes:
+        scenes, test_scenes: folders of rendered scenes, to train on and to ask about.
+        cpu_s: of each arm's training steps.
+        rows: training questions of each phrasing.
+        questions: of each test set, answered greedily.
+        sampled: of them, how many are answered eight times at temperature 1.
+    """
+
+    scenes: Path
+    test_scenes: Path
+    out: Path
+    model: Path
+    cpu_s: float
+    rows: int
+    questions: int
+    sampled: int
+    rate: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.learning", description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=Path, required=True, help="rendered scenes to train on")
+    parser.add_argument("--test-scenes", type=Path, required=True, help="rendered scenes to ask about")
+    parser.add_argument("--out", type=Path, required=True, help="runs, scores, table and plot")
+    parser.add_argument("--model", type=Path, default=Path("models/tabletop/reasoner"), help="first checkpoint")
+    parser.add_argument("--cpu-s", type=float, default=240.0, help="CPU time of each arm's training")
+    parser.add_argument("--rows", type=int, default=1000, help="training questions of each phrasing")
+    parser.add_argument("--questions", type=int, default=1000, help="of each test set")
+    parser.add_argument("--sampled", type=int, default=200, help="of them with eight samples")
+    parser.add_argument("--rate", type=float, default=1e-4, help="learning rate of all arms")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each arm")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--report", action="store_true", help="only write the table and the plot of what there is")
+    given = vars(parser.parse_args())
+    seeds, arms, is_report = (given.pop(name) for name in ("seeds", "arms", "report"))
+    settings = Settings(**given)
+    if not is_report:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        for seed in range(seeds):
+            for arm in arms if seed == 0 else [name for name in arms if ARMS[name]]:
+                _run(settings, arm, seed)
+    write_report(settings.out, list(ARMS))
+
+
+def _run(settings: Settings, arm: str, seed: int) -> None:
+    import torch
+
+    from benchmarks.learning.scores import write_scores
+
+    torch.set_num_threads(1)
+    model = settings.model
+    for number, (way, phrasing) in enumerate(ARMS[arm], 1):
+        out = settings.out / "runs" / f"{arm} {seed}" / str(number)
+        _train(settings, way, phrasing, model, out, seed, settings.cpu_s / len(ARMS[arm]))
+        model = out / "checkpoint"
+    write_scores(
+        settings.out / "scores" / f"{arm} {seed}", model, settings.test_scenes, settings.questions, settings.sampled
+    )
+
+
+def _train(settings: Settings, way: str, phrasing: str, model: Path, out: Path, seed: int, cpu_s: float) -> None:
+    from reasonseg_ros.training.reinforcement.embedded import run_embedded
+    from reasonseg_ros.training.reinforcement.plan import GrpoPlan, RunPlan
+    from reasonseg_ros.training.reinforcement.supervised import run_supervised
+    from reasonseg_ros.training.rows import ROWS_NAME
+    from reasonseg_ros.training.scene_rows import write_scene_rows
+
+    if (out / "checkpoint").exists():
+        return
+    rows = settings.out / "rows" / phrasing
+    if not (rows / ROWS_NAME).exists():
+        write_scene_rows(settings.scenes, rows, settings.rows, phrasing, 0)
+    shared = {"steps": MANY_STEPS, "cpu_s": cpu_s, "rate": settings.rate, "seed": seed, "save_every": 20}
+    if way == "sft":
+        run_supervised(RunPlan(model, rows, out, **shared))
+    else:
+        run_embedded(GrpoPlan(model, rows, out, **shared))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Table and plot of the comparison, from the files of `scores`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.learning.scores import SAMPLED_SETS, SAMPLES, SETS
+from reasonseg_ros.evaluation.scoring.bootstrap import intervals, resampled_sums
+from reasonseg_ros.tabletop.questions.question import KINDS
+
+START = "start"
+KIND_SETS = ("trained phrasings", "unseen phrasings", "everyday phrasings")
+
+Scores = dict[str, dict[str, list[float]]]
+"""Of one run, by set: what `write_scores` writes."""
+PerQuestion = NDArray[np.float64]
+Measures = dict[str, dict[str, PerQuestion]]
+"""By measure, by arm: a score of each question, the mean over the runs of that arm."""
+
+
+def write_report(out: Path, arms: Sequence[str]) -> None:
+    """Write `table.md` and `comparison.png` of all arms that have scores."""
+    runs = {arm: _runs(out / "scores", arm) for arm in arms}
+    measures = _measures(runs)
+    table = "\n".join([*_table(runs, measures), "", *_kind_table(runs)]) + "\n"
+    (out / "table.md").write_text(table, encoding="utf-8")
+    _draw(measures, out / "comparison.png")
+    print(table)
+
+
+def _runs(folder: Path, arm: str) -> list[Scores]:
+    """The scores of each run of an arm, by set."""
+    return [
+        {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(run.glob("*.json"))}
+        for run in sorted(folder.glob(f"{arm} [0-9]*"))
+    ]
+
+
+def _measures(runs: Mapping[str, Sequence[Scores]]) -> Measures:
+    measures: Measures = {}
+    for name in SETS:
+        for arm, found in runs.items():
+            scores = [run[name] for run in found if name in run]
+            if not scores:
+                continue
+            right = np.mean([score["right"] for score in scores], 0)
+            measures.setdefault(f"{name}, greedy", {})[arm] = right
+            if name in SAMPLED_SETS:
+                counts = np.array([score["right_of_8"] for score in scores], float)
+                measures.setdefault(f"{name}, mean of 8", {})[arm] = counts.mean(0) / SAMPLES
+                measures.setdefault(f"{name}, pass of 8", {})[arm] = (counts > 0).mean(0)
+    return measures
+
+
+def difference(after: PerQuestion, before: PerQuestion) -> tuple[float, float, float]:
+    """Mean of `after` minus `before`, questions paired, and its 95 % interval over questions by bootstrap."""
+    change = (after - before)[:, None]
+    low, high = next(intervals(resampled_sums(change) / len(change))) or (np.nan, np.nan)
+    return float(change.mean()), low, high
+
+
+def _table(runs: Mapping[str, Sequence[Scores]], measures: Measures) -> list[str]:
+    shown = [arm for arm in runs if runs[arm]]
+    lines = ["| share right | " + " | ".join(f"{arm} ({len(runs[arm])})" for arm in shown) + " |"]
+    lines.append("|---" * (len(shown) + 1) + "|")
+    for name, arms in measures.items():
+        count = len(next(iter(arms.values())))
+        lines.append(f"| {name} ({count}) | " + " | ".join(_cell(arms, arm) for arm in shown) + " |")
+    return lines
+
+
+def _cell(arms: Mapping[str, PerQuestion], arm: str) -> str:
+    if arm not in arms:
+        return ""
+    value = f"{arms[arm].mean():.3f}"
+    if arm == START or START not in arms:
+        return value
+    change, low, high = difference(arms[arm], arms[START])
+    return f"{value} ({change:+.3f} [{low:+.3f}, {high:+.3f}])"
+
+
+def _kind_table(runs: Mapping[str, Sequence[Scores]]) -> list[str]:
+    lines = ["| set | arm | " + " | ".join(KINDS) + " |", "|---" * (len(KINDS) + 2) + "|"]
+    for name in KIND_SETS:
+        for arm, found in runs.items():
+            scores = [run[name] for run in found if name in run]
+            if scores:
+                right, kinds = np.mean([score["right"] for score in scores], 0), np.array(scores[0]["kind"])
+                own = [right[kinds == kind] for kind in KINDS]
+                values = [f"{part.mean():.3f}" if part.size else "" for part in own]
+                lines.append(f"| {name} | {arm} | " + " | ".join(values) + " |")
+    return lines
+
+
+def _draw(measures: Measures, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 1 + 0.5 * len(measures)), layout="constrained")
+    axes = figure.add_subplot()
+    names = list(measures)
+    arms = [arm for arm in {arm: None for found in measures.values() for arm in found} if arm != START]
+    for number, arm in enumerate(arms):
+        rows = [i for i, name in enumerate(names) if {arm, START} <= set(measures[name])]
+        found = [difference(measures[names[i]][arm], measures[names[i]][START]) for i in rows]
+        centre = np.array([change for change, _, _ in found])
+        spread = [centre - [low for _, low, _ in found], [high for _, _, high in found] - centre]
+        height = np.array(rows) + (number - (len(arms) - 1) / 2) * 0.14
+        axes.errorbar(centre, height, xerr=np.maximum(spread, 0), fmt="o", markersize=4, label=arm)
+    axes.axvline(0, color="grey", linewidth=1)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("share right, difference from the start (95 % interval over questions)")
+    if arms:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,172 @@
+"""A training run of the embedded reasoner on rows: its state, its folder, and its measurements on the way."""
+
+from __future__ import annotations
+
+import resource
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reasonseg_ros import __version__
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.scoring.right_target import paired
+from reasonseg_ros.files.strict_json import json_text, read_json_file
+from reasonseg_ros.files.whole_file import whole_file
+from reasonseg_ros.images.files import read_image
+from reasonseg_ros.reasoner.dialects.parsing import parse_answer
+from reasonseg_ros.training.reasoner.model import IMAGE_WH
+from reasonseg_ros.training.reinforcement.plan import RunPlan
+from reasonseg_ros.training.reinforcement.policy import EmbeddedPolicy, QuestionBatch
+from reasonseg_ros.training.reinforcement.progress import RunCurves
+from reasonseg_ros.training.rows import TRUTH_PX, TrainingRow, read_rows
+
+_WARM_UP_STEPS = 10
+_MEASURED_SAMPLES = 8
+_MEASURED_AT_ONCE = 25
+_MAY_CHANGE = ("steps", "cpu_s", "out", "threads", "save_every")
+
+
+class EmbeddedRun(ABC):
+    """The state of a run. What a step draws depends on seed and step alone, so a resumed run makes the same curve."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        torch.set_num_threads(plan.threads)
+        self.plan = plan
+        self.rows = read_rows(plan.rows)
+        self._dev_rows = read_rows(plan.dev_rows)[: plan.measured] if plan.dev_rows else []
+        self.policy = EmbeddedPolicy(plan.model)
+        named = {name: p for name, p in self.policy.model.named_parameters() if p.requires_grad}
+        self._parameters = list(named.values())
+        self.optimizer = torch.optim.AdamW(
+            self._parameters, lr=plan.rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay
+        )
+        self.average = {name: p.detach().clone() for name, p in named.items()}
+        self.step = 0
+        self.spent_s = 0.0
+        plan.out.mkdir(parents=True, exist_ok=True)
+        self._settle()
+        if (plan.out / "state.pt").exists():
+            self._restore()
+        self.progress = RunCurves(plan.out, self.step)
+
+    @property
+    def is_done(self) -> bool:
+        return self.step >= self.plan.steps or 0 < self.plan.cpu_s <= self.spent_s
+
+    def _settle(self) -> None:
+        """Write the settings, or compare them with those that the run began with."""
+        path = self.plan.out / "plan.json"
+        settings = {name: str(value) if name in ("model", "rows", "out", "dev_rows") and value else value
+                    for name, value in asdict(self.plan).items()}  # fmt: skip
+        if path.exists():
+            begun = read_json_file(path)["settings"]
+            changed = [name for name in settings if name not in _MAY_CHANGE and begun.get(name) != settings[name]]
+            if changed:
+                name = changed[0]
+                raise InvalidInput(
+                    f"{self.plan.out} holds a run with {name} {begun.get(name)!r}, not {settings[name]!r}; "
+                    "give its settings, or another folder"
+                )
+        versions = {"reasonseg_ros": __version__, "torch": torch.__version__}
+        with whole_file(path) as file:
+            file.write(json_text({"settings": settings, "versions": versions}, indent=2) + "\n")
+
+    def save(self) -> None:
+        state = {
+            "model": self.policy.model.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "spent_s": self.spent_s,
+        }
+        with whole_file(self.plan.out / "state.pt", "wb") as file:
+            torch.save(state, file)
+
+    def _restore(self) -> None:
+        state = torch.load(self.plan.out / "state.pt", weights_only=True)
+        self.policy.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average, self.step, self.spent_s = state["average"], state["step"], state["spent_s"]
+
+    def export(self) -> None:
+        """Write the averaged weights in the published layout to `checkpoint`."""
+        state = {**self.policy.model.state_dict(), **self.average}
+        state.pop("lm_head.weight", None)  # the embeddings, which it is tied to
+        folder = self.plan.out / "checkpoint"
+        self.policy.model.save_pretrained(folder, state_dict=state)
+        self.policy.processor.save_pretrained(folder)
+
+    def advance(self) -> dict[str, float]:
+        """One step; the values for the log."""
+        began, began_cpu_s, plan = time.monotonic(), time.process_time(), self.plan
+        rng = np.random.default_rng((plan.seed, self.step))
+        rows = [self.rows[i] for i in rng.integers(len(self.rows), size=plan.prompts)]
+        for group in self.optimizer.param_groups:
+            group["lr"] = plan.rate * min(1.0, (self.step + 1) / _WARM_UP_STEPS)
+        report = self._learn(rows, asked(plan.rows, rows), rng)
+        self.step += 1
+        weight = 1 - min(plan.averaging, self.step / (self.step + 9))
+        torch._foreach_lerp_(list(self.average.values()), [p.data for p in self._parameters], weight)
+        self.spent_s += time.process_time() - began_cpu_s
+        report["seconds"] = time.monotonic() - began
+        report["cpu_s"] = self.spent_s
+        report["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return report
+
+    @abstractmethod
+    def _learn(
+        self, rows: Sequence[TrainingRow], questions: QuestionBatch, rng: np.random.Generator
+    ) -> dict[str, float]:
+        """Change the weights by one step, whose random numbers come from `rng`; the values for the log."""
+
+    def _update(self, loss: torch.Tensor) -> torch.Tensor:
+        """One step of the optimizer; the gradient's norm before it is cut to 1."""
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def measure(self) -> dict[str, float]:
+        """Share of right targets on the first development rows: greedy, and the mean of eight samples."""
+        right: dict[str, list[bool]] = {"greedy": [], "mean_of_8": []}
+        for start in range(0, len(self._dev_rows), _MEASURED_AT_ONCE):
+            rows = self._dev_rows[start : start + _MEASURED_AT_ONCE]
+            questions = asked(self.plan.dev_rows or self.plan.rows, rows)
+            for name, group, temperature in (("greedy", 1, 0.0), ("mean_of_8", _MEASURED_SAMPLES, 1.0)):
+                answers = self.policy.sampled(questions, group, temperature, self.plan.seed + start)
+                for row, texts in zip(rows, answers, strict=True):
+                    right[name] += [_is_right(self.policy.text(tokens), row) for tokens in texts]
+        return {name: float(np.mean(values)) for name, values in right.items() if values}
+
+
+def asked(folder: Path, rows: Sequence[TrainingRow]) -> QuestionBatch:
+    return QuestionBatch([read_image(folder / row.image) for row in rows], [row.question for row in rows])
+
+
+def _is_right(text: str, row: TrainingRow) -> bool:
+    """Whether the answer's boxes mean exactly the targets, as in the evaluation."""
+    answer = parse_answer(text, (TRUTH_PX, TRUTH_PX), dialect="vision_reasoner", answer_wh=IMAGE_WH)
+    boxes = [found.box_xyxy for found in answer.groundings]
+    return answer.status.is_answer and paired(boxes, [target.box_xyxy for target in row.targets])
+
+
+def train_to_end(run: EmbeddedRun) -> None:
+    """Train to the last step, or until the CPU time is spent."""
+    plan = run.plan
+    print(f"{len(run.rows)} rows, from step {run.step} to {plan.steps}", flush=True)
+    while not run.is_done:
+        values = run.advance()
+        if run.step % plan.measure_every == 0 or run.is_done:
+            values |= run.measure()
+        run.progress.add(run.step, values)
+        if run.step % plan.save_every == 0 or run.is_done:
+            run.save()
+            print(f"step {run.step} " + " ".join(f"{name} {value:.3f}" for name, value in values.items()), flush=True)
+    run.export()
+    run.progress.close()

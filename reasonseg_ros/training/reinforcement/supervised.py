@@ -1,0 +1,50 @@
+"""Supervised training of the embedded reasoner on the same rows, to compare with learning from rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from reasonseg_ros.training.reasoner import tokenizer as words
+from reasonseg_ros.training.reasoner.model import IMAGE_WH
+from reasonseg_ros.training.reinforcement.plan import RunPlan
+from reasonseg_ros.training.reinforcement.policy import QuestionBatch
+from reasonseg_ros.training.reinforcement.run import EmbeddedRun, train_to_end
+from reasonseg_ros.training.rows import TRUTH_PX, TrainingRow, TrueTarget
+
+
+def response_text(row: TrainingRow) -> str:
+    """The row's thought and targets as the embedded reasoner writes them, in pixels of its image."""
+    items = [_item(target) for target in row.targets]
+    answer = words.ITEMS_OPEN + words.ITEMS_NEXT.join(items) + words.ITEMS_CLOSE if items else words.NO_ITEMS
+    return words.THINK + row.thought + words.THOUGHT_END + answer + words.ANSWER_END
+
+
+def _item(target: TrueTarget) -> str:
+    """Its boxes end behind their last pixel."""
+    x1, y1, x2, y2 = (value * IMAGE_WH[i % 2] / TRUTH_PX for i, value in enumerate(target.box_xyxy))
+    one_px = (IMAGE_WH[0] / TRUTH_PX, IMAGE_WH[1] / TRUTH_PX)
+    box = (x1, y1, x2 + one_px[0], y2 + one_px[1])
+    point = (value * size / TRUTH_PX for value, size in zip(target.points_xy[0], IMAGE_WH, strict=True))
+    return ",".join(str(round(v)) for v in box) + words.ITEMS_POINT + ",".join(str(round(v)) for v in point)
+
+
+class EmbeddedSupervised(EmbeddedRun):
+    """Learns the rows' own thoughts and targets, by the mean cross entropy of their tokens."""
+
+    def _learn(
+        self, rows: Sequence[TrainingRow], questions: QuestionBatch, rng: np.random.Generator
+    ) -> dict[str, float]:
+        written = [[self.policy.tokens(response_text(row))] for row in rows]
+        log_probabilities, entropies, _ = self.policy.log_probabilities(questions, written)
+        loss = -log_probabilities.mean()
+        gradient = self._update(loss)
+        values = {"loss": loss.detach(), "entropy": entropies.mean(), "gradient": gradient}
+        length = float(np.mean([len(tokens) for (tokens,) in written]))
+        return {name: float(value) for name, value in values.items()} | {"length": length}
+
+
+def run_supervised(plan: RunPlan) -> None:
+    """Train to the end of the plan; continues the run in `plan.out`."""
+    train_to_end(EmbeddedSupervised(plan))
