@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor, DynamicCache
 from transformers.utils.logging import disable_progress_bar
@@ -18,15 +19,15 @@ from reasonseg_ros.reasoner.image_size import resize_rgb
 from reasonseg_ros.reasoner.local.decoding import Prefill, cache_argument
 from reasonseg_ros.reasoner.local.decoding_step import DecodingStep, token_entropies
 from reasonseg_ros.reasoner.prompts import normalise_question
-from reasonseg_ros.training.reasoner.examples import IGNORED, Example, ExampleEncoder, pack
+from reasonseg_ros.training.reasoner.examples import IGNORED, ExampleEncoder
 from reasonseg_ros.training.reasoner.forward import PackedForward
-from reasonseg_ros.training.reasoner.model import IMAGE_TOKENS, IMAGE_WH
+from reasonseg_ros.training.reasoner.model import IMAGE_WH
 from reasonseg_ros.training.reasoner.tokenizer import END, PAD
 from reasonseg_ros.types import RgbImage
 
 MOST_TOKENS = 160
 _MOST_IMAGES = 4096
-_LENGTH_STEP = 128
+_LENGTH_STEP = 64
 """Rows are padded to multiples of this: kernels are kept for each length, which would fill the memory."""
 
 
@@ -157,15 +158,12 @@ class EmbeddedPolicy:
         Returns log probabilities [T], entropies in nats [T] and the number of the answer that each belongs to [T].
         """
         image_tokens = self._seen(asked)
-        packs = []
-        for question, group in zip(asked.questions, answers, strict=True):
-            prompt = self._encoder.asked(normalise_question(question), "", None)
-            packs.append([Example(prompt, row, np.zeros((len(row), 1 + IMAGE_TOKENS), bool)) for row in group])
-        longest = max(sum(map(len, examples)) for examples in packs)
-        rows = [pack(examples, longest + -longest % _LENGTH_STEP, self._pad) for examples in packs]
+        prompts = [self._encoder.asked(normalise_question(question), "", None) for question in asked.questions]
+        longest = max(len(p) + sum(map(len, group)) for p, group in zip(prompts, answers, strict=True))
+        length = longest + -longest % _LENGTH_STEP
+        rows = [_packed(prompt, group, length, self._pad) for prompt, group in zip(prompts, answers, strict=True)]
         tokens, position, question_number, follows = (
-            torch.from_numpy(np.stack([getattr(row, name) for row in rows]))
-            for name in ("tokens", "position", "question", "follows")
+            torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)
         )
         states, _, _ = self._forward.read(image_tokens, tokens, position, question_number, ())
         writes = follows != IGNORED
@@ -175,3 +173,25 @@ class EmbeddedPolicy:
         first = torch.arange(len(answers))[:, None] * group_size
         owner = (first + question_number - 1)[writes]
         return chosen, token_entropies(logits.detach()), owner
+
+
+def _packed(
+    prompt: Sequence[int], answers: Sequence[Sequence[int]], length: int, pad: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """A group of answers behind one prompt: tokens, position, number and next token as in `examples.Packed`, [length].
+
+    The prompt has number 0, which all answers see. Its last token, which writes their first one, is there for each.
+    """
+    shared = len(prompt) - 1
+    tokens, position = np.full(length, pad, np.int64), np.zeros(length, np.int64)
+    number, follows = np.full(length, -1, np.int64), np.full(length, IGNORED, np.int64)
+    tokens[:shared], position[:shared], number[:shared] = prompt[:-1], np.arange(shared), 0
+    start = shared
+    for index, answer in enumerate(answers, 1):
+        part = slice(start, start + len(answer))
+        tokens[part] = [prompt[-1], *answer[:-1]]
+        position[part] = shared + np.arange(len(answer))
+        number[part] = index
+        follows[part] = answer
+        start = part.stop
+    return tokens, position, number, follows
