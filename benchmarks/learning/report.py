@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.learning.scores import SAMPLED_SETS, SAMPLES, SETS
 from reasonseg_ros.evaluation.scoring.bootstrap import intervals, resampled_sums
+from reasonseg_ros.tabletop.questions.everyday import GROUPS, group_of
 from reasonseg_ros.tabletop.questions.question import KINDS
 
 START = "start"
 KIND_SETS = ("trained phrasings", "unseen phrasings", "everyday phrasings")
 
-Scores = dict[str, dict[str, list[float]]]
+Scores = dict[str, dict[str, list[Any]]]
 """Of one run, by set: what `write_scores` writes."""
 PerQuestion = NDArray[np.float64]
 Measures = dict[str, dict[str, PerQuestion]]
@@ -27,7 +29,7 @@ def write_report(out: Path, arms: Sequence[str]) -> None:
     """Write `table.md` and `comparison.png` of all arms that have scores."""
     runs = {arm: _runs(out / "scores", arm) for arm in arms}
     measures = _measures(runs)
-    table = "\n".join([*_table(runs, measures), "", *_kind_table(runs)]) + "\n"
+    table = "\n".join([*_table(runs, measures), *_tables_of_parts(runs)]) + "\n"
     (out / "table.md").write_text(table, encoding="utf-8")
     _draw(measures, out / "comparison.png")
     print(table)
@@ -79,20 +81,27 @@ def _cell(arms: Mapping[str, PerQuestion], arm: str) -> str:
         return ""
     value = f"{arms[arm].mean():.3f}"
     if arm == START or START not in arms:
-        return value
+        _, low, high = difference(arms[arm], np.zeros_like(arms[arm]))
+        return f"{value} [{low:.3f}, {high:.3f}]"
     change, low, high = difference(arms[arm], arms[START])
     return f"{value} ({change:+.3f} [{low:+.3f}, {high:+.3f}])"
 
 
-def _kind_table(runs: Mapping[str, Sequence[Scores]]) -> list[str]:
-    lines = ["| set | arm | " + " | ".join(KINDS) + " |", "|---" * (len(KINDS) + 2) + "|"]
-    for name in KIND_SETS:
-        for arm, found in runs.items():
-            scores = [run[name] for run in found if name in run]
-            if scores:
-                right, kinds = np.mean([score["right"] for score in scores], 0), np.array(scores[0]["kind"])
-                own = [right[kinds == kind] for kind in KINDS]
-                values = [f"{part.mean():.3f}" if part.size else "" for part in own]
+def _tables_of_parts(runs: Mapping[str, Sequence[Scores]]) -> list[str]:
+    """Lines of tables of greedy answers by kind of question, and of the everyday ones by what is unusual."""
+    lines = []
+    for names, sets in ((KINDS, KIND_SETS), (tuple(GROUPS), ("everyday phrasings",))):
+        lines += ["", "| set | arm | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+        for name in sets:
+            for arm, found in runs.items():
+                scores = [run[name] for run in found if name in run]
+                if not scores:
+                    continue
+                right = np.mean([score["right"] for score in scores], 0)
+                first = scores[0]
+                parts = first["kind"] if names is KINDS else [group_of(text) for text in first["question"]]
+                own = [right[np.array(parts) == part] for part in names]
+                values = [f"{part.mean():.3f} ({part.size})" if part.size else "" for part in own]
                 lines.append(f"| {name} | {arm} | " + " | ".join(values) + " |")
     return lines
 

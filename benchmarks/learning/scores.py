@@ -30,8 +30,8 @@ Asked = list[tuple[SceneView, SceneQuestion]]
 def write_scores(folder: Path, model: Path, scenes: Path, questions: int, sampled: int) -> None:
     """Write a JSON file a set into `folder`, unless it is there.
 
-    Each holds the questions' `kind`, whether the greedy answer is `right`, and for the first `sampled` questions of
-    SAMPLED_SETS how many of eight answers are (`right_of_8`).
+    It holds each `question` and its `kind`, whether the greedy answer is `right`, and for the first `sampled` questions
+    of SAMPLED_SETS how many of eight answers are (`right_of_8`).
     """
     missing = [name for name in SETS if not _path(folder, name).exists()]
     if not missing:
@@ -42,6 +42,7 @@ def write_scores(folder: Path, model: Path, scenes: Path, questions: int, sample
         asked = test_set(files, name, questions)
         values = {
             "kind": [question.kind for _, question in asked],
+            "question": [question.text for _, question in asked],
             "right": _right(policy, asked, 1, 0.0),
         }
         if name in SAMPLED_SETS:

@@ -72,13 +72,13 @@ def test_runs_of_an_arm_are_averaged_question_by_question(tmp_path, capsys):
         ("SFT wide 1", [0, 1], [0, 8]),
     ):
         (tmp_path / "scores" / run).mkdir(parents=True)
-        values = {"kind": ["none", "several"], "right": right, "right_of_8": of_8}
+        values = {"question": ["a", "b"], "kind": ["none", "several"], "right": right, "right_of_8": of_8}
         (tmp_path / "scores" / run / f"{name}.json").write_text(json.dumps(values))
     report.write_report(tmp_path, ["start", "SFT wide", "GRPO wide"])
     lines = (tmp_path / "table.md").read_text().splitlines()
     assert lines[0] == "| share right | start (1) | SFT wide (2) |"
-    assert "| 0.500 | 0.750 (+0.250 [" in lines[2]
-    assert "mean of 8" in lines[3] and "| 0.500 | 0.531 (+0.031 [" in lines[3]
-    assert "pass of 8" in lines[4] and "| 0.500 | 0.750 (+0.250 [" in lines[4]
+    assert "| 0.500 [0.000, 1.000] | 0.750 (+0.250 [" in lines[2]
+    assert "mean of 8" in lines[3] and "| 0.531 (+0.031 [" in lines[3]
+    assert "pass of 8" in lines[4] and "| 0.750 (+0.250 [" in lines[4]
     by_kind = next(line for line in lines if line.startswith(f"| {name} | SFT wide"))
-    assert "1.000" in by_kind and "0.500" in by_kind
+    assert "1.000 (1)" in by_kind and "0.500 (1)" in by_kind

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from reasonseg_ros.tabletop.questions import knowledge, sentences
+from reasonseg_ros.tabletop.questions import everyday, knowledge, sentences
 from reasonseg_ros.tabletop.questions.corpus import corpus
 from reasonseg_ros.tabletop.questions.generation import generate, generate_part
 from reasonseg_ros.tabletop.questions.question import KINDS
@@ -76,6 +76,14 @@ def test_no_two_phrasings_share_a_sentence():
     lists = [added, *({*frames(name)} for name in sentences.PHRASINGS if name != "wide")]
     assert len(set().union(*lists)) == sum(map(len, lists))
     assert all(len(frames(name)) == len({*frames(name)}) for name in sentences.PHRASINGS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_everyday_question_has_its_group(kind):
+    for question in many(SCENE, kind, 100, "everyday"):
+        group = everyday.GROUPS[everyday.group_of(question.text)]
+        starts = [text.partition("{")[0] for texts in group.values() for text in texts]
+        assert question.text.startswith(tuple(starts))
 
 
 def test_wide_asks_in_more_ways_and_everyday_in_other_scripts():

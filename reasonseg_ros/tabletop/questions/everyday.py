@@ -6,6 +6,11 @@ A test holds that no sentence here is trained on.
 
 from __future__ import annotations
 
+import re
+
+_CHOICE = "(, (take )?the .+ one| with the .+ one)?"
+"""What a question that takes several steps adds to its sentence."""
+
 OTHER_VERBS = {
     "task": (
         "lend me a thing suited to {task}", "collect the article required to {task}",
@@ -68,5 +73,24 @@ CHINESE = {
     "place": ("{place} 的是什么", "请指出 {place} 的东西"),
 }
 
-_GROUPS = (OTHER_VERBS, REVERSED_CLAUSES, POLITE, MISSPELT, KOREAN, CHINESE)
-EVERYDAY = {form: tuple(text for group in _GROUPS for text in group[form]) for form in ("task", "goal", "place")}
+GROUPS = {
+    "other verbs": OTHER_VERBS,
+    "reversed clauses": REVERSED_CLAUSES,
+    "polite": POLITE,
+    "misspelt": MISSPELT,
+    "Korean": KOREAN,
+    "Chinese": CHINESE,
+}
+EVERYDAY = {
+    form: tuple(text for group in GROUPS.values() for text in group[form]) for form in ("task", "goal", "place")
+}
+
+
+def group_of(question: str) -> str:
+    """The group of GROUPS whose sentence the question is."""
+    for name, forms in GROUPS.items():
+        for text in (text for texts in forms.values() for text in texts):
+            before, after = (part.partition("}")[2] if i else part for i, part in enumerate(text.split("{")))
+            if re.fullmatch(re.escape(before) + ".+" + re.escape(after) + _CHOICE, question):
+                return name
+    raise ValueError(f"{question!r} is no everyday question")
