@@ -87,9 +87,8 @@ def export_reasoner(
                 os.replace(folder / file, target / file)
         else:
             _write_card(card, folder)
-            target.mkdir(exist_ok=True)
-            for path in folder.iterdir():
-                shutil.copyfile(path, target / path.name)
+            folder.chmod(0o755)
+            os.replace(folder, target)  # whole or not at all, also over an empty folder
     return manifest, target
 
 
