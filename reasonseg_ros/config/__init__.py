@@ -12,11 +12,11 @@ from difflib import get_close_matches
 from typing import Any
 
 from reasonseg_ros.config.faults import FaultsConfig
-from reasonseg_ros.config.models import ReasonerConfig, SegmenterConfig, TrackerConfig
+from reasonseg_ros.config.models import ReasonerConfig, SegmenterConfig, SelectionConfig, TrackerConfig
 from reasonseg_ros.config.setting import check, setting
 from reasonseg_ros.errors import ConfigError
 
-METHODS = {"seg_zero": "SegZero", "rev_seg": "RevSeg", "rea2_seg": "Rea2Seg"}
+METHODS = {"seg_zero": "SegZero", "rev_seg": "RevSeg", "llm_seg": "LlmSeg", "rea2_seg": "Rea2Seg"}
 """Class of each method, in the module `reasonseg_ros.methods.<name>`."""
 
 
@@ -234,12 +234,13 @@ class Config:
     method: str = setting(
         "rev_seg",
         "method: seg_zero answers about one image; rev_seg also tracks targets and answers about several "
-        "images; rea2_seg compares several candidate answers",
+        "images; llm_seg chooses among masks of everything in the image; rea2_seg compares several candidate answers",
         choices=tuple(METHODS),
         read_only=True,
     )
     reasoner: ReasonerConfig = field(default_factory=ReasonerConfig)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
     query: QueryConfig = field(default_factory=QueryConfig)

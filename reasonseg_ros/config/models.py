@@ -139,6 +139,13 @@ class SegmenterConfig:
 
 
 @dataclass(frozen=True)
+class SelectionConfig:
+    model: str = setting(
+        "tabletop", "for llm_seg: folder of a trained selection, or tabletop for the embedded one", read_only=True
+    )
+
+
+@dataclass(frozen=True)
 class TrackerConfig:
     mode: str = setting(
         "auto",

@@ -86,6 +86,9 @@ def with_confidence(method: Method, settings: Settings) -> Method:
     `answer.min_confidence` is set without one.
     """
     config = settings.now
+    if config.method == "llm_seg":
+        check_threshold(config.answer.min_confidence, "the calibration is not of LLM-Seg's answers")
+        return method
     card = load_card(config.reasoner.model, "reasoner")
     path = Path(card.source, FILE_NAME)
     if config.reasoner.backend == "server" or not card.is_folder or not path.is_file():

@@ -10,6 +10,7 @@ from reasonseg_ros.reasoner.abilities import Ability, Exploration, Explored, Rep
 from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe
+from reasonseg_ros.reasoner.thoughts import Thought
 from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
 
@@ -23,12 +24,14 @@ class Reasoner(Protocol):
         frames: how many frames of a video `choose` is best shown.
         has_batches: whether `answer_batch` decodes several questions together.
         abilities: what `explore` may be asked for, and whether there is a `reply`.
+        state_width: of the hidden states that `think` gives; 0 if it gives none.
     """
 
     name: str
     frames: int = 6
     has_batches: bool = False
     abilities: frozenset[Ability] = frozenset()
+    state_width: int = 0
 
     @abstractmethod
     def answer(self, frame: Frame, text: str, call: Call = WAIT) -> Answer:
@@ -47,6 +50,14 @@ class Reasoner(Protocol):
         if call.cancelled():
             return failed_keyframe(failure(Status.CANCELLED, "cancelled before looking back", self.name))
         return failed_keyframe(failure(Status.UNPARSABLE, f"{self.name} looks at single images", self.name))
+
+    def think(self, frame: Frame, text: str, call: Call = WAIT) -> Thought | Answer:
+        """The thought about a question with its hidden states, without an answer; or the Answer that says why not.
+
+        Fails as `answer` does. By default there are no hidden states.
+        """
+        return failure(Status.REFUSED, f"{self.name} gives no hidden states; set reasoner.backend to onnxruntime",
+                       self.name)  # fmt: skip
 
     def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:
         """An answer for each frame with its text, together if that is faster. The time limit holds for each question.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from reasonseg_ros.commands.train import data, grpo, points, reasoner, scenes, segmenter, validate, videos
+from reasonseg_ros.commands.train import data, grpo, points, reasoner, scenes, segmenter, selection, validate, videos
 
-VERBS = (scenes, videos, data, reasoner, grpo, validate, segmenter, points)
+VERBS = (scenes, videos, data, reasoner, grpo, validate, segmenter, points, selection)
 
 
 def register(verbs: Any) -> None:

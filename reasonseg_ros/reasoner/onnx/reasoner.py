@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from reasonseg_ros.images.memory import ImageMemory
 from reasonseg_ros.images.resampling import resize_like_torchvision
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.abilities import Ability, Exploration
+from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.image_size import check_pixel_limits, resized_wh
-from reasonseg_ros.reasoner.limits import Limits
+from reasonseg_ros.reasoner.limits import Limits, failure
 from reasonseg_ros.reasoner.onnx.choosing import Chooser
 from reasonseg_ros.reasoner.onnx.exploring import GREEDY, Branch, grow
 from reasonseg_ros.reasoner.onnx.manifest import read_reasoner_manifest
@@ -23,10 +25,23 @@ from reasonseg_ros.reasoner.onnx.vision import VisionModel
 from reasonseg_ros.reasoner.onnx.words import Words
 from reasonseg_ros.reasoner.speaking import Messages, SpeakingReasoner, Speech
 from reasonseg_ros.reasoner.sureness import thought_entropy, thought_length
-from reasonseg_ros.types import FloatArray, Frame, RgbImage, Status
+from reasonseg_ros.reasoner.thoughts import THOUGHT_END, Thought
+from reasonseg_ros.types import Answer, FloatArray, Frame, RgbImage, Status
 
 _ANY = "any"
 """Stands for any question when an image is read ahead."""
+_END_TOKENS = 12
+"""The end of a thought has at most this many tokens."""
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """`broken`: a limit stopped it. `cut`: it has as many tokens as are allowed, and no end."""
+
+    tokens: list[int]
+    entropies_nats: list[float]
+    broken: Status | None
+    cut: bool
 
 
 class OnnxReasoner(SpeakingReasoner):
@@ -49,6 +64,7 @@ class OnnxReasoner(SpeakingReasoner):
         self._text = TextModel(folder, manifest, threads)
         looks = (Ability.ATTENTION,) if manifest.attention_layers else ()
         self.abilities = frozenset((Ability.SAMPLES, Ability.REPLIES, *looks))
+        self.state_width = manifest.text.width
         self._kept: ImageMemory[ReadPrompt] = ImageMemory(config.kept_frames, config.kept_mb * 1_000_000)
 
     def prepare(self, frame: Frame) -> None:
@@ -106,6 +122,27 @@ class OnnxReasoner(SpeakingReasoner):
         token_px = self.manifest.vision.patch_px * self.manifest.vision.merge
         return speeches, mean.reshape(seen_wh[1] // token_px, seen_wh[0] // token_px)
 
+    def think(self, frame: Frame, text: str, call: Call = WAIT) -> Thought | Answer:
+        limits = Limits.of(call, self.card, self.config)
+        question = limits.begin(text, self.name)
+        if isinstance(question, Answer):
+            return question
+
+        def ask() -> Thought | Answer:
+            prompt, logits = self._read_about(frame, question)
+            states = [self._text.hidden]
+            said = self._decode(prompt, logits, limits, states)
+            words = self._words.text(said.tokens)
+            if said.broken:
+                return limits.stopped(said.broken, words, len(said.tokens), self.name)
+            if said.cut:
+                error = "the thought does not end; raise max_new_tokens"
+                return failure(Status.TRUNCATED, error, self.name, words, len(said.tokens))
+            entropy_nats = float(sum(said.entropies_nats))
+            return Thought(words, len(said.tokens), np.stack(states), self._text.image_features, entropy_nats)
+
+        return self.guarded(ask, lambda failed: failed)
+
     def _read_about(self, frame: Frame, question: str) -> tuple[list[int], FloatArray]:
         """The tokens of a question about a frame, and the logits of the first token of its answer."""
         chat = self._words.chat(self.messages(question))
@@ -126,11 +163,18 @@ class OnnxReasoner(SpeakingReasoner):
         self, prompt: Sequence[int], logits: FloatArray, seen_wh: list[tuple[int, int]], limits: Limits
     ) -> Speech:
         """Decode to the end, at most to the checkpoint's longest sequence; the limits are checked at each token."""
+        said = self._decode(prompt, logits, limits)
+        entropy_nats = thought_entropy(said.tokens, said.entropies_nats, self._words.text)
+        return Speech(self._words.text(said.tokens), len(said.tokens), seen_wh, said.cut, said.broken, entropy_nats)
+
+    def _decode(
+        self, prompt: Sequence[int], logits: FloatArray, limits: Limits, states: list[FloatArray] | None = None
+    ) -> _Decoded:
+        """The tokens after a prompt; with `states` only the thought, each of whose hidden states is appended."""
         chooser = Chooser(self.manifest.repetition_penalty, prompt)
         most = min(limits.max_new_tokens, self.manifest.text.longest - len(prompt))
         said: list[int] = []
         entropies_nats: list[float] = []
-        broken: Status | None = None
         while True:
             token, entropy_nats = chooser.choose(logits)
             said.append(token)
@@ -142,9 +186,13 @@ class OnnxReasoner(SpeakingReasoner):
             if broken or ended or len(said) >= most:
                 break
             logits = self._text.next(token)
-        entropy_nats = thought_entropy(said, entropies_nats, self._words.text)
+            if states is not None:
+                states.append(self._text.hidden)
+                if THOUGHT_END in self._words.text(said[-_END_TOKENS:]):
+                    ended = True
+                    break
         cut = not ended and len(said) >= most
-        return Speech(self._words.text(said), len(said), seen_wh, cut, None if ended else broken, entropy_nats)
+        return _Decoded(said, entropies_nats, None if ended else broken, cut)
 
     def _so_far(self, said: Sequence[int]) -> str:
         # A character of several tokens shows as a replacement character until its last one.

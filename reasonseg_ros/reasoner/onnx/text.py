@@ -27,16 +27,18 @@ class ReadPrompt:
     Attributes:
         ids: its tokens.
         grids: of its images.
+        features: of its images, float32 [tokens, width].
         layers: keys and values, float32 [2, layers, heads, tokens, head size].
     """
 
     ids: tuple[int, ...]
     grids: tuple[Grid, ...]
+    features: FloatArray
     layers: FloatArray
 
     @property
     def size_bytes(self) -> int:
-        return self.layers.nbytes
+        return self.layers.nbytes + self.features.nbytes
 
 
 class TextModel:
@@ -53,6 +55,7 @@ class TextModel:
         self._last_slot, self._total = np.zeros(1, np.int32), np.zeros(1, np.int32)
         self._ids: list[int] = []
         self._grids: tuple[Grid, ...] = ()
+        self._features = np.zeros((0, self._shape.width), np.float32)
         self._allocate(SLOTS)
 
     @property
@@ -61,12 +64,19 @@ class TextModel:
         newest: FloatArray = self._hidden[0].copy()
         return newest
 
+    @property
+    def image_features(self) -> FloatArray:
+        """Of the first image of the prompt, float32 [rows, columns, width]."""
+        rows, columns = self._grids[0]
+        seen: FloatArray = self._features[: rows * columns].reshape(rows, columns, -1).copy()
+        return seen
+
     def read(self, ids: Sequence[int], grids: Sequence[Grid], features: FloatArray) -> FloatArray:
         """Read a new prompt. `features` float32 [tokens, width] are those of its images, in order.
 
         Returns the logits of the next token, float32 [vocabulary], valid until the next call.
         """
-        self._begin(ids, grids)
+        self._begin(ids, grids, features)
         places = np.flatnonzero(np.asarray(ids) == self._image_token)
         return self._run(list(ids), places, features)
 
@@ -74,7 +84,7 @@ class TextModel:
         """Read a prompt with the images of `known` that begins alike up to the last of them, as `read` does."""
         most = min(len(known.ids), len(ids) - 1)  # the last token is always read
         shared = next((index for index in range(most) if known.ids[index] != ids[index]), most)
-        self._begin(ids, known.grids)
+        self._begin(ids, known.grids, known.features)
         for index, (keys, values) in enumerate(self._layers):
             keys[0, :, :shared], values[0, :, :shared] = known.layers[:, index, :, :shared]
         self._total[0] = shared
@@ -87,7 +97,9 @@ class TextModel:
         """What was read so far."""
         length = len(self._ids)
         layers = [[part[0, :, :length] for part in layer] for layer in self._layers]
-        return ReadPrompt(tuple(self._ids), self._grids, np.array(layers, np.float32).transpose(1, 0, 2, 3, 4))
+        return ReadPrompt(
+            tuple(self._ids), self._grids, self._features, np.array(layers, np.float32).transpose(1, 0, 2, 3, 4)
+        )
 
     def next(self, token: int) -> FloatArray:
         """Read one token more. Returns logits as `read` does."""
@@ -124,7 +136,7 @@ class TextModel:
             found += (weights / weights.sum(-1, keepdims=True))[..., places].sum((0, 1))
         return found
 
-    def _begin(self, ids: Sequence[int], grids: Sequence[Grid]) -> None:
+    def _begin(self, ids: Sequence[int], grids: Sequence[Grid], features: FloatArray) -> None:
         if len(ids) >= self._shape.longest:
             raise InvalidInput(
                 f"the prompt has {len(ids)} tokens, and the checkpoint takes fewer than {self._shape.longest}; show "
@@ -132,7 +144,7 @@ class TextModel:
             )
         if len(ids) >= len(self._cos):
             self._allocate(-(-(len(ids) + 1) // SLOTS) * SLOTS)
-        self._ids, self._grids = list(ids), tuple(grids)
+        self._ids, self._grids, self._features = list(ids), tuple(grids), features
         self._total[0] = 0
         self._turn()
 

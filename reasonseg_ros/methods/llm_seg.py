@@ -1,0 +1,176 @@
+"""LLM-Seg: the segmenter proposes masks of everything, and a small module chooses those that the thought means.
+
+The reasoner writes no coordinates: the hidden state at the end of its thought is the question to the masks.
+
+Source: Wang and Ke, "LLM-Seg: Bridging Image Segmentation and Large Language Model Reasoning", 2024, arXiv:2404.08767.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from reasonseg_ros.errors import ConfigError, InvalidInput, ModelError
+from reasonseg_ros.files.resources import resource
+from reasonseg_ros.images.memory import ImageMemory
+from reasonseg_ros.methods.port import Method
+from reasonseg_ros.methods.proposing import Unwanted, proposal_regions, proposals_for
+from reasonseg_ros.methods.seg_zero import SegZero
+from reasonseg_ros.methods.stages import failed
+from reasonseg_ros.methods.tracking import load_tracker
+from reasonseg_ros.methods.wrapped import WrappedMethod
+from reasonseg_ros.reasoner.call import WAIT, Call
+from reasonseg_ros.reasoner.dialects.parsing import take_apart
+from reasonseg_ros.reasoner.port import Reasoner
+from reasonseg_ros.reasoner.thoughts import Thought
+from reasonseg_ros.segmenter.everything import Everything, Proposals
+from reasonseg_ros.segmenter.port import Features, Segmenter
+from reasonseg_ros.segmenter.regions import without_empty
+from reasonseg_ros.selection.digests import model_digests
+from reasonseg_ros.selection.embeddings import embed_masks
+from reasonseg_ros.selection.selector import MaskScores, Selector
+from reasonseg_ros.settings import Settings
+from reasonseg_ros.types import Answer, Frame, Query, Region, Segmentation, Status
+
+EMBEDDED = "tabletop"
+PART_SHARE = 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Proposed:
+    """An encoded image with the proposals in it."""
+
+    features: Features
+    proposals: Proposals
+
+
+class LlmSeg(WrappedMethod):
+    """Answers questions about single frames. Prompts are segmented as `inner` does.
+
+    The segmenter encodes and proposes in a second thread while the reasoner thinks. The proposals of the last images
+    are kept, so another question about one of them costs the thought and the choice alone.
+    """
+
+    name = "llm_seg"
+
+    def __init__(self, inner: Method, selector: Selector) -> None:
+        super().__init__(inner)
+        self.selector = selector
+        self.everything = Everything(self.segmenter, grid_wh=selector.card.grid_wh)
+        self._beside = ThreadPoolExecutor(1, "reasonseg proposals")
+        self._kept: ImageMemory[Proposed] = ImageMemory(self.settings.now.segmenter.kept_frames)
+
+    @classmethod
+    def build(cls, reasoner: Reasoner, segmenter: Segmenter, settings: Settings) -> Method:
+        config = settings.now
+        selector = Selector(selection_folder(config.selection.model))
+        if reasoner.state_width != selector.card.state_width:
+            raise ConfigError(
+                f"method = 'llm_seg'; it needs hidden states of width {selector.card.state_width}, and "
+                f"{reasoner.name} gives {reasoner.state_width or 'none'}: set reasoner.backend to onnxruntime, or "
+                "choose another method"
+            )
+        selector.card.check_models(**model_digests(config.reasoner.model, config.segmenter.model))
+        method = cls(SegZero.build(reasoner, segmenter, settings), selector)
+        method.make_tracker = load_tracker(config, segmenter)
+        return method
+
+    def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:
+        call.on_stage("reasoning")
+        begun_s = time.perf_counter()
+        proposing = self._beside.submit(self._propose, frame, call)
+        try:
+            thought = self.reasoner.think(frame, query.text, call)
+        # The port promises an Answer; a reasoner that raises costs its question and no other.
+        except Exception as error:
+            thought = failed(Answer(Status.NO_TARGET, model=self.reasoner.name), "reasoning", error)
+        seconds = {"reasoning": time.perf_counter() - begun_s}
+        if isinstance(thought, Answer):
+            proposing.cancel()  # if it still waits for an earlier one; otherwise it ends by itself
+            return Segmentation(frame, query, thought, (), seconds)
+        call.on_stage("segmenting")
+        return self._chosen(frame, query, thought, proposing, seconds)
+
+    def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> list[Segmentation]:
+        return [self.answer(frame, query) for frame, query in zip(frames, queries, strict=True)]
+
+    def _propose(self, frame: Frame, call: Call) -> Proposed:
+        known = self._kept.get(frame.rgb)
+        if known is None:
+            features = self.segmenter.encode(frame.rgb)
+            known = Proposed(features, proposals_for(self.everything, features, call))
+            self._kept.put(frame.rgb, known)
+        return known
+
+    def _chosen(
+        self, frame: Frame, query: Query, thought: Thought, proposing: Future[Proposed], seconds: dict[str, float]
+    ) -> Segmentation:
+        """The answer that the masks make, which are chosen for a thought."""
+        begun_s = time.perf_counter()
+        words = take_apart(thought.text).thought
+        answer = Answer(Status.NO_TARGET, words, raw_text=thought.text, model=self.reasoner.name, tokens=thought.tokens)
+        regions: tuple[Region, ...] = ()
+        try:
+            found = proposing.result()
+            scores = self.scores(frame, thought, found)
+            drawn = proposal_regions(
+                self.everything, found.features, found.proposals, scores.chosen, self.settings.now.segmenter
+            )
+            regions = _left_to_right(without_parts(_with_scores(drawn, scores)))
+            if regions:
+                groundings = tuple(region.grounding for region in regions)
+                answer = replace(answer, status=Status.OK, groundings=groundings)
+        except Unwanted:
+            answer = replace(answer, status=Status.CANCELLED, error="cancelled before segmenting")
+        # Whatever a model does with one image is the status of one question.
+        except Exception as error:
+            answer, regions = failed(answer, "segmenting", error), ()
+        seconds = {**seconds, "segmenting": time.perf_counter() - begun_s}
+        return without_empty(Segmentation(frame, query, answer, regions, seconds))
+
+    def scores(self, frame: Frame, thought: Thought, found: Proposed) -> MaskScores:
+        """Scores of all proposals for a thought. Raises ModelError."""
+        masks = np.zeros((0, self.selector.card.mask_features), np.float32)
+        if len(found.proposals):
+            feature_map = self.segmenter.feature_map(found.features)
+            masks = embed_masks(found.proposals, feature_map, thought.image_features, frame.rgb)
+        return self.selector.select(masks, thought.states[-1:])
+
+
+def _with_scores(drawn: Mapping[int, Region], scores: MaskScores) -> list[Region]:
+    """The regions whose groundings have the predicted IoP as score."""
+    return [
+        replace(region, grounding=replace(region.grounding, score=float(scores.iop[row])))
+        for row, region in drawn.items()
+    ]
+
+
+def without_parts(regions: Sequence[Region]) -> list[Region]:
+    """Without regions that lie in a larger one to PART_SHARE of their area: several proposals may be of one target."""
+    kept: list[Region] = []
+    for region in sorted(regions, key=lambda region: -int(region.mask.sum())):
+        area_px = np.count_nonzero(region.mask)
+        if not any(np.count_nonzero(region.mask & larger.mask) >= PART_SHARE * area_px for larger in kept):
+            kept.append(region)
+    return kept
+
+
+def _left_to_right(regions: Sequence[Region]) -> tuple[Region, ...]:
+    return tuple(sorted(regions, key=lambda region: float(region.box_xyxy[0])))
+
+
+def selection_folder(model: str) -> Path:
+    """The folder of `selection.model`. Raises ModelError if there is none."""
+    try:
+        folder = resource(f"models/{EMBEDDED}/selection") if model == EMBEDDED else Path(model).expanduser()
+    except InvalidInput as error:
+        raise ModelError(f"selection.model = {model!r}: {error}") from error
+    if not folder.is_dir():
+        raise ModelError(f"selection.model = {model!r} is no folder; train one with `reasonseg train selection`, or "
+                         f"set it to {EMBEDDED}")  # fmt: skip
+    return folder

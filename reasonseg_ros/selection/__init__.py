@@ -1,0 +1,1 @@
+"""LLM-Seg's selection: which of the proposed masks a question means."""

@@ -1,0 +1,64 @@
+"""One vector for each proposed mask, by mask pooling: what encoder and reasoner see in it, its colours, its place.
+
+Source: Wang and Ke, "LLM-Seg: Bridging Image Segmentation and Large Language Model Reasoning", 2024, arXiv:2404.08767,
+which pools DINOv2's features. Here the segmenter's own map and the reasoner's image tokens are pooled, since both are
+there already, and each mask gets its geometry, because a mean over a mask does not say where the mask is.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from reasonseg_ros.segmenter.everything import Proposals
+from reasonseg_ros.types import FloatArray, RgbImage
+
+GEOMETRY = 11
+
+
+def embed_masks(proposals: Proposals, feature_map: FloatArray, image_features: FloatArray, rgb: RgbImage) -> FloatArray:
+    """float32 [K, C + D + 6 + GEOMETRY] of K proposals on uint8 [H, W, 3].
+
+    Args:
+        feature_map: of the segmenter, [h, w, C].
+        image_features: of the reasoner, [rows, columns, D].
+    """
+    height, width = proposals.logits.shape[1:]
+    small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
+    shares = soft_masks(proposals.logits)
+    mean = mask_pool(small, shares)
+    spread = np.sqrt(np.maximum(mask_pool(small * small, shares) - mean * mean, 0))
+    parts = (mask_pool(feature_map, shares), mask_pool(image_features, shares), mean, spread, geometry(proposals))
+    return np.concatenate(parts, 1).astype(np.float32)
+
+
+def soft_masks(logits: FloatArray) -> FloatArray:
+    """Probabilities of logits [K, h, w] inside the masks, 0 outside."""
+    shares: FloatArray = ((logits > 0) / (1 + np.exp(-np.clip(logits, -20, 20)))).astype(np.float32)
+    return shares
+
+
+def mask_pool(feature_map: FloatArray, shares: FloatArray) -> FloatArray:
+    """Mean of a map [h, w, C] over each of soft masks [K, h', w'], which are resized to it: float32 [K, C]."""
+    height, width, channels = feature_map.shape
+    weights = [cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA).ravel() for one in shares]
+    weighted = np.array(weights, np.float32).reshape(len(shares), height * width)
+    total = np.maximum(weighted.sum(1, keepdims=True), 1e-6)
+    pooled: FloatArray = weighted @ feature_map.reshape(-1, channels).astype(np.float32) / total
+    return pooled
+
+
+def geometry(proposals: Proposals) -> FloatArray:
+    """float32 [K, GEOMETRY]: box, centroid and size as shares of the image, root of the area, score and stability."""
+    masks = proposals.low_res
+    height, width = masks.shape[1:]
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    found = np.zeros((len(masks), GEOMETRY), np.float32)
+    image_wh = np.array(proposals.size_wh * 2, np.float32)
+    for index, mask in enumerate(masks):
+        x1, y1, x2, y2 = proposals.box_xyxy(index) / image_wh
+        x, y = columns[mask].mean() / width, rows[mask].mean() / height
+        size = np.sqrt(mask.mean())
+        found[index, :9] = (x1, y1, x2, y2, x, y, x2 - x1, y2 - y1, size)
+    found[:, 9], found[:, 10] = proposals.scores, proposals.stabilities
+    return found

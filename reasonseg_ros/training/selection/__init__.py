@@ -1,0 +1,1 @@
+"""Training of LLM-Seg's selection on rendered scenes."""
