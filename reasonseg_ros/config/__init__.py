@@ -108,7 +108,7 @@ class QueryConfig:
     )
     prepare_period_s: float = setting(1.0, "minimum time between two prepared images, seconds", 0.05, 3600.0)
     hang_s: float = setting(
-        120.0,
+        300.0,
         "time without a token, step or stage after which a model is taken to hang and all questions end, seconds; "
         "0: never",
         0.0,
