@@ -200,7 +200,9 @@ class Worker:
                 _LOG.error("%s", self._hang or "the model goes on; questions are taken again")
             for pending in ended:
                 frame = self._thinker.frame if pending is running else None
-                pending.delivery.deliver(pending.failed(Status.FAILED, pending.dropped_because, frame))
+                is_cancelled = pending.dropped_because != self._hang  # by somebody who waits for the model to notice
+                status = Status.CANCELLED if is_cancelled else Status.FAILED
+                pending.delivery.deliver(pending.failed(status, pending.dropped_because, frame))
 
     def _next_task(self) -> Callable[[], None] | None:
         """Waits for the next task of the thread; None ends it."""

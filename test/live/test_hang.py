@@ -41,6 +41,17 @@ def test_all_questions_end_when_the_reasoner_hangs_and_new_ones_are_refused_unti
     assert [one.question.query.query_id for one in robot.outcomes] == ["waiting", "running", "after", "again"]
 
 
+def test_a_question_that_was_cancelled_ends_as_cancelled_when_the_reasoner_hangs(start, stuck):
+    robot = start(HANG)
+    robot.show(picture(5))
+    robot.reasoner.pause = lambda frame: stuck.wait()
+    question = robot.ask()
+    until(lambda: robot.worker.load().running)
+    robot.worker.cancel(question)
+    outcome = robot.wait(1)
+    assert (outcome.answer.status, outcome.answer.error) == (Status.CANCELLED, "cancelled on request")
+
+
 def test_a_tracked_target_ends_when_its_step_hangs(start, stuck, monkeypatch):
     robot = start(HANG)
     robot.show(picture(5))
