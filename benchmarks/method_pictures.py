@@ -23,8 +23,10 @@ from reasonseg_ros.files.resources import resource
 from reasonseg_ros.images.drawing import draw
 from reasonseg_ros.images.files import write_image
 from reasonseg_ros.images.lettering import text_width_px, write_text
+from reasonseg_ros.methods.llm_seg import LlmSeg
 from reasonseg_ros.methods.loading import load_method, method_class
 from reasonseg_ros.methods.port import Method
+from reasonseg_ros.methods.proposing import proposal_regions
 from reasonseg_ros.methods.rea2_seg import Rea2Seg
 from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.wrapped import WrappedMethod
@@ -93,12 +95,19 @@ def rev_seg(method: Method) -> list[RgbImage]:
 
 
 def llm_seg(method: Method) -> list[RgbImage]:
+    assert isinstance(method, LlmSeg)
     frame, query = still()
-    proposed, found = method.propose(frame), method.answer(frame, query)
+    found = method.answer(frame, query)
+    features = method.segmenter.encode(frame.rgb)
+    proposals = method.everything.propose(features)
+    every = np.arange(len(proposals))
+    proposed = list(
+        proposal_regions(method.everything, features, proposals, every, method.settings.now.segmenter).values()
+    )
     scores = ", ".join(f"{region.grounding.score:.2f}" for region in found.regions)
     return [
         panel(frame.rgb, [], query.text),
-        panel(frame.rgb, proposed.regions, f"{len(proposed.regions)} proposals"),
+        panel(frame.rgb, proposed, f"{len(proposed)} proposals"),
         panel(frame.rgb, found.regions, f"chosen: predicted IoP {scores}"),
     ]
 

@@ -1,6 +1,6 @@
 """Asks for a thing or a part of one, and proposes where a two-finger gripper takes it, or says why it should not try.
 
-    python examples/07_grasp.py "the handle of the mug"
+    python examples/07_grasp.py "the handle of the screwdriver"
 
 needs the node with depth and camera_info. The proposal goes out on `grasp` (geometry_msgs/PoseStamped) as well. It is a
 top grasp in the frame of the node's results (`points.target_frame`): the gripper's z axis is the way it approaches,
