@@ -12,6 +12,8 @@ from reasonseg_ros.errors import ReasonSegError
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 
+GOOD = ("ok", "no_target", "unsure")
+
 
 def questions_waiting(folder: Path) -> Curve:
     """All are asked at once about one image; the time until the first and until all are answered."""
@@ -31,7 +33,8 @@ def questions_waiting(folder: Path) -> Curve:
             first_ms = 1e3 * (perf_counter() - start_s)
             camera.wait(lambda most=count: len(camera.answers) == most, ANSWER_LIMIT_S, "answered all")
             total_ms = 1e3 * (perf_counter() - start_s)
-            if wrong := {answer.status for _, answer in camera.answers} - {"ok", "no_target", "unsure"}:
+            answers = (answer for _, answer in camera.answers)
+            if wrong := [f"{one.status}: {one.error}" for one in answers if one.status not in GOOD]:
                 raise ReasonSegError(f"{count} questions at once: {', '.join(wrong)}")
             points.append((float(count), first_ms, total_ms, total_ms / count))
     series = "first answer, ms", "last answer, ms", "ms a question"
