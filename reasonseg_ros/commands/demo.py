@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.config import METHODS
 from reasonseg_ros.files.outputs import add_output
 
 
@@ -14,6 +15,7 @@ def register(verbs: Any) -> None:
     demo.add_argument("--bag", type=Path, help="bag with questions and ground truth (default: the one included)")
     add_output(demo, "--out", "folder", default=Path("out/demo"), help="folder for the results (default: %(default)s)")
     demo.add_argument("--params", type=Path, help="the node's parameter file (default: config/reasonseg.yaml)")
+    demo.add_argument("--method", choices=tuple(METHODS), help="way to answer (default: the parameter file's)")
     demo.add_argument("--model", help="reasoner: model card, folder or hub id")
     demo.add_argument("--segmenter", help="segmenter: model card, folder or hub id")
     demo.add_argument("--min-giou", type=float, default=0.7, help="mean IoU needed for success (default: %(default)s)")
@@ -23,6 +25,6 @@ def register(verbs: Any) -> None:
 def run(settings: argparse.Namespace) -> int:
     from reasonseg_ros.demo.run import run_demo
 
-    models = {"reasoner.model": settings.model, "segmenter.model": settings.segmenter}
-    overrides = {name: value for name, value in models.items() if value}
+    chosen = {"method": settings.method, "reasoner.model": settings.model, "segmenter.model": settings.segmenter}
+    overrides = {name: value for name, value in chosen.items() if value}
     return run_demo(settings.bag, settings.out, settings.params, overrides, settings.min_giou)

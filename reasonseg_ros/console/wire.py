@@ -45,6 +45,7 @@ def entry_values(entry: Exchange) -> dict[str, Any]:
         "saved": entry.saved,
         "regions": [],
         "confidence": None,
+        "alternative": None,
     }
     if answer is not None:
         values |= {
@@ -56,6 +57,10 @@ def entry_values(entry: Exchange) -> dict[str, Any]:
             "warning_3d": plain_text(answer.warning_3d),
             "regions": [shown_region(region, answer.frame_3d) for region in answer.regions],
         }
+        if answer.has_alternative:
+            values["alternative"] = [
+                {"label": plain_text(region.label), "box_xyxy": _box(region.box)} for region in answer.alternative
+            ]
     return values
 
 

@@ -20,6 +20,7 @@ export function showAnswer(panel, state, on) {
     line(entry.question ? entry.error : "", "reason"),
     line(words && words.remedy, "dim"),
     line(entry.confidence === null ? "" : `Confidence ${Math.round(100 * entry.confidence)} %`, ""),
+    line(secondBest(entry.alternative), ""),
     line(entry.thought && `“${entry.thought}”`, "dim"),
     line(times, "dim"),
     line(entry.warning_3d, "dim"),
@@ -31,6 +32,12 @@ export function showAnswer(panel, state, on) {
 
 function stands({ mode, error }) {
   return (mode === "track" || mode === "watch") && !error;
+}
+
+function secondBest(alternative) {
+  if (!alternative) return "";
+  const names = alternative.map(({ label, box_xyxy }) => `${label || "a target"} in the box ${box_xyxy.map(Math.round).join(", ")}`);
+  return `Second best: ${names.join("; ") || "nothing fits"}.`;
 }
 
 function line(text, className) {

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from console_programs import write_bag
 
+from reasonseg_ros import msg
 from reasonseg_ros.bags import BagReader
+from reasonseg_ros.console.history import Exchange
+from reasonseg_ros.console.wire import entry_values
 from reasonseg_ros.images.mask_codec import decode_mask
 
 BRIGHT_PIXEL = "() => document.getElementById('stage').getContext('2d').getImageData(40, 15, 1, 1).data"
@@ -103,6 +106,28 @@ def test_other_endings_are_said_in_plain_words(page, question, title, reason):
     ask(page, question)
     wait_for_status(page, title)
     assert reason in page.inner_text("#answer")
+
+
+SHOW_ENTRY = """async (values) => {
+  const { showAnswer } = await import("/answer.js");
+  const panel = document.createElement("div");
+  const correction = { targets: [], pieces: [], canUndo: false };
+  showAnswer(panel, { entry: values, correction, statuses: {}, question: "" }, {});
+  return panel.textContent;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("label", "words"), [("mug", "Second best: mug in the box 1, 2, 4, 5."), (None, "nothing fits")]
+)
+def test_the_second_best_of_an_unsure_answer_is_named(page, label, words):
+    answer = msg.Segmentation(status="unsure", has_alternative=True)
+    if label is not None:
+        answer.alternative = [msg.Region(label=label, box=msg.Box(x1=1.0, y1=2.0, x2=4.0, y2=5.0))]
+    assert words in page.evaluate(SHOW_ENTRY, entry_values(Exchange(1, "q", "this or that?", "once", answer=answer)))
+    answer.has_alternative = False
+    values = entry_values(Exchange(1, "q", "this or that?", "once", answer=answer))
+    assert "Second best" not in page.evaluate(SHOW_ENTRY, values)
 
 
 def test_text_from_outside_is_never_markup(page):
