@@ -15,7 +15,11 @@ def register(verbs: Any) -> None:
     demo.add_argument("--bag", type=Path, help="bag with questions and ground truth (default: the one included)")
     add_output(demo, "--out", "folder", default=Path("out/demo"), help="folder for the results (default: %(default)s)")
     demo.add_argument("--params", type=Path, help="the node's parameter file (default: config/reasonseg.yaml)")
-    demo.add_argument("--method", choices=tuple(METHODS), help="way to answer (default: the parameter file's)")
+    demo.add_argument(
+        "--method",
+        choices=tuple(METHODS),
+        help="way to answer (default: the parameter file's); seg_zero and llm_seg refuse the question about what happened",
+    )
     demo.add_argument("--model", help="reasoner: model card, folder or hub id")
     demo.add_argument("--segmenter", help="segmenter: model card, folder or hub id")
     demo.add_argument("--min-giou", type=float, default=0.7, help="mean IoU needed for success (default: %(default)s)")

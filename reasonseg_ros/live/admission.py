@@ -15,8 +15,11 @@ from reasonseg_ros.types import Mode
 MAX_ID_CHARACTERS = 256
 
 
-def check_question(question: Question, settings: QueryConfig, can_track: bool) -> None:
-    """Raises InvalidInput or ConfigError for a question that cannot be answered. `can_track`: there are trackers."""
+def check_question(question: Question, settings: QueryConfig, can_track: bool, sees_videos: bool) -> None:
+    """Raises InvalidInput or ConfigError for a question that cannot be answered.
+
+    `can_track`: there are trackers. `sees_videos`: the method's.
+    """
     query, call = question.query, question.call
     if question.groundings is None and not question.proposes:
         normalise_question(query.text, settings.max_characters)
@@ -24,8 +27,8 @@ def check_question(question: Question, settings: QueryConfig, can_track: bool) -
         raise InvalidInput(f"query_id of {len(query.query_id)} characters; at most {MAX_ID_CHARACTERS}")
     if query.mode is Mode.TRACK and not can_track:
         raise InvalidInput("mode track: this segmenter cannot follow; use mode once or watch, or the method rev_seg")
-    if query.mode is Mode.HISTORY and not can_track:
-        raise InvalidInput("mode history: this method knows one image only; use the method rev_seg")
+    if query.mode is Mode.HISTORY and not sees_videos:
+        raise InvalidInput("mode history: this method looks at one image only; use the method rev_seg")
     if query.mode is not Mode.ONCE and question.frame is not None:
         raise InvalidInput(f"mode {query.mode} with an image in the request; it needs the camera's")
     limits = ReasonerConfig.__dataclass_fields__

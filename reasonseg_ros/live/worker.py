@@ -115,7 +115,8 @@ class Worker:
         """Accept a question, or refuse it at once with the reason."""
         ended: list[Pending] = []
         try:
-            check_question(question, self._settings.now.query, can_track=self._propagator is not None)
+            can_track, sees_videos = self._propagator is not None, self.method.sees_videos
+            check_question(question, self._settings.now.query, can_track, sees_videos)
             with self._changed:
                 if self._stopping:
                     raise InvalidInput("the node stops")

@@ -243,6 +243,18 @@ def test_a_method_for_one_image_refuses_to_look_back_and_to_follow(start):
     assert "cannot follow" in robot.outcomes[1].answer.error
 
 
+def test_trackers_do_not_make_a_method_for_one_image_look_back(start):
+    robot = start()
+    robot.worker.stop()
+    method = SegZero(robot.reasoner, ScriptedSegmenter("box"), robot.worker.method.settings)
+    robot.worker = Worker(method, ScriptedTracker)
+    robot.worker.start()
+    robot.show(picture(1), picture(2))
+    robot.ask(Mode.HISTORY)
+    assert robot.wait(1).answer.status is Status.REFUSED
+    assert "use the method rev_seg" in robot.outcomes[0].answer.error
+
+
 @pytest.mark.parametrize("mode", [Mode.TRACK, Mode.WATCH, Mode.HISTORY])
 def test_what_goes_on_needs_the_cameras_images(start, mode):
     robot = start()
