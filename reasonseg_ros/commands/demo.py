@@ -18,7 +18,7 @@ def register(verbs: Any) -> None:
     demo.add_argument(
         "--method",
         choices=tuple(METHODS),
-        help="way to answer (default: the parameter file's); seg_zero and llm_seg refuse the question about what happened",
+        help="way to answer (default: the parameter file's); seg_zero and llm_seg refuse the last question",
     )
     demo.add_argument("--model", help="reasoner: model card, folder or hub id")
     demo.add_argument("--segmenter", help="segmenter: model card, folder or hub id")
