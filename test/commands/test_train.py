@@ -1,4 +1,4 @@
-"""`reasonseg train data` and `train grpo` from the command line."""
+"""`reasonseg train data`, `train grpo` and `train sft` from the command line."""
 
 import argparse
 from dataclasses import MISSING, fields
@@ -8,14 +8,15 @@ import pytest
 
 from reasonseg_ros.cli import main
 from reasonseg_ros.commands import train
-from reasonseg_ros.training.reinforcement.plan import GrpoPlan
+from reasonseg_ros.training.reinforcement.plan import GrpoPlan, RunPlan
 
 
-def test_the_options_of_grpo_are_the_settings_of_its_plan_with_their_defaults(tmp_path):
+@pytest.mark.parametrize(("verb", "plan"), [("grpo", GrpoPlan), ("sft", RunPlan)])
+def test_the_options_of_a_run_are_the_settings_of_its_plan_with_their_defaults(tmp_path, verb, plan):
     parser = argparse.ArgumentParser()
     train.register(parser.add_subparsers())
-    settings = parser.parse_args(["train", "grpo", "--rows", "rows", "--out", str(tmp_path)])
-    for field in fields(GrpoPlan):
+    settings = parser.parse_args(["train", verb, "--rows", "rows", "--out", str(tmp_path)])
+    for field in fields(plan):
         assert hasattr(settings, field.name), field.name
         if field.default is not MISSING:
             assert getattr(settings, field.name) == field.default, field.name

@@ -5,9 +5,20 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from reasonseg_ros.commands.train import data, grpo, points, reasoner, scenes, segmenter, selection, validate, videos
+from reasonseg_ros.commands.train import (
+    data,
+    grpo,
+    points,
+    reasoner,
+    scenes,
+    segmenter,
+    selection,
+    sft,
+    validate,
+    videos,
+)
 
-VERBS = (scenes, videos, data, reasoner, grpo, validate, segmenter, points, selection)
+VERBS = (scenes, videos, data, reasoner, sft, grpo, validate, segmenter, points, selection)
 
 
 def register(verbs: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,30 +17,31 @@ def register(verbs: Any) -> None:
         help="train a reasoner by rewards (GRPO)",
         description="Train a reasoner by rewards (GRPO). A stopped run continues from --out.",
     )
+    parser.add_argument("--reward", default="vision_reasoner", help="name of the reward, as in `reasonseg score-text`")
+    add_run_options(parser, _NUMBERS)
+    parser.set_defaults(action=run)
+
+
+def add_run_options(parser: argparse.ArgumentParser, numbers: Sequence[Number]) -> None:
+    """The options of every training on rows, and `numbers`."""
     parser.add_argument("--model", type=Path, default=Path("models/tabletop/reasoner"), help="first checkpoint")
     parser.add_argument("--rows", type=Path, required=True, help="folder of training rows")
     parser.add_argument("--dev-rows", type=Path, help="folder of rows for the accuracy on the way")
     add_output(parser, "--out", "folder", required=True, help="the run: settings, state, curves, checkpoint")
-    parser.add_argument("--reward", default="vision_reasoner", help="name of the reward, as in `reasonseg score-text`")
     parser.add_argument(
         "--engine", default="embedded", help="embedded: the tiny model; trl: published checkpoints, named as in cards"
     )
-    for name, kind, value, words in _NUMBERS:
+    for name, kind, value, words in numbers:
         parser.add_argument(f"--{name}", type=kind, default=value, help=words)
-    parser.set_defaults(action=run)
 
 
+Number = tuple[str, Any, float, str]
 # A test compares these defaults with the plan's.
-_NUMBERS: tuple[tuple[str, Any, float, str], ...] = (
+RUN_NUMBERS: tuple[Number, ...] = (
     ("steps", int, 100, "in all, resumed runs included"),
     ("cpu-s", float, 0.0, "end earlier after this much CPU time of steps; 0 sets no limit (engine embedded)"),
     ("prompts", int, 16, "questions a step"),
-    ("group", int, 8, "answers sampled to each question"),
-    ("iterations", int, 1, "updates on the answers of a step"),
     ("rate", float, 1e-4, "learning rate"),
-    ("kl-weight", float, 5e-3, "weight of the KL divergence from the first checkpoint"),
-    ("clip", float, 0.2, "of the probability ratio"),
-    ("temperature", float, 1.0, "of sampling"),
     ("weight-decay", float, 0.01, "of AdamW"),
     ("averaging", float, 0.98, "of the exported weights"),
     ("seed", int, 0, ""),
@@ -48,6 +50,20 @@ _NUMBERS: tuple[tuple[str, Any, float, str], ...] = (
     ("measured", int, 100, "rows of --dev-rows that are measured"),
     ("threads", int, 1, "CPU threads"),
     ("lora-rank", int, 0, "of adapters; 0 trains all weights (engine trl)"),
+)
+_NUMBERS: tuple[Number, ...] = (
+    *RUN_NUMBERS,
+    ("group", int, 8, "answers sampled to each question"),
+    ("iterations", int, 1, "updates on the answers of a step"),
+    ("kl-weight", float, 5e-3, "weight of the KL divergence from the first checkpoint"),
+    ("clip", float, 0.2, "of the probability ratio"),
+    ("temperature", float, 1.0, "of sampling"),
+    (
+        "vllm-memory",
+        float,
+        0.0,
+        "share of a GPU's memory for generation by vLLM; 0 generates by transformers (engine trl)",
+    ),
 )
 
 

@@ -11,14 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.engine.export_folder import INDEX
 from reasonseg_ros.engine.manifest import file_sha256
 from reasonseg_ros.engine.onnxruntime import fold_constants
 from reasonseg_ros.errors import InvalidInput, ModelError
-from reasonseg_ros.model_card import ModelCard, load_card
+from reasonseg_ros.model_card import ModelCard, load_card, write_card
 from reasonseg_ros.reasoner.export.check import check_reasoner_export
 from reasonseg_ros.reasoner.export.graphs import attention_layers, text_graph, vision_graph
 from reasonseg_ros.reasoner.export.stored_weights import stored_weights
@@ -86,7 +84,7 @@ def export_reasoner(
             for file in (VISION, TEXT, TEMPLATE, FILE_NAME):  # the description last: without it there is no export
                 os.replace(folder / file, target / file)
         else:
-            _write_card(card, folder)
+            write_card(card, folder)
             folder.chmod(0o755)
             os.replace(folder, target)  # whole or not at all, also over an empty folder
     return manifest, target
@@ -178,13 +176,3 @@ def _manifest(original: LocalReasoner, precision: str, folder: Path) -> Reasoner
         attention_layers=attention_layers(config),
         libraries={name: version(name) for name in LIBRARIES},
     )  # fmt: skip
-
-
-def _write_card(card: ModelCard, folder: Path) -> None:
-    """What the folder needs to be used by its path."""
-    keys = ("licence", "url", "commercial_use", "knows", "dialect", "image_size_wh", "coordinates", "prompt", "system",
-            "frames_prompt", "frame_name", "frames", "frames_size_wh", "max_new_tokens")  # fmt: skip
-    values = {key: getattr(card, key) for key in keys}
-    values = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-    text = yaml.safe_dump({"kind": "reasoner", "source": ".", **values}, sort_keys=False, allow_unicode=True)
-    (folder / "card.yaml").write_text(text, encoding="utf-8")

@@ -25,6 +25,8 @@ class RunPlan:
             runs of different methods comparable (engine `embedded`).
         prompts: questions a step.
         averaging: of the weights that are exported (engine `embedded`).
+        engine: `embedded` is a lean loop for the tiny model, `trl` trains published checkpoints.
+        lora_rank: of adapters on the text model, merged at the end; 0 trains all weights (engine `trl`).
     """
 
     model: Path
@@ -42,6 +44,8 @@ class RunPlan:
     measure_every: int = 20
     measured: int = 100
     threads: int = 1
+    engine: str = "embedded"
+    lora_rank: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "prompts", "save_every", "measure_every", "measured", "threads"):
@@ -49,6 +53,15 @@ class RunPlan:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; expected at least 1")
         if self.rate <= 0 or self.cpu_s < 0:
             raise InvalidInput(f"rate {self.rate}, cpu_s {self.cpu_s}; expected a rate above 0 and no negative time")
+        if self.engine not in ENGINES:
+            raise InvalidInput(f"engine {self.engine!r}; expected one of {', '.join(ENGINES)}")
+        if self.lora_rank < 0 or (self.lora_rank and self.engine != "trl"):
+            raise InvalidInput(f"LoRA of rank {self.lora_rank} with the engine {self.engine}; only trl has adapters")
+        if self.engine == "trl" and (self.dev_rows or self.cpu_s):
+            raise InvalidInput(
+                "the engine trl measures nothing on the way and counts steps only; leave out --dev-rows and --cpu-s, "
+                "and evaluate a bag"
+            )
 
 
 @dataclass(frozen=True)
@@ -58,8 +71,8 @@ class GrpoPlan(RunPlan):
     Attributes:
         group: answers sampled to each question.
         iterations: updates on the answers of a step; with one, no ratio leaves 1 and nothing is clipped.
-        engine: `embedded` is a lean loop for the tiny model, `trl` trains published checkpoints.
-        lora_rank: of adapters on the text model, merged at the end; 0 trains all weights (engine `trl`).
+        vllm_memory: share of each GPU's memory that vLLM generates with, in the trainer's process; 0 generates by
+            transformers (engine `trl`).
     """
 
     reward: str = "vision_reasoner"
@@ -68,8 +81,7 @@ class GrpoPlan(RunPlan):
     clip: float = 0.2
     temperature: float = 1.0
     iterations: int = 1
-    engine: str = "embedded"
-    lora_rank: int = 0
+    vllm_memory: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,12 +96,7 @@ class GrpoPlan(RunPlan):
                 f"clip {self.clip}, temperature {self.temperature}, KL weight {self.kl_weight}; "
                 "expected a clip between 0 and 1, a temperature above 0, a KL weight of at least 0"
             )
-        if self.engine not in ENGINES:
-            raise InvalidInput(f"engine {self.engine!r}; expected one of {', '.join(ENGINES)}")
-        if self.lora_rank < 0 or (self.lora_rank and self.engine != "trl"):
-            raise InvalidInput(f"LoRA of rank {self.lora_rank} with the engine {self.engine}; only trl has adapters")
-        if self.engine == "trl" and (self.dev_rows or self.cpu_s):
+        if not 0 <= self.vllm_memory < 1 or (self.vllm_memory and self.engine != "trl"):
             raise InvalidInput(
-                "the engine trl measures nothing on the way and counts steps only; leave out --dev-rows and --cpu-s, "
-                "and evaluate a bag"
+                f"vLLM's share of the memory is {self.vllm_memory}, the engine {self.engine}; expected 0 to 1, and trl"
             )

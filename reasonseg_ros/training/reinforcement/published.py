@@ -1,4 +1,4 @@
-"""GRPO of published checkpoints through TRL, with the same rows and rewards as the embedded one."""
+"""GRPO of published checkpoints through TRL, with the rows and rewards of the embedded one; SFT shares parts of it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from trl import GRPOConfig, GRPOTrainer
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.images.files import read_image
-from reasonseg_ros.model_card import ModelCard, load_card
+from reasonseg_ros.model_card import ModelCard, load_card, write_card
 from reasonseg_ros.reasoner.image_size import resize_rgb
 from reasonseg_ros.reasoner.prompts import normalise_question
-from reasonseg_ros.training.reinforcement.plan import GrpoPlan
+from reasonseg_ros.training.reinforcement.plan import GrpoPlan, RunPlan
 from reasonseg_ros.training.reinforcement.rewards import REWARDS, RewardTruth, TextReward
 from reasonseg_ros.training.rows import TrainingRow, read_rows, targets_from_values
 
+PROMPT_TOKENS = 1400
+"""Room for a prompt with one image of 840 x 840 pixels (900 tokens in Qwen2.5-VL)."""
 
-def published_card(plan: GrpoPlan) -> ModelCard:
+
+def published_card(plan: RunPlan) -> ModelCard:
     """The card of the first checkpoint. Raises InvalidInput if its answers are not in pixels of a squashed image."""
     card = load_card(str(plan.model), "reasoner")
     if card.coordinates != "squashed" or card.image_size_wh is None:
@@ -36,28 +39,55 @@ def published_card(plan: GrpoPlan) -> ModelCard:
 def run_published(plan: GrpoPlan) -> None:
     """Train to the last step with TRL; continues the newest state in `plan.out`. The result is in `checkpoint`."""
     card = published_card(plan)
-    has_gpu = torch.cuda.is_available()
-    processor = AutoProcessor.from_pretrained(card.source, revision=card.revision, padding_side="left")
-    model = AutoModelForImageTextToText.from_pretrained(
-        card.source, revision=card.revision, dtype=torch.bfloat16 if has_gpu else torch.float32
-    )
     arguments = GRPOConfig(
-        output_dir=str(plan.out), seed=plan.seed, use_cpu=not has_gpu, bf16=has_gpu,
-        per_device_train_batch_size=plan.group, gradient_accumulation_steps=plan.prompts,
-        num_generations=plan.group, num_iterations=plan.iterations, max_completion_length=card.max_new_tokens,
-        temperature=plan.temperature, learning_rate=plan.rate, lr_scheduler_type="constant", beta=plan.kl_weight,
-        epsilon=plan.clip, loss_type="grpo", scale_rewards="group", weight_decay=plan.weight_decay, max_grad_norm=1.0,
-        max_steps=plan.steps, save_steps=plan.save_every, logging_steps=1, report_to=["tensorboard"],
-        gradient_checkpointing=has_gpu, remove_unused_columns=False, disable_tqdm=True,
+        **common_arguments(plan), per_device_train_batch_size=plan.group, num_generations=plan.group,
+        num_iterations=plan.iterations, max_completion_length=card.max_new_tokens, temperature=plan.temperature,
+        beta=plan.kl_weight, epsilon=plan.clip, loss_type="grpo", scale_rewards="group",
+        **vllm_arguments(plan, card),
     )  # fmt: skip
+    processor, model = load_published(card)
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=reward_functions(plan.reward, card),
         args=arguments,
         train_dataset=row_dataset(plan, card),
         processing_class=processor,
-        peft_config=_lora(plan.lora_rank),
+        peft_config=lora(plan.lora_rank),
     )
+    train_and_export(trainer, plan, processor)
+
+
+def vllm_arguments(plan: GrpoPlan, card: ModelCard) -> dict[str, Any]:
+    """Generation by vLLM in the trainer's processes."""
+    if not plan.vllm_memory:
+        return {}
+    return {
+        "use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": plan.vllm_memory,
+        "vllm_max_model_length": PROMPT_TOKENS + card.max_new_tokens,
+    }  # fmt: skip
+
+
+def load_published(card: ModelCard) -> tuple[Any, Any]:
+    """Processor and model of a card; bfloat16 on a GPU."""
+    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    processor = AutoProcessor.from_pretrained(card.source, revision=card.revision, padding_side="left")
+    return processor, AutoModelForImageTextToText.from_pretrained(card.source, revision=card.revision, dtype=dtype)
+
+
+def common_arguments(plan: RunPlan) -> dict[str, Any]:
+    """Arguments that TRL's trainers share: constant rate, a saved state every `save_every` steps, logs of each step."""
+    has_gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(plan.out), "seed": plan.seed, "use_cpu": not has_gpu, "bf16": has_gpu,
+        "gradient_accumulation_steps": plan.prompts, "gradient_checkpointing": has_gpu, "learning_rate": plan.rate,
+        "lr_scheduler_type": "constant", "weight_decay": plan.weight_decay, "max_grad_norm": 1.0,
+        "max_steps": plan.steps, "save_steps": plan.save_every, "logging_steps": 1, "report_to": ["tensorboard"],
+        "remove_unused_columns": False, "disable_tqdm": True,
+    }  # fmt: skip
+
+
+def train_and_export(trainer: Any, plan: RunPlan, processor: Any) -> None:
+    """Train from the newest state in `plan.out`, then write `checkpoint` with adapters merged."""
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(plan.out)) if plan.out.is_dir() else None)
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if plan.lora_rank:
@@ -65,6 +95,7 @@ def run_published(plan: GrpoPlan) -> None:
     if trainer.accelerator.is_main_process:
         trained.save_pretrained(plan.out / "checkpoint")
         processor.save_pretrained(plan.out / "checkpoint")
+        write_card(published_card(plan), plan.out / "checkpoint")
 
 
 def row_dataset(plan: GrpoPlan, card: ModelCard) -> Dataset:
@@ -74,25 +105,30 @@ def row_dataset(plan: GrpoPlan, card: ModelCard) -> Dataset:
 
     def entries() -> Iterator[dict[str, Any]]:
         for row in read_rows(plan.rows):
-            rgb = resize_rgb(read_image(plan.rows / row.image), size_wh)
-            yield {"prompt": _chat(card, row), "image": _png(rgb), "targets": _targets_text(row)}
+            yield {
+                "prompt": row_chat(card, row),
+                "image": seen_image(plan, row, size_wh),
+                "targets": _targets_text(row),
+            }
 
     message = [{"role": Value("string"), "content": Value("string")}]
     features = Features({"prompt": message, "image": Image(), "targets": Value("string")})
     return Dataset.from_list(list(entries()), features=features)
 
 
-def _png(rgb: Any) -> Any:
+def seen_image(plan: RunPlan, row: TrainingRow, size_wh: tuple[int, int]) -> Any:
+    """The row's image as the checkpoint sees it, for Pillow."""
     from PIL import Image as PillowImage
 
-    return PillowImage.fromarray(rgb)
+    return PillowImage.fromarray(resize_rgb(read_image(plan.rows / row.image), size_wh))
 
 
 def _targets_text(row: TrainingRow) -> str:
     return json_text([{"box_xyxy": target.box_xyxy, "points_xy": target.points_xy} for target in row.targets])
 
 
-def _chat(card: ModelCard, row: TrainingRow) -> list[dict[str, str]]:
+def row_chat(card: ModelCard, row: TrainingRow) -> list[dict[str, str]]:
+    """The system's and the user's text of a question."""
     user = {"role": "user", "content": card.prompt.replace("{query}", normalise_question(row.question))}
     return [{"role": "system", "content": card.system}, user] if card.system else [user]
 
@@ -115,7 +151,8 @@ def _as_trl(part: str, reward: TextReward, card: ModelCard) -> Callable[..., lis
     return rewards
 
 
-def _lora(rank: int) -> Any:
+def lora(rank: int) -> Any:
+    """Adapters on the text model's linear layers; None for rank 0."""
     if not rank:
         return None
     from peft import LoraConfig

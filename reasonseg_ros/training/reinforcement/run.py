@@ -18,6 +18,7 @@ from reasonseg_ros.evaluation.scoring.right_target import paired
 from reasonseg_ros.files.strict_json import json_text, read_json_file
 from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.images.files import read_image
+from reasonseg_ros.model_card import load_card, write_card
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 from reasonseg_ros.training.reasoner.model import IMAGE_WH
 from reasonseg_ros.training.reinforcement.plan import RunPlan
@@ -100,6 +101,7 @@ class EmbeddedRun(ABC):
         folder = self.plan.out / "checkpoint"
         self.policy.model.save_pretrained(folder, state_dict=state)
         self.policy.processor.save_pretrained(folder)
+        write_card(load_card(str(self.plan.model), "reasoner"), folder)
 
     def advance(self) -> dict[str, float]:
         """One step; the values for the log."""

@@ -8,6 +8,7 @@ from transformers import AutoModelForImageTextToText
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.resources import resource
+from reasonseg_ros.model_card import load_card
 from reasonseg_ros.training.reinforcement.plan import GrpoPlan
 from reasonseg_ros.training.scene_rows import write_scene_rows
 
@@ -33,6 +34,8 @@ def test_a_step_changes_the_text_model_and_reports_every_part(scene_folder, tmp_
         AutoModelForImageTextToText.from_pretrained(folder).float().state_dict()
         for folder in (MODEL, plan.out / "checkpoint")
     )
+    first, tuned = (load_card(str(folder), "reasoner") for folder in (MODEL, plan.out / "checkpoint"))
+    assert (tuned.prompt, tuned.image_size_wh, tuned.dialect) == (first.prompt, first.image_size_wh, first.dialect)
     assert set(before) == set(after)
     assert any(not torch.equal(before[name], after[name]) for name in before if "language_model" in name)
 
