@@ -272,7 +272,8 @@ class User(Node):
             self.reasons[f"{status}: {message.error[:60]}"] += 1
             if not message.error:
                 self.wrong.append(f"no reason for {status}: {question}")
-        if (status == "ok") != bool(message.regions):
+        may_have_regions = status in ("ok", "unsure")  # unsure without any: nothing fits, perhaps
+        if bool(message.regions) > may_have_regions or (status == "ok" and not message.regions):
             self.wrong.append(f"{status} with {len(message.regions)} regions: {question}")
         if not question.way.startswith("topic"):
             return
