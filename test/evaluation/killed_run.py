@@ -1,4 +1,4 @@
-"""An evaluation with scripted models that is killed. Imported by processes of its own."""
+"""An evaluation with scripted models that is killed. Imported by separate processes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Targets of masks: the published preparation, judged by scipy, and objects told apart by their boxes."""
+"""Targets of masks: the published preparation, judged by scipy, and objects separated by their boxes."""
 
 import numpy as np
 import pytest

@@ -17,7 +17,7 @@ from reasonseg_ros.training.rows import TrainingRow
 
 
 class EmbeddedGrpo(EmbeddedRun):
-    """Learns from rewards of its own answers."""
+    """Learns from the rewards of sampled answers."""
 
     plan: GrpoPlan
 
