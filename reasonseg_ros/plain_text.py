@@ -21,7 +21,8 @@ REPLACEMENT = "\ufffd"
 _LINE_END = re.compile("\r\n?|[\x85\u2028\u2029]")
 # Control characters but tab and newline; halves of pairs; noncharacters.
 _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[0-9A-Za-z_\u00c0-\u024f]+|[^\W0-9A-Za-z_\u00c0-\u024f]+")
+"""A run of letters of one script: Latin letters beside Korean or Chinese ones are another word."""
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 # Embeddings, overrides and isolates, which show text in another order than it has.
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")

@@ -9,6 +9,7 @@ from reasonseg_ros.tabletop.questions import everyday, knowledge, sentences
 from reasonseg_ros.tabletop.questions.corpus import corpus
 from reasonseg_ros.tabletop.questions.generation import generate, generate_part
 from reasonseg_ros.tabletop.questions.question import KINDS
+from reasonseg_ros.tabletop.questions.wide import WIDE_SHARED_TASKS, WIDE_TASKS
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, SceneObject, ScenePart, mirror
 
 
@@ -50,8 +51,33 @@ def test_every_kind_can_be_asked(kind, phrasing):
 def test_function_questions_never_name_the_object():
     for category, tasks in knowledge.TASKS.items():
         assert not any(category in task.split() for task in tasks), category
-    for categories, _, tasks in knowledge.SHARED_TASKS:
-        assert not any(category in task.split() for category in categories for task in tasks)
+    for (categories, _, tasks), more in zip(knowledge.SHARED_TASKS, WIDE_SHARED_TASKS, strict=True):
+        assert not any(category in task.split() for category in categories for task in (*tasks, *more))
+    for category, tasks in WIDE_TASKS.items():
+        assert not any(category in task.split() for task in tasks), category
+
+
+def test_wide_adds_tasks_and_repeats_none():
+    for category, tasks in WIDE_TASKS.items():
+        assert len({*knowledge.TASKS[category], *tasks}) == len(knowledge.TASKS[category]) + len(tasks)
+    for (_, _, tasks), more in zip(knowledge.SHARED_TASKS, WIDE_SHARED_TASKS, strict=True):
+        assert len({*tasks, *more}) == len(tasks) + len(more)
+    asked = {
+        phrasing: " ".join(q.text for q in many(SCENE, "function", 2000, phrasing)) for phrasing in ("train", "wide")
+    }
+    added = [task for tasks in WIDE_TASKS.values() for task in tasks]
+    assert any(task in asked["wide"] for task in added)
+    assert not any(task in asked["train"] for task in added)
+
+
+def test_slips_of_the_fingers_change_one_or_two_long_words():
+    text = "show me the red thing to drink from"
+    slipped = [sentences.misspell(text, random.Random(seed)).split() for seed in range(200)]
+    changed = [[old for old, new in zip(text.split(), words, strict=True) if old != new] for words in slipped]
+    assert {len(words) for words in changed} <= {0, 1, 2} and max(map(len, changed)) == 2
+    assert {word for words in changed for word in words} == {"show", "thing", "drink", "from"}
+    assert all(abs(len(new) - len(old)) <= 1 for words in slipped for old, new in zip(text.split(), words, strict=True))
+    assert sentences.misspell("빨간 컵을 보여줘 now", random.Random(0)) == "빨간 컵을 보여줘 now"
 
 
 @pytest.mark.parametrize("held_out", sentences.HELD_OUT)

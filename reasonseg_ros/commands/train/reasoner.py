@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.files.outputs import add_output
+from reasonseg_ros.tabletop.questions.sentences import TO_TRAIN_ON
 from reasonseg_ros.training.reasoner.plan import ReasonerPlan
 
 
@@ -37,7 +38,10 @@ def register(verbs: Any) -> None:
     parser.add_argument("--videos", type=Path, help="folder of `reasonseg train videos`")
     parser.add_argument("--video-batch", type=int, default=ReasonerPlan.video_batch, help="videos per step and process")
     parser.add_argument("--keep-vision", action="store_true", help="freeze the vision model")
-    parser.add_argument("--from", type=Path, dest="start", help="start from the weights of this reasoner.pt")
+    parser.add_argument(
+        "--from", type=Path, dest="start", help="start from the weights of this reasoner.pt or checkpoint folder"
+    )
+    parser.add_argument("--phrasing", choices=tuple(TO_TRAIN_ON), default="train", help="sentences to train on")
     parser.set_defaults(action=run)
 
 

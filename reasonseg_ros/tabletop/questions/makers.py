@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from reasonseg_ros.tabletop.questions import knowledge, sentences, unknown
 from reasonseg_ros.tabletop.questions.clear_objects import EDGES, MEASURES, SIDES, ClearObjects
 from reasonseg_ros.tabletop.questions.question import UNKNOWN_KIND, SceneQuestion, ThoughtPiece
+from reasonseg_ros.tabletop.questions.wide import WIDE_SHARED_TASKS, WIDE_TASKS
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS, SceneObject
 
 
@@ -31,17 +32,24 @@ def _nothing(text: str, *pieces: ThoughtPiece) -> SceneQuestion:
     return SceneQuestion("none", text, (*pieces, ThoughtPiece(" nothing fits.", ())), ())
 
 
-def _task_text(category: str, rng: random.Random, phrasing: str) -> str:
+def _task(category: str, rng: random.Random, phrasing: str) -> str:
     tasks = knowledge.TASKS[category]
-    return sentences.phrase(
-        "task", rng, phrasing, task=rng.choice(tasks[-3:] if phrasing in sentences.HELD_OUT else tasks[:-3])
-    )
+    if phrasing in sentences.HELD_OUT:
+        return rng.choice(tasks[-3:])
+    return rng.choice(tasks[:-3] + (WIDE_TASKS[category] if phrasing == "wide" else ()))
+
+
+def _task_text(category: str, rng: random.Random, phrasing: str) -> str:
+    return sentences.phrase("task", rng, phrasing, task=_task(category, rng, phrasing))
 
 
 def _shared(rng: random.Random, phrasing: str) -> tuple[tuple[str, ...], str, str]:
     """Categories, reason and task of a task that several categories serve."""
-    categories, reason, tasks = rng.choice(knowledge.SHARED_TASKS)
-    return categories, reason, rng.choice(tasks[-2:] if phrasing in sentences.HELD_OUT else tasks[:-2])
+    row = rng.randrange(len(knowledge.SHARED_TASKS))
+    categories, reason, tasks = knowledge.SHARED_TASKS[row]
+    if phrasing in sentences.HELD_OUT:
+        return categories, reason, rng.choice(tasks[-2:])
+    return categories, reason, rng.choice(tasks[:-2] + (WIDE_SHARED_TASKS[row] if phrasing == "wide" else ()))
 
 
 def _function(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestion | None:
@@ -77,8 +85,7 @@ def _anchor(
     if not by_task:
         color = f"{anchor.color} " if rng.random() < 0.3 else ""
         return anchor, f"the {color}{anchor.category}", "first"
-    tasks = knowledge.TASKS[anchor.category]
-    task = rng.choice(tasks[-3:] if phrasing in sentences.HELD_OUT else tasks[:-3])
+    task = _task(anchor.category, rng, phrasing)
     return anchor, f"the thing to {task}", knowledge.REASONS[anchor.category]
 
 
@@ -219,7 +226,8 @@ def _none(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestio
 
 
 def _unknown(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQuestion | None:
-    text = rng.choice(unknown.TEST if phrasing in sentences.HELD_OUT else unknown.DEVELOPMENT)
+    phrases = unknown.TEST if phrasing in sentences.HELD_OUT else unknown.DEVELOPMENT
+    text = rng.choice(unknown.TRAINED if phrasing == "wide" else phrases)
     return SceneQuestion(UNKNOWN_KIND, text, (ThoughtPiece("nothing like it is here. nothing fits.", ()),), ())
 
 

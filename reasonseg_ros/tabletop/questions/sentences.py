@@ -81,11 +81,16 @@ DROPPABLE = frozenset(("the", "a", "an", "to", "is", "i", "me", "can", "do", "my
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
+_MISSPELT_SHARE = 0.15
+
+
 def phrase(form: str, rng: random.Random, phrasing: str, **slots: str) -> str:
     """A sentence of `form` (task, goal or place) with its slot filled. `phrasing` is one of PHRASINGS."""
     if phrasing in OTHERS:
         return rng.choice(OTHERS[phrasing][form]).format(**slots)
     sentence = rng.choice(TO_TRAIN_ON[phrasing][form]).format(**slots)
+    if phrasing == "wide" and rng.random() < _MISSPELT_SHARE:
+        sentence = misspell(sentence, rng)
     if sentence.endswith("?"):
         return rng.choice(OPENINGS) + sentence
     return rng.choice(OPENINGS) + sentence + rng.choice(ENDINGS)
@@ -104,6 +109,23 @@ def roughen(text: str, rng: random.Random) -> str:
             invented = "".join(rng.choices(LETTERS, k=rng.randint(2, 8)))
             words.append(rng.choice(FILLERS) if rng.random() < 0.6 else invented)
         words.append(word)
+    return " ".join(words)
+
+
+def misspell(text: str, rng: random.Random) -> str:
+    """One or two long words with a slip of the fingers: letters exchanged, one lost, or one typed twice."""
+    words = text.split()
+    long = [index for index, word in enumerate(words) if len(word) > 3 and word.isascii() and word.isalpha()]
+    for index in rng.sample(long, min(len(long), rng.randint(1, 2))):
+        word = words[index]
+        at = rng.randrange(1, len(word) - 1)
+        words[index] = rng.choice(
+            (
+                word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+                word[:at] + word[at + 1 :],
+                word[:at] + word[at - 1 :],
+            )
+        )
     return " ".join(words)
 
 

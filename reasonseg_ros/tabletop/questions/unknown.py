@@ -1,6 +1,7 @@
 """Things that no tabletop scene holds, to ask for: right answers say that nothing fits, or are unsure.
 
-`TEST` was written first and is used for reported figures only; `DEVELOPMENT` is for calibration and training.
+`TEST` was written first and is used for reported figures only; `DEVELOPMENT` is for calibration, `TRAINED`
+for training.
 """
 
 from __future__ import annotations
@@ -47,4 +48,37 @@ DEVELOPMENT = (
     # Korean and Chinese
     "기차", "내 지갑은 어디 있어?", "자전거를 보여줘", "코끼리", "시계를 집어줘", "강아지", "카메라를 찾아줘",
     "헬리콥터", "直升机", "我的钱包在哪儿", "照相机", "请拿闹钟给我", "一只猫", "火车", "指出那辆汽车", "蜡烛",
+)  # fmt: skip
+
+TRAINED = (
+    # names
+    "a bicycle", "the refrigerator", "my glasses", "a tiger", "the bus stop", "an organ", "the dishwasher",
+    "a snowboard",
+    "my credit card", "the stethoscope", "an owl", "a scarf", "the hedge trimmer", "a bracelet", "the tyre", "a canoe",
+    "my socks", "some dice", "a lizard", "the doorbell", "a pushchair", "my gloves", "the scanner", "a lighthouse",
+    "a cello", "the hairbrush", "a bulldozer", "the rope ladder", "a lamp", "the bookcase", "a hedgehog", "the heater",
+    "a sandcastle", "a boarding pass", "the game controller", "a match", "a picture frame", "the hammock", "a drone",
+    "an iron", "the shower", "a tennis racket", "the abacus", "a loom", "the space suit", "a satellite", "the mailbox",
+    "a tram", "a harpoon", "the window", "a dog", "the computer mouse", "a laptop", "my phone", "the television",
+    "a pillow", "the blanket", "a chair", "the sofa", "a bed", "the towel", "a shirt", "my trousers", "the belt",
+    "a hat", "the crown", "a sword", "the shield", "a bridge", "the tower", "a tree", "the rose", "some grass",
+    "a mountain", "the moon", "a cloud", "the sun", "a river", "the fence", "a gate", "the bell", "a flag",
+    "the statue", "a coin", "some money", "the ticket machine", "a vending machine", "the elevator", "an escalator",
+    "a shark", "the whale", "a horse", "the cow", "a sheep", "the pig", "a chicken", "the duck", "a spider", "the ant",
+    "a butterfly", "the potato", "a carrot", "the pizza", "a loaf of bread", "the birthday cake", "an egg", "the steak",
+    # descriptions without the name
+    "something to take pictures with", "an animal with stripes", "what can i wear in the rain?", "a machine that flies",
+    "something to unlock the door", "what shows the time on the wall?", "something with four wheels",
+    "a pet that purrs", "what do i sit on at dinner?", "something to listen to music with", "what would a judge wear?",
+    "a place to put letters", "something to row across a lake", "an instrument to beat", "what freezes food?",
+    "something to sleep under", "what makes toast?", "a creature with eight legs", "something to play football with",
+    "what does a king wear on his head?", "something that keeps my neck warm", "what do i dry myself with?",
+    "a thing to type on", "something to pay with", "what do i put in my ear to hear?", "an animal that gives milk",
+    "something to hang my coat on", "a vehicle on rails", "what does a soldier throw?", "something that grows in a pot",
+    # Korean and Chinese
+    "의자", "내 안경은 어디에 있나요?", "노트북을 보여줘", "호랑이", "모자를 집어 줘", "침대", "텔레비전을 찾아줘",
+    "신발", "열쇠를 가져와",
+    "나무", "버스", "전화기가 보이나요?", "椅子", "我的眼镜在哪里", "电脑", "请拿帽子给我", "一只老虎", "飞机",
+    "指出那棵树", "手机",
+    "鞋子在哪", "一辆公共汽车", "床", "把钥匙给我",
 )  # fmt: skip

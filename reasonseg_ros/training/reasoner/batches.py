@@ -80,7 +80,9 @@ class Batches:
         seed: int,
         videos: VideoFiles | None = None,
         video_encoder: VideoEncoder | None = None,
+        phrasing: str = "train",
     ) -> None:
+        self._phrasing = phrasing
         self._files, self._encoder, self._pad, self._size, self._seed = files, encoder, pad, size, seed
         self._videos, self._video_encoder = videos, video_encoder
 
@@ -147,7 +149,7 @@ class Batches:
         """Different questions until one does not fit any more: going on to shorter ones would make long ones rare."""
         examples, texts, room = [], set(), TEXT_LENGTH
         for _ in range(_TRIES):
-            question = draw_question(scene, rng)
+            question = draw_question(scene, rng, self._phrasing)
             if question is None or question.text in texts:
                 continue
             example = self._encoder.example(scene, labels, question, rng)

@@ -14,7 +14,7 @@ from transformers import Qwen2Tokenizer
 from reasonseg_ros.reasoner.prompts import normalise_question
 from reasonseg_ros.tabletop.questions import knowledge
 from reasonseg_ros.tabletop.questions.generation import generate, generate_part
-from reasonseg_ros.tabletop.questions.question import PART_KIND, SceneQuestion
+from reasonseg_ros.tabletop.questions.question import PART_KIND, UNKNOWN_KIND, SceneQuestion
 from reasonseg_ros.tabletop.questions.sentences import roughen
 from reasonseg_ros.training.reasoner import tokenizer as words
 from reasonseg_ros.training.reasoner.images import DenseLabels, SceneView
@@ -37,6 +37,7 @@ model never learns to count."""
 
 _CARELESS_SHARE, _STRAY_SHARE = 0.5, 0.4
 _ROUGH_SHARE, _ROUGH_DROPOUT = 0.25, 0.1
+_UNKNOWN_SHARE = 0.05
 _TASKLESS_KINDS = ("attribute", "relation", "comparison")
 _TASK_WORDS = sorted({word for tasks in knowledge.TASKS.values() for task in tasks for word in task.split()})
 
@@ -161,8 +162,12 @@ class ExampleEncoder:
 def draw_question(
     scene: SceneView, rng: random.Random, phrasing: str = "train", kind: str | None = None
 ) -> SceneQuestion | None:
-    """A question of a kind drawn by KIND_SHARES, or None if the scene does not allow one."""
-    kind = kind or rng.choices(tuple(KIND_SHARES), tuple(KIND_SHARES.values()))[0]
+    """A question of a kind drawn by KIND_SHARES, or None if the scene does not allow one.
+
+    Those in the phrasing `wide` may be about unknown things.
+    """
+    shares = KIND_SHARES | ({UNKNOWN_KIND: _UNKNOWN_SHARE} if phrasing == "wide" else {})
+    kind = kind or rng.choices(tuple(shares), tuple(shares.values()))[0]
     for _ in range(6):
         if kind == PART_KIND:
             question = generate_part(scene.objects, scene.parts, rng, size_wh=scene.size_wh)

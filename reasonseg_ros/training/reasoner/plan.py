@@ -20,7 +20,9 @@ class ReasonerPlan:
         batch: images per process and step.
         videos: folder of rendered videos (see `training.rendered.videos`); None trains on still scenes only.
         video_batch: videos per process and step.
-        start: state of an earlier run (its `reasoner.pt`), the source of the initial weights.
+        start: the initial weights: `reasoner.pt` of an earlier run, or the folder of a trained checkpoint. A checkpoint
+            has no training heads; its training goes on without them and without the dense stage.
+        phrasing: sentences to train on, one of `sentences.TO_TRAIN_ON`.
         keep_vision: freeze the vision model. Its outputs for videos are then cached, which halves the time.
     """
 
@@ -43,4 +45,5 @@ class ReasonerPlan:
     videos: Path | None = None
     video_batch: int = 6
     start: Path | None = None
+    phrasing: str = "train"
     keep_vision: bool = False

@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.tabletop.questions.corpus import corpus
 from reasonseg_ros.training.reasoner.batches import Batches, SceneBatch, VideoBatch, VideoKey
 from reasonseg_ros.training.reasoner.examples import ExampleEncoder
@@ -53,7 +54,9 @@ class Trainer:
         self.videos = VideoFiles(plan.videos) if plan.videos else None
         video_encoder = VideoEncoder(encoder, FRAMES)
         pad = self.tokenizer.convert_tokens_to_ids(PAD)
-        self.batches = Batches(self.files, encoder, pad, plan.batch, plan.seed, self.videos, video_encoder)
+        self.batches = Batches(
+            self.files, encoder, pad, plan.batch, plan.seed, self.videos, video_encoder, plan.phrasing
+        )
         self.model = build_model(self.tokenizer)
         config = self.model.config
         self.heads = Heads(config.vision_config.hidden_size, config.text_config.hidden_size).to(self.device)
@@ -77,6 +80,9 @@ class Trainer:
         self.spent_s = 0.0
         self.report: dict[str, float] = {}
         self.seen: dict[VideoKey, Tensor] = {}
+        self.with_heads = plan.start is None or not plan.start.is_dir()
+        if not self.with_heads and plan.dense_share:
+            raise InvalidInput(f"{plan.start} has no training heads for a dense stage; set its share to 0")
         if self.checkpoint.exists():
             self.restore()
         elif plan.start:
@@ -112,7 +118,11 @@ class Trainer:
         self.spent_s = state["spent_s"]
 
     def begin_with(self, path: Path) -> None:
-        """Start from an earlier run's averaged weights, with fresh optimizers and clock."""
+        """Start from the averaged weights of an earlier run or a checkpoint, with fresh optimizers and clock."""
+        if path.is_dir():
+            self.model.load_state_dict(type(self.model).from_pretrained(path, dtype=torch.float32).state_dict())
+            self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+            return
         state = torch.load(path, map_location=self.device, weights_only=True)
         weights = state["model"] | state["average"]
         self.model.load_state_dict(weights | {"lm_head.weight": _embeddings(state["average"])})
@@ -152,7 +162,9 @@ class Trainer:
             )
             writes = writing(texts.follows)
             scores = self._scores(states[writes])
-            dense, report = dense_loss(self.heads, patch_states, image_tokens, layer_states[0], batch.dense)
+            dense, report = patch_states.new_zeros(()), dict[str, Tensor]()
+            if self.with_heads:
+                dense, report = dense_loss(self.heads, patch_states, image_tokens, layer_states[0], batch.dense)
         start, end = _NUMBER_SPREAD_PX
         spread_px = end + (start - end) * min(1.0, (1 - self.progress) / self.plan.decay_share)
         answer, answer_report = answer_loss(scores, texts.follows[writes], self.numbers, max(spread_px, end))
@@ -170,14 +182,17 @@ class Trainer:
             )
             writes = writing(texts.follows)
             scores = self._scores(states[writes])
-            layer_states = layer_states.reshape(*frames.dense.category.shape, -1)
-            layer, report = layer_loss(self.heads, layer_states, frames.dense, VIDEO_BOX_WEIGHT)
-            event, event_report = event_loss(self.heads, event_states, batch.happened)
+            heads, report = states.new_zeros(()), dict[str, Tensor]()
+            if self.with_heads:
+                layer_states = layer_states.reshape(*frames.dense.category.shape, -1)
+                layer, report = layer_loss(self.heads, layer_states, frames.dense, VIDEO_BOX_WEIGHT)
+                event, event_report = event_loss(self.heads, event_states, batch.happened)
+                heads, report = layer + event, report | event_report
         # No pixel numbers are written about videos, so there is nothing to spread.
         answer, answer_report = answer_loss(scores, texts.follows[writes], self.numbers, 1.0)
         look, look_report = look_loss([a[writes] for a in attention], texts.looks[writes])
-        report |= answer_report | look_report | event_report
-        return layer + event + answer + look, {f"video_{name}": value for name, value in report.items()}
+        report |= answer_report | look_report
+        return heads + answer + look, {f"video_{name}": value for name, value in report.items()}
 
     def _video_tokens(self, batch: VideoBatch) -> Tensor:
         """Image tokens of each video's frames, one after the other. [videos, frames * IMAGE_TOKENS, width]."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from reasonseg_ros.config.models import ReasonerConfig
+from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.local.reasoner import LocalReasoner
 from reasonseg_ros.training.reasoner import examples
@@ -93,3 +94,29 @@ def test_a_run_on_videos_begins_with_the_weights_of_an_earlier_one(plan, video_f
     resumed = Trainer(replace(later, start=plan.work / "reasoner.pt"), 0)
     assert resumed.step == 1
     torch.testing.assert_close(resumed.model.state_dict(), trainer.model.state_dict(), rtol=0, atol=0)
+
+
+def test_a_run_goes_on_from_the_folder_of_a_checkpoint(plan, video_folder, tmp_path):
+    train_reasoner(replace(plan, steps=2))
+    later = replace(
+        plan, steps=4, dense_share=0.0, videos=video_folder, video_batch=2, work=tmp_path / "later", start=plan.out,
+        keep_vision=True, phrasing="wide",
+    )  # fmt: skip
+    trainer = Trainer(later, 0)
+    earlier = torch.load(plan.work / "reasoner.pt", weights_only=True)["average"]
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    for name, value in before.items():
+        torch.testing.assert_close(value, earlier[name], rtol=1e-2, atol=1e-2)  # a checkpoint holds half precision
+    trainer.advance()
+    trainer.advance()
+    assert {"text", "number", "looked", "video_text", "video_looked"} == set(trainer.report) - {
+        "text_right", "number_off_px", "video_text_right"
+    }  # fmt: skip
+    after = dict(trainer.model.named_parameters())
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed and not any("visual" in name for name in changed)
+
+
+def test_a_checkpoint_without_heads_has_no_dense_stage(plan, tmp_path):
+    with pytest.raises(InvalidInput, match="dense"):
+        Trainer(replace(plan, start=tmp_path, dense_share=0.1), 0)
