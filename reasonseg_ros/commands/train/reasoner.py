@@ -42,6 +42,9 @@ def register(verbs: Any) -> None:
         "--from", type=Path, dest="start", help="start from the weights of this reasoner.pt or checkpoint folder"
     )
     parser.add_argument("--phrasing", choices=tuple(TO_TRAIN_ON), default="train", help="sentences to train on")
+    parser.add_argument(
+        "--no-thoughts", action="store_false", dest="thoughts", help="train to answer without a thought"
+    )
     parser.set_defaults(action=run)
 
 

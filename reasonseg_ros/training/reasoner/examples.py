@@ -90,9 +90,10 @@ class Example:
 
 
 class ExampleEncoder:
-    """Turns questions into tokens."""
+    """Turns questions into tokens. Without `thoughts`, the thought of every response is empty."""
 
-    def __init__(self, tokenizer: Qwen2Tokenizer) -> None:
+    def __init__(self, tokenizer: Qwen2Tokenizer, thoughts: bool = True) -> None:
+        self._thoughts = thoughts
         self._backend = tokenizer.backend_tokenizer
         # Rare merges are left out now and then, so that words never seen before are read piece by piece.
         self._rough = Tokenizer.from_str(self._backend.to_str())
@@ -147,8 +148,8 @@ class ExampleEncoder:
         else:
             places, tokens = [[i] for i in question.targets], labels.tokens
         everything = look([i for place in places for i in place], tokens)
-        runs = [(words.THINK, look(question.thought[0].attends, labels.tokens))]
-        runs += [(piece.text, look(piece.attends, labels.tokens)) for piece in question.thought]
+        runs = [(words.THINK, look(question.thought[0].attends, labels.tokens) if self._thoughts else everything)]
+        runs += [(piece.text, look(piece.attends, labels.tokens)) for piece in question.thought if self._thoughts]
         runs += [(words.THOUGHT_END, everything)]
         items = boxes_and_points(scene, question)
         for k, (item, place) in enumerate(zip(items, places, strict=True)):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasonseg_ros.errors import InvalidInput
+
 
 @dataclass(frozen=True)
 class ReasonerPlan:
@@ -22,6 +24,7 @@ class ReasonerPlan:
         video_batch: videos per process and step.
         start: the initial weights: `reasoner.pt` of an earlier run, or the folder of a trained checkpoint. A checkpoint
             has no training heads; its training goes on without them and without the dense stage.
+        thoughts: write the thought before the answer; without it the model learns to answer at once.
         phrasing: sentences to train on, one of `sentences.TO_TRAIN_ON`.
         keep_vision: freeze the vision model. Its outputs for videos are then cached, which halves the time.
     """
@@ -46,4 +49,10 @@ class ReasonerPlan:
     video_batch: int = 6
     start: Path | None = None
     phrasing: str = "train"
+    thoughts: bool = True
+
+    def __post_init__(self) -> None:
+        if self.videos and not self.thoughts:
+            raise InvalidInput("questions about videos are trained with thoughts only; leave out one of the two")
+
     keep_vision: bool = False

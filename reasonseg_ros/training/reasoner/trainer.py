@@ -49,7 +49,7 @@ class Trainer:
         self.plan, self.process = plan, process
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = build_tokenizer(corpus())
-        encoder = ExampleEncoder(self.tokenizer)
+        encoder = ExampleEncoder(self.tokenizer, plan.thoughts)
         self.files = SceneFiles(plan.scenes)
         self.videos = VideoFiles(plan.videos) if plan.videos else None
         video_encoder = VideoEncoder(encoder, FRAMES)

@@ -84,3 +84,15 @@ def test_careless_questions_keep_their_words_of_weight(encoder, tokenizer, make_
     assert 10 < sum(text.startswith("give me the leftmost screwdriver<|im_end|>") for text in texts) < 70
     # Some are spelt in other pieces than the tokenizer's own.
     assert any(prompt != tokenizer(text)["input_ids"] for prompt, text in zip(prompts, texts, strict=True))
+
+
+def test_without_thoughts_the_answer_comes_at_once(tokenizer, make_scene):
+    scene = view(make_scene(5))
+    rng = random.Random(1)
+    question = next(q for q in iter(lambda: draw_question(scene, rng), 0) if q and q.targets)
+    plain, thinking = ExampleEncoder(tokenizer, thoughts=False), ExampleEncoder(tokenizer)
+    short, long = (one.example(scene, dense_labels(scene), question) for one in (plain, thinking))
+    texts = [tokenizer.decode(example.response) for example in (short, long)]
+    assert texts[0].startswith("<think></think><answer>[{")
+    assert texts[0].partition("</think>")[2] == texts[1].partition("</think>")[2]
+    assert short.prompt == long.prompt and len(short.looks) == len(short.response) < len(long.response)
