@@ -186,7 +186,9 @@ class Answer:
     is not. An `UNSURE` answer without groundings is an unsure "nothing fits".
 
     Attributes:
-        entropy_nats: sum of the token entropies over the thought; None if the reasoner does not give it.
+        entropy_nats: sum of the token entropies over the thought, a close lower bound if a server lists the likeliest
+            tokens only; None if it is not known.
+        no_entropy: why it is not known, where a server should give it.
         confidence: calibrated probability that the right targets are meant, 0 to 1; None without a calibration.
         log_likelihood_nats: of all tokens of the answer, given the question; None if it was not asked for, or the
             reasoner cannot tell.
@@ -203,6 +205,7 @@ class Answer:
     entropy_nats: float | None = None
     confidence: float | None = None
     log_likelihood_nats: float | None = None
+    no_entropy: str = ""
 
     def __post_init__(self) -> None:
         needed = self.status in (Status.OK, Status.EMPTY_MASK)
@@ -212,7 +215,7 @@ class Answer:
             raise InvalidInput(f"status {self.status} without a reason")
         for name in ("thought", "raw_text"):
             object.__setattr__(self, name, plain_text(getattr(self, name)))
-        for name in ("error", "dialect", "model"):
+        for name in ("error", "dialect", "model", "no_entropy"):
             object.__setattr__(self, name, one_line(getattr(self, name)))
 
 

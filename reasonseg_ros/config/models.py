@@ -76,6 +76,17 @@ class ReasonerConfig:
     )
     server_url: str = setting("http://127.0.0.1:8000/v1", "base address of the server", read_only=True)
     server_key_variable: str = setting("", "environment variable that holds the server's key", read_only=True)
+    server_logprobs: bool = setting(
+        True,
+        "ask the server for the 20 likeliest tokens at each position, for the entropy that the confidence needs",
+        read_only=True,
+    )
+    confidence_file: str = setting(
+        "",
+        "calibration of the confidence, a file of `reasonseg calibrate`; empty: confidence.json beside the checkpoint, "
+        "and none for a server",
+        read_only=True,
+    )
     server_retries: int = setting(2, "retries if the server does not answer", 0, 10, read_only=True)
     known_picture: str = setting(
         "never",

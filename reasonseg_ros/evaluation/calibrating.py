@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.result_lines import Results
 from reasonseg_ros.evaluation.results import SampleResult
+from reasonseg_ros.evaluation.run_folder import has_results, noted_settings
 from reasonseg_ros.evaluation.scoring.selective import auroc, calibration_error
 from reasonseg_ros.methods.confidence import Calibration, Signals
 from reasonseg_ros.reasoner.vocabulary import Vocabulary
@@ -32,10 +34,38 @@ def read_examples(runs: Iterable[Path], vocabulary: Vocabulary | None = None) ->
     return examples
 
 
-def fit(examples: Sequence[Judged], weights_sha256: str, min_confidence: float = 0.5) -> Calibration:
+def are_served(runs: Iterable[Path], card_name: str) -> bool:
+    """Whether a server answered in these runs, as far as they have results.
+
+    Raises InvalidInput if the settings of a run cannot be read, if only some runs were served, or if a served one was
+    not asked by the card of this name.
+    """
+    served = {run: _served_card(noted_settings(run)) for run in runs if has_results(run)}
+    for run, name in served.items():
+        if name not in ("", card_name):
+            raise InvalidInput(f"{run} was answered by {name} on a server; add --model {name}")
+    if len(set(served.values())) > 1:
+        listed = ", ".join(f"{run}: {'server' if name else 'weights loaded here'}" for run, name in served.items())
+        raise InvalidInput(f"a server answered some of the runs only ({listed}); calibrate those of each by themselves")
+    return any(served.values())
+
+
+def _served_card(settings: Mapping[str, Any]) -> str:
+    """The card of a run's served reasoner; empty if it was not served, or by an older run without a note of it."""
+    try:
+        is_served = settings["parameters"]["reasoner"]["backend"] == "server"
+        return str(settings["model_cards"]["reasoner"]["name"]) if is_served else ""
+    except (KeyError, TypeError):
+        return ""
+
+
+def fit(
+    examples: Sequence[Judged], weights_sha256: str, min_confidence: float = 0.5, served_model: str = ""
+) -> Calibration:
     """A logistic regression on the examples, scored by cross-validation over images.
 
-    `weights_sha256` is of the reasoner that answered. Raises InvalidInput if there are too few right or wrong answers.
+    `weights_sha256` or `served_model` is of the reasoner that answered. Raises InvalidInput if there are too few right
+    or wrong answers.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -66,6 +96,7 @@ def fit(examples: Sequence[Judged], weights_sha256: str, min_confidence: float =
         round(auroc(held_out, right.tolist()) or 0.0, 4),
         round(calibration_error(held_out, right.tolist()) or 0.0, 4),
         f"logistic regression, {int((~right).sum())} of {len(right)} answers wrong",
+        served_model,
     )
 
 

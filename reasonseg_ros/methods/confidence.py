@@ -1,7 +1,8 @@
 """How likely an answer means the right targets: signals that cost nothing, and a calibration that weighs them.
 
 The signals come with every answer. The calibration is a logistic regression, fitted by `reasonseg calibrate` to
-questions with known answers and stored as `confidence.json` beside the checkpoint. It holds for these weights only.
+questions with known answers and stored as `confidence.json` beside the checkpoint. It holds for these weights only. A
+server does not say which weights it serves, so there it holds for the model's name; see docs/evaluation.md.
 """
 
 from __future__ import annotations
@@ -83,12 +84,15 @@ class Calibration:
     """Weights of the signals for the probability of a right target.
 
     Attributes:
-        weights_sha256: digest of the reasoner's weights that it was fitted for (`engine.export_folder.weights_sha256`).
+        weights_sha256: digest of the reasoner's weights that it was fitted for (`engine.export_folder.weights_sha256`);
+            empty if they were behind a server.
         coefficients: one for each of `Signals.names`; the log-odds are their sum with `intercept`.
         min_confidence: threshold of unsure answers, unless `answer.min_confidence` names another one.
         questions: how many questions it was fitted to.
         auroc, calibration_error: on questions held out by cross-validation.
         source: what it was fitted to, for readers.
+        served_model: the name under which a server knew the model that it was fitted for; empty for weights that were
+            loaded here. Their entropies differ, as a server lists the likeliest tokens only.
     """
 
     weights_sha256: str
@@ -99,6 +103,7 @@ class Calibration:
     auroc: float
     calibration_error: float
     source: str = ""
+    served_model: str = ""
 
     def confidence(self, signals: Signals) -> float:
         """Probability that the right targets are meant, 0 to 1."""
@@ -112,12 +117,19 @@ class Calibration:
         return {"version": _VERSION, **asdict(self), "coefficients": coefficients}
 
 
-def read_calibration(path: Path, weights_sha256: str) -> Calibration:
-    """Raises ModelError if the file is damaged or was fitted for other weights."""
+def read_calibration(path: Path, weights_sha256: str = "", served_model: str = "") -> Calibration:
+    """The calibration for weights, or for the model that a server knows as `served_model`.
+
+    Raises ModelError if the file is damaged or was fitted for another one.
+    """
     try:
         calibration = _from_json(read_json_document(path))
     except (UnreadableDocument, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is no calibration ({error}); {REMEDY}") from error
+    if calibration.served_model != served_model:
+        fitted = f"the served model {calibration.served_model!r}" if calibration.served_model else "weights loaded here"
+        asked = f"the served model {served_model!r}" if served_model else "weights loaded here"
+        raise ModelError(f"{path} was fitted for {fitted}, and is used for {asked}; {REMEDY}")
     if calibration.weights_sha256 != weights_sha256:
         raise ModelError(f"{path} was fitted for other weights than those beside it; {REMEDY}")
     return calibration
@@ -130,13 +142,14 @@ def _from_json(values: Any) -> Calibration:
     weights = values["coefficients"]
     if set(weights) != set(names):
         raise ValueError(f"expected the coefficients {', '.join(names)}")
-    digest, source = values["weights_sha256"], values.get("source", "")
-    if not isinstance(digest, str) or not isinstance(source, str):
+    digest, source, served_model = values["weights_sha256"], values.get("source", ""), values.get("served_model", "")
+    if not all(isinstance(text, str) for text in (digest, source, served_model)):
         raise ValueError("a text is no text")
     coefficients = tuple(_number(weights[name]) for name in names)
     names = ("intercept", "min_confidence", "auroc", "calibration_error")
     numbers = {name: _number(values[name]) for name in names}
-    return Calibration(digest, coefficients, questions=int(values["questions"]), source=source, **numbers)
+    questions = int(values["questions"])
+    return Calibration(digest, coefficients, questions=questions, source=source, served_model=served_model, **numbers)
 
 
 def _number(value: Any) -> float:

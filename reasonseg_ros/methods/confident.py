@@ -63,11 +63,20 @@ class Confident(WrappedMethod):
     def _judged(self, found: Segmentation) -> Segmentation:
         signals = Signals.of(found, self.vocabulary)
         if signals is None:
-            return found
+            return _without_confidence(found)
         answer = replace(found.answer, confidence=self.calibration.confidence(signals))
         chosen = self.settings.now.answer.min_confidence
         threshold = self.calibration.min_confidence if chosen < 0 else chosen
         return replace(found, answer=marked_unsure(answer, threshold))
+
+
+def _without_confidence(found: Segmentation) -> Segmentation:
+    """`found`, which says so if it is an answer whose confidence should be known."""
+    answer = found.answer
+    if not answer.status.is_answer or not answer.no_entropy:
+        return found
+    words = f"no confidence: {answer.no_entropy}"
+    return replace(found, answer=replace(answer, error="; ".join(filter(None, (words, answer.error)))))
 
 
 def marked_unsure(answer: Answer, min_confidence: float) -> Answer:
@@ -80,21 +89,37 @@ def marked_unsure(answer: Answer, min_confidence: float) -> Answer:
 
 
 def with_confidence(method: Method, settings: Settings) -> Method:
-    """`method` with the calibration beside its reasoner's checkpoint; `method` itself if there is none.
+    """`method` with the calibration of its reasoner, by default the one beside its checkpoint; else `method`.
 
-    Raises ModelError if the calibration is damaged or belongs to other weights, and ConfigError if
+    Raises ModelError if the calibration is damaged, cannot be read, or belongs to other weights, and ConfigError if
     `answer.min_confidence` is set without one.
     """
     config = settings.now
+    chosen = config.reasoner.confidence_file
     if config.method == "llm_seg":
         check_threshold(config.answer.min_confidence, "the calibration is not of LLM-Seg's answers")
         return method
     card = load_card(config.reasoner.model, "reasoner")
-    path = Path(card.source, FILE_NAME)
-    if config.reasoner.backend == "server" or not card.is_folder or not path.is_file():
-        check_threshold(config.answer.min_confidence, f"{config.reasoner.model} has no {FILE_NAME}")
+    is_served = config.reasoner.backend == "server"
+    beside = Path(card.source, FILE_NAME)
+    if not chosen and (is_served or not card.is_folder or not beside.is_file()):
+        why = "a server needs reasoner.confidence_file" if is_served else f"{config.reasoner.model} has no {FILE_NAME}"
+        check_threshold(config.answer.min_confidence, why)
         return method
+    path = Path(chosen).expanduser() if chosen else beside
     vocabulary = Vocabulary(Path(card.vocabulary)) if card.vocabulary else None
+    if is_served:
+        if not config.reasoner.server_logprobs:
+            raise ConfigError(
+                f"reasoner.confidence_file = {chosen!r} needs the entropy of the answers; set reasoner.server_logprobs "
+                "to true, or leave the file out"
+            )
+        return Confident(method, read_calibration(path, served_model=card.source), vocabulary)
+    if not card.is_folder:
+        raise ConfigError(
+            f"reasoner.confidence_file = {chosen!r} is for weights that are compared by their digest, and those of "
+            f"{config.reasoner.model} are not in a folder; set reasoner.model to their folder"
+        )
     return Confident(method, read_calibration(path, weights_sha256(Path(card.source))), vocabulary)
 
 

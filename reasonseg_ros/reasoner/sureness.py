@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-_END = "</think>"
+END_OF_THOUGHT = "</think>"
 
 
 def thought_entropy(
@@ -20,13 +20,13 @@ def thought_entropy(
 
 def thought_length(tokens: Sequence[int], text_of: Callable[[list[int]], str]) -> int:
     """Number of tokens up to the end of the thought; 0 if the text has no `</think>`. `text_of` decodes tokens."""
-    if _END not in text_of(list(tokens)):
+    if END_OF_THOUGHT not in text_of(list(tokens)):
         return 0
     # The shortest beginning that holds the end of the thought: texts of beginnings grow, so halving finds it.
     low, high = 0, len(tokens)
     while low < high:
         middle = (low + high) // 2
-        if _END in text_of(list(tokens[:middle])):
+        if END_OF_THOUGHT in text_of(list(tokens[:middle])):
             high = middle
         else:
             low = middle + 1

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -10,17 +11,21 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from reasonseg_ros.cli import main
-from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.errors import InvalidInput, ModelError
 from reasonseg_ros.evaluation.calibrating import fit, read_examples
 from reasonseg_ros.evaluation.result_lines import ResultLines
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.metrics import score_sample
 from reasonseg_ros.images.run_lengths import rle_from_mask
-from reasonseg_ros.methods.confidence import FILE_NAME, Signals
+from reasonseg_ros.methods.confidence import FILE_NAME, Signals, read_calibration
+from reasonseg_ros.model_card import load_card
 from reasonseg_ros.types import Grounding
 
 MASK = np.zeros((8, 8), bool)
 MASK[2:6, 2:6] = True
+SETTINGS = {
+    "parameters": {"reasoner": {"backend": "auto"}}, "model_cards": {"reasoner": {"name": "tabletop-reasoner"}}
+}  # fmt: skip
 RIGHT, WRONG = Grounding([2, 2, 6, 6]), Grounding([6, 6, 8, 8])
 
 
@@ -41,6 +46,7 @@ def run(tmp_path):
     rng = np.random.default_rng(3)
     folder = tmp_path / "run"
     folder.mkdir()
+    (folder / "settings.json").write_text(json.dumps(SETTINGS))
     with ResultLines(folder / "results.jsonl") as lines:
         for number, nats in enumerate(rng.uniform(0, 12, 300)):
             is_right = rng.random() < 1 / (1 + math.exp(-(3 - 2 * math.log1p(nats))))
@@ -101,3 +107,44 @@ def test_the_verb_refuses_with_the_reason(run, tmp_path, capsys, arguments, word
     assert main(["calibrate", *given, "--out", str(tmp_path / "c.json")]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "c.json").exists()
+
+
+def served(run, name="vision-reasoner-7b"):
+    """The run as if a server had answered."""
+    settings = {
+        "parameters": {"reasoner": {"backend": "server"}}, "model_cards": {"reasoner": {"name": name}}
+    }  # fmt: skip
+    (run / "settings.json").write_text(json.dumps(settings))
+    return run
+
+
+def test_the_file_of_a_served_model_names_it_instead_of_weights(run, tmp_path):
+    out = tmp_path / FILE_NAME
+    assert main(["calibrate", str(served(run)), "--model", "vision-reasoner-7b", "--out", str(out)]) == 0
+    source = load_card("vision-reasoner-7b", "reasoner").source
+    assert read_calibration(out, served_model=source).served_model == source
+    with pytest.raises(ModelError, match="was fitted for the served model 'Ricky06662/VisionReasoner-7B', and is used"):
+        read_calibration(out, "ab" * 32)
+    with pytest.raises(ModelError, match="is used for the served model 'another'"):
+        read_calibration(out, served_model="another")
+
+
+def test_runs_of_different_reasoners_are_not_calibrated_together(run, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    served(other)
+    out = ["--out", str(tmp_path / "c.json")]
+    assert main(["calibrate", str(run), str(other), "--model", "vision-reasoner-7b", *out]) == 2
+    assert "a server answered some of the runs only" in capsys.readouterr().err
+    assert main(["calibrate", str(other), *out]) == 2
+    assert "was answered by vision-reasoner-7b on a server; add --model" in capsys.readouterr().err
+
+
+def test_a_server_without_log_probabilities_is_named(tmp_path, capsys):
+    folder = tmp_path / "silent"
+    folder.mkdir()
+    with ResultLines(folder / "results.jsonl") as lines:
+        lines.append(result(1, True, None))
+    arguments = ["calibrate", str(served(folder)), "--model", "vision-reasoner-7b", "--out", str(tmp_path / "c.json")]
+    assert main(arguments) == 2
+    assert "the server listed no log-probabilities" in capsys.readouterr().err

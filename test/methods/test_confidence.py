@@ -61,6 +61,46 @@ def test_without_an_entropy_there_is_no_confidence_and_nothing_is_unsure():
     assert (answer.confidence, answer.status) == (None, Status.OK)
 
 
+def test_an_answer_says_why_a_server_gave_no_entropy():
+    answer = Answer(Status.OK, "it is red", (BOX,), no_entropy="it gave no log-probabilities")
+    method = Confident(SegZero(ScriptedReasoner([answer]), ScriptedSegmenter("box"), config_from({})), CALIBRATION)
+    found = method.answer(FRAME, QUERY).answer
+    assert (found.status, found.confidence) == (Status.OK, None)
+    assert found.error == "no confidence: it gave no log-probabilities"
+
+
+def served(calibration, tmp_path, **values):
+    """What `with_confidence` makes of a method over a server's reasoner, with `calibration` as its file."""
+    path = tmp_path / "served.json"
+    path.write_text(json.dumps(calibration.to_json()))
+    config = config_from(
+        {"reasoner.backend": "server", "reasoner.model": "vision-reasoner-7b", "reasoner.confidence_file": str(path),
+         **values}
+    )  # fmt: skip
+    inner = SegZero(ScriptedReasoner([]), ScriptedSegmenter("box"), config)
+    return with_confidence(inner, Settings(config))
+
+
+def test_a_served_model_takes_the_calibration_of_its_name(tmp_path):
+    mine = replace(CALIBRATION, weights_sha256="", served_model="Ricky06662/VisionReasoner-7B")
+    assert served(mine, tmp_path).calibration == mine
+    with pytest.raises(ModelError, match="was fitted for weights loaded here, and is used for the served model"):
+        served(CALIBRATION, tmp_path)
+    with pytest.raises(ModelError, match="was fitted for the served model 'another'"):
+        served(replace(mine, served_model="another"), tmp_path)
+    with pytest.raises(ConfigError, match=r"set reasoner\.server_logprobs to true"):
+        served(mine, tmp_path, **{"reasoner.server_logprobs": False})
+
+
+def test_weights_that_are_loaded_here_refuse_the_calibration_of_a_served_model(tmp_path):
+    mine = replace(CALIBRATION, weights_sha256="", served_model="a")
+    values = {"reasoner.backend": "auto", "reasoner.model": "tabletop-reasoner"}
+    with pytest.raises(ModelError, match="was fitted for the served model 'a', and is used for weights loaded here"):
+        served(mine, tmp_path, **values)
+    with pytest.raises(ConfigError, match=r"are not in a folder; set reasoner\.model to their folder"):
+        served(mine, tmp_path, **{**values, "reasoner.model": "vision-reasoner-7b"})
+
+
 def test_below_the_threshold_an_answer_is_unsure_and_keeps_its_masks():
     values = {"answer.min_confidence": 0.8}
     sure, unsure = (answering(nats, **values).answer(FRAME, QUERY) for nats in (0.1, 5.0))

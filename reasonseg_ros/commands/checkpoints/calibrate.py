@@ -17,7 +17,8 @@ def register(verbs: Any) -> None:
         "calibrate",
         help="fit the confidence of a reasoner's answers",
         description="Fit the probability that an answer means the right targets, from runs of `reasonseg evaluate` "
-        "with ground truth, and write it as confidence.json. Copy the file beside the checkpoint. Evaluate other "
+        "with ground truth, and write it as confidence.json. Copy the file beside the checkpoint; for a model behind a "
+        "server, name it by reasoner.confidence_file. Evaluate other "
         "questions than those that the accuracy is reported on. AUROC and calibration error are cross-validated.",
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of an evaluation")
@@ -35,18 +36,25 @@ def register(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from reasonseg_ros.engine.export_folder import weights_sha256
-    from reasonseg_ros.evaluation.calibrating import fit, read_examples
+    from reasonseg_ros.evaluation.calibrating import are_served, fit, read_examples
     from reasonseg_ros.files.strict_json import json_text
     from reasonseg_ros.files.whole_file import whole_file
     from reasonseg_ros.model_card import load_card
     from reasonseg_ros.reasoner.vocabulary import Vocabulary
 
     card = load_card(arguments.model, "reasoner")
-    digest = weights_sha256(Path(card.source)) if card.is_folder else ""
-    if not digest:
+    is_served = are_served(arguments.runs, card.name)
+    digest = weights_sha256(Path(card.source)) if card.is_folder and not is_served else ""
+    if not digest and not is_served:
         raise InvalidInput(f"the weights of {arguments.model} are not in a folder here; download them and name it")
     vocabulary = Vocabulary(Path(card.vocabulary)) if card.vocabulary else None
-    calibration = fit(read_examples(arguments.runs, vocabulary), digest, arguments.min_confidence)
+    examples = read_examples(arguments.runs, vocabulary)
+    if is_served and not examples:
+        raise InvalidInput(
+            "no answer of these runs has an entropy: the server listed no log-probabilities, or answered nothing; see "
+            "docs/models.md, Servers that were tried"
+        )
+    calibration = fit(examples, digest, arguments.min_confidence, card.source if is_served else "")
     with whole_file(arguments.out) as file:
         file.write(json_text(calibration.to_json(), indent=2) + "\n")
     print(

@@ -15,9 +15,10 @@ from typing import Any
 from reasonseg_ros.errors import InvalidInput, ServerError
 from reasonseg_ros.files.strict_json import parse_json
 from reasonseg_ros.plain_text import one_line
+from reasonseg_ros.reasoner.server.likelihoods import Likelihoods
 
 MOST_EVENT_BYTES = 1 << 20
-"""Longest line, event or JSON body; a body without an end is not kept beyond it."""
+"""Longest line or event, and JSON body by default; a body without an end is not kept beyond it."""
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _FIELD = re.compile(rb"\s*(?:data|event|id|retry|error)?:")
 _LONGEST_FIELD = len(b"event:")
@@ -54,12 +55,16 @@ class CompletionReader:
         finish: why the model stopped; empty until the server says so.
         ended: the server said that nothing follows, by `[DONE]` or with the end of a JSON object.
         tokens: of the whole answer, as the server counted; 0 if it does not say.
+        likelihoods: of its tokens, as far as the server lists them.
     """
 
-    def __init__(self, content_type: str = "", show: Show = shown) -> None:
+    def __init__(self, content_type: str = "", show: Show = shown, most_bytes: int = MOST_EVENT_BYTES) -> None:
+        """`most_bytes`: longest body of one JSON object."""
         self.finish = ""
         self.ended = False
         self.tokens = 0
+        self.likelihoods = Likelihoods()
+        self._most_bytes = most_bytes
         self._content_type = content_type.partition(";")[0].strip().lower()
         self._show = show
         self._is_stream: bool | None = None
@@ -76,8 +81,9 @@ class CompletionReader:
             self._is_stream = self._looks_like_stream()
         if self._is_stream:
             yield from self._lines(at_end=False)
-        if len(self._rest) + self._data_bytes > MOST_EVENT_BYTES:
-            raise ServerError(f"it sent more than {MOST_EVENT_BYTES >> 20} MiB without an end")
+        most = self._most_bytes if self._is_stream is False else MOST_EVENT_BYTES
+        if len(self._rest) + self._data_bytes > most:
+            raise ServerError(f"it sent more than {most >> 20} MiB without an end")
 
     def close(self) -> Iterator[Piece]:
         """What is left at the end of the body. Raises ServerError if the answer has not come to its end."""
@@ -187,6 +193,7 @@ class CompletionReader:
         if said.get("tool_calls") or said.get("function_call"):
             raise ServerError("it called a tool instead of answering; turn tools off in the server")
         self.finish = finish or self.finish
+        self.likelihoods.add(choice.get("logprobs"))
         self._refusal += "".join(part.content for part in _pieces(said.get("refusal")))
         for key in ("reasoning_content", "reasoning"):
             pieces = list(_pieces(said.get(key)))

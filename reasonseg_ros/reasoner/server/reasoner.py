@@ -6,6 +6,7 @@ The card's `source` is the name under which the server knows the model. Several 
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,7 @@ from reasonseg_ros.reasoner.server.address import Server, completions_url, proxy
 from reasonseg_ros.reasoner.server.talk import GREEDY_REQUEST, Talk
 from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
+_LOG = logging.getLogger(__name__)
 _MOST_TALKS = 16
 """Requests that may be open at once. One that was given up ends at once, unless the system still looks up its host."""
 
@@ -50,6 +52,7 @@ class ServerReasoner(CardReasoner):
         proxy_for(urlsplit(url))
         self.server = Server(url, read_key(config.server_key_variable), config.server_retries)
         self._talks: list[Talk] = []
+        self._no_entropy = "" if config.server_logprobs else "reasoner.server_logprobs is off"
 
     def answer(self, frame: Frame, text: str, call: Call = WAIT, **wishes: Any) -> Answer:
         """See `port.Reasoner`. `wishes` are fields of the call by keyword, for short scripts."""
@@ -58,7 +61,7 @@ class ServerReasoner(CardReasoner):
         if isinstance(question, Answer):
             return question
         messages, seen_wh = self._about(frame, question)
-        return self._answer(frame, self._talk(messages, limits), seen_wh)
+        return self._asked(frame, messages, limits, seen_wh)
 
     def explore(self, frame: Frame, text: str, wanted: Exploration, call: Call = WAIT) -> Explored:
         """The samples are asked for beside each other, a few at a time, with seeds that count up from `wanted.seed`."""
@@ -68,7 +71,7 @@ class ServerReasoner(CardReasoner):
         if isinstance(question, Answer):
             return Explored(question)
         messages, seen_wh = self._about(frame, question)
-        answer = self._answer(frame, self._talk(messages, limits), seen_wh)
+        answer = self._asked(frame, messages, limits, seen_wh)
         if not wanted.samples or answer.status is Status.UNAVAILABLE:
             return Explored(answer)
         silent = replace(limits, on_text=ignore)
@@ -107,17 +110,32 @@ class ServerReasoner(CardReasoner):
             return failed_keyframe(talk)
         return parse_keyframe(talk.text, len(frames), talk.is_cut, talk.tokens)
 
+    def _asked(self, frame: Frame, messages: list[dict[str, Any]], limits: Limits, seen_wh: tuple[int, int]) -> Answer:
+        """The greedy answer, with its entropy if the server lists log-probabilities."""
+        talk = self._heard(self._begun(messages, limits, wants_entropy=not self._no_entropy), limits)
+        answer = self._answer(frame, talk, seen_wh)
+        if isinstance(talk, Answer):
+            return answer
+        if talk.refused_wish and not self._no_entropy:
+            self._no_entropy = f"it gives no log-probabilities: {talk.refused_wish}"
+            _LOG.warning("server %s: answers have no entropy, as %s", self.config.server_url, self._no_entropy)
+        return replace(answer, entropy_nats=talk.entropy_nats, no_entropy=talk.no_entropy or self._no_entropy)
+
     def _talk(self, messages: list[dict[str, Any]], limits: Limits) -> Talk | Answer:
         """A talk that came to its end, or the Answer that says why it did not."""
         return self._heard(self._begun(messages, limits), limits)
 
     def _begun(
-        self, messages: list[dict[str, Any]], limits: Limits, sampling: Mapping[str, Any] = GREEDY_REQUEST
+        self,
+        messages: list[dict[str, Any]],
+        limits: Limits,
+        sampling: Mapping[str, Any] = GREEDY_REQUEST,
+        wants_entropy: bool = False,
     ) -> Talk | Answer:
         self._talks = [talk for talk in self._talks if talk.is_alive]
         if len(self._talks) >= _MOST_TALKS:
             return self._unavailable(f"{_MOST_TALKS} earlier requests to it have not ended; check the network")
-        talk = Talk(self.server, self.card.source, messages, limits, sampling)
+        talk = Talk(self.server, self.card.source, messages, limits, sampling, wants_entropy)
         self._talks.append(talk)
         return talk
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import http.client
 import json
 import math
@@ -20,8 +19,10 @@ from reasonseg_ros.errors import ServerError
 from reasonseg_ros.plain_text import LONGEST_TEXT
 from reasonseg_ros.reasoner.limits import Limits
 from reasonseg_ros.reasoner.server.address import Server
-from reasonseg_ros.reasoner.server.completion import CompletionReader, Piece, joined, refusal_words, shown
+from reasonseg_ros.reasoner.server.completion import MOST_EVENT_BYTES, CompletionReader, Piece, joined, refusal_words
 from reasonseg_ros.reasoner.server.connection import READ_BYTES, Post
+from reasonseg_ros.reasoner.server.failures import Refusal, reason_of, retry_after_s
+from reasonseg_ros.reasoner.server.likelihoods import WISH, Likelihoods
 
 _POLL_S = 0.02
 _GRACE_S = 1.0
@@ -31,26 +32,15 @@ _AFTER_FINISH_S = 1.0
 _MOST_REFUSAL_BYTES = 65536
 _MOST_HEADER_BYTES = 1 << 20
 _MOST_BYTES_PER_TOKEN = 16384
+_LISTED_BYTES = 4096
+"""Of a token with its likeliest alternatives, in a body that comes whole; a list of 20 takes about 2,000."""
+_MOST_BODY_BYTES = 16 << 20
 _MOST_CHARACTERS_PER_TOKEN = 128
 _TRIED_AGAIN = (408, 429, 500, 502, 503, 504)
+_NOT_UNDERSTOOD = (400, 422, 501)
+"""Refusals of a request that may be understood without the wish for log-probabilities."""
 GREEDY_REQUEST = {"temperature": 0.0}
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
-_REMEDIES = {
-    401: "check reasoner.server_key_variable",
-    403: "check reasoner.server_key_variable",
-    404: "check server_url (…/v1), and that the server knows the model by the card's source",
-    413: "lower reasoner.max_pixels, or raise the server's limit",
-}
-
-
-class Refusal(ServerError):
-    """An HTTP status that is no success. `wait_s`: what the server asks to wait before it is asked again."""
-
-    def __init__(self, status: int, words: str, wait_s: float | None) -> None:
-        stated = f"it refused with HTTP {status}" + (f": {words.rstrip('.')}" if words else "")
-        super().__init__(f"{stated}; {_REMEDIES[status]}" if status in _REMEDIES else stated)
-        self.status = status
-        self.wait_s = wait_s
 
 
 @dataclass(frozen=True)
@@ -61,6 +51,7 @@ class _End:
     is_cut: bool = False
     is_finished: bool = True
     tokens: int = 0
+    likelihoods: Likelihoods | None = None
 
 
 class Talk:
@@ -73,6 +64,9 @@ class Talk:
         is_cut: the token limit was hit.
         is_finished: the server gave a finish reason.
         last_failure: of the last try that failed.
+        entropy_nats: of the thought, as `Likelihoods` finds it; None if it is not known, or was not wished for.
+        no_entropy: why it is not known.
+        refused_wish: the refusal of log-probabilities, after which the server was asked without; empty for none.
     """
 
     def __init__(
@@ -82,6 +76,7 @@ class Talk:
         messages: list[Any],
         limits: Limits,
         sampling: Mapping[str, Any] = GREEDY_REQUEST,
+        wants_entropy: bool = False,
     ) -> None:
         """`sampling`: fields of the request that say how tokens are chosen."""
         self.text = ""
@@ -91,20 +86,23 @@ class Talk:
         self.is_cut = False
         self.is_finished = True
         self.last_failure = ""
+        self.entropy_nats: float | None = None
+        self.no_entropy = ""
+        self.refused_wish = ""
+        self._wants_entropy = wants_entropy
         self._thought, self._content = "", ""
         self._server, self._limits = server, limits
         self._pieces: queue.SimpleQueue[Piece | _End] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._post: Post | None = None
         self._has_begun = False
-        request = {
+        self._request = {
             "model": model,
             "messages": messages,
             "max_tokens": limits.max_new_tokens,
             **sampling,
             "stream": True,
         }
-        self._body = json.dumps(request).encode()
         self._deadline_s = time.monotonic() + max(limits.remaining_s, 0.0) + _GRACE_S
         self._thread = threading.Thread(target=self._read, name="reasoner-server", daemon=True)
         self._thread.start()
@@ -125,6 +123,9 @@ class Talk:
             self.is_cut, self.is_finished = piece.is_cut, piece.is_finished
             self.tokens = piece.tokens or self.tokens
             self.text = self._server.masked(joined(self._thought, self._content, self.is_cut))
+            if piece.likelihoods and not piece.error:
+                self.entropy_nats = piece.likelihoods.entropy_nats(self._thought, self._content)
+                self.no_entropy = piece.likelihoods.reason
             return self.text != before and self.text.startswith(before) and not self.error
         self._thought += piece.thought
         self._content += piece.content
@@ -155,6 +156,11 @@ class Talk:
                 return self._ask()
             except (ServerError, OSError, http.client.HTTPException) as error:
                 reason = self._reason(error)
+                if self._wants_entropy and isinstance(error, Refusal) and error.status in _NOT_UNDERSTOOD:
+                    # Perhaps only of the wish: without it, a server that knows no log-probabilities answers.
+                    self._wants_entropy, self.refused_wish = False, reason
+                    tries -= 1
+                    continue
                 if not self._stopped.is_set():  # else it comes of hanging up
                     self.last_failure = reason
                 wait_s = self._wait_s(error, tries)
@@ -188,7 +194,8 @@ class Talk:
         }
         if self._server.key:
             headers["Authorization"] = f"Bearer {self._server.key}"
-        post = self._post = Post(self._server.url, self._body, headers, self._deadline_s)
+        body = json.dumps({**self._request, **(WISH if self._wants_entropy else {})}).encode()
+        post = self._post = Post(self._server.url, body, headers, self._deadline_s)
         try:
             if self._stopped.is_set():  # before this request could be hung up
                 raise ConnectionAbortedError("hung up")
@@ -197,7 +204,7 @@ class Talk:
             is_plain = encoding in ("", "identity")
             if response.status != 200:
                 words = refusal_words(_first_bytes(response), self._server.shown) if is_plain else ""
-                raise Refusal(response.status, words, _retry_after_s(response.getheader("Retry-After")))
+                raise Refusal(response.status, words, retry_after_s(response.getheader("Retry-After")))
             if not is_plain:
                 raise ServerError(f"it answered in {self._server.shown(encoding)}; turn its compression off")
             return self._listen(post, response)
@@ -205,9 +212,11 @@ class Talk:
             post.close()
 
     def _listen(self, post: Post, response: http.client.HTTPResponse) -> _End:
-        reader = CompletionReader(response.getheader("Content-Type", ""), self._server.shown)
-        tokens, characters, received = 0, 0, 0
         most_tokens = self._limits.max_new_tokens
+        listed_bytes = most_tokens * _LISTED_BYTES if self._wants_entropy else 0
+        most_bytes = min(MOST_EVENT_BYTES + listed_bytes, _MOST_BODY_BYTES)
+        reader = CompletionReader(response.getheader("Content-Type", ""), self._server.shown, most_bytes)
+        tokens, characters, received = 0, 0, 0
         most_characters = min(most_tokens * _MOST_CHARACTERS_PER_TOKEN, LONGEST_TEXT)
         finished_s = math.inf
         while not reader.ended:
@@ -231,10 +240,11 @@ class Talk:
         else:
             for _ in reader.close():
                 pass
-        return _End(is_cut=reader.is_cut, is_finished=bool(reader.finish), tokens=reader.tokens)
+        heard = reader.likelihoods if self._wants_entropy else None
+        return _End("", reader.is_cut, bool(reader.finish), reader.tokens, heard)
 
     def _reason(self, error: Exception) -> str:
-        return self._server.masked(_reason(error), is_answer=False)
+        return self._server.masked(reason_of(error), is_answer=False)
 
 
 def _next_bytes(response: http.client.HTTPResponse, finished_s: float) -> bytes:
@@ -256,34 +266,3 @@ def _first_bytes(response: http.client.HTTPResponse) -> bytes:
     except (OSError, http.client.HTTPException):
         pass
     return body
-
-
-def _retry_after_s(text: str | None) -> float | None:
-    """Seconds of a Retry-After header, which holds seconds or a date; None if it holds neither."""
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return None if math.isnan(seconds) else max(seconds, 0.0)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ServerError):
-        return str(error)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        stated = f"its certificate is not trusted ({error.verify_message})"
-        return f"{stated}; have SSL_CERT_FILE name the authority's certificate"
-    if isinstance(error, http.client.IncompleteRead):
-        return "it hung up in the middle; see the server's log"
-    if isinstance(error, TimeoutError):
-        return "it did not answer in time"
-    if isinstance(error, OSError):
-        return f"it cannot be reached ({shown(error.strerror or str(error))}); start it, or check server_url"
-    if isinstance(error, http.client.HTTPException):
-        return f"it does not speak HTTP/1.1 ({type(error).__name__}: {shown(str(error))}); check server_url"
-    return f"{type(error).__name__}: {shown(str(error))}"

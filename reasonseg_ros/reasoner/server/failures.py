@@ -1,0 +1,61 @@
+"""Why a server gave no answer, in words that name the remedy."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import math
+import ssl
+import time
+
+from reasonseg_ros.errors import ServerError
+from reasonseg_ros.reasoner.server.completion import shown
+
+_REMEDIES = {
+    401: "check reasoner.server_key_variable",
+    403: "check reasoner.server_key_variable",
+    404: "check server_url (…/v1), and that the server knows the model by the card's source",
+    413: "lower reasoner.max_pixels, or raise the server's limit",
+}
+
+
+class Refusal(ServerError):
+    """An HTTP status that is no success. `wait_s`: what the server asks to wait before it is asked again."""
+
+    def __init__(self, status: int, words: str, wait_s: float | None) -> None:
+        stated = f"it refused with HTTP {status}" + (f": {words.rstrip('.')}" if words else "")
+        super().__init__(f"{stated}; {_REMEDIES[status]}" if status in _REMEDIES else stated)
+        self.status = status
+        self.wait_s = wait_s
+
+
+def retry_after_s(text: str | None) -> float | None:
+    """Seconds of a Retry-After header, which holds seconds or a date; None if it holds neither."""
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return None if math.isnan(seconds) else max(seconds, 0.0)
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of a request says to a user."""
+    if isinstance(error, ServerError):
+        return str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        stated = f"its certificate is not trusted ({error.verify_message})"
+        return f"{stated}; have SSL_CERT_FILE name the authority's certificate"
+    if isinstance(error, http.client.IncompleteRead):
+        return "it hung up in the middle; see the server's log"
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, OSError):
+        return f"it cannot be reached ({shown(error.strerror or str(error))}); start it, or check server_url"
+    if isinstance(error, http.client.HTTPException):
+        return f"it does not speak HTTP/1.1 ({type(error).__name__}: {shown(str(error))}); check server_url"
+    return f"{type(error).__name__}: {shown(str(error))}"
