@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -29,6 +30,8 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+GIVE_BACK_S = 10.0
+"""How often a graph on the CPU gives back the memory of its intermediate values, which ONNX Runtime would keep."""
 _MEMORY_WORDS = ("Failed to allocate memory", "bad allocation", "bad_alloc", "out of memory", "BFCArena")
 
 
@@ -164,12 +167,14 @@ class OnnxRuntimeCpu:
         self.outputs = by_name(graph.outputs)
         self.largest = largest
         self._session = session
+        self._pool = _Pool()
 
     def run(self, inputs: Mapping[str, Value], keep: Collection[str] = ()) -> dict[str, Value]:
         check_inputs(self, inputs)
         feeds = {name: np.ascontiguousarray(value, dtype=self.inputs[name].dtype) for name, value in inputs.items()}
         with _memory_errors(self.name):
-            return dict(zip(self.outputs, self._session.run(list(self.outputs), feeds), strict=True))
+            found = self._session.run(list(self.outputs), feeds, self._pool.run_options())
+        return dict(zip(self.outputs, found, strict=True))
 
     def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Value:
         return np.zeros(shape, dtype)
@@ -221,6 +226,26 @@ class OnnxRuntimeBound:
         self._session = None
 
 
+class _Pool:
+    """The memory that one session on the CPU keeps between runs; it holds what the largest run needed.
+
+    Without a pool the system would clear memory for every run, which then takes 5 to 70 % longer (benchmarks/LOG.md).
+    """
+
+    def __init__(self) -> None:
+        self._given_back_s = time.monotonic()
+
+    def run_options(self) -> Any:
+        """Options of the next run. Once in GIVE_BACK_S it gives the pool back to the system when it ends."""
+        now_s = time.monotonic()
+        if now_s - self._given_back_s < GIVE_BACK_S:
+            return None
+        self._given_back_s = now_s
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        return options
+
+
 class BoundGraph:
     """A graph on the CPU whose values stay in numpy arrays of the caller: for a graph that runs once a token.
 
@@ -232,6 +257,7 @@ class BoundGraph:
         self.runtime = f"ONNX Runtime {version()}, CPU"
         # Resolved: its weights may be a file beside it, and ONNX Runtime refuses links that lead elsewhere.
         self._session = _session(path.resolve(), threads, [PROVIDERS["cpu"]])
+        self._pool = _Pool()
 
     def bind(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
         """A function that runs the graph on what these contiguous arrays hold then, and writes into `outputs`.
@@ -248,7 +274,7 @@ class BoundGraph:
 
         def run(kept: Any = (values, inputs, outputs)) -> None:  # the binding knows addresses only
             with _memory_errors(self.name):
-                self._session.run_with_iobinding(binding)
+                self._session.run_with_iobinding(binding, self._pool.run_options())
 
         return run
 
@@ -270,6 +296,10 @@ def _session(path: Path, threads: int, providers: list[Any]) -> Any:
     options.inter_op_num_threads = 1
     # Threads that spin while they wait slow down everything else on the machine, the reasoner above all.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if providers == [PROVIDERS["cpu"]]:
+        # It plans each new shape of the inputs, and from its second run on takes the plan's memory in one block, for
+        # which the pool has no room: the pool would grow with the number of shapes.
+        options.enable_mem_pattern = False
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's errors have no common class but Exception
