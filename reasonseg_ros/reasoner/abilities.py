@@ -62,11 +62,19 @@ class Explored:
 
 @dataclass(frozen=True)
 class Reply:
-    """The words of a model about images; OK, or without a text the status that says why there is none."""
+    """The words of a model about images; OK, or without a text the status that says why there is none.
+
+    Attributes:
+        is_cut: the token limit was hit.
+        tokens, prompt_tokens: as a server counted them; 0 if it does not say, or the model runs here.
+    """
 
     status: Status
     text: str = ""
     error: str = ""
+    is_cut: bool = False
+    tokens: int = 0
+    prompt_tokens: int = 0
 
 
 def failed_reply(answer: Answer) -> Reply:

@@ -54,8 +54,8 @@ class CompletionReader:
     Attributes:
         finish: why the model stopped; empty until the server says so.
         ended: the server said that nothing follows, by `[DONE]` or with the end of a JSON object.
-        tokens: of the whole answer, as the server counted; 0 if it does not say.
-        likelihoods: of its tokens, as far as the server lists them.
+        tokens, prompt_tokens: of the whole answer and of the prompt, as the server counted; 0 if it does not say.
+        likelihoods: of the answer's tokens, as far as the server lists them.
     """
 
     def __init__(self, content_type: str = "", show: Show = shown, most_bytes: int = MOST_EVENT_BYTES) -> None:
@@ -65,6 +65,7 @@ class CompletionReader:
         self.tokens = 0
         self.likelihoods = Likelihoods()
         self._most_bytes = most_bytes
+        self.prompt_tokens = 0
         self._content_type = content_type.partition(";")[0].strip().lower()
         self._show = show
         self._is_stream: bool | None = None
@@ -176,9 +177,9 @@ class CompletionReader:
         if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
             raise ServerError(f"it sent data that is no completion: {self._show(_text(data))}")
         usage = value.get("usage")
-        count = usage.get("completion_tokens") if isinstance(usage, dict) else None
-        if type(count) is int and 0 < count < 1 << 31:
-            self.tokens = count
+        if isinstance(usage, dict):
+            self.tokens = _count(usage.get("completion_tokens")) or self.tokens
+            self.prompt_tokens = _count(usage.get("prompt_tokens")) or self.prompt_tokens
         for choice in choices:
             if choice.get("index") in (None, 0):  # one answer was asked for
                 yield from self._choice(choice, data)
@@ -221,6 +222,11 @@ def _pieces(content: Any) -> Iterator[Piece]:
             yield Piece(text)
         else:
             raise ServerError(f"it sent a part of type {str(kind)[:40]!r} as content; expected text")
+
+
+def _count(value: Any) -> int:
+    """A number of tokens; 0 for what is none."""
+    return value if type(value) is int and 0 < value < 1 << 31 else 0
 
 
 def joined(thought: str, content: str, is_cut: bool = False) -> str:

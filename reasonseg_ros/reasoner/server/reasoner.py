@@ -82,11 +82,17 @@ class ServerReasoner(CardReasoner):
             samples += [self._answer(frame, self._heard(talk, silent), seen_wh) for talk in begun]
         return Explored(answer, tuple(sample for sample in samples if sample.status not in _NOT_SAID))
 
-    def reply(self, images: Sequence[RgbImage], words: str, call: Call = WAIT) -> Reply:
+    def reply(
+        self, images: Sequence[RgbImage], words: str, call: Call = WAIT, sampling: Mapping[str, Any] = GREEDY_REQUEST
+    ) -> Reply:
+        """See `port.Reasoner`. `sampling`: fields of the request that say how tokens are chosen and counted."""
         limits = Limits.of(call, self.card, self.config)
         entries = [_image_entry(resize_rgb(rgb, self._image_wh((rgb.shape[1], rgb.shape[0])))) for rgb in images]
-        talk = self._talk(reply_messages(self.card, words, entries), limits)
-        return failed_reply(talk) if isinstance(talk, Answer) else Reply(Status.OK, talk.text)
+        talk = self._heard(self._begun(reply_messages(self.card, words, entries), limits, sampling), limits)
+        if isinstance(talk, Answer):
+            return failed_reply(talk)
+        tokens = talk.tokens if talk.is_counted else 0
+        return Reply(Status.OK, talk.text, is_cut=talk.is_cut, tokens=tokens, prompt_tokens=talk.prompt_tokens)
 
     def _about(self, frame: Frame, question: str) -> tuple[list[dict[str, Any]], tuple[int, int]]:
         """The chat about a frame, and the size in which it is shown."""

@@ -40,6 +40,8 @@ _TRIED_AGAIN = (408, 429, 500, 502, 503, 504)
 _NOT_UNDERSTOOD = (400, 422, 501)
 """Refusals of a request that may be understood without the wish for log-probabilities."""
 GREEDY_REQUEST = {"temperature": 0.0}
+COUNTED_REQUEST = {"stream_options": {"include_usage": True}}
+"""Asks for the counts of tokens, which most servers leave out of a stream otherwise."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 
 
@@ -52,6 +54,7 @@ class _End:
     is_finished: bool = True
     tokens: int = 0
     likelihoods: Likelihoods | None = None
+    prompt_tokens: int = 0
 
 
 class Talk:
@@ -60,6 +63,7 @@ class Talk:
     Attributes:
         text: so far, thought included, the key masked.
         tokens: as the server counted them, else the pieces that came.
+        is_counted, prompt_tokens: whether the server counted, and its count of the prompt; 0 if it does not say.
         is_done: no more text comes; `error` says why if that is a failure.
         is_cut: the token limit was hit.
         is_finished: the server gave a finish reason.
@@ -81,6 +85,8 @@ class Talk:
         """`sampling`: fields of the request that say how tokens are chosen."""
         self.text = ""
         self.tokens = 0
+        self.is_counted = False
+        self.prompt_tokens = 0
         self.is_done = False
         self.error = ""
         self.is_cut = False
@@ -121,7 +127,8 @@ class Talk:
         if isinstance(piece, _End):
             self.is_done, self.error = True, piece.error
             self.is_cut, self.is_finished = piece.is_cut, piece.is_finished
-            self.tokens = piece.tokens or self.tokens
+            self.tokens, self.prompt_tokens = piece.tokens or self.tokens, piece.prompt_tokens
+            self.is_counted = bool(piece.tokens and piece.prompt_tokens)
             self.text = self._server.masked(joined(self._thought, self._content, self.is_cut))
             if piece.likelihoods and not piece.error:
                 self.entropy_nats = piece.likelihoods.entropy_nats(self._thought, self._content)
@@ -241,7 +248,7 @@ class Talk:
             for _ in reader.close():
                 pass
         heard = reader.likelihoods if self._wants_entropy else None
-        return _End("", reader.is_cut, bool(reader.finish), reader.tokens, heard)
+        return _End("", reader.is_cut, bool(reader.finish), reader.tokens, heard, reader.prompt_tokens)
 
     def _reason(self, error: Exception) -> str:
         return self._server.masked(reason_of(error), is_answer=False)

@@ -83,6 +83,13 @@ def test_the_server_counts_its_tokens_itself() -> None:
     assert read(event({"content": "a"}, usage={"completion_tokens": 57}) + STOP)[2].tokens == 57
     for count in (None, -1, 1.5, True, "7", 1 << 40):
         assert read(event({"content": "a"}, usage={"completion_tokens": count}) + STOP)[2].tokens == 0
+        assert read(event({"content": "a"}, usage={"prompt_tokens": count}) + STOP)[2].prompt_tokens == 0
+
+
+def test_counts_that_come_after_the_finish_reason_are_read() -> None:
+    usage = b'data: {"choices": [], "usage": {"prompt_tokens": 1200, "completion_tokens": 57}}\n\n'
+    reader = read(event({"content": "a"}) + event(finish="stop") + usage + DONE)[2]
+    assert (reader.prompt_tokens, reader.tokens) == (1200, 57)
 
 
 @pytest.mark.parametrize("kind", ["text/event-stream", "text/plain", ""])
