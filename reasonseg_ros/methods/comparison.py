@@ -8,9 +8,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from reasonseg_ros.geometry import innermost_xy, mask_box
+from reasonseg_ros.geometry import mask_box
 from reasonseg_ros.images.drawing import draw
-from reasonseg_ros.images.lettering import text_width_px, write_text
+from reasonseg_ros.images.numbers import numbered
 from reasonseg_ros.methods.candidates import DIRECT, Candidate
 from reasonseg_ros.reasoner.abilities import Ability
 from reasonseg_ros.reasoner.call import Call, ignore
@@ -139,15 +139,7 @@ def close_up(rgb: RgbImage, candidate: Candidate) -> RgbImage:
 
 def marked(rgb: RgbImage, candidates: Sequence[Candidate]) -> RgbImage:
     """The picture with every candidate's outline and its number, from 1 on, at its innermost point."""
-    picture: RgbImage = rgb.copy()
-    letter_px = max(14, round(min(rgb.shape[:2]) / 22))
+    picture: RgbImage = rgb
     for candidate in candidates:
         picture = draw(picture, candidate.regions, 0.0)
-    for number, candidate in enumerate(candidates, 1):
-        x, y = innermost_xy(candidate.mask).astype(int)
-        width = text_width_px(str(number), letter_px, bold=True)
-        left, base = int(x - width // 2), int(y + letter_px // 3)
-        corner = (left - 3, base - letter_px + 2)
-        cv2.rectangle(picture, corner, (left + width + 3, base + 4), (255, 255, 255), cv2.FILLED)
-        write_text(picture, str(number), (left, base), (0, 0, 0), letter_px, bold=True)
-    return picture
+    return numbered(picture, [candidate.mask for candidate in candidates])
