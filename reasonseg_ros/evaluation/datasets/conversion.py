@@ -219,5 +219,6 @@ def _write_picture(bag: bags.BagWriter, picture: Picture, plan: Plan, stamp_ns: 
         truth = bags.ground_truth_message(
             query, question.mask, stamp_ns, FRAME_ID, ignore=question.ignore, kind=question.kind,
             thought=question.thought, split=plan.split, is_sentence=question.is_sentence,
+            boxes_xyxy=question.boxes_xyxy, points_xy=question.points_xy,
         )  # fmt: skip
         bag.write(GROUND_TRUTH_TOPIC, truth, asked_ns)

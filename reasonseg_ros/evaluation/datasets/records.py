@@ -22,6 +22,7 @@ class LabelledQuestion:
         ignore: pixels that count neither way, bool [H, W]; None for no such pixels.
         is_sentence: a whole sentence rather than a phrase.
         broken_shapes: one line for each annotated shape that could not be used for `mask`.
+        boxes_xyxy, points_xy: one for each target, where targets are known apart.
     """
 
     question_id: str
@@ -32,6 +33,8 @@ class LabelledQuestion:
     thought: str = ""
     is_sentence: bool = False
     broken_shapes: tuple[str, ...] = ()
+    boxes_xyxy: tuple[tuple[float, ...], ...] = ()
+    points_xy: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
