@@ -14,6 +14,7 @@ from reasonseg_ros.commands import (
     ask,
     bag,
     console,
+    data,
     demo,
     doctor,
     evaluate,
@@ -39,7 +40,7 @@ ROS_REMEDY = "this needs ROS 2: source its setup.bash and the workspace's, or ru
 
 VERBS = (
     demo, ask, segment_everything, console, mcp, doctor, models, check_server, parse, evaluate, bag, score,
-    score_text, compare, calibrate, replay, engine, play, tabletop, export, train, version,
+    score_text, compare, calibrate, replay, engine, play, tabletop, export, train, data, version,
 )  # fmt: skip
 """In the order of `--help`."""
 

@@ -1,0 +1,97 @@
+"""Pictures with the objects that can be asked about."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from reasonseg_ros.evaluation.datasets.pictures import EncodedImage
+from reasonseg_ros.geometry import mask_box, mask_iou
+from reasonseg_ros.images.drawing import draw
+from reasonseg_ros.images.files import decode_image, rgb_from_pixels
+from reasonseg_ros.images.numbers import numbered
+from reasonseg_ros.types import BoolMask, Grounding, Region, RgbImage
+
+MOST_OBJECTS = 20
+"""More numbers than that cover the picture, and each other."""
+LEAST_SHARE = 0.0005
+"""Of the picture that an object covers; smaller ones are hard to see and to number."""
+SAME_IOU = 0.8
+"""Masks that overlap more are one object."""
+
+
+@dataclass(frozen=True, eq=False)
+class ListedObject:
+    """One instance.
+
+    Attributes:
+        mask: bool [H, W].
+        name: of its category; empty if only a model that sees it can tell.
+        synonyms: other names of the category.
+    """
+
+    mask: BoolMask
+    name: str = ""
+    synonyms: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name in (self.name, *self.synonyms) if name)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedPicture:
+    """An image and its objects; they are numbered from 1 in this order. `problems`: a line for each that is lost."""
+
+    image: EncodedImage
+    objects: tuple[ListedObject, ...]
+    problems: tuple[str, ...] = ()
+
+    @cached_property
+    def rgb(self) -> RgbImage:
+        """uint8 [H, W, 3]."""
+        return rgb_from_pixels(decode_image(self.image.data, upright=True))
+
+    @cached_property
+    def digest(self) -> str:
+        """Differs between images, 20 hexadecimal digits."""
+        return hashlib.sha256(self.image.data).hexdigest()[:20]
+
+    def marked(self) -> RgbImage:
+        """The image with each object's outline and number."""
+        return numbered(
+            with_outlines(self.rgb, [one.mask for one in self.objects], 0.0), [one.mask for one in self.objects]
+        )
+
+
+@dataclass(frozen=True)
+class SourcePicture:
+    """A picture of a source. `load` reads it and raises InvalidInput if it cannot be used."""
+
+    name: str
+    load: Callable[[], LoadedPicture]
+
+
+def askable(objects: Iterable[ListedObject], most: int = MOST_OBJECTS) -> tuple[ListedObject, ...]:
+    """The largest `most` objects, without tiny ones and those that are there twice, largest first."""
+    kept: list[ListedObject] = []
+    for one in sorted(objects, key=lambda one: -int(np.count_nonzero(one.mask))):
+        if len(kept) == most or np.count_nonzero(one.mask) < LEAST_SHARE * one.mask.size:
+            break
+        if all(mask_iou(one.mask, other.mask) <= SAME_IOU for other in kept):
+            kept.append(one)
+    return tuple(kept)
+
+
+def with_outlines(rgb: RgbImage, masks: Iterable[BoolMask], alpha: float) -> RgbImage:
+    """A copy of uint8 [H, W, 3] with the outline of each mask, bool [H, W], and a fill of opacity `alpha`."""
+    regions = []
+    for mask in masks:
+        box = mask_box(mask)
+        if box is not None:
+            regions.append(Region(mask, box, Grounding(box), 1.0, 1.0, 1.0, 0, 1))
+    return draw(rgb, regions, alpha)

@@ -1,0 +1,154 @@
+"""What the folder of a run holds: `questions.jsonl`, `rejected.jsonl`, `decisions.jsonl` and `pictures/`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.faults import naming
+from reasonseg_ros.files.strict_json import json_text, parse_json
+from reasonseg_ros.files.whole_file import whole_file
+from reasonseg_ros.images.run_lengths import Rle, mask_from_rle
+from reasonseg_ros.types import BoolMask
+
+QUESTIONS_NAME, REJECTED_NAME, DECISIONS_NAME = "questions.jsonl", "rejected.jsonl", "decisions.jsonl"
+PICTURES_NAME = "pictures"
+
+
+@dataclass(frozen=True)
+class AnsweringObject:
+    """An object that answers a question. `mask`: its run lengths."""
+
+    name: str
+    mask: Rle
+
+
+@dataclass(frozen=True)
+class DataQuestion:
+    """A question that broke no rule.
+
+    Attributes:
+        id: of its picture and its words, so that a decision about it never falls to another question.
+        picture: path of the image inside the folder.
+        source: name of the picture in its source.
+    """
+
+    id: str
+    picture: str
+    source: str
+    split: str
+    kind: str
+    question: str
+    answer: str
+    targets: tuple[AnsweringObject, ...]
+
+    def masks(self) -> list[BoolMask]:
+        """One for each target, bool [H, W]. Raises InvalidInput if the run lengths are damaged."""
+        return [mask_from_rle(target.mask) for target in self.targets]
+
+    def mask(self) -> BoolMask:
+        """The union of the targets, bool [H, W]."""
+        union: BoolMask = np.logical_or.reduce(self.masks())
+        return union
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A text that was not taken. `text` is empty if the whole picture is meant, or a reply that did not come."""
+
+    source: str
+    text: str
+    reasons: tuple[str, ...]
+
+
+def question_id(digest: str, question: str) -> str:
+    """Of an image's digest and a question."""
+    return f"{digest[:12]}-{hashlib.sha256(question.encode('utf-8', 'replace')).hexdigest()[:8]}"
+
+
+def write_lines(path: Path, values: Iterable[Any]) -> None:
+    """A dataclass a line."""
+    with whole_file(path) as file:
+        for value in values:
+            file.write(json_text(asdict(value), compact=True) + "\n")
+
+
+def read_questions_file(folder: Path) -> list[DataQuestion]:
+    """The questions of a folder. Raises InvalidInput with file and line for one that is wrong."""
+    path = folder / QUESTIONS_NAME
+    questions = []
+    for number, values in _lines(path, f"give the folder of a run of `reasonseg data` instead of {folder}"):
+        try:
+            questions.append(_question(values))
+        except (InvalidInput, LookupError, TypeError, AttributeError) as error:
+            raise InvalidInput(f"{path}, line {number} is no question ({error}); run `reasonseg data` again") from error
+    return questions
+
+
+def read_decisions(folder: Path) -> dict[str, bool] | None:
+    """Whether each question was accepted by hand, by its id; the last decision counts. None: nobody has looked yet."""
+    path = folder / DECISIONS_NAME
+    if not path.exists():
+        return None
+    decisions: dict[str, bool] = {}
+    for number, values in _lines(path, "", may_break_off=True):
+        if not isinstance(values, dict) or not isinstance(values.get("id"), str):
+            raise InvalidInput(f"{path}, line {number} is no decision; remove it")
+        if values.get("accepted") is None:
+            decisions.pop(values["id"], None)
+        elif isinstance(values["accepted"], bool):
+            decisions[values["id"]] = values["accepted"]
+        else:
+            raise InvalidInput(
+                f"{path}, line {number}: accepted is {values['accepted']!r:.40}; expected true, false or null"
+            )
+    return decisions
+
+
+def add_decision(folder: Path, an_id: str, is_accepted: bool | None) -> None:
+    """Append a decision; None takes an earlier one back. On the disk when it returns."""
+    path = folder / DECISIONS_NAME
+    # A link would have the decisions appended to whatever it leads to.
+    with naming(path), os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)  # a line that a killed process left half written
+        file.seek(0, os.SEEK_END)
+        file.write(json_text({"id": an_id, "accepted": is_accepted}).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _lines(path: Path, remedy: str, may_break_off: bool = False) -> Iterable[tuple[int, Any]]:
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        raise InvalidInput(f"there is no {path}; {remedy}") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+    for number, line in enumerate(lines[:-1] if may_break_off or not lines[-1] else lines, 1):
+        try:
+            yield number, parse_json(line)
+        except InvalidInput as error:
+            raise InvalidInput(f"{path}, line {number} is no JSON ({error}); remove it") from error
+
+
+def _question(values: Any) -> DataQuestion:
+    names = ("id", "picture", "source", "split", "kind", "question", "answer")
+    texts = {name: values[name] for name in names}
+    if wrong := [name for name in names if not isinstance(texts[name], str)]:
+        raise InvalidInput(f"{wrong[0]} is {texts[wrong[0]]!r:.60}; expected text")
+    path = PurePosixPath(texts["picture"])
+    if path.parent != PurePosixPath(PICTURES_NAME) or path.name in ("", ".", ".."):
+        raise InvalidInput(f"it names the image {texts['picture']!r:.80}; expected one in {PICTURES_NAME}/")
+    targets = tuple(AnsweringObject(str(target["name"]), target["mask"]) for target in values["targets"])
+    if not targets:
+        raise InvalidInput("it has no target")
+    for target in targets:
+        mask_from_rle(target.mask)
+    return DataQuestion(**texts, targets=targets)

@@ -1,0 +1,1 @@
+"""Where pictures with instance masks come from."""

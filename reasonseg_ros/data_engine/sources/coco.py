@@ -1,0 +1,103 @@
+"""Pictures of a COCO-style file, as COCO and LVIS have it: `images`, `annotations` and `categories`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from reasonseg_ros.data_engine.pictures import ListedObject, LoadedPicture, SourcePicture, askable
+from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.datasets.coco_masks import segmentation_mask
+from reasonseg_ros.evaluation.datasets.image_folders import find_image
+from reasonseg_ros.evaluation.datasets.json_files import read_json
+from reasonseg_ros.evaluation.datasets.pictures import read_picture
+from reasonseg_ros.faults import reason
+
+
+def coco_pictures(path: Path, folders: Sequence[Path]) -> list[SourcePicture]:
+    """The images of the file in its order. `folders` hold the image files.
+
+    A category's `synonyms`, as in LVIS, are other names of it. Crowds are no objects. Raises InvalidInput if the file
+    cannot be read, or has no image.
+    """
+    content = read_json(path)
+    images, annotations, categories = (
+        [entry for entry in _list(content, name, path) if isinstance(entry, dict)]
+        for name in ("images", "annotations", "categories")
+    )
+    if not images:
+        raise InvalidInput(f"{path} names no image; give a COCO-style file with images, annotations and categories")
+    known = {entry.get("id"): entry for entry in categories if _is_id(entry.get("id"))}
+    of_image: dict[Any, list[dict[str, Any]]] = {}
+    for entry in annotations:
+        if _is_id(entry.get("image_id")) and not entry.get("iscrowd"):
+            of_image.setdefault(entry["image_id"], []).append(entry)
+    pictures = []
+    for number, image in enumerate(images):
+        name = _file_name(image) or f"image {number}"
+        listed = of_image.get(image["id"], []) if _is_id(image.get("id")) else []
+        pictures.append(SourcePicture(name, partial(_load, name, image, listed, known, folders)))
+    return pictures
+
+
+def _load(
+    name: str,
+    image: Mapping[str, Any],
+    annotations: Sequence[Mapping[str, Any]],
+    categories: Mapping[Any, Mapping[str, Any]],
+    folders: Sequence[Path],
+) -> LoadedPicture:
+    encoded = read_picture(find_image(name, folders))
+    stated = image.get("width"), image.get("height")
+    if None not in stated and stated != encoded.size_wh:
+        width, height = encoded.size_wh
+        sizes = f"the file states {stated[0]} x {stated[1]} for an image of {width} x {height}"
+        raise InvalidInput(f"{sizes}; use the image that was annotated")
+    problems: list[str] = []
+    objects = []
+    for number, annotation in enumerate(annotations, 1):
+        try:
+            objects.append(_object(annotation, categories, encoded.size_wh))
+        except Exception as error:  # annotations of others are of any shape; one costs its own object only
+            problems.append(f"annotation {annotation.get('id', number)!s:.40}: {reason(error)}")
+    return LoadedPicture(encoded, askable(objects), tuple(problems))
+
+
+def _object(
+    annotation: Mapping[str, Any], categories: Mapping[Any, Mapping[str, Any]], size_wh: tuple[int, int]
+) -> ListedObject:
+    category = categories.get(annotation.get("category_id"))
+    name = "" if category is None else category.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidInput(f"category {annotation.get('category_id')!r:.40} has no name; add it to the categories")
+    mask, _ = segmentation_mask(annotation.get("segmentation"), size_wh)
+    listed = category.get("synonyms") if category else None
+    synonyms = [other for other in listed if isinstance(other, str)] if isinstance(listed, list) else []
+    return ListedObject(mask, _plain(name), tuple(_plain(other) for other in synonyms if _plain(other) != _plain(name)))
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").split())
+
+
+def _file_name(image: Mapping[str, Any]) -> str:
+    """LVIS names an image by its address only."""
+    if isinstance(image.get("file_name"), str):
+        return str(image["file_name"])
+    address = image.get("coco_url")
+    return PurePosixPath(address).name if isinstance(address, str) else ""
+
+
+def _list(content: Mapping[str, Any], name: str, path: Path) -> Iterator[Any]:
+    found = content.get(name)
+    if not isinstance(found, list):
+        raise InvalidInput(
+            f"{path} has no list {name!r}; give a COCO-style file with images, annotations and categories"
+        )
+    return iter(found)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (int, str)) and not isinstance(value, bool)

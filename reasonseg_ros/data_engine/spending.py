@@ -1,0 +1,58 @@
+"""What the replies have cost: tokens as the server counted them, and money by the prices given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reasonseg_ros.data_engine.store import StoredReply
+from reasonseg_ros.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Of a million tokens of prompts and of replies, in any currency; None: not known."""
+
+    prompt: float | None = None
+    reply: float | None = None
+
+    def __post_init__(self) -> None:
+        for price in (self.prompt, self.reply):
+            if price is not None and not (math.isfinite(price) and price >= 0):
+                raise InvalidInput(f"a price of {price}; expected 0 or more for a million tokens")
+        if (self.prompt is None) != (self.reply is None):
+            raise InvalidInput("one price only; give both --price-in and --price-out, or none")
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Replies and their tokens; `uncounted` replies came from a server that does not count."""
+
+    replies: int
+    prompt_tokens: int
+    tokens: int
+    uncounted: int
+
+    def cost(self, prices: Prices) -> float | None:
+        """Of the counted replies; None without prices."""
+        if prices.prompt is None or prices.reply is None:
+            return None
+        return (self.prompt_tokens * prices.prompt + self.tokens * prices.reply) / 1e6
+
+    def line(self, prices: Prices) -> str:
+        cost = self.cost(prices)
+        stated = "cost not known, give --price-in and --price-out" if cost is None else f"cost {cost:.4f}"
+        lacking = f"; {self.uncounted} replies without counts are left out of that" if self.uncounted else ""
+        return f"tokens: {self.prompt_tokens} in prompts, {self.tokens} in replies; {stated}{lacking}"
+
+
+def spending(replies: Iterable[StoredReply]) -> Spending:
+    """The sum over all replies."""
+    listed = list(replies)
+    return Spending(
+        len(listed),
+        sum(reply.prompt_tokens for reply in listed),
+        sum(reply.tokens for reply in listed),
+        sum(not (reply.prompt_tokens or reply.tokens) for reply in listed),
+    )
