@@ -75,6 +75,12 @@ class ReasonerConfig:
         read_only=True,
     )
     server_url: str = setting("http://127.0.0.1:8000/v1", "base address of the server", read_only=True)
+    server_model: str = setting(
+        "",
+        "name under which the server knows the model; empty: the card's source, and for a checkpoint in a folder the "
+        "card's name",
+        read_only=True,
+    )
     server_key_variable: str = setting("", "environment variable that holds the server's key", read_only=True)
     server_logprobs: bool = setting(
         True,

@@ -88,7 +88,8 @@ class Server:
             while b"\r\n\r\n" not in request:
                 request += wire.recv(65536)
             head, _, body = request.partition(b"\r\n\r\n")
-            length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+            lines = head.lower().split(b"\r\n")
+            length = next((int(line[15:]) for line in lines if line.startswith(b"content-length")), 0)
             while len(body) < length:
                 body += wire.recv(1 << 20)
             self.requests.append(head.decode() + "\r\n")
@@ -363,7 +364,7 @@ def test_a_refusal_that_stays_is_not_asked_again(server: Server, frame: Frame, s
     server.behaviour = lambda wire, _: wire.sendall(respond(status))
     answer = reasoner_for(server, server_retries=5, server_logprobs=False).answer(frame, "red")
     assert answer.status is Status.UNAVAILABLE and f"HTTP {status[:3]}" in answer.error
-    assert len(server.requests) == 1
+    assert [head.split()[0] for head in server.requests if head.startswith("POST")] == ["POST"]
 
 
 def test_a_stream_that_breaks_off_is_not_asked_again(server: Server, frame: Frame) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from reasonseg_ros.config.models import ReasonerConfig
+from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.known_picture import check_configured
 from reasonseg_ros.reasoner.loading import load_reasoner
@@ -57,7 +58,9 @@ def is_up(url: str) -> bool:
 
 
 def test_the_server_says_what_the_local_model_says(server_url: str, checkpoint: Path, frame: Frame) -> None:
-    remote = load_reasoner(ReasonerConfig(backend="server", model=str(checkpoint), server_url=server_url))
+    remote = load_reasoner(
+        ReasonerConfig(backend="server", model=str(checkpoint), server_url=server_url, server_model=str(checkpoint))
+    )
     heard: list[int] = []
     said = remote.answer(frame, "What is red?", Call(max_new_tokens=6, on_text=lambda _, tokens: heard.append(tokens)))
     assert said.status is not Status.UNAVAILABLE, said.error
@@ -78,7 +81,8 @@ def test_an_unknown_model_is_unavailable(server_url: str, frame: Frame, tmp_path
 
 
 def test_the_embedded_reasoner_behind_a_server_passes_its_known_picture(server_url: str) -> None:
-    config = ReasonerConfig(backend="server", server_url=server_url)
+    folder = load_card("tabletop-reasoner", "reasoner").source  # this server loads what is named
+    config = ReasonerConfig(backend="server", server_url=server_url, server_model=folder)
     result = check_configured(load_reasoner(config), config)
     assert result.state == "right", result.text
     assert all(found.answer.tokens > 1 for found in result.found)

@@ -17,7 +17,8 @@ def register(verbs: Any) -> None:
         "they are right, 1 they are wrong, or there is no answer, 2 wrong settings.",
     )
     check.add_argument("--url", help="base address of the server, for example http://127.0.0.1:8000/v1")
-    check.add_argument("--model", help="model card, folder or hub id; its source is the server's name for the model")
+    check.add_argument("--model", help="model card, folder or hub id")
+    check.add_argument("--served-as", metavar="NAME", help="the server's name for the model, if it is another")
     check.add_argument("--key-variable", metavar="NAME", help="environment variable with the server's key")
     check.add_argument("--local", action="store_true", help="check the model in this process instead of a server")
     check.add_argument("--params", type=Path, metavar="FILE", help="the node's parameter file; options take precedence")
@@ -36,11 +37,14 @@ def run(settings: argparse.Namespace) -> int:
     from reasonseg_ros.reasoner.known_picture import check_configured
     from reasonseg_ros.reasoner.loading import load_reasoner
 
-    if settings.local and (settings.url or settings.key_variable):
-        raise InvalidInput("--local with --url or --key-variable; a local model has no server, leave them out")
+    if settings.local and (settings.url or settings.key_variable or settings.served_as):
+        raise InvalidInput(
+            "--local with --url, --served-as or --key-variable; a local model has no server: leave it out"
+        )
     chosen = {
         "reasoner.model": settings.model,
         "reasoner.server_url": settings.url,
+        "reasoner.server_model": settings.served_as,
         "reasoner.server_key_variable": settings.key_variable,
     }
     values = read_parameters(settings.params) if settings.params else {}

@@ -9,6 +9,7 @@ import urllib.request
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from reasonseg_ros import __version__
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.reasoner.server.completion import shown
 
@@ -29,6 +30,17 @@ class Server:
 
     def __repr__(self) -> str:
         return f"Server({self.url!r})"
+
+    @property
+    def models_url(self) -> str:
+        """Where the names of the served models are listed."""
+        return self.url.removesuffix("/chat/completions") + "/models"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of every request."""
+        headers = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": f"reasonseg_ros/{__version__}"}
+        return headers | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
 
     def masked(self, text: str, is_growing: bool = False, is_answer: bool = True) -> str:
         """`text` without the key. The end of a growing text is held back while it may be the key's beginning."""

@@ -246,6 +246,17 @@ def refusal_words(body: bytes, show: Show = shown) -> str:
     return _words_in(body, show) if body.strip() else ""
 
 
+def served_names(body: bytes) -> list[str]:
+    """The ids in a list of models (`GET /v1/models`), in order; empty if it is no such list."""
+    try:
+        value = parse_json(body, unique_keys=False, finite=False)
+    except InvalidInput:
+        return []
+    listed = value.get("data") if isinstance(value, dict) else None
+    entries = listed if isinstance(listed, list) else []
+    return [entry["id"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+
+
 def _words_in(data: bytes, show: Show) -> str:
     """The message in an error object, or the text itself if it is none."""
     try:

@@ -1,4 +1,4 @@
-"""One HTTP POST that is bounded in time, bytes and redirects, and that any thread can end."""
+"""One HTTP request that is bounded in time, bytes and redirects, and that any thread can end."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ _REDIRECTS = (301, 302, 307, 308)
 
 
 class Post:
-    """A request and its response. One thread opens and reads it; `hang_up` may be called from every thread."""
+    """A request and its response; a GET if it has no body.
 
-    def __init__(self, url: str, body: bytes, headers: dict[str, str], deadline_s: float) -> None:
+    One thread opens and reads it; `hang_up` may be called from every thread.
+    """
+
+    def __init__(self, url: str, body: bytes | None, headers: dict[str, str], deadline_s: float) -> None:
         self._url, self._body, self._headers = url, body, headers
         self._deadline_s = deadline_s
         self._ended = threading.Event()
@@ -68,7 +71,8 @@ class Post:
 
     def _send(self, url: SplitResult) -> http.client.HTTPResponse:
         connection = self._connection = _Connection(url, self._deadline_s, self._ended)
-        connection.request("POST", connection.target, self._body, self._headers | connection.proxy_headers)
+        method = "GET" if self._body is None else "POST"
+        connection.request(method, connection.target, self._body, self._headers | connection.proxy_headers)
         self._response = connection.getresponse()
         return self._response
 

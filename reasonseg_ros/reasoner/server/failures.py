@@ -14,7 +14,7 @@ from reasonseg_ros.reasoner.server.completion import shown
 _REMEDIES = {
     401: "check reasoner.server_key_variable",
     403: "check reasoner.server_key_variable",
-    404: "check server_url (…/v1), and that the server knows the model by the card's source",
+    404: "check server_url (…/v1) and reasoner.server_model",
     413: "lower reasoner.max_pixels, or raise the server's limit",
 }
 

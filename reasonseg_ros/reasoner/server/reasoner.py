@@ -1,6 +1,6 @@
 """A reasoner behind any OpenAI-compatible server (vLLM, llama.cpp, TensorRT-LLM, `transformers serve`).
 
-The card's `source` is the name under which the server knows the model. Several robots can share one server.
+The server knows the model by `reasoner.server_model`. Several robots can share one server.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class ServerReasoner(CardReasoner):
         url = completions_url(config.server_url)
         proxy_for(urlsplit(url))
         self.server = Server(url, read_key(config.server_key_variable), config.server_retries)
+        # A folder is a path of this machine, which means nothing to a server.
+        self.served_as = config.server_model or (card.name if card.is_folder else card.source)
         self._talks: list[Talk] = []
         self._no_entropy = "" if config.server_logprobs else "reasoner.server_logprobs is off"
 
@@ -141,7 +143,7 @@ class ServerReasoner(CardReasoner):
         self._talks = [talk for talk in self._talks if talk.is_alive]
         if len(self._talks) >= _MOST_TALKS:
             return self._unavailable(f"{_MOST_TALKS} earlier requests to it have not ended; check the network")
-        talk = Talk(self.server, self.card.source, messages, limits, sampling, wants_entropy)
+        talk = Talk(self.server, self.served_as, messages, limits, sampling, wants_entropy)
         self._talks.append(talk)
         return talk
 

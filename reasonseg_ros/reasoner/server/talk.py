@@ -14,12 +14,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reasonseg_ros import __version__
 from reasonseg_ros.errors import ServerError
 from reasonseg_ros.plain_text import LONGEST_TEXT
 from reasonseg_ros.reasoner.limits import Limits
 from reasonseg_ros.reasoner.server.address import Server
-from reasonseg_ros.reasoner.server.completion import MOST_EVENT_BYTES, CompletionReader, Piece, joined, refusal_words
+from reasonseg_ros.reasoner.server.completion import (
+    MOST_EVENT_BYTES,
+    CompletionReader,
+    Piece,
+    joined,
+    refusal_words,
+    served_names,
+)
 from reasonseg_ros.reasoner.server.connection import READ_BYTES, Post
 from reasonseg_ros.reasoner.server.failures import Refusal, reason_of, retry_after_s
 from reasonseg_ros.reasoner.server.likelihoods import WISH, Likelihoods
@@ -39,6 +45,10 @@ _MOST_CHARACTERS_PER_TOKEN = 128
 _TRIED_AGAIN = (408, 429, 500, 502, 503, 504)
 _NOT_UNDERSTOOD = (400, 422, 501)
 """Refusals of a request that may be understood without the wish for log-probabilities."""
+_PERHAPS_UNKNOWN = (400, 404)
+"""Refusals by which servers answer to a model's name that they do not know."""
+_LIST_S = 5.0
+"""Longest time for the list of the names that they know."""
 GREEDY_REQUEST = {"temperature": 0.0}
 COUNTED_REQUEST = {"stream_options": {"include_usage": True}}
 """Asks for the counts of tokens, which most servers leave out of a stream otherwise."""
@@ -171,6 +181,8 @@ class Talk:
                 if not self._stopped.is_set():  # else it comes of hanging up
                     self.last_failure = reason
                 wait_s = self._wait_s(error, tries)
+                if isinstance(error, Refusal) and error.status in _PERHAPS_UNKNOWN and not self._stopped.is_set():
+                    reason += self._other_names()
             if wait_s is None or self._has_begun or self._stopped.is_set() or tries > self._server.retries:
                 return _End(reason + (f" (asked {tries} times)" if tries > 1 else ""))
             if wait_s >= self._limits.remaining_s:
@@ -192,17 +204,9 @@ class Talk:
         return float(min(_FIRST_WAIT_S * 2 ** (tries - 1), _LONGEST_WAIT_S) * random.uniform(0.75, 1.0))
 
     def _ask(self) -> _End:
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream, application/json",
-            "Accept-Encoding": "identity",
-            "Connection": "close",
-            "User-Agent": f"reasonseg_ros/{__version__}",
-        }
-        if self._server.key:
-            headers["Authorization"] = f"Bearer {self._server.key}"
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
         body = json.dumps({**self._request, **(WISH if self._wants_entropy else {})}).encode()
-        post = self._post = Post(self._server.url, body, headers, self._deadline_s)
+        post = self._post = Post(self._server.url, body, headers | self._server.headers, self._deadline_s)
         try:
             if self._stopped.is_set():  # before this request could be hung up
                 raise ConnectionAbortedError("hung up")
@@ -249,6 +253,24 @@ class Talk:
                 pass
         heard = reader.likelihoods if self._wants_entropy else None
         return _End("", reader.is_cut, bool(reader.finish), reader.tokens, heard, reader.prompt_tokens)
+
+    def _other_names(self) -> str:
+        """The models that the server serves, if the one that was asked for is none of them; else empty."""
+        deadline_s = min(self._deadline_s, time.monotonic() + _LIST_S)
+        post = self._post = Post(self._server.models_url, None, self._server.headers, deadline_s)
+        try:
+            if self._stopped.is_set():
+                return ""
+            response = post.open()
+            names = served_names(_first_bytes(response)) if response.status == 200 else []
+        except (ServerError, OSError, http.client.HTTPException):
+            return ""  # the refusal itself is said
+        finally:
+            post.close()
+        if not names or self._request["model"] in names:
+            return ""
+        return (f"; it does not serve {self._request['model']!r} but {self._server.shown(', '.join(names))}: set "
+                "reasoner.server_model to one of them")  # fmt: skip
 
     def _reason(self, error: Exception) -> str:
         return self._server.masked(reason_of(error), is_answer=False)

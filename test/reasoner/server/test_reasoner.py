@@ -38,6 +38,11 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.server.behaviour(self)
 
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, self.headers["Authorization"]))
+        self.start(*((200, "application/json") if self.server.models else (404, "text/html")))
+        self.wfile.write(self.server.models)
+
     def log_message(self, *_: Any) -> None:
         pass
 
@@ -128,6 +133,7 @@ def server() -> Iterator[Any]:
             pass
 
     instance: Any = Quiet(("127.0.0.1", 0), Handler)
+    instance.asked, instance.models = [], b""
     instance.requests, instance.wakened, instance.behaviour = [], threading.Event(), speak
     thread = threading.Thread(target=instance.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -140,7 +146,8 @@ def server() -> Iterator[Any]:
 
 def reasoner_for(port: int, **changes: Any) -> Any:
     config = ReasonerConfig(backend="server", server_url=f"http://127.0.0.1:{port}/v1", server_retries=0)
-    return ServerReasoner(load_card("vision-reasoner-7b", "reasoner"), replace(config, **changes))
+    config = replace(config, **{"model": "vision-reasoner-7b", **changes})
+    return ServerReasoner(load_card(config.model, "reasoner"), config)
 
 
 def test_an_answer_streams_in(server: Any, frame: Frame) -> None:
@@ -177,6 +184,63 @@ def test_the_request_is_greedy_and_holds_the_squashed_image(server: Any, frame: 
     sent = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB)
     assert sent.shape == (840, 840, 3)
     assert abs(float(sent.mean()) - float(frame.rgb.mean())) < 1
+
+
+@pytest.mark.parametrize(
+    ("model", "server_model", "expected"),
+    [
+        ("qwen3-vl-8b", "", "Qwen/Qwen3-VL-8B-Instruct"),
+        ("tabletop-reasoner", "", "tabletop-reasoner"),  # its source is a folder
+        ("tabletop-reasoner", "robots/small", "robots/small"),
+    ],
+)
+def test_the_server_is_asked_for_the_model_by_its_name_there(
+    server: Any, frame: Frame, model: str, server_model: str, expected: str
+) -> None:
+    reasoner_for(server.server_port, model=model, server_model=server_model).answer(frame, "what is red")
+    assert server.requests[0]["model"] == expected
+
+
+# As vLLM 0.32 and llama.cpp's router list them.
+VLLM_LIST = (
+    b'{"object":"list","data":[{"id":"cup finder","object":"model","owned_by":"vllm"},{"id":"a","object":"model"}]}'
+)
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_name_that_is_not_served_is_answered_with_those_that_are(server: Any, frame: Frame, status: int) -> None:
+    server.behaviour, server.models = refuse(status), VLLM_LIST
+    answer = reasoner_for(server.server_port).answer(frame, "what is red")
+    assert answer.status is Status.UNAVAILABLE
+    assert (
+        "it does not serve 'Ricky06662/VisionReasoner-7B' but cup finder, a: set reasoner.server_model" in answer.error
+    )
+    assert server.asked == [("/v1/models", None)]
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        VLLM_LIST.replace(b"cup finder", b"Ricky06662/VisionReasoner-7B"),  # it is served, so that is not the fault
+        b"", b"no JSON", b"[]", b'{"data": 3}', b'{"data": [3, {"id": 4}]}',
+    ],
+)  # fmt: skip
+def test_without_other_names_the_refusal_is_said_alone(server: Any, frame: Frame, models: bytes) -> None:
+    server.behaviour, server.models = refuse(404), models
+    answer = reasoner_for(server.server_port).answer(frame, "what is red")
+    assert "the model is not here" in answer.error
+    assert "does not serve" not in answer.error
+
+
+def test_names_are_asked_for_with_the_key_and_shown_without(
+    server: Any, frame: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVER_KEY", "secret-1234")
+    server.behaviour, server.models = refuse(404), b'{"data":[{"id":"leaks secret-1234"}]}'
+    answer = reasoner_for(server.server_port, server_key_variable="SERVER_KEY").answer(frame, "what is red")
+    assert server.asked == [("/v1/models", "Bearer secret-1234")]
+    assert "leaks ***" in answer.error
+    assert "secret-1234" not in answer.error
 
 
 @pytest.mark.parametrize(
