@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -48,8 +48,13 @@ def read_moving(bag: Path) -> MovingBag:
     return MovingBag(bag, tuple(stamps_ns), tuple(queries), truth)
 
 
-def follow(client: DemoClient, moving: MovingBag, film: Path, console: Console) -> list[report.Moving]:
-    """Ask what is to be followed on the first image, play the others, then ask what happened. Writes `film`."""
+def follow(
+    client: DemoClient, moving: MovingBag, film: Path, console: Console, sees_one_image: bool = False
+) -> list[report.Moving]:
+    """Ask what is to be followed on the first image, play the others, then ask what happened. Writes `film`.
+
+    `sees_one_image`: the method has to refuse a question about what happened.
+    """
     client.restart()
     results = []
     tracked = [query for query in moving.queries if query.mode == Query.TRACK]
@@ -61,7 +66,7 @@ def follow(client: DemoClient, moving: MovingBag, film: Path, console: Console) 
     _write_film(film, overlays, moving.stamps_ns)
     for query in moving.queries:
         answer = first.get(query.query_id) or client.first_answer(_query(query), moving.stamps_ns)
-        results.append(_result(query, answer, client, moving))
+        results.append(replace(_result(query, answer, client, moving), sees_one_image=sees_one_image))
         console.print(report.moving_panel(results[-1]))
     return results
 

@@ -16,8 +16,10 @@ from rich.text import Text
 
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.images.mask_codec import decode_mask
-from reasonseg_ros.types import BoolMask, Status
+from reasonseg_ros.types import BoolMask, Mode, Status
 from reasonseg_ros.versions import versions
+
+MIN_MOVING_IOU = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Moving:
         frames: images that were shown.
         masks: images for which the node published masks; the others came while it was busy with earlier ones.
         iou: mean over those images.
+        sees_one_image: the method looks at one image at a time, so it has to refuse a question about what happened.
     """
 
     question: str
@@ -66,10 +69,21 @@ class Moving:
     masks: int
     seconds: float
     error: str
+    sees_one_image: bool = False
 
     @property
     def answered(self) -> bool:
         return Status(self.status).is_answer
+
+    @property
+    def has_to_be_refused(self) -> bool:
+        return self.sees_one_image and self.mode == Mode.HISTORY
+
+    @property
+    def is_right(self) -> bool:
+        if self.has_to_be_refused:
+            return self.status == Status.REFUSED
+        return self.answered and self.iou >= MIN_MOVING_IOU
 
 
 def box_in_space(answer: Any, region: Any) -> dict[str, Any]:
@@ -102,20 +116,21 @@ def giou(results: list[Result]) -> float:
     return float(np.mean([result.iou for result in results])) if results else 0.0
 
 
-MIN_MOVING_IOU = 0.5
-
-
 def passed(results: list[Result], moving: list[Moving], min_giou: float) -> bool:
     still = bool(results) and all(result.answered for result in results) and giou(results) >= min_giou
-    return still and all(one.answered and one.iou >= MIN_MOVING_IOU for one in moving)
+    return still and all(one.is_right for one in moving)
 
 
 def moving_panel(found: Moving) -> Panel:
-    style = "green" if found.answered and found.iou >= MIN_MOVING_IOU else "red"
+    style = "green" if found.is_right else "red"
     body = Text.assemble(("question ", "dim"), (found.question, "bold"), ("\nthought  ", "dim"), found.thought)
     body.append("\nstatus   ", "dim").append(found.status, style)
     if found.error:
         body.append(f" ({found.error})")
+    if found.has_to_be_refused:
+        body.append("\nexpected ", "dim").append(str(Status.REFUSED), style)
+        body.append(", as this method looks at one image at a time")
+        return Panel(body, title=Text(f"moving scene, {found.mode}"), title_align="left")
     body.append("\nIoU      ", "dim").append(f"{found.iou:.2f}", style)
     body.append(f" over {found.masks} masks, {found.frames} images shown; answered in {found.seconds:.1f} s")
     return Panel(body, title=Text(f"moving scene, {found.mode}"), title_align="left")
@@ -153,6 +168,10 @@ def unknown_panel(question: str, answer: Any) -> Panel:
         body.append(f", confidence {answer.confidence:.2f}")
     if answer.error:
         body.append(f" ({answer.error})")
+    if answer.status == Status.OK and not answer.has_confidence:
+        body.append("\nwrong    ", "dim").append(
+            "nothing here is that, and this method has no calibrated confidence by which it could say so"
+        )
     if answer.has_alternative:
         boxes = [[region.box.x1, region.box.y1, region.box.x2, region.box.y2] for region in answer.alternative]
         second = ", ".join(f"[{_corners(box)}]" for box in boxes) or "nothing"

@@ -60,6 +60,7 @@ class Rea2Seg(WrappedMethod):
     """Answers questions about single frames by the best of several candidates, and all others as `inner` does."""
 
     name = "rea2_seg"
+    sees_videos = True
 
     def __init__(self, inner: Method) -> None:
         """Raises ConfigError if the reasoner lacks what the settings `candidates.*` ask for."""
