@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError
@@ -62,6 +63,25 @@ def load_source(source: str, size_px: int = 0) -> Checkpoint:
     return Checkpoint(model, card, source, architecture, size_px, digest)
 
 
+class _WithoutBackbone(Sam2VideoModel):
+    """Its weights of the image encoder's trunk, which is most of them, are neither read nor kept."""
+
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [r"^vision_encoder\.backbone\."]
+
+    def __init__(self, config: Sam2VideoConfig) -> None:
+        super().__init__(config)
+        self.vision_encoder.backbone = nn.Identity()
+
+
+def load_memory(card: ModelCard, offline: bool = False) -> nn.Module:
+    """The Sam2VideoModel of a card in float32, without what the segmenter has loaded: it cannot encode images.
+
+    Raises ModelError if it is missing or damaged.
+    """
+    values, _ = PreTrainedConfig.get_config_dict(card.source, revision=card.revision, local_files_only=offline)
+    return _from_pretrained(_WithoutBackbone, Sam2VideoConfig.from_dict(values), card, card.image_size, offline)
+
+
 def _weights_folder(card: ModelCard) -> Path:
     """Path of the loaded weights, in the hub's cache or on disk."""
     found = cached_file(
@@ -90,8 +110,10 @@ def _load(card: ModelCard, size_px: int) -> tuple[nn.Module, str]:
     return model, _ARCHITECTURES[kind]
 
 
-def _from_pretrained(kind: type[nn.Module], config: PreTrainedConfig, card: ModelCard, size_px: int) -> nn.Module:
-    if size_px and kind is Sam2VideoModel:
+def _from_pretrained(
+    kind: type[nn.Module], config: PreTrainedConfig, card: ModelCard, size_px: int, offline: bool = False
+) -> nn.Module:
+    if size_px and issubclass(kind, Sam2VideoModel):
         set_image_size(config, size_px)
         config.image_size = size_px
         config.memory_attention_rope_feat_sizes = [size_px // 16] * 2
@@ -101,7 +123,7 @@ def _from_pretrained(kind: type[nn.Module], config: PreTrainedConfig, card: Mode
     try:
         model, report = kind.from_pretrained(
             card.source, config=config, revision=card.revision, dtype=torch.float32, use_safetensors=True,
-            output_loading_info=True,
+            output_loading_info=True, local_files_only=offline,
         )  # fmt: skip
     except ImportError as error:
         raise ModelError(f"{card.source}: {error}; install it (EdgeTAM's image encoder is timm's)") from error

@@ -60,13 +60,13 @@ def _exported_tracker(folder: Path, backend: str, config: Config) -> MakeTracker
 def _torch_tracker(card: ModelCard, config: Config) -> MakeTracker | None:
     from transformers import PreTrainedConfig
 
-    from reasonseg_ros.export.sources import load_source
+    from reasonseg_ros.export.sources import load_memory
     from reasonseg_ros.torch_device import choose_device, choose_dtype
 
     where = {"revision": card.revision, "local_files_only": config.segmenter.offline}
     if PreTrainedConfig.get_config_dict(card.source, **where)[0].get("model_type") != "sam2_video":
         return None
-    model = load_source(config.segmenter.model).model
+    model = load_memory(card, config.segmenter.offline)
     device = choose_device(config.segmenter.device)
     dtype = choose_dtype(config.segmenter.dtype, device)
     size_px = int(model.config.prompt_encoder_config.image_size)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from transformers import Sam2Model
 
 from reasonseg_ros.config import config_from
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.export.sources import load_memory, load_source
 from reasonseg_ros.methods.tracking import load_tracker
+from reasonseg_ros.model_card import load_card
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.refinement import RefinedTracker
 from reasonseg_ros.segmenter.reprompting import RepromptTracker
@@ -54,6 +59,29 @@ def test_the_tracker_is_chosen(
     assert [track.track_id for track in one.add(segmenter.encode(RGB), prompts, 0)] == [1]
     assert [track.mask.shape for track in one.step(segmenter.encode(RGB), 1)] == [(48, 64)]
     assert two.step(segmenter.encode(RGB), 1) == []
+
+
+def test_the_tracker_loads_no_second_image_encoder(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    full = load_source(str(checkpoints["video"])).model.state_dict()
+    rest = {name: value for name, value in full.items() if not name.startswith("vision_encoder.backbone.")}
+    assert 0 < len(rest) < len(full)
+    shutil.copy(checkpoints["video"] / "config.json", tmp_path)
+    save_file(
+        {name: value.contiguous() for name, value in rest.items()}, tmp_path / "model.safetensors", {"format": "pt"}
+    )
+    loaded = load_memory(load_card(str(tmp_path), "segmenter"), offline=True).state_dict()
+    assert loaded.keys() == rest.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in rest.items())
+
+
+def test_a_tracker_whose_memory_is_missing_is_refused(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    weights = load_file(checkpoints["video"] / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if not name.startswith("memory_attention.")}
+    assert len(kept) < len(weights)
+    shutil.copy(checkpoints["video"] / "config.json", tmp_path)
+    save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match="weights are missing, memory_attention"):
+        load_memory(load_card(str(tmp_path), "segmenter"))
 
 
 def test_a_checkpoint_without_memory_is_named(checkpoints: dict[str, Path]) -> None:
