@@ -168,6 +168,47 @@ def test_foxglove_shows_what_the_node_publishes():
     assert list(json.loads(question["value"])) == ["data"]
 
 
+SCENE = {"scene", "transforms", "layers", "topics", "synchronize", "syncedTopics"}
+TOPIC = {"visible", "convertTo", "schemaSettings"}
+DOCUMENTED = {
+    "Image": {*SCENE, "imageMode"},
+    "3D": {*SCENE, "cameraState", "fixedFrame", "followMode", "followTf", "publish"},
+    "Publish": {"advancedView", "buttonColor", "buttonText", "buttonTooltip", "datatype", "topicName", "value"},
+    "RawMessages": {"defaultExpanded", "diffEnabled", "diffMethod", "diffTopicPath", "expansion", "fontSize",
+                    "showFullMessageForDiff", "topicPath"},
+    "DiagnosticSummary": {"hardwareIdFilter", "minLevel", "pinnedIds", "secondsUntilStale", "sortByLevel",
+                          "topicToRender"},
+    "imageMode": {"annotations", "calibrationTopic", "imageTopic", "overlayTopics", "rectifyImage", "rotation",
+                  "synchronize"},
+    "cameraState": {"distance", "far", "fovy", "logDepth", "near", "perspective", "phi", "target", "targetOffset",
+                    "targetOrientation", "thetaOffset"},
+    "scene": {"backgroundColor", "enableStats", "labelScaleFactor", "syncCamera", "transforms"},
+    "transforms": {"axisSize", "editable", "labelSize", "lineColor", "lineWidth", "showLabel", "visible"},
+    "points": {*TOPIC, "colorField", "colorMode", "decayTime", "flatColor", "pointShape", "pointSize"},
+    "markers": {*TOPIC, "color", "namespaces", "selectedIdVariable", "showOutlines"},
+    "target_pose": {*TOPIC, "arrowScale", "axisScale", "color", "covarianceColor", "showCovariance", "type"},
+    "grid": {*TOPIC, "color", "divisions", "frameId", "instanceId", "label", "layerId", "lineWidth", "order",
+             "position", "rotation", "size"},
+}  # fmt: skip
+"""Keys of each part of a layout that `foxglove.layouts` of foxglove-sdk 0.30 describes: others are passed over."""
+
+
+def test_foxglove_knows_each_key_of_the_layout():
+    panels = json.loads((ROOT / "foxglove" / "reasonseg.json").read_text(encoding="utf-8"))["configById"]
+    for name, panel in panels.items():
+        assert panel.keys() <= DOCUMENTED[name.partition("!")[0]], name
+        for part in ("imageMode", "cameraState", "scene"):
+            assert panel.get(part, {}).keys() <= DOCUMENTED[part], name
+        assert panel.get("scene", {}).get("transforms", {}).keys() <= DOCUMENTED["transforms"]
+        for topic, chosen in panel.get("topics", {}).items():
+            assert chosen.keys() <= DOCUMENTED[topic.rpartition("/")[2]], topic
+        for chosen in panel.get("layers", {}).values():
+            assert chosen.keys() <= DOCUMENTED["grid"]
+        if panel.get("synchronize"):  # only the topics that are named are synchronised
+            image = panel["imageMode"]
+            assert panel["syncedTopics"].keys() == {image["imageTopic"], *image["annotations"]}
+
+
 @pytest.mark.parametrize("name", ["reasonseg.launch.py", "replay.launch.py"])
 def test_real_launch_accepts_the_description(name):
     pytest.importorskip("launch_ros.actions", reason="`launch` and `launch_ros` come with ROS 2 from apt only")
