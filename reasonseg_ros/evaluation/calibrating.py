@@ -15,6 +15,8 @@ from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.run_folder import has_results, noted_settings
 from reasonseg_ros.evaluation.scoring.selective import auroc, calibration_error
 from reasonseg_ros.methods.confidence import Calibration, Signals
+from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.server.address import served_as
 from reasonseg_ros.reasoner.vocabulary import Vocabulary
 from reasonseg_ros.types import Status
 
@@ -34,29 +36,30 @@ def read_examples(runs: Iterable[Path], vocabulary: Vocabulary | None = None) ->
     return examples
 
 
-def are_served(runs: Iterable[Path], card_name: str) -> bool:
-    """Whether a server answered in these runs, as far as they have results.
+def served_model(runs: Iterable[Path], card: ModelCard) -> str:
+    """The name by which a server was asked in these runs, as far as they have results; empty if none was served.
 
-    Raises InvalidInput if the settings of a run cannot be read, if only some runs were served, or if a served one was
-    not asked by the card of this name.
+    Raises InvalidInput if the settings of a run cannot be read, if a served run was not of this card, or if the runs
+    were not answered by one model.
     """
-    served = {run: _served_card(noted_settings(run)) for run in runs if has_results(run)}
-    for run, name in served.items():
-        if name not in ("", card_name):
-            raise InvalidInput(f"{run} was answered by {name} on a server; add --model {name}")
-    if len(set(served.values())) > 1:
-        listed = ", ".join(f"{run}: {'server' if name else 'weights loaded here'}" for run, name in served.items())
-        raise InvalidInput(f"a server answered some of the runs only ({listed}); calibrate those of each by themselves")
-    return any(served.values())
+    names = {run: _served_model(run, noted_settings(run), card) for run in runs if has_results(run)}
+    if len(set(names.values())) > 1:
+        listed = ", ".join(f"{run}: {name or 'weights loaded here'}" for run, name in names.items())
+        raise InvalidInput(f"one model did not answer all of these runs ({listed}); calibrate those of each alone")
+    return next(iter(names.values()), "")
 
 
-def _served_card(settings: Mapping[str, Any]) -> str:
-    """The card of a run's served reasoner; empty if it was not served, or by an older run without a note of it."""
+def _served_model(run: Path, settings: Mapping[str, Any], card: ModelCard) -> str:
     try:
-        is_served = settings["parameters"]["reasoner"]["backend"] == "server"
-        return str(settings["model_cards"]["reasoner"]["name"]) if is_served else ""
-    except (KeyError, TypeError):
+        reasoner, name = settings["parameters"]["reasoner"], str(settings["model_cards"]["reasoner"]["name"])
+        if reasoner["backend"] != "server":
+            return ""
+        asked = str(reasoner.get("server_model", ""))
+    except (AttributeError, KeyError, TypeError):  # an older run did not note it
         return ""
+    if name != card.name:
+        raise InvalidInput(f"{run} was answered by {name} on a server; add --model {name}")
+    return served_as(card, asked)
 
 
 def fit(

@@ -16,6 +16,7 @@ from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.methods.wrapped import WrappedMethod
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.call import WAIT, Call
+from reasonseg_ros.reasoner.server.address import served_as
 from reasonseg_ros.reasoner.vocabulary import Vocabulary
 from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Answer, Frame, Query, Segmentation, Status
@@ -114,7 +115,8 @@ def with_confidence(method: Method, settings: Settings) -> Method:
                 f"reasoner.confidence_file = {chosen!r} needs the entropy of the answers; set reasoner.server_logprobs "
                 "to true, or leave the file out"
             )
-        return Confident(method, read_calibration(path, served_model=card.source), vocabulary)
+        name = served_as(card, config.reasoner.server_model)
+        return Confident(method, read_calibration(path, served_model=name), vocabulary)
     if not card.is_folder:
         raise ConfigError(
             f"reasoner.confidence_file = {chosen!r} is for weights that are compared by their digest, and those of "

@@ -109,11 +109,10 @@ def test_the_verb_refuses_with_the_reason(run, tmp_path, capsys, arguments, word
     assert not (tmp_path / "c.json").exists()
 
 
-def served(run, name="vision-reasoner-7b"):
+def served(run, name="vision-reasoner-7b", server_model=""):
     """The run as if a server had answered."""
-    settings = {
-        "parameters": {"reasoner": {"backend": "server"}}, "model_cards": {"reasoner": {"name": name}}
-    }  # fmt: skip
+    reasoner = {"backend": "server", "server_model": server_model}
+    settings = {"parameters": {"reasoner": reasoner}, "model_cards": {"reasoner": {"name": name}}}
     (run / "settings.json").write_text(json.dumps(settings))
     return run
 
@@ -129,13 +128,20 @@ def test_the_file_of_a_served_model_names_it_instead_of_weights(run, tmp_path):
         read_calibration(out, served_model="another")
 
 
+def test_a_name_of_the_servers_own_is_the_models(run, tmp_path):
+    out = tmp_path / FILE_NAME
+    arguments = [str(served(run, server_model="mine")), "--model", "vision-reasoner-7b", "--out", str(out)]
+    assert main(["calibrate", *arguments]) == 0
+    assert read_calibration(out, served_model="mine").served_model == "mine"
+
+
 def test_runs_of_different_reasoners_are_not_calibrated_together(run, tmp_path, capsys):
     other = tmp_path / "other"
     shutil.copytree(run, other)
     served(other)
     out = ["--out", str(tmp_path / "c.json")]
     assert main(["calibrate", str(run), str(other), "--model", "vision-reasoner-7b", *out]) == 2
-    assert "a server answered some of the runs only" in capsys.readouterr().err
+    assert "one model did not answer all of these runs" in capsys.readouterr().err
     assert main(["calibrate", str(other), *out]) == 2
     assert "was answered by vision-reasoner-7b on a server; add --model" in capsys.readouterr().err
 

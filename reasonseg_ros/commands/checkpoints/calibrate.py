@@ -36,25 +36,25 @@ def register(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from reasonseg_ros.engine.export_folder import weights_sha256
-    from reasonseg_ros.evaluation.calibrating import are_served, fit, read_examples
+    from reasonseg_ros.evaluation.calibrating import fit, read_examples, served_model
     from reasonseg_ros.files.strict_json import json_text
     from reasonseg_ros.files.whole_file import whole_file
     from reasonseg_ros.model_card import load_card
     from reasonseg_ros.reasoner.vocabulary import Vocabulary
 
     card = load_card(arguments.model, "reasoner")
-    is_served = are_served(arguments.runs, card.name)
-    digest = weights_sha256(Path(card.source)) if card.is_folder and not is_served else ""
-    if not digest and not is_served:
+    served = served_model(arguments.runs, card)
+    digest = weights_sha256(Path(card.source)) if card.is_folder and not served else ""
+    if not digest and not served:
         raise InvalidInput(f"the weights of {arguments.model} are not in a folder here; download them and name it")
     vocabulary = Vocabulary(Path(card.vocabulary)) if card.vocabulary else None
     examples = read_examples(arguments.runs, vocabulary)
-    if is_served and not examples:
+    if served and not examples:
         raise InvalidInput(
             "no answer of these runs has an entropy: the server listed no log-probabilities, or answered nothing; see "
             "docs/models.md, Servers that were tried"
         )
-    calibration = fit(examples, digest, arguments.min_confidence, card.source if is_served else "")
+    calibration = fit(examples, digest, arguments.min_confidence, served)
     with whole_file(arguments.out) as file:
         file.write(json_text(calibration.to_json(), indent=2) + "\n")
     print(

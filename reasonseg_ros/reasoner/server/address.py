@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from reasonseg_ros import __version__
 from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.server.completion import shown
 
 _PORTS = {"http": 80, "https": 443}
@@ -56,6 +57,12 @@ class Server:
     def shown(self, text: str) -> str:
         """The server's own words on one short line. Masked first, as a key cut in two would not be found."""
         return shown(self.masked(text, is_answer=False))
+
+
+def served_as(card: ModelCard, server_model: str) -> str:
+    """The name by which a server is asked for the card's model; `server_model` is the setting."""
+    # A folder is a path of this machine, which means nothing to a server.
+    return server_model or (card.name if card.is_folder else card.source)
 
 
 def completions_url(server_url: str) -> str:

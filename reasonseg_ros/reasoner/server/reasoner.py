@@ -25,7 +25,7 @@ from reasonseg_ros.reasoner.image_size import resize_rgb, resized_wh
 from reasonseg_ros.reasoner.limits import Limits, failure
 from reasonseg_ros.reasoner.prompts import chat, reply_messages
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
-from reasonseg_ros.reasoner.server.address import Server, completions_url, proxy_for, read_key
+from reasonseg_ros.reasoner.server.address import Server, completions_url, proxy_for, read_key, served_as
 from reasonseg_ros.reasoner.server.talk import GREEDY_REQUEST, Talk
 from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
@@ -51,8 +51,7 @@ class ServerReasoner(CardReasoner):
         url = completions_url(config.server_url)
         proxy_for(urlsplit(url))
         self.server = Server(url, read_key(config.server_key_variable), config.server_retries)
-        # A folder is a path of this machine, which means nothing to a server.
-        self.served_as = config.server_model or (card.name if card.is_folder else card.source)
+        self.served_as = served_as(card, config.server_model)
         self._talks: list[Talk] = []
         self._no_entropy = "" if config.server_logprobs else "reasoner.server_logprobs is off"
 
