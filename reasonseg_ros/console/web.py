@@ -37,6 +37,8 @@ FILES = {
     "/lists.js": ("lists.js", SCRIPT),
 }
 """All files that are served, by path; no other name reaches the file system."""
+MOST_VIEWERS = 32
+"""Pages that may be open at once: each has its own copy of what waits to be sent."""
 MOST_REQUESTS = 8
 """Requests of one browser that are worked on at once; the next ones wait."""
 EXAMPLES = (
@@ -83,6 +85,9 @@ def _jpeg(data: bytes) -> Response:
 
 async def _live(desk: Desk, socket: WebSocket) -> None:
     await socket.accept()
+    if len(desk.viewers) >= MOST_VIEWERS:
+        await socket.close(1013, f"{MOST_VIEWERS} pages are open; close one of them")
+        return
     viewer = Viewer()
     viewer.tell(wire.text_of("hello", **_hello(desk)))
     desk.viewers.add(viewer)

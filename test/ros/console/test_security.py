@@ -3,6 +3,8 @@
 import http.client
 import http.server
 import threading
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +13,8 @@ import pytest
 pytest.importorskip("websockets", reason="needs the extra `console`")
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+
+from reasonseg_ros.console.web import MOST_VIEWERS
 
 ROOT = Path(__file__).resolve().parents[3]
 ATTACK = """<!doctype html><title>elsewhere</title><script>
@@ -127,6 +131,25 @@ def test_a_message_that_is_too_large_ends_the_connection(console):
             list(socket)
 
 
+def test_more_pages_than_may_be_open_are_closed_with_the_reason(console):
+    address, origin = f"ws://{console.netloc}/live", f"http://{console.netloc}"
+    with ExitStack() as stack:
+        pages = [stack.enter_context(connect(address, origin=origin)) for _ in range(MOST_VIEWERS)]
+        for page in pages:
+            assert '"hello"' in page.recv(timeout=60)
+        with connect(address, origin=origin) as refused, pytest.raises(ConnectionClosed) as closed:
+            refused.recv(timeout=60)
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1013, "32 pages are open; close one of them")
+        pages[0].close()
+        for _ in range(100):  # its end has to reach the console
+            with connect(address, origin=origin) as again, suppress(ConnectionClosed):
+                assert '"hello"' in again.recv(timeout=60)
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("no page can be opened after one was closed")
+
+
 def test_an_address_that_others_reach_needs_the_token(programs, tmp_path, browse):
     printed = urlsplit(programs.console(tmp_path / "truth", "--host", "0.0.0.0")[1])
     console = urlsplit(f"http://127.0.0.1:{printed.port}/")
@@ -157,8 +180,8 @@ def test_every_row_of_the_documentation_names_its_test():
     text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| ") and "`test_" in line]
     named = {name for row in rows for name in row.split("`") if name.startswith("test_")}
-    sources = [Path(__file__), ROOT / "test/console/test_access.py", Path(__file__).with_name("test_console.py"),
-               ROOT / "test/console/test_viewers.py"]  # fmt: skip
-    known = "".join(path.read_text(encoding="utf-8") for path in sources)
-    assert len(rows) >= 8
+    known = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "test").rglob("test_*.py"))
+    assert len(rows) >= 30 and all(row.count("`test_") for row in rows)
+    tables = [line for line in text.splitlines() if line.startswith("| ") and " | test |" not in line]
+    assert rows == tables  # none is without a test
     assert [name for name in sorted(named) if f"def {name}(" not in known] == []
