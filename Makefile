@@ -6,18 +6,20 @@ MAKEFLAGS += --no-print-directory
 
 # An installed ROS 2 or another virtual environment must not mix with .venv.
 unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
+# Without bytecode, each of the processes that the tests and the demo start would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first Python here that the ROS 2 wheels are made for, else python3, whose set-up says what is missing.
 PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.10; do \
 	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2> /dev/null \
 	&& { echo $$python; exit; }; done; echo python3)
 
-# Many tests wait for other processes, so more of them than cores; each takes about 1 GB of memory.
-WORKERS ?= 2
+# One more than two cores, as many tests wait for other processes; each takes about 1 GB of memory.
+WORKERS ?= 3
 
 help:
 	@echo "make demo    set up, then ask the shipped bag's questions on real topics; results in out/demo"
-	@echo "make test    set up, check style and types, then run every test (WORKERS=4: in four processes)"
+	@echo "make test    set up, check style and types, then run every test (WORKERS=2: in two processes)"
 	@echo "make setup   .venv with every library, the messages and .venv/bin/reasonseg (PYTHON=python3.12 chooses one)"
 	@echo "make setup-models   the part of it that published checkpoints need; make setup-demo: the embedded models only"
 	@echo "make lint    ruff and mypy"

@@ -11,6 +11,13 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores; the threads of one would wait for those of the others.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # A test that asks for two threads has them sleep, not spin, while one waits for the other.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+WAITING = ("test/ros/", "test/evaluation/test_ray_cluster.py", "test/reasoner/test_transformers_serve.py")
+"""Files whose tests mostly wait for other processes and messages."""
+MOST_WAITING = 2
+"""How many workers run such files at once, so that messages still come in time."""
 
 
 def pytest_configure():
@@ -21,7 +28,10 @@ def pytest_configure():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A file's tests go to one worker, which makes the file's fixtures once; so do the tests that share an export."""
+    """A file's tests go to one worker, which makes the file's fixtures once; so do the tests that share an export.
+
+    Files that mostly wait come first, on some of the workers, while the others compute.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class FileScheduling(LoadScopeScheduling):
@@ -29,7 +39,21 @@ def pytest_xdist_make_scheduler(config, log):
             file = nodeid.partition("::")[0]
             return "test/export" if file.startswith("test/export/") else file
 
+        def _assign_work_unit(self, node):
+            others = [units for other, units in self.assigned_work.items() if other is not node]
+            waiting = sum(any(not all(units[file].values()) for file in units if is_waiting(file)) for units in others)
+            preferred = waiting < MOST_WAITING
+            for file in self.workqueue:
+                if is_waiting(file) == preferred:
+                    self.workqueue.move_to_end(file, last=False)
+                    break
+            super()._assign_work_unit(node)
+
     return FileScheduling(config, log)
+
+
+def is_waiting(file):
+    return file.startswith(WAITING)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Every question gets its one final message, whatever fails, overflows or ends meanwhile."""
 
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -147,6 +148,7 @@ while not Path(sys.argv[1]).exists():
     time.sleep(0.5)
 for _ in range(int(sys.argv[2])):
     publisher.publish(Query())
+Path(sys.argv[1] + " of the end").touch()
 time.sleep(60)
 """
 
@@ -162,7 +164,9 @@ def test_questions_beyond_the_queue_are_counted(node, client, start_process, tmp
 
     def be_busy():
         start.touch()
-        time.sleep(3)
+        deadline_s = time.monotonic() + 60
+        while not (tmp_path / "start of the end").exists() and time.monotonic() < deadline_s:
+            time.sleep(0.02)
 
     node._outbox.post(be_busy)
 
@@ -207,13 +211,22 @@ def test_a_model_that_does_not_let_go_leaves_no_question_without_its_status(star
     client.connect()
     client.images.publish(image_of(bright_frame()))
     client.diagnostic("camera", lambda status: value(status, "received") == "1")
-    node._session.worker.method.reasoner.answer = lambda *_, **__: time.sleep(3) or Answer(Status.NO_TARGET)
+    let_go, returned = threading.Event(), threading.Event()
+
+    def answer(*_, **__):
+        let_go.wait(60)
+        returned.set()
+        return Answer(Status.NO_TARGET)
+
+    node._session.worker.method.reasoner.answer = answer
     client.queries.publish(msg.Query(text="the bright one", query_id="stuck"))
     client.diagnostic("questions", lambda status: value(status, "running") == "stuck")
     assert client.transition("deactivate")
     answer = client.until(lambda: client.got["segmentation"])[0]
     assert (answer.query_id, answer.status) == ("stuck", "cancelled")
-    client.spin(3.5)
+    let_go.set()
+    assert returned.wait(30)
+    client.spin(0.5)
     assert len(client.got["segmentation"]) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -43,6 +44,16 @@ def draw_scene(seed: int) -> Scene:
     depth_m = np.full((height, width), 0.8, np.float32)
     camera = Intrinsics(300.0, 300.0, 160.0, 120.0)
     return Scene(seed, rgb, depth_m, instance_ids, part_ids, tuple(objects), tuple(parts), camera, np.eye(4))
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    """A run sets how many threads torch uses in its process, which would slow the tests after it."""
+    torch = sys.modules.get("torch")
+    threads = torch and torch.get_num_threads()
+    yield
+    if torch:
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

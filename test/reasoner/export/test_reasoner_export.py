@@ -22,6 +22,7 @@ run = pytest.importorskip("reasonseg_ros.reasoner.export.run")
 stored = pytest.importorskip("reasonseg_ros.reasoner.export.stored_weights")
 
 SHORT_TOKENS = 8
+FEW_QUESTIONS = ("the largest thing",)
 
 
 @pytest.fixture
@@ -37,14 +38,16 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     shutil.copytree(checkpoint, copy)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(check, "LONGEST_TOKENS", SHORT_TOKENS)
+        patch.setattr(check, "QUESTIONS", FEW_QUESTIONS)
         run.export_reasoner(str(copy))
     return copy
 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check compares short texts: random weights rarely end a text, and one test compares longer ones."""
+    """The check compares few short texts: random weights rarely end a text, and one test compares all of them."""
     monkeypatch.setattr(check, "LONGEST_TOKENS", SHORT_TOKENS)
+    monkeypatch.setattr(check, "QUESTIONS", FEW_QUESTIONS)
 
 
 def test_the_verb_writes_small_graphs_beside_the_weights(folder, capsys, monkeypatch):
