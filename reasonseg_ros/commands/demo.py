@@ -18,8 +18,8 @@ def register(verbs: Any) -> None:
     demo.add_argument(
         "--method",
         choices=tuple(METHODS),
-        help="way to answer (default: the parameter file's); seg_zero and llm_seg refuse the last question, as they "
-        "look at one image at a time",
+        help="way to answer (default: the parameter file's); llm_seg, which sees one image, has to "
+        "refuse the last question, and seg_zero the last two",
     )
     demo.add_argument("--model", help="reasoner: model card, folder or hub id")
     demo.add_argument("--segmenter", help="segmenter: model card, folder or hub id")

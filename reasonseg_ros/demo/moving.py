@@ -21,6 +21,9 @@ from reasonseg_ros.images.messages import rgb_from_image
 from reasonseg_ros.msg import Query
 from reasonseg_ros.types import BoolMask
 
+REFUSED = {"seg_zero": (Query.TRACK, Query.HISTORY), "llm_seg": (Query.HISTORY,)}
+"""The modes that methods which look at one image refuse; all others answer each of them."""
+
 
 @dataclass(frozen=True, eq=False)
 class MovingBag:
@@ -49,12 +52,9 @@ def read_moving(bag: Path) -> MovingBag:
 
 
 def follow(
-    client: DemoClient, moving: MovingBag, film: Path, console: Console, sees_one_image: bool = False
+    client: DemoClient, moving: MovingBag, film: Path, console: Console, method: str = ""
 ) -> list[report.Moving]:
-    """Ask what is to be followed on the first image, play the others, then ask what happened. Writes `film`.
-
-    `sees_one_image`: the method has to refuse a question about what happened.
-    """
+    """Ask what is to be followed on the first image, play the others, then ask what happened. Writes `film`."""
     client.restart()
     results = []
     tracked = [query for query in moving.queries if query.mode == Query.TRACK]
@@ -66,7 +66,8 @@ def follow(
     _write_film(film, overlays, moving.stamps_ns)
     for query in moving.queries:
         answer = first.get(query.query_id) or client.first_answer(_query(query), moving.stamps_ns)
-        results.append(replace(_result(query, answer, client, moving), sees_one_image=sees_one_image))
+        found = _result(query, answer, client, moving)
+        results.append(replace(found, has_to_be_refused=query.mode in REFUSED.get(method, ())))
         console.print(report.moving_panel(results[-1]))
     return results
 

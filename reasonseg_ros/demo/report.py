@@ -16,7 +16,7 @@ from rich.text import Text
 
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.images.mask_codec import decode_mask
-from reasonseg_ros.types import BoolMask, Mode, Status
+from reasonseg_ros.types import BoolMask, Status
 from reasonseg_ros.versions import versions
 
 MIN_MOVING_IOU = 0.5
@@ -57,7 +57,7 @@ class Moving:
         frames: images that were shown.
         masks: images for which the node published masks; the others came while it was busy with earlier ones.
         iou: mean over those images.
-        sees_one_image: the method looks at one image at a time, so it has to refuse a question about what happened.
+        has_to_be_refused: by the method, which looks at one image at a time.
     """
 
     question: str
@@ -69,15 +69,11 @@ class Moving:
     masks: int
     seconds: float
     error: str
-    sees_one_image: bool = False
+    has_to_be_refused: bool = False
 
     @property
     def answered(self) -> bool:
         return Status(self.status).is_answer
-
-    @property
-    def has_to_be_refused(self) -> bool:
-        return self.sees_one_image and self.mode == Mode.HISTORY
 
     @property
     def is_right(self) -> bool:

@@ -15,7 +15,7 @@ from rich.live import Live
 
 from reasonseg_ros.bags import BagReader, BagWriter, header_stamp_ns
 from reasonseg_ros.bags.topics import CAMERA_INFO_TOPIC, DEPTH_TOPIC, GROUND_TRUTH_TOPIC, IMAGE_TOPIC
-from reasonseg_ros.config import METHODS, Config
+from reasonseg_ros.config import Config
 from reasonseg_ros.config.parameter_file import read_parameters
 from reasonseg_ros.demo import report
 from reasonseg_ros.demo.client import DemoClient
@@ -26,7 +26,6 @@ from reasonseg_ros.files.resources import resource
 from reasonseg_ros.images.files import write_image
 from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.images.messages import rgb_from_image
-from reasonseg_ros.methods.loading import method_class
 from reasonseg_ros.types import BoolMask
 
 HOLD_HZ = 5.0
@@ -73,7 +72,7 @@ def run_demo(
     bag = bag or resource("demo/tabletop")
     tasks = read_tasks(bag)
     params = params or resource("config/reasonseg.yaml")
-    sees_one_image_only = sees_one_image(params, overrides or {})
+    method = chosen_method(params, overrides or {})
     out.mkdir(parents=True, exist_ok=True)
     for old in [out / "summary.json", out / "moving.mp4", *out.glob("[0-9][0-9]-*.png")]:
         old.unlink(missing_ok=True)
@@ -98,7 +97,7 @@ def run_demo(
                 console.print(report.unknown_panel(UNKNOWN, answer))
                 children.pop().end()
                 children.append(_start_player(stack, moving.bag, out, "video"))
-                found = follow(client, moving, out / "moving.mp4", console, sees_one_image_only)
+                found = follow(client, moving, out / "moving.mp4", console, method)
         except ReasonSegError as error:
             _explain(console, error, children)
             return 1
@@ -107,10 +106,9 @@ def run_demo(
     return 0 if report.passed(results, found, min_giou) else 1
 
 
-def sees_one_image(params: Path, overrides: Mapping[str, str]) -> bool:
-    """Whether the node's method looks at one image at a time. Raises ConfigError if the file cannot be read."""
-    name = {"method": Config().method, **read_parameters(params), **overrides}["method"]
-    return name in METHODS and not method_class(name).sees_videos
+def chosen_method(params: Path, overrides: Mapping[str, str]) -> str:
+    """The node's method. Raises ConfigError if the file cannot be read."""
+    return str({"method": Config().method, **read_parameters(params), **overrides}["method"])
 
 
 def _node_arguments(params: Path, overrides: Mapping[str, str]) -> list[str]:

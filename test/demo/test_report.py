@@ -7,7 +7,6 @@ import pytest
 from rich.console import Console
 
 from reasonseg_ros.demo import report
-from reasonseg_ros.demo.run import sees_one_image
 from reasonseg_ros.images.mask_codec import encode_mask
 
 
@@ -54,33 +53,16 @@ def test_the_demo_passes_when_all_is_answered_and_the_masks_agree(results, passe
 
 
 @pytest.mark.parametrize(
-    ("status", "sees_one_image", "mode", "passed"),
-    [
-        ("refused", True, "history", True),
-        ("refused", False, "history", False),  # a method that sees several images has no reason to
-        ("refused", True, "track", False),
-        ("unavailable", True, "history", False),
-        ("ok", True, "history", False),  # of one image it cannot be known
-    ],
+    ("status", "has_to_be_refused", "passed"),
+    [("refused", True, True), ("refused", False, False), ("unavailable", True, False), ("ok", True, False)],
 )
-def test_a_method_that_sees_one_image_has_to_refuse_what_happened(status, sees_one_image, mode, passed):
+def test_a_method_that_sees_one_image_has_to_refuse_what_it_cannot_know(status, has_to_be_refused, passed):
     error = "" if status == "ok" else "mode history: this method looks at one image only"
-    moving = report.Moving("what fell?", mode, "", status, 0.0, 32, 0, 0.0, error, sees_one_image)
+    moving = report.Moving("what fell?", "history", "", status, 0.0, 32, 0, 0.0, error, has_to_be_refused)
     assert report.passed([RESULT], [moving], 0.7) is passed
     if passed:
-        stream = io.StringIO()
-        Console(file=stream, width=120).print(report.moving_panel(moving))
-        assert "expected refused, as this method looks at one image at a time" in stream.getvalue()
-        assert "IoU" not in stream.getvalue()
-
-
-@pytest.mark.parametrize(("name", "sees_one"), [("seg_zero", True), ("llm_seg", True), ("rev_seg", False),
-                                                ("rea2_seg", False)])  # fmt: skip
-def test_the_demo_knows_which_methods_see_one_image(tmp_path, name, sees_one):
-    params = tmp_path / "params.yaml"
-    params.write_text("/**:\n  ros__parameters:\n    method: " + name + "\n")
-    assert sees_one_image(params, {}) is sees_one
-    assert sees_one_image(params, {"method": "rev_seg"}) is False
+        text = printed(report.moving_panel(moving))
+        assert "expected refused, as this method looks at one image at a time" in text and "IoU" not in text
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,11 @@ from reasonseg_ros.types import Query
 
 pytest.importorskip("rclpy", reason="needs ROS 2's rclpy")
 
+from reasonseg_ros.config import METHODS
+from reasonseg_ros.demo.moving import REFUSED
+from reasonseg_ros.demo.run import chosen_method
+from reasonseg_ros.methods.loading import method_class
+
 FOLDER = Path(__file__).parent
 SIZE_WH = (64, 48)
 BOXES = [[(10, 8, 30, 28)], [], [(2, 2, 12, 12), (40, 20, 60, 40)]]
@@ -172,3 +177,15 @@ def test_a_node_that_cannot_be_configured_is_explained_by_its_log(start, tmp_pat
     assert "the node is unconfigured, not active" in printed
     assert "cannot configure: JSONDecodeError" in printed
     assert processes_about(tmp_path) == []
+
+
+def test_the_methods_that_see_one_image_are_those_that_refuse():
+    refuse_history = {name for name, modes in REFUSED.items() if "history" in modes}
+    assert refuse_history == {name for name in METHODS if not method_class(name).sees_videos}
+
+
+def test_the_method_is_that_of_the_option_or_else_of_the_file(tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text("/**:\n  ros__parameters:\n    method: llm_seg\n")
+    assert chosen_method(params, {}) == "llm_seg"
+    assert chosen_method(params, {"method": "rev_seg"}) == "rev_seg"
