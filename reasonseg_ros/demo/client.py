@@ -39,7 +39,8 @@ STATE_AGAIN_S = 5.0
 """The node's state is asked for again after this time. Fast DDS drops a reply if the service finds the client's reader
 too late (https://github.com/ros2/rmw_fastrtps/issues/842), which a busy machine makes likely."""
 
-ANSWER_LIMIT_S = 60.0
+ANSWER_LIMIT_S = 180.0
+"""A node that dies ends the demo at once. On two busy cores llm_seg took more than 60 s for a question."""
 OVERLAY_LIMIT_S = 3.0
 ASK_AGAIN_S, ASK_AGAIN_LIMIT_S = 0.3, 15.0
 """A question whose answer belongs to another image than the one it is about is asked again, after a pause and for so
@@ -232,5 +233,7 @@ class DemoClient:
         while not done():
             self._check()
             if time.monotonic() > deadline_s:
-                raise ReasonSegError(f"{complaint} within {limit_s:.0f} s")
+                raise ReasonSegError(
+                    f"{complaint} within {limit_s:.0f} s; see its log, or try again when less runs here"
+                )
             rclpy.spin_once(self._node, timeout_sec=TICK_S)
