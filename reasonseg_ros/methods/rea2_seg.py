@@ -113,7 +113,7 @@ class Rea2Seg(WrappedMethod):
         if best < 0:
             return Compared(_without_best(frame, query, direct, clock), tuple(candidates), tuple(scores))
         chosen = candidates[best]
-        answer = replace(chosen.answer, entropy_nats=direct.entropy_nats)
+        answer = replace(chosen.answer, entropy_nats=direct.entropy_nats, no_entropy=direct.no_entropy)
         second = best_of(candidates, [None if index == best else score for index, score in enumerate(scores)])
         alternative = candidates[second].regions if second not in (-1, best) else None
         found = Segmentation(frame, query, answer, chosen.regions, clock.seconds, alternative=alternative)

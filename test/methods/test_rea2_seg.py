@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,20 @@ def test_the_answer_that_most_samples_mean_wins(frame):
     assert segmentation.regions[0].box_xyxy.tolist() == [30, 20, 50, 40]
     assert set(segmentation.seconds) == {"reasoning", "segmenting", "comparing"}
     assert [one.box_xyxy.tolist() for one in segmentation.alternative] == [[4, 4, 20, 20]]
+
+
+def test_how_sure_the_answer_is_stays_that_of_the_direct_one(frame, monkeypatch):
+    tried = method(A, B, B, A_AGAIN, samples=3)
+    explore = tried.reasoner.explore
+
+    def unsure(*arguments):
+        explored = explore(*arguments)
+        return replace(explored, answer=replace(explored.answer, no_entropy="it gave no log-probabilities"))
+
+    monkeypatch.setattr(tried.reasoner, "explore", unsure)
+    answer = tried.answer(frame, QUERY).answer
+    assert (answer.thought, answer.entropy_nats) == ("at 30", None)
+    assert answer.no_entropy == "it gave no log-probabilities"
 
 
 @pytest.mark.parametrize(
