@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from reasonseg_ros.engine.accuracy import Reference, check_engine
 from reasonseg_ros.engine.cache import CachedEngine, EngineCache, EngineKey
@@ -25,6 +26,8 @@ SIZES = {"N": (1, 1, 8), "P": (1, 3, 32)}
 """Objects and points that TensorRT's engines take: minimum, typical, maximum."""
 
 _log = logging.getLogger(__name__)
+_on_cpu: WeakValueDictionary[tuple[Path, str, int], Engine] = WeakValueDictionary()
+"""Graphs that are loaded on the CPU, by their file, its digest and their threads."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,10 @@ def _load_onnxruntime(folder: Path, manifest: Manifest, name: str, options: Engi
     if name == "memory_attention" and provider != "tensorrt":
         # On a CPU several at once are no faster, and need several times the memory, which ONNX Runtime keeps.
         largest["N"] = 1 if provider == "cpu" else manifest.attended_at_once
-    return load_onnxruntime(
+    key = ((folder / graph.file).resolve(), graph.sha256, options.threads)
+    if provider == "cpu" and (loaded := _on_cpu.get(key)) is not None:
+        return loaded  # segmenter and tracker run the same decoder; any thread may run it
+    engine = load_onnxruntime(
         folder / graph.file,
         graph,
         name=name,
@@ -143,6 +149,9 @@ def _load_onnxruntime(folder: Path, manifest: Manifest, name: str, options: Engi
         sizes=SIZES,
         largest=largest,
     )
+    if provider == "cpu":
+        _on_cpu[key] = engine
+    return engine
 
 
 def _onnxruntime_cache(manifest: Manifest, name: str, options: EngineOptions, gpu: Gpu | None) -> Path:
