@@ -66,6 +66,41 @@ while known() is not None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
+def test_models_that_an_ending_question_held_are_collected_after_the_next_are_loaded():
+    script = """
+import gc, time, weakref
+from reasonseg_ros.ros.process import memory
+
+class Ring:
+    def __init__(self):
+        self.itself = self
+
+with memory.made_to_stay():
+    model = Ring()
+known = weakref.ref(model)
+memory.let_go()
+with memory.made_to_stay():
+    others = Ring()
+del model
+gc.collect()
+assert known() is not None
+memory.PERIOD_S = 0.1
+memory.give_back_regularly()
+deadline_s = time.monotonic() + 60
+while known() is not None:
+    assert time.monotonic() < deadline_s
+    time.sleep(0.05)
+while memory._late.periods:
+    assert time.monotonic() < deadline_s
+    time.sleep(0.05)
+time.sleep(0.2)
+assert gc.get_freeze_count() > 0
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_collector_rests_while_something_loads_and_leaves_it_out_afterwards():
     known, rested = gc.get_freeze_count(), []
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PERIOD_S = 10.0
+LATE_PERIODS = 2
+"""After models were let go of, so often everything is looked at again."""
 M_TRIM_THRESHOLD, KEPT_BYTES = -1, 256 * 2**20
 M_MMAP_THRESHOLD, LARGE_BYTES = -3, 32 * 2**20
 
@@ -36,9 +38,19 @@ def let_go() -> None:
     """Collect what was made to stay and is no longer used.
 
     Models are rings of objects: left uncollected they would be made to stay for good with those that are loaded next.
+    Questions that end just then still hold them, so `give_back_regularly` does the same again a little later.
     """
     gc.unfreeze()
     gc.collect()
+    _late.periods = LATE_PERIODS
+
+
+class _Late:
+    periods = 0
+    """Of `give_back_regularly`, in which it is to look at what was made to stay as well."""
+
+
+_late = _Late()
 
 
 def resident_mb() -> float | None:
@@ -72,5 +84,11 @@ def _repeat(trim: Callable[[int], int]) -> None:
     while True:
         time.sleep(PERIOD_S)
         if gc.isenabled():  # not while models are loaded
+            is_late = _late.periods > 0
+            if is_late:
+                _late.periods -= 1
+                gc.unfreeze()
             gc.collect()
+            if is_late:
+                gc.freeze()
         trim(0)  # without Python's lock
