@@ -87,7 +87,8 @@ def load_engines(
             warm_up(engine)
     except BaseException:
         for engine in engines.values():
-            engine.close()
+            if engine not in _on_cpu.values():  # others may run it too
+                engine.close()
         raise
     return engines
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from reasonseg_ros.engine.gpu import Gpu, gpus
 from reasonseg_ros.engine.loading import EngineOptions, build_engines, engine_device, load_engines
 from reasonseg_ros.engine.manifest import read_manifest
 from reasonseg_ros.engine.onnxruntime import load_onnxruntime
+from reasonseg_ros.engine.port import warm_up
 from reasonseg_ros.engine.tensorrt import StaleEngine
 from reasonseg_ros.errors import ConfigError, ModelError
 from reasonseg_ros.files.resources import resource
@@ -114,6 +117,30 @@ def test_tensorrt_without_a_gpu_says_how_to_build_ahead(with_gpus, export: Path,
 def test_a_capability_is_a_number_with_a_point(capability: str) -> None:
     with pytest.raises(ConfigError, match=r"such as 8\.9"):
         EngineOptions(capabilities=(capability,))
+
+
+def test_a_graph_on_the_cpu_is_loaded_once_and_let_go_of_with_its_last_user(export: Path, options) -> None:
+    wanted = options(backend="onnxruntime", device="cpu", threads=1)
+    first, second = (load_engines(export, ("decoder",), wanted)["decoder"] for _ in range(2))
+    assert first is second
+    assert load_engines(export, ("decoder",), replace(wanted, threads=2))["decoder"] is not first
+    known = weakref.ref(first)
+    del first, second
+    gc.collect()
+    assert known() is None
+
+
+def test_a_failure_closes_no_graph_that_others_run(export: Path, options, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = load_engines(export, ("decoder",), options(backend="onnxruntime", device="cpu"))["decoder"]
+
+    def fail(engine) -> None:
+        raise ModelError(f"{engine.name} is damaged")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loading, "warm_up", fail)
+        with pytest.raises(ModelError, match="decoder is damaged"):
+            load_engines(export, ("decoder", "encoder"), options(backend="onnxruntime", device="cpu"))
+    warm_up(used)
 
 
 def test_onnxruntime_runs_an_export_as_it_is(export: Path, options) -> None:
