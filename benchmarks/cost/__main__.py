@@ -61,17 +61,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--quick", action="store_true", help="as little as possible, to see that everything runs")
+    parser.add_argument("--most", type=int, default=0, help="last point of the curves of frames and bags, at least 100")
     parser.add_argument("--plot", action="store_true", help="draw what was measured before")
     parser.add_argument("--out", type=Path, help="the JSON file (default: today's in benchmarks/results)")
     settings = parser.parse_args()
     if unknown := set(settings.names) - set(NAMES):
         parser.error(f"no curves {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    if settings.most and settings.most < 100:
+        parser.error(f"--most {settings.most}; the first point is at 100")
     out = settings.out or RESULTS / f"{datetime.date.today().isoformat()}-cost.json"
     known = json.loads(out.read_text(encoding="utf-8"))["curves"] if out.is_file() else {}
     for name in () if settings.plot else settings.names or NAMES:
         print(f"{name} ...", file=sys.stderr, flush=True)
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            curve = pool.submit(measured, name, settings.quick).result()
+            curve = pool.submit(measured, name, settings.quick, settings.most).result()
         known[name] = {**asdict(curve), "commit": commit(), "machine": machine()["cpu"]}
         out.write_text(json.dumps({"curves": known}, indent=1), encoding="utf-8")
         print(table(curve), flush=True)

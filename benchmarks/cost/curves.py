@@ -10,7 +10,8 @@ from benchmarks.groups import CACHE
 NAMES = ("objects", "image size", "thought length", "questions waiting", "frames followed", "bag size", "cameras")
 
 
-def measured(name: str, quick: bool) -> Curve:
+def measured(name: str, quick: bool, most: int = 0) -> Curve:
+    """`most` ends the curves of frames and bags early; 0: at their full length."""
     from benchmarks.cost.answers import frames_followed, image_size, objects, thought_length
     from benchmarks.cost.bag_sizes import bag_size
     from benchmarks.cost.cameras import cameras
@@ -23,8 +24,8 @@ def measured(name: str, quick: bool) -> Curve:
         "image size": lambda: image_size(repetitions),
         "thought length": lambda: thought_length(2 if quick else 3),
         "questions waiting": lambda: questions_waiting(CACHE),
-        "frames followed": lambda: frames_followed(200 if quick else 10_000),
-        "bag size": lambda: bag_size(100 if quick else 100_000),
+        "frames followed": lambda: frames_followed(most or (200 if quick else 10_000)),
+        "bag size": lambda: bag_size(most or (100 if quick else 100_000)),
         "cameras": lambda: cameras(3 if quick else 30),
     }
     return ways[name]()
