@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,20 @@ _OUTLINE_TOLERANCE = 0.0015
 
 def write_page(path: Path, template: str, **values: Any) -> None:
     """Write a page from a template of this folder, piece by piece; it takes its place when it is complete."""
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, "wb") as file:
+        _environment().get_template(template).stream(**values).dump(file, "utf-8", "replace")
+
+
+@cache
+def _environment() -> Environment:
+    """It compiles each template once, which takes longer than filling it."""
     environment = Environment(
         loader=PackageLoader("reasonseg_ros.evaluation.report", "."), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["score"] = _score
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path, "wb") as file:
-        environment.get_template(template).stream(**values).dump(file, "utf-8", "replace")
+    return environment
 
 
 def script_json(values: Any) -> Markup:
