@@ -23,6 +23,12 @@ def register(verbs: Any) -> None:
         parser, "--truth", "folder", default=Path("out/console/truth"),
         help="bag that ground truth is saved in (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--review",
+        type=Path,
+        metavar="DIR",
+        help="folder of a run of `reasonseg data`, to accept or reject its questions",
+    )
     parser.add_argument("--image-topic", default="", metavar="TOPIC", help="default: the node's")
     parser.add_argument("--depth-topic", default="", metavar="TOPIC", help="default: the node's")
     parser.add_argument("--camera-info-topic", default="", metavar="TOPIC", help="default: the node's")
@@ -45,6 +51,7 @@ def run(settings: argparse.Namespace) -> int:
         host=settings.host,
         port=settings.port,
         truth=settings.truth,
+        review=settings.review,
         image_topic=settings.image_topic,
         depth_topic=settings.depth_topic,
         camera_info_topic=settings.camera_info_topic,

@@ -19,6 +19,7 @@ from reasonseg_ros.console.history import Exchange, History
 from reasonseg_ros.console.kept_images import KeptImages, Shot
 from reasonseg_ros.console.options import ConsoleOptions
 from reasonseg_ros.console.pictures import THUMBNAIL_PX, frame_of, jpeg_of, live_image
+from reasonseg_ros.console.review import ReviewFolder
 from reasonseg_ros.console.robot import Robot
 from reasonseg_ros.console.truths import TruthBag
 from reasonseg_ros.console.viewers import Viewers
@@ -54,10 +55,13 @@ class Desk:
 
     robot: Robot
 
-    def __init__(self, options: ConsoleOptions, kept: KeptImages, truths: TruthBag) -> None:
+    def __init__(
+        self, options: ConsoleOptions, kept: KeptImages, truths: TruthBag, review: ReviewFolder | None = None
+    ) -> None:
         self.options = options
         self.kept = kept
         self.truths = truths
+        self.review = review
         self.truth_lock = asyncio.Lock()
         self.viewers = Viewers()
         self.history = History(options.kept_answers, options.kept_mb * 1e6, self._on_drop)

@@ -19,6 +19,7 @@ class ConsoleOptions:
         node_name: full name of the node.
         host, port: address to listen on; port 0 takes a free one.
         truth: bag that ground truth is saved in.
+        review: folder of a run of `reasonseg data` whose questions are reviewed; None for none.
         image_topic, depth_topic, camera_info_topic: the camera; those that are empty are the node's own.
         frame_hz: most live images a second.
         picture_px: longest side of the pictures that are sent to browsers.
@@ -30,6 +31,7 @@ class ConsoleOptions:
     host: str = "127.0.0.1"
     port: int = PORT
     truth: Path = field(default_factory=lambda: Path("out/console/truth"))
+    review: Path | None = None
     image_topic: str = ""
     depth_topic: str = ""
     camera_info_topic: str = ""

@@ -24,6 +24,7 @@ from reasonseg_ros.console.desk import NO_IMAGE, Desk
 from reasonseg_ros.console.history import MOST_PIECES, Exchange
 from reasonseg_ros.console.kept_images import RawMessage
 from reasonseg_ros.console.pictures import frame_of
+from reasonseg_ros.console.review import review_decision, review_page
 from reasonseg_ros.console.truths import ANSWER_KIND, NewTruth
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.faults import reason
@@ -234,6 +235,8 @@ REQUESTS: dict[str, Callable[[Desk, Values], Awaitable[dict[str, Any]]]] = {
     "save": _save,
     "delete": _delete,
     "undo": _undo,
+    "review": review_page,
+    "decide": review_decision,
 }
 
 

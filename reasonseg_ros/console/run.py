@@ -21,6 +21,7 @@ from reasonseg_ros.console.desk import Bridge, Desk
 from reasonseg_ros.console.kept_images import KeptImages
 from reasonseg_ros.console.options import ConsoleOptions
 from reasonseg_ros.console.pictures import THUMBNAIL_PX
+from reasonseg_ros.console.review import ReviewFolder
 from reasonseg_ros.console.robot import Robot
 from reasonseg_ros.console.truths import TruthBag
 from reasonseg_ros.console.web import application
@@ -33,13 +34,15 @@ SHUTDOWN_S = 2
 def run_console(options: ConsoleOptions, screen: TextIO) -> int:
     """Serve until SIGINT or SIGTERM, and print the address to `screen`. Returns 0.
 
-    Raises InvalidInput if the address cannot be listened on, or the bag of ground truth cannot be used.
+    Raises InvalidInput if the address cannot be listened on, or the bag of ground truth or the folder to review is
+    unusable.
     """
     truths = TruthBag(options.truth, 2 * THUMBNAIL_PX)
+    review = None if options.review is None else ReviewFolder(options.review)
     listener = _listener(options)
     token = "" if options.is_local else new_token()
     try:
-        asyncio.run(_serve(options, truths, listener, token, screen))
+        asyncio.run(_serve(options, truths, review, listener, token, screen))
     except KeyboardInterrupt:  # which uvicorn raises again when it has ended
         pass
     finally:
@@ -66,10 +69,15 @@ def _listener(options: ConsoleOptions) -> socket.socket:
 
 
 async def _serve(
-    options: ConsoleOptions, truths: TruthBag, listener: socket.socket, token: str, screen: TextIO
+    options: ConsoleOptions,
+    truths: TruthBag,
+    review: ReviewFolder | None,
+    listener: socket.socket,
+    token: str,
+    screen: TextIO,
 ) -> None:
     kept = KeptImages(options.camera_mb * 1e6)
-    desk = Desk(options, kept, truths)
+    desk = Desk(options, kept, truths, review)
     config = uvicorn.Config(
         Gate(application(desk), token),
         lifespan="off",
@@ -87,6 +95,8 @@ async def _serve(
         images = asyncio.create_task(desk.send_images())
         print(f"console    {_address(options, listener, token)}", file=screen)
         print(f"node       {options.node_name}", file=screen)
+        if review is not None:
+            print(f"review     {review.folder}", file=screen)
         print(f"truth      {truths.folder}", file=screen, flush=True)
         try:
             await uvicorn.Server(config).serve(sockets=[listener])

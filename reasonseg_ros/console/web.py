@@ -35,6 +35,8 @@ FILES = {
     "/answer.js": ("answer.js", SCRIPT),
     "/correction.js": ("correction.js", SCRIPT),
     "/lists.js": ("lists.js", SCRIPT),
+    "/review": ("review.html", HTML),
+    "/review.js": ("review.js", SCRIPT),
 }
 """All files that are served, by path; no other name reaches the file system."""
 MOST_VIEWERS = 32
@@ -66,6 +68,11 @@ def application(desk: Desk) -> Starlette:
         saved = desk.truths.saved.get(request.path_params["name"])
         return _jpeg(b"" if saved is None else saved.jpeg)
 
+    async def review_picture(request: Request) -> Response:
+        if desk.review is None:
+            return _jpeg(b"")
+        return _jpeg(await asyncio.to_thread(desk.review.jpeg, request.path_params["name"]))
+
     async def live(socket: WebSocket) -> None:
         await _live(desk, socket)
 
@@ -74,6 +81,7 @@ def application(desk: Desk) -> Starlette:
             *(Route(path, page) for path in held),
             Route("/answers/{number:int}/{size}.jpg", answer_picture),
             Route("/truths/{name}.jpg", truth_picture),
+            Route("/review/{name}.jpg", review_picture),
             WebSocketRoute("/live", live),
         ]
     )
@@ -137,4 +145,5 @@ def _hello(desk: Desk) -> dict[str, Any]:
         "examples": EXAMPLES,
         "history": [wire.entry_values(entry) for entry in desk.history.entries.values()],
         "truths": wire.truth_values(desk.truths),
+        "has_review": desk.review is not None,
     }

@@ -50,6 +50,7 @@ function onHello(values) {
   fill(byId("examples"), ...values.examples.map((text) => make("button", { type: "button", onclick: () => example(text) }, text)));
   onNode(values.node);
   onTruths(values.truths);
+  byId("review").hidden = !values.has_review;
   if (state.selected !== null && !state.entries.has(state.selected)) goLive();
   refresh();
 }
