@@ -92,6 +92,7 @@ class ServerModel:
                 backend="server",
                 server_url=options.url,
                 server_key_variable=options.key_variable,
+                server_model=options.model,
                 server_retries=options.retries,
                 time_limit_s=options.time_limit_s,
             )
