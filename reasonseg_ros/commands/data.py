@@ -212,7 +212,7 @@ def _write(settings: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from reasonseg_ros.data_engine.bags_out import write_bags
+    from reasonseg_ros.data_engine.bags_out import other_bags, write_bags
 
     console = Console(stderr=True)
     with naming(settings.out), Progress(console=console, disable=not console.is_terminal) as progress:
@@ -222,4 +222,6 @@ def _write(settings: argparse.Namespace) -> int:
         for problem in bag.problems:
             print(one_line(f"left out: {problem}"), file=sys.stderr)
         print(f"{bag.path}: {bag.questions} questions about {bag.pictures} pictures")
+    for path in other_bags(settings.out, written):
+        print(one_line(f"not of these splits: {path}; remove it if it is of an earlier run"), file=sys.stderr)
     return 1 if any(bag.problems for bag in written) else 0

@@ -37,7 +37,7 @@ def chosen_questions(folder: Path) -> list[DataQuestion]:
 
 
 def write_bags(folder: Path, on_done: Callable[[int], None] = lambda _: None) -> list[WrittenBag]:
-    """Write `bags/SPLIT` for each split that has questions, and remove those that have none any more.
+    """Write `bags/SPLIT` for each split that has questions, and remove those whose questions were all rejected.
 
     `on_done` gets the number of finished pictures. Raises InvalidInput if there is no question.
     """
@@ -49,9 +49,9 @@ def write_bags(folder: Path, on_done: Callable[[int], None] = lambda _: None) ->
     by_split: dict[str, list[DataQuestion]] = {}
     for one in questions:
         by_split.setdefault(one.split, []).append(one)
-    for stale in bags.iterdir():
-        if stale.is_dir() and not stale.is_symlink() and stale.name not in by_split:
-            shutil.rmtree(stale)
+    for split in {one.split for one in read_questions_file(folder)} - set(by_split):
+        if not (bags / split).is_symlink():
+            shutil.rmtree(bags / split, ignore_errors=True)
     written, done = [], 0
     for split, listed in by_split.items():
         items = _items(folder, listed)
@@ -65,6 +65,12 @@ def write_bags(folder: Path, on_done: Callable[[int], None] = lambda _: None) ->
             WrittenBag(bags / split, counts.pictures_written, counts.questions_written, tuple(counts.problems))
         )
     return written
+
+
+def other_bags(folder: Path, written: Sequence[WrittenBag]) -> list[Path]:
+    """What else lies beside the bags, for example of splits that an earlier run had."""
+    known = {bag.path.name for bag in written}
+    return sorted(path for path in (folder / BAGS_NAME).iterdir() if path.name not in known)
 
 
 def _items(folder: Path, questions: Sequence[DataQuestion]) -> list[Item]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from reasonseg_ros.data_engine.splits import SPLIT_NAME
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.strict_json import json_text, parse_json
@@ -143,6 +144,8 @@ def _question(values: Any) -> DataQuestion:
     texts = {name: values[name] for name in names}
     if wrong := [name for name in names if not isinstance(texts[name], str)]:
         raise InvalidInput(f"{wrong[0]} is {texts[wrong[0]]!r:.60}; expected text")
+    if not SPLIT_NAME.fullmatch(texts["split"]):
+        raise InvalidInput(f"its split is {texts['split']!r:.60}; expected a plain name such as train")
     path = PurePosixPath(texts["picture"])
     if path.parent != PurePosixPath(PICTURES_NAME) or path.name in ("", ".", ".."):
         raise InvalidInput(f"it names the image {texts['picture']!r:.80}; expected one in {PICTURES_NAME}/")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from reasonseg_ros.errors import InvalidInput
 
 SHARES: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
 
 def split_of(digest: str, shares: Mapping[str, float], seed: int = 0) -> str:
@@ -33,7 +33,7 @@ def read_shares(texts: Sequence[str]) -> dict[str, float]:
             share = float(number)
         except ValueError:
             share = -1.0
-        if not _NAME.fullmatch(name) or name in shares or not 0 <= share <= 1:
+        if not SPLIT_NAME.fullmatch(name) or name in shares or not 0 <= share <= 1:
             raise InvalidInput(f"--splits {text[:80]!r}; expected NAME=SHARE such as train=0.8, each name once")
         shares[name] = share
     if not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-6):

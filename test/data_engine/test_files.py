@@ -1,0 +1,131 @@
+"""Splits, stored replies, and COCO-style files of others' making."""
+
+import hashlib
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from vision_server import write_coco
+
+from reasonseg_ros.data_engine.bags_out import write_bags
+from reasonseg_ros.data_engine.records import QUESTIONS_NAME
+from reasonseg_ros.data_engine.sources.coco import coco_pictures
+from reasonseg_ros.data_engine.spending import Prices, spending
+from reasonseg_ros.data_engine.splits import SHARES, read_shares, split_of
+from reasonseg_ros.data_engine.store import ReplyStore, StoredReply, request_key
+from reasonseg_ros.errors import InvalidInput
+
+REPLY = StoredReply("k", "a.png", "text", False, 100, 10)
+
+
+def test_splits_have_their_shares_and_never_change():
+    digests = [f"{number:020x}" for number in range(4000)]
+    counts = Counter(split_of(digest, SHARES) for digest in digests)
+    assert counts["train"] / 4000 == pytest.approx(0.8, abs=0.03)
+    assert counts["val"] / 4000 == pytest.approx(0.1, abs=0.02)
+    assert [split_of(str(number), SHARES) for number in range(8)] == [_by_hand(number) for number in range(8)]
+    assert {split_of(digest, {"train": 1.0, "val": 0.0}) for digest in digests} == {"train"}
+    assert [split_of(one, SHARES, 1) for one in digests[:50]] != [split_of(one, SHARES, 2) for one in digests[:50]]
+
+
+def _by_hand(number):
+    draw = int(hashlib.sha256(f"0 {number}".encode()).hexdigest()[:16], 16) / 2**64
+    return "train" if draw < 0.8 else "val" if draw < 0.9 else "test"
+
+
+@pytest.mark.parametrize(
+    "texts", [["train"], ["train=0.5", "train=0.5"], ["a/b=1"], ["train=nan"], ["train=2", "val=-1"]]
+)
+def test_shares_that_make_no_sense(texts):
+    with pytest.raises(InvalidInput, match="expected"):
+        read_shares(texts)
+
+
+def test_requests_that_differ_have_other_keys():
+    first = ("m", {"temperature": 0.7}, 0, "words", "digest")
+    others = [("n", *first[1:]), ("m", {"temperature": 0}, *first[2:]), (*first[:2], 1, *first[3:]), (*first[:4], "x")]
+    assert len({request_key(*first), *(request_key(*other) for other in others)}) == 5
+    assert request_key(*first) == request_key(*first)
+
+
+def test_a_stored_reply_comes_back(tmp_path):
+    with ReplyStore(tmp_path) as store:
+        store.put(REPLY)
+    with ReplyStore(tmp_path) as store:
+        assert store.get("k") == REPLY
+        assert store.get("other") is None
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"key": 1}', json.dumps({**REPLY.__dict__, "tokens": -1})])
+def test_a_damaged_reply_is_named_and_not_lost_unseen(tmp_path, line):
+    with ReplyStore(tmp_path) as store:
+        store.put(REPLY)
+    before = (tmp_path / "replies.jsonl").read_text()
+    (tmp_path / "replies.jsonl").write_text(line + "\n" + before)
+    with pytest.raises(InvalidInput, match=r"replies.jsonl, line 1 is no reply"), ReplyStore(tmp_path):
+        pass
+    assert (tmp_path / "replies.jsonl").read_text() == line + "\n" + before
+
+
+def test_costs_are_those_of_the_counted_replies():
+    spent = spending([REPLY, REPLY, StoredReply("x", "a", "t", False, 0, 0)])
+    assert (spent.prompt_tokens, spent.tokens, spent.uncounted) == (200, 20, 1)
+    assert spent.cost(Prices(3, 15)) == pytest.approx(200 * 3e-6 + 20 * 15e-6)
+    assert spent.cost(Prices()) is None
+    for prices in ((1, None), (-1, 1), (float("nan"), 1)):
+        with pytest.raises(InvalidInput):
+            Prices(*prices)
+
+
+def changed(path, **values):
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, **values}))
+    return path
+
+
+def test_objects_of_a_coco_file_are_listed_from_the_largest_on(tmp_path):
+    picture = coco_pictures(write_coco(tmp_path), [tmp_path])[0].load()
+    assert [one.name for one in picture.objects] == ["book", "cup", "spoon", "spoon"]
+    assert picture.objects[1].names == ("cup", "mug")
+    assert (picture.image.size_wh, picture.problems) == ((128, 96), ())
+
+
+def test_one_wrong_annotation_costs_itself_only(tmp_path):
+    path = write_coco(tmp_path, pictures=1)
+    annotations = json.loads(path.read_text())["annotations"]
+    annotations[0]["category_id"] = 77
+    annotations[1]["segmentation"] = [[1, 2, "x"]]
+    annotations[2]["iscrowd"] = 1
+    picture = coco_pictures(changed(path, annotations=[*annotations, 5, {"image_id": [1]}]), [tmp_path])[0].load()
+    assert [one.name for one in picture.objects] == ["spoon"]
+    assert len(picture.problems) == 2
+    assert "category 77 has no name" in picture.problems[0]
+
+
+def test_an_image_that_leads_out_of_its_folder_or_has_another_size_is_refused(tmp_path):
+    path = write_coco(tmp_path / "set", pictures=1)
+    with pytest.raises(InvalidInput, match="leads out"):
+        coco_pictures(changed(path, images=[{"id": 0, "file_name": "../0.png"}]), [tmp_path / "set"])[0].load()
+    image = {"id": 0, "file_name": "0.png", "width": 64, "height": 96}
+    with pytest.raises(InvalidInput, match="the file states 64 x 96 for an image of 128 x 96"):
+        coco_pictures(changed(path, images=[image]), [tmp_path / "set"])[0].load()
+
+
+@pytest.mark.parametrize("values", [{"images": []}, {"images": 5}, {"annotations": None}, {"categories": {}}])
+def test_a_file_that_is_none_of_coco_is_refused(tmp_path, values):
+    with pytest.raises(InvalidInput, match="COCO-style"):
+        coco_pictures(changed(write_coco(tmp_path), **values), [tmp_path])
+
+
+def test_a_split_that_leads_out_of_the_folder_is_refused(tmp_path):
+    mask = {"size": [2, 2], "counts": [0, 4]}
+    names = {"id": "q", "picture": "pictures/a.png", "source": "a", "kind": "", "question": "q", "answer": "a"}
+    line = {**names, "split": "../../out", "targets": [{"name": "cup", "mask": mask}]}
+    (tmp_path / QUESTIONS_NAME).write_text(json.dumps(line) + "\n")
+    with pytest.raises(InvalidInput, match=r"line 1 is no question .*expected a plain name"):
+        write_bags(tmp_path)
