@@ -6,19 +6,28 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from vision_server import write_coco
 
-from reasonseg_ros.data_engine.bags_out import write_bags
-from reasonseg_ros.data_engine.records import QUESTIONS_NAME
+from reasonseg_ros.data_engine.bags_out import other_bags, write_bags
+from reasonseg_ros.data_engine.records import (
+    QUESTIONS_NAME,
+    AnsweringObject,
+    DataQuestion,
+    add_decision,
+    write_lines,
+)
 from reasonseg_ros.data_engine.sources.coco import coco_pictures
 from reasonseg_ros.data_engine.spending import Prices, spending
 from reasonseg_ros.data_engine.splits import SHARES, read_shares, split_of
 from reasonseg_ros.data_engine.store import ReplyStore, StoredReply, request_key
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.images.files import write_image
+from reasonseg_ros.images.run_lengths import rle_from_mask
 
 REPLY = StoredReply("k", "a.png", "text", False, 100, 10)
 
@@ -129,3 +138,19 @@ def test_a_split_that_leads_out_of_the_folder_is_refused(tmp_path):
     (tmp_path / QUESTIONS_NAME).write_text(json.dumps(line) + "\n")
     with pytest.raises(InvalidInput, match=r"line 1 is no question .*expected a plain name"):
         write_bags(tmp_path)
+
+
+def test_the_bag_of_a_split_goes_with_its_last_question_and_no_other_folder_does(tmp_path):
+    write_image(tmp_path / "pictures/a.png", np.zeros((4, 6, 3), np.uint8))
+    target = AnsweringObject("cup", rle_from_mask(np.ones((4, 6), bool)))
+    questions = [
+        DataQuestion(split, "pictures/a.png", "a", split, "simple", f"Which one? {split}", "That.", (target,))
+        for split in ("train", "val")
+    ]
+    write_lines(tmp_path / QUESTIONS_NAME, questions)
+    assert [bag.path.name for bag in write_bags(tmp_path)] == ["train", "val"]
+    (tmp_path / "bags/mine").mkdir()
+    add_decision(tmp_path, "train", True)
+    written = write_bags(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "bags").iterdir()) == ["mine", "train"]
+    assert other_bags(tmp_path, written) == [tmp_path / "bags/mine"]
