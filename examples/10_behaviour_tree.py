@@ -32,6 +32,7 @@ from reasonseg_ros.action import Segment
 from reasonseg_ros.msg import Region, Segmentation
 
 TICK_S = 0.1
+SERVER_LIMIT_S = 10.0
 
 
 class Ask(Behaviour):
@@ -48,6 +49,9 @@ class Ask(Behaviour):
 
     def setup(self, **arguments: Any) -> None:
         self._asking = ActionClient(arguments["node"], Segment, "/reasonseg/segment")
+        # A goal that is sent before the node was found is lost, and the tree would wait for ever.
+        if not self._asking.wait_for_server(SERVER_LIMIT_S):
+            raise RuntimeError(f"no /reasonseg/segment within {SERVER_LIMIT_S:g} s; start the node, or check its name")
 
     def initialise(self) -> None:
         self._board.answer = None
@@ -169,13 +173,16 @@ def main() -> int:
     rclpy.init()
     node = Node("behaviour_tree")
     tree = make_tree(sys.argv[1])
-    tree.setup(node=node)
-    node.create_timer(TICK_S, tree.tick)
     try:
+        tree.setup(node=node)
+        node.create_timer(TICK_S, tree.tick)
         while tree.root.status in (Status.INVALID, Status.RUNNING):
             rclpy.spin_once(node)
         print(py_trees.display.unicode_tree(tree.root, show_status=True))
         return 0 if tree.root.status == Status.SUCCESS else 1
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         tree.root.stop(Status.INVALID)
         return 130
