@@ -25,6 +25,7 @@ from reasonseg_ros.evaluation.reading.clips import Clip
 from reasonseg_ros.evaluation.reading.videos import with_videos
 from reasonseg_ros.evaluation.scoring.right_target import right_target
 from reasonseg_ros.evaluation.scoring.video_metrics import FrameScore, score_frame, summarise_videos
+from reasonseg_ros.methods.confident import Confident
 from reasonseg_ros.methods.loading import load_method
 from reasonseg_ros.methods.rev_seg import LookBack, RevSeg
 from reasonseg_ros.reasoner.rounds import Keyframe
@@ -54,6 +55,8 @@ def main() -> None:
     arguments = parser.parse_args()
     values = {name: yaml.safe_load(value) for name, _, value in (text.partition("=") for text in arguments.overrides)}
     method = load_method(config_from({"method": "rev_seg", "reasoner.time_limit_s": 3600.0, **values}))
+    if isinstance(method, Confident):
+        method = method.inner
     assert isinstance(method, RevSeg)
     method.segmenter = KeptFeatures(method.segmenter, KEPT_FRAMES)
     found: dict[str, list[Row]] = defaultdict(list)

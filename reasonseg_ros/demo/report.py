@@ -156,8 +156,8 @@ def _corners(box_xyxy: Sequence[float]) -> str:
     return ", ".join(f"{value:.0f}" for value in box_xyxy)
 
 
-def unknown_panel(question: str, answer: Any) -> Panel:
-    """The printed block of a question about something that the models do not know."""
+def unsure_panel(question: str, answer: Any) -> Panel:
+    """The printed block of a question that no picture answers."""
     body = Text.assemble(("question ", "dim"), (question, "bold"), ("\nthought  ", "dim"), answer.thought)
     body.append("\nstatus   ", "dim").append(answer.status, "red" if answer.status == Status.OK else "green")
     if answer.has_confidence:
@@ -166,13 +166,13 @@ def unknown_panel(question: str, answer: Any) -> Panel:
         body.append(f" ({answer.error})")
     if answer.status == Status.OK and not answer.has_confidence:
         body.append("\nwrong    ", "dim").append(
-            "nothing here is that, and this method has no calibrated confidence by which it could say so"
+            "no picture shows that, and this method has no calibrated confidence by which it could say so"
         )
     if answer.has_alternative:
         boxes = [[region.box.x1, region.box.y1, region.box.x2, region.box.y2] for region in answer.alternative]
         second = ", ".join(f"[{_corners(box)}]" for box in boxes) or "nothing"
         body.append("\nor       ", "dim").append(f"{second}, the second-best candidate")
-    return Panel(body, title=Text("a thing that the embedded models do not know"), title_align="left")
+    return Panel(body, title=Text("a question that no picture answers"), title_align="left")
 
 
 def print_total(console: Console, results: list[Result], moving: list[Moving], min_giou: float, out: Path) -> None:

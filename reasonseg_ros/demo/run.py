@@ -29,8 +29,8 @@ from reasonseg_ros.images.messages import rgb_from_image
 from reasonseg_ros.types import BoolMask
 
 HOLD_HZ = 5.0
-UNKNOWN = "a submarine"
-"""Asked about the last still image, to show an answer that is unsure."""
+UNSURE = "the lightest thing"
+"""Asked about the last still image, where no weight can be seen, to show an answer that is unsure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +93,8 @@ def run_demo(
                 client.wait_until_active()
             results, models = _ask_all(client, tasks, out, console)
             if moving is not None:
-                answer, _ = client.ask("unknown", UNKNOWN, tasks[-1].stamp_ns, lambda _: None)
-                console.print(report.unknown_panel(UNKNOWN, answer))
+                answer, _ = client.ask("unsure", UNSURE, tasks[-1].stamp_ns, lambda _: None)
+                console.print(report.unsure_panel(UNSURE, answer))
                 children.pop().end()
                 children.append(_start_player(stack, moving.bag, out, "video"))
                 found = follow(client, moving, out / "moving.mp4", console, method)

@@ -1,7 +1,7 @@
 """Makes conformance.mcap anew: `python test/recording/make_conformance.py`, after the embedded models have changed.
 
-Three pictures of the shipped bag, half as large so that the file is small, and a question about something that the
-embedded reasoner does not know.
+Three pictures of the shipped bag, half as large so that the file is small, a question about something that the
+embedded reasoner does not know, and one that no picture answers.
 """
 
 from pathlib import Path
@@ -34,6 +34,7 @@ def questions():
             frame = Frame(rgb, seen.stamp_ns, seen.frame_id)
             yield frame, Query(clip.question, sample.sample_id)
     yield frame, Query("a submarine", "unknown")
+    yield frame, Query("the lightest thing", "unsure")
 
 
 def main():
