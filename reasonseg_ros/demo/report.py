@@ -45,7 +45,12 @@ class Result:
 
     @property
     def answered(self) -> bool:
-        return Status(self.status).is_answer
+        """Whether the question ended as the node promises; an unsure answer is one, with an IoU of 0."""
+        return Status(self.status).is_answer or self.is_unsure
+
+    @property
+    def is_unsure(self) -> bool:
+        return self.status == Status.UNSURE
 
 
 @dataclass(frozen=True)
@@ -176,9 +181,11 @@ def unsure_panel(question: str, answer: Any) -> Panel:
 
 
 def print_total(console: Console, results: list[Result], moving: list[Moving], min_giou: float, out: Path) -> None:
-    answered = sum(result.answered for result in results)
+    answered, unsure = sum(result.answered for result in results), sum(result.is_unsure for result in results)
+    doubt = f" ({unsure} unsure)" if unsure else ""
     verdict = Text("passed", "green") if passed(results, moving, min_giou) else Text("failed", "red")
-    console.print(f"{answered} of {len(results)} questions answered, gIoU {giou(results):.3f} (needed: {min_giou:.2f})")
+    needed = f"gIoU {giou(results):.3f} (needed: {min_giou:.2f})"
+    console.print(f"{answered} of {len(results)} questions answered{doubt}, {needed}")
     film = "film, " if moving else ""
     console.print(verdict.append(f"; summary, overlays, {film}and result bag are in {out}", "default"))
 

@@ -45,11 +45,20 @@ def test_an_answer_is_compared_with_the_truth(message, truth, iou):
         ([RESULT, RESULT], True),
         ([RESULT, replace(RESULT, iou=0.5)], False),
         ([RESULT, replace(RESULT, iou=1.0, status="timeout")], False),
+        ([RESULT, RESULT, RESULT, replace(RESULT, iou=0.0, status="unsure")], False),
+        ([*[replace(RESULT, iou=1.0)] * 3, replace(RESULT, iou=0.0, status="unsure")], True),
         ([], False),
     ],
 )
 def test_the_demo_passes_when_all_is_answered_and_the_masks_agree(results, passed):
     assert report.passed(results, [], 0.7) is passed
+
+
+def test_unsure_answers_are_counted_as_such(tmp_path):
+    results = [replace(RESULT, iou=1.0), replace(RESULT, iou=0.0, status="unsure")]
+    console = Console(record=True, width=120)
+    report.print_total(console, results, [], 0.4, tmp_path)
+    assert "2 of 2 questions answered (1 unsure), gIoU 0.500 (needed: 0.40)" in console.export_text()
 
 
 @pytest.mark.parametrize(
