@@ -32,5 +32,5 @@ def corpus() -> Iterator[str]:
 
 
 def vocabulary() -> list[str]:
-    """The words that occur in what the embedded reasoner is trained on, sorted."""
+    """The words of the corpus, sorted: what the embedded reasoner was first trained on, without those of `wide`."""
     return sorted({word for text in corpus() for word in words_of(text)})
