@@ -33,7 +33,7 @@ from reasonseg_ros.methods.wrapped import WrappedMethod
 from reasonseg_ros.types import Frame, Query, Region, RgbImage
 
 PANEL_WIDTH_PX, BAR_PX, LETTER_PX = 400, 30, 18
-STILL = 4
+STILL = 2
 """Which of the shipped questions about still images is drawn."""
 SHOWN_CANDIDATES, SHOWN_FRAMES = 3, 4
 INK, PAPER = (30, 30, 30), 255
