@@ -9,7 +9,7 @@ from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.config.setting import check
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.live.questions import Question
-from reasonseg_ros.reasoner.prompts import normalise_question
+from reasonseg_ros.reasoner.chat.prompts import normalise_question
 from reasonseg_ros.types import Mode
 
 MAX_ID_CHARACTERS = 256

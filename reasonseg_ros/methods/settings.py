@@ -13,7 +13,7 @@ from reasonseg_ros.config import Config
 from reasonseg_ros.errors import ConfigError, ModelError
 from reasonseg_ros.injection.asked_for import check_faults
 from reasonseg_ros.model_card import load_card
-from reasonseg_ros.reasoner.prompts import read_prompt
+from reasonseg_ros.reasoner.chat.prompts import read_prompt
 
 
 def check_settings(config: Config) -> None:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.reasoner.chat.prompts import read_prompt
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 from reasonseg_ros.reasoner.image_size import answer_wh
 from reasonseg_ros.reasoner.port import Reasoner
-from reasonseg_ros.reasoner.prompts import read_prompt
 from reasonseg_ros.types import Answer, Frame
 
 

@@ -10,8 +10,8 @@ from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.call import Call, OnText, ignore, never
+from reasonseg_ros.reasoner.chat.prompts import LONGEST, normalise_question
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
-from reasonseg_ros.reasoner.prompts import LONGEST, normalise_question
 from reasonseg_ros.types import Answer, Status
 
 

@@ -12,9 +12,9 @@ from reasonseg_ros.errors import OutOfMemory, ReasonSegError
 from reasonseg_ros.reasoner.abilities import Exploration, Explored, Reply, check_abilities, failed_reply
 from reasonseg_ros.reasoner.by_card import CardReasoner
 from reasonseg_ros.reasoner.call import WAIT, Call
+from reasonseg_ros.reasoner.chat.prompts import chat, reply_messages
 from reasonseg_ros.reasoner.image_size import resize_rgb
 from reasonseg_ros.reasoner.limits import Limits, failure
-from reasonseg_ros.reasoner.prompts import chat, reply_messages
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
 from reasonseg_ros.types import Answer, FloatArray, Frame, RgbImage, Status
 

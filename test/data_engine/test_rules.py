@@ -95,7 +95,7 @@ def test_what_is_no_plain_text(question, answer, words):
     assert words in text_fault(Draft(question, (1,), answer))
 
 
-def test_all_faults_of_a_question_are_told():
+def test_all_faults_of_a_question_are_named():
     found = faults(Draft("Left mug", (9,), ""), OBJECTS, [], Rules())
     assert [any(word in fault for fault in found) for word in ("empty", "2 words", "'mug'", "'left'", "object 9")] == [
         True

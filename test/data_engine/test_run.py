@@ -85,7 +85,7 @@ def test_good_answers_become_a_bag_that_is_read_back(coco, tmp_path, capsys):
 
 
 def test_what_breaks_a_rule_is_asked_again_with_the_reasons(coco, tmp_path):
-    def told(words, server):
+    def replying(words, server):
         if not asked_for(words):
             return CAPTION
         if "refused" not in words:
@@ -98,7 +98,7 @@ def test_what_breaks_a_rule_is_asked_again_with_the_reasons(coco, tmp_path):
             )
         return good(words, server)
 
-    with serving(told) as server:
+    with serving(replying) as server:
         assert main(command(coco, server)) == 0
     again = server.words[2]
     assert asked_for(again) == 4
@@ -113,10 +113,10 @@ def test_what_breaks_a_rule_is_asked_again_with_the_reasons(coco, tmp_path):
 
 
 def test_what_stays_wrong_is_dropped_with_its_reason(coco, tmp_path, capsys):
-    def told(words, _):
+    def replying(words, _):
         return said(("Which cup is it here?", [2])) if asked_for(words) else CAPTION
 
-    with serving(told) as server:
+    with serving(replying) as server:
         assert main(command(coco, server, "--tries", "2")) == 1
     assert [asked_for(words) for words in server.words] == [0, 5, 5]
     found = reasons(tmp_path / "out")
@@ -141,10 +141,10 @@ def test_malformed_answers_are_asked_again_and_bounded(coco, tmp_path):
 def test_three_questions_with_one_answer_are_one_too_many(coco, tmp_path):
     questions = ("What could somebody read here?", "Which thing has many thin sheets?", "What tells a long story?")
 
-    def told(words, _):
+    def replying(words, _):
         return said(*((question, [1]) for question in questions)) if asked_for(words) else CAPTION
 
-    with serving(told) as server:
+    with serving(replying) as server:
         assert main(command(coco, server, "--tries", "1")) == 0
     assert [one.question for one in read_questions_file(tmp_path / "out")] == list(questions[:2])
     assert "2 questions have the answer 1 already" in reasons(tmp_path / "out")[questions[2]]
@@ -153,13 +153,13 @@ def test_three_questions_with_one_answer_are_one_too_many(coco, tmp_path):
 def test_a_slow_answer_counts_as_a_try_and_costs_no_picture(coco, tmp_path):
     slow = []
 
-    def told(words, server):
+    def replying(words, server):
         if asked_for(words) and not slow:
             slow.append(words)
             sleep(server, 20)
         return good(words, server)
 
-    with serving(told) as server:
+    with serving(replying) as server:
         assert main(command(coco, server, "--time-limit", "1")) == 0
     assert len(server.requests) == 3
     assert len(read_questions_file(tmp_path / "out")) == 5
@@ -215,12 +215,12 @@ def test_a_second_run_asks_nothing_and_makes_the_same(coco, tmp_path, capsys):
 def test_an_ended_process_goes_on_without_paying_twice(tmp_path, number):
     coco = write_coco(tmp_path / "coco", pictures=4)
 
-    def told(words, server):
+    def replying(words, server):
         if len(server.requests) == 6:
             sleep(server, 60)  # the process ends in here
         return good(words, server)
 
-    with serving(told) as server:
+    with serving(replying) as server:
         words = command(coco, server, "--repeats", "9")
         log = tmp_path / "log"
         with log.open("wb") as file:
@@ -246,7 +246,7 @@ def test_an_ended_process_goes_on_without_paying_twice(tmp_path, number):
     assert len(read_questions_file(tmp_path / "out")) == 20
 
 
-def test_tokens_that_a_server_does_not_count_are_told(coco, capsys):
+def test_tokens_that_a_server_does_not_count_are_named(coco, capsys):
     with serving(good) as server:
         server.counts = False
         assert main(command(coco, server, "--price-in", "1", "--price-out", "1")) == 0
@@ -256,10 +256,10 @@ def test_tokens_that_a_server_does_not_count_are_told(coco, capsys):
 def test_the_key_is_sent_and_written_nowhere(coco, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VISION_KEY", KEY)
 
-    def told(words, server):
+    def replying(words, server):
         return said((f"What opens {KEY} quickly?", [1])) if asked_for(words) else CAPTION
 
-    with serving(told) as server:
+    with serving(replying) as server:
         main(command(coco, server, "--key-variable", "VISION_KEY"))
     assert set(server.keys) == {f"Bearer {KEY}"}
     output = capsys.readouterr()
@@ -284,10 +284,10 @@ def test_masks_of_everything_mode_are_named_by_the_model(tmp_path):
     whole = [[0, 0, 128, 0, 128, 96, 0, 96]]
     (tmp_path / "coco/0.json").write_text(json.dumps([{"segmentation": whole}, *records, {"segmentation": "?"}]))
 
-    def told(words, server):
+    def replying(words, server):
         return good(words, server).replace("[3, 4]", "[3]") if asked_for(words) else NAMING
 
-    with serving(told) as server:
+    with serving(replying) as server:
         out = tmp_path / "out"
         words = ["data", "from-masks", str(tmp_path / "coco"), "--out", str(out), "--url", server.url, "--model", "m"]
         assert main(words) == 0
@@ -356,7 +356,7 @@ def test_pictures_with_too_few_categories_cost_nothing(coco, tmp_path):
         (["--at-once", "99"], "99 pictures at once"),
     ],
 )
-def test_wrong_settings_are_told_before_anything_is_asked(coco, capsys, more, message):
+def test_wrong_settings_are_named_before_anything_is_asked(coco, capsys, more, message):
     with serving(good) as server:
         assert main(command(coco, server, *more)) == 2
     assert server.requests == []

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server on the loopback that answers as it is told, and two pictures for it to look at."""
+"""An OpenAI-compatible server on the loopback that answers as the test says, and two pictures for it to look at."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 PROMPT_TOKENS, TOKENS = 1000, 50
 CAPTION = json.dumps({"caption": "A red cup, a blue book and two spoons on a table."})
 NAMING = json.dumps({"caption": "Things.", "names": {"1": "book", "2": "cup", "3": "spoon"}})
-Told = Callable[[str, "VisionServer"], str]
+Replying = Callable[[str, "VisionServer"], str]
 """What the server says to the words of a request. It may sleep, raise Refuse, or ask the server to hang up."""
 
 
@@ -26,13 +26,13 @@ class Refuse(Exception):
 
 
 class VisionServer(ThreadingHTTPServer):
-    """Keeps the requests; `told` makes the answers."""
+    """Keeps the requests; `replying` makes the answers."""
 
     daemon_threads = True
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, replying: Replying) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.told = told
+        self.replying = replying
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.counts = True
@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append(request)
         self.server.keys.append(self.headers.get("Authorization", ""))
         try:
-            text = self.server.told(words_of(request), self.server)
+            text = self.server.replying(words_of(request), self.server)
         except Refuse as refusal:
             self._send(int(str(refusal)), b'{"error": {"message": "not now"}}', "application/json")
             return
@@ -92,8 +92,8 @@ def images_of(request: dict[str, Any]) -> int:
 
 
 @contextmanager
-def serving(told: Told) -> Iterator[VisionServer]:
-    server = VisionServer(told)
+def serving(replying: Replying) -> Iterator[VisionServer]:
+    server = VisionServer(replying)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

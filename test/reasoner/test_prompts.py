@@ -6,7 +6,7 @@ import pytest
 
 from reasonseg_ros.errors import ConfigError, InvalidInput
 from reasonseg_ros.model_card import load_card
-from reasonseg_ros.reasoner.prompts import chat, normalise_question, read_prompt
+from reasonseg_ros.reasoner.chat.prompts import chat, normalise_question, read_prompt
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
 from reasonseg_ros.model_card import ModelCard
-from reasonseg_ros.reasoner.chat_template import check_chat_template, special_tokens, turn_end
+from reasonseg_ros.reasoner.chat.chat_template import check_chat_template, special_tokens, turn_end
 from reasonseg_ros.torch_device import choose_dtype
 from reasonseg_ros.weights import wrong_weights
 

@@ -19,11 +19,11 @@ from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.abilities import Ability, Exploration, Explored, Reply, check_abilities, failed_reply
 from reasonseg_ros.reasoner.by_card import CardReasoner
 from reasonseg_ros.reasoner.call import WAIT, Call, ignore
+from reasonseg_ros.reasoner.chat.prompts import chat, reply_messages
 from reasonseg_ros.reasoner.dialects.json_text import find_values
 from reasonseg_ros.reasoner.dialects.parsing import take_apart
 from reasonseg_ros.reasoner.image_size import resize_rgb, resized_wh
 from reasonseg_ros.reasoner.limits import Limits, failure
-from reasonseg_ros.reasoner.prompts import chat, reply_messages
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
 from reasonseg_ros.reasoner.server.address import Server, completions_url, proxy_for, read_key, served_as
 from reasonseg_ros.reasoner.server.talk import GREEDY_REQUEST, Talk

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import Qwen2Tokenizer
 
-from reasonseg_ros.reasoner.prompts import normalise_question
+from reasonseg_ros.reasoner.chat.prompts import normalise_question
 from reasonseg_ros.tabletop.questions import knowledge
 from reasonseg_ros.tabletop.questions.generation import generate, generate_part
 from reasonseg_ros.tabletop.questions.question import PART_KIND, UNKNOWN_KIND, SceneQuestion

@@ -14,10 +14,10 @@ from PIL import Image
 
 from reasonseg_ros.evaluation.scoring.right_target import paired
 from reasonseg_ros.geometry import box_iou
+from reasonseg_ros.reasoner.chat.prompts import normalise_question
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 from reasonseg_ros.reasoner.dialects.strict import parse_strictly
 from reasonseg_ros.reasoner.image_size import resize_rgb
-from reasonseg_ros.reasoner.prompts import normalise_question
 from reasonseg_ros.tabletop.questions.question import KINDS, SceneQuestion
 from reasonseg_ros.training.reasoner.examples import boxes_and_points, draw_question
 from reasonseg_ros.training.reasoner.images import SceneView, view

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reasonseg_ros.reasoner.prompts import normalise_question
+from reasonseg_ros.reasoner.chat.prompts import normalise_question
 from reasonseg_ros.tabletop.videos import temporal
 from reasonseg_ros.tabletop.videos.temporal import EVENT_QUESTIONS, TEMPORAL_KIND, Sighting
 from reasonseg_ros.tabletop.videos.video import EVENT_KINDS, Event

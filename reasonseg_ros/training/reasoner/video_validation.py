@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from reasonseg_ros.model_card import load_card
-from reasonseg_ros.reasoner.prompts import normalise_question
+from reasonseg_ros.reasoner.chat.prompts import normalise_question
 from reasonseg_ros.reasoner.rounds import Keyframe, parse_keyframe, round_messages
 from reasonseg_ros.tabletop.questions.question import SceneQuestion
 from reasonseg_ros.tabletop.videos import temporal

@@ -15,10 +15,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, DynamicCach
 from transformers.utils.logging import disable_progress_bar
 
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.reasoner.chat.prompts import normalise_question
 from reasonseg_ros.reasoner.image_size import resize_rgb
 from reasonseg_ros.reasoner.local.decoding import Prefill, cache_argument
 from reasonseg_ros.reasoner.local.decoding_step import DecodingStep, token_entropies
-from reasonseg_ros.reasoner.prompts import normalise_question
 from reasonseg_ros.training.reasoner.examples import IGNORED, ExampleEncoder
 from reasonseg_ros.training.reasoner.forward import PackedForward
 from reasonseg_ros.training.reasoner.model import IMAGE_WH

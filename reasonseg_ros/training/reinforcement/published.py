@@ -15,8 +15,8 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.images.files import read_image
 from reasonseg_ros.model_card import ModelCard, load_card, write_card
+from reasonseg_ros.reasoner.chat.prompts import normalise_question
 from reasonseg_ros.reasoner.image_size import resize_rgb
-from reasonseg_ros.reasoner.prompts import normalise_question
 from reasonseg_ros.training.reinforcement.plan import GrpoPlan, RunPlan
 from reasonseg_ros.training.reinforcement.rewards import REWARDS, RewardTruth, TextReward
 from reasonseg_ros.training.rows import TrainingRow, read_rows, targets_from_values

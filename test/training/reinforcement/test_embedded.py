@@ -64,8 +64,8 @@ def test_samples_follow_the_seed_and_differ_within_a_group(policy, asked):
 def test_temperature_0_gives_the_tokens_of_generate(policy, asked):
     from PIL import Image
 
+    from reasonseg_ros.reasoner.chat.prompts import normalise_question
     from reasonseg_ros.reasoner.image_size import resize_rgb
-    from reasonseg_ros.reasoner.prompts import normalise_question
     from reasonseg_ros.training.reasoner.model import IMAGE_WH
 
     for rgb, question, (said,) in zip(asked.rgbs, asked.questions, policy.sampled(asked, 1, 0.0, 0), strict=True):
@@ -81,8 +81,8 @@ def test_temperature_0_gives_the_tokens_of_generate(policy, asked):
 def test_log_probabilities_are_those_of_transformers(policy, asked):
     from PIL import Image
 
+    from reasonseg_ros.reasoner.chat.prompts import normalise_question
     from reasonseg_ros.reasoner.image_size import resize_rgb
-    from reasonseg_ros.reasoner.prompts import normalise_question
     from reasonseg_ros.training.reasoner.model import IMAGE_WH
 
     answers = policy.sampled(asked, 2, 1.0, 3)

@@ -1,8 +1,8 @@
 """Renders a chat template in a separate process, with bounds: a checkpoint's template is a program from outside.
 
-`python -m reasonseg_ros.reasoner.template_trial` reads JSON from its standard input: `template`, `chats` (each messages
-and whether the assistant's turn is begun), `seconds` and `bytes`. It ends with 0 unless it runs out of time or memory.
-Errors of the template itself are reported by transformers, which renders it afterwards.
+`python -m reasonseg_ros.reasoner.chat.template_trial` reads JSON from its standard input: `template`, `chats` (each
+messages and whether the assistant's turn is begun), `seconds` and `bytes`. It ends with 0 unless it runs out of time or
+memory. Errors of the template itself are reported by transformers, which renders it afterwards.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Chat = tuple[list[dict[str, Any]], bool]
 def try_template(template: str, chats: Sequence[Chat]) -> None:
     """Raises ModelError if the template does not end within `SECONDS` and `BYTES` for all of `chats`."""
     work = {"template": template, "chats": list(chats), "seconds": SECONDS, "bytes": BYTES}
-    command = [sys.executable or "python3", "-m", "reasonseg_ros.reasoner.template_trial"]
+    command = [sys.executable or "python3", "-m", "reasonseg_ros.reasoner.chat.template_trial"]
     paths = os.pathsep.join(filter(None, sys.path))  # this package may have been found by a path set in this process
     try:
         done = subprocess.run(

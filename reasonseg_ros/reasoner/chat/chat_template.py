@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.reasoner.template_trial import try_template
+from reasonseg_ros.reasoner.chat.template_trial import try_template
 
 PLACES = "chat_template.jinja, chat_template.json, processor_config.json or tokenizer_config.json"
 _QUESTION = "the thing by the window"

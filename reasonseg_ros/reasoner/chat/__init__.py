@@ -1,0 +1,1 @@
+"""From a question to the text that a checkpoint reads: prompts, chat templates, and a trial of a template."""
