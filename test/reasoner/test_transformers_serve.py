@@ -72,9 +72,11 @@ def test_the_server_says_what_the_local_model_says(server_url: str, checkpoint: 
 
 
 def test_an_unknown_model_is_unavailable(server_url: str, frame: Frame, tmp_path: Path) -> None:
-    card = tmp_path / "unknown.yaml"
-    card.write_text("kind: reasoner\nsource: /no/such/model\ndialect: seg_zero\nimage_size_wh: [84, 84]\n")
-    config = ReasonerConfig(backend="server", model=str(card), server_url=server_url, server_retries=0)
+    card, missing = tmp_path / "unknown.yaml", "/no/such/model"  # a path: a mere name would be looked up in the hub
+    card.write_text(f"kind: reasoner\nsource: {missing}\ndialect: seg_zero\nimage_size_wh: [84, 84]\n")
+    config = ReasonerConfig(
+        backend="server", model=str(card), server_url=server_url, server_retries=0, server_model=missing
+    )
     answer = load_reasoner(config).answer(frame, "What is red?")
     assert answer.status is Status.UNAVAILABLE
     assert answer.error
