@@ -67,6 +67,7 @@ class Desk:
         self.history = History(options.kept_answers, options.kept_mb * 1e6, self._on_drop)
         self.node = NodeState()
         self._pinned: dict[str, Shot] = {}
+        self._late: dict[int, int] = {}  # stamps of answered images that have not come yet, by entry
         self._has_image = asyncio.Event()
         self._tracked_stamp_ns = 0
         self._tracked_s = -TRACKED_S
@@ -74,6 +75,12 @@ class Desk:
 
     def on_image(self) -> None:
         self._has_image.set()
+        for number, stamp_ns in list(self._late.items()):
+            shot = self.kept.at(stamp_ns)
+            if shot is not None:
+                del self._late[number]
+                if number in self.history.entries:
+                    self.later(self._with_pictures(self.history.entries[number], shot))
 
     def on_thought(self, message: msg.Reasoning) -> None:
         entry = self.history.of_query(message.query_id)
@@ -193,6 +200,10 @@ class Desk:
         shot = self.kept.at(stamp_ns)
         if shot is None and pinned is not None and pinned.image.stamp_ns == stamp_ns:
             shot = pinned
+        if shot is None and stamp_ns:  # it may be on its way still, or repeated, as by a player that holds it
+            self._late[entry.number] = stamp_ns
+            for number in list(self._late)[:-MOST_PINNED]:
+                del self._late[number]
         self.later(self._with_pictures(entry, shot))
 
     async def _with_pictures(self, entry: Exchange, shot: Shot | None) -> None:

@@ -62,7 +62,7 @@ FINAL = {
     "announced bare numbers": (f"I first see {DRAFT}; the final answer is [84, 84, 420, 420]", [MUG], True),
     "an object that is left out after the fence": (f"```json\n{J}\n```\nI left out {DRAFT}, it is blue.", [MUG], False),
     "prose in answer tags": (f"<answer>I see {DRAFT}, which is blue.\n```json\n{J}\n```</answer>", [MUG], False),
-    "a correction in answer tags of its own": (
+    "a correction in separate answer tags": (
         f"<answer>[{DRAFT}]</answer> Wait, that is the bowl. <answer>{J}</answer>", [MUG], False,
     ),
     "a box in the thought": (f"<think>[10,20,30,40]</think>{J}", [MUG], False),
@@ -100,7 +100,7 @@ LABELS = {
     "object_name": ('{"object_name": "red mug", "bbox": [84,84,420,420]}', ["red mug"]),
     "category": ('{"bbox_2d": [84,84,420,420], "category": "red mug"}', ["red mug"]),
     "text_content": ('{"bbox_2d": [84,84,420,420], "text_content": "red mug"}', ["red mug"]),
-    "an object of its own": ('{"object": {"name": "red mug"}, "bbox_2d": [84,84,420,420]}', ["red mug"]),
+    "a nested object": ('{"object": {"name": "red mug"}, "bbox_2d": [84,84,420,420]}', ["red mug"]),
     "the key of the box": ('{"red mug": [84,84,420,420], "bowl": [10,20,30,40]}', ["red mug", "bowl"]),
     "the key of the object": ('{"objects": {"red mug": {"bbox_2d": [84,84,420,420]}}}', ["red mug"]),
     "a list beside boxes": ('{"bbox_2d": [[84,84,420,420],[10,20,30,40]], "label": ["mug","bowl"]}', ["mug", "bowl"]),

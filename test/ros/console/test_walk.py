@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 WALK = (ROOT / "docs" / "console.md").read_text(encoding="utf-8").partition("## Five minutes")[2].partition("\n## ")[0]
+DRAWN = "() => document.getElementById('stage').getContext('2d').getImageData(320, 240, 1, 1).data[3] > 0"
+"""The stage is transparent until the first image is drawn."""
 PROGRAMS = {"reasonseg": ["-m", "reasonseg_ros.cli"], "python": []}
 
 
@@ -70,7 +72,7 @@ def test_the_walk_of_the_documentation(own_programs, browse, tmp_path):
     address = own_programs.start(*console[:-1], truth, "--port", "0").line(r"^console +(\S+)$")[1]
     page = browse(address)
     page.wait_for_function("() => document.getElementById('node-state').textContent.startsWith('active')")
-    page.wait_for_function("() => document.getElementById('stage').width === 640")
+    page.wait_for_function(DRAWN)
     scores = []
     for words, values in steps():
         do(page, words, values)
