@@ -20,7 +20,7 @@ CAMERA_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sen
 OWN_TYPES = ("reasonseg_ros/msg/Segmentation",)
 MOST_TOPICS = 40
 """More topics are named and not listened to."""
-DISCOVERY_S = 2.0
+DISCOVERY_S = 5.0
 """At most this long the survey waits for a publisher of each input."""
 CLOCK = "/clock"
 

@@ -57,7 +57,7 @@ def test_publishers_quality_rates_and_stamps_are_found(start_process, doctor):
 
 def test_a_camera_that_is_not_there_is_a_fault_that_names_the_others(start_process, doctor):
     assert start_process("-c", CAMERA).stdout.readline() == "up\n"
-    level, text = doctor("--listen", "0.5")[0]
+    level, text = doctor("--listen", "2")[0]
     assert level == "fault" and "topics of sensor_msgs/msg/Image: /camera/image" in text
 
 

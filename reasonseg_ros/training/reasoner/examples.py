@@ -28,8 +28,8 @@ KIND_SHARES = {
     "relation": 0.14,
     "comparison": 0.14,
     "multi_step": 0.20,
-    "several": 0.30,
-    "none": 0.20,
+    "several": 0.36,
+    "none": 0.25,
     PART_KIND: 0.04,
 }
 """How often each kind is tried (many scenes allow no question of some). Several and no targets are frequent, else the

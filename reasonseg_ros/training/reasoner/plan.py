@@ -48,11 +48,10 @@ class ReasonerPlan:
     videos: Path | None = None
     video_batch: int = 6
     start: Path | None = None
+    keep_vision: bool = False
     phrasing: str = "train"
     thoughts: bool = True
 
     def __post_init__(self) -> None:
         if self.videos and not self.thoughts:
             raise InvalidInput("questions about videos are trained with thoughts only; leave out one of the two")
-
-    keep_vision: bool = False
