@@ -38,7 +38,7 @@ def image(clip, tmp_path_factory):
 
 def test_the_numbers_of_the_examples_are_complete():
     assert [path.name[:3] for path in sorted(EXAMPLES.iterdir()) if path.name != "__pycache__"] == [
-        f"{number:02d}_" for number in range(1, 11)
+        f"{number:02d}_" for number in range(1, 12)
     ]
 
 

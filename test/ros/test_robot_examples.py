@@ -1,21 +1,25 @@
 """The MoveIt and behaviour tree examples beside the real node."""
 
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Vector3
+from rclpy.action import ActionServer
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from reasonseg_ros.action import Segment
 from ros_client import image_of, value
 from scripted_node import bright_frame
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from reasonseg_ros import msg
 from test.examples.loading import example
 
 MS = 1_000_000
 moveit = example("09_moveit")
+graspgenx = example("11_graspgenx")
 
 
 class StandIns:
@@ -138,6 +142,86 @@ def test_moveit_gets_the_nodes_answer(show, context, client, beside):
     assert said == [
         ("the bright one 1", added), ("the bright one 1", removed), ("the handle of the bright one 1", added),
     ]  # fmt: skip
+
+
+class CloudGoal:
+    """A goal as of an action for the points of one object."""
+
+    types: ClassVar = {"object_cloud": "sensor_msgs/PointCloud2", "grasps": "uint32"}
+
+    def __init__(self, **fields):
+        self.fields = fields
+
+    @classmethod
+    def get_fields_and_field_types(cls):
+        return cls.types
+
+
+def test_a_goal_for_grasps_takes_the_cloud_in_its_only_field_of_that_type():
+    cloud = PointCloud2(width=3)
+    assert graspgenx.grasp_goal(CloudGoal, cloud).fields == {"object_cloud": cloud}
+
+    class Two(CloudGoal):
+        types: ClassVar = {"object_cloud": "sensor_msgs/PointCloud2", "scene_cloud": "sensor_msgs/PointCloud2"}
+
+    with pytest.raises(graspgenx.Refused, match="2 fields of the type sensor_msgs/PointCloud2"):
+        graspgenx.grasp_goal(Two, cloud)
+    with pytest.raises(graspgenx.Refused, match="0 fields"):
+        graspgenx.grasp_goal(Segment.Goal, cloud)
+
+
+def test_several_targets_are_no_object_to_grasp():
+    with pytest.raises(graspgenx.Refused, match="2 targets"):
+        graspgenx.target_cloud(answer(region(1), region(2)), PointCloud2())
+
+
+@pytest.fixture
+def ask_for_grasps(show, context, client, beside, monkeypatch):
+    """Asks beside the real node; a server of another action type stands for the planner. Also the clouds it got."""
+    clouds = []
+    monkeypatch.setattr(
+        graspgenx, "grasp_goal", lambda _, cloud: clouds.append(cloud) or Segment.Goal(text="grasps")
+    )  # fmt: skip
+    node = graspgenx.GraspClient(Segment, context=context)
+    executor = beside(node)
+    client.until(lambda: node.count_publishers("/reasonseg/points"))
+
+    def ask(question):
+        task = executor.create_task(node.grasps, question)
+        client.until(lambda: executor.spin_once(timeout_sec=0.02) or task.done())
+        return task.result(), clouds
+
+    return ask
+
+
+def test_a_grasp_planner_gets_the_points_of_the_target(ask_for_grasps, client):
+    def plan(goal):
+        goal.succeed()
+        return Segment.Result(segmentation=msg.Segmentation(thought=goal.request.text))
+
+    server = ActionServer(client, Segment, "generate_grasps", plan)
+    try:
+        result, (cloud,) = ask_for_grasps("the bright one")
+    finally:
+        server.destroy()
+    assert result.segmentation.thought == "grasps"
+    (target,) = client.got["segmentation"][-1].regions
+    rows = np.frombuffer(cloud.data, "<f4").reshape(-1, 5)
+    assert (cloud.width, cloud.row_step, cloud.header.frame_id) == (len(rows), 20 * len(rows), "camera")
+    assert len(rows) == target.point_count > 0
+    np.testing.assert_allclose(rows[:, 2], 0.25, atol=0.02)
+
+
+@pytest.mark.parametrize(("question", "words"), [("the unicorn", "no_target: nothing here fits"), ("boom", "failed")])
+def test_without_a_target_no_grasps_are_asked_for(ask_for_grasps, question, words):
+    with pytest.raises(graspgenx.Refused, match=words):
+        ask_for_grasps(question)
+
+
+def test_a_grasp_planner_that_does_not_run_is_named(ask_for_grasps, monkeypatch):
+    monkeypatch.setattr(graspgenx, "SERVER_LIMIT_S", 0.5)
+    with pytest.raises(graspgenx.Refused, match="no action server at /generate_grasps"):
+        ask_for_grasps("the bright one")
 
 
 @pytest.fixture
