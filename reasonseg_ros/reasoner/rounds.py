@@ -17,7 +17,7 @@ from reasonseg_ros.plain_text import one_line, plain_text
 from reasonseg_ros.reasoner.dialects.absence import is_denial
 from reasonseg_ros.reasoner.dialects.blocks import final_values
 from reasonseg_ros.reasoner.dialects.candidates import is_nothing
-from reasonseg_ros.reasoner.dialects.parsing import take_apart
+from reasonseg_ros.reasoner.dialects.parsing import own_turn, take_apart
 from reasonseg_ros.types import Answer, Status
 
 _PROSE = re.compile(r"\bframe(?:[ _-]?(?:idx|index|number|no\.?))?\W{0,4}(\d{1,4})\b", re.IGNORECASE)
@@ -80,7 +80,7 @@ def parse_keyframe(text: str, frames: int, cut: bool = False, tokens: int = 0) -
     counts, of a draft and its correction the latter. Prose has to name one frame only. If only the number is wrong,
     the description is kept.
     """
-    parts = take_apart(text)
+    parts = take_apart(own_turn(text))
     cut = (cut or parts.open_end) and not parts.is_closed
     values = [value for answer in parts.answers for value in final_values(answer)]
     found = [(_number(entry), _description(entry)) for entry in _entries(values)]

@@ -8,15 +8,16 @@ from functools import lru_cache
 from typing import Any
 
 from reasonseg_ros.reasoner.dialects.absence import is_denial
+from reasonseg_ros.reasoner.dialects.denials import PRESENCE, denial_in
 from reasonseg_ros.reasoner.dialects.keys import (
     CORNERS,
+    DENIED,
     GIVEN,
-    PRESENCE,
-    is_absent,
     is_box,
     is_label,
     is_point,
     numbers_of,
+    plain_keys,
 )
 
 _MOST_KEYS = 20
@@ -31,29 +32,31 @@ _NO_BOX_KEY = re.compile(
 )
 
 
-def candidates(value: Any, name: str = "") -> Iterator[dict[str, Any]]:
+def candidates(value: Any, name: str = "", denied: str = "") -> Iterator[dict[str, Any]]:
     """Every object with a box or points in it, however deep; a bare list of four numbers is an object with a box.
 
-    `name` is what the value is called by the key that it stands under.
+    `name` is what the value is called by the key that it stands under, `denied` what is said round it against a target.
     """
     if isinstance(value, list):
         if _is_four_numbers(value):
-            yield named({"box": value}, name)
+            yield _marked({"box": value}, name, denied)
             return
         for item in value:
-            yield from candidates(item, name)
+            yield from candidates(item, name, denied)
     elif isinstance(value, dict):
         keyed = {key.lower().strip(): item for key, item in value.items()}
+        denied = denied or denial_in(keyed)
+        plain = plain_keys(keyed)
+        corners = next((names for names in CORNERS if set(plain) >= set(names)), ())
         if any(is_box(key) or is_point(key) for key in keyed) and not _holds_objects(keyed):
-            yield named(keyed, name)
-        elif set(keyed) >= set(CORNERS[0]) or set(keyed) >= set(CORNERS[1]):
-            corners = {key: keyed[key] for names in CORNERS[:2] for key in names if key in keyed}
-            yield named({**keyed, "box": corners}, name)
+            yield _marked(keyed, name, denied)
+        elif corners:
+            yield _marked({**keyed, "box": [plain[key] for key in corners]}, name, denied)
         else:
             for key, item in value.items():
-                plain = key.lower().strip()
-                if not (_is_four_numbers(item) and _NO_BOX_KEY.search(plain)):
-                    yield from candidates(item, name if _STRUCTURE.search(plain) else key)
+                lower = key.lower().strip()
+                if not (_is_four_numbers(item) and _NO_BOX_KEY.search(lower)):
+                    yield from candidates(item, name if _STRUCTURE.search(lower) else key, denied)
 
 
 def _is_four_numbers(value: Any) -> bool:
@@ -63,10 +66,20 @@ def _is_four_numbers(value: Any) -> bool:
     return numbers is not None and len(numbers) == 4
 
 
+def _is_filler(box: Any) -> bool:
+    """Whether a box is one point, such as 0, 0, 0, 0: what fills the place of a box that there is not."""
+    numbers = numbers_of(box)
+    return numbers is not None and len(numbers) == 4 and numbers[:2] == numbers[2:]
+
+
 def _holds_objects(keyed: dict[str, Any]) -> bool:
     """Whether what is called boxes are whole objects: `{"boxes": [{"bbox_2d": ...}]}`."""
     inner = [item for key, value in keyed.items() if is_box(key) and isinstance(value, list) for item in value]
     return any(isinstance(item, dict) and any(is_box(str(key).lower()) for key in item) for item in inner)
+
+
+def _marked(candidate: dict[str, Any], name: str, denied: str) -> dict[str, Any]:
+    return named({**candidate, DENIED: denied} if denied else candidate, name)
 
 
 def named(candidate: dict[str, Any], name: str) -> dict[str, Any]:
@@ -97,7 +110,8 @@ def is_bare(candidate: dict[str, Any], boxes: Sequence[list[float]] | None = Non
 def is_nothing(value: Any) -> bool:
     """Whether a value says on purpose that there is no target.
 
-    So do null, an empty list, a denial such as "none", only such values under keys, and a presence that is false.
+    So do null, an empty list, a denial such as "none", only such values under keys, and an object that denies it
+    (see `denials`) without a box, or with one that is a point.
     """
     if isinstance(value, list):
         return all(is_nothing(item) for item in value)
@@ -106,8 +120,8 @@ def is_nothing(value: Any) -> bool:
     if isinstance(value, dict):
         keyed = {key.lower().strip(): item for key, item in value.items()}
         said = [item for key, item in keyed.items() if not is_label(key) and not PRESENCE.search(key)]
-        if is_absent(keyed):
-            return not any(is_box(key) and not is_nothing(item) for key, item in keyed.items())
+        if denial_in(keyed):
+            return not any(is_box(key) and not (is_nothing(item) or _is_filler(item)) for key, item in keyed.items())
         # What is said beside the answer, and a name alone, deny nothing.
         answers = [item for key, item in keyed.items() if _STRUCTURE.search(key) and isinstance(item, (list, dict))]
         return all(map(is_nothing, answers or said or keyed.values()))

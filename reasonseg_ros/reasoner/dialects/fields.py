@@ -11,7 +11,7 @@ from typing import Any
 from reasonseg_ros.geometry import clip_box, clip_points, scale_xy
 from reasonseg_ros.plain_text import one_line, shortened
 from reasonseg_ros.reasoner.dialects.candidates import is_nothing
-from reasonseg_ros.reasoner.dialects.keys import GIVEN, LABELS, is_absent, is_box, is_point, numbers_of
+from reasonseg_ros.reasoner.dialects.keys import DENIED, GIVEN, LABELS, is_box, is_point, numbers_of, other_layout
 from reasonseg_ros.types import Grounding
 
 SizeWh = tuple[int, int]
@@ -43,8 +43,8 @@ def read_groundings(found: list[dict[str, Any]], answer_wh: SizeWh, source_wh: S
         points = _points(candidate, reading)
         boxes = _boxes(candidate, reading)
         labels = _labels(candidate, len(boxes))
-        if boxes and is_absent(candidate):
-            reading.notes.append(f"{_short(candidate)} says that the target is absent, yet has a box")
+        if boxes and (denied := candidate.get(DENIED)):
+            reading.notes.append(f"{_short(candidate)} says that the target is absent ({denied}), yet has a box")
             reading.contradictory = True
             continue
         for box, label in zip(boxes, labels, strict=True):
@@ -138,6 +138,11 @@ def _boxes(candidate: dict[str, Any], reading: Reading) -> list[list[float]]:
         value = candidate[key]
         if is_nothing(value):
             continue
+        if layout := other_layout(key, candidate):
+            reading.notes.append(
+                f"{shortened(key, 40)} is stated as {shortened(layout, 40)!r}; expected x1, y1, x2, y2"
+            )
+            continue
         listed = isinstance(value, list) and all(isinstance(item, list) and len(item) == 4 for item in value)
         for item in value if listed else [value]:
             numbers = numbers_of(item)
@@ -193,5 +198,5 @@ def _short(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(item, float) for item in value):
         return "[" + ", ".join(f"{number:g}" for number in value[:8]) + "]"
     if isinstance(value, dict):
-        value = {key: item for key, item in value.items() if key != GIVEN}
+        value = {key: item for key, item in value.items() if key not in (GIVEN, DENIED)}
     return shortened(repr(value), 80)

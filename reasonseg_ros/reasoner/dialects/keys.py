@@ -8,17 +8,18 @@ from typing import Any
 
 _NUMERIC = re.compile(r"[\s\[\](),;\d.eE+-]+")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-CORNERS = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"), ("x", "y"))
+CORNERS = (("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"))
+"""Names of a box's numbers that need no further sign of a box. `x_min` and `X-Min` are the same name."""
+_NAMED_NUMBERS = (*CORNERS, ("left", "top", "right", "bottom"), ("topleft", "bottomright"), ("x", "y"))
+_LAYOUT_KEY = re.compile(r"format|layout|order|convention|mode$|type$|unit")
+_OTHER_LAYOUT = re.compile(
+    r"c?xc?yw(?:idth)?h|ltwh|lefttopw|yx(?:yx|hw)|y1x1|y0x0|yminxmin|toplefty?x?w|coco|yolo|albument"
+)
 GIVEN = "name beside it"
 """The key under which a candidate holds the name that stands beside it, not in it."""
+DENIED = "said beside it"
+"""The key under which a candidate holds the words by which it, or what is round it, denies the target."""
 LABELS = ("label", "name", "object description", "description", "class", "object")
-PRESENCE = re.compile(r"presen|exist|visib|^found$|has_target|is_there")
-"""Keys that say whether the target is there."""
-
-
-def is_absent(keyed: dict[str, Any]) -> bool:
-    """Whether an object says under a key such as `present` that it is not there."""
-    return any(PRESENCE.search(key) and item in (False, 0, "no", "false") for key, item in keyed.items())
 
 
 def numbers_of(value: Any) -> list[float] | None:
@@ -30,8 +31,8 @@ def numbers_of(value: Any) -> list[float] | None:
     if isinstance(value, str):
         return [float(number) for number in _NUMBER.findall(value)] if _NUMERIC.fullmatch(value) else None
     if isinstance(value, dict):
-        keyed = {str(key).lower(): item for key, item in value.items()}
-        names = next((names for names in CORNERS if set(names) == set(keyed)), None)
+        keyed = plain_keys(value)
+        names = next((names for names in _NAMED_NUMBERS if set(names) == set(keyed)), None)
         value = [keyed[name] for name in names] if names else [None]
     if not isinstance(value, list):
         return None
@@ -39,9 +40,27 @@ def numbers_of(value: Any) -> list[float] | None:
     return None if None in parts else [number for part in parts if part for number in part]
 
 
+def plain_keys(keyed: dict[str, Any]) -> dict[str, Any]:
+    """With keys of small letters and digits alone."""
+    return {_letters(key): item for key, item in keyed.items()}
+
+
+def other_layout(box_key: str, keyed: dict[str, Any]) -> str:
+    """The layout in which a box is stated to be, if that is not two corners, x first; else empty.
+
+    It may stand in the box's key (`bbox_xywh`) or under a key beside it (`format`).
+    """
+    stated = [value for key, value in keyed.items() if _LAYOUT_KEY.search(key.lower()) and isinstance(value, str)]
+    return next((words for words in (box_key, *stated) if _OTHER_LAYOUT.search(_letters(words))), "")
+
+
+def _letters(text: Any) -> str:
+    return re.sub(r"[^a-z0-9]", "", str(text).lower())
+
+
 def is_box(key: str) -> bool:
     """Whether the key names a box."""
-    return "box" in key.lower() and not is_label(key)
+    return "box" in key.lower() and not is_label(key) and not _LAYOUT_KEY.search(key.lower())
 
 
 def is_point(key: str) -> bool:

@@ -24,6 +24,11 @@ from reasonseg_ros.types import Answer, Status
 _TAG = re.compile(r"<\s{0,3}(/?)\s{0,3}(think|answer)\s{0,3}>", re.IGNORECASE)
 _HALF_TAG = re.compile(r"<\s{0,3}/?\s{0,3}[a-z]{0,6}\s{0,3}$", re.IGNORECASE)
 _MOST_ENDS = 20
+# The model's turn ends here; behind it a model that is not stopped asks and answers questions that nobody asked.
+_TURN_BEGIN = re.compile(r"\s*<\|im_start\|>\s*assistant\s*")
+_TURN_END = re.compile(
+    r"<\|(?:im_end|im_start|endoftext|eot_id)\|>|<end_of_turn>|</s>|\n(?:user|human|User|Human|USER)[ \t]*:?[ \t]*\r?\n"
+)
 _FENCE = re.compile(r"```[a-z0-9]*", re.IGNORECASE)
 _CUT = "the text ends before a complete box; raise max_new_tokens"
 # After a box: what may take it back.
@@ -73,8 +78,9 @@ def parse_answer(
         raise InvalidInput(f"image of {source_wh} answered in {answer_wh}; expected sizes of at least 1 pixel")
     if dialect not in ("auto", *DIALECTS):
         raise InvalidInput(f"dialect {dialect!r}; expected auto or one of {', '.join(DIALECTS)}")
-    parts = take_apart(text)
-    cut = cut and not parts.is_closed
+    turn = own_turn(text)
+    parts = take_apart(turn)
+    cut = cut and not parts.is_closed and len(turn) == len(text)
     sizes = (source_wh, *([answer_wh] if answer_wh else []))
     answers = [final_answer(answer, sizes) for answer in parts.answers]
     if not parts.tagged and answers:
@@ -99,6 +105,8 @@ def _read(parts: Parts, answers: list[FinalAnswer], source_wh: SizeWh, answer_wh
     notes = list(reading.notes)
     if sum(bool(one.groundings) for one in readings) > 1:
         notes.append("several answers; the first was taken")
+    elif any(one.says_nothing or _denies(one, _bare(one.text)) for one in answers):
+        notes.append("several answers, of which one denies the target; the one with a box was taken")
     if answer.drafts:
         notes.append(f"boxes in {answer.drafts + 1} places of the text; the final ones were taken")
     if answer.is_too_deep:
@@ -151,6 +159,14 @@ def _denies(answer: FinalAnswer, content: str) -> bool:
 def _bare(text: str) -> str:
     """Without fences and what stands round an answer."""
     return _FENCE.sub("", text).strip(" \n\t\r.\"'")
+
+
+def own_turn(text: str) -> str:
+    """The text up to where the model's turn ends, without the tokens round it."""
+    begin = _TURN_BEGIN.match(text)
+    start = begin.end() if begin else 0
+    end = next((end.start() for end in _TURN_END.finditer(text, start) if text[start : end.start()].strip()), None)
+    return text[start:end]
 
 
 def take_apart(text: str) -> Parts:

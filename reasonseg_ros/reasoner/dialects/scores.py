@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from reasonseg_ros.reasoner.dialects.blocks import final_values
-from reasonseg_ros.reasoner.dialects.parsing import take_apart
+from reasonseg_ros.reasoner.dialects.parsing import own_turn, take_apart
 
 LEAST, MOST = 0.0, 10.0
 _NUMBER = re.compile(r"(?<![-\w.])(\d{1,3}(?:\.\d+)?)(?:\s*(?:/|out of)\s*10)?(?![\w/])")
@@ -22,7 +22,7 @@ def parse_score(text: str) -> float | None:
 
     Read are `{"score": 7}` and alike in the final answer, or else a single number from 0 to 10 in it, as in `7/10`.
     """
-    for answer in take_apart(text).answers:
+    for answer in take_apart(own_turn(text)).answers:
         named = [value for _, value in _named(final_values(answer)) if value is not None]
         numbers = named or [value for match in _NUMBER.finditer(answer) if (value := _valid(match[1])) is not None]
         if len(set(numbers)) == 1:
@@ -36,7 +36,7 @@ def parse_scores(text: str, count: int) -> list[float | None]:
     Read are `{"1": 7, "2": 0}`, `[{"candidate": 1, "score": 7}, ...]`, a list of `count` numbers, and lines `1: 7`.
     """
     scores: list[float | None] = [None] * count
-    for answer in take_apart(text).answers:
+    for answer in take_apart(own_turn(text)).answers:
         values = final_values(answer)
         found = list(_named(values)) or list(_listed(values, count))
         found = found or [(int(match[1]), _valid(match[2])) for match in _LABELLED.finditer(answer)]

@@ -24,12 +24,12 @@ _FIELD = re.compile(rb"\s*(?:data|event|id|retry|error)?:")
 _LONGEST_FIELD = len(b"event:")
 _STOPPED = ("stop", "eos", "eos_token", "stop_sequence", "end_turn")
 """Finish reasons of an answer that the model itself ended: OpenAI's, and those of older servers for the same."""
-_CUT = "length"
+_CUT = ("length", "max_tokens", "model_length")
+"""Those of an answer that a limit ended."""
 _THOUGHT_PARTS = ("reasoning", "thinking")
 _TEXT_PARTS = ("text", "output_text")
 _TAG = re.compile(r"<\s*/?\s*(?:think|answer)\s*>", re.IGNORECASE)
 _ANSWER_BEGINS = re.compile(r"<\s*/\s*think\s*>|<\s*answer\s*>", re.IGNORECASE)
-
 
 Show = Callable[[str], str]
 """Makes a server's own words fit to be shown: see `shown`."""
@@ -96,7 +96,7 @@ class CompletionReader:
             raise ServerError(f"it refused: {self._show(self._refusal)}")
         if self._is_empty:
             raise ServerError("it answered nothing; check server_url (…/v1), and the server's log")
-        if self.finish and self.finish not in (*_STOPPED, _CUT):
+        if self.finish and self.finish not in (*_STOPPED, *_CUT):
             raise ServerError(f"it ended the answer early, with finish_reason {self._show(self.finish)!r}")
         if not self.finish and not self.ended:
             raise ServerError("its stream broke off without a finish reason; see the server's log")
@@ -112,7 +112,7 @@ class CompletionReader:
 
     @property
     def is_cut(self) -> bool:
-        return self.finish == _CUT
+        return self.finish in _CUT
 
     def _lines(self, at_end: bool) -> Iterator[Piece]:
         # A CR at the end may be half of a CR LF.
@@ -147,7 +147,7 @@ class CompletionReader:
 
     def _dispatch(self, data: bytes, event: str) -> Iterator[Piece]:
         if data.strip() == b"[DONE]":
-            self.ended, self._is_empty = True, False
+            self.ended = True
             return
         if event.strip() == "error":
             raise ServerError(f"it failed: {_words_in(data, self._show)}")
@@ -181,22 +181,24 @@ class CompletionReader:
             self.tokens = _count(usage.get("completion_tokens")) or self.tokens
             self.prompt_tokens = _count(usage.get("prompt_tokens")) or self.prompt_tokens
         for choice in choices:
-            if choice.get("index") in (None, 0):  # one answer was asked for
+            if choice.get("index") in (None, 0, "0"):  # one answer was asked for
                 yield from self._choice(choice, data)
 
     def _choice(self, choice: dict[str, Any], data: bytes) -> Iterator[Piece]:
         self._is_empty = False
         said = choice["delta"] if "delta" in choice else choice.get("message")
+        if said is None and "text" in choice:  # of a server that completes texts
+            said = {"content": choice["text"]}
         finish = choice.get("finish_reason") or ""
         if not isinstance(said, (dict, type(None))) or not isinstance(finish, str):
             raise ServerError(f"it sent data that is no completion: {self._show(_text(data))}")
         said = said or {}
         if said.get("tool_calls") or said.get("function_call"):
             raise ServerError("it called a tool instead of answering; turn tools off in the server")
-        self.finish = finish or self.finish
+        self.finish = finish.lower() or self.finish
         self.likelihoods.add(choice.get("logprobs"))
         self._refusal += "".join(part.content for part in _pieces(said.get("refusal")))
-        for key in ("reasoning_content", "reasoning"):
+        for key in ("reasoning_content", "reasoning", "thinking"):
             pieces = list(_pieces(said.get(key)))
             if pieces:  # some servers send both names, with the same text
                 yield Piece(thought="".join(piece.content + piece.thought for piece in pieces))
@@ -271,9 +273,14 @@ def _words_in(data: bytes, show: Show) -> str:
 
 def _failure(value: dict[str, Any], show: Show) -> str:
     """The words of an error object, empty if there is none."""
-    error = value.get("error")
-    if error is None or error is False or error == "":
-        return show(_as_text(value.get("message") or "no reason given")) if value.get("object") == "error" else ""
+    error = value.get("error") or value.get("errors")
+    if not error:
+        is_failure = "error" in (value.get("object"), value.get("type")) or value.get("error_code")
+        # What is no completion and brings a message says that it failed, in the words of a framework or a gateway.
+        words = next((value[key] for key in ("message", "detail") if value.get(key)), None)
+        if not is_failure and (words is None or "choices" in value):
+            return ""
+        return show(_as_text(words or value.get("text") or "no reason given"))
     if isinstance(error, dict):
         error = error.get("message") or error
     return show(_as_text(error))

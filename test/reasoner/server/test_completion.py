@@ -47,6 +47,7 @@ def test_a_stream_reads_the_same_however_it_is_cut_up(step: int, line_end: bytes
         ([{"reasoning_content": "red"}, {"content": BOX}], BOX, "red"),
         ([{"reasoning": "red"}, {"content": BOX}], BOX, "red"),
         ([{"reasoning": "red", "reasoning_content": "red"}, {"content": BOX}], BOX, "red"),
+        ([{"thinking": "red"}, {"content": BOX}], BOX, "red"),
         ([{"reasoning_content": None, "content": BOX}], BOX, ""),
         ([{"content": [{"type": "text", "text": BOX}]}], BOX, ""),
         ([{"content": [{"type": "output_text", "text": BOX}, "."]}], BOX + ".", ""),
@@ -72,6 +73,8 @@ def test_thoughts_and_parts_are_understood(deltas: list[Any], content: str, thou
         b'data: {"choices": [], "usage": {"completion_tokens": 57}}\n\n',
         b'data: {"choices": [{"index": 1, "delta": {"content": "another answer"}}]}\n\n',
         b'data: {"choices": [{"delta": null, "finish_reason": null}], "error": null}\n\n',
+        b'data: {"type": "ping"}\n\n',
+        b'data: {"id": "1", "usage": {"completion_tokens": 57}, "timings": {"predicted_ms": 12.5}}\n\n',
         b"retry: 3000\nid: 5\nunknown: x\n\n",
     ],
 )
@@ -105,8 +108,15 @@ def test_an_answer_may_end_without_done(finish: str) -> None:
     assert content == BOX and not reader.is_cut
 
 
-def test_the_token_limit_cuts() -> None:
-    assert read(event({"content": BOX}, "length") + DONE)[2].is_cut
+@pytest.mark.parametrize("finish", ["length", "max_tokens", "MAX_TOKENS", "model_length"])
+def test_the_token_limit_cuts(finish: str) -> None:
+    assert read(event({"content": BOX}, finish) + DONE)[2].is_cut
+
+
+def test_the_text_of_a_server_that_completes_texts_is_read() -> None:
+    choice = {"choices": [{"index": 0, "text": BOX, "finish_reason": "stop"}]}
+    assert read(json.dumps(choice).encode(), "application/json")[0] == BOX
+    assert read(b"data: " + json.dumps(choice).encode() + b"\n\n" + DONE)[0] == BOX
 
 
 WORDS = "the GPU fell over"
@@ -131,6 +141,11 @@ WORDS = "the GPU fell over"
         (b'event: error\ndata: {"message": "%s"}\n\n' % WORDS.encode(), WORDS),
         (b"event: error\ndata: %s\n\n" % WORDS.encode(), WORDS),
         (b'error: {"code": 400, "message": "%s"}\n\n' % WORDS.encode(), WORDS),
+        (b'data: {"text": "%s", "error_code": 50002}\n\n' % WORDS.encode() + DONE, WORDS),
+        (b'data: {"code": 500, "message": "%s"}\n\n' % WORDS.encode() + DONE, WORDS),
+        (b'data: {"type": "error", "message": "%s"}\n\n' % WORDS.encode() + DONE, WORDS),
+        (b'data: {"detail": "%s"}\n\n' % WORDS.encode() + STOP, WORDS),
+        (b'data: {"errors": [{"message": "%s"}]}\n\n' % WORDS.encode() + DONE, WORDS),
         (event(finish="stop") + b'data: {"error": {"message": "%s"}}\n\n' % WORDS.encode(), WORDS),
         (b"data: {not json\n\n", "{not json"),
         (b"data: \xff\xfe\n\n", "no JSON"),
@@ -162,6 +177,8 @@ def test_what_is_no_answer_says_why(tail: bytes, reason: str) -> None:
     [
         (b"", "text/event-stream", "answered nothing"),
         (b"\n\n", "application/json", "answered nothing"),
+        (DONE, "text/event-stream", "answered nothing"),
+        (b'data: {"choices": [{"index": 1, "delta": {"content": "a"}}]}\n\n' + DONE, "", "answered nothing"),
         (b"<html>It works!</html>", "text/html", "(text/html: <html>It works!</html>)"),
         (b"<html>It works!</html>", "text/event-stream", "answered nothing"),
         (b'{"object": "list", "data": []}', "application/json", "something else than a stream of completions"),
