@@ -4,6 +4,7 @@ import ctypes
 import gc
 import subprocess
 import sys
+import tempfile
 import weakref
 from pathlib import Path
 
@@ -135,3 +136,39 @@ def test_models_that_are_let_go_of_are_gone_before_others_are_made_to_stay():
         del model
         let_go()
         assert [one() for one in known] == [None] * len(known)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="the C library is not glibc")
+def test_threads_share_heaps_so_that_one_uses_what_another_freed():
+    script = """
+import ctypes, re, threading
+from pathlib import Path
+from reasonseg_ros.ros.process import memory
+
+memory.give_back_regularly()
+library = ctypes.CDLL(None)
+library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+meet = threading.Barrier(8)
+
+def work():
+    meet.wait()
+    for _ in range(2000):  # without Python's lock, so threads meet in the allocator
+        assert library.malloc(5_000)
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+library.fopen.restype, library.fclose.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+library.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+file = library.fopen(b"PATH", b"w")
+assert library.malloc_info(0, file) == 0
+library.fclose(file)
+heaps = re.findall("<heap nr=", Path("PATH").read_text())
+assert 1 <= len(heaps) <= memory.HEAPS, heaps
+"""
+    with tempfile.NamedTemporaryFile() as file:
+        command = [sys.executable, "-c", script.replace("PATH", file.name)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
