@@ -3,6 +3,7 @@
     reasonseg train scenes --seeds 3000000 400 --out out/scenes
     reasonseg train scenes --seeds 33000000 200 --out out/test-scenes
     python -m benchmarks.learning --scenes out/scenes --test-scenes out/test-scenes --out out/learning
+    python -m benchmarks.learning --arms start --checkpoints "with thoughts=out/with" ...    # score others beside it
 
 One arm after the other, seed by seed, on one thread. A stopped run goes on with the same command; `--report` writes
 table and plot of what there is.
@@ -66,35 +67,51 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-4, help="learning rate of all arms")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each arm")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument(
+        "--checkpoints", nargs="+", type=_named, default=[], metavar="NAME=FOLDER", help="to score beside the arms"
+    )
     parser.add_argument("--report", action="store_true", help="only write the table and the plot of what there is")
     given = vars(parser.parse_args())
-    seeds, arms, is_report = (given.pop(name) for name in ("seeds", "arms", "report"))
+    seeds, arms, checkpoints, is_report = (given.pop(name) for name in ("seeds", "arms", "checkpoints", "report"))
     settings = Settings(**given)
     if not is_report:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         for seed in range(seeds):
             for arm in arms if seed == 0 else [name for name in arms if ARMS[name]]:
                 _run(settings, arm, seed)
-    write_report(settings.out, list(ARMS))
+        for name, folder in checkpoints:
+            _score(settings, f"{name} 0", folder)
+    write_report(settings.out, [*ARMS, *(name for name, _ in checkpoints)])
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, separator, folder = text.partition("=")
+    if not name or not separator or name in ARMS or not Path(folder).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r}; expected NAME=FOLDER with a new name and a checkpoint's folder")
+    return name, Path(folder)
 
 
 def _run(settings: Settings, arm: str, seed: int) -> None:
-    import torch
-
-    from benchmarks.learning.scores import write_scores
-
-    torch.set_num_threads(1)
     model = settings.model
     for number, (way, phrasing) in enumerate(ARMS[arm], 1):
         out = settings.out / "runs" / f"{arm} {seed}" / str(number)
         _train(settings, way, phrasing, model, out, seed, settings.cpu_s / len(ARMS[arm]))
         model = out / "checkpoint"
-    write_scores(
-        settings.out / "scores" / f"{arm} {seed}", model, settings.test_scenes, settings.questions, settings.sampled
-    )
+    _score(settings, f"{arm} {seed}", model)
+
+
+def _score(settings: Settings, run: str, model: Path) -> None:
+    import torch
+
+    from benchmarks.learning.scores import write_scores
+
+    torch.set_num_threads(1)
+    write_scores(settings.out / "scores" / run, model, settings.test_scenes, settings.questions, settings.sampled)
 
 
 def _train(settings: Settings, way: str, phrasing: str, model: Path, out: Path, seed: int, cpu_s: float) -> None:
+    import torch
+
     from reasonseg_ros.training.reinforcement.embedded import run_embedded
     from reasonseg_ros.training.reinforcement.plan import GrpoPlan, RunPlan
     from reasonseg_ros.training.reinforcement.supervised import run_supervised
@@ -103,6 +120,7 @@ def _train(settings: Settings, way: str, phrasing: str, model: Path, out: Path, 
 
     if (out / "checkpoint").exists():
         return
+    torch.set_num_threads(1)
     rows = settings.out / "rows" / phrasing
     if not (rows / ROWS_NAME).exists():
         write_scene_rows(settings.scenes, rows, settings.rows, phrasing, 0)

@@ -64,6 +64,21 @@ def test_a_run_ends_in_a_table_and_goes_on_where_it_was_stopped(scene_folder, tm
     assert said.count(" right\n") == 1 and "from step" not in said and (tmp_path / "table.md").read_text() == table
 
 
+def test_other_checkpoints_are_scored_beside_the_start(scene_folder, tmp_path, monkeypatch, capsys):
+    arguments = [
+        "learning", "--scenes", str(scene_folder), "--test-scenes", str(scene_folder), "--out", str(tmp_path),
+        "--questions", "2", "--sampled", "1", "--arms", "start", "--checkpoints",
+    ]  # fmt: skip
+    monkeypatch.setattr("sys.argv", [*arguments, "copy=models/tabletop/reasoner"])
+    learning.main()
+    assert (tmp_path / "table.md").read_text().startswith("| share right | start (1) | copy (1) |")
+    for wrong in ("start=models/tabletop/reasoner", "copy=nowhere", "models/tabletop/reasoner"):
+        monkeypatch.setattr("sys.argv", [*arguments, wrong])
+        with pytest.raises(SystemExit) as ended:
+            learning.main()
+        assert ended.value.code == 2 and "expected NAME=FOLDER" in capsys.readouterr().err
+
+
 def test_runs_of_an_arm_are_averaged_question_by_question(tmp_path, capsys):
     name = "trained phrasings"
     for run, right, of_8 in (

@@ -71,8 +71,8 @@ def give_back_regularly() -> None:
 
     Memory that comes from the system is slow to touch first: with blocks of an image's size given back as soon as they
     are freed, taking an image of 1280 x 720 takes 5 ms instead of 1, and a question a third more CPU time. Memory
-    that is never given back grows, because images of several sizes and threads tear glibc's heaps to pieces. Left alone,
-    glibc makes eight heaps a core, and what one thread frees is not used by another.
+    that is never given back grows, because images of several sizes and threads tear glibc's heaps to pieces. By
+    default glibc makes eight heaps a core, and what one thread frees is not used by another.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "malloc_trim"):
