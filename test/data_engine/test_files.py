@@ -2,15 +2,10 @@
 
 import hashlib
 import json
-import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from vision_server import write_coco
 
 from reasonseg_ros.data_engine.bags_out import other_bags, write_bags

@@ -1,28 +1,15 @@
-"""Runs against a scripted server: good, rule-breaking, malformed, slow and absent answers, kills, costs and bags."""
-
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
+"""Runs against a scripted server: good, rule-breaking and malformed answers, and their bags."""
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
+from engine_runs import asked_for, command, reasons
 from vision_server import (
     CAPTION,
-    NAMING,
     PROMPT_TOKENS,
     TOKENS,
-    Refuse,
     good,
     images_of,
     said,
     serving,
-    sleep,
     write_coco,
 )
 
@@ -30,39 +17,6 @@ from reasonseg_ros.cli import main
 from reasonseg_ros.data_engine.records import add_decision, read_questions_file
 from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.training.mask_targets import object_masks
-
-KEY = "sk-0123456789abcdef"
-
-
-@pytest.fixture(autouse=True)
-def _without_proxies(monkeypatch):
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def coco(tmp_path):
-    return write_coco(tmp_path / "coco", pictures=1)
-
-
-def command(coco, server, *more):
-    out = coco.parent.parent / "out"
-    words = ["data", "from-coco", str(coco), "--images", str(coco.parent), "--out", str(out)]
-    return [*words, "--url", server.url, "--model", "tester", "--at-once", "1", *more]
-
-
-def asked_for(words):
-    """How many questions a request asks for; 0 for a caption."""
-    return int(words.split("\nWrite ")[1].split()[0]) if "\nWrite " in words else 0
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def reasons(out):
-    return {line["text"]: "; ".join(line["reasons"]) for line in lines(out / "rejected.jsonl")}
 
 
 def test_good_answers_become_a_bag_that_is_read_back(coco, tmp_path, capsys):
@@ -150,44 +104,6 @@ def test_three_questions_with_one_answer_are_one_too_many(coco, tmp_path):
     assert "2 questions have the answer 1 already" in reasons(tmp_path / "out")[questions[2]]
 
 
-def test_a_slow_answer_counts_as_a_try_and_costs_no_picture(coco, tmp_path):
-    slow = []
-
-    def replying(words, server):
-        if asked_for(words) and not slow:
-            slow.append(words)
-            sleep(server, 20)
-        return good(words, server)
-
-    with serving(replying) as server:
-        assert main(command(coco, server, "--time-limit", "1")) == 0
-    assert len(server.requests) == 3
-    assert len(read_questions_file(tmp_path / "out")) == 5
-    assert "no answer within 1 s" in reasons(tmp_path / "out")[""]
-
-
-def test_a_server_that_is_away_ends_the_run_and_the_next_one_goes_on(tmp_path, capsys):
-    coco = write_coco(tmp_path / "coco", pictures=6)
-
-    def away(words, server):
-        if len(server.requests) > 2:
-            raise Refuse("404")
-        return good(words, server)
-
-    with serving(away) as server:
-        assert main(command(coco, server, "--repeats", "9")) == 2
-    error = capsys.readouterr().err
-    assert "3 pictures in a row got no reply" in error
-    assert "HTTP 404: not now" in error
-    assert "run the same command again to go on" in error
-    assert len(read_questions_file(tmp_path / "out")) == 5
-    with serving(good) as server:
-        assert main(command(coco, server, "--repeats", "9")) == 0
-    assert len(server.requests) == 10
-    assert "replies: 10 asked for, 2 taken over" in capsys.readouterr().out
-    assert len(read_questions_file(tmp_path / "out")) == 30
-
-
 def test_the_same_question_about_other_pictures_is_dropped(tmp_path):
     coco = write_coco(tmp_path / "coco", pictures=3)
     with serving(good) as server:
@@ -197,126 +113,6 @@ def test_the_same_question_about_other_pictures_is_dropped(tmp_path):
         "1 other pictures are asked the same"
         in reasons(tmp_path / "out")["What could somebody read on a long journey?"]
     )
-
-
-def test_a_second_run_asks_nothing_and_makes_the_same(coco, tmp_path, capsys):
-    with serving(good) as server:
-        assert main(command(coco, server)) == 0
-        before = (tmp_path / "out/questions.jsonl").read_bytes()
-        assert main(command(coco, server)) == 0
-        assert len(server.requests) == 2
-        assert (tmp_path / "out/questions.jsonl").read_bytes() == before
-        assert f"tokens: {2 * PROMPT_TOKENS} in prompts" in capsys.readouterr().out
-        assert main([*command(coco, server), "--model", "another"]) == 0
-        assert len(server.requests) == 4
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "Ctrl-C"])
-def test_an_ended_process_goes_on_without_paying_twice(tmp_path, number):
-    coco = write_coco(tmp_path / "coco", pictures=4)
-
-    def replying(words, server):
-        if len(server.requests) == 6:
-            sleep(server, 60)  # the process ends in here
-        return good(words, server)
-
-    with serving(replying) as server:
-        words = command(coco, server, "--repeats", "9")
-        log = tmp_path / "log"
-        with log.open("wb") as file:
-            process = subprocess.Popen([sys.executable, "-m", "reasonseg_ros.cli", *words], stderr=file, env=os.environ)
-        deadline_s = time.monotonic() + 300
-        while len(server.requests) < 6 and time.monotonic() < deadline_s and process.poll() is None:
-            time.sleep(0.05)
-        process.send_signal(number)
-        assert process.wait(60) == (-9 if number == signal.SIGKILL else 130)
-        if number == signal.SIGINT:
-            assert "reasonseg: interrupted; what is paid for is kept" in log.read_text()
-            assert "Traceback" not in log.read_text()
-            assert len(read_questions_file(tmp_path / "out")) >= 5
-        paid = lines(tmp_path / "out/replies.jsonl")
-        assert len(paid) == 5
-        with (tmp_path / "out/replies.jsonl").open("ab") as file:
-            file.write(b'{"key": "half a li')
-        assert main(words) == 0
-        assert len(server.requests) == 9  # eight replies, and the one that was under way
-    replies = lines(tmp_path / "out/replies.jsonl")
-    assert replies[:5] == paid
-    assert len(replies) == 8
-    assert len(read_questions_file(tmp_path / "out")) == 20
-
-
-def test_tokens_that_a_server_does_not_count_are_named(coco, capsys):
-    with serving(good) as server:
-        server.counts = False
-        assert main(command(coco, server, "--price-in", "1", "--price-out", "1")) == 0
-    assert "cost 0.0000; 2 replies without counts are left out of that" in capsys.readouterr().out
-
-
-def test_the_key_is_sent_and_written_nowhere(coco, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("VISION_KEY", KEY)
-
-    def replying(words, server):
-        return said((f"What opens {KEY} quickly?", [1])) if asked_for(words) else CAPTION
-
-    with serving(replying) as server:
-        main(command(coco, server, "--key-variable", "VISION_KEY"))
-    assert set(server.keys) == {f"Bearer {KEY}"}
-    output = capsys.readouterr()
-    texts = [path.read_bytes() for path in tmp_path.joinpath("out").rglob("*") if path.is_file()]
-    assert not any(KEY.encode() in text for text in [*texts, output.out.encode(), output.err.encode()])
-    assert any(b"What opens *** quickly?" in text for text in texts)
-
-
-def test_dry_run_shows_the_prompts_and_asks_nothing(coco, tmp_path, capsys):
-    with serving(good) as server:
-        assert main(command(coco, server, "--dry-run", "--questions", "4")) == 0
-    printed = capsys.readouterr().out
-    assert server.requests == []
-    assert not (tmp_path / "out").exists()
-    assert "1: book\n2: cup\n3: spoon\n4: spoon" in printed
-    assert "Write 4 questions." in printed
-
-
-def test_masks_of_everything_mode_are_named_by_the_model(tmp_path):
-    coco = json.loads(write_coco(tmp_path / "coco", pictures=1).read_text())
-    records = [{"segmentation": entry["segmentation"]} for entry in coco["annotations"][:3]]
-    whole = [[0, 0, 128, 0, 128, 96, 0, 96]]
-    (tmp_path / "coco/0.json").write_text(json.dumps([{"segmentation": whole}, *records, {"segmentation": "?"}]))
-
-    def replying(words, server):
-        return good(words, server).replace("[3, 4]", "[3]") if asked_for(words) else NAMING
-
-    with serving(replying) as server:
-        out = tmp_path / "out"
-        words = ["data", "from-masks", str(tmp_path / "coco"), "--out", str(out), "--url", server.url, "--model", "m"]
-        assert main(words) == 0
-    assert "Give each of these numbers the name\nthat a person would use" in server.words[0]
-    assert images_of(server.requests[0]) == 2
-    assert "1: book\n2: cup\n3: spoon" in server.words[1]
-    assert "mask 5: it has no segmentation" in reasons(out)[""]
-
-
-def test_a_bag_is_a_source_too(coco, tmp_path):
-    with serving(good) as server:
-        assert main(command(coco, server, "--splits", "train=1")) == 0
-    with serving(
-        lambda words, server: (
-            good(words, server) if asked_for(words) else NAMING.replace('spoon"}', 'spoon", "4": "spoon"}')
-        )
-    ) as server:
-        words = [
-            "data",
-            "from-bag",
-            str(tmp_path / "out/bags/train"),
-            "--out",
-            str(tmp_path / "again"),
-            "--splits",
-            "val=1",
-        ]
-        assert main([*words, "--url", server.url, "--model", "m"]) == 0
-    first, second = (read_questions_file(tmp_path / name) for name in ("out", "again"))
-    assert [[t.mask for t in one.targets] for one in first] == [[t.mask for t in one.targets] for one in second]
 
 
 def test_only_accepted_questions_are_written_once_somebody_has_decided(coco, tmp_path, capsys):
@@ -334,30 +130,3 @@ def test_only_accepted_questions_are_written_once_somebody_has_decided(coco, tmp
     add_decision(out, ids[0], False)
     assert main(["data", "bags", str(out)]) == 2
     assert "no question in" in capsys.readouterr().err
-
-
-def test_pictures_with_too_few_categories_cost_nothing(coco, tmp_path):
-    with serving(good) as server:
-        main(command(coco, server, "--categories", "4"))
-    assert server.requests == []
-    assert "4 objects of 3 categories; expected 4" in reasons(tmp_path / "out")[""]
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--splits", "train=0.5"], "add up to 0.5; expected 1"),
-        (["--splits", "../x=1"], "expected NAME=SHARE"),
-        (["--price-in", "1"], "one price only"),
-        (["--words", "9", "3"], "questions of 9 to 3 words"),
-        (["--url", ""], "no server; give its address with --url"),
-        (["--model", ""], "no model"),
-        (["--key-variable", "NOT_SET_AT_ALL"], "NOT_SET_AT_ALL"),
-        (["--at-once", "99"], "99 pictures at once"),
-    ],
-)
-def test_wrong_settings_are_named_before_anything_is_asked(coco, capsys, more, message):
-    with serving(good) as server:
-        assert main(command(coco, server, *more)) == 2
-    assert server.requests == []
-    assert message in capsys.readouterr().err

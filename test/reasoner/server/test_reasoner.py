@@ -1,153 +1,18 @@
-"""The server reasoner against a small server on the loopback that behaves as it is set to."""
+"""Requests and answers of the server reasoner, on a small server on the loopback."""
 
 from __future__ import annotations
 
 import base64
-import json
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from completing_server import BOX, TEXT, Handler, reasoner_for, refuse, say_all
 
-from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ConfigError
-from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.types import Frame, Status
-
-ServerReasoner = pytest.importorskip("reasonseg_ros.reasoner.server.reasoner").ServerReasoner
-
-TEXT = '<think>it is red</think> <answer>[{"bbox_2d":[84,84,420,420],"point_2d":[200,200]}]</answer>'
-Behaviour = Callable[["Handler"], None]
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Keeps each request's body and hands the request to the server's behaviour."""
-
-    server: Any
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        self.server.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.server.behaviour(self)
-
-    def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers["Authorization"]))
-        self.start(*((200, "application/json") if self.server.models else (404, "text/html")))
-        self.wfile.write(self.server.models)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def start(self, status: int = 200, kind: str = "text/event-stream") -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Connection", "close")
-        self.end_headers()
-
-    def say(self, text: str | None, finish: str | None = None) -> None:
-        choice = {"index": 0, "delta": {"content": text} if text else {}, "finish_reason": finish}
-        chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
-        self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
-        self.wfile.flush()
-
-
-def speak(handler: Handler) -> None:
-    handler.start()
-    for word in TEXT.split(" "):
-        handler.say(word if word == "<think>it" else f" {word}")
-    handler.say(None, "stop")
-    handler.wfile.write(b"data: [DONE]\n\n")
-
-
-def refuse(status: int) -> Behaviour:
-    def behave(handler: Handler) -> None:
-        handler.start(status, "application/json")
-        handler.wfile.write(b'{"error": {"message": "the model is not here"}}')
-
-    return behave
-
-
-def hang_up(handler: Handler) -> None:
-    handler.connection.shutdown(socket.SHUT_RDWR)
-
-
-def garbage(handler: Handler) -> None:
-    handler.start(200, "text/html")
-    handler.wfile.write(b"<html>It works!</html>")
-
-
-def garbled_stream(handler: Handler) -> None:
-    handler.start()
-    handler.say("<think>it is")
-    handler.wfile.write(b"data: {not json\n\n")
-
-
-def break_off(handler: Handler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Type", "text/event-stream")
-    handler.send_header("Transfer-Encoding", "chunked")
-    handler.end_headers()
-    handler.wfile.write(b"ff\r\ndata: {")
-    handler.wfile.flush()
-    handler.connection.shutdown(socket.SHUT_RDWR)
-
-
-def error_in_the_stream(handler: Handler) -> None:
-    handler.start()
-    handler.say("<think>it")
-    handler.wfile.write(b'data: {"error": {"message": "the GPU fell over"}}\n\n')
-
-
-def stop_at_the_token_limit(handler: Handler) -> None:
-    handler.start()
-    handler.say("<think>it is red and")
-    handler.say(None, "length")
-    handler.wfile.write(b"data: [DONE]\n\n")
-
-
-def sleep_first(handler: Handler) -> None:
-    handler.server.wakened.wait(10)
-
-
-def sleep_after_a_word(handler: Handler) -> None:
-    handler.start()
-    handler.say("<think>it")
-    handler.server.wakened.wait(10)
-
-
-@pytest.fixture
-def server() -> Iterator[Any]:
-    # The client hangs up on purpose in some tests; the handler's complaint about that is no news.
-    class Quiet(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: Any) -> None:
-            pass
-
-    instance: Any = Quiet(("127.0.0.1", 0), Handler)
-    instance.asked, instance.models = [], b""
-    instance.requests, instance.wakened, instance.behaviour = [], threading.Event(), speak
-    thread = threading.Thread(target=instance.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield instance
-    instance.wakened.set()
-    instance.shutdown()
-    thread.join()
-    instance.server_close()
-
-
-def reasoner_for(port: int, **changes: Any) -> Any:
-    config = ReasonerConfig(backend="server", server_url=f"http://127.0.0.1:{port}/v1", server_retries=0)
-    config = replace(config, **{"model": "vision-reasoner-7b", **changes})
-    return ServerReasoner(load_card(config.model, "reasoner"), config)
 
 
 def test_an_answer_streams_in(server: Any, frame: Frame) -> None:
@@ -243,45 +108,6 @@ def test_names_are_asked_for_with_the_key_and_shown_without(
     assert "secret-1234" not in answer.error
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "reason"),
-    [
-        (refuse(500), "HTTP 500"),
-        (refuse(404), "the model is not here"),
-        (refuse(401), "HTTP 401"),
-        (hang_up, "cannot be reached"),
-        (garbage, "something else than a stream of completions"),
-        (garbled_stream, "no JSON"),
-        (break_off, "127.0.0.1"),
-        (error_in_the_stream, "the GPU fell over"),
-    ],
-)
-def test_a_server_that_misbehaves_is_unavailable(server: Any, frame: Frame, behaviour: Behaviour, reason: str) -> None:
-    server.behaviour = behaviour
-    reasoner = reasoner_for(server.server_port)
-    answer = reasoner.answer(frame, "what is red")
-    assert answer.status is Status.UNAVAILABLE
-    assert reason in answer.error
-    server.behaviour = speak
-    assert reasoner.answer(frame, "what is red").status is Status.OK
-
-
-BOX = '<answer>[{"bbox_2d":[84,84,420,420],"point_2d":[200,200]}]</answer>'
-
-
-def say_all(*deltas: dict[str, str], finish: str | None = "stop", done: bool = True) -> Behaviour:
-    def behave(handler: Handler) -> None:
-        handler.start()
-        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
-        choices += [{"index": 0, "delta": {}, "finish_reason": finish}]
-        for choice in choices:
-            handler.wfile.write(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
-        if done:
-            handler.wfile.write(b"data: [DONE]\n\n")
-
-    return behave
-
-
 @pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
 @pytest.mark.parametrize(
     ("said", "content", "finish", "status", "thought"),
@@ -311,64 +137,6 @@ def test_strict_reading_takes_a_thought_that_is_sent_apart(server: Any, frame: F
     server.behaviour = say_all({"reasoning_content": "the left one\n"}, {"content": f"\n\n{BOX}"})
     answer = reasoner_for(server.server_port, strict=strict).answer(frame, "mug")
     assert (answer.status, answer.thought) == (Status.OK, "the left one"), answer.error
-
-
-@pytest.mark.parametrize(
-    ("text", "finish", "done", "status"),
-    [
-        (f"<think>red</think>{BOX}", None, True, Status.OK),
-        (f"<think>red</think>{BOX}", "stop", False, Status.OK),
-        (f"<think>red</think>{BOX}", None, False, Status.UNAVAILABLE),
-        (f"<think>red</think>{BOX[:-11]}, ", None, True, Status.UNAVAILABLE),
-        ("<think>red, le", None, True, Status.UNAVAILABLE),
-        ("<think>red, le", "stop", True, Status.TRUNCATED),
-        (f"<think>red</think>{BOX}", "content_filter", True, Status.UNAVAILABLE),
-    ],
-)
-def test_half_an_answer_is_no_answer(
-    server: Any, frame: Frame, text: str, finish: str | None, done: bool, status: Status
-) -> None:
-    server.behaviour = say_all({"content": text}, finish=finish, done=done)
-    answer = reasoner_for(server.server_port).answer(frame, "mug")
-    assert answer.status is status, answer.error
-    assert bool(answer.groundings) == (status is Status.OK)
-
-
-def test_a_server_that_is_away_is_unavailable(server: Any, frame: Frame) -> None:
-    server.server_close()
-    answer = reasoner_for(server.server_port).answer(frame, "what is red")
-    assert answer.status is Status.UNAVAILABLE
-    assert f"http://127.0.0.1:{server.server_port}/v1" in answer.error
-    assert "start it" in answer.error
-
-
-def test_a_passing_failure_is_tried_again(server: Any, frame: Frame) -> None:
-    server.behaviour = lambda handler: (refuse(503) if len(server.requests) == 1 else speak)(handler)
-    assert reasoner_for(server.server_port, server_retries=1).answer(frame, "a").status is Status.OK
-    assert len(server.requests) == 2
-
-
-@pytest.mark.parametrize("behaviour", [sleep_first, sleep_after_a_word])
-def test_a_silent_server_ends_at_the_time_limit(server: Any, frame: Frame, behaviour: Behaviour) -> None:
-    server.behaviour = behaviour
-    start_s = time.monotonic()
-    answer = reasoner_for(server.server_port).answer(frame, "what is red", Call(time_limit_s=0.3))
-    assert answer.status is Status.TIMEOUT
-    assert time.monotonic() - start_s < 5
-
-
-def test_cancel_does_not_wait_for_a_silent_server(server: Any, frame: Frame) -> None:
-    server.behaviour = sleep_after_a_word
-    heard: list[str] = []
-    answer = reasoner_for(server.server_port).answer(
-        frame, "a", Call(on_text=lambda text, _: heard.append(text), cancelled=lambda: bool(heard))
-    )
-    assert (answer.status, answer.thought) == (Status.CANCELLED, "it")
-
-
-def test_the_token_limit_is_truncated(server: Any, frame: Frame) -> None:
-    server.behaviour = stop_at_the_token_limit
-    assert reasoner_for(server.server_port).answer(frame, "a").status is Status.TRUNCATED
 
 
 def test_a_refused_question_reaches_no_server(server: Any, frame: Frame) -> None:

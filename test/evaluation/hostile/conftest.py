@@ -1,0 +1,30 @@
+"""A scripted method in place of checkpoints, and finished runs."""
+
+import shutil
+
+import pytest
+
+from reasonseg_ros import cli
+
+BOX = (8, 8, 24, 24)
+
+
+@pytest.fixture
+def method(scripted, answer_text, monkeypatch):
+    method = scripted(answer_text(BOX))
+    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config, **_: method)
+    return method
+
+
+@pytest.fixture
+def run_folder(method, make_bag, samples_of, tmp_path):
+    out = tmp_path / "run"
+    assert cli.main(["evaluate", str(make_bag([samples_of("a"), samples_of("b")])), "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def other_folder(run_folder, tmp_path):
+    """A copy of the run, to be damaged."""
+    shutil.copytree(run_folder, tmp_path / "other")
+    return tmp_path / "other"
