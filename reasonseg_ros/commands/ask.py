@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasonseg_ros.commands.options import node_name, number
 from reasonseg_ros.config import METHODS
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.outputs import IMAGE_ENDINGS, add_output
@@ -35,9 +36,13 @@ def register(verbs: Any) -> None:
     file.add_argument("--device", help="torch device of both models, for example cpu or cuda:0")
     node = ask.add_argument_group("about the newest image of a running node")
     node.add_argument("--node", action="store_true", help="ask the node, and stream its thought (needs ROS 2)")
-    node.add_argument("--name", default="/reasonseg", help="the node's name (default: %(default)s)")
+    node.add_argument("--name", type=node_name, default="/reasonseg", help="the node's name (default: %(default)s)")
     node.add_argument(
-        "--wait", type=float, default=10.0, metavar="S", help="seconds to wait for the node (default: %(default)s)"
+        "--wait",
+        type=number(0, 86400),
+        default=10.0,
+        metavar="S",
+        help="seconds to wait for the node (default: %(default)s)",
     )
     ask.set_defaults(run=run)
 

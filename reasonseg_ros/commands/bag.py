@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.commands.options import LEAST_RATE, number, whole_number
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.records import Item
 from reasonseg_ros.faults import add_remedy, naming
@@ -48,7 +49,9 @@ def register(verbs: Any) -> None:
 
     video = _add_data_set(kinds, "from-video", "ReasonVOS, ReVOS, MeViS or Ref-DAVIS17", _video, _video_set)
     video.add_argument("--split", default="", help="folder of the split, for example valid_u (default: none)")
-    video.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="of the frames (default: %(default)s)")
+    video.add_argument(
+        "--rate", type=number(LEAST_RATE), default=10.0, metavar="HZ", help="of the frames (default: %(default)s)"
+    )
 
     merge = kinds.add_parser(
         "merge",
@@ -86,7 +89,7 @@ def _add_data_set(
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=help_text)
     parser.add_argument("folder", type=Path, help="where the data set is")
     add_output(parser, "--out", "new_folder", required=True, metavar="BAG", help="folder of the bag")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images, or videos")
+    parser.add_argument("--limit", type=whole_number(1), metavar="N", help="only the first N images, or videos")
     parser.add_argument("--force", action="store_true", help="replace a bag that is there")
     parser.add_argument("--restart", action="store_true", help="drop what an interrupted run has done")
     parser.set_defaults(action=_convert, read=read, verb=name, name_set=name_set)

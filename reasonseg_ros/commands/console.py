@@ -7,18 +7,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.commands.options import LEAST_RATE, node_name, number, ros_name, whole_number
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.outputs import add_output
 
 
 def register(verbs: Any) -> None:
     parser = verbs.add_parser("console", help="ask and correct a running node in the browser")
-    parser.add_argument("--name", default="/reasonseg", help="the node's name (default: %(default)s)")
+    parser.add_argument("--name", type=node_name, default="/reasonseg", help="the node's name (default: %(default)s)")
     parser.add_argument(
         "--host", default="127.0.0.1",
         help="address to listen on; any but this machine's own needs the token that is printed (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--port", type=int, default=8090, help="0: a free one (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=whole_number(0, 65535), default=8090, help="0: a free one (default: %(default)s)"
+    )
     add_output(
         parser, "--truth", "folder", default=Path("out/console/truth"),
         help="bag that ground truth is saved in (default: %(default)s)",
@@ -29,11 +32,11 @@ def register(verbs: Any) -> None:
         metavar="DIR",
         help="folder of a run of `reasonseg data`, to accept or reject its questions",
     )
-    parser.add_argument("--image-topic", default="", metavar="TOPIC", help="default: the node's")
-    parser.add_argument("--depth-topic", default="", metavar="TOPIC", help="default: the node's")
-    parser.add_argument("--camera-info-topic", default="", metavar="TOPIC", help="default: the node's")
+    parser.add_argument("--image-topic", type=ros_name, default="", metavar="TOPIC", help="default: the node's")
+    parser.add_argument("--depth-topic", type=ros_name, default="", metavar="TOPIC", help="default: the node's")
+    parser.add_argument("--camera-info-topic", type=ros_name, default="", metavar="TOPIC", help="default: the node's")
     parser.add_argument(
-        "--rate", type=float, default=10.0, metavar="HZ", help="most live images a second (%(default)s)"
+        "--rate", type=number(LEAST_RATE), default=10.0, metavar="HZ", help="most live images a second (%(default)s)"
     )
     parser.set_defaults(run=run)
 

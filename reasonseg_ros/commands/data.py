@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasonseg_ros.commands.options import share, whole_number
+from reasonseg_ros.commands.options import number, seed, share, whole_number
 from reasonseg_ros.errors import InvalidInput, ServerError
 from reasonseg_ros.faults import add_remedy, naming
 from reasonseg_ros.files.outputs import add_output
@@ -66,7 +66,7 @@ def _add_source(verbs: Any, name: str, help_text: str, read: SourceReader) -> ar
     server.add_argument("--url", default="", help="base address of the server, for example http://127.0.0.1:8000/v1")
     server.add_argument("--model", default="", help="the server's name for the model")
     server.add_argument("--key-variable", default="", metavar="NAME", help="environment variable with the server's key")
-    server.add_argument("--temperature", type=float, default=0.7, metavar="T", help="(default: %(default)s)")
+    server.add_argument("--temperature", type=number(0, 10), default=0.7, metavar="T", help="(default: %(default)s)")
     server.add_argument(
         "--max-tokens", type=whole_number(16), default=1500, metavar="N", help="of one reply (default: %(default)s)"
     )
@@ -75,11 +75,15 @@ def _add_source(verbs: Any, name: str, help_text: str, read: SourceReader) -> ar
         help="of an image; larger ones are sent smaller (default: %(default)s)",
     )  # fmt: skip
     server.add_argument(
-        "--time-limit", type=float, default=120.0, metavar="S", help="seconds for one reply (default: %(default)s)"
+        "--time-limit",
+        type=number(0.1, 86400),
+        default=120.0,
+        metavar="S",
+        help="seconds for one reply (default: %(default)s)",
     )
     server.add_argument("--at-once", type=whole_number(1), default=4, metavar="N", help="pictures (%(default)s)")
-    server.add_argument("--price-in", type=float, metavar="P", help="of a million tokens in prompts, any currency")
-    server.add_argument("--price-out", type=float, metavar="P", help="of a million tokens in replies")
+    server.add_argument("--price-in", type=number(0), metavar="P", help="of a million tokens in prompts, any currency")
+    server.add_argument("--price-out", type=number(0), metavar="P", help="of a million tokens in replies")
     parser.add_argument("--questions", type=whole_number(1), default=5, metavar="N", help="a picture (%(default)s)")
     parser.add_argument(
         "--tries", type=whole_number(1), default=3, metavar="N", help="requests until a picture is left (%(default)s)"
@@ -107,7 +111,7 @@ def _add_source(verbs: Any, name: str, help_text: str, read: SourceReader) -> ar
     parser.add_argument(
         "--splits", nargs="+", default=[], metavar="NAME=SHARE", help="default: train=0.8 val=0.1 test=0.1"
     )
-    parser.add_argument("--seed", type=whole_number(0), default=0, help="of the splits (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the splits (default: %(default)s)")
     parser.add_argument("--limit", type=whole_number(1), metavar="N", help="only the first N pictures")
     parser.add_argument("--dry-run", action="store_true", help="show the prompts for the first picture; ask nothing")
     parser.set_defaults(action=_ask, read=read)

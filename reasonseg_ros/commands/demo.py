@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.commands.options import share
 from reasonseg_ros.config import METHODS
 from reasonseg_ros.files.outputs import add_output
 
@@ -23,7 +24,7 @@ def register(verbs: Any) -> None:
     )
     demo.add_argument("--model", help="reasoner: model card, folder or hub id")
     demo.add_argument("--segmenter", help="segmenter: model card, folder or hub id")
-    demo.add_argument("--min-giou", type=float, default=0.7, help="mean IoU needed for success (default: %(default)s)")
+    demo.add_argument("--min-giou", type=share, default=0.7, help="mean IoU needed for success (default: %(default)s)")
     demo.set_defaults(run=run)
 
 

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.commands.options import number, ros_name
+
 WORDS = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}
 
 
@@ -25,10 +27,14 @@ def register(verbs: Any) -> None:
     doctor.add_argument("--json", action="store_true", help="print JSON")
     robot = doctor.add_argument_group("of a running robot")
     robot.add_argument("--topics", action="store_true", help="listen to its topics: rates, quality of service, tf")
-    robot.add_argument("--image-topic", default="/image", metavar="TOPIC", help="(default: %(default)s)")
-    robot.add_argument("--camera-info-topic", default="/camera_info", metavar="TOPIC", help="(default: %(default)s)")
-    robot.add_argument("--depth-topic", default="/depth", metavar="TOPIC", help="(default: %(default)s)")
-    robot.add_argument("--listen", type=float, default=3.0, metavar="S", help="seconds (default: %(default)s)")
+    robot.add_argument("--image-topic", type=ros_name, default="/image", metavar="TOPIC", help="(default: %(default)s)")
+    robot.add_argument(
+        "--camera-info-topic", type=ros_name, default="/camera_info", metavar="TOPIC", help="(default: %(default)s)"
+    )
+    robot.add_argument("--depth-topic", type=ros_name, default="/depth", metavar="TOPIC", help="(default: %(default)s)")
+    robot.add_argument(
+        "--listen", type=number(0.1, 3600), default=3.0, metavar="S", help="seconds (default: %(default)s)"
+    )
     doctor.set_defaults(run=run)
 
 

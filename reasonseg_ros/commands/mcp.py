@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from reasonseg_ros.commands.options import node_name, number, ros_name, whole_number
 from reasonseg_ros.errors import InvalidInput
 
 
@@ -15,23 +16,32 @@ def register(verbs: Any) -> None:
         description="Serve the tools ask, look, follow, prompt and what_happened of a running node on standard input "
         "and output. An agent's client starts this command; see docs/agents.md.",
     )
-    mcp.add_argument("--name", default="/reasonseg", help="the node's name (default: %(default)s)")
-    mcp.add_argument("--image", default="/image", metavar="TOPIC", help="camera topic for look (default: %(default)s)")
+    mcp.add_argument("--name", type=node_name, default="/reasonseg", help="the node's name (default: %(default)s)")
     mcp.add_argument(
-        "--wait", type=float, default=10.0, metavar="S", help="seconds to wait for the node (default: %(default)s)"
+        "--image", type=ros_name, default="/image", metavar="TOPIC", help="camera topic for look (default: %(default)s)"
     )
     mcp.add_argument(
-        "--limit", type=float, default=120.0, metavar="S", help="seconds until a question is given up "
+        "--wait",
+        type=number(0, 86400),
+        default=10.0,
+        metavar="S",
+        help="seconds to wait for the node (default: %(default)s)",
+    )
+    mcp.add_argument(
+        "--limit", type=number(1, 86400), default=120.0, metavar="S", help="seconds until a question is given up "
         "(default: %(default)s)",
     )  # fmt: skip
-    mcp.add_argument("--per-minute", type=int, default=30, help="calls in a minute (default: %(default)s)")
-    mcp.add_argument("--side", type=int, default=1024, help="largest side of pictures, pixels (default: %(default)s)")
+    mcp.add_argument("--per-minute", type=whole_number(1), default=30, help="calls in a minute (default: %(default)s)")
+    mcp.add_argument(
+        "--side",
+        type=whole_number(64, 4096),
+        default=1024,
+        help="largest side of pictures, px (default: %(default)s)",
+    )
     mcp.set_defaults(run=run)
 
 
 def run(settings: argparse.Namespace) -> int:
-    if not 64 <= settings.side <= 4096:
-        raise InvalidInput(f"--side {settings.side}; expected 64 to 4096 pixels")
     try:
         from reasonseg_ros.agent.server import serve
     except ModuleNotFoundError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,26 +21,57 @@ def size_wh(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def whole_number(least: int) -> Callable[[str], int]:
+MOST = 999_999_999
+"""Of what is counted."""
+
+
+def whole_number(least: int, most: int = MOST) -> Callable[[str], int]:
     """The type of an option that counts something."""
 
     def read(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, {least} or more")
+        if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
+            bounds = f"{least} or more" if most >= MOST else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, {bounds}")
         return int(text)
 
     return read
 
 
-def share(text: str) -> float:
-    """A number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 0 to 1")
-    return value
+def number(least: float, most: float = 1e9) -> Callable[[str], float]:
+    """The type of an option that measures something."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:  # NaN is not
+            raise argparse.ArgumentTypeError(f"{text!r}; expected a number from {least:g} to {most:g}")
+        return value
+
+    return read
+
+
+share = number(0, 1)
+seed = whole_number(0, 10**18 - 1)
+LEAST_RATE = 0.001
+"""Hz, and the share of a speed: what is to go on at all."""
+
+
+def ros_name(text: str) -> str:
+    """The name of a node or a topic, as ROS allows them; empty for none."""
+    if text and not re.fullmatch(r"(?:~?/)?[A-Za-z_][A-Za-z0-9_]*(?:/[A-Za-z_][A-Za-z0-9_]*)*/?", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; expected a ROS name: letters, digits and _, divided by single /, for example /robot1/reasonseg"
+        )
+    return text
+
+
+def node_name(text: str) -> str:
+    """The full name of a node."""
+    if not text.strip("/") or text.startswith("~"):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a node's name, for example /reasonseg")
+    return ros_name(text)
 
 
 def set_values(texts: Sequence[str]) -> dict[str, Any]:

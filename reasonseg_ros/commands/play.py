@@ -6,32 +6,30 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.commands.options import LEAST_RATE, number
 
 
 def register(verbs: Any) -> None:
     play = verbs.add_parser("play", help="play a bag on real topics")
     play.add_argument("bag", type=Path)
     play.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="only these topics")
-    play.add_argument("--rate", type=float, default=1.0, help="speed relative to the recording (default: %(default)s)")
+    play.add_argument(
+        "--rate", type=number(LEAST_RATE), default=1.0, help="speed relative to the recording (default: %(default)s)"
+    )
     play.add_argument("--loop", action="store_true", help="start again at the end")
     play.add_argument("--restamp", action="store_true", help="replace stamps by the current time, keep their distances")
     play.add_argument(
-        "--delay", type=float, default=0.5, metavar="S",
+        "--delay", type=number(0, 3600), default=0.5, metavar="S",
         help="seconds to wait for subscribers before the first message (default: %(default)s)",
     )  # fmt: skip
     play.add_argument(
-        "--hold", type=float, default=0.0, metavar="HZ",
+        "--hold", type=number(0), default=0.0, metavar="HZ",
         help="publish each image at this rate until the service /bag_player/next asks for the next one",
     )  # fmt: skip
     play.set_defaults(run=run)
 
 
 def run(settings: argparse.Namespace) -> int:
-    if settings.rate <= 0 or settings.hold < 0:
-        raise InvalidInput(f"--rate {settings.rate} --hold {settings.hold}; the rate must be above 0, hold not below")
-    if not 0 <= settings.delay <= 3600:
-        raise InvalidInput(f"--delay {settings.delay}; expected 0 to 3600 seconds")
     from reasonseg_ros.ros.playing.player import play
 
     return play(

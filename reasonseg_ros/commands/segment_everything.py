@@ -55,6 +55,9 @@ def run(settings: argparse.Namespace) -> int:
         from reasonseg_ros.images.drawing import draw
 
         write_image(settings.out, draw(rgb, list(regions.values())))
+    if not regions:
+        height, width = rgb.shape[:2]
+        print(f"no masks in this image of {width}x{height} pixels; try a finer --grid", file=sys.stderr)
     return 0 if regions else 1
 
 

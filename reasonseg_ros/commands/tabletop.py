@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.commands.options import size_wh, whole_number
+from reasonseg_ros.commands.options import LEAST_RATE, number, seed, size_wh, whole_number
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.outputs import IMAGE_ENDINGS, add_output
 from reasonseg_ros.tabletop.questions.sentences import PHRASINGS
@@ -20,7 +20,7 @@ def register(verbs: Any) -> None:
 
     bag = kinds.add_parser("bag", help="write an MCAP bag with images, questions and ground truth")
     _add_scene_options(bag, Path("out/tabletop"), "folder of the bag", "new_folder")
-    bag.add_argument("--questions", type=int, default=2, help="questions per scene (default: %(default)s)")
+    bag.add_argument("--questions", type=whole_number(1), default=2, help="questions per scene (default: %(default)s)")
     bag.add_argument(
         "--kinds", nargs="+", default=[], metavar="KIND", help="kinds of questions, used in turn (default: all)"
     )
@@ -31,7 +31,7 @@ def register(verbs: Any) -> None:
         "is the number of videos",
     )  # fmt: skip
     bag.add_argument(
-        "--rate", type=float, default=8.0, metavar="HZ", help="frame rate of videos (default: %(default)s)"
+        "--rate", type=number(LEAST_RATE), default=8.0, metavar="HZ", help="frame rate of videos (default: %(default)s)"
     )
     bag.add_argument("--track", action="store_true", help="also ask to track a target from the first frame")
     bag.add_argument("--no-depth", action="store_true", help="omit depth images")
@@ -53,8 +53,8 @@ def run(settings: argparse.Namespace) -> int | None:
 def _add_scene_options(
     parser: argparse.ArgumentParser, out: Path, what: str, kind: str, endings: Sequence[str] = ()
 ) -> None:
-    parser.add_argument("--seed", type=int, required=True, help="seed of the first scene; later scenes count up")
-    parser.add_argument("--scenes", type=int, required=True, help="number of scenes")
+    parser.add_argument("--seed", type=seed, required=True, help="seed of the first scene; later scenes count up")
+    parser.add_argument("--scenes", type=whole_number(1), required=True, help="number of scenes")
     add_output(parser, "--out", kind, endings, default=out, help=f"{what} (default: %(default)s)")
     parser.add_argument("--size", type=size_wh, default="640x480", metavar="WxH", help="pixels (default: %(default)s)")
 
@@ -112,9 +112,9 @@ def _show(settings: argparse.Namespace) -> None:
     plan = BagPlan(settings.seed, settings.scenes, 1)
     world = World(settings.size)
     images, captions = [], []
-    for number in track(range(plan.scenes), description="Rendering"):
-        scene = world.scene(plan.seed + number)
-        kinds = [plan.kinds[(number + k) % len(plan.kinds)] for k in range(len(plan.kinds))]
+    for i in track(range(plan.scenes), description="Rendering"):
+        scene = world.scene(plan.seed + i)
+        kinds = [plan.kinds[(i + k) % len(plan.kinds)] for k in range(len(plan.kinds))]
         questions = scene_questions(scene, 1, kinds, plan.phrasing)
         masks = [scene.mask((target,)) for question in questions for target in question.targets]
         images.append(outlined(scene.rgb, masks))

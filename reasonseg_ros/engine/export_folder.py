@@ -9,11 +9,10 @@ from pathlib import Path
 from reasonseg_ros.engine.manifest import FILE_NAME, file_sha256, read_manifest
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
+from reasonseg_ros.hub_cache import INDEX, WEIGHTS
 from reasonseg_ros.model_card import ModelCard
 
 BESIDE = "onnx"
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 
 
 def export_folder(card: ModelCard) -> Path | None:

@@ -12,10 +12,11 @@ from torch import nn
 from transformers import EdgeTamConfig, EdgeTamModel, PreTrainedConfig, Sam2VideoConfig, Sam2VideoModel
 from transformers.utils import cached_file
 
-from reasonseg_ros.engine.export_folder import INDEX, WEIGHTS, weights_sha256
+from reasonseg_ros.engine.export_folder import weights_sha256
 from reasonseg_ros.engine.manifest import file_sha256
 from reasonseg_ros.errors import InvalidInput, ModelError
 from reasonseg_ros.export.official import load_official
+from reasonseg_ros.hub_cache import INDEX, WEIGHTS, loads_locally
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.segmenter.sam2 import load_sam2, set_image_size
 from reasonseg_ros.weights import wrong_weights
@@ -78,7 +79,8 @@ def load_memory(card: ModelCard, offline: bool = False) -> nn.Module:
 
     Raises ModelError if it is missing or damaged.
     """
-    values, _ = PreTrainedConfig.get_config_dict(card.source, revision=card.revision, local_files_only=offline)
+    is_local = loads_locally(card, offline)
+    values, _ = PreTrainedConfig.get_config_dict(card.source, revision=card.revision, local_files_only=is_local)
     return _from_pretrained(_WithoutBackbone, Sam2VideoConfig.from_dict(values), card, card.image_size, offline)
 
 
@@ -92,7 +94,8 @@ def _weights_folder(card: ModelCard) -> Path:
 
 def _load(card: ModelCard, size_px: int) -> tuple[nn.Module, str]:
     try:
-        values, _ = PreTrainedConfig.get_config_dict(card.source, revision=card.revision)
+        is_local = loads_locally(card, offline=False)
+        values, _ = PreTrainedConfig.get_config_dict(card.source, revision=card.revision, local_files_only=is_local)
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"no checkpoint could be read from {card.source}: {error}; check the name and the network, "
                          "or give a folder") from error  # fmt: skip
@@ -101,8 +104,9 @@ def _load(card: ModelCard, size_px: int) -> tuple[nn.Module, str]:
         raise ModelError(f"{card.source} holds a model of type {kind!r}; can export {', '.join(_ARCHITECTURES)}")
     if kind == "sam2":
         model = load_sam2(
-            card.source, device=torch.device("cpu"), dtype=torch.float32, revision=card.revision, size_px=size_px
-        )
+            card.source, device=torch.device("cpu"), dtype=torch.float32, offline=is_local, revision=card.revision,
+            size_px=size_px,
+        )  # fmt: skip
     elif kind == "sam2_video":
         model = _from_pretrained(Sam2VideoModel, Sam2VideoConfig.from_dict(values), card, size_px)
     else:
@@ -123,7 +127,7 @@ def _from_pretrained(
     try:
         model, report = kind.from_pretrained(
             card.source, config=config, revision=card.revision, dtype=torch.float32, use_safetensors=True,
-            output_loading_info=True, local_files_only=offline,
+            output_loading_info=True, local_files_only=loads_locally(card, offline),
         )  # fmt: skip
     except ImportError as error:
         raise ModelError(f"{card.source}: {error}; install it (EdgeTAM's image encoder is timm's)") from error

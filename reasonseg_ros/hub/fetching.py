@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.hub.stored import cached_snapshot
+from reasonseg_ros.hub_cache import cached_snapshot
 from reasonseg_ros.model_card import ModelCard
 
 PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model", "LICENSE*", "*.md")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from reasonseg_ros.engine.export_folder import export_folder
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.hub.weight_files import parameter_count, weight_files
+from reasonseg_ros.hub.weight_files import parameter_count
+from reasonseg_ros.hub_cache import cached_snapshot, weight_files
 from reasonseg_ros.model_card import ModelCard
 
 
@@ -49,13 +50,3 @@ def stored(card: ModelCard) -> Stored:
     except ModelError as error:
         return Stored(folder, size_bytes, parameters=stated, error=str(error))
     return Stored(folder, size_bytes, tuple(missing), parameters)
-
-
-def cached_snapshot(card: ModelCard) -> Path | None:
-    """The card's revision in the hub's cache; None if there is none, or if huggingface_hub is not installed."""
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ImportError:
-        return None
-    found = try_to_load_from_cache(card.source, "config.json", revision=card.revision)
-    return Path(found).parent if isinstance(found, str) else None

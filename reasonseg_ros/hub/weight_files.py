@@ -1,4 +1,4 @@
-"""A checkpoint's weights in safetensors files: whether all are there, and how many parameters they hold."""
+"""How many parameters a checkpoint's weights in safetensors files hold."""
 
 from __future__ import annotations
 
@@ -7,27 +7,11 @@ import math
 import struct
 from pathlib import Path
 
-from reasonseg_ros.engine.export_folder import INDEX, WEIGHTS
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
+from reasonseg_ros.hub_cache import weight_files
 
 MAX_HEADER_BYTES = 100_000_000
 """The format's own bound for its header."""
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files that transformers would read: the one file, or the shards of the index. They may be missing.
-
-    Raises ModelError if the index cannot be read.
-    """
-    index = folder / INDEX
-    if (folder / WEIGHTS).exists() or not index.exists():
-        return [folder / WEIGHTS]
-    try:
-        names = {str(name) for name in read_json_document(index)["weight_map"].values()}
-    except (UnreadableDocument, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} cannot be read: {error}; fetch the checkpoint again") from error
-    return [folder / Path(name).name for name in sorted(names)]
 
 
 def parameter_count(folder: Path) -> int:

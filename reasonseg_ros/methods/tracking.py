@@ -10,6 +10,7 @@ from reasonseg_ros.config import Config
 from reasonseg_ros.engine.manifest import MEMORY_GRAPHS, Memory, read_manifest
 from reasonseg_ros.engine.port import Value
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.hub_cache import loads_locally
 from reasonseg_ros.methods.port import MakeTracker
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.segmenter.loading import choose_backend, engine_options, refine_steps
@@ -63,7 +64,7 @@ def _torch_tracker(card: ModelCard, config: Config) -> MakeTracker | None:
     from reasonseg_ros.export.sources import load_memory
     from reasonseg_ros.torch_device import choose_device, choose_dtype
 
-    where = {"revision": card.revision, "local_files_only": config.segmenter.offline}
+    where = {"revision": card.revision, "local_files_only": loads_locally(card, config.segmenter.offline)}
     if PreTrainedConfig.get_config_dict(card.source, **where)[0].get("model_type") != "sam2_video":
         return None
     model = load_memory(card, config.segmenter.offline)

@@ -11,6 +11,7 @@ from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.engine.export_folder import export_folder, export_mismatch
 from reasonseg_ros.engine.port import Engine, Report
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.hub_cache import loads_locally
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.segmenter.port import Segmenter
 from reasonseg_ros.segmenter.refinement import STEPS, RefinedSegmenter
@@ -143,7 +144,7 @@ def _load_torch(card: ModelCard, config: SegmenterConfig) -> Segmenter:
         card.source,
         device=device,
         dtype=choose_dtype(config.dtype, device),
-        offline=config.offline,
+        offline=loads_locally(card, config.offline),
         revision=card.revision,
         size_px=card.image_size,
     )

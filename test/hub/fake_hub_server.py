@@ -27,12 +27,14 @@ class FakeHub:
         wrong: names whose content is not what the checksum says.
         is_gated: nothing is handed out.
         ranges: the Range headers of the requests for large files, empty texts without.
+        asked: how many requests for the model came.
     """
 
     def __init__(self, files):
         self.files = files
         self.cut_at, self.cuts, self.wrong, self.is_gated = 0, 0, (), False
         self.ranges = []
+        self.asked = 0
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -58,6 +60,7 @@ class FakeHub:
 
     def answer(self, request, body):
         path = unquote(urlsplit(request.path).path)
+        self.asked += MODEL in path
         if path.startswith(f"/api/models/{MODEL}/tree/"):
             self._send(request, json.dumps([self._entry(name) for name in self.files]).encode(), body)
         elif path == f"/api/models/{MODEL}" or path.startswith(f"/api/models/{MODEL}/revision/main"):

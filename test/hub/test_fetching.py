@@ -1,13 +1,14 @@
 """`reasonseg models fetch` through the hub's own client, from a hub on the loopback."""
 
 import json
+from pathlib import Path
 
 import pytest
 from fake_hub_server import BYTES, weights
 
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.hub.fetching import plan
-from reasonseg_ros.model_card import load_card
+from reasonseg_ros.model_card import find_card, load_card
 
 pytest.importorskip("huggingface_hub")
 
@@ -66,6 +67,16 @@ def test_an_unknown_model_and_a_hub_that_is_away_are_one_line(models, hub, tmp_p
 def test_offline_nothing_is_asked(models):
     ended = models("fetch", HF_HUB_OFFLINE="1")
     assert ended.returncode == 2 and "HF_HUB_OFFLINE is set" in ended.stderr
+
+
+def test_a_model_that_is_here_is_loaded_without_asking_the_hub(models, hub):
+    folder = Path(find_card("tabletop-segmenter").source)
+    hub.files = {name: (folder / name).read_bytes() for name in ("config.json", "model.safetensors")}
+    assert models("fetch").returncode == 0
+    asked = hub.asked
+    ended = models("check")
+    assert "3 of 3 masks" in ended.stdout, ended.stderr  # the known picture is not of its world
+    assert hub.asked == asked
 
 
 def test_a_model_that_is_a_folder_is_not_fetched():

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.commands.options import whole_number
 from reasonseg_ros.config.models import ENGINE_BACKENDS
 from reasonseg_ros.errors import InvalidInput, ModelError
 
@@ -27,7 +28,9 @@ def register(verbs: Any) -> None:
     )  # fmt: skip
     build.add_argument("--graphs", nargs="+", metavar="GRAPH", help="only these; default: all of the export")
     build.add_argument("--force", action="store_true", help="rebuild engines that exist")
-    build.add_argument("--workspace-mib", type=int, default=0, help="maximum memory of the builder; 0: no limit")
+    build.add_argument(
+        "--workspace-mib", type=whole_number(0), default=0, help="maximum memory of the builder; 0: no limit"
+    )
     _add_cache(build)
     build.set_defaults(action=_build)
 

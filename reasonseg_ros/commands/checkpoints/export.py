@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from reasonseg_ros.commands.options import whole_number
 from reasonseg_ros.engine.manifest import PRECISIONS
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.files.outputs import add_output
@@ -18,7 +19,7 @@ def register(verbs: Any) -> None:
     segmenter.add_argument("--model", required=True, help="model card, folder, hub id, or the sam2 package's .pt file")
     segmenter.add_argument(
         "--size",
-        type=int,
+        type=whole_number(0),
         default=0,
         metavar="PX",
         help="side of the square input, a multiple of 32; default: the checkpoint's",

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.commands.options import share
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.outputs import add_output
 from reasonseg_ros.files.strict_json import json_text
@@ -25,7 +26,7 @@ def register(verbs: Any) -> None:
     parser.add_argument("after", type=Path, metavar="B", help="the other run")
     parser.add_argument(
         "--changed-iou",
-        type=float,
+        type=share,
         default=0.05,
         metavar="IOU",
         help="a smaller change is not listed (default: %(default)s)",

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.commands.options import seed, share, whole_number
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.outputs import add_output
 from reasonseg_ros.tabletop.questions.sentences import PHRASINGS
@@ -27,16 +28,16 @@ def register(verbs: Any) -> None:
     parser.add_argument("--points", type=int, choices=(1, 2), default=1, help="a target (Seg-Zero: 2)")
     parser.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="only these kinds of questions")
     parser.add_argument(
-        "--min-segmented-iou", type=float, metavar="IOU",
+        "--min-segmented-iou", type=share, metavar="IOU",
         help="drop targets that the segmenter finds worse from box and point (VisionReasoner: 0.6)",
     )  # fmt: skip
     parser.add_argument("--segmenter", help="of --min-segmented-iou: model card, folder or hub id")
     parser.add_argument("--device", help="of the segmenter, for example cpu or cuda:0")
     scenes = parser.add_argument_group("questions about rendered scenes")
     scenes.add_argument("--scenes", type=Path, help="folder of `reasonseg train scenes`")
-    scenes.add_argument("--count", type=int, default=1000, help="(default: %(default)s)")
+    scenes.add_argument("--count", type=whole_number(1), default=1000, help="(default: %(default)s)")
     scenes.add_argument("--phrasing", choices=PHRASINGS, default="train", help="(default: %(default)s)")
-    scenes.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    scenes.add_argument("--seed", type=seed, default=0, help="(default: %(default)s)")
     parser.set_defaults(action=run)
 
 

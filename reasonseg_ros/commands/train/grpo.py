@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.commands.options import number, whole_number
 from reasonseg_ros.files.outputs import add_output
 
 
@@ -32,7 +33,8 @@ def add_run_options(parser: argparse.ArgumentParser, numbers: Sequence[Number]) 
         "--engine", default="embedded", help="embedded: the tiny model; trl: published checkpoints, named as in cards"
     )
     for name, kind, value, words in numbers:
-        parser.add_argument(f"--{name}", type=kind, default=value, help=words)
+        read = whole_number(0) if kind is int else number(0)
+        parser.add_argument(f"--{name}", type=read, default=value, help=words)
 
 
 Number = tuple[str, Any, float, str]

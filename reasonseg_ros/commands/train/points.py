@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.commands.options import size_wh
+from reasonseg_ros.commands.options import seed, size_wh, whole_number
 from reasonseg_ros.files.outputs import add_output
 
 MODEL = "tabletop-segmenter"
@@ -23,8 +23,8 @@ def register(verbs: Any) -> None:
     train = kinds.add_parser("train", help="train, or continue a run; adds the graph to the export at the end")
     train.add_argument("--scenes", type=Path, required=True, help="folder of `reasonseg train scenes`")
     _add_run(train)
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--threads", type=int, default=1, help="CPU threads")
+    train.add_argument("--seed", type=seed, default=0)
+    train.add_argument("--threads", type=whole_number(1), default=1, help="CPU threads")
     train.set_defaults(action=_train)
 
     export = kinds.add_parser("export", help="add the graph of an unfinished run to the export")
@@ -33,7 +33,7 @@ def register(verbs: Any) -> None:
 
     evaluate = kinds.add_parser("evaluate", help="proposals of everything mode against the objects of unseen scenes")
     evaluate.add_argument("--model", default=MODEL, help="segmenter: model card or folder")
-    evaluate.add_argument("--seeds", nargs=2, type=int, required=True, metavar=("START", "COUNT"))
+    evaluate.add_argument("--seeds", nargs=2, type=seed, required=True, metavar=("START", "COUNT"))
     evaluate.add_argument("--size", type=size_wh, default=(640, 480), metavar="WxH", help="pixels (default: 640x480)")
     evaluate.add_argument("--grid", type=size_wh, metavar="WxH", help="points across and down, as in 12x9")
     evaluate.set_defaults(action=_evaluate)

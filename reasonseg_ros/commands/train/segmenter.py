@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.commands.options import size_wh
+from reasonseg_ros.commands.options import seed, size_wh, whole_number
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.outputs import add_output
 
@@ -32,9 +32,9 @@ def register(verbs: Any) -> None:
         train, "--run", "folder", required=True, dest="run_folder", metavar="DIR", help="folder of the run's checkpoint"
     )
     add_output(train, "--out", "folder", required=True, help="folder for the finished model")
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=seed, default=0)
     train.add_argument("--device", default="auto")
-    train.add_argument("--threads", type=int, default=1, help="CPU threads")
+    train.add_argument("--threads", type=whole_number(1), default=1, help="CPU threads")
     train.set_defaults(action=_train)
 
     export = kinds.add_parser("export", help="write the model of an unfinished run")
@@ -49,14 +49,16 @@ def register(verbs: Any) -> None:
     evaluate.add_argument("--model", required=True, help="model card, folder or hub id")
     add_output(evaluate, "--pictures", "folder", help="folder for images with the masks drawn on them")
     images, memory = _groups(evaluate)
-    images.add_argument("--seeds", nargs=2, type=int, metavar=("START", "COUNT"), help="scenes to render")
+    images.add_argument("--seeds", nargs=2, type=seed, metavar=("START", "COUNT"), help="scenes to render")
     images.add_argument("--size", type=size_wh, metavar="WxH", help="pixels (default: 640x480)")
     memory.add_argument("--videos", type=Path, help="folder of rendered videos")
     memory.add_argument("--modes", nargs="+", choices=TRACKER_MODES, help="tracker modes (default: both)")
-    memory.add_argument("--limit", type=int, metavar="N", help="only the first N videos")
-    memory.add_argument("--targets", type=int, metavar="N", help="N targets per video, moved or hidden ones first")
+    memory.add_argument("--limit", type=whole_number(1), metavar="N", help="only the first N videos")
+    memory.add_argument(
+        "--targets", type=whole_number(1), metavar="N", help="N targets per video, moved or hidden ones first"
+    )
     memory.add_argument("--returning", action="store_true", help="only hidden targets, on videos that also run back")
-    memory.add_argument("--threads", type=int, help="CPU threads (default: 1)")
+    memory.add_argument("--threads", type=whole_number(1), help="CPU threads (default: 1)")
     evaluate.set_defaults(action=_evaluate)
 
     parser.set_defaults(action=run)

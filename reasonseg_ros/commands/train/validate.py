@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.commands.options import seed, whole_number
 from reasonseg_ros.tabletop.questions.question import KINDS
 from reasonseg_ros.tabletop.questions.sentences import PHRASINGS
 
@@ -23,12 +24,16 @@ def register(verbs: Any) -> None:
     shown.add_argument("--scenes", type=Path, help="folder of `reasonseg train scenes`")
     shown.add_argument("--videos", type=Path, help="folder of `reasonseg train videos`")
     parser.add_argument(
-        "--count", type=int, help=f"questions (default: {SCENE_QUESTIONS} on scenes, {VIDEO_QUESTIONS} on videos)"
+        "--count",
+        type=whole_number(1),
+        help=f"questions (default: {SCENE_QUESTIONS} on scenes, {VIDEO_QUESTIONS} on videos)",
     )
     parser.add_argument("--phrasing", choices=PHRASINGS, default="train", help="set of sentences")
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--seed", type=seed, default=7)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), help="kinds of questions about scenes")
-    parser.add_argument("--show", type=int, default=0, help="print up to this many wrong answers of each kind or event")
+    parser.add_argument(
+        "--show", type=whole_number(0), default=0, help="print up to this many wrong answers of each kind or event"
+    )
     parser.set_defaults(action=run)
 
 

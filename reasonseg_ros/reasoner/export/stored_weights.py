@@ -9,8 +9,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from reasonseg_ros.engine.export_folder import INDEX, WEIGHTS
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.hub_cache import INDEX, WEIGHTS
 
 LONGEST_HEADER_BYTES = 100_000_000
 

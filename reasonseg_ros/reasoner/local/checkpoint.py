@@ -14,6 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndByte
 from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
+from reasonseg_ros.hub_cache import PROCESSOR, loads_locally
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.chat.chat_template import check_chat_template, special_tokens, turn_end
 from reasonseg_ros.torch_device import choose_dtype
@@ -29,7 +30,7 @@ def load_checkpoint(card: ModelCard, config: ReasonerConfig, device: torch.devic
         _check_folder(Path(card.source))
     shared = {
         "revision": card.revision,
-        "local_files_only": config.offline or is_folder,
+        "local_files_only": loads_locally(card, config.offline, PROCESSOR),
         "trust_remote_code": False,
     }
     options: dict[str, Any] = {"use_safetensors": True, "dtype": choose_dtype(config.dtype, device)}
@@ -74,8 +75,7 @@ def _check_folder(folder: Path) -> None:
     wanted = {
         "config.json": ["config.json"],
         "weights (*.safetensors; other formats are never loaded)": ["*.safetensors"],
-        "tokenizer.json": ["tokenizer.json", "vocab.json"],
-        "processor_config.json": ["processor_config.json", "preprocessor_config.json"],
+        **{names[0]: list(names) for names in PROCESSOR},
     }
     for what, patterns in wanted.items():
         if not any(any(folder.glob(pattern)) for pattern in patterns):

@@ -1,0 +1,60 @@
+"""Checkpoints in the Hugging Face hub's cache on this machine. Asks no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reasonseg_ros.errors import ModelError
+from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
+from reasonseg_ros.model_card import ModelCard
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PROCESSOR = (("tokenizer.json", "vocab.json"), ("processor_config.json", "preprocessor_config.json"))
+"""Of each group one file is needed to load a reasoner, beside its weights."""
+
+
+def loads_locally(card: ModelCard, offline: bool, needed: Sequence[Sequence[str]] = ()) -> bool:
+    """Whether to load a checkpoint without the hub: the settings say so, it is a folder, or the cache holds all of it.
+
+    Else the hub's client asks for each file anew, and a machine without a network waits for minutes until it takes
+    those that it has. `needed`: groups of names, of each of which one file must be there.
+    """
+    if offline or card.is_folder or Path(card.source).is_dir():
+        return True
+    folder = cached_snapshot(card)
+    if folder is None:
+        return False
+    try:
+        files = [folder / "config.json", *weight_files(folder)]
+    except ModelError:
+        return False
+    return all(path.is_file() for path in files) and all(
+        any((folder / name).is_file() for name in group) for group in needed
+    )
+
+
+def cached_snapshot(card: ModelCard) -> Path | None:
+    """The card's revision in the hub's cache; None if there is none, or if huggingface_hub is not installed."""
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    found = try_to_load_from_cache(card.source, "config.json", revision=card.revision)
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that transformers would read: the one file, or the shards of the index. They may be missing.
+
+    Raises ModelError if the index cannot be read.
+    """
+    index = folder / INDEX
+    if (folder / WEIGHTS).exists() or not index.exists():
+        return [folder / WEIGHTS]
+    try:
+        names = {str(name) for name in read_json_document(index)["weight_map"].values()}
+    except (UnreadableDocument, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{index} cannot be read: {error}; fetch the checkpoint again") from error
+    return [folder / Path(name).name for name in sorted(names)]

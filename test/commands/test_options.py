@@ -1,0 +1,80 @@
+"""Values of options are checked where they are read, whatever the verb."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+import pytest
+
+from reasonseg_ros import cli
+
+
+def options(parser: argparse.ArgumentParser, verb: str = "") -> Iterator[tuple[str, argparse.Action]]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, inner in action.choices.items():
+                yield from options(inner, f"{verb} {name}")
+        else:
+            yield verb, action
+
+
+def test_every_number_has_bounds() -> None:
+    """`int` and `float` alone let NaN, infinity and negative counts through to the work."""
+    found = list(options(cli._parser()))
+    assert len(found) > 100
+    bare = [f"{verb} {action.dest}" for verb, action in found if action.type in (int, float) and not action.choices]
+    assert bare == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ask --node x --wait nan",
+        "ask --node x --wait -1",
+        "ask --node x --wait inf",
+        "play bag --rate 0",
+        "play bag --rate nan",
+        "play bag --hold -2",
+        "play bag --delay 1e99",
+        "console --port 65536",
+        "console --port -1",
+        "console --rate nan",
+        "mcp --side 63",
+        "mcp --limit 0",
+        "mcp --per-minute 0",
+        "doctor --listen inf",
+        "demo --min-giou 1.5",
+        "tabletop bag --seed -1 --scenes 1",
+        "tabletop bag --seed 1 --scenes 0",
+        "tabletop bag --seed 1 --scenes 1 --questions 0",
+        "bag from-video reasonvos folder --out bag --rate 0",
+        "bag from-video reasonvos folder --out bag --limit 0",
+        "compare a b --changed-iou nan",
+        "train scenes --seeds 1 -2 --out x",
+        "train reasoner --minutes nan --scenes x",
+    ],
+)
+def test_a_number_out_of_its_bounds_is_refused_by_its_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(command.split())
+    assert ended.value.code == cli.USAGE_ERROR
+    assert "expected a" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["bad name", "/", "", "/robot 1/reasonseg", "//reasonseg", "1robot/x", "röbot", "~/x"])
+@pytest.mark.parametrize("verb", [["ask", "--node", "x"], ["console"], ["mcp"]])
+def test_a_name_that_no_node_can_have_is_refused(
+    verb: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*verb, "--name", name])
+    assert ended.value.code == cli.USAGE_ERROR
+    assert "for example /" in capsys.readouterr().err
+
+
+def test_names_that_ros_allows_are_taken() -> None:
+    for name in ("reasonseg", "/reasonseg", "robot_1/reasonseg", "/a/b_2/_c"):
+        assert cli._parser().parse_args(["console", "--name", name]).name == name
+    assert cli._parser().parse_args(["doctor", "--image-topic", "/camera/image_raw"]).image_topic == "/camera/image_raw"
+    assert cli._parser().parse_args(["console"]).image_topic == ""
