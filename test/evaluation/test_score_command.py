@@ -89,11 +89,19 @@ def test_one_json_file_against_a_folder(tmp_path, capsys):
     assert result["giou"] == pytest.approx(0.5, abs=1e-6)
 
 
-def test_a_target_saved_as_255_gets_a_hint(tmp_path, capsys):
-    predictions, targets = write(tmp_path / "said", a=TARGET), write(tmp_path / "true", a=TARGET * 255)
-    status, _, lines = score(capsys, predictions, targets)
+def test_a_target_saved_as_255_among_others_gets_a_hint(tmp_path, capsys):
+    predictions = write(tmp_path / "said", a=TARGET, b=TARGET)
+    status, _, lines = score(capsys, predictions, write(tmp_path / "true", a=TARGET * 255, b=TARGET))
     assert status == 0
     assert len(lines) == 1 and "save it as 1" in lines[0]
+
+
+def test_targets_that_are_all_saved_as_255_are_refused(tmp_path, capsys):
+    predictions = write(tmp_path / "said", a=TARGET, b=TARGET * 0)
+    targets = write(tmp_path / "true", a=TARGET * 255, b=TARGET * 0)
+    assert cli.main(["score", "--predictions", str(predictions), "--targets", str(targets)]) == 2
+    printed = capsys.readouterr()
+    assert not printed.out and "1 targets hold only 0 and 255" in printed.err and "as 1" in printed.err
 
 
 def test_videos_add_j_and_f_by_expression(tmp_path, capsys):

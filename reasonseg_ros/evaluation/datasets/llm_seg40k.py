@@ -2,7 +2,7 @@
 
     {"000000123456.jpg": {"from_dataset": "coco", "qa_pairs": [{"question": ..., "answer": ..., MASK}, ...]}, ...}
 
-MASK is `segmentation` (COCO's run lengths or polygons) or `segmentation_path` (an image, above 0 inside the mask).
+MASK is `segmentation` (COCO's run lengths or polygons) or `segmentation_path` (a PNG, not 0 inside the mask).
 Source: Wang and Ke, LLM-Seg: Bridging Image Segmentation and Large Language Model Reasoning, CVPR Workshops 2024.
 """
 
@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.errors import InvalidInput, UnusableImage
+from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.coco_masks import segmentation_mask
 from reasonseg_ros.evaluation.datasets.image_folders import find_image
 from reasonseg_ros.evaluation.datasets.json_files import read_json
+from reasonseg_ros.evaluation.datasets.mask_images import mask_values
 from reasonseg_ros.evaluation.datasets.pictures import read_picture
 from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, gather
-from reasonseg_ros.images.files import decode_image
 from reasonseg_ros.types import BoolMask
 
 IMAGE_FOLDERS = ("", "images", "train2017", "coco", "egoobjects", "ego_objects")
@@ -68,10 +68,9 @@ def _mask(pair: dict[str, Any], folder: Path, size_wh: tuple[int, int]) -> tuple
 
 
 def _marked(path: Path) -> BoolMask:
-    """Pixels of a mask file that are not black, of whatever depth: scaled to 8 bits, small values would be lost."""
+    """Pixels of a mask file that are not 0, of whatever depth."""
     try:
-        pixels = decode_image(path.read_bytes(), upright=True)
-    except (OSError, UnusableImage) as error:
-        raise InvalidInput(f"{path} is not a mask that can be read: {error}") from error
-    marked: BoolMask = pixels.reshape(*pixels.shape[:2], -1).max(axis=2) > 0
+        marked: BoolMask = mask_values(path.read_bytes(), str(path)) != 0
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
     return marked

@@ -10,7 +10,7 @@ whose entries have their own `exp_id`.
 The masks come in three ways, and each video set is recognised by its own:
 
 - MeViS, ReVOS: `mask_dict.json`, from each of an expression's `anno_id` to one run-length object (or null) a frame;
-- Ref-DAVIS17: `Annotations/VIDEO/FRAME.png` with a palette, whose index is the expression's `obj_id`;
+- Ref-DAVIS17: `Annotations/VIDEO/FRAME.png` with a palette, whose index is the expression's `obj_id` (255: ignored);
 - ReasonVOS: `Annotations/SOURCE_VIDEO_OBJ/FRAME.png`, not 0 inside the mask.
 
 Sources: Bai et al., One Token to Seg Them All, NeurIPS 2024; Yan et al., VISA, ECCV 2024; Ding et al., MeViS, ICCV
@@ -21,26 +21,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.coco_masks import rle_mask
 from reasonseg_ros.evaluation.datasets.image_folders import find_image
 from reasonseg_ros.evaluation.datasets.json_files import read_json
-from reasonseg_ros.evaluation.datasets.pictures import open_image, read_picture
+from reasonseg_ros.evaluation.datasets.mask_images import Values, mask_values
+from reasonseg_ros.evaluation.datasets.pictures import read_picture
 from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, QuestionMaker, gather, unusable
 from reasonseg_ros.types import BoolMask
 
 KINDS = {"0": "referring", "1": "reasoning", "2": "nonexistent"}
 """What the numbers in `type_id` of ReVOS mean."""
 
-Masks = Callable[[int, str, tuple[int, int]], "BoolMask | None"]
-"""Mask of an expression on a frame (its number, its name, the image's size); None if the frame is not labelled."""
+VOID = 255
+"""In a palette of DAVIS: pixels that its own evaluation leaves out."""
+
+Masks = Callable[[int, str, tuple[int, int]], "tuple[BoolMask, BoolMask | None] | None"]
+"""Mask and ignored pixels of an expression on a frame (its number, its name, the image's size).
+
+None if the frame is not labelled.
+"""
 
 
 def video_items(folder: Path, split: str) -> list[Item]:
@@ -179,10 +186,10 @@ def _expression(
     kind = "" if type_id is None else KINDS.get(str(type_id), str(type_id)[:40])
 
     def question(number: int, frame: str, size_wh: tuple[int, int]) -> LabelledQuestion | None:
-        mask = masks(number, frame, size_wh)
-        if mask is None:
+        found = masks(number, frame, size_wh)
+        if found is None:
             return None
-        return LabelledQuestion(f"{video}/{key}", text, mask, kind=kind, is_sentence=is_sentence)
+        return LabelledQuestion(f"{video}/{key}", text, *found, kind=kind, is_sentence=is_sentence)
 
     return name, question
 
@@ -218,12 +225,15 @@ def _masks(base: Path, video: str, meta: dict[str, Any], expression: dict[str, A
 
 
 def _png_masks(folder: Path, index: int | None, meta: dict[str, Any]) -> Masks:
-    if not any((folder / f"{frame}.png").is_file() for frame in meta["frames"]):
+    labelled = [folder / f"{frame}.png" for frame in meta["frames"] if (folder / f"{frame}.png").is_file()]
+    if not labelled:
         raise InvalidInput(f"none of its frames has a mask in {folder}; use a split with published masks")
-    return partial(_from_pngs, folder, index)
+    return partial(_from_pngs, folder, index, tuple(labelled))
 
 
-def _from_runs(objects: list[list[Any]], number: int, frame: str, size_wh: tuple[int, int]) -> BoolMask | None:
+def _from_runs(
+    objects: list[list[Any]], number: int, frame: str, size_wh: tuple[int, int]
+) -> tuple[BoolMask, BoolMask | None] | None:
     union = np.zeros(size_wh[::-1], bool)
     for runs in objects:
         if number >= len(runs):
@@ -232,26 +242,43 @@ def _from_runs(objects: list[list[Any]], number: int, frame: str, size_wh: tuple
             if not isinstance(runs[number], dict):
                 raise InvalidInput(f"frame {frame} of mask_dict.json holds {runs[number]!r:.40}; get it again")
             union |= rle_mask(runs[number], size_wh)
-    return union
+    return union, None
 
 
-def _from_pngs(folder: Path, index: int | None, number: int, frame: str, size_wh: tuple[int, int]) -> BoolMask | None:
+def _from_pngs(
+    folder: Path, index: int | None, labelled: tuple[Path, ...], number: int, frame: str, size_wh: tuple[int, int]
+) -> tuple[BoolMask, BoolMask | None] | None:
     path = folder / f"{frame}.png"
-    if not path.is_file():
+    if path not in labelled:
         return None
-    indices = _indices(path)
-    mask: BoolMask = indices != 0 if index is None else indices == index
-    return mask
+    values = _values(path)
+    if index is None:
+        return values != 0, None
+    if index not in (known := _indices_of(labelled)):
+        stated = ", ".join(map(str, sorted(known)[:10])) or "nothing"
+        raise InvalidInput(f"object {index} is on none of the masks in {folder}, which hold {stated}; get them again")
+    void = values == VOID
+    return values == index, void if index != VOID and void.any() else None
+
+
+@lru_cache(maxsize=4)
+def _indices_of(paths: tuple[Path, ...]) -> frozenset[int]:
+    """What all masks of a video hold besides 0. A damaged one is left out; it is told when it is its turn."""
+    found: set[int] = set()
+    for path in paths:
+        with suppress(InvalidInput):
+            found.update(np.unique(_read(path)).tolist())
+    return frozenset(found - {0})
 
 
 @lru_cache(maxsize=1)  # several expressions are about objects of the same file
-def _indices(path: Path) -> NDArray[np.uint8]:
-    """Palette indices or grey values [H, W], as they are stored."""
+def _values(path: Path) -> Values:
+    return _read(path)
+
+
+def _read(path: Path) -> Values:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InvalidInput(f"the mask {path} cannot be read: {error.strerror}") from error
-    with open_image(data, f"the mask {path}") as image:
-        if image.mode not in ("P", "L", "1"):
-            raise InvalidInput(f"the mask {path} has colours ({image.mode}); expected a palette or grey values")
-        return np.array(image, np.uint8)
+    return mask_values(data, f"the mask {path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.coco_masks import rle_mask
+from reasonseg_ros.evaluation.datasets.mask_images import mask_values, stored_values
 from reasonseg_ros.files.strict_json import read_json_file
 from reasonseg_ros.images.header import check_mask_pixels
 from reasonseg_ros.types import BoolMask, FloatArray
@@ -95,7 +94,7 @@ def _files(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
 
 def _activation(file: Path) -> FloatArray:
     if file.suffix.lower() == ".png":
-        return _png_values(file).astype(np.float32)
+        return stored_values(_bytes(file), str(file)).astype(np.float32)
     try:
         # Mapped, so that a header that claims a huge map costs nothing; it takes no pickles, which could run code.
         values = np.lib.format.open_memmap(file, mode="r")
@@ -109,7 +108,7 @@ def _activation(file: Path) -> FloatArray:
 
 def _prediction(source: Any) -> BoolMask | None:
     if isinstance(source, Path) and source.suffix.lower() == ".png":
-        marked: BoolMask = _png_values(source) != 0
+        marked: BoolMask = mask_values(_bytes(source), str(source)) != 0
         return marked
     value = read_json_file(source) if isinstance(source, Path) else source
     return None if value is None else mask_from_coco(value)
@@ -117,7 +116,7 @@ def _prediction(source: Any) -> BoolMask | None:
 
 def _target(source: Any) -> TargetMask:
     if isinstance(source, Path) and source.suffix.lower() == ".png":
-        values = _png_values(source)
+        values = mask_values(_bytes(source), str(source))
         ignore = values == IGNORE_VALUE
         return TargetMask((values != 0) & ~ignore, ignore if ignore.any() else None)
     value = read_json_file(source) if isinstance(source, Path) else source
@@ -130,22 +129,8 @@ def _target(source: Any) -> TargetMask:
     return TargetMask(target, ignore)
 
 
-def _png_values(path: Path) -> NDArray[np.integer[Any]]:
-    """The stored values [H, W]: of a palette image the indices, of equal colour channels one of them."""
-    # OpenCV would turn a palette's indices into colours.
-    from PIL import Image
-
+def _bytes(path: Path) -> bytes:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG",)) as image:
-                check_mask_pixels(image.size)
-                values = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InvalidInput(f"{path} is not a PNG that can be read: {error}") from error
-    if values.ndim == 3:
-        colours = values[..., : 3 if values.shape[2] > 2 else 1]
-        if (colours != colours[..., :1]).any():
-            raise InvalidInput(f"{path} is a colour image; save the mask with one channel")
-        values = colours[..., 0]
-    return values.astype(np.uint8) if values.dtype == bool else values
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error

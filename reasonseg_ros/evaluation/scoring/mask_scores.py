@@ -62,7 +62,7 @@ def score_masks(
     Failures are typed by the box and the innermost point of each mask, or, with a folder of `activations`, by where
     these maps are active; `without_activation` counts the names whose map is missing or damaged.
     With `video`, names are EXPRESSION/FRAME, and J, F and J&F are added. Raises InvalidInput if a folder is missing
-    or empty.
+    or empty, or if no target holds anything but ignored pixels.
     """
     said = predictions_in(predictions)
     true = bag_targets(targets) if is_bag(targets) else targets_in(targets)
@@ -71,7 +71,7 @@ def score_masks(
     failures: list[Failure] = []
     frames: dict[str, list[FrameScore]] = defaultdict(list)
     problems: Counter[str] = Counter()
-    only_ignored = without_activation = 0
+    only_ignored = with_target = without_activation = 0
     for name in progress(sorted(said.keys() | true.keys())):
         target, prediction, problem, reason = _read(name, said.get(name), true.get(name))
         if problem:
@@ -86,6 +86,7 @@ def score_masks(
             except Exception as error:
                 without_activation += 1
                 on_problem(f"{name}: activation: {why(error)}; its type is derived from the mask")
+        with_target += bool(target.target.any())
         only_ignored += target.ignore is not None and not target.target.any()
         try:
             score = score_sample(prediction, target.target, target.ignore, protocol)
@@ -100,9 +101,10 @@ def score_masks(
         if video:
             frames[name.rpartition("/")[0]].append(score_frame(prediction, target.target, target.ignore))
     if only_ignored:
-        on_problem(
-            f"note: {only_ignored} targets hold only 0 and 255, and 255 is ignored; if it is target, save it as 1"
-        )
+        said_of = f"{only_ignored} targets hold only 0 and 255, and 255 is ignored"
+        if not with_target and not is_bag(targets):
+            raise InvalidInput(f"{targets}: {said_of}; no other one marks a pixel. Save what is target as 1")
+        on_problem(f"note: {said_of}; if it is target, save it as 1")
     failed = sum(problems.values())
     summary = summarise(scores)
     videos = summarise_videos(frames) if video else {"intervals_95": {}}

@@ -11,7 +11,7 @@ from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.images.run_lengths import encode_rle
 
 FRAMES = ["00000", "00005", "00010"]
-PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0]
+PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0] + [200] * 759  # Pillow saves no index beyond the palette's end
 
 
 def save_palette(path, indices):
@@ -56,6 +56,56 @@ def test_ref_davis_masks_are_palette_indices(tmp_path, frames, write_json, conve
         found = masks_of(bag, question_id)
         assert all(np.array_equal(found[n], expected[n]) for n in range(3)) and len(found) == 3
     assert np.diff(sorted(bag.images)).tolist() == [200_000_000] * 2
+
+
+@pytest.fixture
+def ref_davis(tmp_path, frames, write_json):
+    """A video with one object, whose masks are written by `save` (path, mask, number of the frame)."""
+
+    def write(save, masks):
+        base = tmp_path / "ref-davis"
+        frames(base / "valid", "dance")
+        for number, (name, mask) in enumerate(zip(FRAMES, masks, strict=True)):
+            save(base / "valid/Annotations/dance" / f"{name}.png", mask, number)
+        expressions = {"0": {"exp": "the left dancer", "obj_id": "1"}}
+        content = {"videos": {"dance": {"frames": FRAMES, "expressions": expressions}}}
+        write_json(base / "meta_expressions/valid/meta_expressions.json", content)
+        return base
+
+    return write
+
+
+def test_void_pixels_of_davis_are_ignored(ref_davis, convert, rectangle):
+    masks, void = [rectangle(n, 2, n + 5, 9) for n in range(3)], rectangle(30, 20, 35, 25)
+
+    def save(path, mask, number):
+        save_palette(path, mask * 1 + void * 255 * (number < 2))
+
+    bag = convert("from-video", ref_davis(save, masks), "--split", "valid")
+    assert bag.status == 0 and len(bag.truths) == 3
+    for truth in bag.truths:
+        number = sorted(bag.images).index(header_stamp_ns(truth.header))
+        assert (decode_mask(truth.mask) == masks[number]).all()
+        ignored = decode_mask(truth.ignore)
+        assert (ignored == void).all() if number < 2 else not ignored.any()
+
+
+def test_an_object_that_is_absent_from_a_frame_has_an_empty_mask_there(ref_davis, convert, rectangle):
+    masks = [rectangle(1, 2, 5, 9), rectangle(0, 0, 0, 0) & False, rectangle(3, 2, 5, 9)]
+    bag = convert(
+        "from-video", ref_davis(lambda path, mask, _: save_palette(path, mask * 1), masks), "--split", "valid"
+    )
+    assert bag.status == 0 and [mask.sum() for mask in masks_of(bag, "dance/0").values()] == [40, 0, 24]
+
+
+def test_masks_of_black_and_white_instead_of_indices_are_refused(ref_davis, convert, rectangle):
+    def save(path, mask, _):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+
+    bag = convert("from-video", ref_davis(save, [rectangle(n, 2, n + 5, 9) for n in range(3)]), "--split", "valid")
+    assert bag.status == 1 and not bag.truths
+    assert any("object 1 is on none of the masks" in line and "hold 255" in line for line in bag.problems)
 
 
 def test_reasonvos_masks_have_a_folder_an_expression(tmp_path, frames, write_json, convert, rectangle):
