@@ -14,6 +14,7 @@ import numpy as np
 from reasonseg_ros.data_engine.splits import SPLIT_NAME
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.faults import naming
+from reasonseg_ros.files.appended import append_line, open_appended
 from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.images.run_lengths import Rle, mask_from_rle
@@ -116,13 +117,10 @@ def read_decisions(folder: Path) -> dict[str, bool] | None:
 def add_decision(folder: Path, an_id: str, is_accepted: bool | None) -> None:
     """Append a decision; None takes an earlier one back. On the disk when it returns."""
     path = folder / DECISIONS_NAME
-    # A link would have the decisions appended to whatever it leads to.
-    with naming(path), os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b") as file:
+    with naming(path), open_appended(path) as file:
         file.truncate(file.read().rfind(b"\n") + 1)  # a line that a killed process left half written
         file.seek(0, os.SEEK_END)
-        file.write(json_text({"id": an_id, "accepted": is_accepted}).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+        append_line(file, {"id": an_id, "accepted": is_accepted})
 
 
 def _lines(path: Path, remedy: str, may_break_off: bool = False) -> Iterable[tuple[int, Any]]:

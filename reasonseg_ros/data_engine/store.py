@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.faults import naming
+from reasonseg_ros.files.appended import append_line, open_appended
 from reasonseg_ros.files.strict_json import json_text, parse_json
 
 REPLIES_NAME = "replies.jsonl"
@@ -48,9 +48,7 @@ class ReplyStore:
         self._known: dict[str, StoredReply] = {}
 
     def __enter__(self) -> ReplyStore:
-        with naming(self.path):
-            # A link would have the replies appended to whatever it leads to.
-            self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
+        self._file = open_appended(self.path)
         try:
             end = 0
             for number, line in enumerate(self._file, 1):
@@ -78,9 +76,7 @@ class ReplyStore:
 
     def put(self, reply: StoredReply) -> None:
         with self._lock, naming(self.path):
-            self._file.write(json_text(asdict(reply)).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            append_line(self._file, asdict(reply))
             self._known[reply.key] = reply
 
     def all(self) -> list[StoredReply]:

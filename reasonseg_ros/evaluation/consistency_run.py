@@ -15,7 +15,8 @@ from reasonseg_ros.evaluation.reading.clips import Clip
 from reasonseg_ros.evaluation.result_lines import ResultLines
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.faults import naming
-from reasonseg_ros.files.strict_json import json_text, parse_json
+from reasonseg_ros.files.appended import append_line, open_appended
+from reasonseg_ros.files.strict_json import parse_json
 from reasonseg_ros.images.run_lengths import mask_from_rle
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.reasoner.call import WAIT, Call, ignore
@@ -71,7 +72,7 @@ class CopyLines:
     def __enter__(self) -> CopyLines:
         """Raises InvalidInput if a line before the last is damaged."""
         with naming(self.path):
-            self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
+            self._file = open_appended(self.path)
             try:
                 lines = self._file.read().split(b"\n")
                 for number, line in enumerate(lines[:-1], 1):
@@ -99,9 +100,7 @@ class CopyLines:
 
     def append(self, result: CopyResult) -> None:
         with naming(self.path):
-            self._file.write(json_text(result.to_json()).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            append_line(self._file, result.to_json())
         self.results[result.sample_id, result.kind] = result
 
 

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.faults import naming
+from reasonseg_ros.files.appended import append_line, open_appended
 from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.files.whole_file import whole_file
 
@@ -34,8 +35,7 @@ class ResultLines:
 
         Raises InvalidInput if a line before the last is damaged: what follows it would be lost.
         """
-        # A link would have the results appended to whatever it leads to.
-        self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
+        self._file = open_appended(self.path)
         try:
             self._places, end = _found(self._file, self.path)
             with naming(self.path):
@@ -62,12 +62,9 @@ class ResultLines:
 
     def append(self, result: SampleResult) -> None:
         """Write a result; it is on the disk when this returns."""
-        line = json_text(result.to_json()).encode() + b"\n"
         with naming(self.path):
             place = self._file.seek(0, os.SEEK_END)
-            self._file.write(line)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            append_line(self._file, result.to_json())
         self._places[result.sample_id] = place
 
     def read(self, sample_id: str) -> SampleResult:

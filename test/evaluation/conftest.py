@@ -98,6 +98,14 @@ def scripted() -> Callable[..., SegZero]:
     return make
 
 
+@pytest.fixture
+def method(scripted: Callable[..., SegZero], monkeypatch: pytest.MonkeyPatch) -> SegZero:
+    """What a command loads instead of checkpoints; it answers every question with the box of `Asked`."""
+    method = scripted(says(Asked.box_xyxy))
+    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config, **_: method)
+    return method
+
+
 @pytest.fixture(scope="session")
 def samples_of() -> type[Asked]:
     return Asked

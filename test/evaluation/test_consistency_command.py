@@ -7,19 +7,10 @@ import pytest
 from reasonseg_ros import cli
 from reasonseg_ros.evaluation.consistency import CHANGES
 
-BOX = (8, 8, 24, 24)
-
 
 @pytest.fixture
 def bag(make_bag, samples_of):
     return make_bag([samples_of(f"{number}", image=number) for number in range(3)])
-
-
-@pytest.fixture
-def method(scripted, answer_text, monkeypatch):
-    method = scripted(answer_text(BOX))
-    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config, **_: method)
-    return method
 
 
 def evaluate(bag, out, *more):

@@ -18,14 +18,6 @@ from reasonseg_ros.types import Status
 BOX = (8, 8, 24, 24)
 
 
-@pytest.fixture
-def method(scripted, answer_text, monkeypatch):
-    """What the command loads instead of checkpoints."""
-    method = scripted(answer_text(BOX))
-    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config, **_: method)
-    return method
-
-
 def test_a_bag_is_evaluated_and_gone_on_with(method, make_bag, samples_of, tmp_path, capsys):
     bag, out = make_bag([samples_of("a"), samples_of("b", None, "none"), samples_of("c")]), tmp_path / "out"
     assert cli.main(["evaluate", str(bag), "--out", str(out), "--limit", "1"]) == 0

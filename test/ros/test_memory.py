@@ -13,13 +13,33 @@ import pytest
 from reasonseg_ros.ros.process.memory import let_go, made_to_stay
 
 ROOT = Path(__file__).resolve().parents[2]
+SHARED = """
+import time
+from pathlib import Path
+
+class Ring:
+    def __init__(self):
+        self.itself = self
+
+def wait_while(lasts):
+    deadline_s = time.monotonic() + 60
+    while lasts():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+"""
+"""What the scripts below use."""
+
+
+def run_alone(script):
+    """Memory and the collector belong to a process, so each script has a fresh one."""
+    command = [sys.executable, "-c", SHARED + script]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
 def test_freed_memory_goes_back_to_the_system_from_between_what_lives_on():
     script = """
-import time
-from pathlib import Path
 import numpy as np
 from reasonseg_ros.ros.process import memory
 
@@ -35,47 +55,31 @@ del blocks
 assert resident_mb() - before > 80
 memory.PERIOD_S = 0.1
 memory.give_back_regularly()
-deadline_s = time.monotonic() + 60
-while resident_mb() - before > 20:
-    assert time.monotonic() < deadline_s
-    time.sleep(0.05)
+wait_while(lambda: resident_mb() - before > 20)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120)
-    assert done.returncode == 0, done.stderr
+    run_alone(script)
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
 def test_rings_are_collected_though_the_collector_would_wait():
     script = """
-import gc, time, weakref
+import gc, weakref
 from reasonseg_ros.ros.process import memory
-
-class Ring:
-    def __init__(self):
-        self.itself = self
 
 gc.set_threshold(10**9)  # of itself it collects nothing
 known = weakref.ref(Ring())
 memory.PERIOD_S = 0.1
 memory.give_back_regularly()
-deadline_s = time.monotonic() + 60
-while known() is not None:
-    assert time.monotonic() < deadline_s
-    time.sleep(0.05)
+wait_while(lambda: known() is not None)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120)
-    assert done.returncode == 0, done.stderr
+    run_alone(script)
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
 def test_models_that_an_ending_question_held_are_collected_after_the_next_are_loaded():
     script = """
-import gc, time, weakref
+import gc, weakref
 from reasonseg_ros.ros.process import memory
-
-class Ring:
-    def __init__(self):
-        self.itself = self
 
 with memory.made_to_stay():
     model = Ring()
@@ -88,18 +92,12 @@ gc.collect()
 assert known() is not None
 memory.PERIOD_S = 0.1
 memory.give_back_regularly()
-deadline_s = time.monotonic() + 60
-while known() is not None:
-    assert time.monotonic() < deadline_s
-    time.sleep(0.05)
-while memory._late.periods:
-    assert time.monotonic() < deadline_s
-    time.sleep(0.05)
+wait_while(lambda: known() is not None)
+wait_while(lambda: memory._late.periods)
 time.sleep(0.2)
-assert gc.get_freeze_count() > 0
+wait_while(lambda: gc.get_freeze_count() == 0)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120)
-    assert done.returncode == 0, done.stderr
+    run_alone(script)
 
 
 def test_the_collector_rests_while_something_loads_and_leaves_it_out_afterwards():
@@ -142,7 +140,6 @@ def test_models_that_are_let_go_of_are_gone_before_others_are_made_to_stay():
 def test_threads_share_heaps_so_that_one_uses_what_another_freed():
     script = """
 import ctypes, re, threading
-from pathlib import Path
 from reasonseg_ros.ros.process import memory
 
 memory.give_back_regularly()
@@ -169,6 +166,4 @@ heaps = re.findall("<heap nr=", Path("PATH").read_text())
 assert 1 <= len(heaps) <= memory.HEAPS, heaps
 """
     with tempfile.NamedTemporaryFile() as file:
-        command = [sys.executable, "-c", script.replace("PATH", file.name)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
-    assert done.returncode == 0, done.stderr
+        run_alone(script.replace("PATH", file.name))

@@ -1,19 +1,10 @@
-"""A scripted method in place of checkpoints, and finished runs."""
+"""Finished runs."""
 
 import shutil
 
 import pytest
 
 from reasonseg_ros import cli
-
-BOX = (8, 8, 24, 24)
-
-
-@pytest.fixture
-def method(scripted, answer_text, monkeypatch):
-    method = scripted(answer_text(BOX))
-    monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config, **_: method)
-    return method
 
 
 @pytest.fixture
