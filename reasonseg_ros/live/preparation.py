@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 
@@ -21,7 +22,9 @@ class Preparation:
 
     def __init__(self, method: Method) -> None:
         self._method = method
+        self._lock = threading.Lock()
         self._ready: tuple[Arrival, Frame] | None = None
+        self._times_forgotten = 0
         self._begun_s = self._rests_since_s = -math.inf
         self._has_failed = False
 
@@ -39,8 +42,13 @@ class Preparation:
         """Never raises: errors of the image or the models are reported when a question comes."""
         self._begun_s = time.monotonic()
         try:
+            with self._lock:
+                times_forgotten = self._times_forgotten
             frame = newest.load()
-            self._ready = newest, frame
+            with self._lock:
+                if times_forgotten != self._times_forgotten:
+                    return  # the image is of a stream that has ended meanwhile
+                self._ready = newest, frame
             self._method.prepare(frame, is_wanted)
         except InvalidInput:
             self._ready = None
@@ -55,9 +63,13 @@ class Preparation:
         ready = self._ready
         if query.prepare == "never" or ready is None:
             return None
+        if ready[0].stamp_ns > newest.stamp_ns:
+            return None  # the stream began again
         is_young = time.monotonic() - self._begun_s <= query.prepare_period_s
         return ready[1] if is_young or ready[0] is newest else None
 
     def forget(self) -> None:
-        """Drop the prepared image. From any thread."""
-        self._ready = None
+        """Drop the prepared image, also one that is being prepared. From any thread."""
+        with self._lock:
+            self._times_forgotten += 1
+            self._ready = None

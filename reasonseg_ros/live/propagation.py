@@ -18,7 +18,7 @@ from reasonseg_ros.geometry import mask_box
 from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.live.motion import moved_mask
 from reasonseg_ros.live.pacing import StepPlan
-from reasonseg_ros.live.questions import lost
+from reasonseg_ros.live.questions import lost, other_camera
 from reasonseg_ros.reasoner.call import never
 from reasonseg_ros.segmenter.port import Segmenter, Track, Tracker
 from reasonseg_ros.segmenter.regions import tracked
@@ -106,8 +106,8 @@ class Propagator:
             except InvalidInput:  # counted where it arrived; the next to it serves as well
                 damaged.append(later[index])
                 continue
-            if loaded.size_wh != frame.size_wh:
-                return self._lost(segmentation, loaded, start_s, "the camera changed its image size meanwhile")
+            if reason := other_camera(frame, loaded):
+                return self._lost(segmentation, loaded, start_s, reason)
             frame, begin_s = loaded, self._clock()
             tracks = tracker.step(self.segmenter.encode(frame.rgb), frame.stamp_ns)
             self._learn(self._clock() - begin_s)
@@ -141,7 +141,7 @@ class Propagator:
                 newest = later[-1].load()
             except InvalidInput:  # counted where it arrived
                 break
-            moved = self._moved(frame, newest, regions) if newest.size_wh == frame.size_wh else None
+            moved = None if other_camera(frame, newest) else self._moved(frame, newest, regions)
             if moved is None:
                 break
             frame, regions = newest, moved

@@ -154,6 +154,18 @@ def is_tracked_on(mode: Mode, stream: StreamConfig) -> bool:
     return mode is Mode.TRACK or (mode is Mode.WATCH and stream.follow_watched)
 
 
+def other_camera(before: Frame, after: Frame) -> str:
+    """Why masks on one image mean nothing on a later one of the stream; empty if both are of the same camera.
+
+    A camera that starts again may have another size; another camera on the same topic has another frame.
+    """
+    if before.size_wh != after.size_wh:
+        return "the camera changed its image size"
+    if before.frame_id.lstrip("/") != after.frame_id.lstrip("/"):
+        return f"the images are of another camera: frame_id {after.frame_id[:80]!r} after {before.frame_id[:80]!r}"
+    return ""
+
+
 def lost(segmentation: Segmentation, reason: str) -> Segmentation:
     """`segmentation` as LOST: its targets cannot be tracked to the newest image."""
     answer = replace(segmentation.answer, status=Status.LOST, groundings=(), error=f"{reason}; ask again")

@@ -15,7 +15,7 @@ from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer, thinned
 from reasonseg_ros.live.newest_image import NewestImage
 from reasonseg_ros.live.preparation import Preparation
 from reasonseg_ros.live.propagation import Propagated, Propagator
-from reasonseg_ros.live.questions import STANDING, Outcome, Reasoned, Turn, is_tracked_on
+from reasonseg_ros.live.questions import STANDING, Outcome, Reasoned, Turn, is_tracked_on, other_camera
 from reasonseg_ros.live.scene_change import thumbnail
 from reasonseg_ros.live.vitals import Vitals
 from reasonseg_ros.methods.port import Method
@@ -153,7 +153,7 @@ class Thinker:
                 frames.append(arrival.load())
             except InvalidInput:
                 continue  # counted where it arrived
-        return [frame for frame in frames if frame.size_wh == newest.size_wh] or [newest]
+        return [frame for frame in frames if not other_camera(frame, newest)] or [newest]
 
     def _propagate(self, pending: Pending, segmentation: Segmentation, restarts: int) -> Propagated:
         """The answer on the newest image, and a tracker if its targets are tracked from there."""

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from reasonseg_ros.errors import InvalidInput, ModelError
 from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.live.questions import lost
+from reasonseg_ros.live.questions import lost, other_camera
 from reasonseg_ros.live.vitals import Vitals
 from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.segmenter.port import Features, Segmenter, Tracker
@@ -169,8 +169,8 @@ class TargetTracking(Generic[_Key]):
 def _next(item: _Tracked[Any], frame: Frame, features: Features) -> Segmentation:
     """The masks of the answer in the next frame, or LOST."""
     last = item.segmentation
-    if last.frame.size_wh != frame.size_wh:
-        return replace(lost(last, "the camera changed its image size"), frame=frame)
+    if reason := other_camera(last.frame, frame):
+        return replace(lost(last, reason), frame=frame)
     start_s = time.perf_counter()
     tracks = item.tracker.step(features, frame.stamp_ns)
     regions = tuple(tracked(region, track) for region, track in zip(last.regions, tracks, strict=True))

@@ -99,8 +99,8 @@ class Worker:
     def forget_frames(self) -> None:
         self.buffer.clear()
         self._tracking.end_all("the images so far were forgotten")
-        self._preparation.forget()
         self._newest.forget()
+        self._preparation.forget()  # after the image that might be prepared again
 
     def enable(self, enabled: bool) -> None:
         """While disabled, new questions are refused, standing ones rest, and nothing is tracked.

@@ -93,6 +93,29 @@ def test_a_question_is_about_the_prepared_image_while_that_is_young(start):
     assert answered(worker).frame.stamp_ns == 3
 
 
+@pytest.mark.parametrize("restart", ["forget", "stamps go back"])
+def test_an_image_that_is_being_prepared_when_the_stream_begins_again_is_not_asked_about(start, restart):
+    worker = start(prepare="idle", prepare_period_s=3600.0)
+    loading, gate = threading.Event(), threading.Event()
+    before = Frame(np.zeros((8, 8, 3), np.uint8), 5_000_000_000)
+
+    def load():
+        loading.set()
+        assert gate.wait(5)
+        return before
+
+    worker.show(Arrival(before.stamp_ns, 192, load))
+    assert loading.wait(5)
+    if restart == "forget":
+        worker.forget_frames()
+        worker.show(arrival(before.stamp_ns + 1))
+    else:
+        worker.show(arrival(1))
+    gate.set()
+    expected = before.stamp_ns + 1 if restart == "forget" else 1
+    assert answered(worker).frame.stamp_ns == expected
+
+
 def test_images_are_prepared_no_more_often_than_the_period(start):
     worker = start(prepare="idle", prepare_period_s=0.2)
     begin_s = time.monotonic()

@@ -18,11 +18,11 @@ RED = (200, 0, 0)
 FIRST = Grounding(np.array([2, 4, 6, 8], np.float32), label="the square")
 
 
-def picture(tenth, size_wh=(60, 12), hidden=False):
+def picture(tenth, size_wh=(60, 12), hidden=False, frame_id="camera"):
     rgb = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
     if not hidden:
         rgb[4:8, 2 + tenth : 6 + tenth] = RED
-    return Frame(rgb, stamp_ns=tenth * 100_000_000)
+    return Frame(rgb, stamp_ns=tenth * 100_000_000, frame_id=frame_id)
 
 
 def stream(frames):
@@ -177,6 +177,7 @@ def test_nothing_fits_is_not_propagated():
     [
         (picture(3, hidden=True), "lost on the way"),
         (picture(3, size_wh=(30, 12)), "changed its image size"),
+        (picture(3, frame_id="rear_camera"), "another camera: frame_id 'rear_camera' after 'camera'"),
     ],
 )
 def test_what_cannot_be_followed_is_lost_with_the_reason(last, reason):

@@ -119,6 +119,14 @@ def test_another_image_size_ends_it(watched):
     assert watched.tracking.keys() == []
 
 
+def test_an_image_of_another_camera_ends_it(watched):
+    watched.track("q1", picture(0), FIRST)
+    watched.show(picture(1, frame_id="/camera"), 1)
+    assert watched.tracking.keys() == ["q1"]
+    assert "another camera" in watched.show(picture(2, frame_id="rear"), 2).answer.error
+    assert watched.tracking.keys() == []
+
+
 def test_a_model_that_fails_ends_the_answers_and_not_the_thread(watched):
     class Broken(ScriptedTracker):
         def step(self, features, stamp_ns):
