@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reasonseg_ros.errors import InvalidInput, UnusableImage
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.whole_file import whole_file
-from reasonseg_ros.images.header import MAX_MEGAPIXELS, check_pixels, read_header
+from reasonseg_ros.images.header import MAX_MEGAPIXELS, check_pixels, read_header, without_tiff_orientation
 from reasonseg_ros.types import RgbImage
 
 
@@ -24,6 +24,8 @@ def decode_image(data: Any, max_megapixels: float = MAX_MEGAPIXELS, upright: boo
     """
     header = read_header(data)
     check_pixels(header.size_wh, max_megapixels)
+    if header.format == "tiff" and not upright:
+        data = without_tiff_orientation(data)
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     stated = f"{header.format.upper()} of {len(data)} bytes does not decode"
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_START, _JPEG_END, _JPEG_SCAN, _JPEG_TEMPORARY = 0xD8, 0xD9, 0xDA, 0x01
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 322, 323
+_TIFF_ORIENTATION, _TIFF_AS_STORED = 274, 1
 _TIFF_NUMBERS = {3: "H", 4: "I"}
 
 
@@ -135,15 +136,33 @@ def _webp_size(view: memoryview) -> tuple[int, int]:
     raise UnusableImage("damaged image", f"WebP of {len(view)} bytes with unknown contents {kind!r}")
 
 
-def _tiff_size(view: memoryview) -> tuple[int, int]:
+def without_tiff_orientation(data: Any) -> Any:
+    """The bytes of a sound TIFF, changed to say that its rows are stored from the top; OpenCV would turn its pixels."""
+    view = memoryview(data).cast("B")
+    order, entries = _tiff_entries(view)
+    for tag, kind, at in entries:
+        if tag == _TIFF_ORIENTATION and kind == 3 and struct.unpack_from(f"{order}H", view, at)[0] != _TIFF_AS_STORED:
+            changed = bytearray(view)
+            struct.pack_into(f"{order}H", changed, at, _TIFF_AS_STORED)
+            return bytes(changed)
+    return data
+
+
+def _tiff_entries(view: memoryview) -> tuple[str, Iterator[tuple[int, int, int]]]:
+    """Byte order, and tag, kind and place of the value of each entry of the first image."""
     order = "<" if bytes(view[:2]) == b"II" else ">"
     directory = struct.unpack_from(f"{order}I", view, 4)[0]
     count = struct.unpack_from(f"{order}H", view, directory)[0]
+    places = range(directory + 2, directory + 2 + 12 * count, 12)
+    return order, ((*struct.unpack_from(f"{order}HH", view, at), at + 8) for at in places)
+
+
+def _tiff_size(view: memoryview) -> tuple[int, int]:
+    order, entries = _tiff_entries(view)
     sides = {}
-    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
-        tag, kind = struct.unpack_from(f"{order}HH", view, entry)
+    for tag, kind, at in entries:
         if kind in _TIFF_NUMBERS:
-            sides[tag] = struct.unpack_from(order + _TIFF_NUMBERS[kind], view, entry + 8)[0]
+            sides[tag] = struct.unpack_from(order + _TIFF_NUMBERS[kind], view, at)[0]
     tile_wh = sides.get(_TIFF_TILE_WIDTH, 0), sides.get(_TIFF_TILE_HEIGHT, 0)
     if tile_wh[0] * tile_wh[1] > MAX_TILE_PIXELS:
         raise UnusableImage("too large", f"tiles of {tile_wh[0]} x {tile_wh[1]} pixels in the TIFF header")

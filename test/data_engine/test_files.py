@@ -116,8 +116,33 @@ def test_an_image_that_leads_out_of_its_folder_or_has_another_size_is_refused(tm
     with pytest.raises(InvalidInput, match="leads out"):
         coco_pictures(changed(path, images=[{"id": 0, "file_name": "../0.png"}]), [tmp_path / "set"])[0].load()
     image = {"id": 0, "file_name": "0.png", "width": 64, "height": 96}
-    with pytest.raises(InvalidInput, match="the file states 64 x 96 for an image of 128 x 96"):
+    with pytest.raises(InvalidInput, match="the annotation is of 64 x 96 pixels, the image of 128 x 96"):
         coco_pictures(changed(path, images=[image]), [tmp_path / "set"])[0].load()
+
+
+def test_images_and_categories_of_one_id_are_not_mixed_up(tmp_path):
+    path = write_coco(tmp_path, pictures=2)
+    content = json.loads(path.read_text())
+    images = [{**content["images"][0], "id": 9}, {**content["images"][1], "id": 9}, content["images"][1]]
+    first, second, third = coco_pictures(changed(path, images=images), [tmp_path])
+    for picture in (first, second):
+        with pytest.raises(InvalidInput, match="other images have its id 9"):
+            picture.load()
+    assert third.load().objects
+    one = content["categories"][0]
+    twice = coco_pictures(changed(path, categories=[*content["categories"], {**one, "name": "other"}]), [tmp_path])
+    problems = twice[2].load().problems
+    assert problems and all("has no name, or two" in line for line in problems)
+    same = coco_pictures(changed(path, categories=[*content["categories"], one]), [tmp_path])
+    assert not same[2].load().problems
+
+
+def test_an_object_that_lost_a_polygon_is_listed(tmp_path):
+    path = write_coco(tmp_path, pictures=1)
+    annotations = json.loads(path.read_text())["annotations"]
+    annotations[0]["segmentation"] = [[1, 2, 3, 4], [10, 10, 60, 10, 60, 60, 10, 60]]
+    picture = coco_pictures(changed(path, annotations=annotations), [tmp_path])[0].load()
+    assert len(picture.problems) == 1 and "polygon 1 is left out" in picture.problems[0]
 
 
 @pytest.mark.parametrize("values", [{"images": []}, {"images": 5}, {"annotations": None}, {"categories": {}}])

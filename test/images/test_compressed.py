@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
+from PIL import ImageOps
 
 from reasonseg_ros.images import messages as images
 from reasonseg_ros.images.compressed import parse_format
+from reasonseg_ros.images.files import decode_image
 from reasonseg_ros.images.header import read_header
 
 HEADER = SimpleNamespace(stamp=SimpleNamespace(sec=3, nanosec=4), frame_id="optical")
@@ -142,6 +144,25 @@ def photograph(orientation, with_thumbnail=False):
     comment = coded(".jpg", GREY[:8, :8]) if with_thumbnail else b""
     Pillow.fromarray(pixels).save(buffer, "JPEG", exif=exif, comment=comment)
     return buffer.getvalue()
+
+
+TURNED = [
+    np.random.default_rng(4).integers(0, 255, shape).astype(dtype)
+    for shape, dtype in [((6, 9), np.uint8), ((6, 9, 3), np.uint8), ((6, 9), np.uint16), ((6, 9), np.float32)]
+]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("pixels", TURNED)
+def test_a_tiff_from_a_camera_is_not_turned_and_an_image_file_is(pixels, orientation):
+    # OpenCV itself turns every TIFF, whether it is asked to ignore the orientation or not.
+    buffer = io.BytesIO()
+    plain = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., ::-1])
+    Pillow.fromarray(plain).save(buffer, "TIFF", tiffinfo={0x0112: orientation})
+    np.testing.assert_array_equal(decode_image(buffer.getvalue()), pixels)
+    turned = np.asarray(ImageOps.exif_transpose(Pillow.open(io.BytesIO(buffer.getvalue()))))
+    upright = decode_image(buffer.getvalue(), upright=True)
+    np.testing.assert_array_equal(upright if upright.ndim == 2 else upright[..., ::-1], turned)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -11,8 +11,8 @@ from reasonseg_ros.data_engine.pictures import ListedObject, LoadedPicture, Sour
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.coco_masks import segmentation_mask
 from reasonseg_ros.evaluation.datasets.image_folders import find_image
-from reasonseg_ros.evaluation.datasets.json_files import read_json
-from reasonseg_ros.evaluation.datasets.pictures import read_picture
+from reasonseg_ros.evaluation.datasets.json_files import by_id, read_json
+from reasonseg_ros.evaluation.datasets.pictures import check_stated_size, read_picture
 from reasonseg_ros.faults import reason
 
 
@@ -29,7 +29,8 @@ def coco_pictures(path: Path, folders: Sequence[Path]) -> list[SourcePicture]:
     )
     if not images:
         raise InvalidInput(f"{path} names no image; give a COCO-style file with images, annotations and categories")
-    known = {entry.get("id"): entry for entry in categories if _is_id(entry.get("id"))}
+    known = by_id(entry for entry in categories if _is_id(entry.get("id")))
+    clear = by_id(entry for entry in images if _is_id(entry.get("id")))
     of_image: dict[Any, list[dict[str, Any]]] = {}
     for entry in annotations:
         if _is_id(entry.get("image_id")) and not entry.get("iscrowd"):
@@ -38,7 +39,11 @@ def coco_pictures(path: Path, folders: Sequence[Path]) -> list[SourcePicture]:
     for number, image in enumerate(images):
         name = _file_name(image) or f"image {number}"
         listed = of_image.get(image["id"], []) if _is_id(image.get("id")) else []
-        pictures.append(SourcePicture(name, partial(_load, name, image, listed, known, folders)))
+        if _is_id(image.get("id")) and image["id"] not in clear:
+            reason = f"other images have its id {image['id']!s:.40} too, so whose its annotations are is not clear"
+            pictures.append(SourcePicture(name, partial(_refuse, reason)))
+        else:
+            pictures.append(SourcePicture(name, partial(_load, name, image, listed, known, folders)))
     return pictures
 
 
@@ -50,32 +55,40 @@ def _load(
     folders: Sequence[Path],
 ) -> LoadedPicture:
     encoded = read_picture(find_image(name, folders))
-    stated = image.get("width"), image.get("height")
-    if None not in stated and stated != encoded.size_wh:
-        width, height = encoded.size_wh
-        sizes = f"the file states {stated[0]} x {stated[1]} for an image of {width} x {height}"
-        raise InvalidInput(f"{sizes}; use the image that was annotated")
+    check_stated_size(encoded, image.get("width"), image.get("height"))
     problems: list[str] = []
     objects = []
     for number, annotation in enumerate(annotations, 1):
+        name = f"annotation {annotation.get('id', number)!s:.40}"
         try:
-            objects.append(_object(annotation, categories, encoded.size_wh))
+            found, broken = _object(annotation, categories, encoded.size_wh)
         except Exception as error:  # annotations of others are of any shape; one costs its own object only
-            problems.append(f"annotation {annotation.get('id', number)!s:.40}: {reason(error)}")
+            problems.append(f"{name}: {reason(error)}")
+        else:
+            objects.append(found)
+            problems += [f"{name}: {line}" for line in broken]
     return LoadedPicture(encoded, askable(objects), tuple(problems))
 
 
 def _object(
     annotation: Mapping[str, Any], categories: Mapping[Any, Mapping[str, Any]], size_wh: tuple[int, int]
-) -> ListedObject:
+) -> tuple[ListedObject, tuple[str, ...]]:
+    """The object, and one line for each part of it that was left out as broken. Raises InvalidInput."""
     category = categories.get(annotation.get("category_id"))
     name = "" if category is None else category.get("name")
     if not isinstance(name, str) or not name.strip():
-        raise InvalidInput(f"category {annotation.get('category_id')!r:.40} has no name; add it to the categories")
-    mask, _ = segmentation_mask(annotation.get("segmentation"), size_wh)
+        raise InvalidInput(
+            f"category {annotation.get('category_id')!r:.40} has no name, or two; name it once in the categories"
+        )
+    mask, broken = segmentation_mask(annotation.get("segmentation"), size_wh)
     listed = category.get("synonyms") if category else None
     synonyms = [other for other in listed if isinstance(other, str)] if isinstance(listed, list) else []
-    return ListedObject(mask, _plain(name), tuple(_plain(other) for other in synonyms if _plain(other) != _plain(name)))
+    others = tuple(_plain(other) for other in synonyms if _plain(other) != _plain(name))
+    return ListedObject(mask, _plain(name), others), broken
+
+
+def _refuse(why: str) -> LoadedPicture:
+    raise InvalidInput(why)
 
 
 def _plain(name: str) -> str:

@@ -45,10 +45,11 @@ def _objects(records: Sequence[object], size_wh: tuple[int, int]) -> tuple[tuple
         try:
             if not isinstance(record, dict):
                 raise InvalidInput("it is no object with a segmentation")
-            mask, _ = segmentation_mask(record.get("segmentation"), size_wh)
+            mask, broken = segmentation_mask(record.get("segmentation"), size_wh)
         except Exception as error:  # masks of others are of any shape; one costs itself only
             problems.append(f"mask {number}: {reason(error)}")
         else:
+            problems += [f"mask {number}: {line}" for line in broken]
             if mask.mean() <= LARGEST_SHARE:
                 objects.append(ListedObject(mask))
     return askable(objects), tuple(problems)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.strict_json import parse_json
+
+_OTHER_ENCODING = re.compile(
+    rb"(?=[\x80-\xff]{4})[\x85\x91-\x97\xa0\xab\xbb]{0,3}[^\x00-\x7f\x85\x91-\x97\xa0\xab\xbb]"
+)
+"""Four bytes in a row that are no ASCII, and not all quotes, dashes and spaces: letters of Chinese, Japanese, Korean or
+Cyrillic encodings. Read as cp1252, they would become a question of accented letters.
+"""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -26,8 +35,23 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def by_id(entries: Iterable[Mapping[str, Any]]) -> dict[Any, Mapping[str, Any]]:
+    """Entries by their `id`. One of two different entries, as in joined files, is left out: either may be meant.
+
+    Raises KeyError or TypeError for an entry without an id that can be looked up.
+    """
+    found: dict[Any, Mapping[str, Any]] = {}
+    unclear = set()
+    for entry in entries:
+        if found.setdefault(entry["id"], entry) != entry:
+            unclear.add(entry["id"])
+    return {one: entry for one, entry in found.items() if one not in unclear}
+
+
 def _text(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        if _OTHER_ENCODING.search(data):
+            raise InvalidInput("its text is neither UTF-8 nor of Western European letters (cp1252)") from error
         return data.decode("cp1252")

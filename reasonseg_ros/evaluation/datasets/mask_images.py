@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.evaluation.datasets.pictures import forget_xmp
 from reasonseg_ros.images.header import check_mask_pixels
 
 Values = NDArray[np.integer[Any]]
@@ -53,6 +54,7 @@ def stored_values(data: bytes, name: str) -> Values:
             with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
                 check_mask_pixels(image.size)
                 image.load()
+                forget_xmp(image)
                 if image.mode == "P":
                     _check_palette(image, name)
                 values = np.asarray(ImageOps.exif_transpose(image))

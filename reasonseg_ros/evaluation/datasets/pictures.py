@@ -6,7 +6,7 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reasonseg_ros.errors import InvalidInput, UnusableImage
 from reasonseg_ros.images.files import decode_image, rgb_from_pixels
@@ -39,6 +39,13 @@ def read_picture(path: Path) -> EncodedImage:
     except OSError as error:
         raise InvalidInput(f"the image {path} cannot be read: {error.strerror}") from error
     return encoded_picture(data, f"the image {path}")
+
+
+def check_stated_size(image: EncodedImage, width: Any, height: Any) -> None:
+    """Raises InvalidInput if an annotation was made for an image of another size; it may leave its size out (None)."""
+    if None not in (width, height) and (width, height) != image.size_wh:
+        sizes = f"the annotation is of {width!s:.20} x {height!s:.20} pixels, the image of {image.size_wh[0]} x "
+        raise InvalidInput(f"{sizes}{image.size_wh[1]}; use the image that was annotated")
 
 
 def encoded_picture(data: bytes, name: str) -> EncodedImage:
@@ -75,11 +82,18 @@ def open_image(data: bytes, name: str) -> Image.Image:
             image = Image.open(io.BytesIO(data))
         check_pixels(image.size)
         image.load()
+        forget_xmp(image)
     except (UnusableImage, Image.DecompressionBombError) as error:
         raise InvalidInput(f"{name} cannot be used: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise InvalidInput(f"{name} is damaged ({error}); get it again") from error
     return image
+
+
+def forget_xmp(image: Image.Image) -> None:
+    """Leave a picture's orientation to its EXIF data, as viewers and OpenCV do; Pillow would also turn it by XMP."""
+    for key in ("xmp", "XML:com.adobe.xmp"):
+        image.info.pop(key, None)
 
 
 def _deep_rgb(data: bytes, name: str) -> RgbImage:

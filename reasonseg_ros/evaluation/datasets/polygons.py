@@ -1,4 +1,7 @@
-"""Polygons of the ReasonSeg annotation, drawn as its authors draw them."""
+"""Shapes of the ReasonSeg annotation, drawn as its authors draw them.
+
+Annotations in this format are drawn with labelme, whose other shapes (`shape_type`) are not polygons of their points.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from reasonseg_ros.errors import InvalidInput
 TARGET, IGNORE = 1, 255
 FARTHEST_PX = 1_000_000
 """Coordinates beyond this are damage, not a polygon that leaves the image."""
+CIRCLE_POINTS = 128
+_DRAWN_AS_THEY_ARE = (None, "", "polygon", "rotation", "line", "point")
 
 
 def draw_shapes(shapes: Sequence[Any], size_wh: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
@@ -21,7 +26,7 @@ def draw_shapes(shapes: Sequence[Any], size_wh: tuple[int, int]) -> tuple[NDArra
 
     Shapes labelled "flag" are no part of the annotation. Points are cut to integers; each polygon is drawn as an
     outline of one pixel and its filling, the largest first, so that smaller ones lie on top. So one point is a pixel,
-    and two are a line.
+    and two are a line; of a rectangle they are corners, of a circle its centre and a point on it.
     Raises InvalidInput if every target polygon is broken.
     """
     drawn: list[tuple[int, NDArray[np.int32]]] = []
@@ -36,7 +41,7 @@ def draw_shapes(shapes: Sequence[Any], size_wh: tuple[int, int]) -> tuple[NDArra
             if not isinstance(label, str):
                 raise InvalidInput("it has no label; write target or ignore")
             value = IGNORE if "ignore" in label.lower() else TARGET
-            points = _points(shape.get("points"))
+            points = _outline(shape.get("shape_type"), shape.get("points"))
             area = int(np.count_nonzero(_draw(np.zeros(size_wh[::-1], np.uint8), points, 1)))
             if not area:
                 raise InvalidInput(f"it lies outside the image of {size_wh[0]} x {size_wh[1]}; check the image's size")
@@ -56,8 +61,25 @@ def draw_shapes(shapes: Sequence[Any], size_wh: tuple[int, int]) -> tuple[NDArra
     return labels, tuple(broken)
 
 
-def _points(values: Any) -> NDArray[np.int32]:
-    """int32 [P, 2] of one point at least. Raises InvalidInput."""
+def _outline(shape_type: Any, values: Any) -> NDArray[np.int32]:
+    """int32 [P, 2], the corners of a shape. Raises InvalidInput for one whose points are no corners."""
+    points = _points(values)
+    if shape_type == "rectangle" and len(points) == 2:
+        (x1, y1), (x2, y2) = points
+        points = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
+    elif shape_type == "circle" and len(points) == 2:
+        radius = np.hypot(*(points[1] - points[0]))
+        angles = np.linspace(0, 2 * np.pi, CIRCLE_POINTS, endpoint=False)
+        points = points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], 1)
+        points = np.rint(points)
+    elif shape_type not in (*_DRAWN_AS_THEY_ARE, "rectangle") or (shape_type == "rectangle" and len(points) != 4):
+        raise InvalidInput(f"its shape_type is {shape_type!r:.40}, of {len(points)} points; draw it as a polygon")
+    corners: NDArray[np.int32] = points.astype(np.int32)
+    return corners
+
+
+def _points(values: Any) -> NDArray[np.float64]:
+    """float64 [P, 2] of one point at least. Raises InvalidInput."""
     try:
         points = np.asarray(values, np.float64)
     except (TypeError, ValueError):
@@ -66,7 +88,7 @@ def _points(values: Any) -> NDArray[np.int32]:
         raise InvalidInput("its points are no list of [x, y]; draw it again")
     if not np.isfinite(points).all() or np.abs(points).max(initial=0) > FARTHEST_PX:
         raise InvalidInput("a coordinate is no number of pixels; draw it again")
-    return points.astype(np.int32)
+    return points
 
 
 def _draw(image: NDArray[np.uint8], points: NDArray[np.int32], value: int) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.json_files import read_json
-from reasonseg_ros.evaluation.datasets.pictures import read_picture
+from reasonseg_ros.evaluation.datasets.pictures import check_stated_size, read_picture
 from reasonseg_ros.evaluation.datasets.polygons import IGNORE, TARGET, draw_shapes
 from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, gather, unusable
 
@@ -56,6 +56,7 @@ def _load(image_path: Path, all_texts: bool, kind_of: Callable[[dict[str, Any]],
     path = image_path.with_suffix(".json")
     annotation = read_json(path)
     image = read_picture(image_path)
+    check_stated_size(image, annotation.get("imageWidth"), annotation.get("imageHeight"))
     texts, shapes = annotation.get("text"), annotation.get("shapes")
     texts = [texts] if isinstance(texts, str) else texts
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from typing import Any
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.coco_masks import segmentation_mask
 from reasonseg_ros.evaluation.datasets.image_folders import find_image
-from reasonseg_ros.evaluation.datasets.json_files import read_json
-from reasonseg_ros.evaluation.datasets.pictures import read_picture
+from reasonseg_ros.evaluation.datasets.json_files import by_id, read_json
+from reasonseg_ros.evaluation.datasets.pictures import check_stated_size, read_picture
 from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, gather, unusable
 
 IMAGE_FOLDERS = ("images/mscoco/images/train2014", "images/train2014", "train2014", "images")
@@ -36,8 +36,8 @@ def refcoco_items(folder: Path, name: str, by: str, split: str, images: Sequence
         known = ", ".join(sorted({str(ref.get("split")) for ref in refs}))
         raise InvalidInput(f"{folder / name} has no expressions of split {split!r}; it has {known or 'none'}")
     try:
-        annotations = {entry["id"]: entry for entry in instances["annotations"]}
-        names = {entry["id"]: str(entry["file_name"]) for entry in instances["images"]}
+        annotations, pictures = by_id(instances["annotations"]), by_id(instances["images"])
+        names = {picture_id: str(entry["file_name"]) for picture_id, entry in pictures.items()}
     except (KeyError, TypeError) as error:
         path = folder / name / "instances.json"
         raise InvalidInput(f"{path} is not as published ({error!r}); get it from the data set again") from error
@@ -48,10 +48,10 @@ def refcoco_items(folder: Path, name: str, by: str, split: str, images: Sequence
     items = []
     for image_id, about in by_image.items():
         if image_id in names:
-            load = partial(_load, names[image_id], about, annotations, places)
+            load = partial(_load, names[image_id], pictures[image_id], about, annotations, places)
             items.append(Item(f"{split}/{names[image_id]}", (load,)))
         else:
-            reason = f"image {image_id} is not in instances.json; get both files from the same source"
+            reason = f"image {image_id} is not in instances.json, or twice; get both files from the same source"
             items.append(unusable(f"{split}/image {image_id}", reason))
     return items
 
@@ -108,14 +108,23 @@ def _load_plain(data: bytes) -> Any:
 
 
 def _load(
-    name: str, refs: Sequence[dict[str, Any]], annotations: dict[Any, dict[str, Any]], places: Sequence[Path]
+    name: str,
+    stated: Mapping[str, Any],
+    refs: Sequence[dict[str, Any]],
+    annotations: Mapping[Any, Mapping[str, Any]],
+    places: Sequence[Path],
 ) -> Picture:
     image = read_picture(find_image(name, places))
+    check_stated_size(image, stated.get("width"), stated.get("height"))
 
     def question(ref: dict[str, Any], number: int, question_id: str) -> LabelledQuestion:
         annotation = annotations.get(ref["ann_id"])
         if annotation is None:
-            raise InvalidInput(f"annotation {ref['ann_id']} is not in instances.json; get both from one source")
+            raise InvalidInput(
+                f"annotation {ref['ann_id']} is not in instances.json, or twice; get both from one source"
+            )
+        if annotation.get("image_id", ref["image_id"]) != ref["image_id"]:
+            raise InvalidInput(f"annotation {ref['ann_id']} is of image {annotation['image_id']}; get both again")
         mask, broken = segmentation_mask(annotation.get("segmentation"), image.size_wh)
         text = str(ref["sentences"][number].get("sent") or "")
         return LabelledQuestion(question_id, text, mask, broken_shapes=() if number else broken)  # once an object

@@ -120,3 +120,37 @@ def test_one_or_two_points_are_what_opencv_draws_of_them(label, points):
     assert broken == () and ((labels == IGNORE) == (label != "target") * expected.astype(bool)).all()
     labels, broken = draw_shapes([shape(label, *points)], SIZE_WH)
     assert np.array_equal(labels, expected * (TARGET if label == "target" else IGNORE)) and broken == ()
+
+
+def typed(kind, *points):
+    return {**shape("target", *points), "shape_type": kind}
+
+
+def test_two_points_of_a_rectangle_are_its_corners():
+    for corners in [((5, 6), (20, 15)), ((20, 15), (5, 6)), ((5, 15), (20, 6))]:
+        labels, broken = draw_shapes([typed("rectangle", *corners)], SIZE_WH)
+        assert np.array_equal(labels, draw_shapes([box("target", 5, 6, 20, 15)], SIZE_WH)[0]) and not broken
+    four = typed("rectangle", (5, 6), (20, 6), (20, 15), (5, 15))
+    assert np.array_equal(draw_shapes([four], SIZE_WH)[0], labels)
+
+
+def test_two_points_of_a_circle_are_its_centre_and_a_point_on_it():
+    labels, _ = draw_shapes([typed("circle", (30, 25), (36, 33))], SIZE_WH)
+    y, x = np.mgrid[: SIZE_WH[1], : SIZE_WH[0]]
+    distance = np.hypot(x - 30, y - 25)
+    assert (labels[distance < 9.2] == TARGET).all() and not labels[distance > 10.8].any()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        typed("mask", (5, 6), (20, 15)), typed("linestrip", (1, 1), (9, 1), (9, 9)), typed("circle", (1, 1)),
+        typed("rectangle", (1, 1), (9, 1), (9, 9)), typed(7, (1, 1), (9, 1), (9, 9)),
+    ],
+)  # fmt: skip
+def test_shapes_whose_points_are_no_corners_are_left_out_by_name(bad):
+    labels, broken = draw_shapes([bad, box("target", 30, 30, 40, 40)], SIZE_WH)
+    assert np.array_equal(labels, draw_shapes([box("target", 30, 30, 40, 40)], SIZE_WH)[0])
+    assert len(broken) == 1 and "shape_type" in broken[0] and "draw it as a polygon" in broken[0]
+    with pytest.raises(InvalidInput, match="shape_type"):
+        draw_shapes([bad], SIZE_WH)

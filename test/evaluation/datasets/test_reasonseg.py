@@ -144,3 +144,52 @@ def test_sgdr_keeps_its_kinds(tmp_path, photo, write_json, convert):
     assert [truth.kind for truth in bag.truths] == ["discriminative", "spatial", "geometric", "multi_step"]
     (line,) = bag.problems
     assert line.startswith("test/e: ") and "'poetic'" in line and "multi_step" in line
+
+
+@pytest.fixture
+def annotated(tmp_path, photo, write_json, convert):
+    """Converts one sample with these values in its annotation."""
+
+    def write(encoding="utf-8", **values):
+        base = tmp_path / "set" / "val"
+        photo(base / "a.jpg")
+        content = {"text": ["it"], "is_sentence": False, "shapes": [polygon("target", 5, 5, 20, 20)], **values}
+        write_json(base / "a.json", content, encoding)
+        return convert("from-reasonseg", base.parent)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("哪个杯子可以喝水", "gbk"),
+        ("飲み物を入れるものはどれ", "shift_jis"),
+        ("마실 수 있는 것은 무엇입니까", "euc_kr"),
+        ("из чего можно пить", "cp1251"),
+        ("από τι μπορώ να πιω", "iso8859_7"),  # noqa: RUF001
+    ],
+)
+def test_questions_in_other_encodings_are_refused_instead_of_garbled(annotated, text, encoding):
+    bag = annotated(encoding, text=[text])
+    assert bag.status != 0 and not bag.queries
+    assert "save it again as UTF-8" in bag.problems[0]
+
+
+WESTERN = [
+    "“…what\u2019s that?”", "« Où est l\u2019île ? »", "die Füße…”", "une fée créée\xa0!", "smörgåsen",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", WESTERN)
+def test_questions_of_western_letters_are_read_in_cp1252(annotated, text):
+    assert annotated("cp1252", text=[text]).queries == {"a": text}
+
+
+def test_an_annotation_of_another_size_is_refused(annotated):
+    bag = annotated(imageWidth=80, imageHeight=60)
+    assert not bag.truths and "the annotation is of 80 x 60 pixels, the image of 40 x 30" in bag.problems[0]
+
+
+def test_an_annotation_may_state_the_images_size(annotated):
+    assert annotated(imageWidth=40, imageHeight=30).status == 0

@@ -1,4 +1,5 @@
 import collections
+import json
 import pickle
 
 import numpy as np
@@ -110,3 +111,44 @@ def test_splits_and_files_that_are_not_there_are_named(folder, tmp_path, capsys)
     assert "it has testB, val" in capsys.readouterr().err
     assert cli.main(["bag", "from-refcoco", str(folder), "--out", str(tmp_path / "bag"), "--by", "umd"]) == 2
     assert "refs(umd).p cannot be read" in capsys.readouterr().err
+
+
+@pytest.fixture
+def edited(folder):
+    """Writes instances.json anew after a change of its content."""
+    path = folder / "refcoco" / "instances.json"
+
+    def write(change):
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+        write_refs(folder, [ref(1, 1, "left mug")])
+        return folder
+
+    return write
+
+
+def larger(content):
+    content["images"][0].update(width=80, height=60)
+
+
+def of_another_image(content):
+    content["annotations"][0]["image_id"] = 8
+
+
+def joined(content):
+    content["annotations"].append({"id": 1, "image_id": 7, "segmentation": [[1, 1, 9, 1, 9, 9]]})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (larger, "the annotation is of 80 x 60 pixels, the image of 40 x 30"),
+        (of_another_image, "annotation 1 is of image 8"),
+        (joined, "annotation 1 is not in instances.json, or twice"),
+    ],
+)
+def test_polygons_of_another_image_are_refused(edited, convert, change, reason):
+    bag = convert("from-refcoco", edited(change), "--split", "val")
+    assert bag.status != 0 and not bag.truths
+    assert any(reason in line for line in bag.problems)
