@@ -31,6 +31,7 @@ from reasonseg_ros.commands.scoring import compare, score, score_text
 from reasonseg_ros.errors import ReasonSegError
 from reasonseg_ros.faults import error_line
 from reasonseg_ros.files.outputs import check_outputs
+from reasonseg_ros.files.standard_streams import open_standard_streams
 from reasonseg_ros.plain_text import log_plainly
 
 USAGE_ERROR = 2
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 is success, 1 an insufficient result, 2 wrong use or a known error (one line), 3 a bug (one line that names a log
     file), 130 Ctrl-C. Outputs that cannot be written are reported before any long work.
     """
+    open_standard_streams()
     settings = _parser().parse_args(argv)
     exit_on_termination()
     log_plainly()

@@ -1,1 +1,1 @@
-"""Files in and out: bounded readers of JSON and YAML, whole-file writing, output checks, package resources."""
+"""Files in and out: bounded readers of JSON and YAML, whole-file writing, outputs, resources, standard streams."""

@@ -27,6 +27,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from reasonseg_ros.config import Config, check_names
 from reasonseg_ros.errors import ConfigError, ModelError, ReasonSegError
+from reasonseg_ros.files.standard_streams import open_standard_streams
 from reasonseg_ros.injection.asked_for import asked_for
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.plain_text import log_plainly, one_line
@@ -245,6 +246,7 @@ class ReasonSegNode(LifecycleNode):
 
 def main(arguments: Sequence[str] | None = None, load: LoadMethod = load_models) -> int:
     """Run the node until SIGINT, SIGTERM or an external shutdown. Returns the exit status."""
+    open_standard_streams()
     log_plainly()
     arguments = list(sys.argv if arguments is None else arguments)
     with stop_signals() as stop:
