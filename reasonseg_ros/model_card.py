@@ -49,6 +49,13 @@ _LIKE_TYPE = {
     "edgetam": "sam2.1-tiny",
     "edgetam_video": "sam2.1-tiny",
 }
+_BASE = {
+    "seg-zero-7b": "qwen2_5_vl",
+    "vision-reasoner-7b": "qwen2_5_vl",
+    "qwen2.5-vl-7b": "qwen2_5_vl",
+    "qwen3-vl-8b": "qwen3_vl",
+}
+"""The model_type of the reasoners that others may be like. Each type answers in other coordinates."""
 _UNSTATED: dict[str, Any] = {"licence": "", "parameters_m": 0.0, "gated": False, "commercial_use": "unclear"}
 """What a checkpoint without a card does not have in common with the one that it is like."""
 
@@ -240,7 +247,7 @@ def _folder_card(folder: Path, shipped: dict[str, Path]) -> ModelCard:
         model_type = read_json_document(folder / "config.json")["model_type"]
     except (UnreadableDocument, KeyError, TypeError) as error:
         raise ModelError(f"{folder} holds no config.json with a model_type ({error}); download it again") from error
-    like = _like_name(folder.name) if model_type in _LIKE_TYPE else None
+    like = _like_name(folder.name, str(model_type)) if model_type in _LIKE_TYPE else None
     like = like or _LIKE_TYPE.get(str(model_type))
     if like is None:
         kind, known = short_repr(model_type), ", ".join(_LIKE_TYPE)
@@ -261,8 +268,16 @@ def _hub_card(hub_id: str, shipped: dict[str, Path]) -> ModelCard:
     return replace(cards[like], name=hub_id, source=hub_id, url=url, image_size=0, **_UNSTATED)
 
 
-def _like_name(name: str) -> str | None:
-    return next((like for pattern, like in _LIKE_NAME if re.search(pattern, name.lower())), None)
+def _like_name(name: str, model_type: str = "") -> str | None:
+    """The shipped card that a name says. Raises ModelError if the name, or its `model_type`, says several kinds."""
+    likes = [like for pattern, like in _LIKE_NAME if re.search(pattern, name.lower())]
+    types = {_BASE[like] for like in likes if like in _BASE} | ({model_type} & set(_BASE.values()))
+    if likes and len(types) > 1:
+        raise ModelError(
+            f"{name} may be {' or '.join(sorted(types))}, by its name and config.json, which answer in other "
+            f"coordinates; write a card.yaml that says which, like models/{likes[0]}.yaml, and give its path"
+        )
+    return likes[0] if likes else None
 
 
 def _is_count(value: Any, least: int, most: int) -> bool:

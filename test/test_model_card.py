@@ -61,6 +61,24 @@ def test_a_bare_folder_is_guessed(tmp_path: Path, folder_name: str, model_type: 
     assert (card.dialect, card.source) == (dialect, str(folder))
 
 
+@pytest.mark.parametrize(
+    ("folder_name", "model_type"),
+    [
+        ("seg-zero-on-qwen3-vl-4b", "qwen3_vl"),
+        ("Seg-Zero-8B", "qwen3_vl"),
+        ("my-qwen3-vl", "qwen2_5_vl"),
+        ("qwen2.5-vl-to-qwen3-vl", "qwen3_vl"),
+    ],
+)
+def test_a_name_that_its_config_contradicts_is_refused(tmp_path: Path, folder_name: str, model_type: str) -> None:
+    (tmp_path / folder_name).mkdir()
+    (tmp_path / folder_name / "config.json").write_text(json.dumps({"model_type": model_type}))
+    with pytest.raises(ModelError, match=r"qwen2_5_vl or qwen3_vl.*write a card\.yaml"):
+        load_card(str(tmp_path / folder_name), "reasoner")
+    with pytest.raises(ModelError, match=r"write a card\.yaml"):
+        load_card("lab/Seg-Zero-Qwen3-VL-4B", "reasoner")
+
+
 def test_hub_ids_are_known_or_guessed_by_name() -> None:
     assert load_card("ricky06662/visionreasoner-7b", "reasoner").name == "vision-reasoner-7b"
     guessed = load_card("someone/Qwen3-VL-2B-Instruct", "reasoner")
