@@ -93,8 +93,8 @@ def read_clips(
         yield from _missing(reader, topics, stream)
         for note in reader.notes:
             on_note(f"{bag}: {note}")
-        if stream.unstamped:
-            on_note(f"{bag}: {stream.unstamped} images without a header stamp; their log time is used")
+        for note in stream.notes():
+            on_note(f"{bag}: {note}")
 
 
 def first_message(reader: BagReader, topic: str) -> Any:

@@ -58,6 +58,15 @@ def noted_settings(out: Path) -> dict[str, Any]:
     return {"command": "(not noted)", **_settings_in(out / "settings.json", remedy)}
 
 
+def check_same_protocol(*folders: Path) -> None:
+    """Raises InvalidInput if the runs in these folders were scored by different protocols, as far as they say."""
+    noted = {out: noted_settings(out).get("protocol") for out in folders if (out / "settings.json").exists()}
+    stated = {out: protocol for out, protocol in noted.items() if protocol}
+    if len(set(stated.values())) > 1:
+        listed = ", ".join(f"{out} by {protocol}" for out, protocol in stated.items())
+        raise InvalidInput(f"the runs are scored by different protocols ({listed}); evaluate both with one --protocol")
+
+
 def _settings_in(path: Path, remedy: str) -> dict[str, Any]:
     try:
         values = parse_json(path.read_bytes())

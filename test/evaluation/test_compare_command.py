@@ -141,3 +141,20 @@ def test_a_page_without_pictures_says_so(tmp_path, capsys):
     path, page = write(tmp_path / "run", BEFORE), tmp_path / "page.html"
     assert compare(capsys, path, path, "--report", str(page))[0] == 0
     assert "the picture is gone" in page.read_text() and '["",""]' in page.read_text()
+
+
+def test_samples_of_another_question_or_ground_truth_are_not_compared(tmp_path, capsys):
+    moved = rle_from_mask(np.roll(TARGET, 3, axis=1))
+    after = [BEFORE[0], replace(BEFORE[1], question="question of another bag"), replace(BEFORE[2], target=moved)]
+    paths = write(tmp_path / "a", BEFORE[:3]), write(tmp_path / "b", after)
+    status, found, lines = compare(capsys, *paths)
+    assert (status, found["samples"], found["compared"], found["failed"]) == (1, 3, 1, 2)
+    assert len(lines) == 2 and "question of another bag" in lines[0] and "ground truth is another one" in lines[1]
+
+
+def test_runs_of_different_protocols_are_refused(tmp_path, capsys):
+    paths = [write(tmp_path / name, BEFORE) for name in "ab"]
+    for path, protocol in zip(paths, ("lisa", "seg_zero"), strict=True):
+        (tmp_path / path / "settings.json").write_text(json.dumps({"protocol": protocol}))
+    assert cli.main(["compare", *paths]) == 2
+    assert "scored by different protocols" in capsys.readouterr().err

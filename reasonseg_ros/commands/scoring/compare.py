@@ -41,9 +41,10 @@ def register(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from reasonseg_ros.evaluation.report.comparison import compare, outcomes_of
     from reasonseg_ros.evaluation.result_lines import Results
-    from reasonseg_ros.evaluation.run_folder import noted_settings
+    from reasonseg_ros.evaluation.run_folder import check_same_protocol, noted_settings
 
     before, after = Results(arguments.before), Results(arguments.after)
+    check_same_protocol(before.path.parent, after.path.parent)
     found = compare(
         outcomes_of(before.values()), outcomes_of(after.values()), arguments.changed_iou,
         lambda line: print(f"reasonseg: {one_line(line)}", file=sys.stderr),

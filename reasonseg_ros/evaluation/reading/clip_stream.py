@@ -6,9 +6,11 @@ Topics are recognised by their message types. Only a few images are kept at a ti
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from reasonseg_ros.bags.topics import UNSCORED_QUERY_TOPIC
 from reasonseg_ros.errors import InvalidInput
@@ -16,7 +18,7 @@ from reasonseg_ros.evaluation.reading.clips import Clip, Sample, unreadable
 from reasonseg_ros.evaluation.reading.questions import TimedQuestion
 from reasonseg_ros.evaluation.reading.topics import GROUND_TRUTH, QUERY, Topics
 from reasonseg_ros.evaluation.reading.truths import truth_from_message
-from reasonseg_ros.images.messages import frame_from_message
+from reasonseg_ros.images.messages import frame_from_message, is_dark_16bit
 from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.stamps import header_stamp_ns
 from reasonseg_ros.types import Frame
@@ -25,18 +27,23 @@ KEPT_IMAGES = 8
 """Recent images that ground truth may still belong to; a recorder may write the two out of order."""
 
 LATE_NS = 10**9
-"""A timed question may be asked so long after the last image."""
+"""A timed question may be asked so long before the first image, or after the last."""
 
 
 class _Image:
     """An image message that is decoded once, however many questions are about it."""
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: Any, on_dark: Callable[[], None] = lambda: None) -> None:
+        """`on_dark` is called if it is of 16 bits and nearly black when it is decoded."""
         self.message = message
+        self._on_dark = on_dark
 
     @cached_property
     def frame(self) -> Frame:
-        return frame_from_message(self.message)
+        frame = frame_from_message(self.message)
+        if is_dark_16bit(self.message, frame.rgb):
+            self._on_dark()
+        return frame
 
     def load(self) -> Frame:
         return self.frame
@@ -48,6 +55,8 @@ class ClipStream:
     Attributes:
         asked: questions that came so far, of any kind.
         unstamped: images so far without a header stamp (0), whose log time is used instead.
+        repeated: images so far with the stamp of one of the images before them, and other pixels.
+        dark: images that were decoded so far, of 16 bits and nearly black.
         damaged_parts: parts of the file that could not be read so far.
     """
 
@@ -71,6 +80,8 @@ class ClipStream:
         self.with_images = with_images
         self.asked = 0
         self.unstamped = 0
+        self.repeated = 0
+        self.dark = 0
         self.damaged_parts = 0
         self._left = list(questions)
         self._first_ns: int | None = None
@@ -113,7 +124,9 @@ class ClipStream:
         self._first_ns = stamp_ns if self._first_ns is None else self._first_ns
         while self._left and self._recent and self._left[0].stamp_ns(self._first_ns) < stamp_ns:
             yield self._timed(self._left.pop(0))
-        image = self._recent[stamp_ns] = _Image(message)
+        known = self._recent.pop(stamp_ns, None)  # popped, so that the new one is the newest
+        self.repeated += known is not None and not np.array_equal(known.message.data, message.data)
+        image = self._recent[stamp_ns] = _Image(message, self._darkened)
         if len(self._recent) > KEPT_IMAGES:
             self._recent.popitem(last=False)
         if self.with_images:
@@ -124,6 +137,22 @@ class ClipStream:
         while self._early:
             query = self._early.pop(0)
             yield self._without_truth(query.query_id, query.text)
+
+    def _darkened(self) -> None:
+        self.dark += 1
+
+    def notes(self) -> list[str]:
+        """What results rest on, a line each. Complete when all images have been decoded."""
+        notes = {
+            "images without a header stamp; their log time is used": self.unstamped,
+            "images have the stamp of one before them and other pixels; ground truth is about the newest one": (
+                self.repeated
+            ),
+            "images of 16 bits are nearly black, as their values stay below 4096; shift them up, or write mono8": (
+                self.dark
+            ),
+        }
+        return [f"{count} {text}" for text, count in notes.items() if count]
 
     def _on_truth(self, message: Any) -> Iterator[Clip]:
         self.asked += 1
@@ -187,6 +216,9 @@ class ClipStream:
         return str(message.query_id)
 
     def _timed(self, question: TimedQuestion) -> Clip:
+        if question.stamp_ns(self._first_ns or 0) < (self._first_ns or 0) - LATE_NS:
+            reason = f"time_s {question.time_s} is before the first image; give a time within the bag"
+            return unreadable(self._new_id(question.question_id or question.text), reason)
         return self._without_truth(question.question_id, question.text)
 
     def _without_truth(self, query_id: str, text: str) -> Clip:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,22 +12,32 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.metrics import SampleScore, difference
 from reasonseg_ros.evaluation.scoring.selective import selective_summary
+from reasonseg_ros.files.strict_json import json_text
+from reasonseg_ros.images.run_lengths import Rle
 
 
 @dataclass(frozen=True)
 class ComparedSample:
-    """What a comparison keeps of a sample."""
+    """What a comparison keeps of a sample. `target` is a digest of its ground truth; empty if that is not known."""
 
     question: str
     status: str
     failure: str
     score: SampleScore | None
     confidence: float | None = None
+    target: str = ""
 
 
 def outcomes_of(results: Iterable[SampleResult]) -> dict[str, ComparedSample]:
     """Outcomes by sample id, without the masks."""
-    return {r.sample_id: ComparedSample(r.question, r.status, r.failure, r.score, r.confidence) for r in results}
+    return {
+        r.sample_id: ComparedSample(r.question, r.status, r.failure, r.score, r.confidence, _digest(r.target, r.ignore))
+        for r in results
+    }
+
+
+def _digest(target: Rle | None, ignore: Rle | None) -> str:
+    return "" if target is None else hashlib.sha256(json_text([target, ignore]).encode()).hexdigest()
 
 
 def compare(
@@ -37,11 +48,12 @@ def compare(
 ) -> dict[str, Any]:
     """The difference of two runs, as plain values.
 
-    `samples` is the number of ids in either run, `compared` of those scored in both, `failed` of all the others, for
-    each of which `on_problem` gets a line. `scores` has each score before and after, the difference with its paired
-    bootstrap 95 % interval. `changed` lists samples whose status or failure type changed, or whose IoU did by more
-    than `changed_iou`, worst first. `selective` has risk against coverage of each run over the samples that have a
-    confidence in both; None without such samples. Raises InvalidInput if no sample was scored in both.
+    `samples` is the number of ids in either run, `compared` of those scored in both on the same question and ground
+    truth, `failed` of all the others, for each of which `on_problem` gets a line. `scores` has each score before and
+    after, the difference with its paired bootstrap 95 % interval. `changed` lists samples whose status or failure type
+    changed, or whose IoU did by more than `changed_iou`, worst first. `selective` has risk against coverage of each run
+    over the samples that have a confidence in both; None without such samples. Raises InvalidInput if no sample was
+    scored in both.
     """
     ids = [*before, *(sample_id for sample_id in after if sample_id not in before)]
     pairs: dict[str, tuple[ComparedSample, ComparedSample]] = {}
@@ -52,6 +64,10 @@ def compare(
             on_problem(f"{sample_id}: only in the {'second' if old is None else 'first'} run")
         elif old.score is None or new.score is None:
             on_problem(f"{sample_id}: without a score in the {'first' if old.score is None else 'second'} run")
+        elif old.question != new.question:
+            on_problem(f"{sample_id}: {old.question[:80]!r} in the first run, {new.question[:80]!r} in the second")
+        elif old.target != new.target and old.target and new.target:
+            on_problem(f"{sample_id}: its ground truth is another one in the second run; evaluate both on one bag")
         else:
             pairs[sample_id] = old, new
             olds.append(old.score)

@@ -144,7 +144,8 @@ def measure(
     mask_px, target_px = np.count_nonzero(mask), np.count_nonzero(target)
     known = (prediction is not None, not target_px, not mask_px, bool(groundings))
     if not target_px or not mask_px:
-        return Measurement(*known, iou=float(known[0] and not target_px and not mask_px))
+        outlines = boundary_f(mask, target) if known[0] else 0.0
+        return Measurement(*known, iou=float(known[0] and not target_px and not mask_px), boundary_f=outlines)
     common_px = np.count_nonzero(mask & target)
     box_recall, box_precision = _box_overlap(groundings, target)
     _, hole_areas = labelled_holes(mask)

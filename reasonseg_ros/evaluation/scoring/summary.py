@@ -17,7 +17,7 @@ from reasonseg_ros.evaluation.scoring.metrics import SampleScore, summarise
 from reasonseg_ros.evaluation.scoring.repair import described, loss_shares, repair_gains, sweeps
 from reasonseg_ros.evaluation.scoring.selective import selective_summary
 from reasonseg_ros.evaluation.scoring.sgdr_kinds import SGDR_KINDS
-from reasonseg_ros.evaluation.scoring.video_metrics import FrameScore, summarise_videos
+from reasonseg_ros.evaluation.scoring.video_metrics import FrameScore, frame_score, summarise_videos
 
 PERCENTILES = (50, 90, 95, 99)
 UNKNOWN_KIND = "unknown"
@@ -125,8 +125,8 @@ def _selective(rows: Sequence[Row]) -> dict[str, Any]:
 def _videos(rows: Sequence[Row]) -> dict[str, Any]:
     frames: dict[str, list[FrameScore]] = {}
     for row in rows:
-        if row.score is not None and row.expression:
-            frames.setdefault(row.expression, []).append(FrameScore(row.score.iou, row.score.boundary_f))
+        if row.measured is not None and row.expression:
+            frames.setdefault(row.expression, []).append(frame_score(row.measured))
     return summarise_videos({name: scores for name, scores in frames.items() if len(scores) > 1})
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.scoring.bootstrap import intervals, ratios, resampled_sums
 from reasonseg_ros.evaluation.scoring.boundaries import boundary_f
+from reasonseg_ros.evaluation.scoring.failures import Measurement
 from reasonseg_ros.evaluation.scoring.metrics import without_ignored
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.types import BoolMask
@@ -39,6 +40,15 @@ def score_frame(prediction: BoolMask | None, target: BoolMask, ignore: BoolMask 
         return FrameScore(0.0, 0.0)
     prediction, target = without_ignored(prediction, target, ignore, "lisa")
     return FrameScore(mask_iou(prediction, target), boundary_f(prediction, target))
+
+
+def frame_score(measured: Measurement) -> FrameScore:
+    """J and F of a sample that is scored already, ignored pixels removed whatever the protocol of its other scores."""
+    if not measured.parsed:
+        return FrameScore(0.0, 0.0)
+    if measured.target_empty and measured.prediction_empty:
+        return FrameScore(1.0, 1.0)
+    return FrameScore(measured.iou, measured.boundary_f)
 
 
 def summarise_videos(expressions: Mapping[str, Sequence[FrameScore]]) -> dict[str, Any]:

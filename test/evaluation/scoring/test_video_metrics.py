@@ -1,13 +1,16 @@
 """J, F and J&F against their definition."""
 
 import json
+from itertools import product
 
+import cv2
 import numpy as np
 import pytest
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.scoring.boundaries import boundary_f
-from reasonseg_ros.evaluation.scoring.video_metrics import FrameScore, score_frame, summarise_videos
+from reasonseg_ros.evaluation.scoring.failures import measure
+from reasonseg_ros.evaluation.scoring.video_metrics import FrameScore, frame_score, score_frame, summarise_videos
 
 SQUARE = np.zeros((50, 60), bool)
 SQUARE[10:30, 10:30] = True
@@ -56,3 +59,14 @@ def test_no_expression_has_no_score_and_no_frame_is_refused():
     assert nothing["j_and_f"] is None and nothing["intervals_95"]["j"] is None and nothing["by_expression"] == {}
     with pytest.raises(InvalidInput, match="what rolled"):
         summarise_videos({"what rolled": []})
+
+
+def test_a_sample_that_is_scored_already_has_the_same_j_and_f():
+    rng = np.random.default_rng(3)
+    full, none = np.ones((30, 40), bool), np.zeros((30, 40), bool)
+    blobs = [cv2.GaussianBlur(rng.random((30, 40)), (0, 0), 3) > 0.5 for _ in range(6)]
+    masks, ignores = [*blobs[:4], full, none], [None, blobs[4], blobs[5], full]
+    for prediction, target, ignore in product([*masks, None], masks, ignores):
+        expected = score_frame(prediction, target, ignore)
+        found = frame_score(measure(prediction, target, ignore))
+        assert (found.j, found.f) == (expected.j, expected.f)
