@@ -29,6 +29,9 @@ from reasonseg_ros.space.calibration import RAW, UnusableCalibration, intrinsics
 from reasonseg_ros.stamps import header_stamp_ns
 from reasonseg_ros.types import FloatArray, Frame, RgbImage
 
+FARTHEST_USUAL_M, NEAREST_USUAL_M = 100.0, 0.05
+"""Depth that is nearly all beyond these is probably in another unit."""
+
 
 def check_image(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
     """Look at the layout of a sensor_msgs/Image without touching its pixels. Raises UnusableImage."""
@@ -172,6 +175,20 @@ def depth_from_image(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> Fl
     if not (depth_m > 0).any():
         raise UnusableImage("empty depth", f"not one of {depth_m.size} pixels is a finite depth above 0")
     return depth_m
+
+
+def depth_doubt(depth_m: FloatArray) -> str:
+    """Why depth [H, W] may be in another unit than its encoding says (REP-118); empty if it looks like metres."""
+    known = depth_m[::4, ::4]
+    known = known[known > 0]  # NaN is not
+    if not known.size:
+        return ""
+    near_m, far_m = np.percentile(known, [5, 95])
+    if near_m > FARTHEST_USUAL_M:
+        return f"nearly all depth is beyond {near_m:.0f} m: 32FC1 has to be in metres; publish millimetres as 16UC1"
+    if far_m < NEAREST_USUAL_M:
+        return f"nearly all depth is within {far_m:.3g} m: 16UC1 has to be in millimetres; publish metres as 32FC1"
+    return ""
 
 
 def _planar_rows(encoding: str, height: int) -> int:

@@ -24,6 +24,9 @@ _COEFFICIENTS = {
 }
 """How many coefficients each distortion model may have; further ones must be 0."""
 
+MOST_OFF_CENTRE = 0.15
+"""Of the width and the height. Lenses are nearer to the middle; K of 2/3 or 3/2 of the resolution is not."""
+
 
 class UnusableCalibration(InvalidInput):
     """A CameraInfo that does not describe the image. `reason` is short and always the same for the same fault."""
@@ -83,9 +86,9 @@ class Kinds:
     def notes(self, info: Any, size_wh: tuple[int, int]) -> list[str]:
         """How calibration and depth are read, in words, if reading them otherwise would give other results.
 
-        The calibration must be usable for the image.
+        And a calibration that looks like another resolution's. It must be usable for the image.
         """
-        notes = []
+        notes = [note for note in (_doubt(info, self.image),) if note]
         if kinds_differ(info, size_wh, self.image):
             if not self.is_image_set:
                 by = "K and D" if self.image == RAW else "P"
@@ -116,6 +119,16 @@ def kinds_differ(info: Any, size_wh: tuple[int, int], kind: str) -> bool:
         or not np.allclose(ours, others, atol=1e-3)
         or not np.allclose(lens.rotation, other.rotation, atol=1e-6)
     )
+
+
+def _doubt(info: Any, kind: str) -> str:
+    """Why a calibration may be of another resolution; empty if its principal point is near the middle."""
+    name, (cx, cy) = ("P", (info.p[2], info.p[6])) if kind == RECTIFIED else ("K", (info.k[2], info.k[5]))
+    width, height = int(info.width), int(info.height)
+    if abs(cx - width / 2) <= MOST_OFF_CENTRE * width and abs(cy - height / 2) <= MOST_OFF_CENTRE * height:
+        return ""
+    middle = f"the principal point of {name}, ({cx:.0f}, {cy:.0f}), is far from the middle of {width} x {height}"
+    return f"{middle}; is camera_info of another resolution, or of an image that was cropped?"
 
 
 def same_frame(one: str, other: str) -> bool:

@@ -328,3 +328,19 @@ def test_depth_and_calibration_of_another_size_are_left_out_and_the_frame_says_w
     assert frame.intrinsics is None
     assert "depth of another size: 2 x 2" in frame.warning_3d
     assert f"no camera_info: none of {WIDTH} x {HEIGHT}" in frame.warning_3d
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pixels", "words"),
+    [
+        ("32FC1", [[0.4, 1.5], [np.nan, 7.0]], ""),
+        ("32FC1", [[400, 1500], [np.nan, 7000]], "publish millimetres as 16UC1"),
+        ("16UC1", [[400, 1500], [0, 7000]], ""),
+        ("16UC1", [[1, 2], [0, 7]], "publish metres as 32FC1"),
+        ("32FC1", [[np.inf, 60.0], [5.0, np.inf]], ""),
+    ],
+)
+def test_depth_in_another_unit_is_doubted(encoding, pixels, words):
+    values = np.kron(np.array(pixels), np.ones((8, 8))).astype(images.DEPTH_ENCODINGS[encoding])
+    found = images.depth_doubt(images.depth_from_image(message(values, encoding)))
+    assert words in found and bool(words) == bool(found)

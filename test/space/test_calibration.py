@@ -192,12 +192,21 @@ def test_a_topics_name_tells_whether_it_is_rectified(topic, kind):
 PLAIN = info(d=[], r=np.eye(3).ravel(), p=np.column_stack([K, np.zeros(3)]).ravel())
 
 
+def scaled(factor):
+    """The calibration of another resolution, in a message that states the image's size."""
+    k = K * [[factor], [factor], [1]]
+    return info(d=[], r=np.eye(3).ravel(), k=k.ravel(), p=np.column_stack([k, np.zeros(3)]).ravel())
+
+
 @pytest.mark.parametrize(
     ("kinds", "message", "words"),
     [
         (Kinds.of("/image", "/depth"), PLAIN, []),
         (Kinds.of("/image_rect", "/image_raw"), PLAIN, []),
         (Kinds.of("/image", "/depth"), info(d=[], r=np.zeros(9), p=np.zeros(12)), []),
+        (Kinds.of("/image", "/depth"), scaled(2), ["of K, (636, 483), is far from the middle of 640 x 480"]),
+        (Kinds.of("/image", "/depth"), scaled(2 / 3), ["of K, (212, 161), is far from"]),
+        (Kinds.of("/image", "/depth", "rectified", "rectified"), scaled(0.5), ["of P, (159, 121), is far from"]),
         (Kinds.of("/image", "/depth"), info(), ["/image is read as a raw image", "/depth is taken for raw"]),
         (Kinds.of("/image_rect", "/image_rect"), info(), ["/image_rect is read as a rectified image (P"]),
         (Kinds.of("/image", "/depth", "raw", "raw"), info(), []),

@@ -206,7 +206,7 @@ class Camera:
             raise images.UnusableImage("no frame_id", "the image's frame_id is empty; have the camera's driver set it")
         camera = self._settings.now.camera
         depth_m = images.depth_from_image(depth, self._max_megapixels)
-        notes = [self._check_depth_frame(frame, depth)]
+        notes = [self._check_depth_frame(frame, depth), images.depth_doubt(depth_m)]
         if depth_m.shape != frame.rgb.shape[:2]:
             raise images.depth_of_another_size(depth_m, frame.size_wh)
         self._infos.await_first()
