@@ -6,6 +6,7 @@ cameras write `jpeg` alone. Which codec it is, the bytes say. What the pixels me
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ from reasonseg_ros.types import FloatArray, RgbImage
 
 _DEPTH_HEADER = struct.Struct("<iff")
 """Before the data of compressedDepth: kind of quantisation (0: inverse depth), and its two parameters."""
+_NAMELESS_CHANNELS = re.compile(r"(8|16|32|64)[USF]C[2-9]")
+"""Encodings that do not say which channel is red. image_transport compresses these as if blue came first."""
 _RVL_SIZE = struct.Struct("<II")
 
 
@@ -56,7 +59,7 @@ def check_compressed_colour(text: str, data: Any, max_megapixels: float = MAX_ME
     stated = parse_format(text)
     if stated.is_depth:
         raise UnusableImage("depth encoding", f"format {text[:60]!r} on a colour topic; publish it on the depth topic")
-    if stated.encoding.startswith("bayer_"):
+    if stated.encoding.startswith("bayer_") or _NAMELESS_CHANNELS.fullmatch(stated.encoding):
         colour_encoding(stated.encoding)
     _check_header(text, data, max_megapixels)
 

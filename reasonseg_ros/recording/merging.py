@@ -8,6 +8,7 @@ them.
 
 from __future__ import annotations
 
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -65,14 +66,18 @@ class Merged:
 
 @dataclass
 class _Content:
-    """What of a bag is kept, by the stamps of its images. `shown_ns` are those that black boxes name."""
+    """What of a bag is kept, by the stamps of its images. `shown_ns` are those that black boxes name.
+
+    `images_ns` has a checksum of each image; `unclear_ns` are stamps that several different images have.
+    """
 
     image_topic: str
     truths: dict[int, list[Any]] = field(default_factory=lambda: defaultdict(list))
     unscored: dict[int, list[Any]] = field(default_factory=lambda: defaultdict(list))
     queries: dict[str, Any] = field(default_factory=dict)
     texts: list[bytes] = field(default_factory=list)
-    images_ns: set[int] = field(default_factory=set)
+    images_ns: dict[int, int] = field(default_factory=dict)
+    unclear_ns: set[int] = field(default_factory=set)
     shown_ns: set[int] = field(default_factory=set)
 
     def wanted_ns(self) -> set[int]:
@@ -125,7 +130,11 @@ def merge_bags(
 
 
 def _content(path: Path, reader: bags.BagReader, image_topic: str) -> _Content:
-    """Read all but the pixels. Raises InvalidInput if a part is damaged, or an image that is asked about is missing."""
+    """Read all but the pixels.
+
+    Raises InvalidInput if a part is damaged, or an image that is asked about is missing, or not the only one of its
+    stamp.
+    """
     types = {topic: kind for topic, kind in reader.topics.items() if reader.counts[topic]}
     texts = [BLACK_BOX_TOPIC] if types.get(BLACK_BOX_TOPIC) == _TEXT else []
     only_shown = bool(texts) and not {GROUND_TRUTH, QUERY} & set(types.values())  # boxes and points, without a question
@@ -136,7 +145,9 @@ def _content(path: Path, reader: bags.BagReader, image_topic: str) -> _Content:
     for topic, _, data in reader.raw([*topics.types, *texts]):
         if topic == topics.image:
             newest_ns = bags.raw_stamp_ns(data)
-            content.images_ns.add(newest_ns)
+            checksum = zlib.crc32(data)
+            if content.images_ns.setdefault(newest_ns, checksum) != checksum:
+                content.unclear_ns.add(newest_ns)
         elif topic == BLACK_BOX_TOPIC:
             content.texts.append(data)
             content.shown_ns |= set(stamps_in(_decoded(reader, topic, data).data))
@@ -158,7 +169,9 @@ def _content(path: Path, reader: bags.BagReader, image_topic: str) -> _Content:
         raise InvalidInput(f"{path} holds no question about an image")
     if 0 in asked_ns:
         raise InvalidInput(f"{path}: images without a header stamp; record them with one")
-    if missing := asked_ns - content.images_ns:
+    if unclear := asked_ns & content.unclear_ns:
+        raise InvalidInput(f"{path}: several images have the stamp {min(unclear)} ns, and a question is about one")
+    if missing := asked_ns - content.images_ns.keys():
         raise InvalidInput(f"{path}: {len(missing)} images that are asked about are missing, {min(missing)} ns for one")
     return content
 

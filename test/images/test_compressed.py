@@ -66,6 +66,8 @@ READ = [
     ("bgra8; png compressed bgr8", coded(".png", np.dstack([BGR, GREY])), ORANGE),
     ("rgb16; png compressed bgr16", coded(".png", BGR.astype(np.uint16) * 257), ORANGE),
     ("rgb8; tiff compressed bgr8", coded(".tiff", BGR), ORANGE),
+    ("rgb8; jpeg compressed rgb8", coded(".jpg", BGR), ORANGE),
+    ("8UC1; jpeg compressed ", coded(".jpg", GREY), (90, 90, 90)),
     ("mono8; jpeg compressed ", coded(".jpg", GREY), (90, 90, 90)),
     ("mono16; png compressed ", coded(".png", GREY.astype(np.uint16) * 257), (90, 90, 90)),
     ("mono16; tiff compressed ", coded(".tiff", GREY.astype(np.uint16) * 257), (90, 90, 90)),
@@ -112,6 +114,9 @@ def test_a_compressed_mosaic_gives_the_pixels_of_the_raw_one(pattern):
         ("jpeg", b"", "unknown encoding"),
         ("bayer_xxxx8; png compressed ", coded(".png", GREY), "unknown encoding"),
         ("yuv422; png compressed ", coded(".png", GREY), "conversion failed"),
+        ("8UC3; jpeg compressed ", coded(".jpg", BGR), "unknown encoding"),
+        ("8UC4; png compressed ", coded(".png", BGR), "unknown encoding"),
+        ("16UC3; png compressed ", coded(".png", BGR.astype(np.uint16)), "unknown encoding"),
     ],
 )
 def test_what_is_no_colour_image_is_refused_with_its_reason(text, data, reason):

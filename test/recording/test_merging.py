@@ -135,3 +135,24 @@ def test_a_bag_that_is_there_is_not_replaced(tmp_path, box_file, capsys):
     (tmp_path / "set").mkdir()
     assert merge(tmp_path, box_file) == cli.USAGE_ERROR
     assert "it exists; choose another place or pass --force" in capsys.readouterr().err
+
+
+def bag_of_one_stamp(path, *numbers):
+    """A question about the last of several images that all have one stamp; equal numbers are equal images."""
+    with bags.BagWriter(path) as bag:
+        for later_ns, number in enumerate(numbers):
+            frame = noisy_frame(number, 10**18)
+            bag.write("/camera/image", bags.image_message(frame.rgb, 10**18, "camera"), 10**18 + later_ns)
+        bag.write("/reasonseg/query", bags.query_message(Query("the cup?", "one")), 10**18 + 10)
+    return path
+
+
+def test_a_question_about_one_of_several_images_of_a_stamp_is_not_merged(tmp_path, truth_bag, capsys):
+    assert merge(tmp_path, truth_bag, bag_of_one_stamp(tmp_path / "unclear", 1, 2)) == 1
+    assert "several images have the stamp 1000000000000000000 ns" in capsys.readouterr().err
+    assert not any(clip.expression.startswith("unclear") for clip in read_clips(tmp_path / "set"))
+
+
+def test_an_image_that_was_recorded_twice_is_merged_once(tmp_path, capsys):
+    assert merge(tmp_path, bag_of_one_stamp(tmp_path / "twice", 1, 1)) == 0
+    assert "images: 1;" in capsys.readouterr().out
