@@ -22,7 +22,7 @@ from reasonseg_ros.action import Segment
 from reasonseg_ros.errors import InvalidInput, ReasonSegError
 from reasonseg_ros.images.messages import frame_from_message
 from reasonseg_ros.msg import Segmentation
-from reasonseg_ros.ros.asking import GONE_S, absence
+from reasonseg_ros.ros.asking import GONE_S, absence, check_alone
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.srv import Prompt
 from reasonseg_ros.stamps import header_stamp_ns
@@ -151,6 +151,7 @@ class NodeLink:
     async def _wait_for_node(self, is_ready: Callable[[], bool]) -> None:
         if not await _until(is_ready, self._wait_s):
             raise ReasonSegError(absence(self._node, self._name, self._wait_s))
+        check_alone(self._node, self._name)
 
     async def _while_alive(self, waiting: asyncio.Future[T], limit_s: float) -> T:
         """Wait while the node is there, and no longer than the limit."""

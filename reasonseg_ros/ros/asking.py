@@ -21,6 +21,7 @@ from reasonseg_ros.errors import ReasonSegError
 from reasonseg_ros.images.files import write_image
 from reasonseg_ros.images.messages import frame_from_message
 from reasonseg_ros.msg import Region, Segmentation
+from reasonseg_ros.ros.twins import REMEDY, count_named
 from reasonseg_ros.stamps import header_stamp_ns
 from reasonseg_ros.types import Status
 
@@ -30,6 +31,8 @@ OVERLAY_WAIT_S = 3.0
 CANCEL_WAIT_S = 5.0
 GONE_S = 3.0
 """A node whose action server is not seen for this long has ended."""
+TWIN_WAIT_S = 0.5
+"""Time to find another node of the same name, once the first is known."""
 MOST_LINES = 12
 """Regions that are printed."""
 
@@ -96,6 +99,8 @@ class _Client:
 
     def wait_for_node(self, wait_s: float) -> None:
         if self._spin_until(self._action.server_is_ready, wait_s):
+            self._spin_until(lambda: count_named(self._node, self._name) > 1, TWIN_WAIT_S)
+            check_alone(self._node, self._name)
             return
         raise ReasonSegError(absence(self._node, self._name, wait_s))
 
@@ -156,6 +161,12 @@ class _Client:
         while not (reached := done()) and time.monotonic() < deadline_s:
             self._executor.spin_once(timeout_sec=TICK_S)
         return reached
+
+
+def check_alone(node: Node, name: str) -> None:
+    """Raises ReasonSegError if several nodes have that name: each would answer, and any one's answer would come."""
+    if (count := count_named(node, name)) > 1:
+        raise ReasonSegError(f"{count} nodes have the name {name}, and each would answer; {REMEDY}")
 
 
 def absence(node: Node, name: str, wait_s: float) -> str:

@@ -14,6 +14,7 @@ from reasonseg_ros.live.questions import Load, Outcome
 from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.reasoner.known_picture import PictureResult
 from reasonseg_ros.ros.process import memory
+from reasonseg_ros.ros.twins import REMEDY
 from reasonseg_ros.types import Status
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -195,13 +196,17 @@ class QuestionHealth:
         return diagnostic("questions", level, text, values)
 
 
-def node_status(state: str, error: str, models: dict[str, str], progress: str = "") -> DiagnosticStatus:
-    """ERROR with the reason if the node could not be configured, WARN while it is not active.
+def node_status(
+    state: str, error: str, models: dict[str, str], progress: str = "", named_alike: int = 1
+) -> DiagnosticStatus:
+    """ERROR with the reason if the node could not be configured, WARN while it is not active or has a twin.
 
-    `progress` says what a node that is being configured is at.
+    `progress` says what a node that is being configured is at; `named_alike` counts the nodes of its name.
     """
     text = f"{state}: {progress}" if state == "configuring" and progress else state
     level = ERROR if error else OK if state == "active" else WARN
+    if named_alike > 1 and level == OK:
+        level, text = WARN, f"{text}; {named_alike} nodes have this name and each answers every question: {REMEDY}"
     resident_mb = memory.resident_mb()
     memory_values = {} if resident_mb is None else {"memory, MB": round(resident_mb)}
     return diagnostic("node", level, error or text, {"state": state, **models, **memory_values})

@@ -42,6 +42,7 @@ from reasonseg_ros.ros.questions import Questions
 from reasonseg_ros.ros.recording import Recordings
 from reasonseg_ros.ros.session import LoadMethod, Session, load_models
 from reasonseg_ros.ros.start_line import knowledge, models_line, topics_line
+from reasonseg_ros.ros.twins import count_named
 from reasonseg_ros.settings import Settings
 
 LET_GO_S = 2.0
@@ -225,6 +226,8 @@ class ReasonSegNode(LifecycleNode):
             self.get_logger().error(text, throttle_duration_sec=5.0)
 
     def _send_diagnostics(self) -> None:
+        name = self.get_fully_qualified_name()
+        alike = count_named(self, name)
         session, camera, is_active = self._session, self.config.camera, self._state == "active"
         method = session.worker.method if session else None
         models = {"method": self.config.method}
@@ -232,16 +235,14 @@ class ReasonSegNode(LifecycleNode):
         if method and self._limits:
             models["limits"] = self._limits
         statuses = [
-            diagnostics.node_status(self._state, self._configure_error, models, self._progress),
+            diagnostics.node_status(self._state, self._configure_error, models, self._progress, alike),
             self._camera_health.status(camera, is_active, session.camera.describe if session else None),
             self._depth_health.status(camera, is_active),
             self._question_health.status(session.worker.load() if session else None),
             diagnostics.picture_status(self._picture),
             self._recordings.status(),
         ]
-        self._diagnostics.publish(
-            diagnostics.array(self.get_fully_qualified_name(), self.get_clock().now().to_msg(), statuses)
-        )
+        self._diagnostics.publish(diagnostics.array(name, self.get_clock().now().to_msg(), statuses))
 
 
 def main(arguments: Sequence[str] | None = None, load: LoadMethod = load_models) -> int:

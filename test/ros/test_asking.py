@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from ros_client import image_of
 from scripted_node import bright_frame
 from test_ros_process import SCRIPT
@@ -68,6 +69,18 @@ def test_an_absent_node_is_one_line_that_names_those_that_run(ask, running_node)
     assert (code, out) == (2, "")
     assert "no node /left/reasonseg answered within 5 s; running: /reasonseg (choose one with --name)" in errors
     assert "Traceback" not in errors
+
+
+def test_two_nodes_of_one_name_are_refused_and_say_so(ask, running_node, start_process, client):
+    start_process(SCRIPT, "--ros-args", "-p", "diagnostics_period_s:=0.1")
+    status = client.diagnostic("node", lambda status: "2 nodes have this name" in status.message)
+    assert status.level == DiagnosticStatus.WARN
+    for _ in range(5):  # on a busy machine the second one may be found too late
+        code, out, errors = ended(ask("the bright one"))
+        if code:
+            break
+    assert (code, out) == (2, "")
+    assert "2 nodes have the name /reasonseg, and each would answer; stop one" in errors
 
 
 def test_ctrl_c_cancels_the_question(ask, running_node, client):
