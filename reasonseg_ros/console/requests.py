@@ -41,7 +41,7 @@ MARKS = ("", "right", "wrong", "nothing")
 _numbers = itertools.count(1)
 _PREFIX = f"console-{secrets.token_hex(3)}"
 
-Values = Mapping[str, Any]
+_Values = Mapping[str, Any]
 
 
 async def answer_request(desk: Desk, text: str) -> str:
@@ -63,7 +63,7 @@ async def answer_request(desk: Desk, text: str) -> str:
         return wire.text_of("reply", request=number if isinstance(number, int) else None, error=reason(error))
 
 
-async def _ask(desk: Desk, values: Values) -> dict[str, Any]:
+async def _ask(desk: Desk, values: _Values) -> dict[str, Any]:
     """Ask about the newest image: `text`, `mode`, and for standing modes `frames` (0: until cleared)."""
     question = _text(values, "text", LONGEST_QUESTION)
     if not question.strip():
@@ -79,19 +79,19 @@ async def _ask(desk: Desk, values: Values) -> dict[str, Any]:
     return {"number": entry.number}
 
 
-async def _cancel(desk: Desk, values: Values) -> dict[str, Any]:
+async def _cancel(desk: Desk, values: _Values) -> dict[str, Any]:
     """End the question of an entry, whose answer then says so."""
     desk.robot.cancel(_entry(desk, values).query_id)
     return {}
 
 
-async def _clear(desk: Desk, values: Values) -> dict[str, Any]:
+async def _clear(desk: Desk, values: _Values) -> dict[str, Any]:
     """End all questions of the node, also those of others."""
     response = await asyncio.wrap_future(desk.robot.call("clear", Trigger.Request()))
     return {"text": response.message}
 
 
-async def _pause(desk: Desk, values: Values) -> dict[str, Any]:
+async def _pause(desk: Desk, values: _Values) -> dict[str, Any]:
     """Have the node take no questions (`on` true), or take them again."""
     is_on = values.get("on")
     if not isinstance(is_on, bool):
@@ -102,7 +102,7 @@ async def _pause(desk: Desk, values: Values) -> dict[str, Any]:
     return {"text": "paused" if is_on else "goes on"}
 
 
-async def _method(desk: Desk, values: Values) -> dict[str, Any]:
+async def _method(desk: Desk, values: _Values) -> dict[str, Any]:
     """Have the node answer by another method, `name`. It loads its models anew."""
     name = _text(values, "name", 40)
     if name not in METHODS:
@@ -127,7 +127,7 @@ async def _change_state(desk: Desk, transition: str) -> None:
         raise InvalidInput(f"the node did not {transition}; see its diagnostics and its log")
 
 
-async def _hold(desk: Desk, values: Values) -> dict[str, Any]:
+async def _hold(desk: Desk, values: _Values) -> dict[str, Any]:
     """Make an entry of the live image of `stamp_ns`, to be prompted and saved without a question."""
     stamp = _text(values, "stamp_ns", 20)
     shot = desk.kept.at(int(stamp)) if stamp.isascii() and stamp.isdigit() else None
@@ -140,7 +140,7 @@ async def _hold(desk: Desk, values: Values) -> dict[str, Any]:
     return {"number": entry.number}
 
 
-async def _prompt(desk: Desk, values: Values) -> dict[str, Any]:
+async def _prompt(desk: Desk, values: _Values) -> dict[str, Any]:
     """One mask for `boxes_xyxy` (one at most) and `points_xy` with `labels` on the image of an entry."""
     entry = _entry(desk, values)
     if entry.shot is None:
@@ -163,7 +163,7 @@ async def _prompt(desk: Desk, values: Values) -> dict[str, Any]:
     return wire.piece_values(number, mask, [region.mask_score for region in answer.regions])
 
 
-async def _mark(desk: Desk, values: Values) -> dict[str, Any]:
+async def _mark(desk: Desk, values: _Values) -> dict[str, Any]:
     """Mark an entry as right, wrong or `nothing` (nothing fits the question)."""
     entry = _entry(desk, values)
     mark = _text(values, "mark", 20)
@@ -174,7 +174,7 @@ async def _mark(desk: Desk, values: Values) -> dict[str, Any]:
     return {}
 
 
-async def _save(desk: Desk, values: Values) -> dict[str, Any]:
+async def _save(desk: Desk, values: _Values) -> dict[str, Any]:
     """Save an entry as ground truth: `question`, and the numbers of the masks (`pieces`) that answer it; none fits."""
     entry = _entry(desk, values)
     if entry.shot is None:
@@ -206,7 +206,7 @@ async def _save(desk: Desk, values: Values) -> dict[str, Any]:
     return {"name": saved.name}
 
 
-async def _delete(desk: Desk, values: Values) -> dict[str, Any]:
+async def _delete(desk: Desk, values: _Values) -> dict[str, Any]:
     """Delete a saved truth by its `name`; `undo` brings it back."""
     name = _text(values, "name", 60)
     async with desk.truth_lock:
@@ -215,7 +215,7 @@ async def _delete(desk: Desk, values: Values) -> dict[str, Any]:
     return {}
 
 
-async def _undo(desk: Desk, values: Values) -> dict[str, Any]:
+async def _undo(desk: Desk, values: _Values) -> dict[str, Any]:
     """Take back the last save or delete."""
     async with desk.truth_lock:
         text = await asyncio.to_thread(desk.truths.undo)
@@ -223,7 +223,7 @@ async def _undo(desk: Desk, values: Values) -> dict[str, Any]:
     return {"text": text}
 
 
-REQUESTS: dict[str, Callable[[Desk, Values], Awaitable[dict[str, Any]]]] = {
+REQUESTS: dict[str, Callable[[Desk, _Values], Awaitable[dict[str, Any]]]] = {
     "ask": _ask,
     "cancel": _cancel,
     "clear": _clear,
@@ -248,7 +248,7 @@ def _tell_truths(desk: Desk) -> None:
     desk.viewers.tell(wire.text_of("truths", **wire.truth_values(desk.truths)))
 
 
-def _entry(desk: Desk, values: Values) -> Exchange:
+def _entry(desk: Desk, values: _Values) -> Exchange:
     number = _whole(values.get("number"), "number", 10**9)
     if number not in desk.history.entries:
         raise InvalidInput(f"entry {number} is no longer in the history; ask again")
@@ -262,7 +262,7 @@ def _union(masks: list[BoolMask], entry: Exchange) -> BoolMask:
     return union
 
 
-def _text(values: Values, name: str, longest: int) -> str:
+def _text(values: _Values, name: str, longest: int) -> str:
     text = values.get(name, "")
     if not isinstance(text, str) or len(text) > longest:
         raise InvalidInput(f"{name} = {text!r:.60}; expected a text of at most {longest} characters")
@@ -275,14 +275,14 @@ def _whole(value: Any, name: str, most: int) -> int:
     return value
 
 
-def _list(values: Values, name: str) -> list[Any]:
+def _list(values: _Values, name: str) -> list[Any]:
     found = values.get(name, [])
     if not isinstance(found, list) or len(found) > MOST_PROMPTS:
         raise InvalidInput(f"{name} = {found!r:.40}; expected a list of at most {MOST_PROMPTS}")
     return found
 
 
-def _rows(values: Values, name: str, length: int) -> list[list[float]]:
+def _rows(values: _Values, name: str, length: int) -> list[list[float]]:
     rows = []
     for row in _list(values, name):
         is_row = isinstance(row, list) and len(row) == length

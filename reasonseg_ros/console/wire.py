@@ -72,7 +72,7 @@ def shown_region(region: msg.Region, frame_3d: str) -> dict[str, Any]:
         "box_xyxy": _box(region.box),
         "grounding_box_xyxy": _box(region.grounding_box),
         "grounding_points_xy": [[_number(point.x, 1), _number(point.y, 1)] for point in region.grounding_points],
-        "mask": mask_values(region.mask),
+        "mask": crop_values(region.mask),
         "mask_score": _number(region.mask_score, 3),
         "box_iou": _number(region.box_iou, 3),
         "points_inside": _number(region.points_inside, 3),
@@ -91,7 +91,7 @@ def shown_region(region: msg.Region, frame_3d: str) -> dict[str, Any]:
     return values
 
 
-def mask_values(mask: msg.Mask | EncodedMask) -> dict[str, Any]:
+def crop_values(mask: msg.Mask | EncodedMask) -> dict[str, Any]:
     """The crop with its place, as base64 of an 8-bit grey PNG. Raises InvalidInput for run lengths that are damaged."""
     if mask.encoding != "png":
         mask = encode_mask(decode_mask(mask))
@@ -108,7 +108,7 @@ def piece_values(number: int, mask: BoolMask, scores: Sequence[float]) -> dict[s
     """A mask that was prompted, with its area in pixels and its predicted IoU."""
     return {
         "piece": number,
-        "mask": mask_values(encode_mask(mask)),
+        "mask": crop_values(encode_mask(mask)),
         "area_px": int(mask.sum()),
         "mask_score": _number(max(scores, default=0.0), 3),
     }

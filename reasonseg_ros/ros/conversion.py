@@ -154,7 +154,8 @@ def groundings_from(
     """Groundings of Box and Point2D messages: one for each box, the n-th point belongs to the n-th box.
 
     Without boxes there is one for each point. With `point_labels` (1 inside the target, 0 outside it) all points and
-    at most one box are one grounding. Raises InvalidInput.
+    at most one box are one grounding. Boxes are clipped to the image; points that miss it by at most a pixel are moved
+    to its border. Raises InvalidInput.
     """
     if not boxes and not points:
         raise InvalidInput("neither box nor point; send boxes, points, or one point for each box")
@@ -166,6 +167,10 @@ def groundings_from(
     points_xy = np.array([(point.x, point.y) for point in points], np.float32).reshape(-1, 2)
     if not np.isfinite(points_xy).all():
         raise InvalidInput(f"points {points_xy.tolist()}; expected finite coordinates")
+    outside = ((points_xy < -1) | (points_xy > np.array(size_wh) + 1)).any(axis=1)
+    if outside.any():
+        x, y = points_xy[outside][0].tolist()
+        raise InvalidInput(f"point {x:g}, {y:g} lies outside the {size_wh[0]} x {size_wh[1]} image; send its pixels")
     points_xy = clip_points(points_xy, size_wh)
     if len(labels) and not boxes:
         inside_xy = points_xy[labels == 1]

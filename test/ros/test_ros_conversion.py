@@ -102,11 +102,18 @@ def test_small_regions_lie_on_top_of_the_label_mask():
 
 def test_prompts_are_clipped_to_the_image():
     boxes = [msg.Box(x1=-5.0, y1=1.0, x2=4.0, y2=99.0)]
-    (grounding,) = conversion.groundings_from(boxes, [msg.Point2D(x=99.0, y=-1.0)], [], (8, 6))
+    (grounding,) = conversion.groundings_from(boxes, [msg.Point2D(x=8.0, y=-1.0)], [], (8, 6))
     assert grounding.box_xyxy.tolist() == [0, 1, 4, 6]
     assert grounding.points_xy.tolist() == [[7, 0]]
     with pytest.raises(InvalidInput, match="neither box nor point"):
         conversion.groundings_from([], [], [], (8, 6))
+
+
+@pytest.mark.parametrize(("x", "y"), [(9.5, 3.0), (3.0, -1.5), (1280.0, 720.0), (-1e9, 2.0)])
+@pytest.mark.parametrize("labels", [[], [1]])
+def test_a_point_outside_the_image_is_refused(x, y, labels):
+    with pytest.raises(InvalidInput, match="lies outside the 8 x 6 image"):
+        conversion.groundings_from([], [msg.Point2D(x=x, y=y)], labels, (8, 6))
 
 
 def test_labelled_points_and_a_box_are_one_target():
