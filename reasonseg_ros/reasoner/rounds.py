@@ -17,12 +17,21 @@ from reasonseg_ros.plain_text import one_line, plain_text
 from reasonseg_ros.reasoner.dialects.absence import is_denial
 from reasonseg_ros.reasoner.dialects.blocks import final_values
 from reasonseg_ros.reasoner.dialects.candidates import is_nothing
+from reasonseg_ros.reasoner.dialects.denials import denial_in
 from reasonseg_ros.reasoner.dialects.parsing import own_turn, take_apart
 from reasonseg_ros.types import Answer, Status
 
 _PROSE = re.compile(r"\bframe(?:[ _-]?(?:idx|index|number|no\.?))?\W{0,4}(\d{1,4})\b", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,4}")
-_FRAME_KEY = re.compile(r"frame|^(?:idx|index|image)$")
+# Keys are compared in small letters with spaces, the first kind first.
+_FRAME_KEYS = (
+    re.compile(r"frame ?(?:idx|index|id|number|num|no)$|(?:key|best|chosen|selected|target|answer) ?frame$|^frame$"),
+    re.compile(r"frame|^(?:idx|index|image)$"),
+)
+_NO_FRAME_KEY = re.compile(
+    r"total|count|num ?frames|number of|frames number|size|rate|fps|shape|width|height|descri|frames considered|"
+    r"(?:first|last|start|end) ?frame|frame ?(?:start|end)"
+)
 _DESCRIPTION_KEY = re.compile(r"descri|object|target|label|name")
 _LONGEST_DESCRIPTION = 300
 
@@ -78,12 +87,18 @@ def parse_keyframe(text: str, frames: int, cut: bool = False, tokens: int = 0) -
 
     Keys, quotes and number formats may differ from what was asked for; of several frames the first that exists
     counts, of a draft and its correction the latter. Prose has to name one frame only. If only the number is wrong,
-    the description is kept.
+    the description is kept. A frame beside words that deny the target is a contradiction.
     """
     parts = take_apart(own_turn(text))
     cut = (cut or parts.open_end) and not parts.is_closed
     values = [value for answer in parts.answers for value in final_values(answer)]
-    found = [(_number(entry), _description(entry)) for entry in _entries(values)]
+    entries = list(_entries(values))
+    found = [(_number(entry), _description(entry)) for entry in entries if not denial_in(entry)]
+    if entries and not found and not cut:
+        if not any(1 <= (_number(entry) or 0) <= frames for entry in entries):
+            return Keyframe(Status.NO_TARGET, thought=parts.thought, raw_text=text, tokens=tokens)
+        error = f"a frame is named, and yet the target is absent ({denial_in(entries[0])})"
+        return Keyframe(Status.CONTRADICTION, -1, "", parts.thought, text, error, tokens)
     in_prose: set[int] = set()
     if not any(number is not None for number, _ in found):
         in_prose = {int(match[1]) for answer in parts.answers for match in _PROSE.finditer(answer)}
@@ -116,15 +131,19 @@ def _entries(values: Sequence[Any]) -> Iterator[dict[str, Any]]:
             yield from _entries(value)
         elif isinstance(value, dict):
             keyed = {str(key).lower().replace("_", " ").strip(): item for key, item in value.items()}
-            if any(_FRAME_KEY.search(key) or _DESCRIPTION_KEY.search(key) for key in keyed):
+            if any(_is_frame_key(key) or _DESCRIPTION_KEY.search(key) for key in keyed):
                 yield keyed
             yield from _entries([item for item in value.values() if isinstance(item, (dict, list))])
 
 
+def _is_frame_key(key: str) -> bool:
+    return bool(_FRAME_KEYS[-1].search(key)) and not _NO_FRAME_KEY.search(key)
+
+
 def _number(entry: dict[str, Any]) -> int | None:
-    for key, value in entry.items():
-        if not _FRAME_KEY.search(key):
-            continue
+    keys = [key for key in entry if _is_frame_key(key)]
+    for key in sorted(keys, key=lambda key: not _FRAME_KEYS[0].search(key)):
+        value = entry[key]
         if isinstance(value, list) and value:
             value = value[0]
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
@@ -136,7 +155,7 @@ def _number(entry: dict[str, Any]) -> int | None:
 
 def _description(entry: dict[str, Any]) -> str:
     for key, value in entry.items():
-        if _DESCRIPTION_KEY.search(key) and not _FRAME_KEY.search(key) and isinstance(value, str):
+        if _DESCRIPTION_KEY.search(key) and "frame" not in key and isinstance(value, str):
             return " ".join(value.split())[:_LONGEST_DESCRIPTION]
     return ""
 

@@ -126,3 +126,30 @@ def test_a_local_checkpoint_sees_every_frame_in_its_order(checkpoint, frame, mon
     refused = reasoner.choose([frame], "what\0?")
     assert refused.status is Status.REFUSED and not refused.tokens
     assert reasoner.choose([frame], "what?", Call(cancelled=lambda: True)).status is Status.CANCELLED
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        '"total_frames": 16', '"num_frames": 16', '"frameCount": 3', '"frame_rate": 10', '"frame_size": [2, 2]',
+        '"frames": [3, 4, 5]', '"first_frame": 2, "last_frame": 9', '"frame_description": "3 cups"',
+        '"number of frames": 9',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("key", ["frame_idx", "frame", "keyframe", "best_frame", "frameNumber"])
+def test_other_numbers_about_frames_choose_none(others: str, key: str) -> None:
+    keyframe = parse_keyframe(f'{{{others}, "{key}": 7, "object description": "cup"}}', 16)
+    assert (keyframe.status, keyframe.index, keyframe.description) == (Status.OK, 6, "cup")
+
+
+@pytest.mark.parametrize("words", ['"object description": "none"', '"found": false', '"object": "not found"'])
+def test_a_frame_beside_words_that_deny_the_target_is_a_contradiction(words: str) -> None:
+    keyframe = parse_keyframe(f'[{{"frame_idx": 4, {words}}}]', 16)
+    assert (keyframe.status, keyframe.index) == (Status.CONTRADICTION, -1)
+    assert "the target is absent" in keyframe.error
+
+
+@pytest.mark.parametrize("number", ["-1", "0", "null", "99"])
+def test_a_denial_with_a_frame_that_does_not_exist_is_no_target(number: str) -> None:
+    text = f'[{{"frame_idx": {number}, "object description": "none"}}]'
+    assert parse_keyframe(text, 16).status is Status.NO_TARGET
