@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from reasonseg_ros.data_engine.model import Model
 from reasonseg_ros.data_engine.pictures import ListedObject, LoadedPicture
@@ -14,7 +17,7 @@ from reasonseg_ros.data_engine.store import ReplyStore, StoredReply, request_key
 from reasonseg_ros.errors import InvalidInput, ReasonSegError
 from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.reasoner.call import Call, never
-from reasonseg_ros.types import RgbImage, Status
+from reasonseg_ros.types import BoolMask, RgbImage, Status
 
 SIMPLE, COMPLEX = "simple", "complex"
 LONGEST_SHOWN = 200
@@ -107,8 +110,7 @@ class _Picture:
         self.refused: list[Refused] = []
         self._images = [picture.rgb, picture.marked()]
         # The outlines are part of what is asked: other masks of the same image are another request.
-        sizes = [int(one.mask.sum()) for one in picture.objects]
-        self._seen = f"{VERSION} {picture.digest} {sizes}"
+        self._seen = f"{VERSION} {picture.digest} {masks_digest(one.mask for one in picture.objects)}"
 
     def caption(self) -> Caption | None:
         """None if no reply can be used."""
@@ -186,6 +188,14 @@ class _Picture:
             raise NoReply(reply.error)
         asker.store.put(StoredReply(key, self.name, reply.text, reply.is_cut, reply.prompt_tokens, reply.tokens))
         return reply.text
+
+
+def masks_digest(masks: Iterable[BoolMask]) -> str:
+    """Differs between masks of one image, and between their orders: replies name objects by their numbers."""
+    found = hashlib.sha256()
+    for mask in masks:
+        found.update(np.packbits(mask).tobytes())
+    return found.hexdigest()[:32]
 
 
 def _categories(objects: Sequence[ListedObject]) -> int:

@@ -1,5 +1,6 @@
 """A run against a server that is slow or away, and runs that are ended and go on without paying twice."""
 
+import json
 import os
 import signal
 import subprocess
@@ -69,6 +70,19 @@ def test_a_second_run_asks_nothing_and_makes_the_same(coco, tmp_path, capsys):
         assert f"tokens: {2 * PROMPT_TOKENS} in prompts" in capsys.readouterr().out
         assert main([*command(coco, server), "--model", "another"]) == 0
         assert len(server.requests) == 4
+
+
+def test_objects_of_equal_size_in_another_order_are_asked_about_anew(tmp_path):
+    """A stored reply names objects by the numbers that they had then."""
+    coco = write_coco(tmp_path / "coco", pictures=1, sizes=(40, 24, 12, 12))
+    with serving(good) as server:
+        assert main(command(coco, server)) == 0
+        content = json.loads(coco.read_text())
+        content["annotations"][2:] = content["annotations"][:1:-1]  # the two spoons
+        coco.write_text(json.dumps(content))
+        asked = len(server.requests)
+        assert main(command(coco, server)) == 0
+        assert len(server.requests) == 2 * asked
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "Ctrl-C"])
