@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,11 @@ def noted_settings(out: Path) -> dict[str, Any]:
 
 def check_same_protocol(*folders: Path) -> None:
     """Raises InvalidInput if the runs in these folders were scored by different protocols, as far as they say."""
-    noted = {out: noted_settings(out).get("protocol") for out in folders if (out / "settings.json").exists()}
-    stated = {out: protocol for out, protocol in noted.items() if protocol}
+    stated = {}
+    for out in folders:
+        with suppress(InvalidInput):  # results alone can be compared too
+            stated[out] = noted_settings(out).get("protocol")
+    stated = {out: protocol for out, protocol in stated.items() if protocol}
     if len(set(stated.values())) > 1:
         listed = ", ".join(f"{out} by {protocol}" for out, protocol in stated.items())
         raise InvalidInput(f"the runs are scored by different protocols ({listed}); evaluate both with one --protocol")

@@ -13,7 +13,7 @@ from reasonseg_ros.evaluation.reading.clips import Truth
 from reasonseg_ros.faults import reason as reason_of
 from reasonseg_ros.images.mask_codec import decode_mask
 from reasonseg_ros.images.messages import declared_size_wh
-from reasonseg_ros.types import FloatArray
+from reasonseg_ros.types import BoolMask, FloatArray
 
 
 def truth_from_message(message: Any, image: Any) -> Truth:
@@ -31,7 +31,26 @@ def truth_from_message(message: Any, image: Any) -> Truth:
     if len(set(sizes.values())) > 1:
         stated = ", ".join(f"{name} of {width} x {height}" for name, (height, width) in sizes.items())
         raise InvalidInput(f"sizes differ: {stated}; write the masks in the image's size")
+    _check_agreement(mask, ignore, boxes, points)
     return Truth(mask, ignore, boxes, points, message.thought)
+
+
+def _check_agreement(mask: BoolMask, ignore: BoolMask, boxes_xyxy: FloatArray, points_xy: FloatArray) -> None:
+    """Raises InvalidInput if boxes or points cannot be of the mask's targets: of another size, or of no mask."""
+    height, width = mask.shape
+    marked = mask | ignore
+    if not marked.any() and (len(boxes_xyxy) or len(points_xy)):
+        raise InvalidInput(
+            f"{len(boxes_xyxy)} boxes and {len(points_xy)} points, and an empty mask, which says that nothing fits; "
+            "write the mask of the targets"
+        )
+    for box in boxes_xyxy:
+        (x1, y1), (x2, y2) = np.floor(np.maximum(box[:2], 0)).astype(int), np.ceil(np.maximum(box[2:], 0)).astype(int)
+        if not marked[y1:y2, x1:x2].any():
+            raise InvalidInput(f"its box {box.tolist()} holds no pixel of its mask; write boxes in pixels, x1 y1 x2 y2")
+    for x, y in points_xy:
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise InvalidInput(f"its point ({x:g}, {y:g}) lies outside the image of {width} x {height}")
 
 
 def _checked_boxes(messages: Sequence[Any]) -> FloatArray:

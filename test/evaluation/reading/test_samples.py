@@ -1,6 +1,7 @@
 """What is taken from a bag: every question with its own image, and a reason for each that cannot be."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -76,6 +77,32 @@ def test_masks_of_another_size_are_listed(make_bag, samples_of):
 
     samples, lost = split(read_clips(make_bag([samples_of("a")], change=shrink)))
     assert samples == [] and "mask of 64 x 48" in lost[0].reason and "image of 32 x 24" in lost[0].reason
+
+
+@pytest.mark.parametrize(
+    ("box", "changes", "reason"),
+    [
+        (None, {"boxes": [(8, 8, 24, 24)]}, "1 boxes and 0 points, and an empty mask"),
+        (None, {"points": [(9, 9)]}, "0 boxes and 1 points, and an empty mask"),
+        (BOX, {"boxes": [(0.1, 0.1, 0.4, 0.5)]}, "holds no pixel of its mask"),  # shares of the image
+        (BOX, {"boxes": [BOX, (40, 30, 50, 40)]}, "[40.0, 30.0, 50.0, 40.0] holds no pixel"),
+        (BOX, {"points": [(900, 9)]}, "point (900, 9) lies outside the image of 64 x 48"),
+        (BOX, {"boxes": [(-3, 8, 24, 99)], "points": [(8, 8)]}, ""),
+        (None, {}, ""),
+    ],
+)
+def test_boxes_and_points_belong_to_the_mask(make_bag, samples_of, box, changes, reason):
+    def changed(messages):
+        truth = messages[-1]
+        given = {
+            "boxes": [bags.box_message(value) for value in changes.get("boxes", [])],
+            "points": [SimpleNamespace(x=float(x), y=float(y)) for x, y in changes.get("points", [])],
+        }
+        return [*messages[:-1], (truth[0], replace(truth[1], **given), truth[2])]
+
+    samples, lost = split(read_clips(make_bag([samples_of("a", box)], change=changed)))
+    assert [unreadable.sample_id for unreadable in lost] == (["a"] if reason else [])
+    assert len(samples) == (not reason) and all(reason in unreadable.reason for unreadable in lost)
 
 
 def test_a_damaged_mask_is_listed(make_bag, samples_of):
