@@ -7,6 +7,7 @@ import json
 import math
 import queue
 import random
+import re
 import ssl
 import threading
 import time
@@ -173,7 +174,7 @@ class Talk:
                 return self._ask()
             except (ServerError, OSError, http.client.HTTPException) as error:
                 reason = self._reason(error)
-                if self._wants_entropy and isinstance(error, Refusal) and error.status in _NOT_UNDERSTOOD:
+                if self._wants_entropy and not self._has_begun and _is_of_the_wish(error, reason):
                     # Perhaps only of the wish: without it, a server that knows no log-probabilities answers.
                     self._wants_entropy, self.refused_wish = False, reason
                     tries -= 1
@@ -274,6 +275,13 @@ class Talk:
 
     def _reason(self, error: Exception) -> str:
         return self._server.masked(reason_of(error), is_answer=False)
+
+
+def _is_of_the_wish(error: Exception, reason: str) -> bool:
+    """Whether a refusal may be of the wish for log-probabilities: by its status, or by its words under any status."""
+    if isinstance(error, Refusal) and error.status in _NOT_UNDERSTOOD:
+        return True
+    return isinstance(error, ServerError) and re.search(r"log[_ -]?prob", reason, re.IGNORECASE) is not None
 
 
 def _next_bytes(response: http.client.HTTPResponse, finished_s: float) -> bytes:

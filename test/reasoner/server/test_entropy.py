@@ -149,6 +149,29 @@ def test_a_server_that_refuses_them_is_asked_without_from_then_on(server: Any, f
         assert f"HTTP {status}: logprobs are not supported" in answer.no_entropy
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "body"),
+    [
+        (500, "application/json", '{"error": {"message": "logprobs is not supported with stream"}}'),
+        (403, "application/json", '{"detail": "top_logprobs: this plan has no log probs"}'),
+        (200, "application/json", '{"error": "Logprobs cannot be computed"}'),
+        (200, "text/event-stream", 'event: error\ndata: {"message": "log-probabilities are off"}\n\n'),
+    ],
+)
+def test_a_refusal_that_speaks_of_them_counts_under_any_status(
+    server: Any, frame: Frame, status: int, kind: str, body: str
+) -> None:
+    def answering(request: dict[str, Any]) -> tuple[int, str, list[Any]]:
+        return (status, kind, [body]) if "logprobs" in request else stream(request)
+
+    server.answering = answering
+    reasoner = reasoner_for(server)
+    answers = [reasoner.answer(frame, "what is red") for _ in range(2)]
+    assert ["logprobs" in request for request in server.requests] == [True, False, False]
+    assert {(answer.status, answer.entropy_nats) for answer in answers} == {(Status.OK, None)}
+    assert "it gives no log-probabilities" in answers[1].no_entropy
+
+
 def test_what_is_refused_for_another_reason_says_that_reason(server: Any, frame: Frame) -> None:
     server.answering = lambda request: (400, "application/json", [{"error": {"message": "the image is too large"}}])
     reasoner = reasoner_for(server)
