@@ -26,9 +26,7 @@ _HALF_TAG = re.compile(r"<\s{0,3}/?\s{0,3}[a-z]{0,6}\s{0,3}$", re.IGNORECASE)
 _MOST_ENDS = 20
 # The model's turn ends here; behind it a model that is not stopped asks and answers questions that nobody asked.
 _TURN_BEGIN = re.compile(r"\s*<\|im_start\|>\s*assistant\s*")
-_TURN_END = re.compile(
-    r"<\|(?:im_end|im_start|endoftext|eot_id)\|>|<end_of_turn>|</s>|\n(?:user|human|User|Human|USER)[ \t]*:?[ \t]*\r?\n"
-)
+_TURN_END = re.compile(r"<\|(?:im_end|im_start|endoftext|eot_id)\|>|<end_of_turn>|</s>|\nuser\r?\n")
 _FENCE = re.compile(r"```[a-z0-9]*", re.IGNORECASE)
 _CUT = "the text ends before a complete box; raise max_new_tokens"
 # After a box: what may take it back.

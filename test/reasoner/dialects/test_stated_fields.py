@@ -121,6 +121,11 @@ def test_what_stands_behind_the_models_own_turn_does_not_count(tail: str, cut: b
     assert (answer.status, answer.error) == (Status.OK, "")
 
 
+def test_a_name_on_its_own_line_ends_no_turn() -> None:
+    for name in ("Human", "User", "the user", "human"):
+        assert len(read(f"Found:\n{name}:\n[84, 84, 420, 420]").groundings) == 1, name
+
+
 def test_a_turn_that_begins_with_its_own_token_is_read() -> None:
     assert read(f"<|im_start|>assistant\n[{{{BOX}}}]<|im_end|>").status is Status.OK
 
