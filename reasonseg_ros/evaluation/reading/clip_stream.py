@@ -20,6 +20,7 @@ from reasonseg_ros.evaluation.reading.topics import GROUND_TRUTH, QUERY, Topics
 from reasonseg_ros.evaluation.reading.truths import truth_from_message
 from reasonseg_ros.images.messages import frame_from_message, is_dark_16bit
 from reasonseg_ros.plain_text import one_line
+from reasonseg_ros.space.calibration import same_frame
 from reasonseg_ros.stamps import header_stamp_ns
 from reasonseg_ros.types import Frame
 
@@ -56,6 +57,7 @@ class ClipStream:
         asked: questions that came so far, of any kind.
         unstamped: images so far without a header stamp (0), whose log time is used instead.
         repeated: images so far with the stamp of one of the images before them, and other pixels.
+        of_other_frames: ground truth so far whose frame is not the image's, in a bag with images of one topic.
         dark: images that were decoded so far, of 16 bits and nearly black.
         damaged_parts: parts of the file that could not be read so far.
     """
@@ -81,6 +83,7 @@ class ClipStream:
         self.asked = 0
         self.unstamped = 0
         self.repeated = 0
+        self.of_other_frames = 0
         self.dark = 0
         self.damaged_parts = 0
         self._left = list(questions)
@@ -148,6 +151,7 @@ class ClipStream:
             "images have the stamp of one before them and other pixels; ground truth is about the newest one": (
                 self.repeated
             ),
+            "ground truths name another frame than their image; there is only one camera": self.of_other_frames,
             "images of 16 bits are nearly black, as their values stay below 4096; shift them up, or write mono8": (
                 self.dark
             ),
@@ -200,6 +204,12 @@ class ClipStream:
 
     def _with_truth(self, message: Any, image: _Image, stamp_ns: int) -> Clip:
         sample_id = self._new_id(message.query_id or str(stamp_ns))
+        frame_ids = message.header.frame_id, image.message.header.frame_id
+        if all(frame_ids) and not same_frame(*frame_ids):
+            if self.topics.has_other_images:
+                stated = f"{frame_ids[0]!r}, and {self.topics.image} is of frame {frame_ids[1]!r}"
+                return unreadable(sample_id, f"its ground truth is of frame {stated}; choose another --image-topic")
+            self.of_other_frames += 1
         try:
             truth = truth_from_message(message, image.message)
         except InvalidInput as error:

@@ -17,10 +17,14 @@ IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 @dataclass(frozen=True)
 class Topics:
-    """Message type of every topic that is read, and which of them is the camera."""
+    """Message type of every topic that is read, and which of them is the camera.
+
+    `has_other_images` says that the bag has images of other topics too, which ground truth may be about.
+    """
 
     types: dict[str, str]
     image: str
+    has_other_images: bool = False
 
     def has(self, message_type: str) -> bool:
         return message_type in self.types.values()
@@ -45,7 +49,7 @@ def find_topics(
         if not asking:
             raise InvalidInput(f"{bag} holds neither ground truth nor questions; ask some with --questions FILE.yaml")
         chosen |= asking
-    return Topics(chosen, image)
+    return Topics(chosen, image, sum(kind in IMAGES for kind in types.values()) > 1)
 
 
 def _image_topic(bag: Path, types: Mapping[str, str], first_message: Callable[[str], Any], wanted: str) -> str:
