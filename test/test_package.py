@@ -45,7 +45,7 @@ ALLOWED = {
     "hub": {"engine", "reasoner", "segmenter"},
     "recording": {"engine", "evaluation", "live", "methods", "reasoner", "segmenter"},
     "ros": {"live", "methods", "reasoner", "recording", "segmenter"},
-    "doctor": {"engine", "hub", "reasoner", "ros", "segmenter"},
+    "doctor": {"engine", "hub", "methods", "reasoner", "ros", "segmenter"},
     "agent": {"ros"},
     "demo": {"methods", "ros", "evaluation", "tabletop"},
     "console": {"data_engine", "ros"},

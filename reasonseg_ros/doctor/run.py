@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from reasonseg_ros.doctor import machine, models, software, topics
+from reasonseg_ros.doctor import machine, models, settings, software, topics
 from reasonseg_ros.doctor.finding import Check, Finding, Level, Wanted, fault
 from reasonseg_ros.faults import reason
 
@@ -18,6 +18,7 @@ CHECKS = (
     Check("runtimes", machine.look_at_runtimes, machine.judge_runtimes),
     Check("disk", machine.look_at_disk, machine.judge_disk),
     Check("clock", machine.look_at_clock, machine.judge_clock),
+    Check("settings", settings.look_at_settings, settings.judge_settings),
     Check("models", models.look_at_models, models.judge_models),
     Check("engines", models.look_at_engines, models.judge_engines),
     Check("hub", models.look_at_hub, models.judge_hub),

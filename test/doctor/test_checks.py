@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reasonseg_ros.config import CameraConfig, config_from
-from reasonseg_ros.doctor import machine, models, software, topics
+from reasonseg_ros.doctor import machine, models, settings, software, topics
 from reasonseg_ros.doctor.finding import Check, Finding, Level, Wanted
 from reasonseg_ros.doctor.run import CHECKS, as_values, diagnose, worst
 from reasonseg_ros.engine.gpu import Gpu
@@ -271,3 +271,22 @@ def test_warnings_and_faults_name_their_remedy():
 def test_names_of_checks_are_unique():
     names = [check.name for check in CHECKS]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"reasoner.server_url": "http://user:hunter2@host/v1", "reasoner.backend": "server"},
+            "server_url holds a user",
+        ),
+        ({"reasoner.server_key_variable": "NO_SUCH_KEY", "reasoner.backend": "server"}, "NO_SUCH_KEY"),
+        ({"reasoner.prompt_file": "/no/such/file"}, "reasoner.prompt_file"),
+        ({"segmenter.model": "no-such-model"}, "segmenter.model"),
+    ],
+)
+def test_settings_that_the_node_refuses_are_a_fault(changes, reason):
+    (finding,) = settings.judge_settings(settings.look_at_settings(Wanted(config_from(changes))))
+    assert finding.level is Level.FAULT and reason in finding.text and "hunter2" not in finding.text
+    (fine,) = settings.judge_settings(settings.look_at_settings(Wanted()))
+    assert fine.level is Level.OK

@@ -2,6 +2,7 @@
 
 import pytest
 
+from reasonseg_ros.cli import main
 from reasonseg_ros.config import METHODS, config_from, settings
 from reasonseg_ros.errors import ConfigError, ReasonSegError
 from reasonseg_ros.methods import loading
@@ -85,3 +86,22 @@ def test_each_method_of_the_table_is_built_over_the_loaded_models(monkeypatch, n
     built = method.inner if isinstance(method, Confident) else method
     assert (method.name, type(built).__name__, method.settings.now) == (name, METHODS[name], config)
     assert (method.reasoner, method.segmenter.name) == (reasoner, segmenter.name)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:hunter2@host/v1",
+        "http://user:hunter2@host:99999/v1",
+        "http://user:hunter2@host/v1?x=1",
+        "user:hunter2@host/v1",
+        "http://[user:hunter2@host/v1",
+    ],
+)
+def test_an_address_with_a_password_is_refused_and_never_repeated(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match=r"reasoner\.server_url holds a user name or a password") as caught:
+        check_settings(config_from({"reasoner.server_url": url, **SERVER}))
+    assert "hunter2" not in str(caught.value)
+    assert main(["check-server", "--url", url]) == 2
+    printed = capsys.readouterr()
+    assert "hunter2" not in printed.out + printed.err

@@ -36,6 +36,7 @@ def run(settings: argparse.Namespace) -> int:
     from reasonseg_ros.plain_text import one_line
     from reasonseg_ros.reasoner.known_picture import check_configured
     from reasonseg_ros.reasoner.loading import load_reasoner
+    from reasonseg_ros.reasoner.server.address import completions_url
 
     if settings.local and (settings.url or settings.key_variable or settings.served_as):
         raise InvalidInput(
@@ -51,6 +52,8 @@ def run(settings: argparse.Namespace) -> int:
     values |= {"reasoner.backend": "local" if settings.local else "server"} | set_values(settings.overrides)
     values |= {name: value for name, value in chosen.items() if value is not None}
     reasoner = config_from({name: value for name, value in values.items() if name.startswith("reasoner.")}).reasoner
+    if reasoner.backend == "server":
+        completions_url(reasoner.server_url)  # one with a password is not printed
     where = reasoner.server_url if reasoner.backend == "server" else "this process"
     print(one_line(f"{reasoner.model} in {reasoner.dialect} dialect, {where}"))
     result = check_configured(load_reasoner(reasoner), reasoner)

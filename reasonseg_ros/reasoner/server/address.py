@@ -78,7 +78,7 @@ def completions_url(server_url: str) -> str:
         usable = url.scheme in _PORTS and bool(url.hostname) and url.port != 0
     except ValueError:
         usable = False
-    if usable and url.username is not None:
+    if "@" in text:
         # Its text may hold a password, so it is not repeated.
         raise ConfigError(
             "reasoner.server_url holds a user name or a password; leave both out and put the server's key into the "
