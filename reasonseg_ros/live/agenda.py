@@ -145,8 +145,12 @@ class Agenda:
 
     def _settled(self, pending: Pending, outcome: Outcome, config: Config) -> Outcome:
         query = pending.question.query
-        if pending.dropped_because and outcome.answer.status is not Status.CANCELLED:
-            outcome = pending.failed(Status.CANCELLED, pending.dropped_because)
+        if pending.dropped_because:
+            # A model that noticed it keeps its thought, but does not know why.
+            has_thought = outcome.answer.status is Status.CANCELLED
+            outcome = (
+                _because(pending, outcome) if has_thought else pending.failed(Status.CANCELLED, pending.dropped_because)
+            )
         status = outcome.answer.status
         pending._outcomes += 1
         if status is Status.LOST:
@@ -178,3 +182,9 @@ class Agenda:
         if pending.question.query.mode is Mode.WATCH:
             return pending.asked_s + config.query.watch_period_s
         return newer_s + config.camera.silent_error_s
+
+
+def _because(pending: Pending, outcome: Outcome) -> Outcome:
+    answer, reason = outcome.answer, pending.dropped_because
+    stated = reason if answer.error in ("", reason) else f"{reason}: {answer.error}"
+    return replace(outcome, result=replace(outcome.result, answer=replace(answer, error=stated)))

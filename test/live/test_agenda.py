@@ -106,6 +106,17 @@ def test_a_turn_without_an_image_leaves_the_scene_to_compare_with():
         assert agenda.scenes() == {watched: scene}
 
 
+def test_a_model_that_was_stopped_keeps_its_thought_and_learns_why():
+    agenda = Agenda()
+    agenda.admit(question("runs"), CONFIG.query)
+    runs = agenda.begin_waiting()
+    agenda.drop_all("the node was deactivated")
+    stopped = NoSegmentation(Answer(Status.CANCELLED, "so far", error="cancelled while thinking"))
+    ended = agenda.end_running(Turn(Outcome(runs.question, stopped, 1.0)), CONFIG)
+    assert (ended.answer.status, ended.answer.thought) == (Status.CANCELLED, "so far")
+    assert ended.answer.error == "the node was deactivated: cancelled while thinking"
+
+
 def test_what_is_dropped_ends_as_cancelled_whatever_came_of_it():
     agenda = Agenda()
     agenda.admit(question("runs"), CONFIG.query)
