@@ -132,7 +132,7 @@ def test_prompt_segments_without_the_reasoner(node, client):
     request = srv.Prompt.Request(boxes=boxes[:1], points=points, image=image_of(bright_frame(9)))
     answer = client.call(srv.Prompt, "prompt", request).segmentation
     assert (answer.header.stamp.nanosec, answer.regions[0].points_inside) == (9, 1.0)
-    request = srv.Prompt.Request(points=[msg.Point2D(x=4.5, y=4.5), msg.Point2D(x=999.0, y=-3.0)])
+    request = srv.Prompt.Request(points=[msg.Point2D(x=4.5, y=4.5), msg.Point2D(x=64.5, y=-1.0)])
     answer = client.call(srv.Prompt, "prompt", request).segmentation
     assert [(region.box_iou, region.points_inside) for region in answer.regions] == [(1.0, 1.0), (1.0, 1.0)]
     assert [(region.box.x1, region.box.y1) for region in answer.regions] == [(4, 4), (63, 0)]
@@ -143,6 +143,7 @@ def test_prompt_segments_without_the_reasoner(node, client):
     [
         ([], [], "neither box nor point"),
         ([], [msg.Point2D(x=float("nan"))], "finite"),
+        ([], [msg.Point2D(x=4.5, y=4.5), msg.Point2D(x=999.0, y=-3.0)], "point 999, -3 lies outside the 64 x 48 image"),
         ([msg.Box(x1=-9.0, y1=0.0, x2=-1.0, y2=5.0)], [], "inside the 64 x 48 image"),
         ([msg.Box(x1=float("nan"), x2=3.0, y2=3.0)], [], "inside"),
         ([msg.Box(x1=9.0, y1=1.0, x2=3.0, y2=5.0)], [], "expected finite x1 < x2 and y1 < y2"),
