@@ -11,6 +11,7 @@ from reasonseg_ros.bags.messages import (
     header,
     image_message,
     mask_message,
+    of_this_version,
     query_message,
     typestore,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "header_stamp_ns",
     "image_message",
     "mask_message",
+    "of_this_version",
     "query_message",
     "raw_stamp_ns",
     "restamped",

@@ -78,6 +78,14 @@ def camera_info_message(intrinsics: Intrinsics, size_wh: tuple[int, int], stamp_
     )  # fmt: skip
 
 
+def of_this_version(message: Any, message_type: str) -> Any:
+    """The message by this package's definition of its type, whatever the bag's was. Raises InvalidInput."""
+    try:
+        return typestore().deserialize_cdr(typestore().serialize_cdr(message, message_type), message_type)
+    except Exception as error:  # fields that are missing, or of other types
+        raise InvalidInput(f"a {message_type} of another version of reasonseg_ros: {error}") from error
+
+
 def query_message(query: Query) -> Any:
     return _make(f"{PACKAGE}/msg/Query", query_id=query.query_id, text=query.text, mode=str(query.mode), frames=0)
 

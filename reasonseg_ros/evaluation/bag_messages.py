@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.bags import BagReader, Damage, decoded
+from reasonseg_ros.bags import BagReader, Damage, decoded, of_this_version
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.reading.clip_stream import ClipStream
 from reasonseg_ros.evaluation.reading.clips import Clip, unreadable
@@ -17,6 +17,8 @@ from reasonseg_ros.evaluation.reading.topics import GROUND_TRUTH, QUERY, Topics,
 
 Message = tuple[str, int, Any]
 """Topic, log time in nanoseconds, and the message or the error that came instead of it."""
+OWN = (GROUND_TRUTH, QUERY)
+"""Types of this package, whose fields change with its versions."""
 OnNote = Callable[[str], None]
 """Gets what results rest on, for example which clock counts. Without it, the log does."""
 _LOG = logging.getLogger(__name__)
@@ -108,7 +110,8 @@ def _messages(reader: BagReader, topics: Sequence[str]) -> Iterator[Message]:
             yield "", item.stamp_ns, InvalidInput(str(item))
             continue
         try:
-            yield item.topic.name, item.stamp_ns, decoded(item)
+            message, kind = decoded(item), item.topic.message_type
+            yield item.topic.name, item.stamp_ns, of_this_version(message, kind) if kind in OWN else message
         except InvalidInput as error:
             yield item.topic.name, item.stamp_ns, error
 

@@ -152,7 +152,7 @@ def _content(path: Path, reader: bags.BagReader, image_topic: str) -> _Content:
             content.texts.append(data)
             content.shown_ns |= set(stamps_in(_decoded(reader, topic, data).data))
         else:
-            message = _current(_decoded(reader, topic, data), topics.types[topic])
+            message = bags.of_this_version(_decoded(reader, topic, data), topics.types[topic])
             if topics.types[topic] == GROUND_TRUTH:
                 content.truths[bags.header_stamp_ns(message.header)].append(message)
             elif topics.types[topic] == QUERY and newest_ns is None:
@@ -174,14 +174,6 @@ def _content(path: Path, reader: bags.BagReader, image_topic: str) -> _Content:
     if missing := asked_ns - content.images_ns.keys():
         raise InvalidInput(f"{path}: {len(missing)} images that are asked about are missing, {min(missing)} ns for one")
     return content
-
-
-def _current(message: Any, kind: str) -> Any:
-    """The message by this version's definition of its type, whatever the bag's was. Raises InvalidInput."""
-    try:
-        return bags.typestore().deserialize_cdr(bags.typestore().serialize_cdr(message, kind), kind)
-    except Exception as error:  # fields that are missing, or of other types
-        raise InvalidInput(f"a {kind} of another version of reasonseg_ros: {error}") from error
 
 
 def _decoded(reader: bags.BagReader, topic: str, data: bytes) -> Any:

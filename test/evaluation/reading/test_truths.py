@@ -1,12 +1,15 @@
 """Ground truth of others: what contradicts itself, or is about another camera, is listed."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mcap.writer import Writer
 
 from reasonseg_ros import bags
+from reasonseg_ros.bags import BagReader, typestore
+from reasonseg_ros.bags.reader import store_of
 from reasonseg_ros.evaluation.bag_messages import read_clips
 
 BOX = (8, 8, 24, 24)
@@ -99,3 +102,34 @@ def test_with_one_camera_another_frame_of_ground_truth_is_noted(make_bag, sample
     samples, lost = split(read_clips(bag, on_note=notes.append))
     assert [sample.sample_id for sample in samples] == ["a"] and not lost
     assert len(notes) == 1 and "1 ground truths name another frame" in notes[0]
+
+
+@pytest.mark.parametrize(("lacking", "reason"), [("string kind", "of another version of reasonseg_ros"), ("", "")])
+def test_ground_truth_of_another_version_is_listed(make_bag, samples_of, tmp_path, lacking, reason):
+    """The message as its own definition has it, which may lack a field."""
+    kind = "reasonseg_ros/msg/GroundTruth"
+    definition = typestore().generate_msgdef(kind)[0].replace(f"{lacking}\n" if lacking else "\0", "", 1)
+    store = store_of(kind, definition)
+    path = tmp_path / "other.mcap"
+    with BagReader(make_bag([samples_of("a")])) as reader, path.open("wb") as file:
+        writer = Writer(file)
+        writer.start()
+        for topic, stamp_ns, message in reader.messages():
+            name = reader.topics[topic]
+            own = store if name == kind else typestore()
+            text = definition if name == kind else own.generate_msgdef(name)[0]
+            channel = writer.register_channel(topic, "cdr", writer.register_schema(name, "ros2msg", text.encode()))
+            data = bytes(own.serialize_cdr(older(message, own, name), name))
+            writer.add_message(channel, stamp_ns, data, stamp_ns)
+        writer.finish()
+    samples, lost = split(read_clips(path))
+    assert len(samples) == (not lacking)
+    assert [reason in unreadable.reason for unreadable in lost if "GroundTruth" in unreadable.reason] == (
+        [True] if lacking else []
+    )
+
+
+def older(message, store, name):
+    """A message of another store's class of this type, with the fields that it has."""
+    made = store.types[name]
+    return made(**{field.name: getattr(message, field.name) for field in fields(made) if field.name != "__msgtype__"})
