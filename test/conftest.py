@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -18,6 +19,13 @@ WAITING = ("test/ros/", "test/evaluation/test_ray_cluster.py", "test/reasoner/te
 """Files whose tests mostly wait for other processes and messages."""
 MOST_WAITING = 2
 """How many workers run such files at once, so that messages still come in time."""
+
+
+# An example that takes long says that the machine is busy, and nothing about the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_configure():

@@ -178,7 +178,7 @@ def test_a_terminated_bag_leaves_nothing_behind(tmp_path):
         assert time.monotonic() < deadline_s, "the bag was not begun"
         time.sleep(0.05)
     running.terminate()
-    _, errors = running.communicate(timeout=20)
+    _, errors = running.communicate(timeout=60)
     assert running.returncode == 128 + signal.SIGTERM
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []

@@ -61,7 +61,7 @@ def killed(script, *arguments):
         assert process.stdout.readline() == "written\n"
     finally:
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def contents(folder):

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHOWN_BOX = (105, 140, 315, 420)
 """The box 8, 8, 24, 24 of a bag's image of 64 x 48, in the 840 x 840 that the server is shown."""
 GENEROUS_S = 120.0
-FEW_S = 10.0
+FEW_S = 60.0
 """Far below the hour that a run waits for one answer; a busy machine needs some of it to end the process."""
 ANSWERED = 2
 

@@ -66,7 +66,7 @@ def test_a_hang_ends_by_itself_or_when_it_is_released():
         thread = threading.Thread(target=encode)
         thread.start()
         assert not done.wait(0.05)
-    thread.join(10)
+    thread.join(50)
     assert done.is_set()
     with installed(Injector(Fault("encode", 1, "hang", hang_s=0.01))):
         ScriptedSegmenter().encode(RGB)

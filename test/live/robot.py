@@ -18,6 +18,9 @@ from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Answer, Grounding, Mode, Query, Status
 from test.live.test_propagation import RED
 
+LIMIT_S = 60.0
+"""What a busy machine may need; it only ends a test that would hang."""
+
 
 class SquareReasoner(Reasoner):
     """Points at the red square. `pause` is called with every frame, while it thinks."""
@@ -85,7 +88,7 @@ class Robot:
 
     def wait(self, count):
         with self.came:
-            assert self.came.wait_for(lambda: len(self.outcomes) >= count, 10), self.outcomes
+            assert self.came.wait_for(lambda: len(self.outcomes) >= count, LIMIT_S), self.outcomes
         return self.outcomes[count - 1]
 
     def reported(self):
@@ -102,7 +105,7 @@ def is_idle(worker):
 
 
 def until(done):
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + LIMIT_S
     while not done():
         assert time.monotonic() < deadline_s
         time.sleep(0.01)

@@ -10,7 +10,7 @@ from reasonseg_ros.types import Answer, Mode, Status
 from test.live.robot import is_idle, until
 from test.live.test_propagation import picture
 
-HANG = {"hang_s": 0.2}
+HANG = {"hang_s": 0.5}
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_slow_answer_whose_tokens_come_is_no_hang(start, monkeypatch):
 
 
 def test_a_question_that_waits_for_an_image_is_no_hang(start):
-    robot = start(HANG | {"frame_wait_s": 0.8})
+    robot = start(HANG | {"frame_wait_s": 1.2})
     robot.ask()
     assert robot.wait(1).answer.status is Status.NO_FRAME
 

@@ -7,7 +7,7 @@ import pytest
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.segmenter.scripted import ScriptedTracker
 from reasonseg_ros.types import Mode, Status
-from test.live.robot import is_idle, until
+from test.live.robot import LIMIT_S, is_idle, until
 from test.live.test_propagation import picture
 
 
@@ -49,7 +49,7 @@ class Slow(ScriptedTracker):
 
     def step(self, features, stamp_ns):
         self.begun.set()
-        self.gate.wait(10)
+        self.gate.wait(LIMIT_S)
         return super().step(features, stamp_ns)
 
 
@@ -68,7 +68,7 @@ def test_cancelled_while_it_catches_up(start, slow, mode):
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: robot.show(*map(picture, range(2, 9)))
     request = robot.ask(mode)
-    assert slow.begun.wait(10)
+    assert slow.begun.wait(LIMIT_S)
     robot.worker.cancel(request)
     slow.gate.set()
     outcome = robot.wait(1)
@@ -83,7 +83,7 @@ def test_deactivated_and_cleaned_up_while_it_catches_up(start, slow):
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: robot.show(*map(picture, range(2, 9)))
     robot.ask(Mode.TRACK)
-    assert slow.begun.wait(10)
+    assert slow.begun.wait(LIMIT_S)
     robot.worker.clear("the node was deactivated")
     robot.worker.forget_frames()
     threading.Timer(0.2, slow.gate.set).start()
@@ -99,7 +99,7 @@ def test_disabled_and_enabled_while_it_catches_up(start, slow):
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: robot.show(picture(2))
     robot.ask(Mode.TRACK)
-    assert slow.begun.wait(10)
+    assert slow.begun.wait(LIMIT_S)
     robot.worker.enable(False)
     robot.show(picture(3))
     robot.worker.enable(True)

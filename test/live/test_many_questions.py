@@ -7,7 +7,7 @@ import time
 from reasonseg_ros.live.questions import Outcome, Question
 from reasonseg_ros.segmenter.scripted import ScriptedTracker
 from reasonseg_ros.types import Frame, Mode, Status
-from test.live.robot import is_idle, until
+from test.live.robot import LIMIT_S, is_idle, until
 from test.live.test_propagation import picture
 
 
@@ -86,7 +86,7 @@ def test_nothing_is_left_of_questions_that_have_ended(start):
         robot.worker.cancel(request)
     robot.worker.clear()
     until(lambda: is_idle(robot.worker))
-    assert robot.worker.rest(10)
+    assert robot.worker.rest(LIMIT_S)
     last = {outcome.question.query.query_id for outcome in robot.outcomes if outcome.is_last}
     assert len(last) == 100
     del request
@@ -104,13 +104,13 @@ def count_alive(*kinds):
 def test_resting_waits_until_the_running_question_is_told(start):
     robot = start()
     gate = threading.Event()
-    robot.reasoner.pause = lambda frame: gate.wait(10)
+    robot.reasoner.pause = lambda frame: gate.wait(LIMIT_S)
     robot.show(picture(1))
     robot.ask()
     until(lambda: robot.worker.load().running)
     assert not robot.worker.rest(0.05)
     threading.Timer(0.1, gate.set).start()
-    assert robot.worker.rest(10)
+    assert robot.worker.rest(LIMIT_S)
     assert len(robot.outcomes) == 1
 
 

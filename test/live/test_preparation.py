@@ -15,6 +15,7 @@ from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 from reasonseg_ros.types import Frame, Query, Status
+from test.live.robot import LIMIT_S
 
 TEXT = '<think>here</think><answer>[{"bbox_2d":[1,1,5,5]}]</answer>'
 
@@ -33,7 +34,7 @@ class Preparing(SegZero):
 
     def prepare(self, frame, is_wanted=lambda: True):
         self.prepared.append(frame.stamp_ns)
-        assert self.gate.wait(5)
+        assert self.gate.wait(LIMIT_S)
         self.is_wanted_then.append(is_wanted())
         self.finished.release()
         if self.error:
@@ -69,7 +70,7 @@ def ask(worker, text="a"):
 
 def answered(worker):
     outcomes, done = ask(worker)
-    assert done.wait(5)
+    assert done.wait(LIMIT_S)
     return outcomes[0]
 
 
@@ -83,7 +84,7 @@ def test_nothing_is_prepared_by_default(start):
 def test_a_question_is_about_the_prepared_image_while_that_is_young(start):
     worker = start(prepare="idle", prepare_period_s=3600.0)
     worker.show(arrival(1))
-    assert worker.method.finished.acquire(timeout=5)
+    assert worker.method.finished.acquire(timeout=LIMIT_S)
     worker.show(arrival(2))
     outcome = answered(worker)
     assert (outcome.answer.status, outcome.frame.stamp_ns) == (Status.OK, 1)
@@ -101,11 +102,11 @@ def test_an_image_that_is_being_prepared_when_the_stream_begins_again_is_not_ask
 
     def load():
         loading.set()
-        assert gate.wait(5)
+        assert gate.wait(LIMIT_S)
         return before
 
     worker.show(Arrival(before.stamp_ns, 192, load))
-    assert loading.wait(5)
+    assert loading.wait(LIMIT_S)
     if restart == "forget":
         worker.forget_frames()
         worker.show(arrival(before.stamp_ns + 1))
@@ -121,7 +122,7 @@ def test_images_are_prepared_no_more_often_than_the_period(start):
     begin_s = time.monotonic()
     for stamp_ns in range(1, 4):
         worker.show(arrival(stamp_ns))
-        assert worker.method.finished.acquire(timeout=5)
+        assert worker.method.finished.acquire(timeout=LIMIT_S)
     assert time.monotonic() - begin_s >= 0.4
     assert worker.method.prepared == [1, 2, 3]
 
@@ -131,10 +132,10 @@ def test_after_an_answer_nothing_stands_in_the_way_of_the_next_question_for_a_pe
     done = threading.Event()
     frame = Frame(np.zeros((8, 8, 3), np.uint8))
     worker.submit(Question(Query("a"), lambda outcome: done.set(), frame=frame))
-    assert done.wait(5)
+    assert done.wait(LIMIT_S)
     answered_s = time.monotonic()
     worker.show(arrival(1))
-    assert worker.method.finished.acquire(timeout=5)
+    assert worker.method.finished.acquire(timeout=LIMIT_S)
     assert time.monotonic() - answered_s >= 0.3
 
 
@@ -146,7 +147,7 @@ def test_a_question_that_comes_meanwhile_waits_for_the_running_stage_alone(start
         time.sleep(0.001)
     _, done = ask(worker)
     worker.method.gate.set()
-    assert done.wait(5)
+    assert done.wait(LIMIT_S)
     assert worker.method.is_wanted_then == [False]
 
 
@@ -155,8 +156,8 @@ def test_what_fails_is_told_when_a_question_comes(start, error):
     worker = start(prepare="idle", prepare_period_s=0.05)
     worker.method.error = error
     worker.show(arrival(1))
-    assert worker.method.finished.acquire(timeout=5)
-    assert worker.method.finished.acquire(timeout=5)
+    assert worker.method.finished.acquire(timeout=LIMIT_S)
+    assert worker.method.finished.acquire(timeout=LIMIT_S)
     outcome = answered(worker)
     assert (outcome.answer.status, outcome.frame.stamp_ns) == (Status.OK, 1)
 
@@ -167,4 +168,4 @@ def test_a_disabled_node_prepares_nothing(start):
     worker.show(arrival(1))
     assert not worker.method.finished.acquire(timeout=0.2)
     worker.enable(True)
-    assert worker.method.finished.acquire(timeout=5)
+    assert worker.method.finished.acquire(timeout=LIMIT_S)

@@ -10,6 +10,7 @@ from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.tracking import TargetTracking
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Grounding, Status
+from test.live.robot import LIMIT_S
 from test.live.test_propagation import FIRST, answered, picture
 
 
@@ -40,7 +41,7 @@ class Watched:
         """Show an image, and wait until `count` masks in all were reported."""
         self.tracking.show(arrival(frame))
         with self.came:
-            assert self.came.wait_for(lambda: len(self.reported) >= count, 10), self.reported
+            assert self.came.wait_for(lambda: len(self.reported) >= count, LIMIT_S), self.reported
         return self.reported[-1][1]
 
 
@@ -161,11 +162,11 @@ def test_at_a_lower_rate_only_the_newest_image_is_taken():
     tracking.start()
     tracking.show(arrival(picture(1)))
     with came:
-        assert came.wait_for(lambda: reported, 10)
+        assert came.wait_for(lambda: reported, LIMIT_S)
     for tenth in range(2, 20):
         tracking.show(arrival(picture(tenth)))
     with came:
-        assert came.wait_for(lambda: reported[-1] == 19 * 100_000_000, 10)
+        assert came.wait_for(lambda: reported[-1] == 19 * 100_000_000, LIMIT_S)
     assert tracking.stop()
     assert len(reported) < 10
 
@@ -179,5 +180,5 @@ def test_a_slow_rate_of_following_does_not_hold_up_the_end():
     tracking.track("key", answered(first, FIRST), tracker)
     tracking.start()
     tracking.show(Arrival(second.stamp_ns, 0, lambda: second))
-    assert reported.wait(10)
-    assert tracking.stop(5.0)
+    assert reported.wait(LIMIT_S)
+    assert tracking.stop(LIMIT_S)

@@ -12,7 +12,7 @@ from reasonseg_ros.live import scene_change
 from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.scene_change import SceneChange, thumbnail
 from reasonseg_ros.types import Frame, Mode, Status
-from test.live.robot import is_idle, until
+from test.live.robot import LIMIT_S, is_idle, until
 from test.live.test_propagation import picture
 
 
@@ -63,10 +63,10 @@ def show_while_it_thinks(robot, *frames):
 
     def pause(frame):
         thinking.set()
-        gate.wait(10)
+        gate.wait(LIMIT_S)
 
     robot.reasoner.pause = pause
-    assert thinking.wait(10)
+    assert thinking.wait(LIMIT_S)
     robot.show_all(*frames)
     gate.set()
 
@@ -131,14 +131,14 @@ def test_nobody_waits_while_a_scene_is_looked_at(start):
 
     def slow():
         looking.set()
-        gate.wait(10)
+        gate.wait(2 * LIMIT_S)
         return picture(2)
 
     robot.worker.show(Arrival(picture(2).stamp_ns, 1, slow))
-    assert looking.wait(10)
+    assert looking.wait(LIMIT_S)
     answered = threading.Event()
     threading.Thread(target=lambda: (robot.show(picture(3)), robot.worker.load(), answered.set()), daemon=True).start()
-    in_time = answered.wait(5)
+    in_time = answered.wait(LIMIT_S)
     gate.set()
     assert in_time
 

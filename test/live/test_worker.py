@@ -17,6 +17,7 @@ from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Answer, Frame, Grounding, Mode, Query, Status
+from test.live.robot import LIMIT_S
 
 FRAME = Frame(np.zeros((8, 8, 3), np.uint8), stamp_ns=1)
 BOX = Grounding(np.array([1, 1, 5, 5], np.float32))
@@ -71,7 +72,7 @@ class Desk:
     def ended(self, count):
         """(question, status) of the first `count` outcomes, once they are there."""
         with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.outcomes) >= count, 5), self.outcomes
+            assert self.arrived.wait_for(lambda: len(self.outcomes) >= count, LIMIT_S), self.outcomes
         return [(outcome.question.query.text, str(outcome.answer.status)) for outcome in self.outcomes[:count]]
 
 
@@ -92,7 +93,7 @@ def test_questions_are_answered_in_their_order(open_desk):
     desk = open_desk()
     for text in "abc":
         desk.ask(text)
-    assert desk.reasoner.begun.wait(5)
+    assert desk.reasoner.begun.wait(LIMIT_S)
     assert desk.worker.load().waiting == 2
     desk.reasoner.gate.set()
     assert desk.ended(3) == [("a", "ok"), ("b", "ok"), ("c", "ok")]
@@ -103,7 +104,7 @@ def test_the_newest_frame_when_its_turn_comes_is_looked_at(open_desk):
     desk = open_desk()
     desk.ask("a")
     desk.ask("b", frame=None)
-    assert desk.reasoner.begun.wait(5)
+    assert desk.reasoner.begun.wait(LIMIT_S)
     for stamp_ns in (5, 6):
         desk.show(Frame(FRAME.rgb, stamp_ns))
     desk.reasoner.gate.set()
@@ -136,7 +137,7 @@ def test_limits_come_from_the_request_else_from_the_settings_of_the_moment(open_
 def test_replace_ends_everything_older(open_desk):
     desk = open_desk(policy="replace")
     desk.ask("watched", mode=Mode.WATCH)
-    assert desk.reasoner.begun.wait(5)
+    assert desk.reasoner.begun.wait(LIMIT_S)
     desk.ask("newer")
     assert desk.ended(1) == [("watched", "cancelled")]
     desk.reasoner.gate.set()
@@ -156,7 +157,7 @@ def test_a_watched_question_sent_again_stands_once(open_desk):
 def test_a_new_question_goes_before_a_standing_one(open_desk):
     desk = open_desk(watch_period_s=0.1)
     desk.ask("w", mode=Mode.WATCH)
-    assert desk.reasoner.begun.wait(5)
+    assert desk.reasoner.begun.wait(LIMIT_S)
     time.sleep(0.15)
     desk.ask("new")
     desk.reasoner.gate.set()
@@ -182,7 +183,7 @@ def test_stop_ends_waiting_and_running_questions_and_refuses_later_ones(open_des
     desk = open_desk()
     desk.ask("running")
     desk.ask("waiting")
-    assert desk.reasoner.begun.wait(5)
+    assert desk.reasoner.begun.wait(LIMIT_S)
     assert desk.worker.stop()
     desk.ask("late")
     ended = dict(desk.ended(3))

@@ -11,7 +11,7 @@ from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Frame, Mode, Status
-from test.live.robot import left_px
+from test.live.robot import LIMIT_S, left_px
 from test.live.test_propagation import picture
 
 
@@ -188,14 +188,14 @@ def test_stopped_while_it_catches_up(start):
     class Slow(ScriptedTracker):
         def step(self, features, stamp_ns):
             reached.set()
-            gate.wait(10)
+            gate.wait(LIMIT_S)
             return super().step(features, stamp_ns)
 
     robot.worker._propagator.make_tracker = Slow
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: robot.show(*map(picture, range(2, 6)))
     robot.ask(Mode.TRACK)
-    assert reached.wait(10)
+    assert reached.wait(LIMIT_S)
     assert robot.worker.clear("deactivated") == 1
     robot.worker.forget_frames()
     gate.set()

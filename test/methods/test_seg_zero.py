@@ -36,7 +36,7 @@ class CountingSegmenter(ScriptedSegmenter):
         self.is_full = False
 
     def encode(self, rgb):
-        self.gate.wait(5)
+        self.gate.wait(60)
         self.threads.append(threading.current_thread().name)
         if self.is_full:
             raise OutOfMemory("no memory; use a smaller image")

@@ -42,10 +42,10 @@ def test_cancel_acts_between_words() -> None:
 
 def test_time_and_token_limits() -> None:
     start_s = time.monotonic()
-    late = ScriptedReasoner([TEXT], word_s=10.0).answer(FRAME, "a", Call(time_limit_s=0.05))
+    late = ScriptedReasoner([TEXT], word_s=100.0).answer(FRAME, "a", Call(time_limit_s=0.05))
     assert late.status is Status.TIMEOUT
     assert "0.05 s" in late.error
-    assert time.monotonic() - start_s < 5
+    assert time.monotonic() - start_s < 60
     assert ScriptedReasoner([TEXT]).answer(FRAME, "a", Call(max_new_tokens=5)).status is Status.TRUNCATED
 
 

@@ -43,7 +43,7 @@ def server_url(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

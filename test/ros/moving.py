@@ -7,7 +7,7 @@ import sys
 import time
 
 import numpy as np
-from ros_client import image_of
+from ros_client import LIMIT_S, image_of
 from scripted_node import FailingMemorySegmenter, WordReasoner
 
 from reasonseg_ros.methods.rev_seg import RevSeg
@@ -68,7 +68,7 @@ class Stream:
             self.client.spin(0.03)
 
     def until(self, done, **look):
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + LIMIT_S
         while not (value := done()):
             assert time.monotonic() < deadline_s, self.client.got["segmentation"]
             self.show(**look)

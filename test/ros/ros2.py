@@ -15,7 +15,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from reasonseg_ros.ros.playing.publishers import message_class
 
-LIMIT_S = 30.0
+LIMIT_S = 90.0
 
 
 def main():

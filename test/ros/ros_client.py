@@ -16,6 +16,9 @@ from std_msgs.msg import String
 from reasonseg_ros import msg
 from reasonseg_ros.ros.conversion import header_message, pixels_message
 
+LIMIT_S = 90.0
+"""What a busy machine may need; it only ends a test that would hang."""
+
 
 def image_of(frame) -> Image:
     return pixels_message(header_message(frame), frame.rgb)
@@ -44,7 +47,7 @@ class Client(Node):
         self.got.setdefault(name, [])
         self.create_subscription(kind, topic, self.got[name].append, 1000)
 
-    def until(self, done, timeout_s=30.0):
+    def until(self, done, timeout_s=LIMIT_S):
         """Spin until `done()`; its value."""
         deadline_s = time.monotonic() + timeout_s
         while not (value := done()):
@@ -91,7 +94,7 @@ class Client(Node):
         request.transition.label = label
         return self.call(ChangeState, "change_state", request).success
 
-    def diagnostic(self, name, accept, timeout_s=30.0):
+    def diagnostic(self, name, accept, timeout_s=LIMIT_S):
         """The next status of that name that `accept`s."""
 
         def found():

@@ -19,16 +19,17 @@ ODD = "a\ud800\x00b\x1b[2J\u202e\udfff"
 
 
 class WordReasoner(Reasoner):
-    """Finds the bright part of the image. A word in the question makes it slow, find nothing, fail, or write oddly."""
+    """Finds the bright part of the image. A word in the question makes it think for minutes
+    (`slow`), longer (`brief`), find nothing, fail, or write oddly."""
 
     name = "word-reasoner"
 
     def answer(self, frame, text, call=WAIT):
         thought = f"<think>{ODD if 'odd text' in text else 'the bright one'}"
-        for token in range(1, 200 if "slow" in text else 10 if "brief" in text else 3):
+        for token in range(1, 20_000 if "slow" in text else 10 if "brief" in text else 3):
             if call.cancelled():
                 return Answer(Status.CANCELLED, thought="the bright one", error="cancelled", tokens=token)
-            call.on_text(thought + " ." * token, token)
+            call.on_text(thought + " ." * min(token, 200), token)
             if "slow" in text or "brief" in text:
                 time.sleep(0.02)
         if "odd text, raised" in text:

@@ -82,8 +82,8 @@ def test_a_publisher_of_before_the_node_is_matched(start_node, client):
 def test_the_stock_middleware_delivers_the_images_of_a_reliable_camera(start_node, client, camera, size_wh):
     start_node()
     camera(*size_wh, "RELIABLE")
-    client.diagnostic("camera", lambda status: int(value(status, "received")) >= 5, timeout_s=60)
-    status = client.diagnostic("camera", lambda status: int(value(status, "received")) >= 35, timeout_s=60)
+    client.diagnostic("camera", lambda status: int(value(status, "received")) >= 5, timeout_s=120)
+    status = client.diagnostic("camera", lambda status: int(value(status, "received")) >= 35, timeout_s=120)
     assert int(value(status, "lost")) <= 5, status.message
 
 
@@ -92,7 +92,7 @@ def test_images_that_are_lost_are_a_warning_with_the_remedy(start_node, client, 
     start_node(camera__silent_warn_s=600.0, camera__silent_error_s=600.0)
     camera(1920, 1080, "BEST_EFFORT")
     client.diagnostic("camera", lambda status: True)
-    status = client.diagnostic("camera", lambda status: "lost" in status.message, timeout_s=60)
+    status = client.diagnostic("camera", lambda status: "lost" in status.message, timeout_s=120)
     assert status.level == DiagnosticStatus.WARN
     assert "fastdds_shm.xml" in status.message
 
@@ -142,7 +142,7 @@ from sensor_msgs.msg import CompressedImage, Image
 rclpy.init()
 node = rclpy.create_node("camera")
 publisher = node.create_publisher(KIND, TOPIC, 5)
-time.sleep(60)
+time.sleep(600)
 """
 
 

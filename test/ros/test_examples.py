@@ -205,13 +205,13 @@ def test_a_plain_consumer_asks_and_prints_the_answer(start_node, client, start_p
     client.images.publish(image_of(bright_frame(7)))
     client.diagnostic("camera", lambda status: value(status, "received") == "1")
     consumer = start_process(str(PLAIN), "the bright one")
-    said = consumer.communicate(timeout=30)[1]
+    said = consumer.communicate(timeout=90)[1]
     assert consumer.returncode == 0
     assert "30 10 50 20: 200 pixels" in said
 
 
 def test_a_plain_consumer_tells_a_failure_from_an_empty_scene(node, start_process):
-    said = [start_process(str(PLAIN), question).communicate(timeout=30)[1] for question in ("the unicorn", "boom")]
+    said = [start_process(str(PLAIN), question).communicate(timeout=90)[1] for question in ("the unicorn", "boom")]
     assert "nothing fits: nothing here fits" in said[0] and "WARN" not in said[0]
     assert "failed: reasoning: RuntimeError: the model fell over" in said[1] and "WARN" in said[1]
 

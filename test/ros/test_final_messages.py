@@ -119,7 +119,7 @@ def test_ninety_goals_cancelled_at_once_all_end_as_cancelled(start_node, client)
         statuses["count"] = int(value(status, "ended: cancelled") or 0)
         return statuses["count"] == 90
 
-    client.diagnostic("questions", all_cancelled, timeout_s=20)
+    client.diagnostic("questions", all_cancelled)
     assert {client.result_of(handle).status for handle in handles} == {CANCELED}
 
 
@@ -149,7 +149,7 @@ while not Path(sys.argv[1]).exists():
 for _ in range(int(sys.argv[2])):
     publisher.publish(Query())
 Path(sys.argv[1] + " of the end").touch()
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -200,7 +200,7 @@ def test_questions_that_run_and_wait_when_a_signal_comes_get_their_final_status(
     waited = [one.error for one in client.got["segmentation"] if one.query_id in ("waiting", "goal")]
     assert waited == ["the node stops"] * 2
     assert result.result().result.segmentation.status == called.result().segmentation.status == "cancelled"
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=90)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
 
@@ -214,7 +214,7 @@ def test_a_model_that_does_not_let_go_leaves_no_question_without_its_status(star
     let_go, returned = threading.Event(), threading.Event()
 
     def answer(*_, **__):
-        let_go.wait(60)
+        let_go.wait(300)
         returned.set()
         return Answer(Status.NO_TARGET)
 
@@ -225,7 +225,7 @@ def test_a_model_that_does_not_let_go_leaves_no_question_without_its_status(star
     answer = client.until(lambda: client.got["segmentation"])[0]
     assert (answer.query_id, answer.status) == ("stuck", "cancelled")
     let_go.set()
-    assert returned.wait(30)
+    assert returned.wait(60)
     client.spin(0.5)
     assert len(client.got["segmentation"]) == 1
 
@@ -270,6 +270,6 @@ sys.exit(node.main(sys.argv, load))
     client.images.publish(image_of(bright_frame()))
     assert client.ask("the bright one").status == "ok"
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=90)
     assert process.returncode == 0, errors
     assert "no space left on device" in errors

@@ -100,12 +100,12 @@ def test_a_bag_is_played_at_its_pace_with_new_stamps(bag, context, domain_id):
         text=True,
     )
     try:
-        deadline_s = time.monotonic() + 20
+        deadline_s = time.monotonic() + 90
         while len(received["/camera/image"]) < 5 and time.monotonic() < deadline_s:
             executor.spin_once(timeout_sec=0.1)
     finally:
         player.terminate()
-        _, errors = player.communicate(timeout=10)
+        _, errors = player.communicate(timeout=60)
         executor.shutdown()
         node.destroy_node()
     assert player.returncode == 143
@@ -186,15 +186,15 @@ def test_every_message_comes_once_and_latched_ones_come_to_late_listeners_too(tm
     images, texts, late = [], [], {"/text": [], "/tf_static": []}
     node.create_subscription(Image, "/camera/image", images.append, 50)
     node.create_subscription(String, "/text", texts.append, latched)
-    player = play(bag, domain_id, "--rate", "0.5")
+    player = play(bag, domain_id, "--delay", "3", "--rate", "0.25")  # time to be found, also by late ones
     try:
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 90
         while player.poll() is None and time.monotonic() < deadline_s:
             executor.spin_once(timeout_sec=0.1)
             if texts and not node.count_subscribers("/tf_static"):
                 node.create_subscription(String, "/text", late["/text"].append, latched)
                 node.create_subscription(String, "/tf_static", late["/tf_static"].append, latched)
-        _, errors = player.communicate(timeout=10)
+        _, errors = player.communicate(timeout=60)
     finally:
         player.kill()
         executor.shutdown()
@@ -214,12 +214,12 @@ def test_held_images_come_with_what_was_latched_before_them(tmp_path, context, d
     node.create_subscription(String, "/text", texts.append, QoSProfile(depth=1, durability=LATE))
     player = play(write_latched(tmp_path / "bag"), domain_id, "--hold", "20")
     try:
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 90
         while not (len(images) > 3 and texts) and time.monotonic() < deadline_s:
             executor.spin_once(timeout_sec=0.1)
     finally:
         player.terminate()
-        player.communicate(timeout=10)
+        player.communicate(timeout=60)
         executor.shutdown()
         node.destroy_node()
     assert {int(image.data[0]) for image in images} == {0}
@@ -238,7 +238,7 @@ def test_what_is_missing_or_cannot_be_published_ends_with_status_1_and_both_numb
     metadata = bag / "metadata.yaml"
     metadata.write_text(metadata.read_text().replace("message_count: 12", "message_count: 15"))
     players = [play(bag, domain_id, "--rate", "50"), play(tmp_path / "other", domain_id)]
-    reported = [player.communicate(timeout=30)[1] for player in players]
+    reported = [player.communicate(timeout=90)[1] for player in players]
     assert [player.returncode for player in players] == [1, 1]
     assert "/camera/image: 12 of the 15 messages that metadata.yaml counts were read" in reported[0]
     assert "'/not a name' is no name of a topic" in reported[1] and "1 messages not published" in reported[1]

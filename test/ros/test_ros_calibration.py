@@ -221,7 +221,7 @@ def test_an_image_without_a_frame_id_has_no_place(started, client):
 
 def test_a_question_that_waited_for_the_first_image_waits_for_its_camera_info_too(started, client):
     """Cameras send an image, then its camera_info."""
-    started(query__frame_wait_s=10.0, camera__depth_wait_s=1.0)
+    started(query__frame_wait_s=60.0, camera__depth_wait_s=2.0)
     client.depths.publish(depth_image(S))
     client.diagnostic("depth", lambda status: value(status, "received") == "1")
     client.queries.publish(Query(text="the bright one"))

@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).parent / "scripted_node.py"
 
 def stop(process, signal_number=signal.SIGINT):
     process.send_signal(signal_number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=90)
     return process.returncode, errors
 
 
@@ -52,7 +52,7 @@ def test_a_question_from_another_process_gets_masks_with_the_images_header(start
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_the_models_are_loaded_ends_the_node(start_process, client, number):
     # Long enough for a busy machine to find the node meanwhile.
-    process = start_process(SCRIPT, "--ros-args", "-p", "reasoner.model:=slow 8", "-p", "diagnostics_period_s:=0.1")
+    process = start_process(SCRIPT, "--ros-args", "-p", "reasoner.model:=slow 30", "-p", "diagnostics_period_s:=0.1")
     client.diagnostic("node", lambda status: value(status, "state") == "configuring")
     code, errors = stop(process, number)
     assert code == 0, errors

@@ -51,7 +51,7 @@ class Slow(ScriptedReasoner):
     def answer(self, frame, text, *call):
         if text == "question b?":
             print("asked", flush=True)
-            time.sleep(60)
+            time.sleep(600)
         return super().answer(frame, text, *call)
 
 method = SegZero(Slow(["<answer>[]</answer>"]), ScriptedSegmenter("box"), Config())
@@ -67,7 +67,7 @@ sys.exit(cli.main(sys.argv[1:]))
         ) as process:
             assert process.stdout.readline() == "asked\n"
             process.send_signal(number)
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=90)
         assert process.returncode == 128 + number and "Traceback" not in errors
         (line,) = [line for line in errors.splitlines() if line.startswith("reasonseg: ")]
         assert "--resume" in line and (out / "results.jsonl").read_text().count("\n") == 1

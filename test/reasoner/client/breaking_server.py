@@ -100,7 +100,7 @@ def talking_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "reasoner-server"]
 
 
-def wait_until(condition: Callable[[], bool], limit_s: float = 3.0) -> bool:
+def wait_until(condition: Callable[[], bool], limit_s: float = 30.0) -> bool:
     deadline_s = time.monotonic() + limit_s
     while not condition() and time.monotonic() < deadline_s:
         time.sleep(0.01)

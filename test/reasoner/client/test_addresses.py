@@ -117,13 +117,13 @@ def test_https_is_asked_where_its_certificate_is_trusted(
     assert server.requests == []
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert reasoner_for(server, server_url=url).answer(frame, "red").status is Status.OK
-    server.behaviour = lambda wire, _: server.ended.wait(10)
+    server.behaviour = lambda wire, _: server.ended.wait(60)
     assert reasoner_for(server, server_url=url).answer(frame, "red", Call(time_limit_s=0.3)).status is Status.TIMEOUT
     assert wait_until(lambda: not talking_threads())
 
 
 def test_a_silent_handshake_ends_at_the_time_limit(server: Server, frame: Frame) -> None:
-    server._serve = lambda wire: server.ended.wait(10)  # type: ignore[method-assign,assignment,return-value]
+    server._serve = lambda wire: server.ended.wait(60)  # type: ignore[method-assign,assignment,return-value]
     reasoner = reasoner_for(server, server_url=f"https://127.0.0.1:{server.port}/v1")
     answer = reasoner.answer(frame, "a", Call(time_limit_s=0.3))
     assert answer.status is Status.TIMEOUT

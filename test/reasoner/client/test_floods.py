@@ -88,7 +88,7 @@ TRICKLES = {
     "comments": endless(STREAM + b"\r\n", b":\n\n", 0.02),
     "an error body": endless(b"HTTP/1.1 500 No\r\n\r\n", b"x", 0.02),
     "trailers": endless(CHUNKED + b"0\r\n", b"X: y\r\n", 0.02),
-    "nothing": lambda server: lambda wire, _: server.ended.wait(10),
+    "nothing": lambda server: lambda wire, _: server.ended.wait(60),
 }
 
 
@@ -99,17 +99,19 @@ def test_a_trickle_holds_neither_question_nor_thread(server: Server, frame: Fram
     start_s = time.monotonic()
     reasoner = reasoner_for(server, server_retries=5)
     if how == "cancelled":
-        answer = reasoner.answer(frame, "red", Call(cancelled=lambda: time.monotonic() - start_s > 0.3))
+        answer = reasoner.answer(
+            frame, "red", Call(cancelled=lambda: bool(server.requests) and time.monotonic() - start_s > 0.3)
+        )
     else:
-        answer = reasoner.answer(frame, "red", Call(time_limit_s=0.3))
+        answer = reasoner.answer(frame, "red", Call(time_limit_s=1.0))
     assert answer.status is (Status.CANCELLED if how == "cancelled" else Status.TIMEOUT), answer.error
     assert wait_until(lambda: not talking_threads())
-    assert time.monotonic() - start_s < 3
+    assert time.monotonic() - start_s < 30
     assert len(server.requests) == 1
 
 
 def test_a_server_that_does_not_read_holds_neither_question_nor_thread(server: Server) -> None:
-    server._serve = lambda wire: server.ended.wait(10)  # type: ignore[method-assign,assignment,return-value]
+    server._serve = lambda wire: server.ended.wait(60)  # type: ignore[method-assign,assignment,return-value]
     noise = np.random.default_rng(0).integers(0, 255, (840, 840, 3), np.uint8)
     answer = reasoner_for(server, server_retries=5).answer(Frame(noise), "red", Call(time_limit_s=1.0))
     assert answer.status is Status.TIMEOUT
@@ -117,11 +119,11 @@ def test_a_server_that_does_not_read_holds_neither_question_nor_thread(server: S
 
 
 def test_threads_of_silent_servers_do_not_pile_up(server: Server, frame: Frame) -> None:
-    server.behaviour = lambda wire, _: server.ended.wait(10)
+    server.behaviour = lambda wire, _: server.ended.wait(60)
     reasoner = reasoner_for(server)
     for _ in range(20):
         assert reasoner.answer(frame, "red", Call(time_limit_s=0.1)).status is Status.TIMEOUT
-        assert len(talking_threads()) <= 2
+        assert wait_until(lambda: len(talking_threads()) <= 2)
     server.behaviour = lambda wire, _: wire.sendall(stream(ANSWER))
     assert reasoner.answer(frame, "red").status is Status.OK
 
@@ -134,7 +136,7 @@ def test_an_open_stream_ends_with_its_finish_reason(server: Server, frame: Frame
     server.behaviour = behave
     start_s = time.monotonic()
     assert reasoner_for(server).answer(frame, "red").status is Status.OK
-    assert time.monotonic() - start_s < 5
+    assert time.monotonic() - start_s < 30
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate, gzip", "br"])

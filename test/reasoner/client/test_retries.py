@@ -45,7 +45,7 @@ def test_a_busy_server_is_asked_again(server: Server, frame: Frame, wait: str | 
     server.behaviour = behave
     assert reasoner_for(server, server_retries=1).answer(frame, "red").status is Status.OK
     first_s, second_s = server.times_s
-    assert float(wait or 0.3) <= second_s - first_s + 0.05 < 3
+    assert float(wait or 0.3) <= second_s - first_s + 0.05 < 20
 
 
 @pytest.mark.parametrize("wait", ["30", "1e400", "in an hour"])
@@ -55,10 +55,10 @@ def test_a_wait_beyond_the_limit_is_not_waited_for(server: Server, frame: Frame,
         wait = formatdate(time.time() + 3600, usegmt=True)
     server.behaviour = lambda wire, _: wire.sendall(respond(status, '{"error": "busy"}', Retry_After=wait))
     start_s = time.monotonic()
-    answer = reasoner_for(server, server_retries=3).answer(frame, "red", Call(time_limit_s=5))
+    answer = reasoner_for(server, server_retries=3).answer(frame, "red", Call(time_limit_s=25))
     assert answer.status is Status.UNAVAILABLE
-    assert f"HTTP {status[:3]}: busy" in answer.error and "time limit of 5 s" in answer.error
-    assert time.monotonic() - start_s < 3
+    assert f"HTTP {status[:3]}: busy" in answer.error and "time limit of 25 s" in answer.error
+    assert time.monotonic() - start_s < 20
     assert len(server.requests) == 1
 
 
@@ -74,10 +74,10 @@ def test_retries_end_with_the_time_limit_and_name_the_last_status(server: Server
         if len(server.requests) < 3:
             wire.sendall(respond("503 Away", "the model is loading", Retry_After="0.05"))
         else:
-            server.ended.wait(10)
+            server.ended.wait(60)
 
     server.behaviour = behave
-    answer = reasoner_for(server, server_retries=9).answer(frame, "red", Call(time_limit_s=0.6))
+    answer = reasoner_for(server, server_retries=9).answer(frame, "red", Call(time_limit_s=3))
     assert answer.status is Status.TIMEOUT
     assert "HTTP 503: the model is loading" in answer.error
     time.sleep(0.3)

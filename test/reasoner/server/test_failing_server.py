@@ -52,13 +52,13 @@ def stop_at_the_token_limit(handler: Handler) -> None:
 
 
 def sleep_first(handler: Handler) -> None:
-    handler.server.wakened.wait(10)
+    handler.server.wakened.wait(60)
 
 
 def sleep_after_a_word(handler: Handler) -> None:
     handler.start()
     handler.say("<think>it")
-    handler.server.wakened.wait(10)
+    handler.server.wakened.wait(60)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_silent_server_ends_at_the_time_limit(server: Any, frame: Frame, behav
     start_s = time.monotonic()
     answer = reasoner_for(server.server_port).answer(frame, "what is red", Call(time_limit_s=0.3))
     assert answer.status is Status.TIMEOUT
-    assert time.monotonic() - start_s < 5
+    assert time.monotonic() - start_s < 30
 
 
 def test_cancel_does_not_wait_for_a_silent_server(server: Any, frame: Frame) -> None:

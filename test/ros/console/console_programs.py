@@ -52,7 +52,7 @@ class Program:
                 self.lines.append(line.rstrip("\n"))
                 self._came.notify_all()
 
-    def line(self, pattern, timeout_s=60):
+    def line(self, pattern, timeout_s=150):
         """The first match of a pattern in a line, when it comes."""
 
         def found():
@@ -64,13 +64,13 @@ class Program:
 
     def ended(self):
         """The exit status of a program that ends by itself."""
-        self.process.wait(60)
+        self.process.wait(150)
         return self.end()
 
     def end(self, number=None):
         if self.process.poll() is None:
             self.process.kill() if number is None else self.process.send_signal(number)
-        self.process.wait(60)
+        self.process.wait(150)
         self._thread.join()
         self.process.stdout.close()
         return self.process.returncode

@@ -278,6 +278,7 @@ def test_node_and_console_may_start_anew_while_the_page_is_open(own_programs, br
     first = own_programs.node()
     own_programs.player(write_bag(tmp_path / "bag"))
     wait_for_image(page)
+    wait_for_node(page)
     ask(page, "slow: the bright one")
     page.wait_for_function("() => document.getElementById('thought').textContent.includes('. . .')")
     page.click("#history button")

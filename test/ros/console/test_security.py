@@ -71,7 +71,7 @@ def elsewhere():
 
 
 def status_of(address, path="/", method="GET", body=None, **headers):
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=90)
     try:
         connection.request(
             method, path, body=body, headers={name.replace("_", "-"): text for name, text in headers.items()}
@@ -125,7 +125,7 @@ def test_a_socket_from_elsewhere_is_refused(console):
 
 def test_a_message_that_is_too_large_ends_the_connection(console):
     with connect(f"ws://{console.netloc}/live", origin=f"http://{console.netloc}") as socket:
-        assert '"hello"' in socket.recv(timeout=30)
+        assert '"hello"' in socket.recv(timeout=90)
         socket.send("x" * 300_000)
         with pytest.raises(ConnectionClosed):
             list(socket)
@@ -136,14 +136,14 @@ def test_more_pages_than_may_be_open_are_closed_with_the_reason(console):
     with ExitStack() as stack:
         pages = [stack.enter_context(connect(address, origin=origin)) for _ in range(MOST_VIEWERS)]
         for page in pages:
-            assert '"hello"' in page.recv(timeout=60)
+            assert '"hello"' in page.recv(timeout=90)
         with connect(address, origin=origin) as refused, pytest.raises(ConnectionClosed) as closed:
-            refused.recv(timeout=60)
+            refused.recv(timeout=90)
         assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1013, "32 pages are open; close one of them")
         pages[0].close()
         for _ in range(100):  # its end has to reach the console
             with connect(address, origin=origin) as again, suppress(ConnectionClosed):
-                assert '"hello"' in again.recv(timeout=60)
+                assert '"hello"' in again.recv(timeout=90)
                 break
             time.sleep(0.1)
         else:
@@ -167,12 +167,18 @@ def test_an_address_that_others_reach_needs_the_token(programs, tmp_path, browse
 def test_an_address_that_cannot_be_listened_on_is_one_line(programs, console, tmp_path):
     port = console.port
     for arguments, words in (
-        (("--port", port), f"cannot listen on 127.0.0.1 port {port}: Address already in use; choose another one"),
-        (("--host", "256.1.1.1"), "--host 256.1.1.1: "),
-        (("--port", "99999"), "port 99999; expected 0 to 65535"),
+        (
+            ("--port", port),
+            f"reasonseg: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another one",
+        ),
+        (("--host", "256.1.1.1"), "reasonseg: --host 256.1.1.1: "),
+        (
+            ("--port", "99999"),
+            "reasonseg console: error: argument --port: '99999'; expected a whole number, from 0 to 65535",
+        ),
     ):
         program = programs.start("-m", "reasonseg_ros.cli", "console", "--truth", tmp_path / "other", *arguments)
-        assert program.line("^reasonseg: ").string.startswith(f"reasonseg: {words}")
+        assert program.line("^reasonseg.*: ").string.startswith(words)
         assert program.ended() == 2
 
 
