@@ -29,8 +29,8 @@ from reasonseg_ros.images.messages import rgb_from_image
 from reasonseg_ros.types import BoolMask
 
 HOLD_HZ = 5.0
-UNSURE = "the lightest thing"
-"""Asked about the last still image, where no weight can be seen, to show an answer that is unsure."""
+UNSURE = "the most expensive thing"
+"""Asked about the last still image, where no price can be seen, to show an answer that is unsure."""
 
 
 @dataclass(frozen=True, eq=False)

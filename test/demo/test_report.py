@@ -111,8 +111,8 @@ def test_an_unknown_thing_is_printed_with_its_status(status, known):
         status=status, thought="I see.", error="confidence 0.01 is low", has_confidence=known, confidence=0.01,
         has_alternative=False,
     )  # fmt: skip
-    text = printed(report.unsure_panel("the lightest thing", answer))
-    assert "the lightest thing" in text and f"status   {status}" in text
+    text = printed(report.unsure_panel("the most expensive thing", answer))
+    assert "the most expensive thing" in text and f"status   {status}" in text
     assert (", confidence 0.01" in text) == known
     assert ("wrong    no picture shows that" in text) == (status == "ok" and not known)
 
@@ -127,4 +127,4 @@ def test_the_second_best_candidate_is_printed(boxes, line):
         status="unsure", thought="I see.", error="", has_confidence=True, confidence=0.2, has_alternative=True,
         alternative=regions,
     )  # fmt: skip
-    assert line in printed(report.unsure_panel("the lightest thing", answer))
+    assert line in printed(report.unsure_panel("the most expensive thing", answer))

@@ -34,7 +34,7 @@ def questions():
             frame = Frame(rgb, seen.stamp_ns, seen.frame_id)
             yield frame, Query(clip.question, sample.sample_id)
     yield frame, Query("a submarine", "unknown")
-    yield frame, Query("the lightest thing", "unsure")
+    yield frame, Query("the most expensive thing", "unsure")
 
 
 def main():
