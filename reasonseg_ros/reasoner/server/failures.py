@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import http.client
 import math
+import re
 import ssl
 import time
 
@@ -17,16 +18,26 @@ _REMEDIES = {
     404: "check server_url (…/v1) and reasoner.server_model",
     413: "lower reasoner.max_pixels, or raise the server's limit",
 }
+_OF_THE_NAME = re.compile(r"\bmodel\b", re.IGNORECASE)
+_OF_THE_LENGTH = re.compile(r"\bcontext (?:size|length|window)\b", re.IGNORECASE)
 
 
 class Refusal(ServerError):
-    """An HTTP status that is no success. `wait_s`: what the server asks to wait before it is asked again."""
+    """An HTTP status that is no success.
+
+    Attributes:
+        wait_s: what the server asks to wait before it is asked again.
+        is_perhaps_of_the_name: the server may not know the model's name. With 400 a server says everything that it
+            dislikes about a request, so its words decide: vLLM's "this model's maximum context length" is no name.
+    """
 
     def __init__(self, status: int, words: str, wait_s: float | None) -> None:
         stated = f"it refused with HTTP {status}" + (f": {words.rstrip('.')}" if words else "")
         super().__init__(f"{stated}; {_REMEDIES[status]}" if status in _REMEDIES else stated)
         self.status = status
         self.wait_s = wait_s
+        names_it = bool(_OF_THE_NAME.search(words)) and not _OF_THE_LENGTH.search(words)
+        self.is_perhaps_of_the_name = status == 404 or (status == 400 and names_it)
 
 
 def retry_after_s(text: str | None) -> float | None:

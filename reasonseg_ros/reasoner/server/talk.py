@@ -46,8 +46,6 @@ _MOST_CHARACTERS_PER_TOKEN = 128
 _TRIED_AGAIN = (408, 429, 500, 502, 503, 504)
 _NOT_UNDERSTOOD = (400, 422, 501)
 """Refusals of a request that may be understood without the wish for log-probabilities."""
-_PERHAPS_UNKNOWN = (400, 404)
-"""Refusals by which servers answer to a model's name that they do not know."""
 _LIST_S = 5.0
 """Longest time for the list of the names that they know."""
 GREEDY_REQUEST = {"temperature": 0.0}
@@ -182,7 +180,7 @@ class Talk:
                 if not self._stopped.is_set():  # else it comes of hanging up
                     self.last_failure = reason
                 wait_s = self._wait_s(error, tries)
-                if isinstance(error, Refusal) and error.status in _PERHAPS_UNKNOWN and not self._stopped.is_set():
+                if isinstance(error, Refusal) and error.is_perhaps_of_the_name and not self._stopped.is_set():
                     reason += self._other_names()
             if wait_s is None or self._has_begun or self._stopped.is_set() or tries > self._server.retries:
                 return _End(reason + (f" (asked {tries} times)" if tries > 1 else ""))
