@@ -75,9 +75,12 @@ def read_rows(folder: Path) -> list[TrainingRow]:
     """All rows of a folder. Raises InvalidInput with file and line for a row that is wrong, and if there is none."""
     path = folder / ROWS_NAME
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: a question may hold one of the other separators that Unicode has.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"cannot read {path}: {error}; expected a folder with {ROWS_NAME}") from None
+    if not lines[-1]:
+        lines.pop()
     rows = []
     for number, line in enumerate(lines, 1):
         try:

@@ -15,9 +15,18 @@ GOOD = {
 
 def test_rows_come_back_as_they_were_written(tmp_path):
     (tmp_path / "a.png").touch()
-    rows = [TrainingRow("1", "a.png", "무엇?", (TARGET,), "a thought"), TrainingRow("2", "a.png", "a submarine", ())]
+    rows = [
+        TrainingRow("1", "a.png", "무엇?", (TARGET,), "a thought"), TrainingRow("2", "a.png", "a submarine", ()),
+        TrainingRow("3", "a.png", "one\u2028two\x85three", ()),
+    ]  # fmt: skip
     write_rows(tmp_path, rows)
     assert read_rows(tmp_path) == rows
+    written = (tmp_path / "rows.jsonl").read_bytes()
+    (tmp_path / "rows.jsonl").write_bytes(written.replace(b"\n", b"\r\n"))
+    assert read_rows(tmp_path) == rows
+    text = json.dumps(GOOD | {"question": "one\u2028two"}, ensure_ascii=False)
+    (tmp_path / "rows.jsonl").write_text(text + "\n", encoding="utf-8")
+    assert [row.question for row in read_rows(tmp_path)] == ["one\u2028two"]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ CORNERS = (("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"), ("xmin", "ymin", 
 _NAMED_NUMBERS = (*CORNERS, ("left", "top", "right", "bottom"), ("topleft", "bottomright"), ("x", "y"))
 _LAYOUT_KEY = re.compile(r"format|layout|order|convention|mode$|type$|unit")
 _OTHER_LAYOUT = re.compile(
-    r"c?xc?yw(?:idth)?h|ltwh|lefttopw|yx(?:yx|hw)|y1x1|y0x0|yminxmin|toplefty?x?w|coco|yolo|albument"
+    r"c?xc?yw(?:idth)?h|ltwh|lefttopw|yx(?:yx|hw)|y1x1|y0x0|yminxmin|toplefty?x?w|coco|yolo|albument|^box2d$"
 )
+"""`box_2d` is Gemini's key, whose boxes have y first; models of Qwen write `bbox_2d`."""
 GIVEN = "name beside it"
 """The key under which a candidate holds the name that stands beside it, not in it."""
 DENIED = "said beside it"

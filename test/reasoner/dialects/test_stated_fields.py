@@ -24,6 +24,7 @@ def read(text: str) -> Answer:
         '{"Box (XYWH)": [84, 84, 336, 336]}',
         '{"box_cxcywh": [252, 252, 336, 336]}',
         '{"bbox_yxyx": [84, 100, 336, 420]}',
+        '{"box_2d": [84, 100, 336, 420], "label": "mug"}',
         '{"bbox": [84, 84, 336, 336], "format": "xywh"}',
         '{"bbox": [84, 84, 336, 336], "bbox_format": "COCO"}',
         '{"bbox": [84, 84, 336, 336], "box_format": "[x, y, width, height]"}',
