@@ -121,16 +121,20 @@ def test_questions_come_between_their_picture_and_the_next(source, tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--limit", "0"], "--limit 0"),
+        (["--limit", "0"], "--limit: '0'; expected a whole number, 1 or more"),
         (["--split", "nowhere"], "no folder"),
-        (["--limit", "-3"], "expected 1 at least"),
+        (["--limit", "-3"], "expected a whole number, 1 or more"),
     ],
 )
 def test_wrong_use_is_told(tmp_path, options, reason, capsys):
     (tmp_path / "set/val").mkdir(parents=True)
     (tmp_path / "set/val/a.json").write_text("{}")
-    assert cli.main(["bag", "from-reasonseg", str(tmp_path / "set"), "--out", str(tmp_path / "bag"), *options]) == 2
-    assert reason in capsys.readouterr().err
+    arguments = ["bag", "from-reasonseg", str(tmp_path / "set"), "--out", str(tmp_path / "bag"), *options]
+    try:
+        status = cli.main(arguments)
+    except SystemExit as ended:  # argparse refuses the value
+        status = ended.code
+    assert (status, reason in capsys.readouterr().err) == (2, True)
     assert not (tmp_path / "bag").exists()
 
 
