@@ -12,23 +12,26 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
-from rclpy.task import Future
 
 from reasonseg_ros.ros.process.signals import StopSignals
 
 
 def spin(node: Node, executor: SingleThreadedExecutor, stop: StopSignals) -> None:
-    """Serve until a signal or the end of ROS. Errors of callbacks are logged."""
-    stopped = Future()
+    """Serve until a signal or the end of ROS. Errors of callbacks are logged.
+
+    Not by `spin_until_future_complete`, which leaves a callback at the future for every callback that it runs.
+    """
+    stopped = threading.Event()
+    wake = node.create_guard_condition(lambda: None)
 
     def on_stop() -> None:
-        stopped.set_result(True)
-        executor.wake()
+        stopped.set()
+        wake.trigger()
 
     stop.wait_for_callbacks(on_stop)
-    while rclpy.ok() and not stopped.done():
+    while rclpy.ok() and not stopped.is_set():
         try:
-            executor.spin_until_future_complete(stopped)
+            executor.spin_once()
         except (KeyboardInterrupt, ExternalShutdownException):
             raise
         except Exception as error:
