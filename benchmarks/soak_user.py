@@ -286,7 +286,9 @@ class User(Node):
     def _is_last(question: Question, status: str) -> bool:
         if question.mode not in ("track", "watch") or status in ("cancelled", "refused"):
             return True
-        return question.answers == question.frames or (question.mode == "track" and status not in ("ok", "lost"))
+        # A target that is tracked may be out of sight for a while.
+        goes_on = status in ("ok", "lost") or (status == "empty_mask" and question.answers > 1)
+        return question.answers == question.frames or (question.mode == "track" and not goes_on)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         # Node and known picture both have a state.

@@ -11,6 +11,7 @@ from benchmarks.results import machine
 from benchmarks.soak import ROOT, failures, run
 from benchmarks.soak_growth import Growth, after_warm_up, growth
 from benchmarks.soak_report import markdown
+from benchmarks.soak_user import Question, User
 
 SECONDS = 8.0
 PACE = 0.05
@@ -97,3 +98,16 @@ def test_the_time_after_each_loading_is_no_growth():
 def test_of_too_few_samples_nothing_is_known():
     assert growth([]) == Growth(0.0, float("-inf"), float("inf"))
     assert growth([]).faults()
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "answers", "is_last"),
+    [
+        ("track", "empty_mask", 1, True), ("track", "empty_mask", 4, False), ("track", "lost", 4, False),
+        ("track", "ok", 9, True), ("track", "no_target", 1, True), ("watch", "no_target", 1, False),
+        ("watch", "cancelled", 2, True), ("once", "ok", 1, True),
+    ],
+)  # fmt: skip
+def test_a_tracked_target_may_be_out_of_sight_before_its_question_ends(mode, status, answers, is_last):
+    question = Question("topic", mode, frames=9, answers=answers)
+    assert User._is_last(question, status) is is_last
