@@ -57,7 +57,7 @@ def client(context):
 
 @pytest.fixture
 def start_node(context):
-    """Start the node in a thread of its own, with parameters by keyword (`__` for dots)."""
+    """Start the node in a separate thread, with parameters by keyword (`__` for dots)."""
     running = []
 
     def start(arguments=None, load=load, **values):

@@ -263,7 +263,7 @@ def _from_pngs(
 
 @lru_cache(maxsize=4)
 def _indices_of(paths: tuple[Path, ...]) -> frozenset[int]:
-    """What all masks of a video hold besides 0. A damaged one is left out; it is told when it is its turn."""
+    """What all masks of a video hold besides 0. Damaged masks are left out here, and reported when they are read."""
     found: set[int] = set()
     for path in paths:
         with suppress(InvalidInput):

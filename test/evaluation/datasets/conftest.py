@@ -87,3 +87,16 @@ def convert(tmp_path, capsys):
         return result
 
     return run
+
+
+FRAMES = ["00000", "00005", "00010"]
+"""Names of a video's frames."""
+
+
+@pytest.fixture
+def frames(photo):
+    def write(base, video, names=FRAMES):
+        for name in names:
+            photo(base / "JPEGImages" / video / f"{name}.jpg")
+
+    return write

@@ -44,7 +44,7 @@ def respond(status: str, body: bytes | str = b"", **headers: str) -> bytes:
 
 
 class Server:
-    """Accepts on the loopback, reads each request, and hands the socket to `behaviour` in a thread of its own."""
+    """Accepts on the loopback, reads each request, and hands the socket to `behaviour` in a separate thread."""
 
     def __init__(self, address: str = "127.0.0.1", family: socket.AddressFamily = socket.AF_INET) -> None:
         self.listener = socket.create_server((address, 0), family=family)

@@ -1,4 +1,4 @@
-"""What an object says of its own box: the layout of the numbers, and whether the target is there at all."""
+"""What stands beside a box: the layout of its numbers, and whether the target is there at all."""
 
 from __future__ import annotations
 
