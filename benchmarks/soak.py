@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import os
 import random
 import re
@@ -45,7 +46,9 @@ LOADING_SHARE = 0.4
 REST_S = 60.0
 """Longest time until a cleared node is at rest."""
 GIVEN_BACK_S = PERIOD_S + 1.0
-"""By then a node at rest has given back what it freed; before, samples differ by 100 MB and more."""
+"""Within it a node at rest gives back what it freed once. The least that it holds is noted: it takes images all the
+while, and single samples differ by 100 MB and more."""
+LOOK_S = 0.5
 
 
 def soak(user: User, node: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
@@ -53,22 +56,24 @@ def soak(user: User, node: subprocess.Popen[str], seconds: float) -> dict[str, A
     samples: list[dict[str, float]] = []
     start_s = user.awake_s
 
+    def look() -> dict[str, float]:
+        user.watch(LOOK_S)
+        return {"images": user.received, "kept_mb": user.kept_mb, **usage(node.pid)}
+
     def note() -> None:
+        looks = [look() for _ in range(math.ceil(GIVEN_BACK_S / LOOK_S))]
         now_s = user.awake_s
-        now = {"second": round(now_s - start_s), "images": user.received, "kept_mb": user.kept_mb}
-        loaded = {"loads": user.loads, "loaded_for_s": round(now_s - user.loaded_s)}
-        samples.append({**now, **loaded, **usage(node.pid)})
+        when = {"second": round(now_s - start_s), "loads": user.loads, "loaded_for_s": round(now_s - user.loaded_s)}
+        samples.append({**when, **min(looks, key=lambda each: each["memory_mb"] - each["kept_mb"])})
         print(samples[-1], file=sys.stderr, flush=True)
 
     while (now_s := user.awake_s - start_s) < seconds and node.poll() is None:
         if now_s >= len(samples) * SAMPLE_S and user.rest(REST_S):
-            user.watch(GIVEN_BACK_S)
             note()
         user.may_load_again = now_s < LOADING_SHARE * seconds
         user.act()
     open_questions = user.finish(REST_S) if node.poll() is None else list(user.open)
     if node.poll() is None:
-        user.watch(GIVEN_BACK_S)
         note()
     steady = after_warm_up(samples) or samples
     grows = growth(after_warm_up(samples))
