@@ -1,6 +1,6 @@
 """All settings with default, unit and bounds. The node's ROS parameters are generated from them.
 
-A field's metadata holds `description` and, if they apply, `minimum`, `maximum`, `choices`, `read_only`.
+A field's metadata has `description` and, if they apply, `minimum`, `maximum`, `choices`, `read_only`.
 A read-only value takes effect when the node is configured; the others may change while it runs.
 """
 
@@ -51,8 +51,7 @@ class CameraConfig:
     rectification: str = setting(
         "auto",
         "raw: the image has lens distortion, K and D of camera_info apply; rectified: the distortion is "
-        "removed, "
-        "P applies; auto: rectified if the image topic has a part image_rect*, rect or rectified",
+        "removed, P applies; auto: rectified if the image topic has a part image_rect*, rect or rectified",
         choices=("auto", "raw", "rectified"),
         read_only=True,
     )
@@ -63,12 +62,12 @@ class CameraConfig:
         read_only=True,
     )
     depth_any_frame: bool = setting(
-        False, "accept depth whose frame_id differs from the image's; for depth that is registered to the image anyway"
+        False, "accept depth whose frame_id differs from the image's, for depth that is registered to the image"
     )
     info_max_age_s: float = setting(
         2.0,
-        "maximum stamp difference of an image and its camera_info, seconds; 0: no limit; there is none for a "
-        "camera_info that is latched or has no stamp",
+        "maximum stamp difference of an image and its camera_info, seconds; 0: no limit; not checked if "
+        "camera_info is latched or has no stamp",
         0.0,
         86_400.0,
     )
@@ -81,40 +80,42 @@ class CameraConfig:
 @dataclass(frozen=True)
 class QueryConfig:
     policy: str = setting(
-        "queue", "what a new question does while another one is being answered", choices=("queue", "replace", "refuse")
+        "queue",
+        "while a question is being answered, a new one waits (queue), cancels all others (replace), or is "
+        "refused (refuse)",
+        choices=("queue", "replace", "refuse"),
     )
-    queue_size: int = setting(8, "maximum waiting questions; more are refused", 1, 1000)
+    queue_size: int = setting(8, "maximum number of waiting or watched questions; more are refused", 1, 1000)
     max_characters: int = setting(2000, "maximum length of a question, characters", 1, 100_000)
     frame_wait_s: float = setting(5.0, "maximum wait of a question for an image, seconds", 0.0, 3600.0)
     image_max_age_s: float = setting(
         10.0,
-        "maximum age of the image that a question is about, since its arrival, seconds; 0: no limit",
+        "maximum age of a question's image, counted from its arrival, seconds; 0: no limit",
         0.0,
         86_400.0,
     )
-    watch_period_s: float = setting(5.0, "period after which a standing question is asked again, seconds", 0.1, 3600.0)
+    watch_period_s: float = setting(5.0, "period after which a watched question is asked again, seconds", 0.1, 3600.0)
     watch_change: float = setting(
         0.0,
-        "mean change of the image, as a share of its range, at which a standing question is asked again; 0: never",
+        "mean change of the image, as a share of its range, at which a watched question is asked again; 0: never",
         0.0,
         1.0,
     )
     prepare: str = setting(
         "never",
-        "idle: while there is no question, prefill and encode the newest image; a question is then about the "
-        "last "
-        "prepared image, if that is not older than the period",
+        "idle: while no question runs, prefill and encode the newest image; a question is then about the last "
+        "prepared image, if that is not older than prepare_period_s",
         choices=("never", "idle"),
     )
     prepare_period_s: float = setting(1.0, "minimum time between two prepared images, seconds", 0.05, 3600.0)
     hang_s: float = setting(
         300.0,
-        "time without a token, step or stage after which a model is taken to hang and all questions end, seconds; "
+        "time without a token, step or stage after which a model counts as hanging and all questions end, seconds; "
         "0: never",
         0.0,
         86_400.0,
     )
-    ask_again: int = setting(1, "how many times a question is asked again if its target is lost", 0, 100)
+    ask_again: int = setting(1, "how often a question is asked again if its target is lost", 0, 100)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class StreamConfig:
     buffer_s: float = setting(10.0, "length of the image buffer for late answers, seconds", 0.1, 600.0, read_only=True)
     buffer_hz: float = setting(10.0, "maximum rate of buffered images, Hz", 0.1, 1000.0, read_only=True)
     buffer_mb: int = setting(300, "maximum memory for buffered images, MB", 1, 100_000, read_only=True)
-    follow_watched: bool = setting(True, "track the targets of standing questions between two answers")
+    follow_watched: bool = setting(True, "track the targets of watched questions between two answers")
     follow_hz: float = setting(0.0, "maximum tracking rate, Hz; 0: every image", 0.0, 1000.0, read_only=True)
 
 
@@ -132,7 +133,7 @@ class StreamConfig:
 class HistoryConfig:
     frames: int = setting(
         0,
-        "images for a question about what happened, evenly spaced in time; 0: the model card's value",
+        "number of images for a question about what happened, evenly spaced in time; 0: the model card's value",
         0,
         64,
     )
@@ -141,18 +142,20 @@ class HistoryConfig:
 
 @dataclass(frozen=True)
 class CandidatesConfig:
-    samples: int = setting(8, "method rea2_seg: sampled answers beside the direct one", 0, 64, read_only=True)
+    samples: int = setting(
+        8, "for rea2_seg: number of sampled answers in addition to the direct one", 0, 64, read_only=True
+    )
     temperature: float = setting(1.0, "temperature of sampled answers", 0.05, 5.0)
     seed: int = setting(0, "seed of sampled answers", 0, 1_000_000_000)
     attention: bool = setting(
         True,
-        "also take candidates from what the answer's tokens attended to; servers give no attention",
+        "also take candidates from the attention of the answer's tokens; servers give no attention",
         read_only=True,
     )
     comparison: str = setting(
         "votes",
-        "the best candidate is the one that most samples mean (votes), or that the model itself scores best "
-        "(asked), which takes one reply for each candidate and one for all",
+        "the best candidate is the one that most samples agree with (votes), or that the model scores best "
+        "(asked), which takes one reply for each candidate and one for all together",
         choices=("votes", "asked"),
         read_only=True,
     )
@@ -169,8 +172,8 @@ class PointsConfig:
 class AnswerConfig:
     min_confidence: float = setting(
         -1.0,
-        "answers with a lower confidence have the status unsure; 0: none; -1: the threshold of the checkpoint's "
-        "calibration, none without one",
+        "answers with a lower confidence have the status unsure; 0: no threshold; -1: the threshold of the "
+        "checkpoint's calibration, if it has one",
         -1.0,
         1.0,
     )
@@ -180,14 +183,14 @@ class AnswerConfig:
 class OutputConfig:
     mask_encoding: str = setting("png", "encoding of masks in messages", choices=("png", "rle"))
     overlay_alpha: float = setting(
-        0.12, "opacity of the masks in the overlay; low, so that colours stay recognisable", 0.0, 1.0
+        0.12, "opacity of the masks in the overlay; low values keep colours recognisable", 0.0, 1.0
     )
     reliability: str = setting(
         "reliable", "quality of service of the published topics", choices=("best_effort", "reliable"), read_only=True
     )
     depth: int = setting(
         10,
-        "queue depth of published images, points and markers; answers have 1 and are latched",
+        "queue depth of published images, points and markers; answers have a depth of 1 and are latched",
         1,
         1000,
         read_only=True,
@@ -221,9 +224,11 @@ class RecordConfig:
         "", "folder of the recordings; empty: $ROS_HOME/reasonseg/NODE, by default below ~/.ros", read_only=True
     )
     max_mb: int = setting(500, "maximum size of all recordings, MB; the oldest are removed", 1, 10_000_000)
-    around_s: float = setting(1.0, "period before and after the moment whose images are recorded, seconds", 0.0, 60.0)
-    around_images: int = setting(4, "maximum recorded images of each of these two periods, evenly spaced", 0, 1000)
-    kept_answers: int = setting(8, "answers kept in memory, so that they can be flagged later", 1, 1000)
+    around_s: float = setting(
+        1.0, "record images within this time before and after the answered one, seconds", 0.0, 60.0
+    )
+    around_images: int = setting(4, "maximum number of images in each of these two periods, evenly spaced", 0, 1000)
+    kept_answers: int = setting(8, "number of answers kept in memory, so that they can be flagged later", 1, 1000)
     kept_mb: int = setting(200, "maximum memory for these answers with their images, MB", 1, 100_000)
 
 

@@ -1,4 +1,4 @@
-"""Faults on purpose (`injection/`): for tests, and off by default."""
+"""Fault injection (`injection/`): for tests, and off by default."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FAULT_KINDS = ("os_error", "runtime_error", "memory_error", "hang")
 @dataclass(frozen=True)
 class FaultsConfig:
     port: str = setting(
-        "none", "for tests: the part that fails on purpose; needs REASONSEG_FAULTS=allow in the environment",
+        "none", "for tests: the operation that gets a fault; needs REASONSEG_FAULTS=allow in the environment",
         choices=("none", *FAULT_PORTS), read_only=True,
     )  # fmt: skip
-    call: int = setting(1, "which of its calls fails, counted from 1", 1, 1_000_000, read_only=True)
-    repeat: bool = setting(False, "fail again after as many further calls, until the program ends", read_only=True)
-    kind: str = setting("runtime_error", "how it fails", choices=FAULT_KINDS, read_only=True)
-    hang_s: float = setting(5.0, "time that a hang lasts, seconds", 0.0, 86_400.0, read_only=True)
+    call: int = setting(1, "the call of this operation that fails, counted from 1", 1, 1_000_000, read_only=True)
+    repeat: bool = setting(False, "also fail at every multiple of this call", read_only=True)
+    kind: str = setting("runtime_error", "kind of the fault", choices=FAULT_KINDS, read_only=True)
+    hang_s: float = setting(5.0, "duration of a hang, seconds", 0.0, 86_400.0, read_only=True)

@@ -15,8 +15,8 @@ class ReasonerConfig:
     backend: str = setting(
         "auto",
         "where the reasoner runs: in this process with torch (local) or without it (onnxruntime, for exported "
-        "checkpoints on the CPU), or on an OpenAI-compatible server; auto is onnxruntime if the checkpoint has graphs, "
-        "else local",
+        "checkpoints on the CPU), or on an OpenAI-compatible server (server); auto is onnxruntime if the checkpoint "
+        "has graphs, else local",
         choices=("auto", "local", "onnxruntime", "server"),
         read_only=True,
     )
@@ -29,7 +29,7 @@ class ReasonerConfig:
     )
     strict: bool = setting(
         False,
-        "parse answers as the dialect authors' own scoring script does, without repair; for evaluations",
+        "parse answers like the published scoring script of the dialect, without repair; for evaluations",
         read_only=True,
     )
     prompt_file: str = setting(
@@ -60,7 +60,7 @@ class ReasonerConfig:
     time_limit_s: float = setting(60.0, "maximum time for one answer, seconds", 0.1, 3600.0)
     kept_frames: int = setting(
         2,
-        "images whose key-value cache is kept, so that more questions about them are answered faster; 0: none",
+        "number of images whose key-value cache is kept for further questions; 0: none",
         0,
         64,
         read_only=True,
@@ -68,8 +68,8 @@ class ReasonerConfig:
     kept_mb: int = setting(512, "maximum memory for these caches, MB", 1, 1_000_000, read_only=True)
     threads: int = setting(
         0,
-        "threads on the CPU; 0: with torch OMP_NUM_THREADS if set, else one core fewer than there are, for the "
-        "segmenter; with onnxruntime one for the text and every core for the image",
+        "CPU threads; 0: with torch OMP_NUM_THREADS if set, else one less than there are cores, which leaves one for "
+        "the segmenter; with onnxruntime one for the text and one per core for the image",
         0,
         256,
         read_only=True,
@@ -77,11 +77,10 @@ class ReasonerConfig:
     server_url: str = setting("http://127.0.0.1:8000/v1", "base address of the server", read_only=True)
     server_model: str = setting(
         "",
-        "name under which the server knows the model; empty: the card's source, and for a checkpoint in a folder the "
-        "card's name",
+        "the server's name for the model; empty: the card's source, or the card's name if the source is a folder",
         read_only=True,
     )
-    server_key_variable: str = setting("", "environment variable that holds the server's key", read_only=True)
+    server_key_variable: str = setting("", "environment variable with the server's key", read_only=True)
     server_logprobs: bool = setting(
         True,
         "ask the server for the 20 likeliest tokens at each position, for the entropy that the confidence needs",
@@ -89,8 +88,8 @@ class ReasonerConfig:
     )
     confidence_file: str = setting(
         "",
-        "calibration of the confidence, a file of `reasonseg calibrate`; empty: confidence.json beside the checkpoint, "
-        "and none for a server",
+        "file with the calibration of the confidence, from `reasonseg calibrate`; empty: confidence.json beside the "
+        "checkpoint; a server has none",
         read_only=True,
     )
     server_retries: int = setting(2, "retries if the server does not answer", 0, 10, read_only=True)
@@ -141,9 +140,8 @@ class SegmenterConfig:
     remove_specks_share: float = setting(0.01, "remove fragments up to this share of the mask's area", 0.0, 1.0)
     refine: str = setting(
         "auto",
-        "mask refinement: outlines snap to image edges (edges), stray parts are removed by prompts (points); "
-        "auto: by the "
-        "model card",
+        "mask refinement: outlines snap to image edges (edges), stray parts are removed by negative points (points); "
+        "auto: as in the model card",
         choices=("auto", "none", "edges", "points", "both"),
         read_only=True,
     )
@@ -151,7 +149,9 @@ class SegmenterConfig:
         True,
         "encode the image while the reasoner runs, even if no mask will be needed; false: encode afterwards, if needed",
     )
-    kept_frames: int = setting(2, "images whose features are cached for further questions", 1, 64, read_only=True)
+    kept_frames: int = setting(
+        2, "number of images whose features are cached for further questions", 1, 64, read_only=True
+    )
     keep_raw_mask: bool = setting(False, "also publish the mask before clean-up")
 
 
@@ -166,8 +166,8 @@ class SelectionConfig:
 class TrackerConfig:
     mode: str = setting(
         "auto",
-        "track targets with SAM2's memory, or by prompting with the last mask's box and point, which needs no "
-        "memory and less time; auto is memory if the checkpoint has one",
+        "track targets with SAM2's memory (memory), or by prompting with the last mask's box and point (reprompt), "
+        "which is faster and works with any checkpoint; auto is memory if the checkpoint supports it",
         choices=("auto", "memory", "reprompt"),
         read_only=True,
     )

@@ -17,7 +17,7 @@ _NODE = "reasonseg"
 """Name of the node, without its namespace."""
 HEADER = """\
 # Every parameter with its default, written by `make config` from reasonseg_ros/config/.
-# For a robot of your own, copy it and keep what differs.
+# For your robot, copy it and keep only what you change.
 /**:
   ros__parameters:
 """
@@ -38,10 +38,10 @@ def parameter_file() -> str:
 
 
 def read_parameters(path: Path) -> dict[str, Any]:
-    """What a ROS 2 parameter file sets for this package's node, by dotted names. Raises ConfigError.
+    """The values of a ROS 2 parameter file for this package's node, by dotted names. Raises ConfigError.
 
-    Sections of other nodes are left out: those count whose name ends in a wildcard or in `reasonseg`, in any namespace,
-    or the only one there is. A file for several nodes of that name does not say which is meant.
+    Sections count if their name is a wildcard or `reasonseg`, in any namespace. If a file has only one section, its
+    name does not matter. A file for several nodes called `reasonseg` is refused as ambiguous.
     """
     try:
         nodes = dict(_sections(yaml.safe_load(path.read_text(encoding="utf-8")), ""))
@@ -49,19 +49,21 @@ def read_parameters(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"parameter file {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is no ROS 2 parameter file; expected a node's name with ros__parameters") from error
+        raise ConfigError(
+            f"{path} is not a ROS 2 parameter file; expected a node's name with ros__parameters"
+        ) from error
     own = {name: given for name, given in values.items() if name.rsplit("/", 1)[-1] in (_NODE, "*", "**")}
     named = [name for name in own if name.endswith(_NODE)]
     if len(named) > 1 or (not own and len(values) > 1):
         listed = ", ".join(map(repr, named or values))
-        raise ConfigError(f"{path} is for several nodes: {listed}; give a file for the one that is meant")
+        raise ConfigError(f"{path} is for several nodes: {listed}; give a file for one of them only")
     # A node's own section takes precedence, whatever the order in the file.
     chosen = sorted((own or values).items(), key=lambda item: item[0] in named)
     return {name: value for _, given in chosen for name, value in given.items()}
 
 
 def _sections(nodes: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The nodes' full names with their parameters; namespaces may be nested."""
+    """Full name and parameters of each node; namespaces may be nested."""
     for name, content in nodes.items():
         full = f"{prefix}/{str(name).strip('/')}"
         if "ros__parameters" in content:
