@@ -25,11 +25,14 @@ Measures = dict[str, dict[str, PerQuestion]]
 """By measure, by arm: a score of each question, the mean over the runs of that arm."""
 
 
-def write_report(out: Path, arms: Sequence[str]) -> None:
+def write_report(
+    out: Path, arms: Sequence[str], sets: Sequence[str] = SETS, sampled_sets: Sequence[str] = SAMPLED_SETS
+) -> None:
     """Write `table.md` and `comparison.png` of all arms that have scores."""
     runs = {arm: _runs(out / "scores", arm) for arm in arms}
-    measures = _measures(runs)
-    table = "\n".join([*_table(runs, measures), *_tables_of_parts(runs)]) + "\n"
+    measures = _measures(runs, sets, sampled_sets)
+    parts = _tables_of_parts(runs) if set(KIND_SETS) & set(sets) else []
+    table = "\n".join([*_table(runs, measures), *parts]) + "\n"
     (out / "table.md").write_text(table, encoding="utf-8")
     _draw(measures, out / "comparison.png")
     print(table)
@@ -43,16 +46,16 @@ def _runs(folder: Path, arm: str) -> list[Scores]:
     ]
 
 
-def _measures(runs: Mapping[str, Sequence[Scores]]) -> Measures:
+def _measures(runs: Mapping[str, Sequence[Scores]], sets: Sequence[str], sampled_sets: Sequence[str]) -> Measures:
     measures: Measures = {}
-    for name in SETS:
+    for name in sets:
         for arm, found in runs.items():
             scores = [run[name] for run in found if name in run]
             if not scores:
                 continue
             right = np.mean([score["right"] for score in scores], 0)
             measures.setdefault(f"{name}, greedy", {})[arm] = right
-            if name in SAMPLED_SETS:
+            if name in sampled_sets:
                 counts = np.array([score["right_of_8"] for score in scores], float)
                 measures.setdefault(f"{name}, mean of 8", {})[arm] = counts.mean(0) / SAMPLES
                 measures.setdefault(f"{name}, pass of 8", {})[arm] = (counts > 0).mean(0)

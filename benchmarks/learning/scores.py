@@ -81,7 +81,7 @@ def _right(policy: EmbeddedPolicy, asked: Asked, group: int, temperature: float)
     counts = []
     for start in range(0, len(asked), _AT_ONCE):
         part = asked[start : start + _AT_ONCE]
-        batch = QuestionBatch([scene.rgb for scene, _ in part], [question.text for _, question in part])
+        batch = QuestionBatch([[scene.rgb] for scene, _ in part], [question.text for _, question in part])
         answers = policy.sampled(batch, group, temperature, _SEED + start)
         for (scene, question), texts in zip(part, answers, strict=True):
             counts.append(sum(judge_text(scene, question, policy.text(tokens)).right for tokens in texts))

@@ -13,10 +13,10 @@ Reasoning-Chain Guided Segmentation via Cognitive Reinforcement", 2025, arXiv:25
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.strict_json import json_text, parse_json
@@ -26,21 +26,30 @@ TRUTH_PX = 840
 """Side of the square in whose pixels truths are given."""
 ROWS_NAME = "rows.jsonl"
 
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2, both corners inclusive, pixels of the squashed image."""
+
+
+def check_box(box_xyxy: Box) -> None:
+    """Raises InvalidInput for a box outside the squashed image, or with its corners in the wrong order."""
+    if not all(math.isfinite(number) and 0 <= number <= TRUTH_PX for number in box_xyxy):
+        raise InvalidInput(f"target box {box_xyxy}; expected coordinates from 0 to {TRUTH_PX}")
+    if box_xyxy[0] > box_xyxy[2] or box_xyxy[1] > box_xyxy[3]:
+        raise InvalidInput(f"target box {box_xyxy}; expected x1 <= x2 and y1 <= y2")
+
 
 @dataclass(frozen=True)
 class TrueTarget:
     """One target: its inclusive box, and one or two points inside, pixels of the squashed image."""
 
-    box_xyxy: tuple[float, float, float, float]
+    box_xyxy: Box
     points_xy: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
-        x1, y1, x2, y2 = self.box_xyxy
-        numbers = [*self.box_xyxy, *(number for point in self.points_xy for number in point)]
+        check_box(self.box_xyxy)
+        numbers = [number for point in self.points_xy for number in point]
         if not all(math.isfinite(number) and 0 <= number <= TRUTH_PX for number in numbers):
-            raise InvalidInput(f"target {self}; expected coordinates from 0 to {TRUTH_PX}")
-        if x1 > x2 or y1 > y2:
-            raise InvalidInput(f"target box {self.box_xyxy}; expected x1 <= x2 and y1 <= y2")
+            raise InvalidInput(f"target points {self.points_xy}; expected coordinates from 0 to {TRUTH_PX}")
         if not 1 <= len(self.points_xy) <= 2:
             raise InvalidInput(f"{len(self.points_xy)} points in a target; expected one or two")
 
@@ -56,14 +65,38 @@ class TrainingRow:
     thought: str = ""
 
     def __post_init__(self) -> None:
-        if not self.question.strip():
-            raise InvalidInput(f"row {self.id!r} has no question")
-        path = PurePosixPath(self.image)
-        if not self.image or path.is_absolute() or ".." in path.parts:
-            raise InvalidInput(f"row {self.id!r} names the image {self.image!r}; expected a path inside its folder")
+        check_row(self)
+
+    @property
+    def images(self) -> Sequence[str]:
+        return (self.image,)
 
 
-def write_rows(folder: Path, rows: Iterable[TrainingRow]) -> None:
+class AnyRow(Protocol):
+    """What rows about images and rows about videos have in common."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def question(self) -> str: ...
+    @property
+    def images(self) -> Sequence[str]: ...
+
+
+_Row = TypeVar("_Row", bound=AnyRow)
+
+
+def check_row(row: AnyRow) -> None:
+    """Raises InvalidInput without a question, and for an image outside the folder."""
+    if not row.question.strip():
+        raise InvalidInput(f"row {row.id!r} has no question")
+    for image in row.images:
+        path = PurePosixPath(image)
+        if not image or path.is_absolute() or ".." in path.parts:
+            raise InvalidInput(f"row {row.id!r} names the image {image!r}; expected a path inside its folder")
+
+
+def write_rows(folder: Path, rows: Iterable[Any]) -> None:
     """Write `rows.jsonl`; the images are the caller's to write."""
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / ROWS_NAME) as file:
@@ -72,6 +105,11 @@ def write_rows(folder: Path, rows: Iterable[TrainingRow]) -> None:
 
 
 def read_rows(folder: Path) -> list[TrainingRow]:
+    """All rows about images of a folder. Raises InvalidInput as `read_any_rows`."""
+    return read_any_rows(folder, row_from_values)
+
+
+def read_any_rows(folder: Path, from_values: Callable[[Any], _Row]) -> list[_Row]:
     """All rows of a folder. Raises InvalidInput with file and line for a row that is wrong, and if there is none."""
     path = folder / ROWS_NAME
     try:
@@ -84,9 +122,9 @@ def read_rows(folder: Path) -> list[TrainingRow]:
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            row = row_from_values(parse_json(line))
-            if not (folder / row.image).is_file():
-                raise InvalidInput(f"there is no image {row.image}")
+            row = from_values(parse_json(line))
+            if missing := [image for image in row.images if not (folder / image).is_file()]:
+                raise InvalidInput(f"there is no image {missing[0]}")
         except InvalidInput as error:
             raise InvalidInput(f"{path}, line {number}: {error}") from None
         rows.append(row)
@@ -97,6 +135,8 @@ def read_rows(folder: Path) -> list[TrainingRow]:
 
 def row_from_values(values: Any) -> TrainingRow:
     """A row from the values of its JSON line. Raises InvalidInput."""
+    if isinstance(values, dict) and "frames" in values:
+        raise InvalidInput("the row is about a video; train on it with a reward for two rounds, as revseg")
     try:
         texts = {name: values[name] for name in ("id", "image", "question")} | {"thought": values.get("thought", "")}
         targets = targets_from_values(values["targets"])
@@ -115,8 +155,8 @@ def targets_from_values(values: Any) -> tuple[TrueTarget, ...]:
     for value in values:
         try:
             box, points = value["box_xyxy"], value["points_xy"]
-            x1, y1, x2, y2 = (_number(number) for number in box)
-            targets.append(TrueTarget((x1, y1, x2, y2), tuple((_number(x), _number(y)) for x, y in points)))
+            x1, y1, x2, y2 = (json_number(value) for value in box)
+            targets.append(TrueTarget((x1, y1, x2, y2), tuple((json_number(x), json_number(y)) for x, y in points)))
         except (LookupError, TypeError, ValueError) as error:
             if isinstance(error, InvalidInput):
                 raise
@@ -124,7 +164,8 @@ def targets_from_values(values: Any) -> tuple[TrueTarget, ...]:
     return tuple(targets)
 
 
-def _number(value: Any) -> float:
+def json_number(value: Any) -> float:
+    """A JSON number. Raises TypeError."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(value)
     return float(value)

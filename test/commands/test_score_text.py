@@ -45,3 +45,32 @@ def test_wrong_use_is_one_line(capsys, arguments, said):
     assert main(["score-text", *arguments]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+ROUND_1 = b'<think>it fell.</think><answer>[{"frame_idx": 2, "object description": "the red mug"}]</answer>\n'
+BOXES = "[[0, 0, 9, 9], [0, 0, 19, 9], [0, 0, 29, 9], null]"
+
+
+def test_two_rounds_are_scored_together(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(ROUND_1)))
+    second = tmp_path / "second.txt"
+    second.write_text('<think>a mug</think><answer>[{"bbox_2d": [0, 0, 19, 9], "point_2d": [5, 5]}]</answer>\n')
+    assert main(["score-text", "--reward", "revseg", "--boxes", BOXES, "--second-round", str(second)]) == 0
+    parts = {"format": 1, "temporal": 0.5, "spatial": 1}
+    assert json.loads(capsys.readouterr().out) == {"reward": 2.5, "parts": parts}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--reward", "revseg", "--targets", TARGETS], "needs --boxes or --rows"),
+        (["--boxes", BOXES], "belong to revseg"),
+        (["--targets", TARGETS, "--second-round", "text.txt"], "belong to revseg"),
+        (["--reward", "revseg", "--boxes", "[[1]]"], "for each frame"),
+        (["--reward", "revseg", "--boxes", BOXES, "--second-round", "none.txt"], "none.txt"),
+    ],
+)
+def test_two_rounds_and_one_image_are_not_mixed(capsys, arguments, said):
+    assert main(["score-text", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1

@@ -33,8 +33,9 @@ def register(verbs: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--segmenter", help="of --min-segmented-iou: model card, folder or hub id")
     parser.add_argument("--device", help="of the segmenter, for example cpu or cuda:0")
-    scenes = parser.add_argument_group("questions about rendered scenes")
+    scenes = parser.add_argument_group("questions about rendered scenes or videos")
     scenes.add_argument("--scenes", type=Path, help="folder of `reasonseg train scenes`")
+    scenes.add_argument("--videos", type=Path, help="folder of `reasonseg train videos`; rows for a reward of ReVSeg")
     scenes.add_argument("--count", type=whole_number(1), default=1000, help="(default: %(default)s)")
     scenes.add_argument("--phrasing", choices=PHRASINGS, default="train", help="(default: %(default)s)")
     scenes.add_argument("--seed", type=seed, default=0, help="(default: %(default)s)")
@@ -42,8 +43,13 @@ def register(verbs: Any) -> None:
 
 
 def run(settings: argparse.Namespace) -> int:
-    if bool(settings.bags) == bool(settings.scenes):
-        raise InvalidInput("name bags with ground truth, or --scenes, and not both")
+    if sum(map(bool, (settings.bags, settings.scenes, settings.videos))) != 1:
+        raise InvalidInput("name bags with ground truth, or --scenes, or --videos: one of the three")
+    if settings.videos:
+        from reasonseg_ros.training.rendered_video_rows import write_video_rows
+
+        write_video_rows(settings.videos, settings.out, settings.count, settings.phrasing, settings.seed)
+        return 0
     if settings.scenes:
         from reasonseg_ros.training.scene_rows import write_scene_rows
 

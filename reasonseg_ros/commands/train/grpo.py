@@ -71,6 +71,7 @@ _NUMBERS: tuple[Number, ...] = (
 
 def run(settings: argparse.Namespace) -> None:
     from reasonseg_ros.training.reinforcement.plan import GrpoPlan
+    from reasonseg_ros.training.reinforcement.video_rewards import VIDEO_REWARDS
 
     names = {field.name for field in fields(GrpoPlan)}
     plan = GrpoPlan(**{name: value for name, value in vars(settings).items() if name in names})
@@ -78,6 +79,10 @@ def run(settings: argparse.Namespace) -> None:
         from reasonseg_ros.training.reinforcement.published import run_published
 
         run_published(plan)
+    elif plan.reward in VIDEO_REWARDS:
+        from reasonseg_ros.training.reinforcement.two_rounds import run_two_rounds
+
+        run_two_rounds(plan)
     else:
         from reasonseg_ros.training.reinforcement.embedded import run_embedded
 

@@ -8,15 +8,16 @@ import numpy as np
 import torch
 
 from reasonseg_ros.training.reasoner.model import IMAGE_WH
+from reasonseg_ros.training.reinforcement.image_run import ImageRun, asked
 from reasonseg_ros.training.reinforcement.losses import AnswerTokens, group_advantages, grpo_loss
 from reasonseg_ros.training.reinforcement.plan import GrpoPlan
 from reasonseg_ros.training.reinforcement.policy import EmbeddedPolicy, QuestionBatch
 from reasonseg_ros.training.reinforcement.rewards import RewardTruth, reward_parts
-from reasonseg_ros.training.reinforcement.run import EmbeddedRun, train_to_end
+from reasonseg_ros.training.reinforcement.run import train_to_end
 from reasonseg_ros.training.rows import TrainingRow
 
 
-class EmbeddedGrpo(EmbeddedRun):
+class EmbeddedGrpo(ImageRun):
     """Learns from the rewards of sampled answers."""
 
     plan: GrpoPlan
@@ -26,10 +27,9 @@ class EmbeddedGrpo(EmbeddedRun):
         self._reference = EmbeddedPolicy(plan.model, self.policy.image_tokens)
         self._reference.model.requires_grad_(False)
 
-    def _learn(
-        self, rows: Sequence[TrainingRow], questions: QuestionBatch, rng: np.random.Generator
-    ) -> dict[str, float]:
+    def _learn(self, rows: Sequence[TrainingRow], rng: np.random.Generator) -> dict[str, float]:
         plan = self.plan
+        questions = asked(plan.rows, rows)
         answers = self.policy.sampled(questions, plan.group, plan.temperature, int(rng.integers(1 << 62)))
         parts = [
             [
@@ -48,8 +48,8 @@ class EmbeddedGrpo(EmbeddedRun):
         }
         if not alive:
             return report
-        kept = QuestionBatch([questions.rgbs[i] for i in alive], [questions.questions[i] for i in alive])
-        return report | self._reinforce(kept, [answers[i] for i in alive], group_advantages(rewards)[alive].flatten())
+        advantages = group_advantages(rewards)[alive].flatten()
+        return report | self._reinforce(questions.part(alive), [answers[i] for i in alive], advantages)
 
     def _reinforce(
         self, questions: QuestionBatch, answers: Sequence[Sequence[list[int]]], advantages: torch.Tensor
@@ -63,7 +63,8 @@ class EmbeddedGrpo(EmbeddedRun):
             before = now.detach() if before is None else before
             tokens = AnswerTokens(now, before, reference, owner)
             loss, report = grpo_loss(tokens, advantages, self.plan.clip, self.plan.kl_weight, sampled)
-            gradient = self._update(loss)
+            loss.backward()
+            gradient = self._update()
         values = {**report, "entropy": entropies.mean(), "gradient": gradient, "loss": loss.detach()}
         return {name: float(value) for name, value in values.items()}
 

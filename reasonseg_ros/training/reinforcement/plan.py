@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.training.reinforcement.rewards import REWARDS
+from reasonseg_ros.training.reinforcement.video_rewards import VIDEO_REWARDS
 
 ENGINES = ("embedded", "trl")
 
@@ -69,6 +70,7 @@ class GrpoPlan(RunPlan):
     """A run of `reasonseg train grpo`. `model` is also the reference of the KL divergence.
 
     Attributes:
+        reward: of REWARDS, for rows about images, or of VIDEO_REWARDS, for rows about videos.
         group: answers sampled to each question.
         iterations: updates on the answers of a step; with one, no ratio leaves 1 and nothing is clipped.
         vllm_memory: share of each GPU's memory that vLLM generates with, in the trainer's process; 0 generates by
@@ -85,8 +87,10 @@ class GrpoPlan(RunPlan):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.reward not in REWARDS:
-            raise InvalidInput(f"reward {self.reward!r}; expected one of {', '.join(REWARDS)}")
+        if self.reward not in (*REWARDS, *VIDEO_REWARDS):
+            raise InvalidInput(f"reward {self.reward!r}; expected one of {', '.join((*REWARDS, *VIDEO_REWARDS))}")
+        if self.reward in VIDEO_REWARDS and self.engine == "trl":
+            raise InvalidInput(f"the reward {self.reward} scores two rounds; only the engine embedded asks two")
         if self.group < 2:
             raise InvalidInput(f"group of {self.group}; advantages need at least 2 answers to a question")
         if self.iterations < 1:

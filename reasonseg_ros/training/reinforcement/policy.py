@@ -23,6 +23,7 @@ from reasonseg_ros.training.reasoner.examples import IGNORED, ExampleEncoder
 from reasonseg_ros.training.reasoner.forward import PackedForward
 from reasonseg_ros.training.reasoner.model import IMAGE_WH
 from reasonseg_ros.training.reasoner.tokenizer import END, PAD
+from reasonseg_ros.training.reasoner.video_examples import video_prefix
 from reasonseg_ros.types import RgbImage
 
 MOST_TOKENS = 160
@@ -48,10 +49,17 @@ class SamplingStep(DecodingStep):
 
 @dataclass(frozen=True, eq=False)
 class QuestionBatch:
-    """Questions about images: RGB images, and the questions' words."""
+    """Questions, each with its RGB images: one, or the frames of a video. Each has as many as the others."""
 
-    rgbs: Sequence[RgbImage]
+    images: Sequence[Sequence[RgbImage]]
     questions: Sequence[str]
+
+    @property
+    def frames(self) -> int:
+        return len(self.images[0])
+
+    def part(self, numbers: Sequence[int]) -> QuestionBatch:
+        return QuestionBatch([self.images[i] for i in numbers], [self.questions[i] for i in numbers])
 
 
 class EmbeddedPolicy:
@@ -67,27 +75,36 @@ class EmbeddedPolicy:
         for parameter in self.model.model.visual.parameters():
             parameter.requires_grad_(False)
         self._encoder = ExampleEncoder(self.processor.tokenizer)
-        self._forward = PackedForward(self.model, self._encoder.prefix)
+        self._forwards: dict[int, PackedForward] = {}
         self._step = SamplingStep(self.model)
         self._end, self._pad = (self.processor.tokenizer.convert_tokens_to_ids(word) for word in (END, PAD))
 
+    def _forward(self, frames: int) -> PackedForward:
+        """The forward pass for questions with that many images."""
+        if frames not in self._forwards:
+            prefix = self._encoder.prefix if frames == 1 else video_prefix(self._encoder, frames)
+            self._forwards[frames] = PackedForward(self.model, prefix)
+        return self._forwards[frames]
+
     def _seen(self, asked: QuestionBatch) -> Tensor:
-        """Image tokens of each image, [B, IMAGE_TOKENS, width]; those of an image that was seen before are known."""
-        names = [hashlib.blake2b(np.ascontiguousarray(rgb).tobytes(), digest_size=16).digest() for rgb in asked.rgbs]
+        """Image tokens of each question's images, [B, frames * IMAGE_TOKENS, width]; those seen before are cached."""
+        rgbs = [rgb for images in asked.images for rgb in images]
+        names = [hashlib.blake2b(np.ascontiguousarray(rgb).tobytes(), digest_size=16).digest() for rgb in rgbs]
         if len(self.image_tokens) > _MOST_IMAGES:
             self.image_tokens.clear()
-        fresh = {name: rgb for name, rgb in zip(names, asked.rgbs, strict=True) if name not in self.image_tokens}
+        fresh = {name: rgb for name, rgb in zip(names, rgbs, strict=True) if name not in self.image_tokens}
         if fresh:
             images = np.stack([resize_rgb(np.ascontiguousarray(rgb), IMAGE_WH) for rgb in fresh.values()])
             with torch.no_grad():
-                _, seen = self._forward.see(torch.from_numpy(images).float() / 255)
+                _, seen = self._forward(asked.frames).see(torch.from_numpy(images).float() / 255)
             self.image_tokens.update(zip(fresh, seen.clone(), strict=True))
-        return torch.stack([self.image_tokens[name] for name in names])
+        tokens = torch.stack([self.image_tokens[name] for name in names])
+        return tokens.view(len(asked.images), -1, tokens.shape[-1])
 
     @torch.no_grad()
     def _prefill(self, asked: QuestionBatch) -> Prefill:
         """Prompts read, padded on the left."""
-        forward, language = self._forward, self.model.model.language_model
+        forward, language = self._forward(asked.frames), self.model.model.language_model
         prompts = [self._encoder.asked(normalise_question(question), "", None) for question in asked.questions]
         longest = max(map(len, prompts))
         padding = [longest - len(prompt) for prompt in prompts]
@@ -165,7 +182,7 @@ class EmbeddedPolicy:
         tokens, position, question_number, follows = (
             torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)
         )
-        states, _, _ = self._forward.read(image_tokens, tokens, position, question_number, ())
+        states, _, _ = self._forward(asked.frames).read(image_tokens, tokens, position, question_number, ())
         writes = follows != IGNORED
         logits = self.model.lm_head(states[writes]).float()
         chosen = logits.log_softmax(-1).gather(1, follows[writes][:, None])[:, 0]

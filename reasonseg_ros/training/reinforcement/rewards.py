@@ -40,7 +40,7 @@ from reasonseg_ros.training.rows import TRUTH_PX, TrueTarget
 _THOUGHT_THEN_ANSWER = re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL)
 _MOST_REPEATS = 2
 _HUGE_PX = 1e6
-_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,11 @@ TextReward = Callable[[str, RewardTruth], float]
 
 def thought_format(text: str, truth: RewardTruth) -> float:
     """1 if the whole text is a thought and then an answer, each in its tags."""
-    return float(bool(_THOUGHT_THEN_ANSWER.fullmatch(text)))
+    return float(is_thought_then_answer(text))
+
+
+def is_thought_then_answer(text: str) -> bool:
+    return bool(_THOUGHT_THEN_ANSWER.fullmatch(text))
 
 
 def seg_zero_format(text: str, truth: RewardTruth, strict: bool = False) -> float:
@@ -68,7 +72,7 @@ def seg_zero_format(text: str, truth: RewardTruth, strict: bool = False) -> floa
     values = _braces(text)
     box = _first(values, "bbox", strict)
     points: list[Any] = [values.get("points_1"), values.get("points_2")] if strict else _all(values, "point")[:2]
-    if _is_numbers(box, 4) and len(points) == 2 and all(_is_numbers(point, 2) for point in points):
+    if is_numbers(box, 4) and len(points) == 2 and all(is_numbers(point, 2) for point in points):
         return 1.0
     return _nothing_said(text, truth)
 
@@ -95,7 +99,7 @@ def seg_zero_points(text: str, truth: RewardTruth, strict: bool = False) -> floa
     """1 if both points lie in the predicted box and their mean distance to the true ones is below 100 px."""
     box, target, values = _box(text, truth, strict), _one_target(truth), _braces(text)
     points: list[Any] = [values.get("points_1"), values.get("points_2")] if strict else _all(values, "points")[:2]
-    if box is None or target is None or len(points) < 2 or not all(_is_numbers(point, 2) for point in points):
+    if box is None or target is None or len(points) < 2 or not all(is_numbers(point, 2) for point in points):
         return _nothing_said(text, truth)
     said = [in_truth_px(point, truth.answer_wh) for point in points]
     true_xy = target.points_xy if len(target.points_xy) == 2 else target.points_xy * 2
@@ -109,8 +113,8 @@ def list_format(text: str, truth: RewardTruth, soft: bool = False) -> float:
     `soft` takes any key that contains `bbox` and `point` in place of `bbox_2d` and `point_2d`.
     """
     try:
-        items = _json(tagged_answer(text))
-    except _UNREADABLE:
+        items = json_value(tagged_answer(text))
+    except UNREADABLE:
         return 0.0
     if not isinstance(items, list):
         return 0.0
@@ -122,11 +126,11 @@ def list_format(text: str, truth: RewardTruth, soft: bool = False) -> float:
 def list_accuracy(text: str, truth: RewardTruth, soft: bool = False) -> float:
     """0 to 3: objects and targets matched by the Hungarian method, the sum divided by the larger of their numbers."""
     try:
-        items = _json(tagged_answer(text))
+        items = json_value(tagged_answer(text))
         pairs = [(item["bbox_2d"], item["point_2d"]) for item in items]
-    except _UNREADABLE:
+    except UNREADABLE:
         return 0.0
-    if not isinstance(items, list) or not all(_is_numbers(box, 4) and _is_numbers(point, 2) for box, point in pairs):
+    if not isinstance(items, list) or not all(is_numbers(box, 4) and is_numbers(point, 2) for box, point in pairs):
         return 0.0
     said = [(in_truth_px(box, truth.answer_wh), in_truth_px(point, truth.answer_wh)) for box, point in pairs]
     said = said[:MAX_OBJECTS]
@@ -182,11 +186,12 @@ def reward_parts(name: str, text: str, truth: RewardTruth) -> dict[str, float]:
     return {part: reward(text, truth) for part, reward in REWARDS[name].items()}
 
 
-def _json(text: str) -> Any:
+def json_value(text: str) -> Any:
+    """Raises one of UNREADABLE."""
     return json.loads(text)
 
 
-def _is_numbers(value: Any, count: int) -> bool:
+def is_numbers(value: Any, count: int) -> bool:
     """Whether a value is a list of `count` numbers below a million; NaN is none."""
     is_list = isinstance(value, list) and len(value) == count
     return is_list and all(type(number) in (int, float) and abs(number) <= _HUGE_PX for number in value)
@@ -198,15 +203,15 @@ def _item_format(item: Any, soft: bool) -> float:
     found = 0.0
     for exact, word, count in (("bbox_2d", "bbox", 4), ("point_2d", "point", 2)):
         values = [value for key, value in item.items() if (word in key.lower() if soft else key == exact)]
-        found += any(_is_numbers(value, count) for value in values)
+        found += any(is_numbers(value, count) for value in values)
     return found
 
 
 def _braces(text: str) -> dict[str, Any]:
     """Seg-Zero's object; empty if the text has none."""
     try:
-        values = _json(first_braces(text))
-    except _UNREADABLE:
+        values = json_value(first_braces(text))
+    except UNREADABLE:
         return {}
     return values if isinstance(values, dict) else {}
 
@@ -222,7 +227,7 @@ def _first(values: dict[str, Any], word: str, strict: bool) -> Any:
 def _box(text: str, truth: RewardTruth, strict: bool) -> list[float] | None:
     """Seg-Zero's box in pixels of the truth."""
     box = _first(_braces(text), "bbox", strict)
-    return in_truth_px(box, truth.answer_wh) if _is_numbers(box, 4) else None
+    return in_truth_px(box, truth.answer_wh) if is_numbers(box, 4) else None
 
 
 def _one_target(truth: RewardTruth) -> TrueTarget | None:
@@ -238,6 +243,6 @@ def _nothing_said(text: str, truth: RewardTruth) -> float:
     if truth.targets:
         return 0.0
     try:
-        return float(_json(tagged_answer(text)) in ([], {}))
-    except _UNREADABLE:
+        return float(json_value(tagged_answer(text)) in ([], {}))
+    except UNREADABLE:
         return 0.0

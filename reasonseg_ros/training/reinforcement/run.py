@@ -5,26 +5,22 @@ from __future__ import annotations
 import resource
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 
 from reasonseg_ros import __version__
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.scoring.right_target import paired
 from reasonseg_ros.files.strict_json import json_text, read_json_file
 from reasonseg_ros.files.whole_file import whole_file
-from reasonseg_ros.images.files import read_image
 from reasonseg_ros.model_card import load_card, write_card
-from reasonseg_ros.reasoner.dialects.parsing import parse_answer
-from reasonseg_ros.training.reasoner.model import IMAGE_WH
 from reasonseg_ros.training.reinforcement.plan import RunPlan
-from reasonseg_ros.training.reinforcement.policy import EmbeddedPolicy, QuestionBatch
+from reasonseg_ros.training.reinforcement.policy import EmbeddedPolicy
 from reasonseg_ros.training.reinforcement.progress import RunCurves
-from reasonseg_ros.training.rows import TRUTH_PX, TrainingRow, read_rows
 
 _WARM_UP_STEPS = 10
 _MEASURED_SAMPLES = 8
@@ -32,14 +28,18 @@ _MEASURED_AT_ONCE = 25
 _MAY_CHANGE = ("steps", "cpu_s", "out", "threads", "save_every")
 
 
-class EmbeddedRun(ABC):
+_Row = TypeVar("_Row")
+
+
+class EmbeddedRun(ABC, Generic[_Row]):
     """The state of a run. What a step draws depends on seed and step alone, so a resumed run makes the same curve."""
 
-    def __init__(self, plan: RunPlan) -> None:
+    def __init__(self, plan: RunPlan, read: Callable[[Path], list[_Row]]) -> None:
+        """`read` gives the rows of a folder."""
         torch.set_num_threads(plan.threads)
         self.plan = plan
-        self.rows = read_rows(plan.rows)
-        self._dev_rows = read_rows(plan.dev_rows)[: plan.measured] if plan.dev_rows else []
+        self.rows = read(plan.rows)
+        self._dev_rows = read(plan.dev_rows)[: plan.measured] if plan.dev_rows else []
         self.policy = EmbeddedPolicy(plan.model)
         named = {name: p for name, p in self.policy.model.named_parameters() if p.requires_grad}
         self._parameters = list(named.values())
@@ -110,7 +110,7 @@ class EmbeddedRun(ABC):
         rows = [self.rows[i] for i in rng.integers(len(self.rows), size=plan.prompts)]
         for group in self.optimizer.param_groups:
             group["lr"] = plan.rate * min(1.0, (self.step + 1) / _WARM_UP_STEPS)
-        report = self._learn(rows, asked(plan.rows, rows), rng)
+        report = self._learn(rows, rng)
         self.step += 1
         weight = 1 - min(plan.averaging, self.step / (self.step + 9))
         torch._foreach_lerp_(list(self.average.values()), [p.data for p in self._parameters], weight)
@@ -121,14 +121,15 @@ class EmbeddedRun(ABC):
         return report
 
     @abstractmethod
-    def _learn(
-        self, rows: Sequence[TrainingRow], questions: QuestionBatch, rng: np.random.Generator
-    ) -> dict[str, float]:
+    def _learn(self, rows: Sequence[_Row], rng: np.random.Generator) -> dict[str, float]:
         """Change the weights by one step, whose random numbers come from `rng`; the values for the log."""
 
-    def _update(self, loss: torch.Tensor) -> torch.Tensor:
-        """One step of the optimizer; the gradient's norm before it is cut to 1."""
-        loss.backward()
+    @abstractmethod
+    def _right(self, folder: Path, rows: Sequence[_Row], group: int, temperature: float, seed: int) -> list[bool]:
+        """Whether each of `group` answers to each of `rows`, which lie in `folder`, is right."""
+
+    def _update(self) -> torch.Tensor:
+        """One step of the optimizer along the gradients; their norm before it is cut to 1."""
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -139,26 +140,13 @@ class EmbeddedRun(ABC):
         right: dict[str, list[bool]] = {"greedy": [], "mean_of_8": []}
         for start in range(0, len(self._dev_rows), _MEASURED_AT_ONCE):
             rows = self._dev_rows[start : start + _MEASURED_AT_ONCE]
-            questions = asked(self.plan.dev_rows or self.plan.rows, rows)
+            folder = self.plan.dev_rows or self.plan.rows
             for name, group, temperature in (("greedy", 1, 0.0), ("mean_of_8", _MEASURED_SAMPLES, 1.0)):
-                answers = self.policy.sampled(questions, group, temperature, self.plan.seed + start)
-                for row, texts in zip(rows, answers, strict=True):
-                    right[name] += [_is_right(self.policy.text(tokens), row) for tokens in texts]
+                right[name] += self._right(folder, rows, group, temperature, self.plan.seed + start)
         return {name: float(np.mean(values)) for name, values in right.items() if values}
 
 
-def asked(folder: Path, rows: Sequence[TrainingRow]) -> QuestionBatch:
-    return QuestionBatch([read_image(folder / row.image) for row in rows], [row.question for row in rows])
-
-
-def _is_right(text: str, row: TrainingRow) -> bool:
-    """Whether the answer's boxes mean exactly the targets, as in the evaluation."""
-    answer = parse_answer(text, (TRUTH_PX, TRUTH_PX), dialect="vision_reasoner", answer_wh=IMAGE_WH)
-    boxes = [found.box_xyxy for found in answer.groundings]
-    return answer.status.is_answer and paired(boxes, [target.box_xyxy for target in row.targets])
-
-
-def train_to_end(run: EmbeddedRun) -> None:
+def train_to_end(run: EmbeddedRun[_Row]) -> None:
     """Train to the last step, or until the CPU time is spent."""
     plan = run.plan
     print(f"{len(run.rows)} rows, from step {run.step} to {plan.steps}", flush=True)

@@ -8,9 +8,9 @@ import numpy as np
 
 from reasonseg_ros.training.reasoner import tokenizer as words
 from reasonseg_ros.training.reasoner.model import IMAGE_WH
+from reasonseg_ros.training.reinforcement.image_run import ImageRun, asked
 from reasonseg_ros.training.reinforcement.plan import RunPlan
-from reasonseg_ros.training.reinforcement.policy import QuestionBatch
-from reasonseg_ros.training.reinforcement.run import EmbeddedRun, train_to_end
+from reasonseg_ros.training.reinforcement.run import train_to_end
 from reasonseg_ros.training.rows import TRUTH_PX, TrainingRow, TrueTarget
 
 
@@ -30,16 +30,15 @@ def _item(target: TrueTarget) -> str:
     return ",".join(str(round(v)) for v in box) + words.ITEMS_POINT + ",".join(str(round(v)) for v in point)
 
 
-class EmbeddedSupervised(EmbeddedRun):
+class EmbeddedSupervised(ImageRun):
     """Learns the rows' own thoughts and targets, by the mean cross entropy of their tokens."""
 
-    def _learn(
-        self, rows: Sequence[TrainingRow], questions: QuestionBatch, rng: np.random.Generator
-    ) -> dict[str, float]:
+    def _learn(self, rows: Sequence[TrainingRow], rng: np.random.Generator) -> dict[str, float]:
         written = [[self.policy.tokens(response_text(row))] for row in rows]
-        log_probabilities, entropies, _ = self.policy.log_probabilities(questions, written)
+        log_probabilities, entropies, _ = self.policy.log_probabilities(asked(self.plan.rows, rows), written)
         loss = -log_probabilities.mean()
-        gradient = self._update(loss)
+        loss.backward()
+        gradient = self._update()
         values = {"loss": loss.detach(), "entropy": entropies.mean(), "gradient": gradient}
         length = float(np.mean([len(tokens) for (tokens,) in written]))
         return {name: float(value) for name, value in values.items()} | {"length": length}

@@ -37,7 +37,7 @@ def policy():
 @pytest.fixture(scope="module")
 def asked(row_folder):
     rows = read_rows(row_folder)[:3]
-    return QuestionBatch([read_image(row_folder / row.image) for row in rows], [row.question for row in rows])
+    return QuestionBatch([[read_image(row_folder / row.image)] for row in rows], [row.question for row in rows])
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_temperature_0_gives_the_tokens_of_generate(policy, asked):
     from reasonseg_ros.reasoner.image_size import resize_rgb
     from reasonseg_ros.training.reasoner.model import IMAGE_WH
 
-    for rgb, question, (said,) in zip(asked.rgbs, asked.questions, policy.sampled(asked, 1, 0.0, 0), strict=True):
+    for (rgb,), question, (said,) in zip(asked.images, asked.questions, policy.sampled(asked, 1, 0.0, 0), strict=True):
         content = [{"type": "image"}, {"type": "text", "text": normalise_question(question)}]
         chat = [{"role": "user", "content": content}]
         prompt = policy.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
@@ -90,7 +90,7 @@ def test_log_probabilities_are_those_of_transformers(policy, asked):
         ours, entropies, owner = policy.log_probabilities(asked, answers)
     assert torch.bincount(owner).tolist() == [len(row) for group in answers for row in group]
     number = 0
-    for rgb, question, group in zip(asked.rgbs, asked.questions, answers, strict=True):
+    for (rgb,), question, group in zip(asked.images, asked.questions, answers, strict=True):
         content = [{"type": "image"}, {"type": "text", "text": normalise_question(question)}]
         chat = [{"role": "user", "content": content}]
         prompt = policy.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)

@@ -63,7 +63,7 @@ def test_a_box_on_the_last_pixel_ends_at_the_image():
 
 def test_the_rows_become_likelier_and_vision_stays(plan, row_folder):
     rows = read_rows(row_folder)[:6]
-    asked = QuestionBatch([read_image(row_folder / row.image) for row in rows], [row.question for row in rows])
+    asked = QuestionBatch([[read_image(row_folder / row.image)] for row in rows], [row.question for row in rows])
 
     def log_probability(folder):
         policy = EmbeddedPolicy(folder)
