@@ -18,15 +18,20 @@ from pathlib import Path
 
 from benchmarks.learning.report import write_report
 
+SFT = "sft"
 ARMS = {
     "start": (),
-    "SFT narrow": (("sft", "train"),),
-    "SFT wide": (("sft", "wide"),),
-    "GRPO narrow": (("grpo", "train"),),
-    "GRPO wide": (("grpo", "wide"),),
-    "SFT wide, then GRPO": (("sft", "wide"), ("grpo", "wide")),
+    "SFT narrow": ((SFT, "train"),),
+    "SFT wide": ((SFT, "wide"),),
+    "GRPO narrow": (("vision_reasoner", "train"),),
+    "GRPO wide": (("vision_reasoner", "wide"),),
+    "SFT wide, then GRPO": ((SFT, "wide"), ("vision_reasoner", "wide")),
+    "GRPO wide, IoU only": (("vision_reasoner_iou_only", "wide"),),
+    "GRPO wide, L1 only": (("vision_reasoner_l1_only", "wide"),),
+    "GRPO wide, point only": (("vision_reasoner_point_only", "wide"),),
 }
-"""By name: the stages, each a way of learning and the phrasing of its questions. They share the arm's CPU time."""
+"""By name: the stages, each SFT or the reward of GRPO, and the phrasing of its questions. They share the arm's CPU
+time."""
 
 MANY_STEPS = 1_000_000
 
@@ -125,10 +130,10 @@ def _train(settings: Settings, way: str, phrasing: str, model: Path, out: Path, 
     if not (rows / ROWS_NAME).exists():
         write_scene_rows(settings.scenes, rows, settings.rows, phrasing, 0)
     shared = {"steps": MANY_STEPS, "cpu_s": cpu_s, "rate": settings.rate, "seed": seed, "save_every": 20}
-    if way == "sft":
+    if way == SFT:
         run_supervised(RunPlan(model, rows, out, **shared))
     else:
-        run_embedded(GrpoPlan(model, rows, out, **shared))
+        run_embedded(GrpoPlan(model, rows, out, reward=way, **shared))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ MAX_POINT_PX = 30.0
 """VisionReasoner's bound for the one point of an object."""
 MAX_POINTS_PX = 100.0
 """Seg-Zero's bound for the mean distance of its two points."""
+GAINS = ("iou", "l1", "point")
+"""What an object that is found can earn, at most 1 each."""
 MAX_OBJECTS = 120
 """Objects of an answer that count, as published; assigning more takes long."""
 
@@ -61,9 +63,12 @@ def matched(gains: NDArray[np.float64]) -> float:
 
 
 def object_gains(
-    said: Sequence[tuple[list[float], list[float]]], targets: Sequence[TrueTarget], soft: bool
+    said: Sequence[tuple[list[float], list[float]]],
+    targets: Sequence[TrueTarget],
+    soft: bool,
+    counted: Sequence[str] = GAINS,
 ) -> NDArray[np.float64]:
-    """What each said object is worth as each target, 0 to 3. float64 [K, N].
+    """What each said object is worth as each target, 0 to the number of `counted`. float64 [K, N].
 
     1 each for IoU > 0.5, L1 < 10 px, and a point inside the own box within 30 px of the true one. `soft` takes the IoU
     itself and 1 - L1 / 840 in place of the first two.
@@ -73,6 +78,10 @@ def object_gains(
         for column, target in enumerate(targets):
             iou, l1 = inclusive_iou(box, target.box_xyxy), l1_px(box, target.box_xyxy)
             near = math.dist(point, target.points_xy[0]) < MAX_POINT_PX and is_inside(point, box)
-            accurate = iou + max(0.0, 1 - l1 / TRUTH_PX) if soft else float(iou > MIN_IOU) + float(l1 < MAX_L1_PX)
-            gains[row, column] = accurate + float(near)
+            values = {
+                "iou": iou if soft else float(iou > MIN_IOU),
+                "l1": max(0.0, 1 - l1 / TRUTH_PX) if soft else float(l1 < MAX_L1_PX),
+                "point": float(near),
+            }
+            gains[row, column] = sum(values[name] for name in counted)
     return gains

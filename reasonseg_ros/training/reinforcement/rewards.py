@@ -3,8 +3,9 @@
 Seg-Zero's five, each 0 to 1 (Liu et al., 2025, arXiv:2503.06520): format of the thought, format of the answer (soft:
 keys that contain `bbox` and `point`; strict: exactly the keys of the prompt), box IoU, box L1, points. VisionReasoner's
 four, at most 7 in all (Liu et al., 2025, arXiv:2505.12081): thought 1, answer 2, accuracy 3 by Hungarian matching, no
-repetition 1. Texts are read as the authors' scripts read them: Seg-Zero's first braces, VisionReasoner's first answer
-tags, box and points each for itself, and a list with one unreadable item earns no accuracy.
+repetition 1. The `_only` rewards count one of the three parts of its accuracy, for ablations. Texts are read as the
+authors' scripts read them: Seg-Zero's first braces, VisionReasoner's first answer tags, box and points each for itself,
+and a list with one unreadable item earns no accuracy.
 
 Two rules are added. If nothing fits, an empty list is the right answer and earns everything; published data has no
 such question. If something fits, an empty list earns nothing for its format: a model that learns to write `[]`
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.reasoner.dialects.strict import first_braces, tagged_answer
 from reasonseg_ros.training.reinforcement.boxes import (
+    GAINS,
     MAX_L1_PX,
     MAX_OBJECTS,
     MAX_POINTS_PX,
@@ -123,8 +125,11 @@ def list_format(text: str, truth: RewardTruth, soft: bool = False) -> float:
     return sum(_item_format(item, soft) for item in items) / len(items)
 
 
-def list_accuracy(text: str, truth: RewardTruth, soft: bool = False) -> float:
-    """0 to 3: objects and targets matched by the Hungarian method, the sum divided by the larger of their numbers."""
+def list_accuracy(text: str, truth: RewardTruth, soft: bool = False, counted: Sequence[str] = GAINS) -> float:
+    """0 to 3: objects and targets matched by the Hungarian method, the sum divided by the larger of their numbers.
+
+    Of fewer than three `counted` GAINS, at most as many.
+    """
     try:
         items = json_value(tagged_answer(text))
         pairs = [(item["bbox_2d"], item["point_2d"]) for item in items]
@@ -136,8 +141,8 @@ def list_accuracy(text: str, truth: RewardTruth, soft: bool = False) -> float:
     said = said[:MAX_OBJECTS]
     targets = truth.targets[:MAX_OBJECTS]
     if not said or not targets:
-        return 3.0 if not said and not targets else 0.0
-    return matched(object_gains(said, targets, soft))
+        return float(len(counted)) if not said and not targets else 0.0
+    return matched(object_gains(said, targets, soft, counted))
 
 
 def no_repetition(text: str, truth: RewardTruth) -> float:
@@ -156,11 +161,13 @@ def _seg_zero(strict: bool, soft: bool) -> dict[str, TextReward]:
     }
 
 
-def _vision_reasoner(soft_format: bool, soft: bool) -> dict[str, TextReward]:
+def _vision_reasoner(
+    soft_format: bool = False, soft: bool = False, counted: Sequence[str] = GAINS
+) -> dict[str, TextReward]:
     return {
         "thought_format": thought_format,
         "answer_format": partial(list_format, soft=soft_format),
-        "accuracy": partial(list_accuracy, soft=soft),
+        "accuracy": partial(list_accuracy, soft=soft, counted=counted),
         "no_repetition": no_repetition,
     }
 
@@ -169,9 +176,10 @@ REWARDS: Mapping[str, Mapping[str, TextReward]] = {
     "seg_zero": _seg_zero(strict=False, soft=False),
     "seg_zero_strict": _seg_zero(strict=True, soft=False),
     "seg_zero_soft_accuracy": _seg_zero(strict=False, soft=True),
-    "vision_reasoner": _vision_reasoner(soft_format=False, soft=False),
-    "vision_reasoner_soft_format": _vision_reasoner(soft_format=True, soft=False),
-    "vision_reasoner_soft_accuracy": _vision_reasoner(soft_format=False, soft=True),
+    "vision_reasoner": _vision_reasoner(),
+    "vision_reasoner_soft_format": _vision_reasoner(soft_format=True),
+    "vision_reasoner_soft_accuracy": _vision_reasoner(soft=True),
+    **{f"vision_reasoner_{name}_only": _vision_reasoner(counted=(name,)) for name in GAINS},
 }
 """Each reward's parts by name; the reward is their sum."""
 

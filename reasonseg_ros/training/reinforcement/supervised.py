@@ -33,8 +33,12 @@ def _item(target: TrueTarget) -> str:
 class EmbeddedSupervised(ImageRun):
     """Learns the rows' own thoughts and targets, by the mean cross entropy of their tokens."""
 
+    def _text(self, row: TrainingRow, rng: np.random.Generator) -> str:
+        """What is learned as the answer to a row."""
+        return response_text(row)
+
     def _learn(self, rows: Sequence[TrainingRow], rng: np.random.Generator) -> dict[str, float]:
-        written = [[self.policy.tokens(response_text(row))] for row in rows]
+        written = [[self.policy.tokens(self._text(row, rng))] for row in rows]
         log_probabilities, entropies, _ = self.policy.log_probabilities(asked(self.plan.rows, rows), written)
         loss = -log_probabilities.mean()
         loss.backward()

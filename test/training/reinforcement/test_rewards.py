@@ -62,6 +62,26 @@ def test_accuracy_of_lists(items, targets, accuracy):
 
 
 @pytest.mark.parametrize(
+    ("items", "targets", "iou", "l1", "point"),
+    [
+        ([ITEM_A], (A,), 1, 1, 1),
+        ([item([110, 110, 209, 209], [150, 150])], (A,), 1, 0, 1),
+        ([item([100, 100, 199, 149], [150, 149])], (A,), 0, 0, 1),
+        ([item([100, 100, 199, 199], [180, 150])], (A,), 1, 1, 0),
+        ([ITEM_A, item([500, 500, 599, 549], [550, 549])], (A, B), 0.5, 0.5, 1),
+        ([], (), 1, 1, 1),
+        ([], (A,), 0, 0, 0),
+    ],
+)
+def test_one_part_of_the_accuracy(items, targets, iou, l1, point):
+    earned = {
+        name: reward_parts(f"vision_reasoner_{name}_only", said(*items), RewardTruth(targets))["accuracy"]
+        for name in ("iou", "l1", "point")
+    }
+    assert earned == {"iou": iou, "l1": l1, "point": point}
+
+
+@pytest.mark.parametrize(
     ("content", "targets", "exact", "soft"),
     [
         (json.dumps([ITEM_A]), (A,), 2, 2),
