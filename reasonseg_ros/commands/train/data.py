@@ -13,6 +13,9 @@ from reasonseg_ros.files.outputs import add_output
 from reasonseg_ros.tabletop.questions.sentences import PHRASINGS
 
 _MOST_LINES = 20
+_COUNT, _PHRASING, _SEED = 1000, "train", 0
+_OF_BAGS = ("points", "kinds", "min_segmented_iou", "segmenter", "device")
+_OF_RENDERED = ("count", "phrasing", "seed")
 
 
 def register(verbs: Any) -> None:
@@ -25,8 +28,8 @@ def register(verbs: Any) -> None:
     )
     parser.add_argument("bags", type=Path, nargs="*", metavar="BAG", help="bags with ground truth")
     add_output(parser, "--out", "folder", required=True, help="folder of the rows and their images")
-    parser.add_argument("--points", type=int, choices=(1, 2), default=1, help="a target (Seg-Zero: 2)")
-    parser.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="only these kinds of questions")
+    parser.add_argument("--points", type=int, choices=(1, 2), help="a target (Seg-Zero: 2; default: 1)")
+    parser.add_argument("--kinds", nargs="+", metavar="KIND", help="only these kinds of questions")
     parser.add_argument(
         "--min-segmented-iou", type=share, metavar="IOU",
         help="drop targets that the segmenter finds worse from box and point (VisionReasoner: 0.6)",
@@ -36,24 +39,30 @@ def register(verbs: Any) -> None:
     scenes = parser.add_argument_group("questions about rendered scenes or videos")
     scenes.add_argument("--scenes", type=Path, help="folder of `reasonseg train scenes`")
     scenes.add_argument("--videos", type=Path, help="folder of `reasonseg train videos`; rows for a reward of ReVSeg")
-    scenes.add_argument("--count", type=whole_number(1), default=1000, help="(default: %(default)s)")
-    scenes.add_argument("--phrasing", choices=PHRASINGS, default="train", help="(default: %(default)s)")
-    scenes.add_argument("--seed", type=seed, default=0, help="(default: %(default)s)")
+    scenes.add_argument("--count", type=whole_number(1), help=f"(default: {_COUNT})")
+    scenes.add_argument("--phrasing", choices=PHRASINGS, help=f"(default: {_PHRASING})")
+    scenes.add_argument("--seed", type=seed, help=f"(default: {_SEED})")
     parser.set_defaults(action=run)
 
 
 def run(settings: argparse.Namespace) -> int:
     if sum(map(bool, (settings.bags, settings.scenes, settings.videos))) != 1:
         raise InvalidInput("name bags with ground truth, or --scenes, or --videos: one of the three")
+    unused = _OF_RENDERED if settings.bags else _OF_BAGS
+    if given := [name for name in unused if getattr(settings, name) is not None]:
+        source = "bags" if settings.bags else "--scenes or --videos"
+        raise InvalidInput(f"--{given[0].replace('_', '-')} has no effect on rows from {source}; leave it out")
+    count, phrasing = settings.count or _COUNT, settings.phrasing or _PHRASING
+    drawn = settings.seed if settings.seed is not None else _SEED
     if settings.videos:
         from reasonseg_ros.training.rendered_video_rows import write_video_rows
 
-        write_video_rows(settings.videos, settings.out, settings.count, settings.phrasing, settings.seed)
+        write_video_rows(settings.videos, settings.out, count, phrasing, drawn)
         return 0
     if settings.scenes:
         from reasonseg_ros.training.scene_rows import write_scene_rows
 
-        write_scene_rows(settings.scenes, settings.out, settings.count, settings.phrasing, settings.seed)
+        write_scene_rows(settings.scenes, settings.out, count, phrasing, drawn)
         return 0
     from reasonseg_ros.training.bag_rows import write_bag_rows
 
@@ -61,7 +70,7 @@ def run(settings: argparse.Namespace) -> int:
     if settings.segmenter and not is_checked:
         raise InvalidInput("--segmenter is used by --min-segmented-iou only")
     counts = write_bag_rows(
-        settings.bags, settings.out, settings.points, settings.kinds,
+        settings.bags, settings.out, settings.points or 1, settings.kinds or [],
         _segmenter(settings) if is_checked else None, settings.min_segmented_iou if is_checked else 0.0,
     )  # fmt: skip
     print(f"{counts.rows} rows with {counts.targets} targets about {counts.images} images")
