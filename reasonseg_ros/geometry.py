@@ -61,8 +61,11 @@ def mask_iou(a: BoolMask, b: BoolMask) -> float:
 
 def mask_box(mask: BoolMask) -> FloatArray | None:
     """Tight box of a mask, x2 and y2 exclusive; None for an empty mask."""
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    return np.array([x, y, x + width, y + height], np.float32) if width else None
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return None
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
 
 
 def outline_distance(mask: BoolMask) -> FloatArray:

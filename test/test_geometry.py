@@ -84,6 +84,16 @@ def test_the_box_of_a_mask_is_tight():
     assert geometry.mask_box(mask).tolist() == [4, 3, 10, 8]
 
 
+@given(st.integers(1, 9), st.integers(1, 9), st.data())
+def test_the_box_of_a_mask_is_opencv_s_bounding_rectangle(height, width, data):
+    pixels = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
+    mask = np.array(pixels).reshape(height, width)
+    x, y, box_width, box_height = cv2.boundingRect(mask.astype(np.uint8))
+    found = geometry.mask_box(mask)
+    assert (found is None) == (box_width == 0)
+    assert found is None or found.tolist() == [x, y, x + box_width, y + box_height]
+
+
 def test_the_innermost_pixel_is_far_from_the_outline_and_the_border():
     mask = np.zeros((21, 31), bool)
     mask[:9, :13] = True

@@ -76,7 +76,8 @@ class TargetTracking(Generic[_Key]):
         """Put the newest image into its slot."""
         with self._changed:
             self._newest = arrival
-            self._changed.notify_all()
+            if self._tracked:
+                self._changed.notify_all()
 
     def track(self, key: _Key, segmentation: Segmentation, tracker: Tracker) -> None:
         """Track the regions of `segmentation`. `tracker` has seen them up to its frame. Replaces what `key` had."""

@@ -61,6 +61,8 @@ class Worker:
         self._thinker = Thinker(
             method, self._settings, self._newest, self.buffer, self._preparation, self._propagator, self._vitals
         )
+        # Not the condition, which every image notifies: the watchdog would wake for each.
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reasonseg worker", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="reasonseg watchdog", daemon=True)
 
@@ -73,6 +75,7 @@ class Worker:
         """End every question as cancelled, then the thread. False if the model did not let go in time."""
         with self._changed:
             self._stopping = True
+        self._stopped.set()
         self.clear("the node stops")
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -186,10 +189,8 @@ class Worker:
 
     def _watch(self) -> None:
         """End all questions when a model hangs, and refuse new ones until it goes on."""
-        while True:
+        while not self._stopped.wait(WATCH_S):
             with self._changed:
-                if self._changed.wait_for(lambda: self._stopping, WATCH_S):
-                    return
                 limit_s = self._settings.now.query.hang_s
                 found = self._vitals.hang(limit_s) or self._tracking.vitals.hang(limit_s)
                 has_hung, self._hang = bool(self._hang), f"the model hangs: {found}; restart the node" if found else ""

@@ -36,6 +36,7 @@ from reasonseg_ros.ros import diagnostics, parameters
 from reasonseg_ros.ros.inputs.depth_health import DepthHealth
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.process import memory
+from reasonseg_ros.ros.process.events import RareEvents
 from reasonseg_ros.ros.process.serving import called_from_a_thread, guard_transitions, spin
 from reasonseg_ros.ros.process.signals import stop_signals
 from reasonseg_ros.ros.questions import Questions
@@ -80,6 +81,7 @@ class ReasonSegNode(LifecycleNode):
         # Of the machine's clock: diagnostics go on while simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(self.config.diagnostics_period_s, self._publish_diagnostics, clock=steady)
+        self._events = RareEvents(self)
 
     @property
     def config(self) -> Config:
