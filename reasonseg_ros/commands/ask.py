@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasonseg_ros.commands.options import node_name, number
+from reasonseg_ros.commands.options import fill_dependent, node_name, number
 from reasonseg_ros.config import METHODS
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.outputs import IMAGE_ENDINGS, add_output
@@ -16,6 +16,7 @@ from reasonseg_ros.files.outputs import IMAGE_ENDINGS, add_output
 if TYPE_CHECKING:
     from reasonseg_ros.types import Region
 
+_OF_NODE = {"name": "/reasonseg", "wait": 10.0}
 METHOD = "seg_zero"
 """An image file is one image."""
 
@@ -36,18 +37,18 @@ def register(verbs: Any) -> None:
     file.add_argument("--device", help="torch device of both models, for example cpu or cuda:0")
     node = ask.add_argument_group("about the newest image of a running node")
     node.add_argument("--node", action="store_true", help="ask the node, and stream its thought (needs ROS 2)")
-    node.add_argument("--name", type=node_name, default="/reasonseg", help="the node's name (default: %(default)s)")
+    node.add_argument("--name", type=node_name, help=f"the node's name (default: {_OF_NODE['name']})")
     node.add_argument(
         "--wait",
         type=number(0, 86400),
-        default=10.0,
         metavar="S",
-        help="seconds to wait for the node (default: %(default)s)",
+        help=f"seconds to wait for the node (default: {_OF_NODE['wait']})",
     )
     ask.set_defaults(run=run)
 
 
 def run(settings: argparse.Namespace) -> int:
+    fill_dependent(settings, settings.node, _OF_NODE, "without --node")
     if settings.node:
         return _ask_node(settings)
     if settings.image is None:

@@ -11,6 +11,9 @@ from reasonseg_ros.commands.options import number, ros_name
 WORDS = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}
 
 
+_OF_TOPICS = {"image_topic": "/image", "camera_info_topic": "/camera_info", "depth_topic": "/depth", "listen": 3.0}
+
+
 def register(verbs: Any) -> None:
     doctor = verbs.add_parser(
         "doctor",
@@ -27,19 +30,19 @@ def register(verbs: Any) -> None:
     doctor.add_argument("--json", action="store_true", help="print JSON")
     robot = doctor.add_argument_group("of a running robot")
     robot.add_argument("--topics", action="store_true", help="listen to its topics: rates, quality of service, tf")
-    robot.add_argument("--image-topic", type=ros_name, default="/image", metavar="TOPIC", help="(default: %(default)s)")
+    robot.add_argument("--image-topic", type=ros_name, metavar="TOPIC", help=f"(default: {_OF_TOPICS['image_topic']})")
     robot.add_argument(
-        "--camera-info-topic", type=ros_name, default="/camera_info", metavar="TOPIC", help="(default: %(default)s)"
+        "--camera-info-topic", type=ros_name, metavar="TOPIC", help=f"(default: {_OF_TOPICS['camera_info_topic']})"
     )
-    robot.add_argument("--depth-topic", type=ros_name, default="/depth", metavar="TOPIC", help="(default: %(default)s)")
+    robot.add_argument("--depth-topic", type=ros_name, metavar="TOPIC", help=f"(default: {_OF_TOPICS['depth_topic']})")
     robot.add_argument(
-        "--listen", type=number(0.1, 3600), default=3.0, metavar="S", help="seconds (default: %(default)s)"
+        "--listen", type=number(0.1, 3600), metavar="S", help=f"seconds (default: {_OF_TOPICS['listen']})"
     )
     doctor.set_defaults(run=run)
 
 
 def run(settings: argparse.Namespace) -> int:
-    from reasonseg_ros.commands.options import set_values
+    from reasonseg_ros.commands.options import fill_dependent, set_values
     from reasonseg_ros.config import config_from
     from reasonseg_ros.config.parameter_file import read_parameters
     from reasonseg_ros.doctor.finding import Level, Wanted
@@ -47,6 +50,7 @@ def run(settings: argparse.Namespace) -> int:
     from reasonseg_ros.files.strict_json import json_text
     from reasonseg_ros.plain_text import one_line
 
+    fill_dependent(settings, settings.topics, _OF_TOPICS, "without --topics")
     values = read_parameters(settings.params) if settings.params else {}
     values.pop("use_sim_time", None)  # ROS's own
     names = {"image": settings.image_topic, "camera_info": settings.camera_info_topic, "depth": settings.depth_topic}

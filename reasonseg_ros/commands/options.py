@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.errors import ConfigError, InvalidInput
 
 
 def size_wh(text: str) -> tuple[int, int]:
@@ -72,6 +72,18 @@ def node_name(text: str) -> str:
     if not text.strip("/") or text.startswith("~"):
         raise argparse.ArgumentTypeError(f"{text!r}; expected a node's name, for example /reasonseg")
     return ros_name(text)
+
+
+def fill_dependent(settings: argparse.Namespace, is_used: bool, defaults: Mapping[str, Any], why_not: str) -> None:
+    """Give options that were not named their `defaults`. Raises InvalidInput if one was named that is not used.
+
+    In `settings` they are None if they were not named. `why_not` ends the error, for example `without --topics`.
+    """
+    for name, default in defaults.items():
+        if getattr(settings, name) is None:
+            setattr(settings, name, default)
+        elif not is_used:
+            raise InvalidInput(f"--{name.replace('_', '-')} has no effect {why_not}; leave it out")
 
 
 def set_values(texts: Sequence[str]) -> dict[str, Any]:

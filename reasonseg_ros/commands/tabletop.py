@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.commands.options import LEAST_RATE, number, seed, size_wh, whole_number
+from reasonseg_ros.commands.options import LEAST_RATE, fill_dependent, number, seed, size_wh, whole_number
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.outputs import IMAGE_ENDINGS, add_output
 from reasonseg_ros.tabletop.questions.sentences import PHRASINGS
+
+_OF_VIDEOS = {"rate": 8.0, "track": False}
 
 
 def register(verbs: Any) -> None:
@@ -31,9 +33,12 @@ def register(verbs: Any) -> None:
         "is the number of videos",
     )  # fmt: skip
     bag.add_argument(
-        "--rate", type=number(LEAST_RATE), default=8.0, metavar="HZ", help="frame rate of videos (default: %(default)s)"
+        "--rate", type=number(LEAST_RATE), metavar="HZ",
+        help=f"frame rate of videos (default: {_OF_VIDEOS['rate']})",
+    )  # fmt: skip
+    bag.add_argument(
+        "--track", action="store_true", default=None, help="with --video: also ask to track a target from its start"
     )
-    bag.add_argument("--track", action="store_true", help="also ask to track a target from the first frame")
     bag.add_argument("--no-depth", action="store_true", help="omit depth images")
     bag.add_argument("--force", action="store_true", help="replace an existing bag")
     bag.set_defaults(action=_bag)
@@ -64,6 +69,7 @@ def _bag(settings: argparse.Namespace) -> None:
     from reasonseg_ros.tabletop.questions.question import KINDS
     from reasonseg_ros.tabletop.world import World
 
+    fill_dependent(settings, bool(settings.video), _OF_VIDEOS, "without --video")
     if settings.video:
         _video_bag(settings)
         return

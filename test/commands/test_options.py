@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +79,31 @@ def test_names_that_ros_allows_are_taken() -> None:
         assert cli._parser().parse_args(["console", "--name", name]).name == name
     assert cli._parser().parse_args(["doctor", "--image-topic", "/camera/image_raw"]).image_topic == "/camera/image_raw"
     assert cli._parser().parse_args(["console"]).image_topic == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("tabletop bag --seed 1 --scenes 1 --rate 4", "--rate has no effect without --video"),
+        ("tabletop bag --seed 1 --scenes 1 --track", "--track has no effect without --video"),
+        ("doctor --listen 1", "--listen has no effect without --topics"),
+        ("doctor --image-topic /image", "--image-topic has no effect without --topics"),
+        ("ask image.png what --wait 3", "--wait has no effect without --node"),
+        ("ask image.png what --name /other", "--name has no effect without --node"),
+        ("evaluate bag --workers 2", "--workers has no effect without --ray"),
+        ("evaluate bag --ray --ahead 2", "--ahead has no effect with --ray"),
+        ("train data bag --count 3", "--count has no effect without --scenes or --videos"),
+        ("train data --scenes scenes --points 2", "--points has no effect without a bag"),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_refused(
+    command: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = (
+        ["--out", "out.png"] if command.startswith("ask") else [] if command.startswith("doctor") else ["--out", "out"]
+    )
+    assert cli.main([*command.split(), *out]) == 2
+    error = capsys.readouterr().err
+    assert named in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

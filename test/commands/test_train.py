@@ -36,22 +36,3 @@ def test_no_rows_cannot_be_written(tmp_path, capsys, count):
         main(arguments)
     assert "expected a whole number, 1 or more" in capsys.readouterr().err
     assert not Path(tmp_path / "rows").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["--scenes", "scenes", "--points", "1"], "--points"),
-        (["--videos", "videos", "--kinds", "several"], "--kinds"),
-        (["--scenes", "scenes", "--min-segmented-iou", "0.6"], "--min-segmented-iou"),
-        (["a_bag", "--count", "10"], "--count"),
-        (["a_bag", "--seed", "0"], "--seed"),
-        (["a_bag", "--phrasing", "train"], "--phrasing"),
-        (["a_bag", "--videos", "videos"], "one of the three"),
-        ([], "one of the three"),
-    ],
-)
-def test_options_of_another_source_are_refused(tmp_path, capsys, arguments, named):
-    assert main(["train", "data", *arguments, "--out", str(tmp_path / "rows")]) == 2
-    error = capsys.readouterr().err
-    assert named in error and error.count("\n") == 1 and not (tmp_path / "rows").exists()

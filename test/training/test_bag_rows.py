@@ -74,7 +74,7 @@ def test_a_bag_without_truth_gives_no_rows(tmp_path):
         write_bag_rows([tmp_path / "bag"], tmp_path / "rows")
 
 
-@pytest.mark.parametrize("arguments", [[], ["bag", "--scenes", "scenes"]])
+@pytest.mark.parametrize("arguments", [[], ["bag", "--scenes", "scenes"], ["--scenes", "scenes", "--videos", "videos"]])
 def test_either_bags_or_scenes_are_named(tmp_path, capsys, arguments):
     assert main(["train", "data", "--out", str(tmp_path / "rows"), *arguments]) == 2
     assert "name bags with ground truth, or --scenes" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reasonseg_ros.commands.evaluate.parameters import REFINE_STEPS, config_values
 from reasonseg_ros.commands.evaluate.run_settings import run_settings
 from reasonseg_ros.commands.evaluate.terminal import EvaluationProgress, print_summary
-from reasonseg_ros.commands.options import whole_number
+from reasonseg_ros.commands.options import fill_dependent, whole_number
 from reasonseg_ros.config import METHODS
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.faults import add_remedy
@@ -75,8 +75,8 @@ def register(verbs: Any) -> None:
         help="ask the reasoner N questions at once; rounding changes a few answers (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--ahead", type=whole_number(0), default=AHEAD, metavar="N",
-        help="load and encode up to N samples while the reasoner runs; 0: one after the other (default: %(default)s)",
+        "--ahead", type=whole_number(0), metavar="N",
+        help=f"load and encode up to N samples while the reasoner runs; 0: one after the other (default: {AHEAD})",
     )  # fmt: skip
     parser.add_argument(
         "--ray", nargs="?", const="auto", metavar="ADDRESS",
@@ -84,7 +84,7 @@ def register(verbs: Any) -> None:
         "machine's)",
     )  # fmt: skip
     parser.add_argument(
-        "--workers", type=whole_number(1), default=0, metavar="N",
+        "--workers", type=whole_number(1), metavar="N",
         help="with --ray: processes that hold the models (default: one for each GPU or CPU of the cluster)",
     )  # fmt: skip
     parser.add_argument(
@@ -126,6 +126,8 @@ def run(settings: argparse.Namespace) -> int:
     if settings.consistency and (settings.ray or sees_videos):
         given = "--ray" if settings.ray else f"--method {config.method}"
         raise ConfigError(f"--consistency with {given}; it asks about single images in this process, leave one out")
+    fill_dependent(settings, bool(settings.ray), {"workers": 0}, "without --ray")
+    fill_dependent(settings, not settings.ray, {"ahead": AHEAD}, "with --ray")
     for bag in settings.bags:  # one that cannot be used is reported before models are loaded
         with closing(read([bag], ignore)) as clips:
             next(clips, None)

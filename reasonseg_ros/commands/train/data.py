@@ -7,15 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.commands.options import seed, share, whole_number
+from reasonseg_ros.commands.options import fill_dependent, seed, share, whole_number
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.outputs import add_output
 from reasonseg_ros.tabletop.questions.sentences import PHRASINGS
 
 _MOST_LINES = 20
-_COUNT, _PHRASING, _SEED = 1000, "train", 0
-_OF_BAGS = ("points", "kinds", "min_segmented_iou", "segmenter", "device")
-_OF_RENDERED = ("count", "phrasing", "seed")
+_OF_BAGS = {"points": 1, "kinds": (), "min_segmented_iou": None, "segmenter": None, "device": None}
+_OF_RENDERED = {"count": 1000, "phrasing": "train", "seed": 0}
 
 
 def register(verbs: Any) -> None:
@@ -39,30 +38,26 @@ def register(verbs: Any) -> None:
     scenes = parser.add_argument_group("questions about rendered scenes or videos")
     scenes.add_argument("--scenes", type=Path, help="folder of `reasonseg train scenes`")
     scenes.add_argument("--videos", type=Path, help="folder of `reasonseg train videos`; rows for a reward of ReVSeg")
-    scenes.add_argument("--count", type=whole_number(1), help=f"(default: {_COUNT})")
-    scenes.add_argument("--phrasing", choices=PHRASINGS, help=f"(default: {_PHRASING})")
-    scenes.add_argument("--seed", type=seed, help=f"(default: {_SEED})")
+    scenes.add_argument("--count", type=whole_number(1), help=f"(default: {_OF_RENDERED['count']})")
+    scenes.add_argument("--phrasing", choices=PHRASINGS, help=f"(default: {_OF_RENDERED['phrasing']})")
+    scenes.add_argument("--seed", type=seed, help=f"(default: {_OF_RENDERED['seed']})")
     parser.set_defaults(action=run)
 
 
 def run(settings: argparse.Namespace) -> int:
     if sum(map(bool, (settings.bags, settings.scenes, settings.videos))) != 1:
         raise InvalidInput("name bags with ground truth, or --scenes, or --videos: one of the three")
-    unused = _OF_RENDERED if settings.bags else _OF_BAGS
-    if given := [name for name in unused if getattr(settings, name) is not None]:
-        source = "bags" if settings.bags else "--scenes or --videos"
-        raise InvalidInput(f"--{given[0].replace('_', '-')} has no effect on rows from {source}; leave it out")
-    count, phrasing = settings.count or _COUNT, settings.phrasing or _PHRASING
-    drawn = settings.seed if settings.seed is not None else _SEED
+    fill_dependent(settings, bool(settings.bags), _OF_BAGS, "without a bag")
+    fill_dependent(settings, not settings.bags, _OF_RENDERED, "without --scenes or --videos")
     if settings.videos:
         from reasonseg_ros.training.rendered_video_rows import write_video_rows
 
-        write_video_rows(settings.videos, settings.out, count, phrasing, drawn)
+        write_video_rows(settings.videos, settings.out, settings.count, settings.phrasing, settings.seed)
         return 0
     if settings.scenes:
         from reasonseg_ros.training.scene_rows import write_scene_rows
 
-        write_scene_rows(settings.scenes, settings.out, count, phrasing, drawn)
+        write_scene_rows(settings.scenes, settings.out, settings.count, settings.phrasing, settings.seed)
         return 0
     from reasonseg_ros.training.bag_rows import write_bag_rows
 
@@ -70,7 +65,7 @@ def run(settings: argparse.Namespace) -> int:
     if settings.segmenter and not is_checked:
         raise InvalidInput("--segmenter is used by --min-segmented-iou only")
     counts = write_bag_rows(
-        settings.bags, settings.out, settings.points or 1, settings.kinds or [],
+        settings.bags, settings.out, settings.points, settings.kinds,
         _segmenter(settings) if is_checked else None, settings.min_segmented_iou if is_checked else 0.0,
     )  # fmt: skip
     print(f"{counts.rows} rows with {counts.targets} targets about {counts.images} images")
