@@ -52,7 +52,7 @@ def test_a_file_for_several_such_nodes_is_refused(tmp_path: Path, names: tuple[s
 
 @pytest.mark.parametrize("text", ["", "[]", "a: 1", "reasonseg:\n  - 1\n", "reasonseg: {}\n  x: 1", "1: {2: 3}"])
 def test_what_is_no_parameter_file_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match="no ROS 2 parameter file"):
+    with pytest.raises(ConfigError, match="not a ROS 2 parameter file"):
         read(tmp_path, text)
 
 

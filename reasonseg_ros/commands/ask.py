@@ -31,7 +31,7 @@ def register(verbs: Any) -> None:
     ask.add_argument("question")
     add_output(ask, "--out", "file", IMAGE_ENDINGS, help="write the image with the masks drawn on it")
     file = ask.add_argument_group("about an image file")
-    file.add_argument("--method", choices=tuple(METHODS), help=f"way to answer (default: {METHOD})")
+    file.add_argument("--method", choices=tuple(METHODS), help=f"method (default: {METHOD})")
     file.add_argument("--model", help="reasoner: model card, folder or hub id")
     file.add_argument("--segmenter", help="segmenter: model card, folder or hub id")
     file.add_argument("--device", help="torch device of both models, for example cpu or cuda:0")

@@ -1,4 +1,4 @@
-"""`reasonseg bag`: published data sets as bags, and what a bag holds."""
+"""`reasonseg bag`: converts published data sets to bags, merges bags, and shows the content of a bag."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from reasonseg_ros.plain_text import one_line
 
 Reader = Callable[[argparse.Namespace], Sequence[Item]]
 NOT_OPTIONS = ("run", "action", "read", "name_set", "outputs", "force", "restart")
-"""What of the settings does not change a conversion."""
+"""Settings that do not change the result of a conversion."""
 
 
 def register(verbs: Any) -> None:
     """Add the verb to the command line."""
-    bag = verbs.add_parser("bag", help="make bags of published data sets, merge bags, or show what a bag holds")
+    bag = verbs.add_parser("bag", help="convert published data sets to bags, merge bags, or show the content of a bag")
     kinds = bag.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     reasonseg = _add_data_set(kinds, "from-reasonseg", "ReasonSeg: jpg and json files", _reasonseg, _reasonseg_set)
@@ -34,43 +34,43 @@ def register(verbs: Any) -> None:
     sgdr.add_argument("--split", default="test", help="folder to read (default: %(default)s)")
     _add_all_texts(sgdr)
 
-    llm_seg = _add_data_set(kinds, "from-llmseg40k", "LLM-Seg40K: one JSON file a split", _llm_seg40k)
+    llm_seg = _add_data_set(kinds, "from-llmseg40k", "LLM-Seg40K: one JSON file per split", _llm_seg40k)
     llm_seg.add_argument("--split", default="validation", help="name of the JSON file (default: %(default)s)")
     _add_images(llm_seg)
 
     refcoco = _add_data_set(kinds, "from-refcoco", "RefCOCO, RefCOCO+ or RefCOCOg: refs and instances", _refcoco)
     refcoco.add_argument("--set", default="refcoco", help="refcoco, refcoco+ or refcocog (default: %(default)s)")
-    refcoco.add_argument("--by", default="unc", help="who split it: unc, google or umd (default: %(default)s)")
+    refcoco.add_argument("--by", default="unc", help="author of the split: unc, google or umd (default: %(default)s)")
     refcoco.add_argument("--split", default="val", help="val, test, testA or testB (default: %(default)s)")
     _add_images(refcoco)
 
-    parquet = _add_data_set(kinds, "from-parquet", "the parquet files Seg-Zero is evaluated on", _parquet, _parquet_set)
-    parquet.add_argument("--split", default="", help="only files whose names begin so (default: all)")
+    parquet = _add_data_set(kinds, "from-parquet", "parquet files of Seg-Zero's evaluation", _parquet, _parquet_set)
+    parquet.add_argument("--split", default="", help="only files whose names begin with this (default: all)")
 
     video = _add_data_set(kinds, "from-video", "ReasonVOS, ReVOS, MeViS or Ref-DAVIS17", _video, _video_set)
     video.add_argument("--split", default="", help="folder of the split, for example valid_u (default: none)")
     video.add_argument(
-        "--rate", type=number(LEAST_RATE), default=10.0, metavar="HZ", help="of the frames (default: %(default)s)"
+        "--rate", type=number(LEAST_RATE), default=10.0, metavar="HZ", help="frame rate (default: %(default)s)"
     )
 
     merge = kinds.add_parser(
         "merge",
-        help="one bag of black boxes and bags with ground truth, for evaluate and replay",
-        description="Join black boxes and bags with ground truth to one bag, which evaluate and replay read. Questions "
-        "without ground truth are answered by evaluate, and not scored. A bag without questions, or a damaged one, is "
-        "left out and listed; exit status 1 then.",
+        help="merge black boxes and bags with ground truth to one bag, for evaluate and replay",
+        description="Merge black boxes and bags with ground truth to one bag for evaluate and replay. evaluate answers "
+        "questions without ground truth, but does not score them. A bag that is damaged or has no questions is left "
+        "out and listed, and the exit status is 1.",
     )
     add_output(merge, "out", "new_folder", metavar="OUT", help="folder of the new bag")
     merge.add_argument("bags", type=Path, nargs="+", metavar="IN", help="black boxes and bags, folders or files")
     merge.add_argument(
         "--truth", type=Path, metavar="DIR",
-        help="masks for black boxes, named as their files: PNG (0 is background, all else target), or COCO run lengths",
+        help="masks for black boxes, named like their files: PNG (0: background, others: target) or COCO run lengths",
     )  # fmt: skip
     merge.add_argument("--image-topic", default="", metavar="TOPIC", help="needed where a bag has several cameras")
     merge.add_argument("--force", action="store_true", help="replace a bag that is there")
     merge.set_defaults(action=_merge)
 
-    info = kinds.add_parser("info", help="topics, counts, kinds, duration and damaged parts of a bag")
+    info = kinds.add_parser("info", help="show topics, counts, kinds, duration and damaged parts of a bag")
     info.add_argument("bag", type=Path)
     info.set_defaults(action=_info)
 
@@ -87,11 +87,11 @@ def _add_data_set(
 ) -> argparse.ArgumentParser:
     """`name_set` names the published split, for example `ReasonSeg val`; empty if that is not known."""
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=help_text)
-    parser.add_argument("folder", type=Path, help="where the data set is")
+    parser.add_argument("folder", type=Path, help="folder of the data set")
     add_output(parser, "--out", "new_folder", required=True, metavar="BAG", help="folder of the bag")
     parser.add_argument("--limit", type=whole_number(1), metavar="N", help="only the first N images, or videos")
     parser.add_argument("--force", action="store_true", help="replace a bag that is there")
-    parser.add_argument("--restart", action="store_true", help="drop what an interrupted run has done")
+    parser.add_argument("--restart", action="store_true", help="discard the finished parts of an interrupted run")
     parser.set_defaults(action=_convert, read=read, verb=name, name_set=name_set)
     return parser
 
@@ -139,7 +139,7 @@ def _parquet(settings: argparse.Namespace) -> Sequence[Item]:
 
 
 def _parquet_set(settings: argparse.Namespace) -> str:
-    """Files of both splits are named `test-...`; the folder that they are published in says which split it is."""
+    """The split by the published folder's name, because files of both splits are named `test-...`."""
     found = re.search(r"ReasonSeg[_-](val|test)\b", str(settings.folder.resolve()), re.IGNORECASE)
     return f"ReasonSeg {found[1].lower()}" if found else ""
 
@@ -154,7 +154,7 @@ def _video(settings: argparse.Namespace) -> Sequence[Item]:
     from reasonseg_ros.evaluation.datasets.video import video_items
 
     if not 0.01 <= settings.rate <= 1000:
-        raise InvalidInput(f"--rate {settings.rate}; expected 0.01 to 1000 frames a second")
+        raise InvalidInput(f"--rate {settings.rate}; expected 0.01 to 1000 frames per second")
     return video_items(settings.folder, settings.split)
 
 
@@ -173,7 +173,7 @@ def _convert(settings: argparse.Namespace) -> int:
     plan = Plan(repr(sorted(options.items())), settings.split, period_ns, settings.name_set(settings))
     console = Console(stderr=True)
     if parts_folder(settings.out).is_dir() and not settings.restart:
-        console.print("Continuing what an interrupted run has done")
+        console.print("Continuing an interrupted run")
     try:
         with naming(settings.out), Progress(console=console) as progress:
             task = progress.add_task("Converting", total=len(items))
@@ -183,7 +183,7 @@ def _convert(settings: argparse.Namespace) -> int:
             )  # fmt: skip
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if any(parts_folder(settings.out).glob("*.json")):
-            add_remedy(error, "what is done is kept; run the same command again to go on")
+            add_remedy(error, "finished parts are kept; run the same command again to continue")
         raise
     for problem in counts.problems:
         print(one_line(f"left out: {problem}"), file=sys.stderr)

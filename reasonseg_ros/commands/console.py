@@ -17,14 +17,14 @@ def register(verbs: Any) -> None:
     parser.add_argument("--name", type=node_name, default="/reasonseg", help="the node's name (default: %(default)s)")
     parser.add_argument(
         "--host", default="127.0.0.1",
-        help="address to listen on; any but this machine's own needs the token that is printed (default: %(default)s)",
+        help="address to listen on; any but the loopback address needs the printed token (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--port", type=whole_number(0, 65535), default=8090, help="0: a free one (default: %(default)s)"
+        "--port", type=whole_number(0, 65535), default=8090, help="port; 0: a free one (default: %(default)s)"
     )
     add_output(
         parser, "--truth", "folder", default=Path("out/console/truth"),
-        help="bag that ground truth is saved in (default: %(default)s)",
+        help="bag for saved ground truth (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--review",
@@ -36,7 +36,7 @@ def register(verbs: Any) -> None:
     parser.add_argument("--depth-topic", type=ros_name, default="", metavar="TOPIC", help="default: the node's")
     parser.add_argument("--camera-info-topic", type=ros_name, default="", metavar="TOPIC", help="default: the node's")
     parser.add_argument(
-        "--rate", type=number(LEAST_RATE), default=10.0, metavar="HZ", help="most live images a second (%(default)s)"
+        "--rate", type=number(LEAST_RATE), default=10.0, metavar="HZ", help="maximum rate of live images (%(default)s)"
     )
     parser.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""`reasonseg data`: reasoning questions about images with instance masks, asked from a vision model."""
+"""`reasonseg data`: a vision model writes reasoning questions about images with instance masks."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from reasonseg_ros.data_engine.run import EnginePlan
 
 SourceReader = Callable[[argparse.Namespace], Iterable["SourcePicture"]]
-GO_ON = "what is paid for is kept; run the same command again to go on"
+GO_ON = "received replies are kept; run the same command again to continue"
 
 
 def register(verbs: Any) -> None:
     """Add the verb to the command line."""
     data = verbs.add_parser(
         "data",
-        help="make reasoning questions with ground truth of images with instance masks",
-        description="Have a vision model write questions about images with instance masks. Rules that code can check "
-        "are checked; what breaks one is asked again or dropped. Out comes a bag a split, for evaluate and train data.",
+        help="make reasoning questions with ground truth for images with instance masks",
+        description="Have a vision model write questions about images with instance masks. Code checks the rules; a "
+        "question that breaks one is requested again or dropped. Writes a bag per split for evaluate and train data.",
     )
     kinds = data.add_subparsers(title="verbs", metavar="VERB", required=True)
 
@@ -45,9 +45,9 @@ def register(verbs: Any) -> None:
 
     write = kinds.add_parser(
         "bags",
-        help="write the bags again, after questions were accepted by hand; asks nothing",
-        description="Write the bags of a folder that `reasonseg data` has made. Once a question was accepted or "
-        "rejected by hand (reasonseg console --review DIR), only accepted ones are written.",
+        help="write the bags again after a review by hand, without requests",
+        description="Write the bags of a run of `reasonseg data` again. After a review by hand (reasonseg console "
+        "--review DIR), only accepted questions are written.",
     )
     add_output(write, "out", "folder", metavar="DIR", help="folder of the run")
     write.set_defaults(action=_write)
@@ -61,57 +61,61 @@ def run(settings: argparse.Namespace) -> int | None:
 
 def _add_source(verbs: Any, name: str, help_text: str, read: SourceReader) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=help_text)
-    add_output(parser, "--out", "folder", required=True, metavar="DIR", help="folder of the run; a run there goes on")
+    add_output(
+        parser, "--out", "folder", required=True, metavar="DIR", help="folder of the run; continues an existing one"
+    )
     server = parser.add_argument_group("model")
     server.add_argument("--url", default="", help="base address of the server, for example http://127.0.0.1:8000/v1")
     server.add_argument("--model", default="", help="the server's name for the model")
     server.add_argument("--key-variable", default="", metavar="NAME", help="environment variable with the server's key")
-    server.add_argument("--temperature", type=number(0, 10), default=0.7, metavar="T", help="(default: %(default)s)")
+    server.add_argument("--temperature", type=number(0, 10), default=0.7, metavar="T", help="(%(default)s)")
     server.add_argument(
-        "--max-tokens", type=whole_number(16), default=1500, metavar="N", help="of one reply (default: %(default)s)"
+        "--max-tokens", type=whole_number(16), default=1500, metavar="N", help="maximum tokens of a reply (%(default)s)"
     )
     server.add_argument(
         "--max-pixels", type=whole_number(10_000), default=1_003_520, metavar="N",
-        help="of an image; larger ones are sent smaller (default: %(default)s)",
+        help="maximum size of an image; larger ones are scaled down (default: %(default)s)",
     )  # fmt: skip
     server.add_argument(
         "--time-limit",
         type=number(0.1, 86400),
         default=120.0,
         metavar="S",
-        help="seconds for one reply (default: %(default)s)",
+        help="time limit of a reply, seconds (default: %(default)s)",
     )
-    server.add_argument("--at-once", type=whole_number(1), default=4, metavar="N", help="pictures (%(default)s)")
-    server.add_argument("--price-in", type=number(0), metavar="P", help="of a million tokens in prompts, any currency")
-    server.add_argument("--price-out", type=number(0), metavar="P", help="of a million tokens in replies")
-    parser.add_argument("--questions", type=whole_number(1), default=5, metavar="N", help="a picture (%(default)s)")
+    server.add_argument(
+        "--at-once", type=whole_number(1), default=4, metavar="N", help="parallel pictures (%(default)s)"
+    )
+    server.add_argument("--price-in", type=number(0), metavar="P", help="price per million prompt tokens, any currency")
+    server.add_argument("--price-out", type=number(0), metavar="P", help="price per million reply tokens")
+    parser.add_argument("--questions", type=whole_number(1), default=5, metavar="N", help="per picture (%(default)s)")
     parser.add_argument(
-        "--tries", type=whole_number(1), default=3, metavar="N", help="requests until a picture is left (%(default)s)"
+        "--tries", type=whole_number(1), default=3, metavar="N", help="maximum requests per step (%(default)s)"
     )
     parser.add_argument(
         "--words", type=whole_number(1), nargs=2, default=(4, 30), metavar=("LEAST", "MOST"),
-        help="of a question (default: 4 30)",
+        help="number of words in a question (default: 4 30)",
     )  # fmt: skip
     parser.add_argument(
         "--per-answer", type=whole_number(1), default=2, metavar="N",
-        help="questions of a picture that the same objects answer (default: %(default)s)",
+        help="maximum questions of a picture with the same answer (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--alike", type=share, default=0.8, metavar="SHARE",
-        help="of their words that make two questions of a picture duplicates (default: %(default)s)",
+        help="share of equal words that makes two questions of a picture duplicates (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--repeats", type=whole_number(1), default=1, metavar="N",
-        help="pictures that may be asked the same question (default: %(default)s)",
+        help="maximum pictures with the same question (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--categories", type=whole_number(1), default=2, metavar="N",
-        help="pictures with fewer are left out (default: %(default)s)",
+        help="minimum categories of a picture; others are left out (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--splits", nargs="+", default=[], metavar="NAME=SHARE", help="default: train=0.8 val=0.1 test=0.1"
     )
-    parser.add_argument("--seed", type=seed, default=0, help="of the splits (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="seed of the splits (default: %(default)s)")
     parser.add_argument("--limit", type=whole_number(1), metavar="N", help="only the first N pictures")
     parser.add_argument("--dry-run", action="store_true", help="show the prompts for the first picture; ask nothing")
     parser.set_defaults(action=_ask, read=read)
@@ -227,5 +231,5 @@ def _write(settings: argparse.Namespace) -> int:
             print(one_line(f"left out: {problem}"), file=sys.stderr)
         print(f"{bag.path}: {bag.questions} questions about {bag.pictures} pictures")
     for path in other_bags(settings.out, written):
-        print(one_line(f"not of these splits: {path}; remove it if it is of an earlier run"), file=sys.stderr)
+        print(one_line(f"not one of these splits: {path}; remove it if it is from an earlier run"), file=sys.stderr)
     return 1 if any(bag.problems for bag in written) else 0

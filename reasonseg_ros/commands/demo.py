@@ -13,14 +13,14 @@ from reasonseg_ros.files.outputs import add_output
 
 def register(verbs: Any) -> None:
     demo = verbs.add_parser("demo", help="ask the real node about a bag that is played on real topics")
-    demo.add_argument("--bag", type=Path, help="bag with questions and ground truth (default: the one included)")
+    demo.add_argument("--bag", type=Path, help="bag with questions and ground truth (default: the included one)")
     add_output(demo, "--out", "folder", default=Path("out/demo"), help="folder for the results (default: %(default)s)")
     demo.add_argument("--params", type=Path, help="the node's parameter file (default: config/reasonseg.yaml)")
     demo.add_argument(
         "--method",
         choices=tuple(METHODS),
-        help="way to answer (default: the parameter file's); llm_seg, which sees one image, has to "
-        "refuse the last question, and seg_zero the last two",
+        help="method (default: the parameter file's); llm_seg sees one image and refuses the last question, "
+        "seg_zero the last two",
     )
     demo.add_argument("--model", help="reasoner: model card, folder or hub id")
     demo.add_argument("--segmenter", help="segmenter: model card, folder or hub id")

@@ -19,24 +19,24 @@ def register(verbs: Any) -> None:
         "doctor",
         help="check this machine, its models and topics, and name remedies",
         description="Check Python, ROS 2, shared memory, GPU, runtimes, disk, models and their licences. Exit status: "
-        "0 no fault, 1 a fault.",
+        "0 no fault, 1 a fault; warnings do not count.",
     )
     doctor.add_argument("--params", type=Path, metavar="FILE", help="the node's parameter file")
     doctor.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", dest="overrides",
         help="the node's parameters, for example segmenter.backend=tensorrt",
     )  # fmt: skip
-    doctor.add_argument("--online", action="store_true", help="also ask the hub for models that are there")
+    doctor.add_argument("--online", action="store_true", help="also ask the hub about models that are missing here")
     doctor.add_argument("--json", action="store_true", help="print JSON")
-    robot = doctor.add_argument_group("of a running robot")
-    robot.add_argument("--topics", action="store_true", help="listen to its topics: rates, quality of service, tf")
+    robot = doctor.add_argument_group("a running robot")
+    robot.add_argument("--topics", action="store_true", help="check its topics: rates, quality of service, tf")
     robot.add_argument("--image-topic", type=ros_name, metavar="TOPIC", help=f"(default: {_OF_TOPICS['image_topic']})")
     robot.add_argument(
         "--camera-info-topic", type=ros_name, metavar="TOPIC", help=f"(default: {_OF_TOPICS['camera_info_topic']})"
     )
     robot.add_argument("--depth-topic", type=ros_name, metavar="TOPIC", help=f"(default: {_OF_TOPICS['depth_topic']})")
     robot.add_argument(
-        "--listen", type=number(0.1, 3600), metavar="S", help=f"seconds (default: {_OF_TOPICS['listen']})"
+        "--listen", type=number(0.1, 3600), metavar="S", help=f"seconds to listen (default: {_OF_TOPICS['listen']})"
     )
     doctor.set_defaults(run=run)
 

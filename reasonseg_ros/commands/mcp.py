@@ -28,15 +28,17 @@ def register(verbs: Any) -> None:
         help="seconds to wait for the node (default: %(default)s)",
     )
     mcp.add_argument(
-        "--limit", type=number(1, 86400), default=120.0, metavar="S", help="seconds until a question is given up "
-        "(default: %(default)s)",
+        "--limit", type=number(1, 86400), default=120.0, metavar="S",
+        help="seconds until a question is cancelled (default: %(default)s)",
     )  # fmt: skip
-    mcp.add_argument("--per-minute", type=whole_number(1), default=30, help="calls in a minute (default: %(default)s)")
+    mcp.add_argument(
+        "--per-minute", type=whole_number(1), default=30, help="maximum calls per minute (default: %(default)s)"
+    )
     mcp.add_argument(
         "--side",
         type=whole_number(64, 4096),
         default=1024,
-        help="largest side of pictures, px (default: %(default)s)",
+        help="longer side of pictures, pixels (default: %(default)s)",
     )
     mcp.set_defaults(run=run)
 

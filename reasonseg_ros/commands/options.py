@@ -17,12 +17,12 @@ def size_wh(text: str) -> tuple[int, int]:
     """Width and height in pixels from a text like 640x480."""
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text.lower())
     if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write for example 640x480")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; write for example 640x480")
     return int(match[1]), int(match[2])
 
 
 MOST = 999_999_999
-"""Of what is counted."""
+"""Maximum of an option that counts something."""
 
 
 def whole_number(least: int, most: int = MOST) -> Callable[[str], int]:
@@ -55,7 +55,7 @@ def number(least: float, most: float = 1e9) -> Callable[[str], float]:
 share = number(0, 1)
 seed = whole_number(0, 10**18 - 1)
 LEAST_RATE = 0.001
-"""Hz, and the share of a speed: what is to go on at all."""
+"""Minimum rate in Hz, and minimum relative speed."""
 
 
 def ros_name(text: str) -> str:
@@ -96,5 +96,5 @@ def set_values(texts: Sequence[str]) -> dict[str, Any]:
         try:
             values[name] = yaml.safe_load(value)
         except (ValueError, RecursionError, yaml.YAMLError) as error:
-            raise ConfigError(f"--set {text[:80]!r}: the value is no YAML; quote it") from error
+            raise ConfigError(f"--set {text[:80]!r}: the value is not YAML; quote it") from error
     return values

@@ -17,14 +17,14 @@ def register(verbs: Any) -> None:
         "--rate", type=number(LEAST_RATE), default=1.0, help="speed relative to the recording (default: %(default)s)"
     )
     play.add_argument("--loop", action="store_true", help="start again at the end")
-    play.add_argument("--restamp", action="store_true", help="replace stamps by the current time, keep their distances")
+    play.add_argument("--restamp", action="store_true", help="replace stamps by the current time, keep differences")
     play.add_argument(
         "--delay", type=number(0, 3600), default=0.5, metavar="S",
         help="seconds to wait for subscribers before the first message (default: %(default)s)",
     )  # fmt: skip
     play.add_argument(
         "--hold", type=number(0), default=0.0, metavar="HZ",
-        help="publish each image at this rate until the service /bag_player/next asks for the next one",
+        help="publish each image at this rate until the service /bag_player/next is called",
     )  # fmt: skip
     play.set_defaults(run=run)
 

@@ -24,17 +24,17 @@ def register(verbs: Any) -> None:
     """Add the verb to the command line."""
     parser = verbs.add_parser(
         "replay",
-        help="answer the questions of black boxes again, and tell what differs",
+        help="answer the questions of black boxes again, and show what differs",
         description="Answer the questions of black boxes again from the files alone, with the recorded settings and "
-        "whatever the options change, and compare text, status, confidence, boxes, masks and positions. Masks are "
-        "compared on the image that was reasoned on; what a tracker made of them is not repeated. Exit status 1 if an "
-        "answer differs, or cannot be given again.",
+        "changes by the options, and compare text, status, confidence, boxes, masks and positions. Masks are compared "
+        "on the image that was reasoned on; tracking is not replayed. Exit status 1 if an answer differs or cannot be "
+        "replayed.",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="black boxes, or bags of `bag merge`")
     card = {"metavar": "CARD", "help": "model card, folder or hub id (default: as recorded)"}
     parser.add_argument("--reasoner", "--model", dest="reasoner", **card)
     parser.add_argument("--segmenter", **card)
-    parser.add_argument("--method", choices=tuple(METHODS), help="way to answer (default: as recorded)")
+    parser.add_argument("--method", choices=tuple(METHODS), help="method (default: as recorded)")
     parser.add_argument(
         "--backend", choices=tuple(BACKENDS), help="runtime of reasoner and segmenter (default: as recorded)"
     )
@@ -47,14 +47,14 @@ def register(verbs: Any) -> None:
         help="tolerance of boxes and points, pixels (default: %(default)g)",
     )  # fmt: skip
     parser.add_argument(
-        "--mask-iou", type=share, default=0.99, metavar="IOU", help="least IoU of masks (default: %(default)g)"
+        "--mask-iou", type=share, default=0.99, metavar="IOU", help="minimum IoU of masks (default: %(default)g)"
     )
     parser.add_argument(
         "--confidence", type=share, default=0.01, metavar="P", help="tolerance of confidences (default: %(default)g)"
     )
     parser.add_argument(
         "--position-m", type=length, default=0.01, metavar="M",
-        help="tolerance of positions in space, metres (default: %(default)g)",
+        help="tolerance of 3D positions, metres (default: %(default)g)",
     )  # fmt: skip
     parser.add_argument("--any-text", action="store_true", help="texts may differ if status, boxes and masks agree")
     parser.set_defaults(run=run)

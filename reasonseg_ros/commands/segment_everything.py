@@ -16,8 +16,8 @@ def register(verbs: Any) -> None:
     parser = verbs.add_parser(
         "segment-everything",
         help="segment everything in an image file, without a question",
-        description="Segment everything in an image file (SAM's everything mode): a grid of points is asked, and of "
-        "nearly equal masks the best one stays. Prints a line for each mask, the largest first.",
+        description="Segment everything in an image file (SAM's everything mode). The model is prompted with "
+        "a grid of points, and the best of nearly equal masks is kept. Prints one line per mask, the largest first.",
     )
     parser.add_argument("image", type=Path, help="image file")
     add_output(parser, "--out", "file", IMAGE_ENDINGS, help="write the image with the masks drawn on it")

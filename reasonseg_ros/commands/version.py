@@ -1,4 +1,4 @@
-"""`reasonseg version`: the versions of this package and of what it runs on."""
+"""`reasonseg version`: the versions of this package and its dependencies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import reasonseg_ros
 
 
 def register(verbs: Any) -> None:
-    version = verbs.add_parser("version", help="print the versions of this package and of what it runs on")
+    version = verbs.add_parser("version", help="print the versions of this package and its dependencies")
     version.set_defaults(run=run)
 
 

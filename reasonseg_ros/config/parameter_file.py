@@ -41,7 +41,8 @@ def read_parameters(path: Path) -> dict[str, Any]:
     """The values of a ROS 2 parameter file for this package's node, by dotted names. Raises ConfigError.
 
     Sections count if their name is a wildcard or `reasonseg`, in any namespace. If a file has only one section, its
-    name does not matter. A file for several nodes called `reasonseg` is refused as ambiguous.
+    name does not matter. A file is refused if it has several sections for `reasonseg`, or
+    several others and none for it.
     """
     try:
         nodes = dict(_sections(yaml.safe_load(path.read_text(encoding="utf-8")), ""))

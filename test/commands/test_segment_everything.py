@@ -36,7 +36,7 @@ def test_masks_are_printed_written_and_drawn(tmp_path, capsys):
     assert (read_image(out) != read_image(PICTURE)).any()
 
 
-@pytest.mark.parametrize(("grid", "words"), [("0x3", "is no size"), ("500x500", "grid of 500x500 points")])
+@pytest.mark.parametrize(("grid", "words"), [("0x3", "is not a size"), ("500x500", "grid of 500x500 points")])
 def test_a_grid_that_cannot_be_asked_is_an_error(grid, words, capsys):
     try:
         status = cli.main(["segment-everything", str(PICTURE), "--grid", grid])

@@ -51,7 +51,7 @@ def test_a_server_that_is_away_ends_the_run_and_the_next_one_goes_on(tmp_path, c
     error = capsys.readouterr().err
     assert "3 pictures in a row got no reply" in error
     assert "HTTP 404: not now" in error
-    assert "run the same command again to go on" in error
+    assert "run the same command again to continue" in error
     assert len(read_questions_file(tmp_path / "out")) == 5
     with serving(good) as server:
         assert main(command(coco, server, "--repeats", "9")) == 0
@@ -105,7 +105,7 @@ def test_an_ended_process_goes_on_without_paying_twice(tmp_path, number):
         process.send_signal(number)
         assert process.wait(60) == (-9 if number == signal.SIGKILL else 130)
         if number == signal.SIGINT:
-            assert "reasonseg: interrupted; what is paid for is kept" in log.read_text()
+            assert "reasonseg: interrupted; received replies are kept" in log.read_text()
             assert "Traceback" not in log.read_text()
             assert len(read_questions_file(tmp_path / "out")) >= 5
         paid = lines(tmp_path / "out/replies.jsonl")

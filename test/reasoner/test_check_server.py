@@ -97,7 +97,7 @@ def test_a_server_that_is_away_is_told_in_a_line(server: Any, capsys: pytest.Cap
         (["--local", "--url", "http://host/v1"], "--local with --url"),
         (["--model", "no-such-model"], "no-such-model"),
         (["--params", "/no/such/file"], "parameter file /no/such/file cannot be read"),
-        (["--params", __file__], "no ROS 2 parameter file"),
+        (["--params", __file__], "not a ROS 2 parameter file"),
         (["--set", "reasoner.nothing=5"], "reasoner.nothing"),
         (["--set", "reasoner"], "expected NAME=VALUE"),
         (["--set", "reasoner.model=["], "no YAML"),

@@ -77,4 +77,4 @@ def test_a_bag_without_truth_gives_no_rows(tmp_path):
 @pytest.mark.parametrize("arguments", [[], ["bag", "--scenes", "scenes"], ["--scenes", "scenes", "--videos", "videos"]])
 def test_either_bags_or_scenes_are_named(tmp_path, capsys, arguments):
     assert main(["train", "data", "--out", str(tmp_path / "rows"), *arguments]) == 2
-    assert "name bags with ground truth, or --scenes" in capsys.readouterr().err
+    assert "name bags with ground truth, --scenes or --videos" in capsys.readouterr().err

@@ -28,7 +28,7 @@ def register(verbs: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--min-confidence", type=share, default=0.5, metavar="P",
-        help="answers below it are unsure, unless answer.min_confidence says otherwise (default: %(default)s)",
+        help="threshold below which answers are unsure; answer.min_confidence overrides it (default: %(default)s)",
     )  # fmt: skip
     add_output(parser, "--out", "file", metavar="FILE", default=Path("confidence.json"), help="(default: %(default)s)")
     parser.set_defaults(run=run)

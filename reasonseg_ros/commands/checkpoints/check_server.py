@@ -14,11 +14,11 @@ def register(verbs: Any) -> None:
         "check-server",
         help="ask a server (or a local model) about a picture with known answers",
         description="Ask the reasoner about a picture with known answers, and compare the boxes. Exit status: 0 "
-        "they are right, 1 they are wrong, or there is no answer, 2 wrong settings.",
+        "all are right, 1 one is wrong or missing, 2 wrong settings.",
     )
     check.add_argument("--url", help="base address of the server, for example http://127.0.0.1:8000/v1")
     check.add_argument("--model", help="model card, folder or hub id")
-    check.add_argument("--served-as", metavar="NAME", help="the server's name for the model, if it is another")
+    check.add_argument("--served-as", metavar="NAME", help="the server's name for the model, if different")
     check.add_argument("--key-variable", metavar="NAME", help="environment variable with the server's key")
     check.add_argument("--local", action="store_true", help="check the model in this process instead of a server")
     check.add_argument("--params", type=Path, metavar="FILE", help="the node's parameter file; options take precedence")

@@ -13,7 +13,7 @@ from reasonseg_ros.errors import InvalidInput, ModelError
 
 def register(verbs: Any) -> None:
     """Add the verb to the command line."""
-    engine = verbs.add_parser("engine", help="build, list and remove the engines of exported segmenters")
+    engine = verbs.add_parser("engine", help="build, list and remove engines of exported segmenters")
     actions = engine.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     build = actions.add_parser("build", help="build the engines of an export, check them, and store them in the cache")
@@ -26,7 +26,7 @@ def register(verbs: Any) -> None:
         "--capability", nargs="+", default=[], metavar="X.Y",
         help="build for GPUs of these compute capabilities, for example 8.6 8.9 12.0; no GPU is needed (tensorrt_rtx)",
     )  # fmt: skip
-    build.add_argument("--graphs", nargs="+", metavar="GRAPH", help="only these; default: all of the export")
+    build.add_argument("--graphs", nargs="+", metavar="GRAPH", help="only these graphs; default: all")
     build.add_argument("--force", action="store_true", help="rebuild engines that exist")
     build.add_argument(
         "--workspace-mib", type=whole_number(0), default=0, help="maximum memory of the builder; 0: no limit"
@@ -71,7 +71,7 @@ def _build(settings: argparse.Namespace) -> int:
     manifest = read_manifest(folder)
     graphs = settings.graphs or list(manifest.graphs)
     if unknown := set(graphs) - set(manifest.graphs):
-        raise InvalidInput(f"--graphs {' '.join(sorted(unknown))}; {folder} holds {', '.join(manifest.graphs)}")
+        raise InvalidInput(f"--graphs {' '.join(sorted(unknown))}; {folder} has {', '.join(manifest.graphs)}")
     cache = EngineCache(settings.cache)
     options = EngineOptions(
         backend=settings.runtime,
@@ -116,7 +116,7 @@ def _list(settings: argparse.Namespace) -> int:
 
 
 def _show(cache: Any) -> None:
-    """One line each, to be read by people and cut by scripts."""
+    """One line per engine, for people and for scripts."""
     entries = cache.entries()
     print(f"{len(entries)} engines, {sum(entry.size_bytes for entry in entries) / 1e6:.1f} MB, in {cache.folder}")
     for entry in entries:

@@ -32,13 +32,16 @@ def register(verbs: Any) -> None:
 
     reasoner = kinds.add_parser(
         "reasoner", help="Qwen2.5-VL",
-        description="Write graphs with which the reasoner runs on ONNX Runtime alone, and compare what they say with "
+        description="Write graphs that run the reasoner on ONNX Runtime alone, and compare their answers with "
         "the checkpoint. An fp32 export goes into the checkpoint's own folder and uses its weights; other precisions "
         "go into a new folder.",
     )  # fmt: skip
     reasoner.add_argument("--model", required=True, help="model card or folder")
     reasoner.add_argument(
-        "--precision", choices=REASONER_PRECISIONS, default="fp32", help="of the weights (default: %(default)s)"
+        "--precision",
+        choices=REASONER_PRECISIONS,
+        default="fp32",
+        help="precision of the weights (default: %(default)s)",
     )
     add_output(reasoner, "--out", "folder", metavar="DIR", help="a new folder, for int8 and int4")
     reasoner.set_defaults(action=_reasoner)

@@ -22,11 +22,11 @@ def register(verbs: Any) -> None:
     actions = models.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     listed = actions.add_parser("list", help="the model cards with size, licence, and whether they fit this machine")
-    listed.add_argument("--kind", choices=KINDS, help="only these")
+    listed.add_argument("--kind", choices=KINDS, help="only models of this kind")
     listed.add_argument("--json", action="store_true", help="print JSON")
     listed.set_defaults(action=_list)
 
-    show = actions.add_parser("show", help="everything that is known of a model")
+    show = actions.add_parser("show", help="show everything known about a model")
     _add_model(show)
     show.add_argument("--json", action="store_true", help="print JSON")
     show.set_defaults(action=_show)
@@ -34,16 +34,16 @@ def register(verbs: Any) -> None:
     fetch = actions.add_parser(
         "fetch", help="fetch a model from the Hugging Face hub",
         description="Fetch a model into the hub's cache (HF_HUB_CACHE), and compare every file with the hub's "
-        "checksum. An interrupted fetch goes on with the files that are missing. HF_ENDPOINT names a mirror.",
+        "checksum. An interrupted fetch continues with the missing files. HF_ENDPOINT names a mirror.",
     )  # fmt: skip
     _add_model(fetch)
-    fetch.add_argument("--dry-run", action="store_true", help="only say what would be fetched")
+    fetch.add_argument("--dry-run", action="store_true", help="only print what would be fetched")
     fetch.set_defaults(action=_fetch)
 
     check = actions.add_parser(
         "check", help="run a model on a picture with known answers",
-        description="Load the model here and run it on a picture with known answers. Exit status: 0 they are right, "
-        "1 they are not.",
+        description="Load the model on this machine and run it on a picture with known answers. Exit status: 0 all "
+        "are right, 1 one is wrong.",
     )  # fmt: skip
     _add_model(check)
     check.add_argument(

@@ -44,15 +44,13 @@ def parse_text(
 
 def register(verbs: Any) -> None:
     """Add the verb to the command line."""
-    parser = verbs.add_parser("parse", help="read a model's text on stdin, print what it means as JSON")
+    parser = verbs.add_parser("parse", help="parse a model's text on stdin, print its meaning as JSON")
     parser.add_argument("--size", type=size_wh, required=True, metavar="WxH", help="size of the camera image, pixels")
-    parser.add_argument("--dialect", choices=("auto", *DIALECTS), default="auto", help="auto recognises it by the text")
-    parser.add_argument(
-        "--strict", action="store_true", help="parse as the checkpoint authors' own scoring script does"
-    )
+    parser.add_argument("--dialect", choices=("auto", *DIALECTS), default="auto", help="auto detects it from the text")
+    parser.add_argument("--strict", action="store_true", help="parse like the checkpoint's published scoring script")
     parser.add_argument(
         "--model-size", type=size_wh, metavar="WxH",
-        help="size of the image whose pixels the text uses; default: by the dialect",
+        help="size of the image to which the coordinates refer; default: by the dialect",
     )  # fmt: skip
     parser.set_defaults(run=run)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reasonseg_ros.methods.port import Method
 
 METHOD = "seg_zero"
-"""Not the node's: the published scores are of one image at a time."""
+"""Differs from the node's default, because published scores are of one image at a time."""
 AHEAD = 4
 
 
@@ -45,14 +45,14 @@ def register(verbs: Any) -> None:
     card = {"metavar": "CARD", "help": "model card, folder or hub id (default: the node's)"}
     parser.add_argument("--reasoner", "--model", dest="reasoner", **card)
     parser.add_argument("--segmenter", **card)
-    parser.add_argument("--method", choices=tuple(METHODS), help=f"way to answer (default: {METHOD})")
+    parser.add_argument("--method", choices=tuple(METHODS), help=f"method (default: {METHOD})")
     parser.add_argument(
         "--protocol", choices=("lisa", "seg_zero"), default="lisa",
-        help="ignored pixels are left out, or count as target (default: %(default)s)",
+        help="lisa excludes ignored pixels, seg_zero counts them as target (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--strict", action="store_true",
-        help="read answers as the checkpoint's own scoring script does; what that gives up on counts 0",
+        help="parse answers like the checkpoint's published scoring script; what that cannot parse counts 0",
     )  # fmt: skip
     parser.add_argument("--limit", type=whole_number(1), default=0, metavar="N", help="only the first N samples")
     parser.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="only questions of these kinds")
@@ -66,8 +66,8 @@ def register(verbs: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--refine", nargs="*", choices=("none", *REFINE_STEPS), metavar="STEP",
-        help=f"refine masks by just these steps of {', '.join(REFINE_STEPS)}; none; or, without a STEP, all of them "
-        "(default: as the parameters say)",
+        help=f"refine masks by these steps only: {', '.join(REFINE_STEPS)}, or none; without a STEP, all of them "
+        "(default: by the parameters)",
     )  # fmt: skip
     parser.add_argument("--no-counterfactual", action="store_true", help="do not also segment from the true boxes")
     parser.add_argument(
@@ -80,19 +80,19 @@ def register(verbs: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--ray", nargs="?", const="auto", metavar="ADDRESS",
-        help="spread the samples over a Ray cluster that runs already (without an address: RAY_ADDRESS, or this "
+        help="distribute the samples over a running Ray cluster (without an address: RAY_ADDRESS, or this "
         "machine's)",
     )  # fmt: skip
     parser.add_argument(
         "--workers", type=whole_number(1), metavar="N",
-        help="with --ray: processes that hold the models (default: one for each GPU or CPU of the cluster)",
+        help="with --ray: number of worker processes (default: one per GPU or CPU of the cluster)",
     )  # fmt: skip
     parser.add_argument(
         "--consistency", action="store_true",
-        help="also ask about mirrored, cropped, rescaled, darkened and compressed copies of each still, which need no "
-        "ground truth: the answers have to follow",
+        help="also ask about mirrored, cropped, rescaled, darkened and compressed copies of each still, and compare "
+        "the answers; needs no ground truth",
     )  # fmt: skip
-    parser.add_argument("--resume", action="store_true", help="go on with the run that --out holds")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.set_defaults(run=run)
 
 
@@ -158,17 +158,17 @@ def run(settings: argparse.Namespace) -> int:
     away = sum(row.asked_again for row in run.rows)
     if away:
         console.print(
-            f"{away} questions failed for want of memory, a server or a model; --resume asks them again", soft_wrap=True
+            f"{away} questions failed because of memory, a server or a model; --resume asks them again", soft_wrap=True
         )
     if not run.samples:
         stated = f"no question of {', '.join(settings.kinds)}" if settings.kinds else "no question"
-        console.print(f"the bag holds {stated}; `reasonseg bag info` tells its kinds", markup=False, soft_wrap=True)
+        console.print(f"the bag has {stated}; `reasonseg bag info` lists its kinds", markup=False, soft_wrap=True)
     return 1 if run.unreadable or away or not run.rows else 0
 
 
 @contextmanager
 def _resumable(out: Path) -> Iterator[None]:
-    """Have whatever ends the run name how to go on with it: an error, Ctrl-C, a signal."""
+    """Add how to resume to whatever ends the run: an error, Ctrl-C, a signal."""
     from reasonseg_ros.evaluation.run_folder import has_results
 
     try:
@@ -192,10 +192,10 @@ def _method(settings: argparse.Namespace, config: Config) -> Method:
 
 
 def _loader(settings: argparse.Namespace, config: Config, pace: Pace) -> Callable[[], Method]:
-    """What loads the method, whose segmenter keeps the features of all images that are on their way at that pace.
+    """A loader of the method, whose segmenter caches the features of all images in the pipeline at that pace.
 
-    The counterfactual asks about the same image as the question, and so do questions that follow each other. Where it
-    encodes ahead it leaves a core to the reasoner, as the reasoner does to it.
+    The counterfactual and consecutive questions use the features again. If images are encoded ahead, the segmenter
+    leaves a core to the reasoner, and vice versa.
     """
     from reasonseg_ros.evaluation.pipeline import images_on_their_way
     from reasonseg_ros.methods.loading import load_method
@@ -210,7 +210,7 @@ def _cluster(settings: argparse.Namespace, config: Config, scoring: Scoring, con
     from reasonseg_ros.evaluation.pipeline import Pace
     from reasonseg_ros.evaluation.ray_cluster import RayCluster
 
-    pace = Pace(settings.batch_size)  # the cluster is what runs side by side
+    pace = Pace(settings.batch_size)  # the cluster provides the parallelism
     return RayCluster(
         settings.ray,
         _loader(settings, config, pace),

@@ -11,7 +11,7 @@ from reasonseg_ros.errors import ConfigError
 
 REFINE_STEPS = ("holes", "specks", "points", "edges")
 LONGEST_ANSWER_S = 3600.0
-"""Not the node's time limit: how fast the machine is must not change a score."""
+"""Replaces the node's time limit, because the speed of a machine must not change a score."""
 
 
 def config_values(settings: argparse.Namespace) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def config_values(settings: argparse.Namespace) -> dict[str, Any]:
 
 
 def refine_values(steps: Sequence[str]) -> dict[str, Any]:
-    """The node's parameters for these steps of `--refine` alone, without any for all. Raises ConfigError."""
+    """The node's parameters for these steps of `--refine` only; no steps means all. Raises ConfigError."""
     if "none" in steps and len(set(steps)) > 1:
         raise ConfigError(f"--refine {' '.join(steps)}; expected none alone, or steps")
     chosen = steps or REFINE_STEPS

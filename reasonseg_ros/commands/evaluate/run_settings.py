@@ -1,4 +1,4 @@
-"""What the scores of a run depend on."""
+"""Everything that the scores of a run depend on."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _card(card: ModelCard) -> dict[str, Any]:
 
 
 def _described(bags: Sequence[Path]) -> dict[str, Any]:
-    """Names, and files with their sizes in bytes: a bag that was written anew is another one."""
+    """Names, and files with their sizes in bytes, so that a rewritten bag counts as another one."""
     from reasonseg_ros.evaluation.bag_messages import bag_names
 
     names = bag_names(bags)

@@ -66,7 +66,7 @@ def print_summary(found: Mapping[str, Any], out: Path) -> None:
 def _print_consistency(found: Mapping[str, Any], console: Any) -> None:
     from rich.table import Table
 
-    table = Table(title="answers about copies that follow from the original's")
+    table = Table(title="consistency of the answers about changed copies")
     for name in ("copy", "judged", "consistent", "rate", "skipped", "failed"):
         table.add_column(name)
     for kind, group in {**found["by_kind"], "all": found["all"]}.items():

@@ -20,7 +20,7 @@ def register(verbs: Any) -> None:
         "compare",
         help="compare two evaluations of the same samples",
         description="Print, as JSON, how run B differs from run A: every score with a paired bootstrap 95 % interval, "
-        "and the samples that changed. Exit status 1 if the runs do not hold the same scored samples.",
+        "and the samples that changed. Exit status 1 if the runs do not have the same scored samples.",
     )
     parser.add_argument("before", type=Path, metavar="A", help="folder of a run, or its results.jsonl")
     parser.add_argument("after", type=Path, metavar="B", help="the other run")
@@ -29,7 +29,7 @@ def register(verbs: Any) -> None:
         type=share,
         default=0.05,
         metavar="IOU",
-        help="a smaller change is not listed (default: %(default)s)",
+        help="minimum change of the IoU for the list (default: %(default)s)",
     )
     add_output(
         parser, "--report", "file", (".html", ".htm"), metavar="FILE",

@@ -20,20 +20,20 @@ def register(verbs: Any) -> None:
     """Add the verb to the command line."""
     parser = verbs.add_parser(
         "score",
-        help="score masks made by anything",
+        help="score masks of any other method",
         description="Score masks against targets of the same name and print JSON. Masks are PNG (0 is background; in a "
-        "target 255 is ignored) or COCO run lengths in JSON: a file a mask, or one file of all names. A prediction "
-        "that is missing, damaged or of another size counts 0. Failure types follow from each mask's box and innermost "
-        "point, or from the strong places of a method's activation map. Exit status 1 if anything failed.",
+        "target 255 is ignored) or COCO run lengths in JSON: one file per mask, or one file with all names. A "
+        "prediction that is missing, damaged or of another size counts 0. Failure types are derived from each mask's "
+        "box and innermost point, or from the peaks of a method's activation map. Exit status 1 if anything failed.",
     )
     parser.add_argument("--predictions", type=Path, required=True, metavar="DIR", help="folder, or one JSON file")
     parser.add_argument(
         "--targets", type=Path, required=True, metavar="DIR",
-        help="folder, one JSON file, or a bag, whose targets have the ids of their questions as names",
+        help="folder, one JSON file, or a bag, whose targets are named by the ids of their questions",
     )  # fmt: skip
     parser.add_argument(
         "--protocol", choices=("lisa", "seg_zero"), default="lisa",
-        help="lisa leaves ignored pixels out, seg_zero counts them as target (default: %(default)s)",
+        help="lisa excludes ignored pixels, seg_zero counts them as target (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--video", action="store_true", help="names are EXPRESSION/FRAME, in a bag 00000, 00001, ...; adds J, F and J&F"
@@ -42,7 +42,7 @@ def register(verbs: Any) -> None:
         "--activations", type=Path, metavar="DIR",
         help="activation maps of the same names, .npy [h, w] or PNG of one channel, of any size",
     )  # fmt: skip
-    add_output(parser, "--each", "file", metavar="FILE", help="also write one JSON line a sample, with its type")
+    add_output(parser, "--each", "file", metavar="FILE", help="also write one JSON line per sample, with its type")
     parser.set_defaults(run=run)
 
 

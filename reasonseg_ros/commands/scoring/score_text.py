@@ -30,12 +30,12 @@ def register(verbs: Any) -> None:
         "--boxes", help="JSON: [[x1, y1, x2, y2], null, ...], the target in each frame (rewards of two rounds)"
     )
     truth.add_argument("--rows", type=Path, help="folder of training rows; needs --id")
-    parser.add_argument("--id", default="", help="of the row")
+    parser.add_argument("--id", default="", help="id of the row")
     parser.add_argument("--reward", default="vision_reasoner", help="name of the reward")
     parser.add_argument("--second-round", type=Path, metavar="FILE", help="the text of round 2 (rewards of two rounds)")
     parser.add_argument(
         "--model-size", type=size_wh, default=(840, 840), metavar="WxH",
-        help="size of the image whose pixels the text uses; default: 840x840",
+        help="size of the image to which the coordinates refer; default: 840x840",
     )  # fmt: skip
     parser.set_defaults(run=run)
 
@@ -82,4 +82,4 @@ def _json(text: str) -> Any:
     try:
         return parse_json(text)
     except InvalidInput as error:
-        raise InvalidInput(f"{text!r:.100} is no JSON: {error}") from None
+        raise InvalidInput(f"{text!r:.100} is not JSON: {error}") from None

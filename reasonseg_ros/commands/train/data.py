@@ -21,24 +21,24 @@ def register(verbs: Any) -> None:
     parser = verbs.add_parser(
         "data",
         help="write questions with ground truth as rows for `train grpo` and `train sft`",
-        description="Write questions with ground truth as training rows: those of bags (of a robot, of the console, of "
-        "`reasonseg bag from-...`, `bag merge`, `tabletop` and `data`), or new ones about rendered scenes. What cannot "
-        "be used is left out and listed; exit status 1 then.",
+        description="Write questions with ground truth as training rows. They come from bags (of a robot, the console, "
+        "`reasonseg bag from-...`, `bag merge`, `tabletop` or `data`), or are new ones about rendered scenes. Unusable "
+        "questions are left out and listed, and the exit status is 1.",
     )
     parser.add_argument("bags", type=Path, nargs="*", metavar="BAG", help="bags with ground truth")
     add_output(parser, "--out", "folder", required=True, help="folder of the rows and their images")
-    parser.add_argument("--points", type=int, choices=(1, 2), help="a target (Seg-Zero: 2; default: 1)")
+    parser.add_argument("--points", type=int, choices=(1, 2), help="points per target (Seg-Zero: 2; default: 1)")
     parser.add_argument("--kinds", nargs="+", metavar="KIND", help="only these kinds of questions")
     parser.add_argument(
         "--min-segmented-iou", type=share, metavar="IOU",
-        help="drop targets that the segmenter finds worse from box and point (VisionReasoner: 0.6)",
+        help="drop targets that the segmenter reproduces worse than this from box and point (VisionReasoner: 0.6)",
     )  # fmt: skip
-    parser.add_argument("--segmenter", help="of --min-segmented-iou: model card, folder or hub id")
-    parser.add_argument("--device", help="of the segmenter, for example cpu or cuda:0")
+    parser.add_argument("--segmenter", help="segmenter for --min-segmented-iou: model card, folder or hub id")
+    parser.add_argument("--device", help="device of the segmenter, for example cpu or cuda:0")
     scenes = parser.add_argument_group("questions about rendered scenes or videos")
     scenes.add_argument("--scenes", type=Path, help="folder of `reasonseg train scenes`")
-    scenes.add_argument("--videos", type=Path, help="folder of `reasonseg train videos`; rows for a reward of ReVSeg")
-    scenes.add_argument("--count", type=whole_number(1), help=f"(default: {_OF_RENDERED['count']})")
+    scenes.add_argument("--videos", type=Path, help="folder of `reasonseg train videos`, for rewards of ReVSeg")
+    scenes.add_argument("--count", type=whole_number(1), help=f"number of rows (default: {_OF_RENDERED['count']})")
     scenes.add_argument("--phrasing", choices=PHRASINGS, help=f"(default: {_OF_RENDERED['phrasing']})")
     scenes.add_argument("--seed", type=seed, help=f"(default: {_OF_RENDERED['seed']})")
     parser.set_defaults(action=run)
@@ -46,7 +46,7 @@ def register(verbs: Any) -> None:
 
 def run(settings: argparse.Namespace) -> int:
     if sum(map(bool, (settings.bags, settings.scenes, settings.videos))) != 1:
-        raise InvalidInput("name bags with ground truth, or --scenes, or --videos: one of the three")
+        raise InvalidInput("name bags with ground truth, --scenes or --videos; exactly one of the three")
     fill_dependent(settings, bool(settings.bags), _OF_BAGS, "without a bag")
     fill_dependent(settings, not settings.bags, _OF_RENDERED, "without --scenes or --videos")
     if settings.videos:
@@ -71,7 +71,7 @@ def run(settings: argparse.Namespace) -> int:
     print(f"{counts.rows} rows with {counts.targets} targets about {counts.images} images")
     if is_checked:
         questions = f", and {counts.dropped_questions} questions without another target"
-        print(f"dropped {counts.dropped_targets} targets that the segmenter does not find again{questions}")
+        print(f"dropped {counts.dropped_targets} targets that the segmenter does not reproduce{questions}")
     for line in counts.left_out[:_MOST_LINES]:
         print(f"left out: {line}", file=sys.stderr)
     if len(counts.left_out) > _MOST_LINES:

@@ -31,7 +31,7 @@ def register(verbs: Any) -> None:
     _add_run(export)
     export.set_defaults(action=_export)
 
-    evaluate = kinds.add_parser("evaluate", help="proposals of everything mode against the objects of unseen scenes")
+    evaluate = kinds.add_parser("evaluate", help="score the proposals of everything mode on unseen scenes")
     evaluate.add_argument("--model", default=MODEL, help="segmenter: model card or folder")
     evaluate.add_argument("--seeds", nargs=2, type=seed, required=True, metavar=("START", "COUNT"))
     evaluate.add_argument("--size", type=size_wh, default=(640, 480), metavar="WxH", help="pixels (default: 640x480)")

@@ -57,7 +57,7 @@ def register(verbs: Any) -> None:
     memory.add_argument(
         "--targets", type=whole_number(1), metavar="N", help="N targets per video, moved or hidden ones first"
     )
-    memory.add_argument("--returning", action="store_true", help="only hidden targets, on videos that also run back")
+    memory.add_argument("--returning", action="store_true", help="only hidden targets, in videos that also run back")
     memory.add_argument("--threads", type=whole_number(1), help="CPU threads (default: 1)")
     evaluate.set_defaults(action=_evaluate)
 

@@ -31,9 +31,9 @@ def register(verbs: Any) -> None:
         help="points of everything mode (default: 12x9); another grid needs another --work",
     )  # fmt: skip
     parser.add_argument("--until", choices=STAGES, default="train", help="the last stage to run")
-    parser.add_argument("--steps", type=whole_number(1), default=6000, help="of the module's training")
-    parser.add_argument("--batch", type=whole_number(1), default=32, help="questions a step")
-    parser.add_argument("--width", type=whole_number(4), default=128, help="of the module's blocks, a multiple of 4")
+    parser.add_argument("--steps", type=whole_number(1), default=6000, help="training steps of the module")
+    parser.add_argument("--batch", type=whole_number(1), default=32, help="questions per step")
+    parser.add_argument("--width", type=whole_number(4), default=128, help="width of its blocks, a multiple of 4")
     parser.add_argument("--rate", type=number(0), default=1e-3, help="learning rate")
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--threads", type=whole_number(1), default=1, help="CPU threads")
