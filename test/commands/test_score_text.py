@@ -37,7 +37,7 @@ def test_the_truth_may_be_a_row(tmp_path, capsys):
     ("arguments", "said"),
     [
         (["--targets", TARGETS, "--reward", "best"], "expected one of seg_zero"),
-        (["--targets", "[{]"], "no JSON"),
+        (["--targets", "[{]"], "not JSON"),
         (["--targets", '[{"box_xyxy": [1]}]'], "4 numbers"),
     ],
 )
