@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import os
 import signal
@@ -116,6 +117,7 @@ def exit_on_termination() -> None:
             signal.signal(number, leave)
 
 
+@functools.cache
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reasonseg", description="Reasoning segmentation for ROS 2.")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)

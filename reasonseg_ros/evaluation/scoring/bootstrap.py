@@ -15,6 +15,8 @@ Sums = NDArray[np.float64]
 
 RESAMPLES = 1000
 SEED = 20240917
+_DRAWN_AT_ONCE = 50_000
+"""Keeps the memory in the cache."""
 
 
 def resampled_sums(columns: Sums, resamples: int = RESAMPLES, seed: int = SEED) -> Sums:
@@ -22,11 +24,16 @@ def resampled_sums(columns: Sums, resamples: int = RESAMPLES, seed: int = SEED) 
 
     The same seed and N draw the same samples, so that sums of several calls are paired.
     """
-    rng = np.random.default_rng(seed)
-    counts = (
-        np.bincount(rng.integers(0, len(columns), len(columns)), minlength=len(columns)) for _ in range(resamples)
-    )
-    return np.stack([count @ columns for count in counts]) if len(columns) else np.zeros((resamples, columns.shape[1]))
+    rng, count = np.random.default_rng(seed), len(columns)
+    if not count:
+        return np.zeros((resamples, columns.shape[1]))
+    sums, most = [], max(1, _DRAWN_AT_ONCE // count)
+    for first in range(0, resamples, most):
+        rows = min(most, resamples - first)
+        drawn = rng.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
+        sums.append(counts.astype(np.float64) @ columns)
+    return np.concatenate(sums)
 
 
 def ratios(numerators: Sums, denominators: Sums) -> Sums:
