@@ -8,6 +8,7 @@ memory. Errors of the template itself are reported by transformers, which render
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import resource
@@ -31,12 +32,17 @@ Chat = tuple[list[dict[str, Any]], bool]
 
 def try_template(template: str, chats: Sequence[Chat]) -> None:
     """Raises ModelError if the template does not end within `SECONDS` and `BYTES` for all of `chats`."""
-    work = {"template": template, "chats": list(chats), "seconds": SECONDS, "bytes": BYTES}
+    _try(json.dumps({"template": template, "chats": list(chats), "seconds": SECONDS, "bytes": BYTES}))
+
+
+@functools.lru_cache(maxsize=16)
+def _try(work: str) -> None:
+    """One that ended is not tried again when its checkpoint is loaded again. Errors are not cached."""
     command = [sys.executable or "python3", "-m", "reasonseg_ros.reasoner.chat.template_trial"]
     paths = os.pathsep.join(filter(None, sys.path))  # this package may have been found by a path set in this process
     try:
         done = subprocess.run(
-            command, input=json.dumps(work), text=True, timeout=_START_S + SECONDS, check=False,
+            command, input=work, text=True, timeout=_START_S + SECONDS, check=False,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
