@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,23 @@ def official_checkpoint(official_model: Any, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="session")
-def exported(official_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
-    """The folder and manifest of all four graphs in float32."""
+def timed_export(
+    official_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Manifest, list[tuple[str, float]]]:
+    """The folder and manifest of all four graphs in float32, and the steps of their export with the seconds of each."""
     folder = tmp_path_factory.mktemp("exported") / "graphs"
+    begun: list[tuple[str, float]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(official._HIERA, (16, 5), SMALL_HIERA)
-        return folder, export_segmenter(str(official_checkpoint), folder, size_px=SIZE_PX)
+        manifest = export_segmenter(
+            str(official_checkpoint), folder, size_px=SIZE_PX,
+            report=lambda step: begun.append((step, time.monotonic())),
+        )  # fmt: skip
+    ends = [begun_s for _, begun_s in begun[1:]] + [time.monotonic()]
+    return folder, manifest, [(step, end_s - begun_s) for (step, begun_s), end_s in zip(begun, ends, strict=True)]
+
+
+@pytest.fixture(scope="session")
+def exported(timed_export: tuple[Path, Manifest, list[tuple[str, float]]]) -> tuple[Path, Manifest]:
+    """The folder and manifest of all four graphs in float32. Not to be written to."""
+    return timed_export[:2]

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +15,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from killed_export import export_until
 
-from reasonseg_ros.engine.manifest import read_manifest
+from reasonseg_ros.engine.manifest import Manifest, read_manifest
 from reasonseg_ros.errors import ModelError
-from reasonseg_ros.export import official
-from reasonseg_ros.export.segmenter import export_segmenter
 from test.export.conftest import SIZE_PX, SMALL_HIERA
 
 LIMIT_S = 900.0
 MOMENTS = 12 if os.environ.get("REASONSEG_EVERY_CALL") == "1" else 2
+WRITING = "writing the "
 BEFORE, AFTER = "before the folder takes its place", "after the folder took its place"
-
-
-@pytest.fixture(scope="module")
-def steps(official_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, float]]:
-    """The steps of a whole export, and how long each takes."""
-    begun: list[tuple[str, float]] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(official._HIERA, (16, 5), SMALL_HIERA)
-        export_segmenter(
-            str(official_checkpoint), tmp_path_factory.mktemp("whole") / "out", size_px=SIZE_PX,
-            report=lambda step: begun.append((step, time.monotonic())),
-        )  # fmt: skip
-    ends = [begun_s for _, begun_s in begun[1:]] + [time.monotonic()]
-    return [(step, end_s - begun_s) for (step, begun_s), end_s in zip(begun, ends, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +33,18 @@ def server() -> Any:
     return context
 
 
-def killed(server: Any, source: Path, out: Path, step: str, delay_s: float = 0.0) -> int:
-    child = server.Process(target=export_until, args=(source, out, SIZE_PX, SMALL_HIERA, step, delay_s))
+def killed(
+    server: Any, exported: tuple[Path, Manifest], source: Path, out: Path, step: str, delay_s: float = 0.0
+) -> int:
+    """Its exit code. The graphs that it writes before the step are copies."""
+    written, manifest = exported
+    names = list(manifest.graphs)
+    if step.startswith(WRITING):
+        names = names[: names.index(step.removeprefix(WRITING).replace(" ", "_"))]
+    graphs = [manifest.graphs[name] for name in names]
+    child = server.Process(
+        target=export_until, args=(source, out, SIZE_PX, SMALL_HIERA, step, delay_s, written, graphs)
+    )
     child.start()
     child.join(LIMIT_S)
     assert child.exitcode is not None
@@ -62,13 +56,14 @@ def whole_graphs(out: Path) -> list[str]:
 
 
 def test_an_export_that_is_killed_at_any_moment_is_no_export(
-    server: Any, steps: list[tuple[str, float]], official_checkpoint: Path, tmp_path: Path
+    server: Any, timed_export: tuple[Path, Manifest, list[tuple[str, float]]], official_checkpoint: Path, tmp_path: Path
 ) -> None:
+    exported, steps = timed_export[:2], timed_export[2]
     for number in range(MOMENTS):
         step, lasts_s = random.SystemRandom().choice(steps[1:])  # while it loads, nothing is written yet
         delay_s = random.SystemRandom().uniform(0.0, lasts_s)
         out = tmp_path / f"out{number}"
-        code = killed(server, official_checkpoint, out, step, delay_s)
+        code = killed(server, exported, official_checkpoint, out, step, delay_s)
         if code == 0:  # it was done before
             assert whole_graphs(out) == ["decoder", "encoder", "memory_attention", "memory_encoder"]
             continue
@@ -77,14 +72,14 @@ def test_an_export_that_is_killed_at_any_moment_is_no_export(
 
 
 def test_the_folder_takes_its_place_whole_and_the_next_export_goes_on(
-    server: Any, official_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Any, exported: tuple[Path, Manifest], official_checkpoint: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    assert killed(server, official_checkpoint, out, BEFORE) == -signal.SIGKILL
+    assert killed(server, exported, official_checkpoint, out, BEFORE) == -signal.SIGKILL
     assert not out.exists()
     with pytest.raises(ModelError, match=r"manifest\.json"):
         read_manifest(out, verify=True)
-    assert killed(server, official_checkpoint, out, AFTER) == -signal.SIGKILL
+    assert killed(server, exported, official_checkpoint, out, AFTER) == -signal.SIGKILL
     assert whole_graphs(out) == ["decoder", "encoder", "memory_attention", "memory_encoder"]
     assert (out / "card.yaml").is_file()
     # A graph that is another file than the description says is never loaded.
