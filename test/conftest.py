@@ -1,6 +1,8 @@
 """What all tests share."""
 
 import os
+import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -28,10 +30,37 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 
-def pytest_configure():
+SHARED_MEMORY = Path("/dev/shm")
+ROOM_BYTES = 8 << 30
+"""A run writes up to 2 GB."""
+
+
+def pytest_configure(config):
+    # On a disk, tests would wait for files that are synchronised, and a run's end for the removal of an earlier run's.
+    if not hasattr(config, "workerinput") and has_room(SHARED_MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(SHARED_MEMORY))
     # A runner in the background ignores Ctrl-C, and so would the processes that tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def has_room(folder):
+    """Whether there is memory for the tests' files, and programs that they build may run from the folder."""
+    try:
+        system = os.statvfs(folder)
+        available_bytes = 1024 * int(re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())[1])
+    except (OSError, TypeError):
+        return False
+    free_bytes = min(system.f_bavail * system.f_frsize, available_bytes)
+    return os.access(folder, os.W_OK) and not system.f_flag & os.ST_NOEXEC and free_bytes > ROOM_BYTES
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    """Give the memory back, unless a test failed and its files may be looked at."""
+    folder = session.config._tmp_path_factory._basetemp
+    if exitstatus == 0 and folder is not None and SHARED_MEMORY in folder.parents:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)
