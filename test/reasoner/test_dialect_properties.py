@@ -101,8 +101,9 @@ def test_the_time_grows_no_faster_than_the_text(unit: str, strict: bool) -> None
         parse_answer(text, (640, 480), strict=strict, dialect="seg_zero" if strict else "auto")
         return time.process_time() - start_s
 
-    short_s, long_s = (min(seconds(characters) for _ in range(2)) for characters in (8_000, 128_000))
-    assert long_s < max(0.5, 80 * short_s)  # linear is 16 times, quadratic 256 times
+    long_s = seconds(128_000)
+    # Linear is 16 times, quadratic 256 times. A busy machine slows single measurements.
+    assert long_s < 0.5 or min(long_s, seconds(128_000)) < max(0.5, 80 * min(seconds(8_000), seconds(8_000)))
 
 
 @pytest.mark.parametrize("unit", ["[", '{"bbox_2d":[1,1,90,90],"label":"a"},', "there is no ", "9"])
