@@ -10,11 +10,11 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 from reasonseg_ros import msg
-from reasonseg_ros.ros.process.memory import give_back_regularly
+from reasonseg_ros.ros.process.memory import trim_regularly
 
 
 def main() -> None:
-    give_back_regularly()  # as the node does
+    trim_regularly()  # as the node does
     rclpy.init()
     node = rclpy.create_node("echo")
     answers = node.create_publisher(msg.Segmentation, "reasonseg/segmentation", 10)

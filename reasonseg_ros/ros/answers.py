@@ -1,4 +1,4 @@
-"""What becomes of an outcome before it is published: its surfaces in space, and its messages."""
+"""Completes an outcome before it is published: 3D surfaces and messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reasonseg_ros.types import Answer, Status
 
 
 def in_space(outcome: Outcome, min_valid_share: float, logger: RcutilsLogger) -> Outcome:
-    """The outcome with its regions' surfaces. Whatever depth images hold, the answer in the image goes out."""
+    """The outcome with its regions' 3D surfaces. Depth problems never stop the 2D answer."""
     segmentation = outcome.segmentation
     if segmentation is None or not (segmentation.regions or segmentation.alternative):
         return outcome

@@ -30,11 +30,11 @@ OVERLAY_WAIT_S = 3.0
 """Wait for the overlay of an answer, which is published right after it."""
 CANCEL_WAIT_S = 5.0
 GONE_S = 3.0
-"""A node whose action server is not seen for this long has ended."""
+"""A node whose action server is missing for this long has ended."""
 TWIN_WAIT_S = 0.5
 """Time to find another node of the same name, once the first is known."""
 MOST_LINES = 12
-"""Regions that are printed."""
+"""Maximum number of printed regions."""
 
 
 def ask_node(question: str, name: str, wait_s: float, out: Path | None, screen: TextIO) -> int:
@@ -127,7 +127,7 @@ class _Client:
     def cancel(self) -> None:
         """Cancel the question and give the node a moment to confirm it.
 
-        A question that the node has not confirmed yet may already run there, so its confirmation is waited for.
+        A question that the node has not accepted yet may already be running, so wait for its acceptance first.
         """
         if self._sent is None or not self._spin_until(self._sent.done, CANCEL_WAIT_S):
             return
@@ -164,13 +164,13 @@ class _Client:
 
 
 def check_alone(node: Node, name: str) -> None:
-    """Raises ReasonSegError if several nodes have that name: each would answer, and any one's answer would come."""
+    """Raises ReasonSegError if several nodes have that name, because each of them would answer."""
     if (count := count_named(node, name)) > 1:
         raise ReasonSegError(f"{count} nodes have the name {name}, and each would answer; {REMEDY}")
 
 
 def absence(node: Node, name: str, wait_s: float) -> str:
-    """That no node of that name answered, with those that run, or how to start one."""
+    """The error that no node of that name answers, with the running ones, or how to start one."""
     if found := _running_nodes(node):
         remedy = f"running: {', '.join(found)} (choose one with --name)"
     else:
@@ -183,7 +183,7 @@ def _running_nodes(node: Node) -> list[str]:
     """Full names of the nodes that serve the action."""
     found = []
     for name, namespace in node.get_node_names_and_namespaces():
-        with suppress(NodeNameNonExistentError):  # it has just ended
+        with suppress(NodeNameNonExistentError):  # it has just exited
             servers = get_action_server_names_and_types_by_node(node, name, namespace)
             if any("reasonseg_ros/action/Segment" in types for _, types in servers):
                 found.append(f"{namespace.rstrip('/')}/{name}")
@@ -191,7 +191,7 @@ def _running_nodes(node: Node) -> list[str]:
 
 
 class _Growing:
-    """Prints a text as it grows, without repeating what is on the screen."""
+    """Prints a growing text without repeating what is on the screen."""
 
     def __init__(self, screen: TextIO) -> None:
         self._screen = screen

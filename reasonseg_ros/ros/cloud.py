@@ -11,11 +11,11 @@ from reasonseg_ros.ros.conversion import frame_3d, header_message
 from reasonseg_ros.types import Frame, Region
 
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("instance", "<u4")])
-"""`rgb` is 0x00rrggbb, which by custom is called a float; `instance` is the region's id."""
+"""`rgb` is 0x00rrggbb, declared as a float by convention; `instance` is the region's id."""
 
 
 def cloud_message(frame: Frame, regions: Sequence[Region]) -> PointCloud2:
-    """The points that are left of each region when outliers are removed, in the frame's own colours, unorganised.
+    """The points of each region without outliers, in the image's colours, unorganised.
 
     A point that two regions share is in it twice.
     """

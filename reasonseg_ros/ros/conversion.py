@@ -1,6 +1,6 @@
 """Outcomes as messages, and messages as groundings and masks.
 
-An int in a float32 field aborts the process, so every number is converted to its field's type.
+An int in a float32 field would abort the process, so every number is converted to its field's type.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def segmentation_message(outcome: Outcome, mask_encoding: str) -> msg.Segmentati
 
 
 def reasoning_message(outcome: Outcome) -> msg.Reasoning:
-    """The reasoner's text as it ended."""
+    """The final text of the reasoner."""
     answer, query = outcome.answer, outcome.question.query
     message = msg.Reasoning(query_id=query.query_id, question=query.text, done=True, status=str(answer.status))
     message.header = header_message(outcome.frame)
@@ -109,7 +109,7 @@ def jpeg_message(header: Header, rgb: NDArray[np.uint8]) -> CompressedImage:
 
 
 def frame_3d(frame: Frame) -> str:
-    """The frame of the results in space; empty if there are none."""
+    """The frame of the 3D results; empty if there are none."""
     if frame.depth_m is None or frame.intrinsics is None:
         return ""
     return frame.camera_pose.frame_id if frame.camera_pose else frame.frame_id
@@ -151,7 +151,7 @@ def confidence_image(regions: Sequence[Region], size_wh: tuple[int, int]) -> NDA
 def groundings_from(
     boxes: Sequence[Any], points: Sequence[Any], point_labels: Sequence[int], size_wh: tuple[int, int]
 ) -> tuple[Grounding, ...]:
-    """Groundings of Box and Point2D messages: one for each box, the n-th point belongs to the n-th box.
+    """Groundings of Box and Point2D messages: one per box; the n-th point belongs to the n-th box.
 
     Without boxes there is one for each point. With `point_labels` (1 inside the target, 0 outside it) all points and
     at most one box are one grounding. Boxes are clipped to the image; points that miss it by at most a pixel are moved

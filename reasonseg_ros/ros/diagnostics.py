@@ -1,4 +1,4 @@
-"""What goes on /diagnostics: the camera with its dropped frames, the questions, the node with its models."""
+"""The content of /diagnostics: the camera with its dropped frames, the questions, the node with its models."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from reasonseg_ros.types import Status
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 _NO_FAULT = (Status.UNSURE, Status.REFUSED, Status.CANCELLED)
-"""Statuses without an answer that are no fault of the node."""
+"""Statuses without an answer that are not the node's fault."""
 _RATE_WINDOW = 30
 DARK_REMEDY = "no 16-bit value reaches 4096, and 65535 is white; shift the values up, or publish mono8"
 MUCH_LOST, FEW_LOST = 0.2, 3
-"""A share of the last images is worth a warning, not a few of them."""
+"""A minimum share of lost images is needed for a warning, not only a few of them."""
 
 
 class CameraHealth:
-    """Counts frames, and the dropped ones by their reason. Times are of the machine's own steady clock.
+    """Counts frames, and dropped frames by reason. Times are of the machine's steady clock.
 
     Attributes:
-        is_best_effort: how it is subscribed.
+        is_best_effort: whether it is subscribed with best effort.
         lost: images that were lost between publisher and node.
     """
 
@@ -64,7 +64,7 @@ class CameraHealth:
         self._arrivals_s.append(time.monotonic())
 
     def published_by(self, publishers: Sequence[object]) -> None:
-        """The image topic's publishers. Each numbers its own images, so gaps are known only if there is one."""
+        """The image topic's publishers. Each numbers its images separately, so gaps are known only for a single one."""
         if publishers != self._publishers:
             self._publishers = publishers
             self._is_numbered = len(publishers) == 1
@@ -76,7 +76,7 @@ class CameraHealth:
 
     @property
     def lost_share(self) -> float:
-        """Of the images that were published lately, 0 to 1."""
+        """Share of the recently published images that were lost, 0 to 1."""
         lost = sum(self._gaps)
         return lost / (lost + len(self._gaps)) if lost >= FEW_LOST else 0.0
 
@@ -85,7 +85,7 @@ class CameraHealth:
         self.last_drop = detail
 
     def darkened(self) -> None:
-        """A 16-bit image whose values use so little of the range that it is nearly black."""
+        """A 16-bit image came whose values use so little of the range that it is nearly black."""
         self.dark += 1
 
     def restart(self) -> None:
@@ -109,7 +109,7 @@ class CameraHealth:
     def status(self, limits: CameraConfig, active: bool, describe: Callable[[], str] | None = None) -> DiagnosticStatus:
         """WARN and ERROR for silence, WARN for frames dropped since the last call.
 
-        `describe` gives the image topic with its publishers, and what keeps their images from arriving.
+        `describe` gives the image topic with its publishers, and what prevents their images from arriving.
         """
         drops = sum(self.dropped.values())
         fresh_drops, self._reported_drops = drops - self._reported_drops, drops
@@ -165,7 +165,7 @@ class QuestionHealth:
 
     def count(self, outcome: Outcome) -> None:
         self.ended[outcome.answer.status] += 1
-        self._last = replace(outcome, reasoned=None)  # it holds images
+        self._last = replace(outcome, reasoned=None)  # `reasoned` would keep images alive
 
     def status(self, load: Load | None) -> DiagnosticStatus:
         """ERROR while a model hangs. WARN if the last question failed (refused or cancelled is no failure of the node).
@@ -199,9 +199,9 @@ class QuestionHealth:
 def node_status(
     state: str, error: str, models: dict[str, str], progress: str = "", named_alike: int = 1
 ) -> DiagnosticStatus:
-    """ERROR with the reason if the node could not be configured, WARN while it is not active or has a twin.
+    """ERROR with the reason if the node could not be configured, WARN while it is not active or shares its name.
 
-    `progress` says what a node that is being configured is at; `named_alike` counts the nodes of its name.
+    `progress` is the current step of a configuration; `named_alike` counts the nodes of its name.
     """
     text = f"{state}: {progress}" if state == "configuring" and progress else state
     level = ERROR if error else OK if state == "active" else WARN

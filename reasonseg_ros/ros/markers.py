@@ -1,4 +1,4 @@
-"""Answers as RViz markers: a translucent box with its name for each region, and the question with what became of it."""
+"""Answers as RViz markers: a translucent box with its name for each region, and the question with its reason."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from reasonseg_ros.types import Frame, Region
 
 BOX_ALPHA = 0.35
 TEXT_M = 0.025
-"""Height of a letter."""
+"""Height of letters."""
 LINE_CHARACTERS = 60
 TITLE_AT_M = (0.0, -0.3, 1.0)
 """In the camera's optical frame: above the middle of the image, an arm's length away."""
 
 
 def marker_array(outcome: Outcome) -> MarkerArray:
-    """Replaces the markers of the answer before. The outcome must have looked at a frame."""
+    """Markers that replace those of the previous answer. The outcome must have a frame."""
     frame = outcome.frame
     assert frame is not None
     markers = [Marker(header=header_message(frame), ns="question", action=Marker.DELETEALL), _title(outcome, frame)]
@@ -32,7 +32,7 @@ def marker_array(outcome: Outcome) -> MarkerArray:
 
 
 def _title(outcome: Outcome, frame: Frame) -> Marker:
-    """RViz shows no text messages, so the question and its reason stand in the scene."""
+    """Question and reason as text in the scene, because RViz shows no text messages."""
     lines = answer_title(outcome.question.query.text, outcome.answer).splitlines()
     text = "\n".join(piece for line in lines for piece in textwrap.wrap(line, LINE_CHARACTERS))
     return _text(header_message(frame), "question", 0, text, Pose(position=point_message(TITLE_AT_M)))

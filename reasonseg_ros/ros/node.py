@@ -1,8 +1,8 @@
 """The perception node: images and questions in, masks, boxes and the reason out.
 
-One single-threaded executor serves ROS; one worker thread thinks. Whatever the worker has to say goes through an
-outbox that wakes the executor, so only the executor's thread touches ROS and nothing that takes long runs in it
-(except that configuring loads the models; a separate thread sends diagnostics meanwhile).
+One single-threaded executor serves ROS; one worker thread thinks. The worker's results go through an outbox that wakes
+the executor. So only the executor's thread touches ROS, and no long work runs in it, except the loading of models
+during configuration; a separate thread sends diagnostics meanwhile.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ from reasonseg_ros.ros.twins import count_named
 from reasonseg_ros.settings import Settings
 
 LET_GO_S = 2.0
-"""Longest wait of a deactivation for the model to stop. After it the question is reported as ended."""
+"""Maximum wait of a deactivation for the model to stop. Then the question is reported as ended."""
 TELL_S = 1.0
-"""Longest wait at the end of the process until services, goals and subscribers have their last answers."""
+"""Maximum wait at the end of the process until services, goals and subscribers have their last answers."""
 TURNS = 20
-"""Callbacks that the executor gets to send the last results, after the goals have ended."""
+"""Number of callbacks for sending the last results, after the goals have ended."""
 
 
 class ReasonSegNode(LifecycleNode):
@@ -78,7 +78,7 @@ class ReasonSegNode(LifecycleNode):
         self._questions = Questions(self, self._settings, self._question_health, self._outbox)
         self._recordings = Recordings(self, self._settings, self._outbox)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Of the machine's clock: diagnostics go on while simulated time stands still.
+        # By the machine's clock, so that diagnostics continue while simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(self.config.diagnostics_period_s, self._publish_diagnostics, clock=steady)
         self._events = RareEvents(self)
@@ -99,7 +99,7 @@ class ReasonSegNode(LifecycleNode):
         try:
             with (
                 called_from_a_thread(self._publish_diagnostics, self.config.diagnostics_period_s),
-                memory.made_to_stay(),
+                memory.frozen_models(),
             ):
                 method = self._load(self._settings, self._on_progress)
                 self._picture = self._check_picture(method)
@@ -109,7 +109,7 @@ class ReasonSegNode(LifecycleNode):
                 self._outbox, self._recordings,
             )  # fmt: skip
         except Exception as error:
-            # Known errors state value and remedy, for others the kind helps; the node can be configured again.
+            # Known errors state value and remedy; for others the type helps. The node can be configured again.
             known = isinstance(error, ReasonSegError)
             self._configure_error = str(error) if known else f"{type(error).__name__}: {error}"
             self._faults.close()
@@ -164,7 +164,7 @@ class ReasonSegNode(LifecycleNode):
         super().destroy_node()
 
     def finish(self, executor: SingleThreadedExecutor) -> None:
-        """End all questions before the process ends, and wait a moment until everybody who asked has the result."""
+        """End all questions before the process ends, and wait a moment until all clients have their results."""
         self._end_questions("the node stops")
         deadline_s = time.monotonic() + TELL_S
         while self._questions.unanswered and time.monotonic() < deadline_s:
@@ -175,7 +175,7 @@ class ReasonSegNode(LifecycleNode):
             self._session.outputs.wait_until_received(max(0.0, deadline_s - time.monotonic()))
 
     def _end_questions(self, reason: str) -> None:
-        """End all questions while the publishers still send, so that all are seen to end."""
+        """End all questions while the publishers still send, so that clients see them end."""
         self._enter("inactive")
         if self._session is not None:
             worker = self._session.worker
@@ -191,22 +191,22 @@ class ReasonSegNode(LifecycleNode):
             self._session.is_active = state == "active"
 
     def _release(self, state: str) -> None:
-        """Let go of the models and of all that on_configure made."""
+        """Release the models and everything that on_configure created."""
         self._enter(state)
         self._faults.close()
         if self._session is not None and not self._session.close():
             self.get_logger().warning("the model has not let go of its question yet; it ends in the background")
         self._session = self._questions.session = None
-        memory.let_go()
+        memory.release_models()
 
     def _on_progress(self, text: str, part: float | None) -> None:
-        """What configuring is at, for the diagnostics: building engines may take minutes."""
+        """The current step of the configuration, for the diagnostics: building engines may take minutes."""
         self._progress = text if part is None else f"{text}: {part:.0%}"
         if not part:
             self.get_logger().info(text)
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
-        """Refuse names that do not exist with the likely ones; rclpy's own refusal does not name them."""
+        """Refuse unknown names and suggest similar ones, which rclpy's refusal does not."""
         try:
             check_names(one.name for one in parameter_list if not self.has_parameter(one.name))
         except ConfigError as error:
@@ -223,7 +223,7 @@ class ReasonSegNode(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         try:
             self._send_diagnostics()
-        except Exception as error:  # the next ones may be sent
+        except Exception as error:  # the next messages may be sent
             text = f"cannot send diagnostics: {type(error).__name__}: {error}"
             self.get_logger().error(text, throttle_duration_sec=5.0)
 
@@ -277,7 +277,7 @@ def main(arguments: Sequence[str] | None = None, load: LoadMethod = load_models)
         except (KeyboardInterrupt, ExternalShutdownException):
             pass
         except RuntimeError:
-            # A transition that ROS was shut down in the middle of cannot end.
+            # A transition cannot end if ROS was shut down in the middle of it.
             if rclpy.ok():
                 raise
         finally:
@@ -292,12 +292,12 @@ def main(arguments: Sequence[str] | None = None, load: LoadMethod = load_models)
 def run_node() -> NoReturn:
     """`main` for a separate process.
 
-    It leaves out Python's own end, which goes through every object of the model libraries: seconds on a busy machine,
-    longer than launch waits before it terminates a node.
+    It skips Python's finalization, which visits every object of the model libraries. That takes seconds on a busy
+    machine, longer than launch waits before it kills a node.
     """
-    memory.give_back_regularly()
+    memory.trim_regularly()
     status = main()
-    gc.collect()  # what is left of the node holds the context, which gives its shared memory back when it is destroyed
+    gc.collect()  # remaining objects of the node hold the context, which frees its shared memory when it is destroyed
     rclpy.get_default_context().destroy()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Work that other threads hand to the executor's thread, the only one that touches ROS."""
+"""Work that other threads pass to the executor's thread, the only one that touches ROS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 
 class Outbox:
-    """Does what is posted, in order, in the thread of the executor that `node` is in."""
+    """Runs posted work in order, in the thread of the executor of `node`."""
 
     def __init__(self, node: Node) -> None:
         self._logger = node.get_logger()
@@ -19,13 +19,13 @@ class Outbox:
         self._guard = node.create_guard_condition(self.empty)
 
     def post(self, work: Callable[[], None]) -> None:
-        """Have `work` done in the executor's thread. From any thread."""
+        """Run `work` in the executor's thread. From any thread."""
         self._posted.append(work)
-        with suppress(InvalidHandle):  # a model that outlives the node still says how its question ended
+        with suppress(InvalidHandle):  # a model that outlives the node still reports how its question ended
             self._guard.trigger()
 
     def empty(self) -> None:
-        """Do all that is posted by now. Only from the executor's thread."""
+        """Run all work posted so far. Only from the executor's thread."""
         while self._posted:
             work = self._posted.popleft()
             try:

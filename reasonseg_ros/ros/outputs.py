@@ -36,19 +36,18 @@ from reasonseg_ros.types import Frame, RgbImage, Segmentation
 
 ANSWERS = ("segmentation", "reasoning")
 LATCHED = (*ANSWERS, LABEL_INFO)
-"""Their last message is kept for subscribers that come later, so their queues hold one message."""
+"""Latched topics: the last message is kept for late subscribers, so their queues hold one message."""
 RECEIVED_WAIT = Duration(nanoseconds=50_000_000)
-"""Longest wait of an answer for subscribers that lack the earlier ones, which it replaces in the queue."""
+"""Maximum wait of an answer for subscribers that lack the earlier ones, which it would replace in the queue."""
 UNRECEIVED_BYTES = 64_000
-"""Answers of about this size may be on their way before one waits: the transport's buffers hold more."""
+"""Answers up to about this total size may be in flight before one waits; the transport's buffers hold more."""
 RETRY_S, TRIES = 0.2, 25
-"""An answer that could not be sent is sent again after this time, and so often."""
+"""Delay and number of retries for an answer that could not be sent."""
 
 
 class Outputs:
-    """Publishes answers while the node is active, and nothing while it is not. No message that fails raises.
-
-    Answers (segmentation, the whole reasoning) that could not be sent are sent again; others are left out. Both are
+    """Publishes answers while the node is active, and nothing while it is not. A failing message never raises. Answers
+    (segmentation, the final reasoning) that could not be sent are sent again; other messages are dropped. Both are
     logged and counted.
     """
 
@@ -82,7 +81,7 @@ class Outputs:
         self._retry.cancel()
 
     def publish_reasoning(self, message: msg.Reasoning) -> None:
-        """Publish a thought that grows."""
+        """Publish a growing thought."""
         with self._reported("reasoning"):
             self._publishers["reasoning"].publish(message)
 
@@ -90,8 +89,7 @@ class Outputs:
         self, outcome: Outcome, message: msg.Segmentation, reasoning: msg.Reasoning | None, overlay_alpha: float
     ) -> None:
         """Publish an answer, its masks first. Label mask and confidence are sent for answers only, never for a failure.
-
-        What nobody reads is not made: at the rate of a followed target images would cost much of a core.
+        Messages without subscribers are not built, because at the rate of tracking images would cost much of a core.
         """
         if outcome.is_tracked and not outcome.is_last:
             with self._reported("segmentation"):
@@ -122,7 +120,7 @@ class Outputs:
                     self._publishers[name].publish(made)
 
     def _publish_labels(self, make: Callable[[], Any] | None) -> None:
-        """Publish the names of the label mask's values if they differ from the last ones, also for nobody."""
+        """Publish the names of the label mask's values if they changed, also without subscribers."""
         with self._reported(LABEL_INFO):
             labels = make() if make is not None else None
             if labels is not None and labels.class_map != self._labels:
@@ -134,7 +132,7 @@ class Outputs:
         self._send_again()
         limit = Duration(nanoseconds=int(limit_s * 1e9))
         for name in ANSWERS:
-            with suppress(Exception):  # then they are not known to have it
+            with suppress(Exception):  # then their receipt is unknown
                 self._publishers[name].wait_for_all_acked(limit)
 
     def destroy(self) -> None:
@@ -151,7 +149,7 @@ class Outputs:
             self._send_again()
 
     def _send_again(self) -> None:
-        """Send what waits, in its order. What cannot be sent now stays for the next time."""
+        """Send waiting messages in order. Those that cannot be sent now stay for the next time."""
         while self._unsent:
             name, message = self._unsent[0]
             try:
@@ -170,7 +168,7 @@ class Outputs:
         self._retry.cancel()
 
     def _wait_for_room(self, name: str, message: Any) -> None:
-        """Answers that were replaced in the queue before they arrived would be lost."""
+        """Wait for subscribers, because an answer that is replaced in the queue before it arrives is lost."""
         size = _size_bytes(message)
         if self._unreceived_bytes[name] + size > UNRECEIVED_BYTES:
             self._publishers[name].wait_for_all_acked(RECEIVED_WAIT)
@@ -191,7 +189,7 @@ class Outputs:
 
 
 def _size_bytes(message: msg.Segmentation | msg.Reasoning) -> int:
-    """About the size of a message on the wire."""
+    """Approximate size of a message on the wire."""
     regions = getattr(message, "regions", ())
     masks = sum(len(region.mask.data) + len(region.raw_mask.data) + 500 for region in regions)
     return masks + len(message.question) + len(message.thought) + len(getattr(message, "text", "")) + 500

@@ -26,15 +26,15 @@ OF_RCLPY = (
 READ_AT_START = ("autostart", "diagnostics_period_s")
 """Read once when the process starts, so ROS itself keeps them read-only.
 
-The other settings marked read_only are fixed while the node is configured. They stay open while it is not, so that a
-wrong model folder can be put right and the node configured again without a new process.
+The other settings marked read_only are fixed while the node is configured. They can be set while it is unconfigured, so
+that a wrong model folder can be corrected and the node configured again without a new process.
 """
 
 
 def declare(node: Node) -> None:
     """Declare every setting with its default, description and bounds.
 
-    Raises ConfigError if a parameter was given, by a file or `-p`, that does not exist.
+    Raises ConfigError if an unknown parameter was given in a file or with `-p`.
     """
     for name, item, default in settings():
         node.declare_parameter(name, default, _descriptor(name, item))
@@ -43,14 +43,13 @@ def declare(node: Node) -> None:
 
 
 def is_given(node: Node) -> bool:
-    """Whether any setting was given, by a file or `-p`."""
+    """Whether any setting was given in a file or with `-p`."""
     return any(not name.startswith(OF_RCLPY) for name in node._parameter_overrides)
 
 
 def check_files(arguments: Sequence[str]) -> None:
-    """Raises ConfigError for a parameter file among a node's arguments that is missing or is not one.
-
-    ROS says the same with its own source files and line numbers only.
+    """Raises ConfigError for a missing or invalid parameter file among a node's arguments. The errors of ROS name only
+    its source files and line numbers.
     """
     for flag, path in pairwise(arguments):
         if flag == "--params-file":
@@ -69,12 +68,12 @@ def _check_file(path: str) -> None:
 
 
 def read(node: Node) -> Config:
-    """The settings as the parameters have them now. Raises ConfigError."""
+    """The settings of the current parameters. Raises ConfigError."""
     return config_from({name: node.get_parameter(name).value for name, _, _ in settings()})
 
 
 def changed(config: Config, parameters: Sequence[Parameter], configured: bool) -> Config:
-    """`config` with the given parameters set. Raises ConfigError if one may not be set so, or not now."""
+    """`config` with the given parameters set. Raises ConfigError if a value is not allowed, or cannot be set now."""
     values = {name: value for name, _, value in settings(config)}
     items = {name: item for name, item, _ in settings()}
     for parameter in parameters:

@@ -1,4 +1,4 @@
-"""The node's ways to be asked (topics, services, the action), and the way of each answer back."""
+"""How the node is asked (topics, services, the action), and how answers return."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Frame, Mode, Query, Status
 
 STREAM_PERIOD_S = 0.1
-"""Least time between two messages of a thought that grows."""
+"""Minimum time between two messages of a growing thought."""
 RESULT_KEPT_S = 60
-"""How long a goal's result, which holds masks, is kept for clients that ask for it late."""
+"""How long a goal's result with its masks is kept for clients that request it late."""
 CALLS_DEPTH = 1000
-"""Goals, cancels and service calls that may arrive at once."""
+"""Maximum number of goals, cancels and service calls that may arrive at once."""
 
 
 class Questions:
-    """Hands questions to the worker and publishes its answers.
+    """Passes questions to the worker and publishes its answers.
 
     Attributes:
-        session: what answers and publishes; None while the node is not configured.
+        session: answers and publishes; None while the node is not configured.
     """
 
     def __init__(self, node: Node, settings: Settings, health: QuestionHealth, outbox: Outbox) -> None:
@@ -59,10 +59,10 @@ class Questions:
         self._numbers = itertools.count(1)
         self._goals: dict[bytes, Question] = {}
         self._unanswered = 0
-        # An asynchronous callback holds its group until the worker is done, so these may overlap.
+        # An asynchronous callback holds its group until the worker is done, so its calls must be able to overlap.
         overlapping = ReentrantCallbackGroup()
         quality = QoSProfile(depth=CALLS_DEPTH)
-        # Not a queue that drops its oldest: the publisher waits, and what is lost anyway is counted.
+        # Keeps all: the publisher waits instead of dropping the oldest, and losses are counted.
         all_kept = QoSProfile(history=HistoryPolicy.KEEP_ALL)
         services = {"qos_profile": quality, "callback_group": overlapping}
         subscribe(node, msg.Query, "~/query", self._on_query, all_kept, partial(self._on_lost, "query"))
@@ -87,11 +87,11 @@ class Questions:
 
     @property
     def unanswered(self) -> int:
-        """Goals and service calls that wait for their answer."""
+        """Goals and service calls without an answer yet."""
         return self._unanswered
 
     def destroy(self) -> None:
-        """Let go of the action server, which a node does not destroy by itself."""
+        """Destroy the action server, because a node does not destroy it."""
         self._action.destroy()
 
     def _on_lost(self, name: str, count: int) -> None:
@@ -188,14 +188,14 @@ class Questions:
         limits: tuple[int, float] = (0, 0.0),
         goal: ServerGoalHandle | None = None,
     ) -> tuple[Question, Future]:
-        """Hand a question to the worker. The future's result is the status and the last published Segmentation.
+        """Pass a question to the worker. The future's result is the status and the last published Segmentation.
 
-        `image` None looks at the newest camera image. Whatever is wrong with the question becomes its status.
+        `image` None uses the newest camera image. Any problem of the question becomes its status.
         """
         answered = Future()
 
         def on_outcome(outcome: Outcome) -> None:
-            # Still in the worker's thread, where looking at depth delays no callback.
+            # Still in the worker's thread, where processing depth delays no callback.
             try:
                 outcome = in_space(outcome, self._settings.now.points.min_valid_share, self._logger)
             finally:
@@ -226,7 +226,7 @@ class Questions:
         return question, answered
 
     def _with_progress(self, question: Question, goal: ServerGoalHandle | None) -> Question:
-        """The question whose growing thought is published, and fed back to a goal, a few times a second."""
+        """The question whose growing thought is published, and sent as feedback of a goal, a few times per second."""
         frame, asked_s, last_s = question.frame, question.asked_s, 0.0
 
         def on_frame(seen: Frame, seen_asked_s: float) -> None:
@@ -266,10 +266,10 @@ class Questions:
             self.session.outputs.publish(outcome, message, reasoning, config.overlay_alpha)
             self.session.recordings.take(outcome, message, reasoning)
         if outcome.is_tracked and answer.status.has_mask:
-            return  # at the camera's rate, and not a new answer
+            return  # comes at the camera's rate, and is not a new answer
         self._health.count(outcome)
         line = f"{message.query_id[:40]}: {answer.status} in {outcome.total_s:.2f} s {answer.error}"
-        # Two calls, because rclpy ties a line of code to one severity.
+        # Two calls, because rclpy binds a line of code to one severity.
         if answer.status.is_answer:
             self._logger.info(line)
         else:

@@ -1,4 +1,4 @@
-"""The node's black boxes: what is recorded, the service ~/flag, and the diagnostic."""
+"""The node's black boxes: the recorder, the service ~/flag, and the diagnostic."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.settings import Settings
 
 LIBRARIES = ("mcap", "rosbags")
-"""What recording needs, and the node does not."""
+"""Packages that only recording needs."""
 
 
 class Recordings:
-    """Serves ~/flag, and counts what the recorder of the present session does.
+    """Serves ~/flag, and counts the recordings of the current session.
 
     Attributes:
         recorder: None while the node is not configured.
@@ -44,7 +44,7 @@ class Recordings:
         self._settings = settings
         self._outbox = outbox
         self._reported = 0
-        # It waits until the file is written, and nothing else may wait for it.
+        # It waits until the file is written, so no other callback may wait for it.
         node.create_service(srv.Flag, "~/flag", self._on_flag, callback_group=ReentrantCallbackGroup())
 
     def start(self, buffer: FrameBuffer) -> None:
@@ -61,13 +61,13 @@ class Recordings:
         self.recorder.start()
 
     def stop(self) -> None:
-        """Record what waits, and end the recorder."""
+        """Record waiting answers, and stop the recorder."""
         recorder, self.recorder = self.recorder, None
         if recorder is not None and not recorder.close():
             self._node.get_logger().warning("recordings that were not written yet are lost")
 
     def take(self, outcome: Outcome, message: msg.Segmentation, reasoning: msg.Reasoning | None) -> None:
-        """Hand an answer with its messages to the recorder."""
+        """Pass an answer with its messages to the recorder."""
         if self.recorder is not None:
             published = [_published("Segmentation", message)]
             self.recorder.take(outcome, published + ([_published("Reasoning", reasoning)] if reasoning else []))
@@ -107,7 +107,7 @@ class Recordings:
 
 
 def folder_of(record: RecordConfig, node_name: str) -> Path:
-    """Where the recordings of a node are: `record.folder`, else a folder named after the node in ROS's own."""
+    """Folder of a node's recordings: `record.folder`, else a folder with the node's name in ROS_HOME."""
     if record.folder:
         return Path(record.folder).expanduser()
     home = os.environ.get("ROS_HOME") or Path.home() / ".ros"

@@ -1,4 +1,4 @@
-"""What exists while the node is configured."""
+"""Everything that exists only while the node is configured."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ class Session:
         self.worker.start()
 
     def close(self) -> bool:
-        """End all questions, publish their last outcomes, and let go of everything.
+        """End all questions, publish their last outcomes, and release everything.
 
-        False if the model has not let go of its question yet; it ends in the background.
+        Returns False if the model is still busy with its question, which then ends in the background.
         """
         has_ended = self.worker.stop()
         self.camera.destroy()
@@ -79,7 +79,7 @@ class Session:
             self._outbox.empty()
         self.recordings.stop()
         if self._node.context.ok():
-            self._outbox.empty()  # what became of the last recordings
+            self._outbox.empty()  # results of the last recordings
         self.outputs.destroy()
         return has_ended
 

@@ -1,4 +1,4 @@
-"""What the node says once it is configured: what its models know, and which topics it uses."""
+"""The log lines of a configured node: what its models know, and which topics it uses."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ def models_line(method: Method, known: str) -> str:
 
 
 def knowledge(config: Config, method: Method) -> str:
-    """For example `the reasoner knows the simulated tabletop only`; empty for models without such a limit.
-
-    A method that was given other models than those of the settings has no card that describes them.
+    """For example `the reasoner knows the simulated tabletop only`; empty for models without such a limit. If a method
+    has other models than the settings name, no card describes them.
     """
     loaded = {"reasoner": (config.reasoner.model, method.reasoner.name),
               "segmenter": (config.segmenter.model, method.segmenter.name)}  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the topics of a robot offer: publishers, types, quality of service, measured rates, stamps and transforms.
+"""A survey of a robot's topics: publishers, types, quality of service, measured rates, stamps and transforms.
 
 Listens for some seconds with a separate node. Images are received as bytes; only their stamps are read.
 """
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 CAMERA_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo")
 OWN_TYPES = ("reasonseg_ros/msg/Segmentation",)
 MOST_TOPICS = 40
-"""More topics are named and not listened to."""
+"""Further topics are named but not listened to."""
 DISCOVERY_S = 5.0
-"""At most this long the survey waits for a publisher of each input."""
+"""Maximum wait for a publisher of each input."""
 CLOCK = "/clock"
 
 
@@ -126,7 +126,7 @@ class _Listener:
             self._executor.spin_once(timeout_sec=0.05)
         end_s = time.monotonic() + listen_s
         while (left_s := end_s - time.monotonic()) > 0:
-            kept += self._subscribe(inputs)  # also to what is discovered meanwhile
+            kept += self._subscribe(inputs)  # also to topics discovered meanwhile
             self._executor.spin_once(timeout_sec=min(left_s, 0.1))
         topics = {name: self._facts(name, types) for name, types in self._types(inputs).items()}
         cameras = {one.frame_id for one in topics.values() if one.frame_id}
@@ -158,7 +158,7 @@ class _Listener:
         ]
 
     def _types(self, inputs: set[str]) -> dict[str, tuple[str, ...]]:
-        """The topics to report. An input that nobody publishes is there without a type."""
+        """The topics to report. An input without a publisher has no type."""
         known = {name: tuple(types) for name, types in self._node.get_topic_names_and_types()}
         wanted = {name: types for name, types in known.items() if set(types) & {*CAMERA_TYPES, *OWN_TYPES}}
         return {**{name: known.get(name, ()) for name in inputs}, **wanted}
@@ -226,7 +226,7 @@ def is_linked(parents: Mapping[str, str], frame: str, target_frame: str) -> bool
 
 
 def _root(parents: Mapping[str, str], frame: str) -> str:
-    for _ in range(len(parents)):  # a ring of frames ends here, too
+    for _ in range(len(parents)):  # also stops at a cycle of frames
         if frame not in parents:
             break
         frame = parents[frame]

@@ -1,4 +1,4 @@
-"""Nodes of one name: ROS starts them without a word, and each answers every question."""
+"""Nodes with the same name: ROS starts them silently, and each answers every question."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ REMEDY = "stop one, or give it another name (`-r __node:=NAME`) or namespace (`-
 
 
 def count_named(node: Node, full_name: str) -> int:
-    """How many nodes of that full name are known to `node`. One that was killed counts for some seconds more."""
+    """The number of nodes with that full name known to `node`. A killed one still counts for some seconds."""
     found = node.get_node_names_and_namespaces()
     return sum(f"{namespace.rstrip('/')}/{name}" == full_name for name, namespace in found)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reasonseg_ros.ros.process.memory import let_go, made_to_stay
+from reasonseg_ros.ros.process.memory import frozen_models, release_models
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = """
@@ -54,7 +54,7 @@ for _ in range(1000):
 del blocks
 assert resident_mb() - before > 80
 memory.PERIOD_S = 0.1
-memory.give_back_regularly()
+memory.trim_regularly()
 wait_while(lambda: resident_mb() - before > 20)
 """
     run_alone(script)
@@ -69,7 +69,7 @@ from reasonseg_ros.ros.process import memory
 gc.set_threshold(10**9)  # of itself it collects nothing
 known = weakref.ref(Ring())
 memory.PERIOD_S = 0.1
-memory.give_back_regularly()
+memory.trim_regularly()
 wait_while(lambda: known() is not None)
 """
     run_alone(script)
@@ -81,17 +81,17 @@ def test_models_that_an_ending_question_held_are_collected_after_the_next_are_lo
 import gc, weakref
 from reasonseg_ros.ros.process import memory
 
-with memory.made_to_stay():
+with memory.frozen_models():
     model = Ring()
 known = weakref.ref(model)
-memory.let_go()
-with memory.made_to_stay():
+memory.release_models()
+with memory.frozen_models():
     others = Ring()
 del model
 gc.collect()
 assert known() is not None
 memory.PERIOD_S = 0.1
-memory.give_back_regularly()
+memory.trim_regularly()
 wait_while(lambda: known() is not None)
 wait_while(lambda: memory._late.periods)
 time.sleep(0.2)
@@ -104,7 +104,7 @@ def test_the_collector_rests_while_something_loads_and_leaves_it_out_afterwards(
     known, rested = gc.get_freeze_count(), []
 
     def load():
-        with made_to_stay():
+        with frozen_models():
             rested.append(not gc.isenabled())
             raise ValueError("a checkpoint is damaged")
 
@@ -125,14 +125,14 @@ class Model:
         self.itself = self
 
 
-def test_models_that_are_let_go_of_are_gone_before_others_are_made_to_stay():
+def test_released_models_are_gone_before_others_are_frozen():
     known = []
     for _ in range(2):
-        with made_to_stay():
+        with frozen_models():
             model = Model()
         known.append(weakref.ref(model))
         del model
-        let_go()
+        release_models()
         assert [one() for one in known] == [None] * len(known)
 
 
@@ -142,7 +142,7 @@ def test_threads_share_heaps_so_that_one_uses_what_another_freed():
 import ctypes, re, threading
 from reasonseg_ros.ros.process import memory
 
-memory.give_back_regularly()
+memory.trim_regularly()
 library = ctypes.CDLL(None)
 library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 meet = threading.Barrier(8)

@@ -1,1 +1,1 @@
-"""Camera topics, calibration, depth and transforms on their way into a frame."""
+"""Camera topics, calibration, depth and transforms, combined to frames."""

@@ -1,4 +1,4 @@
-"""The node's camera: subscriptions that check what arrives and hand on images, each with its depth and its pose."""
+"""The node's camera: subscriptions that check messages and pass on images, each with depth and pose."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from reasonseg_ros.spatial import CameraPose
 from reasonseg_ros.types import Frame
 
 RunLater = Callable[[Callable[[], None]], None]
-"""Has something done in the executor's thread."""
+"""Runs a function in the executor's thread."""
 PUBLISHERS_S = 0.5
-"""So often the topics' publishers are looked at."""
+"""Period of checking the topics' publishers."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """An image as it arrived, with what is forgotten sooner than a question may come: pose and calibration then."""
+    """An image as it arrived, with its pose and calibration, which may be dropped before a question comes."""
 
     message: Any
     pose: CameraPose | None
@@ -47,9 +47,9 @@ class _Seen:
 class Camera:
     """Subscribes `image`, `camera_info` and `depth` while it lives; drops and counts what cannot be used.
 
-    `show` gets images as they came; decoding takes time, so the worker has it done when it needs the frame. Whatever is
-    wrong with depth, calibration or transform, the image goes on without and says why in its `warning_3d`.
-    `on_restart` is called when simulated time goes back; a stream whose stamps go back notices that itself.
+    `show` gets images as they arrived; the worker decodes them only when it needs the frame, because decoding takes
+    time. If depth, calibration or transform are unusable, the image is used without them and its `warning_3d` says why.
+    `on_restart` is called when simulated time goes back; a stream detects stamps that go back itself.
     """
 
     def __init__(
@@ -128,17 +128,17 @@ class Camera:
         try:
             pose = self._pose(message.header.frame_id, stamp_ns)
         except NoTransform:
-            pose = None  # it may be known by the time that the frame is needed
+            pose = None  # it may be known when the frame is needed
         self._hand_on(self._pairing.add_image(stamp_ns, _Seen(message, pose), time.monotonic()))
 
     def _on_clock_jump(self, _: Any) -> None:
-        """Simulated time went back: earlier stamps mean nothing."""
+        """Simulated time went back: earlier stamps are invalid."""
         self._stamps.forget()
         self._begin_again(-2 * RESTART_NS)
         self._on_restart()
 
     def _begin_again(self, stamp_ns: int) -> None:
-        """The stream begins again at that stamp, as that of a looping bag: forget what is of the one before."""
+        """The stream restarts at that stamp, like a looping bag: drop what belongs to the earlier one."""
         self._hand_on(self._pairing.begin_again(stamp_ns, time.monotonic()))
         self._transforms.begin_again()
         self._infos.begin_again(stamp_ns)
@@ -173,7 +173,7 @@ class Camera:
             load = partial(self._frame, seen, depth, warning)
             load_image = partial(images.frame_from_message, message, max_megapixels=self._max_megapixels)
             self._show(Arrival(stamp_ns, size_bytes, load, load_image))
-            time.sleep(0)  # the worker has Python's lock at once, not only when the executor waits again
+            time.sleep(0)  # release Python's lock for the worker now, not only when the executor waits again
         if self._pairing.is_waiting:
             if self._overdue.is_canceled():
                 self._overdue.reset()
@@ -198,9 +198,11 @@ class Camera:
             return replace(frame, warning_3d=str(error))
 
     def _in_space(self, frame: Frame, seen: _Seen, depth: Any) -> Frame:
-        """The frame with depth, intrinsics and pose. Without its pose it stays in the camera's frame and says why.
+        """The frame with depth, intrinsics and pose.
 
-        Raises UnusableImage and UnusableCalibration. What had to be assumed is in `warning_3d`.
+        Without its pose it stays in the camera's frame and says why. Assumptions are in `warning_3d`.
+
+        Raises UnusableImage and UnusableCalibration.
         """
         if not frame.frame_id:
             raise images.UnusableImage("no frame_id", "the image's frame_id is empty; have the camera's driver set it")
@@ -232,7 +234,7 @@ class Camera:
         return replace(frame, depth_m=depth_m, intrinsics=lens, camera_pose=pose, warning_3d=warning)
 
     def _pose(self, frame_id: str, stamp_ns: int, wait_s: float = 0.0) -> CameraPose | None:
-        """Raises NoTransform, whatever tf2 raises: an image without a pose is still an image."""
+        """Raises NoTransform for any error of tf2, because an image without a pose is still usable."""
         try:
             return self._transforms.camera_pose(frame_id, stamp_ns, wait_s)
         except NoTransform:
@@ -241,7 +243,7 @@ class Camera:
             raise NoTransform(f"tf2 failed: {reason(error)}") from error
 
     def _check_depth_frame(self, frame: Frame, depth: Any) -> str:
-        """A note if depth of another frame is used by the user's wish. Raises UnusableImage if it is not."""
+        """A note if the settings allow depth of another frame. Raises UnusableImage if they do not."""
         frame_id = depth.header.frame_id
         if calibration.same_frame(frame_id, frame.frame_id):
             return ""

@@ -1,4 +1,4 @@
-"""The camera_info topic: which of the messages that came belongs to an image."""
+"""The camera_info topic: which of the received messages belongs to an image."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from reasonseg_ros.space.calibration import UnusableCalibration, same_frame
 from reasonseg_ros.stamps import header_stamp_ns
 
 KEPT_INFOS = 300
-"""10 s at 30 Hz. The message of an image often comes after it, and a question may come later still."""
+"""10 s at 30 Hz. The message of an image often comes after the image, and a question may come even later."""
 FIRST_WAIT_S = 0.5
 """The first message, latched or sent with each image, comes within this time after its publisher was found."""
 
 
 @dataclass(frozen=True, eq=False)
 class KnownInfo:
-    """A message, and whether it holds until another comes: one that is latched, or without a stamp, has no age."""
+    """A message, and whether it is valid until the next one: a latched message, or one without a stamp, has no age."""
 
     message: CameraInfo
     stamp_ns: int
@@ -34,10 +34,11 @@ class KnownInfo:
 
 
 class CameraInfos:
-    """Subscribes the topic `name` while it lives. Messages are taken in by the executor's thread and read by any.
+    """Subscribes the topic `name` while it lives. The executor's thread receives messages; any thread may read them.
 
-    A volatile subscription matches every publisher, but only a transient_local one is sent what was published before
-    the node came up. That one is made when such a publisher is there: volatile publishers would warn of it.
+    A volatile subscription matches every publisher, but only a transient_local one gets messages from before the node's
+    start. The second one is created only if a latched publisher exists, because volatile publishers would log a
+    warning.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class CameraInfos:
             self._node.destroy_subscription(self._latched_subscription)
 
     def begin_again(self, stamp_ns: int) -> None:
-        """The stream began again at that stamp: forget what is of the one before. What lasts stays."""
+        """The stream restarted at that stamp: drop messages of the earlier one, except lasting ones."""
         # The last ones to come may be of the new stream already.
         limit_ns = stamp_ns + RESTART_NS
         newest_first = takewhile(lambda info: info.is_lasting or info.stamp_ns <= limit_ns, reversed(self._recent))
@@ -98,7 +99,7 @@ class CameraInfos:
         self._has_any.wait(max(0.0, self._awaited_until_s - time.monotonic()))
 
     def near(self, stamp_ns: int) -> tuple[KnownInfo, ...]:
-        """Those that an image of that stamp may need, as they are now."""
+        """The current messages that an image of that stamp may need."""
         nearest = min(self._recent, key=lambda info: abs(info.stamp_ns - stamp_ns), default=None)
         return (*([] if nearest is None else [nearest]), *self._latched)
 
@@ -106,7 +107,7 @@ class CameraInfos:
         stamp_ns = header_stamp_ns(message.header)
         came = KnownInfo(message, stamp_ns, stamp_ns == 0)
         if came.is_lasting:
-            before = []  # it stands for all times until the next one
+            before = []  # valid until the next one
         else:
             before = [info for info in self._recent if not info.is_lasting and info.stamp_ns != stamp_ns]
         self._recent = (*before, came)[-KEPT_INFOS:]
@@ -120,9 +121,9 @@ class CameraInfos:
 def info_of_image(
     infos: Sequence[KnownInfo], stamp_ns: int, frame_id: str, size_wh: tuple[int, int], max_age_s: float
 ) -> CameraInfo:
-    """The message that belongs to an image: the nearest in time. One that lasts counts as `max_age_s` away at most.
+    """The message that belongs to an image: the nearest in time. A lasting one counts as at most `max_age_s` away.
 
-    With `max_age_s` 0 no age is too high. Raises UnusableCalibration if there is none, it is too old, or it is of
+    `max_age_s` 0: no limit. Raises UnusableCalibration if there is none, it is too old, or it is of
     another camera.
     """
     limit_ns = round(max_age_s * 1e9) or 1 << 63

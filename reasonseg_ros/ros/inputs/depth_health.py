@@ -1,4 +1,4 @@
-"""What goes on /diagnostics about depth: whether it comes, fits the images, and reaches the frame that is asked for."""
+"""/diagnostics about depth: whether it arrives, fits the images, and can be transformed to the target frame."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from reasonseg_ros.ros.inputs.synchroniser import Pair
 
 
 class DepthHealth:
-    """Counts depth images, images with and without one, and what else keeps results out of space, by its reason.
+    """Counts depth images, images with and without depth, and reasons for missing 3D results.
 
-    `reading` says how calibration and depth are read, if that makes a difference.
+    `reading` says how calibration and depth are interpreted, if that makes a difference.
     """
 
     def __init__(self) -> None:
@@ -41,12 +41,12 @@ class DepthHealth:
         self.unpaired += pair.depth is None
 
     def problem(self, reason: str, detail: str) -> None:
-        """`reason` is short and always the same for the same fault; `detail` says all of it."""
+        """`reason` is short and constant for the same fault; `detail` has the full text."""
         self.problems[reason] += 1
         self._last_problem = detail
 
     def status(self, limits: CameraConfig, active: bool) -> DiagnosticStatus:
-        """WARN if depth stopped, or anything kept results out of space since the last call; OK without depth."""
+        """WARN if depth stopped or 3D results were missing since the last call; OK without depth."""
         count = sum(self.problems.values())
         fresh, self._reported = count - self._reported, count
         silent_s = time.monotonic() - self._arrived_s

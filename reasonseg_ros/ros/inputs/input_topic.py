@@ -30,8 +30,8 @@ def subscribe(
 ) -> Subscription:
     """A subscription that reports how many messages were lost on the way, if the middleware knows that.
 
-    With `raw` the callback gets serialised bytes. `on_incompatible` hears of publishers whose quality of service does
-    not match; without it they are logged.
+    With `raw` the callback gets serialised bytes. `on_incompatible` is called for publishers whose quality of service
+    does not match; without it they are logged.
     """
     incompatible = None if on_incompatible is None else lambda _: on_incompatible()
     events = {"incompatible_qos": incompatible, "message_lost": lambda event: on_lost(event.total_count_change)}
@@ -45,9 +45,9 @@ def subscribe(
 class InputTopic:
     """A subscription whose reliability follows the topic's publishers if it is `auto`. For the executor's thread.
 
-    `auto` is reliable, as a large image is otherwise lost with one of its packets, unless a publisher offers best
-    effort only, which a reliable subscription would not match. `follow_publishers` is to be called now and then, as
-    publishers come and go; `post` has it called at once, outside of the subscription's own callbacks.
+    `auto` is reliable, because with best effort one lost packet loses a large image. If a publisher offers only best
+    effort, `auto` is best effort, because a reliable subscription would not match. Call `follow_publishers` regularly,
+    as publishers come and go; `post` calls it at once, outside of the subscription's callbacks.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class InputTopic:
         self.follow_publishers()
 
     def follow_publishers(self) -> None:
-        """Subscribe again if another reliability suits the publishers that there are now."""
+        """Subscribe again if the current publishers need another reliability."""
         if not self._is_auto or self._subscription is None:
             return
         wanted = ReliabilityPolicy.RELIABLE
@@ -98,7 +98,7 @@ class InputTopic:
         return [bytes(info.endpoint_gid) for info in self._fitting()]
 
     def report(self) -> str:
-        """Name of the topic and its publishers, with what keeps their messages from coming and the remedy."""
+        """Name of the topic and its publishers, with what prevents their messages from arriving and the remedy."""
         publishers = self._publishers()
         if not publishers:
             return f"{self.topic} has no publisher; start the camera or remap {self._name} to its topic"

@@ -1,7 +1,7 @@
 """Pairs each image with the depth image of about the same stamp, as message_filters does.
 
-message_filters is not among the ROS packages on PyPI, and it holds an image back for ever when its partner does not
-come. Here an image waits for its depth only as long as that is worth it, and then goes on without. No ROS types.
+message_filters is not among the ROS packages on PyPI, and it never releases an image whose partner does not come. Here
+an image waits for its depth for a limited time and is then used without it. No ROS types.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Image = TypeVar("Image")
 Depth = TypeVar("Depth")
 
 QUEUE_SIZE = 10
-"""Images that wait, and depth images that are kept."""
+"""Maximum number of waiting images and of kept depth images."""
 MAX_MISSES = 10
-"""After this number of images in a row whose depth came too late, the next ones do not wait."""
+"""After this number of consecutive images whose depth came too late, the next images do not wait."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pair(Generic[Image, Depth]):
-    """An image with its depth, None if none came; `lag_s` is how far the last depth image seen came behind."""
+    """An image with its depth (None if missing); `lag_s` is how late the last depth image arrived."""
 
     image: Image
     depth: Depth | None
@@ -39,14 +39,14 @@ class _Waiting(Generic[Image]):
 
 
 class Synchroniser(Generic[Image, Depth]):
-    """Takes both streams as they arrive, and gives the images in their order, each exactly once.
+    """Receives both streams as they arrive, and returns the images in their order, each exactly once.
 
     Args:
         tolerance_s: stamps that differ by no more than this belong together; less than half the camera's period, so
-            that the nearest one is meant.
+        that the match is unique.
         wait_s: longest time that an image waits for its depth, once there was any; 0 for depth that arrives first.
 
-    `now_s` is of a steady clock and only ever compared with itself. Use it from one thread.
+    `now_s` is of a steady clock. Use it from one thread.
     """
 
     def __init__(self, tolerance_s: float, wait_s: float) -> None:
@@ -63,24 +63,24 @@ class Synchroniser(Generic[Image, Depth]):
         return bool(self._waiting)
 
     def add_image(self, stamp_ns: int, image: Image, now_s: float) -> list[Pair[Image, Depth]]:
-        """Take an image in. Gives the pairs that are complete now, or not worth waiting for."""
+        """Add an image. Returns the pairs that are complete or have waited long enough."""
         self._waiting.append(_Waiting(stamp_ns, image, now_s))
         return self._complete(now_s)
 
     def add_depth(self, stamp_ns: int, depth: Depth, now_s: float) -> list[Pair[Image, Depth]]:
-        """Take a depth image in. Gives the pairs that are complete now."""
-        # In the order of arrival, so that what a stream began with when it began again is not the first to go.
+        """Add a depth image. Returns the pairs that are complete now."""
+        # In the order of arrival, so that the first depth images of a restarted stream are not dropped first.
         known = [item for item in self._depths if item[0] != stamp_ns and item[0] <= stamp_ns + RESTART_NS]
         self._depths = deque([*known, (stamp_ns, depth)], maxlen=QUEUE_SIZE)
         for late in self._gone:
             if abs(late.stamp_ns - stamp_ns) <= self._tolerance_ns:
                 self._lag_s = now_s - late.since_s
-                if self._lag_s <= self._wait_s:  # waiting is worth it again
+                if self._lag_s <= self._wait_s:  # waiting makes sense again
                     self._misses = 0
         return self._complete(now_s)
 
     def begin_again(self, stamp_ns: int, now_s: float) -> list[Pair[Image, Depth]]:
-        """The stream of images begins again at that stamp. Gives the images that waited for depth of the one before."""
+        """The stream restarts at that stamp. Returns the images that still waited for depth of the earlier one."""
         pairs = []
         while self._waiting:
             first = self._waiting.popleft()
@@ -92,7 +92,7 @@ class Synchroniser(Generic[Image, Depth]):
         return pairs
 
     def overdue(self, now_s: float) -> list[Pair[Image, Depth]]:
-        """The images that have waited long enough. To be called from time to time while `is_waiting`."""
+        """The images that have waited long enough. Call it regularly while `is_waiting`."""
         return self._complete(now_s)
 
     def _complete(self, now_s: float) -> list[Pair[Image, Depth]]:
@@ -116,7 +116,7 @@ class Synchroniser(Generic[Image, Depth]):
         return min(near, key=lambda item: abs(item[0] - stamp_ns))[1] if near else None
 
     def _is_worth_waiting(self, first: _Waiting[Image], now_s: float) -> bool:
-        # Depth images come in order: after one that is newer than the image, its own comes no more.
+        # Depth images come in order: after a newer one, the image's depth will not come any more.
         has_passed = any(self._tolerance_ns < stamp - first.stamp_ns <= RESTART_NS for stamp, _ in self._depths)
         return (
             bool(self._depths)

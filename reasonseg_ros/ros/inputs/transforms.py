@@ -21,7 +21,7 @@ class NoTransform(ReasonSegError):
 
 
 class Transforms:
-    """Listens to tf while it lives. An empty `target_frame` asks for no transform at all."""
+    """Listens to tf while it lives. With an empty `target_frame` no transform is looked up."""
 
     def __init__(self, node: Node, target_frame: str) -> None:
         self.target_frame = target_frame
@@ -44,17 +44,14 @@ class Transforms:
             self._listener.unregister()
 
     def begin_again(self) -> None:
-        """The stream of images began again: tf2 refuses transforms that are older than what it kept of the one before.
-
-        What is static stays.
-        """
+        """The stream restarted: clear tf2's buffer, which would refuse older transforms. Static transforms stay."""
         if self._buffer is not None:
             self._buffer.clear()
 
     def camera_pose(self, frame_id: str, stamp_ns: int, wait_s: float = 0.0) -> CameraPose | None:
-        """The pose at that stamp, waited for as long as `wait_s`; None if none is asked for.
+        """The pose at that stamp, after a wait of at most `wait_s`; None without a target frame. Raises NoTransform.
 
-        From any thread; a wait needs another one that spins the node. Raises NoTransform.
+        For any thread; while it waits, another one has to spin the node.
         """
         if not self.target_frame or self.target_frame == frame_id:
             return None

@@ -1,4 +1,4 @@
-"""The topics of a bag that can be published here."""
+"""The topics of a bag that can be published on this machine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from reasonseg_ros.ros.playing.publishers import message_class
 
 
 def playable(bag: BagReader, topics: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Topics to publish, and why others are left out.
-
-    Raises InvalidInput for a topic that was asked for and cannot be published, or if there is none.
+    """Topics to publish, and why others are left out. Raises InvalidInput for a requested topic that cannot be
+    published, or if there is none.
     """
     if unknown := set(topics) - set(bag.topics):
         reasons = [f"{topic} ({bag.skipped[topic][0]})" if topic in bag.skipped else topic for topic in sorted(unknown)]
@@ -41,7 +40,7 @@ def playable(bag: BagReader, topics: Sequence[str]) -> tuple[list[str], list[str
 
 
 def _check_playable(bag: BagReader, topic: str) -> None:
-    """Raises InvalidInput for a topic whose type is not installed as recorded, or whose name ROS does not take."""
+    """Raises InvalidInput for a topic whose type is not installed as recorded, or whose name is not valid in ROS."""
     kind = bag.topics[topic]
     message_class(kind)
     recorded = bag.definition(topic)

@@ -1,4 +1,4 @@
-"""Holds each image of a bag until the next one is asked for."""
+"""Holds each image of a bag until the next one is requested."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEXT_SERVICE = f"/{NODE_NAME}/next"
 class Holder:
     """Publishes the messages of one image again and again until `/bag_player/next` is called.
 
-    The service answers with the stamp of the image that is held then, in nanoseconds.
+    The service answers with the stamp of the new image, in nanoseconds.
     """
 
     def __init__(self, node: Node, publishers: BagPublishers, groups: Iterator[list[Record]], hold_hz: float) -> None:
@@ -52,10 +52,8 @@ class Holder:
 def image_groups(
     bag: BagReader, topics: Sequence[str], on_damage: Callable[[Damage], object] = lambda _: None
 ) -> Iterator[list[Record]]:
-    """Each image with the other messages, depth among them, up to the next one.
-
-    What comes before the first image is left out. `on_damage` gets what cannot be read. Raises InvalidInput if there is
-    no topic of colour images, or more than one.
+    """Each image with the other messages, including depth, up to the next one. Messages before the first image are left
+    out. `on_damage` gets unreadable parts. Raises InvalidInput if there is no topic of colour images, or more than one.
     """
     images = [topic for topic in topics if bag.topics[topic] in IMAGE_TYPES and not _is_depth(bag, topic)]
     if len(images) != 1:
@@ -77,10 +75,10 @@ def image_groups(
 
 
 def _is_depth(bag: BagReader, topic: str) -> bool:
-    """By the topic's first image that is sound."""
+    """Whether the topic has colour images, by its first undamaged one."""
     for item in bag.records([topic]):
         if isinstance(item, Record):
-            with suppress(InvalidInput):  # a damaged one says nothing
+            with suppress(InvalidInput):  # a damaged one is inconclusive
                 return is_depth(decoded(item))
     return False
 
@@ -91,7 +89,7 @@ def print_problems(lines: Sequence[str]) -> None:
 
 
 def _latched_before(bag: BagReader, topics: Sequence[str], first: Record) -> Iterator[Record]:
-    """Messages before the first image that hold from then on, such as `/tf_static` or a latched calibration."""
+    """Messages before the first image that stay valid, such as `/tf_static` or a latched calibration."""
     latched = [topic for topic in topics if is_latched(topic, bag.offered_qos(topic))]
     for record in bag.records(latched) if latched else ():
         if isinstance(record, Record):

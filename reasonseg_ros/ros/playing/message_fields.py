@@ -1,4 +1,4 @@
-"""Whether a message type is installed as a bag defines it: bytes of another version would mean other values."""
+"""Whether a message type is installed as a bag defines it: in another version the same bytes mean other values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def differing_field(store: Typestore, kind: str, class_of: Callable[[str], Any],
 
 
 def _text(field: Any) -> str:
-    """The field's type in rosidl's words, without bounds."""
+    """The field's type in rosidl's notation, without bounds."""
     kind, value = field
     if kind == Nodetype.BASE:
         return _NAMES.get(value[0], str(value[0]))

@@ -1,4 +1,4 @@
-"""Plays a bag on real topics: at its own pace, or holding each image until the next one is asked for."""
+"""Plays a bag on real topics: at its recorded pace, or holding each image until the next one is requested."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def play(
 ) -> int:
     """Publish every message of the bag at `path` once, `rate` times as fast as recorded.
 
-    Before the first message it waits `delay_s` for subscribers, because ROS does not know which are still to be found.
-    With `hold_hz` above 0 each image is held instead. With `loop` it begins again at the end. With `restamp` stamps are
-    of now, as far apart as they were recorded. Returns 1, and prints why, if some messages could not be published.
+    Before the first message it waits `delay_s` for subscribers, because ROS does not know which ones are still to be
+    discovered. With `hold_hz` above 0 each image is held instead. With `loop` it restarts at the end. With `restamp`
+    stamps are current, with the recorded differences. Returns 1, and prints why, if some messages could not be
+    published.
     """
     with BagReader(path) as bag:
         chosen, problems = playable(bag, topics)
@@ -64,7 +65,7 @@ def _sleep(wait_s: float, record: Record) -> None:
 
 
 def _play_timed(publishers: BagPublishers, bag: BagReader, topics: Sequence[str], rate: float, loop: bool) -> list[str]:
-    """Publish every message at its time. Returns what could not be published; in a loop the first round prints it."""
+    """Publish every message at its time. Returns problems; in a loop only the first round prints them."""
     is_first_round = True
     while True:
         problems: list[str] = []

@@ -1,4 +1,4 @@
-"""A publisher for each topic of a bag, of the types and with the durability that were recorded."""
+"""A publisher for each topic of a bag, with the recorded types and durability."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from reasonseg_ros.errors import InvalidInput
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 DELIVERY_S = 2.0
-"""Longest wait at the end for reliable subscribers to confirm the last messages."""
+"""Maximum wait at the end for reliable subscribers to confirm the last messages."""
 DEPTH, IMAGE_DEPTH = 100, 10
-"""Messages that wait for slow subscribers. Many small ones may have been recorded at the same moment."""
+"""Queue for slow subscribers. Many small messages may have been recorded at the same moment."""
 MOST_QOS_CHARACTERS = 100_000
 MOST_LATCHED = 1000
 """Messages that a latched topic keeps for late subscribers."""
@@ -44,12 +44,12 @@ class BagPublishers:
         return self._node.create_publisher(message_class(bag.topics[topic]), topic, quality)
 
     def begin(self, first_log_ns: int, rate: float = 1.0) -> None:
-        """From here on this log time is now, and new stamps are as far apart as the recorded ones at that rate."""
+        """Map this log time to now; new stamps have the recorded differences at that rate."""
         if self._restamp:
             self._restamping = Restamping(first_log_ns, self._node.get_clock().now().nanoseconds, rate)
 
     def publish(self, record: Record) -> None:
-        """Raises InvalidInput for a message that is damaged so that it cannot be stamped."""
+        """Raises InvalidInput for a message that is too damaged to be stamped."""
         data = self._restamping.data(record) if self._restamping else record.data
         self._publishers[record.topic.name].publish(data)
 
@@ -62,7 +62,7 @@ class BagPublishers:
 def is_latched(topic: str, offered_qos: Sequence[str]) -> bool:
     """Whether one of the recorded publishers was transient local, by the YAML texts that rosbag2 records.
 
-    `/tf_static` always is: its listeners ask for it, and older recorders and converters note no quality of service.
+    `/tf_static` always is: its listeners request it, and older recorders and converters store no quality of service.
     """
     if topic.endswith("/tf_static"):
         return True

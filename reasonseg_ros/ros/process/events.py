@@ -1,4 +1,4 @@
-"""Events of publishers and subscriptions, looked at a few times a second and not in every wait."""
+"""Events of publishers and subscriptions, polled a few times per second instead of in every wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the node's process uses memory: what is freed goes back to the system, and what stays is not gone through."""
+"""How the node's process uses memory: freed memory is returned to the system, and the collector skips the models."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pathlib import Path
 
 PERIOD_S = 10.0
 LATE_PERIODS = 2
-"""After models were let go of, so often everything is looked at again."""
+"""Periods after the release of models in which frozen objects are collected as well."""
 M_TRIM_THRESHOLD, KEPT_BYTES = -1, 256 * 2**20
 M_MMAP_THRESHOLD, LARGE_BYTES = -3, 32 * 2**20
 M_ARENA_MAX, HEAPS = -8, 2
 
 
 @contextmanager
-def made_to_stay() -> Iterator[None]:
-    """Around what loads the model libraries: Python's garbage collector rests, and leaves out what was made by the end.
+def frozen_models() -> Iterator[None]:
+    """Pause Python's garbage collector while models load, then freeze all objects, so that it skips them.
 
-    They make some 700,000 objects. The collector would go through all of them again and again: for a fifth of the time
-    that loading takes, and later for 0.3 s, in which nothing else runs, in the middle of a question. Once they are no
-    longer needed, `let_go` has it look at them again.
+    The model libraries create some 700,000 objects. Scanning them again and again would take a fifth of the loading
+    time, and later 0.3 s in the middle of a question, in which nothing else runs. Call `release_models` when the models
+    are no longer needed.
     """
     gc.disable()
     try:
@@ -35,11 +35,11 @@ def made_to_stay() -> Iterator[None]:
         gc.enable()
 
 
-def let_go() -> None:
-    """Collect what was made to stay and is no longer used.
+def release_models() -> None:
+    """Unfreeze and collect the objects of models that are no longer used.
 
-    Models are rings of objects: left uncollected they would be made to stay for good with those that are loaded next.
-    Questions that end just then still hold them, so `give_back_regularly` does the same again a little later.
+    Models contain reference cycles. Without this, they would be frozen for good together with the next models.
+    Questions that are just ending may still refer to them, so `trim_regularly` repeats this a little later.
     """
     gc.unfreeze()
     gc.collect()
@@ -48,7 +48,7 @@ def let_go() -> None:
 
 class _Late:
     periods = 0
-    """Of `give_back_regularly`, in which it is to look at what was made to stay as well."""
+    """Remaining periods in which `trim_regularly` collects frozen objects as well."""
 
 
 _late = _Late()
@@ -63,16 +63,16 @@ def resident_mb() -> float | None:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def give_back_regularly() -> None:
-    """Give unused memory back to the system every PERIOD_S, from a separate thread, and at no other time.
+def trim_regularly() -> None:
+    """Return unused memory to the system every PERIOD_S, from a separate thread, and at no other time.
 
-    Reference cycles are collected first. Python's own collector looks at old objects only after their number has grown
-    by a quarter, and the models count among them: images and masks would wait for minutes.
+    Reference cycles are collected first. Python's automatic collector scans old objects only after their number has
+    grown by a quarter, and the models count among them. Images and masks would wait for minutes.
 
-    Memory that comes from the system is slow to touch first: with blocks of an image's size given back as soon as they
-    are freed, taking an image of 1280 x 720 takes 5 ms instead of 1, and a question a third more CPU time. Memory
-    that is never given back grows, because images of several sizes and threads tear glibc's heaps to pieces. By
-    default glibc makes eight heaps a core, and what one thread frees is not used by another.
+    New memory from the system is slow on first touch. If blocks of an image's size were returned as soon as they are
+    freed, receiving an image of 1280 x 720 would take 5 ms instead of 1, and a question a third more CPU time. If
+    memory is never returned, it grows, because images of several sizes and several threads fragment glibc's heaps. By
+    default glibc creates eight heaps per core, and one thread does not reuse what another one frees.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "malloc_trim"):

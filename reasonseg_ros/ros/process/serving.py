@@ -1,4 +1,4 @@
-"""How the node is served: its executor, its transitions, and a thread while the executor's one is busy."""
+"""How the node is served: its executor, its transitions, and a thread while the executor is busy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reasonseg_ros.ros.process.signals import StopSignals
 def spin(node: Node, executor: SingleThreadedExecutor, stop: StopSignals) -> None:
     """Serve until a signal or the end of ROS. Errors of callbacks are logged.
 
-    Not by `spin_until_future_complete`, which leaves a callback at the future for every callback that it runs.
+    Does not use `spin_until_future_complete`, which adds a callback to the future for every callback that it runs.
     """
     stopped = threading.Event()
     wake = node.create_guard_condition(lambda: None)
@@ -41,7 +41,7 @@ def spin(node: Node, executor: SingleThreadedExecutor, stop: StopSignals) -> Non
 
 
 def guard_transitions(node: LifecycleNode) -> None:
-    """Have a transition that is not possible now refused; rclpy raises, which would end the process."""
+    """Refuse a transition that is not possible now; rclpy raises, which would end the process."""
     change_state = node._service_change_state.callback
 
     def guarded(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
@@ -58,7 +58,7 @@ def guard_transitions(node: LifecycleNode) -> None:
 
 @contextmanager
 def called_from_a_thread(call: Callable[[], None], period_s: float) -> Iterator[None]:
-    """Call it every `period_s` from a thread while the block runs; for the time that the executor's thread is busy."""
+    """Call it every `period_s` from a thread while the block runs and keeps the executor's thread busy."""
     done = threading.Event()
 
     def repeat() -> None:

@@ -14,11 +14,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignals:
-    """What the signals of this process do.
-
-    At first one raises KeyboardInterrupt, so that loading models ends at once. After `wait_for_callbacks` they call
-    `on_stop` instead, from a thread. All after the first one do nothing: Ctrl-C in a terminal comes twice under
-    `ros2 launch`, which passes it on.
+    """What the signals of this process do. At first a signal raises KeyboardInterrupt, so that loading models ends at
+    once. After `wait_for_callbacks` it calls `on_stop` instead, from a thread. Only the first signal counts: under
+    `ros2 launch` Ctrl-C in a terminal arrives twice, because launch passes it on.
     """
 
     def __init__(self) -> None:
@@ -31,13 +29,13 @@ class StopSignals:
             on_stop()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """Runs in the main thread, as soon as that is in Python."""
+        """Runs in the main thread, as soon as that executes Python code."""
         if self._on_stop is None and not self._raised:
             self._raised = True
             raise KeyboardInterrupt
 
     def _watch(self, descriptor: int) -> None:
-        """Runs in a thread: the main one may be waiting in ROS, if it does not see signals."""
+        """Runs in a thread, because the main one may be waiting in ROS without noticing signals."""
         while number := os.read(descriptor, 1):
             if number[0] in SIGNALS:
                 self._came = True
@@ -48,9 +46,8 @@ class StopSignals:
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignals]:
-    """Handle SIGINT and SIGTERM inside; afterwards the earlier handlers are back. Does nothing outside the main thread.
-
-    After one of the signals came both are ignored from the end on.
+    """Handle SIGINT and SIGTERM in the block; afterwards restore the earlier handlers. Does nothing outside the main
+    thread. If a signal came, both are ignored after the block.
     """
     stop = StopSignals()
     if threading.current_thread() is not threading.main_thread():

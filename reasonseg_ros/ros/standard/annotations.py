@@ -24,17 +24,17 @@ LINE_LOOP = 2
 """PointsAnnotation.LINE_LOOP, a closed polygon."""
 FILL_ALPHA = 0.15
 TEXT_SHARE, TEXT_PX = 0.035, 9.0
-"""Height of letters as a share of the image's height, and at least."""
+"""Height of letters as a share of the image's height, and its minimum."""
 LETTER_WIDTH = 0.55
-"""Width of a letter, as a share of its height."""
+"""Width of letters, as a share of their height."""
 MOST_LINES = 6
 MOST_POINTS = 2000
-"""Of an outline: a mask with a ragged edge would make a message larger than the mask itself."""
+"""Maximum points of an outline: a ragged mask would make a message larger than the mask."""
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def image_annotations(messages: Any, outcome: Outcome) -> Any | None:
-    """ImageAnnotations for every outcome that looked at an image; they replace those of the outcome before."""
+    """ImageAnnotations of an outcome with an image; they replace those of the previous outcome."""
     frame = outcome.frame
     if frame is None:
         return None
@@ -52,7 +52,7 @@ def image_annotations(messages: Any, outcome: Outcome) -> Any | None:
 
 
 def _title(messages: Any, stamp: Time, outcome: Outcome, height_px: float, width_px: int) -> list[Any]:
-    """Question and reason, one annotation a line, from the top of the image down."""
+    """Question and reason, one annotation per line, from the top of the image down."""
     letters = max(12, int(width_px / (LETTER_WIDTH * height_px)))
     title = answer_title(outcome.question.query.text, outcome.answer)
     lines = [piece for line in title.splitlines() for piece in textwrap.wrap(line, letters)]
@@ -84,7 +84,7 @@ def _text(
 
 
 def _outlines(region: Region) -> list[NDArray[np.int32]]:
-    """The outer outlines of the mask, int32 [N, 2] each, without the points between the ends of straight lines."""
+    """The outer outlines of the mask, int32 [N, 2] each; straight lines keep only their ends."""
     found, _ = cv2.findContours(region.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return [outline[:: 1 + len(outline) // MOST_POINTS, 0] for outline in found]
 
@@ -103,7 +103,7 @@ def _outline(messages: Any, stamp: Time, outline: NDArray[np.int32], rgb: Sequen
 def _grounding_points(
     messages: Any, stamp: Time, region: Region, rgb: Sequence[int] | NDArray[Any], diameter_px: float
 ) -> list[Any]:
-    """What the reasoner pointed at. The points of a followed target belong to an earlier image and are left out."""
+    """Points of the reasoner. Those of a tracked target belong to an earlier image and are left out."""
     if region.track_state not in ("", "new"):
         return []
     return [

@@ -1,7 +1,7 @@
-"""Answers as vision_msgs: detections in the image and in space, and the names of the label mask's values.
+"""Answers as vision_msgs: 2D and 3D detections, and the names of the label mask's values.
 
-`messages` is the module `vision_msgs.msg`, which is not installed everywhere. An outcome that is no answer gives None:
-an empty list would say that nothing is there.
+`messages` is the module `vision_msgs.msg`, which is not installed everywhere. An outcome without an answer gives None,
+because an empty list would mean that nothing is there.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ def detections_2d(messages: Any, outcome: Outcome) -> Any | None:
 
 
 def detections_3d(messages: Any, outcome: Outcome) -> Any | None:
-    """Detection3DArray of the regions with a box in space, in the frame of the results.
-
-    None if no region has one although the answer names some: their places are not known.
+    """Detection3DArray of the regions with a 3D box, in the frame of the results. None if the answer has regions but
+    none has a box, because their positions are unknown.
     """
     if outcome.frame is None or not outcome.answer.status.is_answer or not frame_3d(outcome.frame):
         return None
@@ -73,7 +72,7 @@ def _hypothesis(messages: Any, outcome: Outcome, region: Region) -> Any:
 
 
 def _name(outcome: Outcome, region: Region) -> str:
-    """What the reasoner called it, else the question: questions have no fixed list of classes."""
+    """The reasoner's name for it, else the question, because questions have no fixed list of classes."""
     return region.label or outcome.question.query.text
 
 

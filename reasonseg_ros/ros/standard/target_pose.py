@@ -10,9 +10,9 @@ from reasonseg_ros.types import Region
 
 
 def target_pose(_: object, outcome: Outcome) -> PoseStamped | None:
-    """Centre and axes of the best target's box in space, in the frame of the results; None if no target has one.
+    """Centre and axes of the best target's 3D box, in the frame of the results; None if no target has one.
 
-    The best target has the highest mask score. Among followed targets it is the one with the lowest track id, so that
+    The best target has the highest mask score. Among tracked targets it is the one with the lowest track id, so that
     the pose does not jump from one to another.
     """
     if outcome.frame is None or not outcome.answer.status.is_answer or not frame_3d(outcome.frame):

@@ -1,4 +1,4 @@
-"""Which topics with messages of other packages there are, and which of them can be published here."""
+"""The topics with messages of other packages, and which of them can be published."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StandardTopic:
 
     Attributes:
         package, kind: the message type.
-        make: a message of an outcome, from the package's module `msg`; None if the outcome has nothing to say there.
+        make: builds the message of an outcome, given the package's module `msg`; None if there is nothing to publish.
     """
 
     name: str
@@ -48,9 +48,8 @@ STANDARD_TOPICS = (
 
 
 def installed_topics(output: OutputConfig, logger: RcutilsLogger) -> dict[str, tuple[StandardTopic, type]]:
-    """The topics that are switched on and whose messages are installed, with the class of their messages, by name.
-
-    What is not installed is said once.
+    """The enabled topics whose messages are installed, with their message class, by name. Missing packages are logged
+    once.
     """
     found: dict[str, tuple[StandardTopic, type]] = {}
     missing: dict[str, list[str]] = {}
