@@ -1,4 +1,4 @@
-"""Every question that has not ended: those that wait, those that stand, and the running one. Decides which is next.
+"""All questions that have not ended: waiting, standing (watched or tracked) and running ones. Decides which is next.
 
 Not thread-safe: the caller holds a lock.
 """
@@ -23,9 +23,9 @@ class Pending:
     """A question that has not ended. Only the agenda changes it; others read the public attributes.
 
     Attributes:
-        asked_s: when it was asked last, by the monotonic clock.
+        asked_s: when it was last asked, by the monotonic clock.
         times_lost: how often its target was lost since it was last tracked.
-        dropped_because: why it shall end; empty while it goes on. May be read from any thread.
+        dropped_because: why it has to end; empty while it continues. May be read from any thread.
     """
 
     question: Question
@@ -42,15 +42,15 @@ class Pending:
         self.asked_s = self.question.asked_s
 
     def failed(self, status: Status, error: str, frame: Frame | None = None) -> Outcome:
-        """Its outcome without an answer, about `frame` or the image that it looked at last."""
+        """Its outcome without an answer, about `frame` or its last image."""
         return failed_outcome(self.question, status, error, frame or self._frame, self.asked_s)
 
 
 class Agenda:
-    """A question waits, runs, and ends. A standing question stands in between and runs again when it is due.
+    """A question waits, runs, and ends. A standing question (watched or tracked) runs again when it is due.
 
     Attributes:
-        taken: the one that ran last, also after it has ended.
+        taken: the last one that ran, also after it has ended.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Agenda:
         return next((pending for pending in known if pending.question is question), None)
 
     def admit(self, question: Question, query: QueryConfig) -> list[Pending]:
-        """Let it wait for its turn. Returns those that it ends. Raises InvalidInput if there is no room."""
+        """Queue it. Returns the questions that it ends. Raises InvalidInput if the queue is full."""
         if query.policy == "refuse" and (self.running or self.waiting):
             raise InvalidInput("another question is being answered; ask again later, or set query.policy to queue")
         if query.policy != "replace" and len(self.waiting) + len(self.standing) >= query.queue_size:
@@ -81,7 +81,7 @@ class Agenda:
         return ended
 
     def drop(self, pending: Pending, reason: str) -> bool:
-        """Take it out. False if it is running and ends by itself soon, or has ended."""
+        """Remove it. False if it is running and will end soon, or has ended."""
         pending.dropped_because = pending.dropped_because or reason
         for several in (self.waiting, self.standing):
             if pending in several:
@@ -90,40 +90,40 @@ class Agenda:
         return False
 
     def drop_all(self, reason: str) -> list[Pending]:
-        """Take out all but the running one, which is asked to end."""
+        """Remove all but the running one, which is asked to end."""
         if self.running:
             self.drop(self.running, reason)
         return [pending for pending in [*self.waiting, *self.standing] if self.drop(pending, reason)]
 
     def due_s(self, config: Config, newer_s: float) -> float:
-        """Seconds until a standing question is to be asked again; `newer_s` is when a newer image came last."""
+        """Seconds until a standing question is due; `newer_s` is the arrival time of the last newer image."""
         due_s = min((self._due_s(pending, config, newer_s) for pending in self.standing), default=math.inf)
         return due_s - time.monotonic()
 
     def scenes(self) -> dict[Pending, FloatArray]:
-        """Thumbnails of the standing questions that are asked again when their scene changes."""
+        """Thumbnails of the standing questions that are asked again on a scene change."""
         return {one: one._thumbnail for one in self.standing if one._thumbnail is not None}
 
     def make_due(self, changed: Iterable[Pending]) -> None:
-        """Ask these again as soon as possible."""
+        """Make these due now."""
         for pending in changed:
             pending._is_due = True
 
     def begin_waiting(self) -> Pending:
-        """The first that waits now runs."""
+        """Run the first waiting question."""
         return self._begin(self.waiting.popleft())
 
     def begin_standing(self, config: Config, newer_s: float) -> Pending:
-        """The standing question that has been due longest now runs."""
+        """Run the standing question that has been due longest."""
         due = min(self.standing, key=lambda pending: self._due_s(pending, config, newer_s))
         self.standing.remove(due)
         due.asked_s, due._is_due = time.monotonic(), False
         return self._begin(due)
 
     def end_running(self, turn: Turn, config: Config) -> Outcome:
-        """The running question has had its turn: it stands now, or has ended. Returns its settled outcome."""
+        """The running question has finished its turn: it stands or has ended. Returns its final outcome."""
         pending, self.running = self.running, None
-        assert pending is not None  # turns end one after the other
+        assert pending is not None  # turns end in order
         pending._frame = turn.frame
         if turn.thumbnail is not None:
             pending._thumbnail = turn.thumbnail
@@ -133,7 +133,7 @@ class Agenda:
         return outcome
 
     def settle_tracked(self, pending: Pending, outcome: Outcome, config: Config) -> Outcome:
-        """Masks of an earlier answer on a newer image, which may be the last; also while it is being asked again."""
+        """Masks of an earlier answer on a newer image, which may be the last ones; also while it is asked again."""
         outcome = self._settled(pending, outcome, config)
         if outcome.is_last:
             self.drop(pending, "it has ended")
@@ -146,7 +146,7 @@ class Agenda:
     def _settled(self, pending: Pending, outcome: Outcome, config: Config) -> Outcome:
         query = pending.question.query
         if pending.dropped_because:
-            # A model that noticed it keeps its thought, but does not know why.
+            # A model that noticed the end has a thought, but does not know the reason.
             has_thought = outcome.answer.status is Status.CANCELLED
             outcome = (
                 _because(pending, outcome) if has_thought else pending.failed(Status.CANCELLED, pending.dropped_because)
@@ -161,7 +161,7 @@ class Agenda:
             query.mode not in STANDING
             or bool(pending.dropped_because)
             or 0 < query.frames <= pending._outcomes
-            # A newer one with the same id waits already.
+            # A newer one with the same id is already waiting.
             or any(self._replaces(new.question, pending.question) for new in self.waiting)
         )
         if query.mode is Mode.TRACK and status is not Status.OK:

@@ -1,4 +1,4 @@
-"""Hands the outcomes of one question to whoever asked it."""
+"""Delivers the outcomes of one question to its client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Delivery:
         self._has_ended = False
 
     def deliver(self, outcome: Outcome) -> None:
-        """Give the outcome to its question's `on_outcome`, without targets that are not seen."""
+        """Pass the outcome to its question's `on_outcome`, without targets that are not visible."""
         with self.in_order:
             if not self._has_ended:
                 self._has_ended = outcome.is_last

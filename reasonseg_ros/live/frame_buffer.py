@@ -1,4 +1,4 @@
-"""The last seconds of a stream of images, for answers that come late and for questions about what happened."""
+"""The last seconds of a stream of images, for late answers and for questions about what happened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Item = TypeVar("_Item")
 class Arrival:
     """An image as it arrived. `load` decodes it and may raise InvalidInput; `size_bytes` is its size in the buffer.
 
-    `load_image` leaves out depth and calibration, which cost time and count their faults; None if `load` does, too.
+    `load_image` skips depth and calibration, which take time and count their faults; None if `load` skips them too.
     """
 
     stamp_ns: int
@@ -33,8 +33,8 @@ class FrameBuffer:
     """Holds at most `max_s` seconds and `max_bytes` of the newest images, oldest first out. Thread-safe.
 
     The newest image is always held; the others are at least 1 / `max_hz` seconds apart. An image whose stamp is not
-    newer than the newest one's is not kept. A stamp that lies far back, or several that lie back, mean that the stream
-    began again, as a looping bag does: all images before are dropped.
+    newer than the newest one's is not kept. A stamp that goes far back, or several that go back,
+    mean that the stream restarted, like a looping bag: all earlier images are dropped.
     """
 
     def __init__(self, max_s: float, max_bytes: int, max_hz: float = float("inf")) -> None:
@@ -78,7 +78,7 @@ class FrameBuffer:
             return [arrival for arrival in self._arrivals if first_ns <= arrival.stamp_ns <= last_ns]
 
     def sample(self, count: int, last_s: float) -> list[Arrival]:
-        """At most `count` images spread evenly over the last `last_s` seconds, the newest among them, oldest first."""
+        """At most `count` images, evenly spaced over the last `last_s` seconds, including the newest, oldest first."""
         with self._lock:
             if not self._arrivals:
                 return []
@@ -92,7 +92,7 @@ class FrameBuffer:
 
     @property
     def restarts(self) -> int:
-        """How often the stream began again. Answers from before cannot be propagated to the newest image."""
+        """How often the stream restarted. Answers from before a restart cannot be propagated to the newest image."""
         return self._restarts
 
     @property

@@ -1,8 +1,8 @@
 """Moves masks by the motion of the image inside them: a cheap last step from one image to a slightly newer one.
 
-Corners inside a mask are tracked by pyramidal Lucas-Kanade optical flow (Bouguet 2001) and tracked back again, as in
-Kalal et al., "Forward-Backward Error", 2010. What comes back to its place gives a similarity transform by RANSAC. A
-target with few corners, or one that moved too far for the flow, is searched for by normalised cross-correlation.
+Corners inside a mask are tracked by pyramidal Lucas-Kanade optical flow (Bouguet 2001), forwards and backwards, as in
+Kalal et al., "Forward-Backward Error", 2010. The corners that return to their place give a similarity transform by
+RANSAC. A target with few corners, or one that moved too far for the flow, is found by normalised cross-correlation.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from reasonseg_ros.types import BoolMask, FloatArray, RgbImage
 MOST_CORNERS = 60
 LEAST_CORNERS = 6
 LEAST_SHARE = 0.5
-"""Of the corners that must come back and agree on one motion."""
+"""Minimum share of corners that return and agree on one motion."""
 BACK_PX = 1.0
 GrayImage = NDArray[np.uint8]
 REACH_PX = 80
-"""How far a target is searched for on each side of its last place."""
+"""Search distance on each side of the last position."""
 LEAST_CORRELATION = 0.8
 TEMPLATE_PX = 40
-"""A larger target is searched for in a smaller image."""
+"""Larger targets are searched in a smaller image."""
 WINDOW_WH_PX, LEVELS = (21, 21), 4
-"""Of the optical flow: its window, and how often the image is halved."""
+"""Window of the optical flow, and number of pyramid levels."""
 
 
 def moved_mask(before: RgbImage, after: RgbImage, mask: BoolMask) -> BoolMask | None:
-    """`mask` of the image `before`, moved as its content moved in `after`; None if that cannot be seen reliably.
+    """`mask` of the image `before`, moved as its content moved in `after`; None if the motion is not reliable.
 
     Both images are uint8 [H, W, 3], `mask` is bool [H, W].
     """
@@ -63,7 +63,7 @@ def motion_of(before: GrayImage, after: GrayImage, mask: BoolMask) -> FloatArray
 
 
 def shift_of(before: RgbImage, after: RgbImage, mask: BoolMask) -> FloatArray | None:
-    """The translation, float64 [2, 3], to where `after` looks most like the target; None if nothing is similar."""
+    """The translation, float64 [2, 3], to the most similar place in `after`; None if nothing is similar."""
     box_xyxy = mask_box(mask)
     if box_xyxy is None:
         return None
@@ -81,7 +81,7 @@ def shift_of(before: RgbImage, after: RgbImage, mask: BoolMask) -> FloatArray | 
             (mask[y1:y2, x1:x2].astype(np.uint8), cv2.INTER_NEAREST),
         )
     )
-    if not inside.any() or np.ptp(target[inside > 0]) == 0:  # correlation of a plain target is not defined
+    if not inside.any() or np.ptp(target[inside > 0]) == 0:  # the correlation of a uniform target is undefined
         return None
     similar = cv2.matchTemplate(window, target, cv2.TM_CCOEFF_NORMED, mask=cv2.merge([inside] * 3))
     similar[~np.isfinite(similar)] = -1.0

@@ -1,4 +1,4 @@
-"""The slot of the newest image: each image replaces the one before. Threads wait here for an image."""
+"""The slot of the newest image: each image replaces the previous one. Threads wait here for an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reasonseg_ros.live.frame_buffer import Arrival
 
 
 class NewestImage:
-    """Thread-safe. `changed` is shared with the owner: one lock guards everything that a waiting thread looks at."""
+    """Thread-safe. `changed` is shared with the owner: one lock guards everything that a waiting thread checks."""
 
     def __init__(self, changed: threading.Condition) -> None:
         self._changed = changed
@@ -52,7 +52,7 @@ class NewestImage:
     ) -> Arrival | None:
         """The newest image; None if there is none by the deadline (monotonic clock), or `is_given_up`.
 
-        The last image does not count if it came `max_age_s` ago, or if no newer stamp has come for `silent_s`.
+        The last image does not count if it is older than `max_age_s`, or if no newer stamp has come for `silent_s`.
         """
         with self._changed:
             while self._arrival is None or self._is_silent(silent_s) or self._is_old(max_age_s):

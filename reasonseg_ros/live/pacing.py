@@ -1,7 +1,7 @@
 """Which images a late answer is propagated through, if there is no time for all of them.
 
-A large move in one step is what loses a target. So the steps are even in the change that is seen between the images,
-not in time: a target that moves for one second of five gets most of the steps in that second.
+A target is lost when it moves far in one step. So the steps are evenly spaced in the change between images, not in
+time: a target that moves during one of five seconds gets most of the steps in that second.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from reasonseg_ros.live.scene_change import thumbnail
 from reasonseg_ros.types import FloatArray, Frame
 
 MOST_LOOKS = 12
-"""Images that are decoded to see how they change."""
+"""Maximum number of images that are decoded to measure the change."""
 EVEN_SHARE = 0.1
-"""Of the progress that counts by time alone, so that a scene in which nothing changes is walked through evenly."""
+"""Share of the progress that counts by time alone, so that a static scene gets evenly spaced steps."""
 
 
 class StepPlan:
@@ -59,9 +59,10 @@ def changes_between(thumbnails: Sequence[FloatArray]) -> FloatArray:
 
 
 def first_step(changes: FloatArray, images: NDArray[np.int64], steps: int) -> int:
-    """Index of the move up to which the first of `steps` steps goes, so that each step covers the same change.
+    """Index of the last move in the first of `steps` steps, so that each step covers the same change.
 
-    `changes` [N] are those of each move from one look to the next, and `images` [N] how many images each passes.
+    `changes` [N] are the changes of the moves between decoded images, and `images` [N] the images that each move
+    passes.
     """
     even = images / images.sum()
     total = changes.sum()

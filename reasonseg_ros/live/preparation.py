@@ -1,4 +1,4 @@
-"""Prepares the newest image for questions while nothing else is to be done."""
+"""Prepares the newest image for questions while the worker is idle."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Preparation:
         return max(0.0, max(self._begun_s, self._rests_since_s) + query.prepare_period_s - time.monotonic())
 
     def rest(self) -> None:
-        """A question was answered. The next may come at once, so nothing is prepared for one period."""
+        """A question was answered. The next may come soon, so nothing is prepared for one period."""
         self._rests_since_s = time.monotonic()
 
     def prepare(self, newest: Arrival, is_wanted: Callable[[], bool]) -> None:
@@ -47,7 +47,7 @@ class Preparation:
             frame = newest.load()
             with self._lock:
                 if times_forgotten != self._times_forgotten:
-                    return  # the image is of a stream that has ended meanwhile
+                    return  # the image is from before a restart of the stream
                 self._ready = newest, frame
             self._method.prepare(frame, is_wanted)
         except InvalidInput:
@@ -59,12 +59,13 @@ class Preparation:
             self._has_failed = True
 
     def frame(self, newest: Arrival, query: QueryConfig) -> Frame | None:
-        """The prepared frame, if it is `newest` or young enough to be asked about instead; otherwise None."""
+        """The prepared frame, if it is `newest` or recent enough to be used instead; otherwise None."""
         ready = self._ready
         if query.prepare == "never" or ready is None:
             return None
         if ready[0].stamp_ns > newest.stamp_ns:
-            return None  # the stream began again
+            return None  # the stream restarted
+
         is_young = time.monotonic() - self._begun_s <= query.prepare_period_s
         return ready[1] if is_young or ready[0] is newest else None
 

@@ -2,7 +2,7 @@
 
 A reasoner takes seconds. Its boxes fit the frame that it saw, but the camera or the target may have moved since. The
 masks on that frame therefore start a tracker, which steps through the later frames. If time is short, frames in between
-are left out (`pacing`). More frames arrive during the last step, so the masks finally move to the newest frame by
+are skipped (`pacing`). More frames arrive during the last step, so the masks finally move to the newest frame by
 optical flow (`motion`), which takes milliseconds.
 """
 
@@ -27,7 +27,7 @@ from reasonseg_ros.types import BoolMask, Frame, Region, RgbImage, Segmentation
 RESTARTED = "the stream of images began again meanwhile"
 
 MOST_MOVES = 3
-"""To a newest frame that arrived during the move before."""
+"""Maximum number of further moves, each to a frame that arrived during the last one."""
 _SMOOTHING = 0.3
 """Weight of the newest frame in the mean time a frame takes."""
 
@@ -37,9 +37,9 @@ class Propagated:
     """A segmentation on the newest frame.
 
     Attributes:
-        tracker: has seen the targets up to that frame or one shortly before; None if no frame was stepped through.
+        tracker: has tracked the targets up to that frame or shortly before; None if no frame was stepped through.
         frames: number of frames that the tracker stepped through.
-        left_out: number of frames that were left out.
+        left_out: number of skipped frames.
     """
 
     segmentation: Segmentation
@@ -79,7 +79,7 @@ class Propagator:
         """`segmentation` on the newest frame of `buffer`; unchanged if there is no newer frame, or no region.
 
         `restarts` is the buffer's count from before the frame was taken from it; by default the current one. The status
-        becomes LOST if none of the targets is seen in the newest frame, or the stream began again.
+        becomes LOST if no target is visible in the newest frame, or the stream restarted.
         """
         reasoned_on = segmentation.frame
         restarts = buffer.restarts if restarts is None else restarts
@@ -103,7 +103,7 @@ class Propagator:
             index = plan.next(frame, later, affordable_steps(left_s, frame_s))
             try:
                 loaded = later[index].load()
-            except InvalidInput:  # counted where it arrived; the next to it serves as well
+            except InvalidInput:  # counted on arrival; a neighbour serves as well
                 damaged.append(later[index])
                 continue
             if reason := other_camera(frame, loaded):

@@ -1,4 +1,4 @@
-"""A question about the stream of images, and what comes of it."""
+"""A question about the stream of images, and its outcomes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Question:
 
     Attributes:
         on_outcome: receives every outcome, from any thread; must return quickly.
-        frame: the image to look at; None is the newest image when the question's turn comes.
+        frame: the image to use; None is the newest image at the question's turn.
         groundings: makes the boxes and points to segment without the reasoner, for the frame's width and height; may
             raise InvalidInput. None asks the reasoner.
         proposes: everything in the image is segmented, without the reasoner.
@@ -45,7 +45,7 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class NoSegmentation:
-    """Why a question ended without a segmentation. `frame` is what it looked at last, if anything."""
+    """Why a question ended without a segmentation. `frame` is its last image, if any."""
 
     answer: Answer
     frame: Frame | None = None
@@ -53,7 +53,7 @@ class NoSegmentation:
 
 @dataclass(frozen=True, eq=False)
 class Reasoned:
-    """What the method was asked about, and its answer before it was propagated: what a recording holds.
+    """The input of the method, and its answer before propagation: the content of a recording.
 
     Attributes:
         frames: what the method was shown, oldest first.
@@ -79,7 +79,7 @@ class Outcome:
         total_s: since the question was asked.
         is_last: ends the question.
         is_tracked: masks of an earlier answer on a newer image.
-        reasoned: what it follows from; None if the method was not asked, or did not answer.
+        reasoned: its origin; None if the method was not asked, or did not answer.
     """
 
     question: Question
@@ -107,7 +107,7 @@ class Outcome:
         return self.result.regions if isinstance(self.result, Segmentation) else ()
 
     def with_seen_regions(self) -> Outcome:
-        """The outcome without regions that mark no pixel, which only the tracking of their targets needs."""
+        """The outcome without empty regions, which only tracking needs."""
         if not isinstance(self.result, Segmentation):
             return self
         return replace(self, result=without_empty(self.result))
@@ -115,11 +115,11 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """What came of asking a question once.
+    """The result of asking a question once.
 
     Attributes:
-        frame: what was looked at; None if there was no image.
-        tracker: has seen the targets up to the outcome's frame; None if they are not tracked.
+        frame: the image; None if there was none.
+        tracker: has tracked the targets up to the outcome's frame; None if they are not tracked.
         restarts: of the stream, when the image was taken.
         thumbnail: of the frame, if the question is asked again when the scene changes.
     """
@@ -136,8 +136,8 @@ class Load:
     """What the worker is doing.
 
     Attributes:
-        buffered_bytes: size of the images that are kept for late answers.
-        hang: what a model hangs in, and the remedy; empty while none does.
+        buffered_bytes: size of the buffered images.
+        hang: where a model hangs, and the remedy; empty if none hangs.
     """
 
     running: str
@@ -155,9 +155,9 @@ def is_tracked_on(mode: Mode, stream: StreamConfig) -> bool:
 
 
 def other_camera(before: Frame, after: Frame) -> str:
-    """Why masks on one image mean nothing on a later one of the stream; empty if both are of the same camera.
+    """Why masks on one image do not apply to a later one of the stream; empty if both are of the same camera.
 
-    A camera that starts again may have another size; another camera on the same topic has another frame.
+    A restarted camera may have another size; another camera on the same topic has another frame.
     """
     if before.size_wh != after.size_wh:
         return "the camera changed its image size"
@@ -175,6 +175,6 @@ def lost(segmentation: Segmentation, reason: str) -> Segmentation:
 def failed_outcome(
     question: Question, status: Status, error: str, frame: Frame | None = None, asked_s: float | None = None
 ) -> Outcome:
-    """The outcome of a question without an answer. `asked_s` is given if it was asked again since it came."""
+    """The outcome of a question without an answer. `asked_s` is given if the question was asked again."""
     total_s = time.monotonic() - (question.asked_s if asked_s is None else asked_s)
     return Outcome(question, NoSegmentation(Answer(status, error=error), frame), total_s)

@@ -18,19 +18,19 @@ from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.types import FloatArray, RgbImage
 
 PERIOD_S = 0.5
-"""Least time between two looks."""
+"""Minimum time between two comparisons."""
 _Key = TypeVar("_Key")
 
 
 class SceneChange:
-    """Looks at the newest image from time to time. For one thread."""
+    """Checks the newest image from time to time. For one thread."""
 
     def __init__(self) -> None:
         self._looked_s = -math.inf
         self._looked_at: Arrival | None = None
 
     def due_s(self, newest: Arrival | None, scenes: Mapping[_Key, FloatArray], limit: float) -> float:
-        """Seconds until `newest` should be looked at; infinity if there is nothing to compare it with."""
+        """Seconds until `newest` should be checked; infinity if there is nothing to compare it with."""
         if not limit or newest is None or newest is self._looked_at or not scenes:
             return math.inf
         return max(0.0, self._looked_s + PERIOD_S - time.monotonic())
@@ -41,12 +41,13 @@ class SceneChange:
         try:
             now = thumbnail(newest.load().rgb)
         except InvalidInput:
-            return []  # reported and counted where it arrived
+            return []  # reported and counted on arrival
+
         return [key for key, scene in scenes.items() if brightness_difference(scene, now) > limit]
 
 
 def thumbnail(rgb: RgbImage) -> FloatArray:
-    """float32 [24, 32], 0 to 1: an image small enough that its noise is gone."""
+    """float32 [24, 32], 0 to 1: small enough to average out noise."""
     grey = cv2.cvtColor(cv2.resize(rgb, (32, 24), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     return np.asarray(grey, np.float32) / 255.0
 

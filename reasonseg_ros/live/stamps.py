@@ -1,13 +1,13 @@
-"""The stamps of a stream of images: whether one is newer, lies behind, or begins the stream again."""
+"""The stamps of a stream of images: whether one is newer, older, or restarts the stream."""
 
 from __future__ import annotations
 
 from enum import Enum
 
 RESTART_NS = 10**9
-"""A stamp that lies further back than this begins a new stream, as in a looping bag."""
+"""A stamp that goes back further than this restarts the stream, as in a looping bag."""
 RESTART_COUNT = 10
-"""Images in a row, with growing stamps behind the newest one, that also begin a new stream: the clock was set back."""
+"""Number of consecutive images with growing but older stamps that also restarts the stream: the clock was set back."""
 
 
 class Step(Enum):
@@ -38,6 +38,6 @@ class Stamps:
         return Step.NEWER
 
     def forget(self) -> None:
-        """Take any next stamp as newer."""
+        """Accept any next stamp as newer."""
         self._newest_ns = None
         self._behind = 0

@@ -25,7 +25,7 @@ from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Frame, Mode, Segmentation, Status
 
 MOST_LOOKED_BACK_AT = 32
-"""Images of the past that are decoded for a question about it; the reasoner is shown some of them."""
+"""Maximum number of images that are decoded for a question about the past; the reasoner sees some of them."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -33,7 +33,7 @@ class Thinker:
     """Answers questions one after the other. For one thread. Without a `propagator` answers stay on their image.
 
     Attributes:
-        frame: what the current question looks at; None before it is chosen. May be read from any thread.
+        frame: the image of the current question; None before it is chosen. May be read from any thread.
     """
 
     def __init__(
@@ -104,13 +104,13 @@ class Thinker:
         propagated = self._propagate(pending, segmentation, restarts)
         found = propagated.segmentation
         if found.status is Status.LOST and question.query.mode is Mode.HISTORY:
-            found = segmentation  # it happened, wherever the target is now
+            found = segmentation  # it happened, even if the target is lost now
         if found.status is Status.LOST and question.query.mode is Mode.ONCE and times_lost < config.query.ask_again:
             return self._answer(pending, times_lost + 1)
         return Turn(_outcome(pending, found, reasoned), frame, propagated.tracker, restarts)
 
     def _before(self, pending: Pending, frame: Frame, config: Config) -> tuple[Arrival, ...]:
-        """Images before the frame, for a recording: the buffer may have dropped them once the answer is there."""
+        """Images before the frame, for a recording: the buffer may drop them before the answer is ready."""
         record = config.record
         if record.answers == "never" or not record.around_images or pending.question.frame is not None:
             return ()
@@ -129,7 +129,7 @@ class Thinker:
         return self._method.answer(frames[0], question.query, call)
 
     def _call(self, pending: Pending) -> Call:
-        """The question's call, whose tokens and stages are signs of life."""
+        """The question's call, whose tokens and stages count as signs of life."""
         asked = pending.question.call
 
         def on_stage(stage: str) -> None:
@@ -171,7 +171,7 @@ class Thinker:
                 return _not_propagated(segmentation, error)
         is_unsure = segmentation.status is Status.UNSURE
         if is_unsure or not is_tracked_on(pending.question.query.mode, self._settings.now.stream):
-            return replace(propagated, tracker=None)  # an unsure target is shown, and not followed
+            return replace(propagated, tracker=None)  # an unsure target is shown, but not tracked
         if propagated.tracker is None and propagated.segmentation.status is Status.OK:
             try:
                 tracker, tracks = self._propagator.begin(propagated.segmentation)
@@ -195,7 +195,7 @@ class Thinker:
             if arrival is None:
                 return None
             prepared = self._preparation.frame(arrival, self._settings.now.query)
-            if prepared is not None and not times_lost:  # a target that was lost is looked for on another image
+            if prepared is not None and not times_lost:  # a lost target is searched in another image
                 return prepared
             try:
                 return arrival.load()
@@ -205,7 +205,7 @@ class Thinker:
     def _limits_s(self, mode: Mode) -> tuple[float, float]:
         """Maximum stream silence and frame age, seconds.
 
-        A standing question has been answered about the last image already, so it needs a newer one. A question that is
+        A standing question has already been answered about the last image, so it needs a newer one. A question that is
         asked once must not be about the past.
         """
         config = self._settings.now

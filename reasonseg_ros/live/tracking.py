@@ -36,11 +36,11 @@ class TargetTracking(Generic[_Key]):
     """One thread that takes the newest image, steps every tracker, and reports each answer's new masks.
 
     Args:
-        on_masks: called with the key that `track` received and the masks on the newest image; targets that are not seen
-            have empty masks. A status other than OK is the last report of a key. LOST: none of its targets has been
-            seen for long, the stream began again, or one step of the tracker failed. FAILED: the model gave numbers
-            that are not finite, so that asking again does not help.
-        max_rate_hz: images a second at most; 0 takes every image that the machine can.
+        on_masks: called with the key that `track` received and the masks on the newest image; targets that are not
+            visible have empty masks. A status other than OK is the last report of a key. LOST: no target has been
+            visible for long, the stream restarted, or a step of the tracker failed. FAILED: the model returned numbers
+            that are not finite, so asking again does not help.
+        max_rate_hz: maximum rate of images; 0 takes every image that the machine can process.
 
     Attributes:
         vitals: of the thread.
@@ -80,7 +80,10 @@ class TargetTracking(Generic[_Key]):
                 self._changed.notify_all()
 
     def track(self, key: _Key, segmentation: Segmentation, tracker: Tracker) -> None:
-        """Track the regions of `segmentation`. `tracker` has seen them up to its frame. Replaces what `key` had."""
+        """Track the regions of `segmentation`.
+
+        `tracker` is up to date with its frame. Replaces the earlier answer of `key`.
+        """
         with self._changed:
             self._tracked = [item for item in self._tracked if item.key is not key]
             self._tracked.append(_Tracked(key, segmentation, tracker))
@@ -113,7 +116,7 @@ class TargetTracking(Generic[_Key]):
                 self._step(*taken)
             except InvalidInput:
                 pass  # reported and counted where the image arrived
-            # Nothing may end the thread that all answers share.
+            # No error may end the thread that all answers share.
             except Exception as error:
                 self._end(taken[1], error)
             self.vitals.rest()
@@ -132,7 +135,7 @@ class TargetTracking(Generic[_Key]):
             return None
 
     def _step(self, arrival: Arrival, items: list[_Tracked[_Key]]) -> None:
-        # An answer that was propagated to a newer image than this one waits for the next.
+        # An answer that was already propagated to a newer image waits for the next one.
         items = [item for item in items if item.segmentation.frame.stamp_ns < arrival.stamp_ns]
         if not items:
             return
@@ -142,7 +145,7 @@ class TargetTracking(Generic[_Key]):
             self.vitals.go_on()
             try:
                 masks = _next(item, frame, features)
-            # A tracker that fails ends its answer only.
+            # A failing tracker ends only its answer.
             except Exception as error:
                 self._end([item], error)
                 continue

@@ -6,13 +6,13 @@ import time
 
 
 class Vitals:
-    """What one thread is at, and when it last gave a sign of life. Written by that thread, read by any.
+    """The current stage of a thread, and its last sign of life. Written by that thread, read by any.
 
-    A thread that rests, or waits for an image, is at nothing and cannot hang.
+    A thread that is idle or waits for an image has no stage and cannot hang.
     """
 
     def __init__(self) -> None:
-        self._at = ("", 0.0)  # replaced as a whole, so that a reader never sees halves
+        self._at = ("", 0.0)  # replaced as a whole, so that a reader never sees a partial update
 
     def begin(self, work: str) -> None:
         self._at = (work, time.monotonic())
@@ -26,7 +26,10 @@ class Vitals:
         self._at = ("", 0.0)
 
     def hang(self, limit_s: float) -> str:
-        """What the thread hangs in, if its last sign of life is older than `limit_s`; empty if not. 0: no limit."""
+        """The stage in which the thread hangs, if its last sign of life is older than `limit_s`; else empty.
+
+        0: no limit.
+        """
         work, since_s = self._at
         silent_s = time.monotonic() - since_s
         return f"no sign of life for {silent_s:.0f} s while {work}" if limit_s and work and silent_s > limit_s else ""

@@ -1,8 +1,8 @@
 """Questions about a stream of images: one worker thread behind two slots, the newest image and the waiting questions.
 
-Nothing here blocks the threads that bring images and questions. Every question ends with exactly one last outcome; a
+Nothing here blocks the threads that deliver images and questions. Every question ends with exactly one last outcome; a
 question that is watched or tracked has others before it. An answer is propagated to the newest image before it is
-delivered, and a second thread tracks the targets from there. A third thread notices when one of the two hangs. No ROS.
+delivered, and a second thread tracks the targets from there. A third thread detects when one of the two hangs. No ROS.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from reasonseg_ros.methods.port import MakeTracker, Method
 from reasonseg_ros.types import FloatArray, Segmentation, Status
 
 WATCH_S = 0.5
-"""Period of looking for a model that hangs."""
+"""Period of checking for a hanging model."""
 _LOG = logging.getLogger(__name__)
 
 
 class Worker:
     """Answers questions one after the other with `method`, in a separate thread, by the method's settings.
 
-    `make_tracker` makes trackers over the features of the method's segmenter. Without it answers stay on the image
+    `make_tracker` creates trackers over the features of the method's segmenter. Without it answers stay on the image
     that was reasoned on, and nothing can be tracked.
     """
 
@@ -61,7 +61,7 @@ class Worker:
         self._thinker = Thinker(
             method, self._settings, self._newest, self.buffer, self._preparation, self._propagator, self._vitals
         )
-        # Not the condition, which every image notifies: the watchdog would wake for each.
+        # Separate from the condition, which every image notifies, so that images do not wake the watchdog.
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reasonseg worker", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="reasonseg watchdog", daemon=True)
@@ -72,7 +72,7 @@ class Worker:
         self._watcher.start()
 
     def stop(self, timeout_s: float = 10.0) -> bool:
-        """End every question as cancelled, then the thread. False if the model did not let go in time."""
+        """End every question as cancelled, then the thread. False if the model did not stop in time."""
         with self._changed:
             self._stopping = True
         self._stopped.set()
@@ -84,7 +84,7 @@ class Worker:
     def show(self, arrival: Arrival) -> bool:
         """Take the newest image. It is decoded in the threads that need it.
 
-        False if its stamp is not newer than the last one's: it can be asked about, but nothing is tracked to it.
+        False if its stamp is not newer than the last one's: questions can use it, but nothing is tracked to it.
         """
         with self._changed:
             restarts = self.buffer.restarts
@@ -103,7 +103,7 @@ class Worker:
         self.buffer.clear()
         self._tracking.end_all("the images so far were forgotten")
         self._newest.forget()
-        self._preparation.forget()  # after the image that might be prepared again
+        self._preparation.forget()  # after the last use of the image that might be prepared
 
     def enable(self, enabled: bool) -> None:
         """While disabled, new questions are refused, standing ones rest, and nothing is tracked.
@@ -135,7 +135,7 @@ class Worker:
         _deliver_dropped(ended)
 
     def cancel(self, question: Question, reason: str = "cancelled on request") -> None:
-        """End one question: at once if it waits or stands, between tokens if it runs."""
+        """End one question: at once if it is waiting or standing, between tokens if it is running."""
         with self._changed:
             pending = self._agenda.find(question)
             if pending is None:
@@ -163,12 +163,12 @@ class Worker:
                 return False
             taken = self._agenda.taken
         if taken is not None:
-            with taken.delivery.in_order:  # held from the end of the run until the outcome is delivered
+            with taken.delivery.in_order:  # held until the outcome is delivered
                 pass
         return True
 
     def abandon(self, reason: str) -> None:
-        """Report that the running question ended, although the model has not let go of it."""
+        """Report that the running question ended, although the model is still busy with it."""
         with self._changed:
             running = self._agenda.running
         if running is not None:
@@ -188,7 +188,7 @@ class Worker:
             self._vitals.rest()
 
     def _watch(self) -> None:
-        """End all questions when a model hangs, and refuse new ones until it goes on."""
+        """End all questions when a model hangs, and refuse new ones until it continues."""
         while not self._stopped.wait(WATCH_S):
             with self._changed:
                 limit_s = self._settings.now.query.hang_s
@@ -202,7 +202,7 @@ class Worker:
                 _LOG.error("%s", self._hang or "the model goes on; questions are taken again")
             for pending in ended:
                 frame = self._thinker.frame if pending is running else None
-                is_cancelled = pending.dropped_because != self._hang  # by somebody who waits for the model to notice
+                is_cancelled = pending.dropped_because != self._hang  # by a caller that waits for the model to notice
                 status = Status.CANCELLED if is_cancelled else Status.FAILED
                 pending.delivery.deliver(pending.failed(status, pending.dropped_because, frame))
 
@@ -217,7 +217,7 @@ class Worker:
             return None
 
     def _task(self) -> tuple[Callable[[], None] | None, float]:
-        """The task for now: a new question, else the standing one that is due longest, else work on an image.
+        """The next task: a new question, else the standing one that has been due longest, else work on an image.
 
         Without a task, the seconds until there may be one. Needs the lock.
         """
@@ -247,7 +247,7 @@ class Worker:
         return not (self._agenda.waiting or self._stopping)
 
     def _look(self, newest: Arrival, scenes: Mapping[Pending, FloatArray]) -> None:
-        """Make standing questions due if their scene has changed."""
+        """Make standing questions due if their scene changed."""
         changed = self._scene.look(newest, scenes, self._settings.now.query.watch_change)
         with self._changed:
             self._agenda.make_due(changed)
@@ -259,7 +259,7 @@ class Worker:
         with pending.delivery.in_order:
             with self._changed:
                 if turn.tracker is not None and turn.restarts != self.buffer.restarts:
-                    # The stream began again after the answer was propagated. Tracking would wait for a newer stamp.
+                    # The stream restarted after the answer was propagated. Tracking would wait for a newer stamp.
                     turn = _lost(turn, RESTARTED)
                 outcome = self._agenda.end_running(turn, self._settings.now)
                 if outcome.is_last or outcome.answer.status in (Status.NO_TARGET, Status.UNSURE, Status.LOST):
@@ -284,7 +284,7 @@ class Worker:
             pending.delivery.deliver(outcome)
 
     def _stop_tracking(self, ended: Iterable[Pending]) -> None:
-        """Also of the running question, if it shall end."""
+        """Also for the running question, if it has to end."""
         running = self._agenda.running
         for pending in [*ended, *([running] if running and running.dropped_because else [])]:
             self._tracking.drop(pending)
