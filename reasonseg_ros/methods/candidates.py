@@ -1,8 +1,8 @@
-"""Candidate masks of a question: where they come from, and which of them are the same. Pure functions.
+"""Candidate masks of a question: their sources, and which of them are equal. Pure functions.
 
 Source of the attention's local maxima and of its components as prompts: Gao et al., "Reason Twice: Segmentation via
-Candidate Discovery and Comparative Reasoning", 2026, arXiv:2606.09303, as far as its summary tells; the thresholds are
-chosen here.
+Candidate Discovery and Comparative Reasoning", 2026, arXiv:2606.09303, as far as its summary describes it; the
+thresholds are chosen here.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from reasonseg_ros.geometry import box_iou, mask_iou, scale_xy
 from reasonseg_ros.types import Answer, BoolMask, FloatArray, Grounding, Region
 
 MOST = 8
-"""Candidates that are compared at most."""
+"""Maximum number of compared candidates."""
 SAME_MASK_IOU = 0.8
 SAME_BOX_IOU = 0.8
 PEAK = 0.8
-"""Least height of a local maximum; the map reaches from 0 to 1."""
+"""Minimum height of a local maximum; the map ranges from 0 to 1."""
 SHOULDER = 0.5
-"""The box of a peak holds what is connected to it and at least this high."""
+"""The box of a peak encloses the connected pixels of at least this height."""
 MOST_PEAKS, MOST_COMPONENTS = 4, 3
 DIRECT, SAMPLE, ATTENTION = "direct", "sample", "attention"
 _CELLS = 8
@@ -36,10 +36,10 @@ class Candidate:
     """One possible answer.
 
     Attributes:
-        answer: with its groundings; without any it says that nothing fits.
+        answer: with its groundings; without any it means that nothing fits.
         source: DIRECT, SAMPLE or ATTENTION: the first that found it.
-        votes: sampled answers that mean the same.
-        regions: one for each grounding.
+        votes: number of sampled answers that agree.
+        regions: one per grounding.
         mask: union of the regions, bool [H, W].
     """
 
@@ -51,7 +51,7 @@ class Candidate:
 
 
 def attention_boxes(attention: FloatArray, size_wh: tuple[int, int]) -> list[Grounding]:
-    """Prompts for what an answer attended to: peaks with the box around each, then Otsu components as boxes.
+    """Prompts from an answer's attention: peaks with the box around each, then Otsu components as boxes.
 
     `attention` is float32 [rows, columns] over an image of `size_wh`. A flat map has neither.
     """
@@ -73,7 +73,7 @@ def attention_boxes(attention: FloatArray, size_wh: tuple[int, int]) -> list[Gro
 
 
 def _enlarged(attention: FloatArray) -> FloatArray | None:
-    """Smoothed, and from 0 to 1; None for a map that is the same everywhere."""
+    """Smoothed and scaled to 0 to 1; None for a constant map."""
     rows, columns = attention.shape
     smooth = cv2.GaussianBlur(attention.astype(np.float32), (3, 3), 0.6)
     height = cv2.resize(smooth, (columns * _CELLS, rows * _CELLS), interpolation=cv2.INTER_CUBIC)
@@ -85,7 +85,7 @@ def _enlarged(attention: FloatArray) -> FloatArray | None:
 
 
 def _peaks(height: FloatArray) -> list[tuple[int, int]]:
-    """Places of the local maxima from PEAK on, the highest first; a plateau counts once."""
+    """Positions of the local maxima of at least PEAK, the highest first; a plateau counts once."""
     around = cv2.dilate(height, np.ones((_CELLS + 1, _CELLS + 1), np.uint8))
     tops = ((height >= around - 1e-6) & (height >= PEAK)).astype(np.uint8)
     count, ids = cv2.connectedComponents(tops)
@@ -109,7 +109,7 @@ def _box(stats: NDArray[np.int32]) -> FloatArray:
 
 
 def union(regions: Sequence[Region], size_wh: tuple[int, int]) -> BoolMask:
-    """Of their masks, bool [H, W]."""
+    """Union of their masks, bool [H, W]."""
     mask = np.zeros((size_wh[1], size_wh[0]), bool)
     for region in regions:
         mask |= region.mask
@@ -130,9 +130,9 @@ def means_the_same(one: Sequence[Grounding], other: Sequence[Grounding]) -> bool
 
 
 def counted(direct: Answer | None, samples: Sequence[Answer]) -> list[tuple[Answer, str, int]]:
-    """The different answers with their sources and votes: the direct one first, then those with most votes.
+    """The distinct answers with their sources and votes: the direct one first, then by votes.
 
-    Of sampled answers that mean the same the likeliest stands for all. Failures are no answers and are left out.
+    Among sampled answers that agree, the likeliest represents all. Failures are left out.
     """
     found: list[tuple[Answer, str, int]] = [(direct, DIRECT, 0)] if direct is not None else []
     for sample in samples:
@@ -157,7 +157,7 @@ def _likelier(one: Answer, other: Answer) -> bool:
 def distinct(candidates: Sequence[Candidate], most: int = MOST) -> list[Candidate]:
     """At most `most` candidates whose masks differ; the first of equal ones is kept, with the votes of all.
 
-    One that says that nothing fits equals only others that do; one whose masks are all empty is left out.
+    "Nothing fits" equals only "nothing fits". A candidate whose masks are all empty is left out.
     """
     kept: list[Candidate] = []
     for candidate in candidates:

@@ -1,4 +1,4 @@
-"""Which of several candidates answers a question best: two ways to score them."""
+"""Two ways to score which of several candidates answers a question best."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ In the picture {count} candidate answers are outlined and numbered from 1 to {co
 the question best, and why not the others? Give every candidate a score from 0 (wrong) to 10 (exactly right).
 Think in <think> </think>, then answer with the scores by number, for example <answer>{{"1": 2, "2": 9}}</answer>."""
 CROP_MARGIN = 0.3
-"""Of the longer side of the candidate's box, on each side of the close-up."""
+"""Margin on each side of the close-up, as a share of the longer side of the candidate's box."""
 SMALLEST_CROP_PX = 112
 
 
 class Comparison(Protocol):
-    """Scores candidates. The best score wins; the direct answer wins ties, and if there is no score.
+    """Scores candidates. The best score wins; the direct answer wins ties, and wins if there is no score.
 
     Attributes:
         needs: what the reasoner must be able to do.
@@ -55,7 +55,10 @@ class Comparison(Protocol):
 
 
 class Votes:
-    """The number of sampled answers that mean the candidate; the direct answer has half a vote more. None for 0."""
+    """The number of sampled answers that agree with the candidate; half a vote more for the direct answer.
+
+    None for 0.
+    """
 
     needs: frozenset[Ability] = frozenset()
     needs_samples = True
@@ -70,7 +73,7 @@ class Votes:
 class ModelScores:
     """The model looks at each candidate alone, overlay and close-up, and at all side by side, and scores them 0 to 10.
 
-    A candidate's score is the mean of those that it got. A single candidate is not asked about.
+    A candidate's score is the mean of its scores. A single candidate is not scored.
     """
 
     needs: frozenset[Ability] = frozenset((Ability.REPLIES,))
@@ -104,7 +107,7 @@ def _alone(frame: Frame, query: Query, candidate: Candidate, reasoner: Reasoner,
 
 
 def _said(reasoner: Reasoner, images: Sequence[RgbImage], words: str, call: Call) -> str:
-    """What the reasoner replies; empty if it fails or nobody waits any more."""
+    """The reasoner's reply; empty if it fails or the call is cancelled."""
     if call.cancelled():
         return ""
     reply = reasoner.reply(
@@ -121,7 +124,7 @@ def _mean(scores: tuple[float | None, float | None]) -> float | None:
 def close_up(rgb: RgbImage, candidate: Candidate) -> RgbImage:
     """The part of the picture around a candidate's mask, uint8 [h, w, 3], at least SMALLEST_CROP_PX wide and high.
 
-    What the picture has no room for is left out, small ones are enlarged.
+    It is clipped to the picture; small ones are enlarged.
     """
     box = mask_box(candidate.mask)
     if box is None:

@@ -1,8 +1,8 @@
-"""How likely an answer means the right targets: signals that cost nothing, and a calibration that weighs them.
+"""The probability that an answer means the right targets: free signals, and a calibration that weighs them.
 
 The signals come with every answer. The calibration is a logistic regression, fitted by `reasonseg calibrate` to
-questions with known answers and stored as `confidence.json` beside the checkpoint. It holds for these weights only. A
-server does not say which weights it serves, so there it holds for the model's name; see docs/evaluation.md.
+questions with known answers and stored as `confidence.json` beside the checkpoint. It is valid for these weights only.
+A server does not say which weights it serves, so there it is valid for the model's name; see docs/evaluation.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Signals:
-    """What is known of an answer without its truth.
+    """Properties of an answer that are known without ground truth.
 
     Attributes:
         entropy_nats: sum of the token entropies over the thought.
@@ -46,8 +46,8 @@ class Signals:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """In the order of `names`, scaled so that they are about linear in the log-odds."""
-        # Some unknown words are in many sentences; a question of nothing else is about another world.
+        """The values in the order of `names`, scaled to be about linear in the log-odds."""
+        # Many sentences have some unknown words; a question of only unknown words is about another world.
         unknown = self.unknown_share**3
         return (
             math.log1p(max(self.entropy_nats, 0.0)),
@@ -56,7 +56,7 @@ class Signals:
             self.mask_score,
             self.box_iou,
             unknown,
-            unknown * self.is_none,  # that nothing fits a question in unknown words is often right
+            unknown * self.is_none,  # "nothing fits" is often right for a question in unknown words
         )
 
     @classmethod
@@ -92,7 +92,7 @@ class Calibration:
         auroc, calibration_error: on questions held out by cross-validation.
         source: what it was fitted to, for readers.
         served_model: the name under which a server knew the model that it was fitted for; empty for weights that were
-            loaded here. Their entropies differ, as a server lists the likeliest tokens only.
+            loaded here. Their entropies differ, because a server lists the likeliest tokens only.
     """
 
     weights_sha256: str
@@ -118,7 +118,7 @@ class Calibration:
 
 
 def read_calibration(path: Path, weights_sha256: str = "", served_model: str = "") -> Calibration:
-    """The calibration for weights, or for the model that a server knows as `served_model`.
+    """The calibration for weights, or for a server's model `served_model`.
 
     Raises ModelError if the file is damaged or was fitted for another one.
     """

@@ -41,7 +41,7 @@ class Confident(WrappedMethod):
         found = self._judged(self.inner.answer(frame, query, call))
         if found.status is not Status.UNSURE or found.alternative is not None:
             return found
-        # Only unsure answers pay for it.
+        # Only unsure answers need it.
         second_s = time.perf_counter()
         try:
             alternative = second_best(self, found, call.after(second_s - begun_s))
@@ -72,7 +72,7 @@ class Confident(WrappedMethod):
 
 
 def _without_confidence(found: Segmentation) -> Segmentation:
-    """`found`, which says so if it is an answer whose confidence should be known."""
+    """`found`, with a note if it is an answer whose confidence should be known but is not."""
     answer = found.answer
     if not answer.status.is_answer or not answer.no_entropy:
         return found

@@ -1,6 +1,6 @@
-"""LLM-Seg: the segmenter proposes masks of everything, and a small module chooses those that the thought means.
+"""LLM-Seg: the segmenter proposes masks of everything, and a small module chooses those that match the thought.
 
-The reasoner writes no coordinates: the hidden state at the end of its thought is the question to the masks.
+The reasoner writes no coordinates: the hidden state at the end of its thought is the query to the masks.
 
 Source: Wang and Ke, "LLM-Seg: Bridging Image Segmentation and Large Language Model Reasoning", 2024, arXiv:2404.08767.
 """
@@ -53,7 +53,7 @@ class LlmSeg(WrappedMethod):
     """Answers questions about single frames. Prompts are segmented as `inner` does.
 
     The segmenter encodes and proposes in a second thread while the reasoner thinks. The proposals of the last images
-    are kept, so another question about one of them costs the thought and the choice alone.
+    are cached, so another question about one of them needs only the thought and the choice.
     """
 
     name = "llm_seg"
@@ -86,12 +86,12 @@ class LlmSeg(WrappedMethod):
         proposing = self._beside.submit(self._propose, frame, call)
         try:
             thought = self.reasoner.think(frame, query.text, call)
-        # The port promises an Answer; a reasoner that raises costs its question and no other.
+        # The port promises an Answer; a reasoner that raises fails only its question.
         except Exception as error:
             thought = failed(Answer(Status.NO_TARGET, model=self.reasoner.name), "reasoning", error)
         seconds = {"reasoning": time.perf_counter() - begun_s}
         if isinstance(thought, Answer):
-            proposing.cancel()  # if it still waits for an earlier one; otherwise it ends by itself
+            proposing.cancel()  # if it is still queued; otherwise it ends soon
             return Segmentation(frame, query, thought, (), seconds)
         call.on_stage("segmenting")
         return self._chosen(frame, query, thought, proposing, seconds)
@@ -110,7 +110,7 @@ class LlmSeg(WrappedMethod):
     def _chosen(
         self, frame: Frame, query: Query, thought: Thought, proposing: Future[Proposed], seconds: dict[str, float]
     ) -> Segmentation:
-        """The answer that the masks make, which are chosen for a thought."""
+        """The answer with the masks that are chosen for a thought."""
         begun_s = time.perf_counter()
         words = take_apart(thought.text).thought
         answer = Answer(Status.NO_TARGET, words, raw_text=thought.text, model=self.reasoner.name, tokens=thought.tokens)
@@ -127,7 +127,7 @@ class LlmSeg(WrappedMethod):
                 answer = replace(answer, status=Status.OK, groundings=groundings)
         except Unwanted:
             answer = replace(answer, status=Status.CANCELLED, error="cancelled before segmenting")
-        # Whatever a model does with one image is the status of one question.
+        # An error of a model is the status of one question.
         except Exception as error:
             answer, regions = failed(answer, "segmenting", error), ()
         seconds = {**seconds, "segmenting": time.perf_counter() - begun_s}
@@ -151,7 +151,7 @@ def _with_scores(drawn: Mapping[int, Region], scores: MaskScores) -> list[Region
 
 
 def without_parts(regions: Sequence[Region]) -> list[Region]:
-    """Without regions that lie in a larger one to PART_SHARE of their area: several proposals may be of one target."""
+    """Without regions that lie by PART_SHARE in a larger one, because several proposals may show one target."""
     kept: list[Region] = []
     for region in sorted(regions, key=lambda region: -int(region.mask.sum())):
         area_px = np.count_nonzero(region.mask)

@@ -23,7 +23,7 @@ class Listed(Method, Protocol):
 
     @classmethod
     def build(cls, reasoner: Reasoner, segmenter: Segmenter, settings: Settings) -> Method:
-        """The method over loaded models. Raises ConfigError or ModelError."""
+        """The method with loaded models. Raises ConfigError or ModelError."""
         ...
 
 
@@ -38,7 +38,7 @@ def load_method(config: Config | Settings, report: Report | None = None) -> Meth
     settings = Settings.of(config)
     config = settings.now
     check_settings(config)
-    # The segmenter first: its engines are built while memory is free, which a Jetson's CPU and GPU share.
+    # The segmenter first, so that its engines are built while memory is free; CPU and GPU of a Jetson share it.
     with naming_parameters("segmenter"):
         segmenter = KeptFeatures(load_segmenter(config.segmenter, report), config.segmenter.kept_frames)
     with naming_parameters("reasoner"):

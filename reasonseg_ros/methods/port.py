@@ -1,4 +1,4 @@
-"""What every method offers: from a frame and a question to masks."""
+"""The port of methods: from a frame and a question to masks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Frame, Grounding, Query, Segmentation
 
 MakeTracker = Callable[[], Tracker]
-"""Makes a tracker over the features of the method's segmenter. All trackers share the models."""
+"""Creates a tracker over the features of the method's segmenter. All trackers share the models."""
 
 
 class Method(Protocol):
@@ -27,7 +27,7 @@ class Method(Protocol):
     Attributes:
         name: for reports.
         settings: the current configuration; a method reads it at each answer.
-        make_tracker: makes the trackers of this method; None if targets cannot be tracked from image to image.
+        make_tracker: creates the trackers of this method; None if targets cannot be tracked from image to image.
         sees_videos: whether `answer_history` and `answer_video` look at several frames together.
     """
 
@@ -57,7 +57,7 @@ class Method(Protocol):
         return [self.answer(frame, query) for frame, query in zip(frames, queries, strict=True)]
 
     def answer_history(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> Segmentation:
-        """The answer about what happened in `frames`, which are ordered by time, on one of them; default: the newest.
+        """The answer about what happened in `frames` (ordered by time), on one of them; default: the newest.
 
         Raises InvalidInput if there are no frames.
         """
@@ -66,11 +66,11 @@ class Method(Protocol):
         return self.answer(frames[-1], query, call)
 
     def answer_video(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> list[Segmentation]:
-        """The answer on each of `frames`, which are ordered by time; by default each frame is asked about alone."""
+        """The answer on each of `frames` (ordered by time); by default each frame is asked about alone."""
         return [self.answer(frame, query, call) for frame in frames]
 
     def prepare(self, frame: Frame, is_wanted: Callable[[], bool] = lambda: True) -> None:
-        """Encode and read a frame ahead of any question. `is_wanted` is asked between the steps; False ends it.
+        """Encode and prefill a frame before any question. `is_wanted` is checked between the steps; False ends it.
 
         Useful if segmenter and reasoner cache what they compute for an image. Raises OutOfMemory.
         """

@@ -16,7 +16,7 @@ from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segment
 
 
 class Unwanted(Exception):
-    """Nobody wants the proposals any more."""
+    """The proposals are no longer needed."""
 
 
 def propose(frame: Frame, segmenter: Segmenter, config: SegmenterConfig, call: Call = WAIT) -> Segmentation:
@@ -39,7 +39,7 @@ def propose(frame: Frame, segmenter: Segmenter, config: SegmenterConfig, call: C
             answer = Answer(Status.OK, groundings=tuple(region.grounding for region in regions))
     except Unwanted:
         answer = Answer(Status.CANCELLED, error="cancelled while segmenting")
-    except Exception as error:  # whatever a model does with one image is the status of one question
+    except Exception as error:  # an error of a model is the status of one question
         answer = failed(answer, "segmenting", error)
     seconds = {"segmenting": time.perf_counter() - begun_s}
     return without_empty(Segmentation(frame, Query(""), answer, regions, seconds))
@@ -60,9 +60,9 @@ def proposal_regions(
 ) -> dict[int, Region]:
     """Regions of some proposals, int [n], by their rows, the largest first; empty masks are left out.
 
-    Masks are refined if the segmenter refines. Of masks that became nearly the same thereby the better one stays.
+    Masks are refined if the segmenter refines. If refined masks are nearly equal, the better one is kept.
     """
-    # A mask that was drawn from its box need not hold the point that led to it.
+    # A mask segmented from its box may not contain the point that led to it.
     points = slice(0, 0 if everything.options.from_boxes else 1)
     groundings = {
         int(row): Grounding(

@@ -1,7 +1,7 @@
 """Rea2Seg: candidates are found first, then compared; the best one is the answer.
 
-Candidates are the direct answer, sampled answers, and what the answer's tokens attended to. They are compared by the
-votes of the samples, or by asking the model about each. The direct answer wins if nothing is better.
+Candidates are the direct answer, sampled answers, and boxes from the attention of the answer's tokens. They are
+compared by the votes of the samples, or by asking the model about each. The direct answer wins if nothing is better.
 
 Source: Gao et al., "Reason Twice: Segmentation via Candidate Discovery and Comparative Reasoning", 2026,
 arXiv:2606.09303. Its authors' generators are SESAME and LENS, and their scorer is a fine-tuned InternVL3-8B; here any
@@ -36,7 +36,7 @@ from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Segment
 _FINAL = (
     Status.CANCELLED, Status.TIMEOUT, Status.REFUSED, Status.UNAVAILABLE, Status.OUT_OF_MEMORY, Status.FAILED,
 )  # fmt: skip
-"""Of the direct answer. After these nothing was sampled, or nobody would want it."""
+"""Statuses of the direct answer after which sampling is impossible or pointless."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,8 @@ class Compared:
 
     Attributes:
         segmentation: of the best candidate, or why there is none.
-        candidates: all that were compared; the direct answer is the first, if it is an answer.
-        scores: of each; None if it has none.
+        candidates: all compared ones; the direct answer is the first, if it is an answer.
+        scores: one per candidate; None if it has none.
         best: index of the chosen one; -1 without candidates.
     """
 
@@ -57,13 +57,13 @@ class Compared:
 
 
 class Rea2Seg(WrappedMethod):
-    """Answers questions about single frames by the best of several candidates, and all others as `inner` does."""
+    """Answers questions about single frames with the best of several candidates, and others like `inner`."""
 
     name = "rea2_seg"
     sees_videos = True
 
     def __init__(self, inner: Method) -> None:
-        """Raises ConfigError if the reasoner lacks what the settings `candidates.*` ask for."""
+        """Raises ConfigError if the reasoner does not support the settings `candidates.*`."""
         super().__init__(inner)
         self.sees_videos = inner.sees_videos
         self._beside = ThreadPoolExecutor(1, "reasonseg encoder")
@@ -73,7 +73,7 @@ class Rea2Seg(WrappedMethod):
 
     @classmethod
     def build(cls, reasoner: Reasoner, segmenter: Segmenter, settings: Settings) -> Method:
-        """Over ReVSeg, which tracks targets and answers about several images."""
+        """Wraps ReVSeg, which tracks targets and answers about several images."""
         return cls(RevSeg(SegZero(reasoner, segmenter, settings), load_tracker(settings.now, segmenter)))
 
     def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:
@@ -106,7 +106,7 @@ class Rea2Seg(WrappedMethod):
             clock.lap("segmenting")
             scores = self._comparison.scores(frame, query, candidates, self.reasoner, call.after(clock.passed_s))
             clock.lap("comparing")
-        # Whatever a model does with one image is the status of one question.
+        # An error of a model is the status of one question.
         except Exception as error:
             return Compared(Segmentation(frame, query, failed(direct, "segmenting", error), (), clock.seconds))
         best = best_of(candidates, scores)
@@ -124,7 +124,7 @@ class Rea2Seg(WrappedMethod):
         wanted = Exploration(chosen.samples, chosen.temperature, chosen.seed, chosen.attention)
         try:
             return self.reasoner.explore(frame, query.text, wanted, call)
-        # The port promises an Answer; a reasoner that raises costs its question and no other.
+        # The port promises an Answer; a reasoner that raises fails only its question.
         except Exception as error:
             return Explored(failed(Answer(Status.NO_TARGET, model=self.reasoner.name), "reasoning", error))
 
@@ -163,7 +163,7 @@ class Rea2Seg(WrappedMethod):
 
 
 def _without_best(frame: Frame, query: Query, direct: Answer, clock: _Clock) -> Segmentation:
-    """The direct answer is a failure, or every one of its masks is empty, and nothing took its place."""
+    """The direct answer is a failure or has only empty masks, and no candidate replaces it."""
     if direct.groundings:
         direct = replace(direct, status=Status.EMPTY_MASK, error="no pixel of any target is marked")
     return Segmentation(frame, query, direct, (), clock.seconds)
@@ -201,7 +201,7 @@ _REMEDIES = {
 
 
 def check_candidates(config: CandidatesConfig, comparison: Comparison, reasoner: Reasoner) -> None:
-    """Raises ConfigError if the reasoner cannot do what the settings want, or there would be nothing to compare."""
+    """Raises ConfigError if the reasoner does not support the settings, or there would be nothing to compare."""
     if comparison.needs_samples and not config.samples:
         raise ConfigError(
             f"candidates.samples = 0 with candidates.comparison = {config.comparison!r}, which counts sampled answers; "

@@ -1,7 +1,7 @@
-"""ReVSeg: questions about what happened, answered in two rounds and then followed through the video.
+"""ReVSeg: questions about what happened, answered in two rounds and then tracked through the video.
 
-Round 1 sees some of the frames and chooses the one that shows the target best, with a description. Round 2 is asked
-for what was described, on that frame alone, as any question about one image. The target is then followed from there
+Round 1 sees some of the frames and chooses the one that shows the target best, with a description. Round 2 asks for the
+described target in that frame alone, like any question about one image. The target is then tracked from there
 to the end and, backwards in time, to the beginning.
 
 Source: Li et al., "ReVSeg: Incentivizing the Reasoning Chain for Video Segmentation with Reinforcement Learning", 2025,
@@ -29,7 +29,7 @@ from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Answer, Frame, Query, Segmentation, Status
 
 _FINAL = (Status.NO_TARGET, Status.CANCELLED, Status.TIMEOUT, Status.REFUSED, Status.UNAVAILABLE)
-"""Of round 1. After these, asking about the newest frame would not help, or nobody would want it."""
+"""Statuses of round 1 after which asking about the newest frame would not help or is not wanted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class LookBack:
     Attributes:
         segmentation: the answer on the frame that round 2 was asked about; on the newest if round 2 was not asked.
         index: of that frame among all frames.
-        keyframe: what round 1 said, with its status. `segmentation` has that of round 2, or of both.
+        keyframe: the result of round 1, with its status. `segmentation` has that of round 2, or of both.
         fell_back: round 1 failed, so the newest frame was asked about.
     """
 
@@ -80,8 +80,8 @@ class RevSeg(WrappedMethod):
     def look_back(self, frames: Sequence[Frame], query: Query, call: Call = WAIT) -> LookBack:
         """Both rounds. The call's time limit is for both together; the configured one is for each.
 
-        Round 1 is shown some of the frames, evenly spread: `history.frames`, or as many as the reasoner wants. If it
-        fails, the newest frame is asked about and the answer's `error` says so. Raises InvalidInput without frames.
+        Round 1 is shown evenly spaced frames: `history.frames`, or the reasoner's number. If it fails, the newest frame
+        is used and the answer's `error` says so. Raises InvalidInput without frames.
         """
         if not frames:
             raise InvalidInput("no frames to look back at; wait for the camera")
@@ -90,7 +90,7 @@ class RevSeg(WrappedMethod):
         shown = sampled(len(frames), self.settings.now.history.frames or self.reasoner.frames)
         try:
             keyframe = self.reasoner.choose([frames[i] for i in shown], query.text, call)
-        # The port promises a Keyframe; a reasoner that raises costs its question and no other.
+        # The port promises a Keyframe; a reasoner that raises fails only its question.
         except Exception as error:
             keyframe = failed_keyframe(failed(Answer(Status.NO_TARGET), "reasoning", error))
         seconds = {"choosing": time.perf_counter() - start_s}
@@ -111,9 +111,8 @@ class RevSeg(WrappedMethod):
         return LookBack(both, index, keyframe, fell_back)
 
     def follow(self, looked: LookBack, frames: Sequence[Frame]) -> list[Segmentation]:
-        """The answer on every one of `frames`, which are those that were looked back at.
-
-        A frame in which none of the targets is seen has the status NO_TARGET.
+        """The answer on each of `frames`, which are those of the look-back. A frame without a visible target has the
+        status NO_TARGET.
         """
         base, index = looked.segmentation, looked.index
         if not base.regions:
@@ -121,7 +120,7 @@ class RevSeg(WrappedMethod):
         start_s = time.perf_counter()
         try:
             forwards = self._followed(base, frames[index:])
-            # The tracker wants stamps that grow, so time runs backwards from the keyframe's.
+            # The tracker needs growing stamps, so time is mirrored at the keyframe.
             backwards = self._followed(base, frames[index::-1])
         except Exception as error:
             answer = failed(base.answer, "tracking", error)
@@ -133,7 +132,7 @@ class RevSeg(WrappedMethod):
         ]
 
     def _followed(self, base: Segmentation, frames: Sequence[Frame]) -> list[Segmentation]:
-        """`base`, which is of the first of `frames`, on each of them."""
+        """`base`, which belongs to the first of `frames`, on each of them."""
         tracker = self.make_tracker()
         begin_ns = base.frame.stamp_ns
         groundings, masks = [region.grounding for region in base.regions], [region.mask for region in base.regions]
@@ -149,7 +148,7 @@ class RevSeg(WrappedMethod):
 
 
 def _seen(segmentation: Segmentation) -> Segmentation:
-    """Without the targets that are not seen in this frame; NO_TARGET if none of them is."""
+    """Without the targets that are not visible in this frame; NO_TARGET if none is visible."""
     found = without_empty(segmentation)
     if found.status is not Status.EMPTY_MASK:
         return found
@@ -157,13 +156,13 @@ def _seen(segmentation: Segmentation) -> Segmentation:
 
 
 def _both(keyframe: Keyframe, second: Answer, index: int) -> Answer:
-    """One Answer of both rounds: the thoughts one after the other, and what went wrong in which."""
+    """One Answer for both rounds: both thoughts, and the error of each round."""
     notes = []
     if keyframe.status is not Status.OK:
         notes.append(f"round 1: {keyframe.status} ({keyframe.error}); the newest image was asked about")
     status = second.status
     if keyframe.status is Status.OK and status is Status.NO_TARGET:
-        # Round 1 saw it there.
+        # Round 1 said that it is there.
         status = Status.CONTRADICTION
         notes.append(f"round 2: nothing like {keyframe.description!r} is found in the chosen image, number {index + 1}")
     if second.error:

@@ -15,10 +15,10 @@ from reasonseg_ros.types import Frame, Grounding, Region, Segmentation
 
 
 def second_best(method: Method, found: Segmentation, call: Call) -> tuple[Region, ...] | None:
-    """Regions of the most frequent sampled answer that means something else than `found`.
+    """Regions of the most frequent sampled answer that differs from `found`. Empty if that answer is that nothing fits.
 
-    Empty if that answer says that nothing fits. None if the reasoner gives no samples, every sample means the same, or
-    a limit stopped them. Number and temperature of the samples are those of `candidates.*`. Raises what the models do.
+    None if the reasoner gives no samples, all samples agree, or a limit stopped them. Number and temperature of the
+    samples are those of `candidates.*`. Raises what the models do.
     """
     chosen = method.settings.now.candidates
     wanted = Exploration(max(chosen.samples, 1), chosen.temperature, chosen.seed)

@@ -1,4 +1,4 @@
-"""Seg-Zero: a reasoner thinks, then says boxes and points; a promptable segmenter turns them into masks.
+"""Seg-Zero: a reasoner thinks, then writes boxes and points; a promptable segmenter turns them into masks.
 
 Source: Liu et al., "Seg-Zero: Reasoning-Chain Guided Segmentation via Cognitive Reinforcement", 2025.
 """
@@ -52,13 +52,13 @@ class SegZero(Method):
         encoding = self._beside.submit(self.segmenter.encode, frame.rgb) if beside else None
         try:
             answer = self.reasoner.answer(frame, query.text, call)
-        # The port promises an Answer; a reasoner that raises costs its question and no other.
+        # The port promises an Answer; a reasoner that raises fails only its question.
         except Exception as error:
             answer = failed(Answer(Status.NO_TARGET, model=self.reasoner.name), "reasoning", error)
         seconds = {"reasoning": time.perf_counter() - start_s}
         is_cancelled = call.cancelled()
         if encoding and (is_cancelled or not answer.groundings):
-            encoding.cancel()  # if it still waits for an earlier one; otherwise it ends by itself
+            encoding.cancel()  # if it is still queued; otherwise it ends soon
         if not answer.groundings:
             return Segmentation(frame, query, answer, (), seconds)
         if is_cancelled:
@@ -68,7 +68,7 @@ class SegZero(Method):
         return self._segment(frame, query, answer, seconds, encoding)
 
     def answer_batch(self, frames: Sequence[Frame], queries: Sequence[Query]) -> list[Segmentation]:
-        """Think about several questions together, then segment one after the other. Thinking time counts evenly."""
+        """Think about several questions together, then segment one after the other. Thinking time is divided evenly."""
         start_s = time.perf_counter()
         answers = self.reasoner.answer_batch(frames, [query.text for query in queries])
         each_s = (time.perf_counter() - start_s) / max(len(answers), 1)
@@ -113,7 +113,7 @@ class SegZero(Method):
                 build_region(grounding, mask, self.settings.now.segmenter)
                 for grounding, mask in zip(answer.groundings, masks, strict=True)
             )
-        # Whatever a model does with one image is the status of one question.
+        # An error of a model is the status of one question.
         except Exception as error:
             answer = failed(answer, "segmenting", error)
         seconds = {**seconds, "segmenting": time.perf_counter() - start_s}

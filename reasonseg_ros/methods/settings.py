@@ -1,4 +1,4 @@
-"""Settings that can be checked before a model is loaded, which may take minutes. Every error names its parameter."""
+"""Checks of settings before models are loaded, which may take minutes. Every error names its parameter."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_settings(config: Config) -> None:
 
 @contextmanager
 def naming_parameters(parameters: str) -> Iterator[None]:
-    """Has errors begin with the name of the parameter, or of the group of parameters."""
+    """Prefixes errors with the name of the parameter, or of the group of parameters."""
     try:
         yield
     except (ConfigError, ModelError) as error:

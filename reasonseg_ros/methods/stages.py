@@ -1,4 +1,4 @@
-"""What becomes of an error in one stage of an answer: a status with the stage and the reason, never an exception."""
+"""Turns an error in one stage of an answer into a status with the stage and the reason, never an exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tracker that a configuration asks for, over the features of the segmenter that is loaded."""
+"""The configured tracker, over the features of the loaded segmenter."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ TRACKER_GRAPHS = ("decoder", *MEMORY_GRAPHS)
 
 
 def load_tracker(config: Config, segmenter: Segmenter) -> MakeTracker:
-    """What makes a new tracker for each answer; all of them share the models.
-
-    `segmenter` is what `load_segmenter` made of the same configuration, or a wrapper that hands its features on.
+    """A factory of trackers, one for each answer; all of them share the models. `segmenter` is the result of
+    `load_segmenter` for the same configuration, or a wrapper that passes on its features.
 
     Raises ModelError if `tracker.mode` is memory and the checkpoint has none.
     """
@@ -99,7 +98,7 @@ def torch_graphs(model: Any, size_px: int, multimask: bool, device: Any, dtype: 
 
 
 def torch_maps(model: Any, device: Any, dtype: Any) -> Callable[[Features], Mapping[str, Value]]:
-    """The encoder graph's outputs by name, of what `Sam2Segmenter` keeps; it adds the no-memory embedding."""
+    """The encoder graph's outputs by name, from the features of `Sam2Segmenter`; adds the no-memory embedding."""
     from reasonseg_ros.export.layout import FeatureLayout
 
     layout = FeatureLayout(model, dtype).to(device)

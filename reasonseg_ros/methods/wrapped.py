@@ -1,4 +1,4 @@
-"""A base for methods that change what another method does."""
+"""A base for methods that change the behaviour of another method."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reasonseg_ros.types import Frame, Grounding, Segmentation
 
 
 class WrappedMethod(Method):
-    """Has the models and the settings of `inner`, and prompts and prepares as it does. `answer` is left to define."""
+    """Has the models and settings of `inner`, and prompts and prepares like it. Subclasses define `answer`."""
 
     def __init__(self, inner: Method) -> None:
         self.inner = inner
