@@ -40,12 +40,24 @@ def asked(row_folder):
     return QuestionBatch([[read_image(row_folder / row.image)] for row in rows], [row.question for row in rows])
 
 
+def plan_of(row_folder, out):
+    return GrpoPlan(
+        MODEL, row_folder, out, dev_rows=row_folder, steps=4, prompts=3, group=4, save_every=2,
+        measure_every=2, measured=1,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def plan(row_folder, tmp_path):
-    return GrpoPlan(
-        MODEL, row_folder, tmp_path / "run", dev_rows=row_folder, steps=4, prompts=3, group=4, save_every=2,
-        measure_every=2, measured=2,
-    )  # fmt: skip
+    return plan_of(row_folder, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def whole(row_folder, tmp_path_factory):
+    """A run that was not stopped."""
+    plan = plan_of(row_folder, tmp_path_factory.mktemp("whole") / "run")
+    run_embedded(plan)
+    return plan
 
 
 def curve(folder):
@@ -110,10 +122,7 @@ def test_log_probabilities_are_those_of_transformers(policy, asked):
             number += 1
 
 
-def test_a_resumed_run_makes_the_same_curve_and_weights(plan, tmp_path):
-    plan = replace(plan, measured=1)
-    whole = replace(plan, out=tmp_path / "whole")
-    run_embedded(whole)
+def test_a_resumed_run_makes_the_same_curve_and_weights(plan, whole):
     assert any("kl" in line for line in curve(whole.out)), "no step has changed the weights"
     run = EmbeddedGrpo(plan)
     for _ in range(2):
@@ -130,20 +139,19 @@ def test_a_resumed_run_makes_the_same_curve_and_weights(plan, tmp_path):
     torch.testing.assert_close(states[0]["average"], states[1]["average"], rtol=0, atol=0)
 
 
-def test_a_run_learns_and_its_folder_says_how(plan):
-    run_embedded(plan)
-    lines = curve(plan.out)
+def test_a_run_learns_and_its_folder_says_how(whole):
+    lines = curve(whole.out)
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert {"reward", "accuracy", "length", "dead_groups"} <= set(lines[0])
     assert {"greedy", "mean_of_8"} <= set(lines[-1])
     learnt = [line for line in lines if "kl" in line]
     assert learnt and all(math.isfinite(value) for line in lines for value in line.values())
     assert {"kl", "entropy", "gradient", "clipped"} <= set(learnt[0])
-    settings = json.loads((plan.out / "plan.json").read_text())["settings"]
-    assert settings["kl_weight"] == 5e-3 and settings["rows"] == str(plan.rows)
-    assert (plan.out / "curves.png").stat().st_size > 10_000
-    assert any((plan.out / "tensorboard").iterdir())
-    before, after = EmbeddedPolicy(MODEL).model.state_dict(), EmbeddedPolicy(plan.out / "checkpoint").model.state_dict()
+    settings = json.loads((whole.out / "plan.json").read_text())["settings"]
+    assert settings["kl_weight"] == 5e-3 and settings["rows"] == str(whole.rows)
+    assert (whole.out / "curves.png").stat().st_size > 10_000
+    assert any((whole.out / "tensorboard").iterdir())
+    before, after = (EmbeddedPolicy(folder).model.state_dict() for folder in (MODEL, whole.out / "checkpoint"))
     changed = {name for name in before if not torch.equal(before[name].float(), after[name])}
     assert changed and not any("visual" in name for name in changed)
 
