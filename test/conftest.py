@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 import re
 import shutil
@@ -21,6 +22,17 @@ WAITING = ("test/ros/", "test/evaluation/test_ray_cluster.py", "test/reasoner/te
 """Files whose tests mostly wait for other processes and messages."""
 MOST_WAITING = 2
 """How many workers run such files at once, so that messages still come in time."""
+LONG = (
+    "test/ros/test_mcp.py", "test/ros/test_light_install.py", "test/ros/test_demo.py", "test/ros/test_asking.py",
+    "test/ros/console/test_console.py", "test/export", "test/reasoner/onnx", "test/benchmarks/test_rows.py",
+    "test/training/reinforcement/test_embedded.py", "test/training/reasoner/test_run.py", "test/hub/test_fetching.py",
+    "test/reasoner/export/test_reasoner_export.py", "test/benchmarks/test_node_rows.py",
+    "test/training/segmenter/points/test_points.py", "test/training/segmenter/memory/test_run.py",
+    "test/recording/test_conformance.py", "test/injection/test_embedded_models.py",
+)  # fmt: skip
+"""Files of few tests that take more than 5 s, or folders (`TOGETHER`). No worker shall be left with one at the end."""
+TOGETHER = ("test/export/", "test/reasoner/onnx/")
+"""Folders whose files share exports."""
 
 
 # An example that takes long says that the machine is busy, and nothing about the code.
@@ -56,8 +68,16 @@ def has_room(folder):
 
 
 @pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session):
+    """Leave out what was imported, a million objects, whenever the garbage collector is called: half a second each."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session, exitstatus):
     """Give the memory back, unless a test failed and its files may be looked at."""
+    gc.unfreeze()  # libraries complain about what is left when Python ends
     folder = session.config._tmp_path_factory._basetemp
     if exitstatus == 0 and folder is not None and SHARED_MEMORY in folder.parents:
         shutil.rmtree(folder, ignore_errors=True)
@@ -67,23 +87,21 @@ def pytest_sessionfinish(session, exitstatus):
 def pytest_xdist_make_scheduler(config, log):
     """A file's tests go to one worker, which makes the file's fixtures once; so do the tests that share an export.
 
-    Files that mostly wait come first, on some of the workers, while the others compute.
+    Files that mostly wait come first, on some of the workers, while the others compute. Of each the long ones begin.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class FileScheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file = nodeid.partition("::")[0]
-            return "test/export" if file.startswith("test/export/") else file
+            return next((folder.rstrip("/") for folder in TOGETHER if file.startswith(folder)), file)
 
         def _assign_work_unit(self, node):
             others = [units for other, units in self.assigned_work.items() if other is not node]
             waiting = sum(any(not all(units[file].values()) for file in units if is_waiting(file)) for units in others)
             preferred = waiting < MOST_WAITING
-            for file in self.workqueue:
-                if is_waiting(file) == preferred:
-                    self.workqueue.move_to_end(file, last=False)
-                    break
+            chosen = min(self.workqueue, key=lambda file: (is_waiting(file) != preferred, place(file)))
+            self.workqueue.move_to_end(chosen, last=False)
             super()._assign_work_unit(node)
 
     return FileScheduling(config, log)
@@ -91,6 +109,10 @@ def pytest_xdist_make_scheduler(config, log):
 
 def is_waiting(file):
     return file.startswith(WAITING)
+
+
+def place(file):
+    return LONG.index(file) if file in LONG else len(LONG)
 
 
 @pytest.fixture

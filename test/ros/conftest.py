@@ -1,10 +1,12 @@
 # ruff: noqa: E402 - the environment has to be set before ROS is imported
+import gc
 import os
 import subprocess
 import sys
 import threading
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,8 +29,29 @@ from scripted_node import bright_frame, load
 
 from reasonseg_ros.demo.processes import reserve_domain
 from reasonseg_ros.ros.node import ReasonSegNode
+from reasonseg_ros.ros.process import memory
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _imports_stay_left_out(request, monkeypatch):
+    """A node here shares its process with the tests. Where it lets go of its models, all imports would be gone through.
+
+    Tests of how a process leaves its models out, and looks at them again, ask for `process_collector`.
+    """
+    if "process_collector" not in request.fixturenames:
+        names = ("collect", "disable", "enable", "isenabled")
+        kept = {name: lambda: None for name in ("freeze", "unfreeze")}
+        monkeypatch.setattr(memory, "gc", SimpleNamespace(**{name: getattr(gc, name) for name in names}, **kept))
+
+
+@pytest.fixture
+def process_collector():
+    """The garbage collector as in a process of the node."""
+    yield gc
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ wait_while(lambda: gc.get_freeze_count() == 0)
     run_alone(script)
 
 
-def test_the_collector_rests_while_something_loads_and_leaves_it_out_afterwards():
+def test_the_collector_rests_while_something_loads_and_leaves_it_out_afterwards(process_collector):
     known, rested = gc.get_freeze_count(), []
 
     def load():
@@ -125,7 +125,7 @@ class Model:
         self.itself = self
 
 
-def test_released_models_are_gone_before_others_are_frozen():
+def test_released_models_are_gone_before_others_are_frozen(process_collector):
     known = []
     for _ in range(2):
         with frozen_models():

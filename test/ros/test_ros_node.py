@@ -1,7 +1,5 @@
 """The node over real topics, services and the action, with scripted models."""
 
-import gc
-
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -201,7 +199,7 @@ def test_policies_decide_what_a_new_question_does(node, client):
     assert ended["fifth"] == "ok"
 
 
-def test_deactivate_cleanup_and_configure_again(node, client):
+def test_deactivate_cleanup_and_configure_again(process_collector, node, client):
     handle, feedback = client.feedback_of_goal(Segment.Goal(text="slow: the bright one"))
     client.until(lambda: any(part.tokens for part in feedback))
     assert client.transition("deactivate")
@@ -214,7 +212,7 @@ def test_deactivate_cleanup_and_configure_again(node, client):
         assert answer.status == "refused"
         assert "not active" in answer.error
         assert client.transition(label)
-        assert bool(gc.get_freeze_count()) == leaves_models_out
+        assert bool(process_collector.get_freeze_count()) == leaves_models_out
     assert client.transition("activate")
     client.connect()
     client.images.publish(image_of(bright_frame()))
