@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.scoring.bootstrap import RESAMPLES, SEED, intervals, ratios, resampled_sums
@@ -76,7 +78,7 @@ def score_sample(
     mask = np.zeros_like(target) if prediction is None else prediction
     mask, target = without_ignored(mask, target, ignore, protocol)
     intersection_px, union_px = _overlap_px(mask, target)
-    normal_intersection_px, normal_union_px = _overlap_px(_normalised(mask), _normalised(target))
+    normal_intersection_px, normal_union_px = _normalised_overlap_px(mask, target)
     parsed = prediction is not None
     epsilon_px = _LISA_EPSILON_PX if protocol == "lisa" else 0.0
     iou = float(intersection_px / (union_px + epsilon_px)) if union_px else 1.0
@@ -202,12 +204,28 @@ def _overlap_px(a: BoolMask, b: BoolMask) -> tuple[int, int]:
     return int(np.count_nonzero(a & b)), int(np.count_nonzero(a | b))
 
 
-def _normalised(mask: BoolMask) -> BoolMask:
-    if not mask.size:
-        raise InvalidInput(f"mask of {_size(mask)}; expected at least one pixel")
-    rows, columns = (np.arange(NORMALISED_SIDE_PX) * length // NORMALISED_SIDE_PX for length in mask.shape)
-    resized: BoolMask = mask[rows][:, columns]
-    return resized
+def _normalised_overlap_px(a: BoolMask, b: BoolMask) -> tuple[int, int]:
+    """`_overlap_px` of both masks enlarged or shrunk to NORMALISED_SIDE_PX by nearest neighbours."""
+    if not a.size:
+        raise InvalidInput(f"mask of {_size(a)}; expected at least one pixel")
+    return _normalised_px(a & b), _normalised_px(a | b)
+
+
+def _normalised_px(mask: BoolMask) -> int:
+    """Pixels of the mask at NORMALISED_SIDE_PX. Each pixel counts as often as it would be taken."""
+    box = mask_box(mask)
+    if box is None:
+        return 0
+    x1, y1, x2, y2 = box.astype(int)
+    height, width = mask.shape
+    return int(_times_taken(height)[y1:y2] @ (mask[y1:y2, x1:x2] @ _times_taken(width)[x1:x2]))
+
+
+@lru_cache(maxsize=16)
+def _times_taken(length: int) -> NDArray[np.int32]:
+    """How often nearest neighbours take each pixel of a side of that length. [length]"""
+    taken = np.arange(NORMALISED_SIDE_PX) * length // NORMALISED_SIDE_PX
+    return np.bincount(taken, minlength=length).astype(np.int32)
 
 
 def _size(mask: BoolMask) -> str:
