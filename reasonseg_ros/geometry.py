@@ -61,10 +61,10 @@ def mask_iou(a: BoolMask, b: BoolMask) -> float:
 
 def mask_box(mask: BoolMask) -> FloatArray | None:
     """Tight box of a mask, x2 and y2 exclusive; None for an empty mask."""
-    rows = np.flatnonzero(mask.any(axis=1))
+    (rows,) = mask.any(axis=1).nonzero()
     if not len(rows):
         return None
-    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    (columns,) = mask[rows[0] : rows[-1] + 1].any(axis=0).nonzero()
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
 
 

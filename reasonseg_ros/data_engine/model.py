@@ -12,7 +12,7 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.abilities import Reply
 from reasonseg_ros.reasoner.call import Call
-from reasonseg_ros.reasoner.server import ServerReasoner
+from reasonseg_ros.reasoner.server.reasoner import ServerReasoner
 from reasonseg_ros.reasoner.server.talk import COUNTED_REQUEST
 from reasonseg_ros.types import RgbImage
 

@@ -27,8 +27,10 @@ import hashlib
 import json
 import math
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,8 @@ MAX_SIZE = 4096
 """Of an image's side in pixels, and of channels: published checkpoints have 1024 and 1152 at most."""
 MAX_TENSOR_BYTES = 1 << 32
 """Of one input or output for one object: an engine makes it before anything is known of the file."""
+SETTLED_NS = 1_000_000_000
+"""A digest is kept of files that have not changed for so long."""
 _SCORES_BYTES = 1 << 29
 _REMEDY = "export the checkpoint again with `reasonseg export segmenter`"
 
@@ -184,9 +188,19 @@ def read_manifest(folder: Path, *, verify: bool = False) -> Manifest:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
+    """SHA-256 of a file's content, in hexadecimal digits. Read again only if the file has changed since."""
+    path = Path(path).resolve()
+    found = path.stat()
+    # The system's clock moves in steps: a file that has just changed may change again and keep its times.
+    is_settled = time.time_ns() - found.st_ctime_ns > SETTLED_NS
+    read = _sha256 if is_settled else _sha256.__wrapped__
+    return read(path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, *_state: int) -> str:
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
+    with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 
 from reasonseg_ros.engine.manifest import (
     FILE_NAME,
+    SETTLED_NS,
     Graph,
     Manifest,
     Memory,
@@ -35,6 +39,29 @@ def export_in(folder: Path) -> Manifest:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     manifest = export_in(tmp_path)
     assert read_manifest(tmp_path, verify=True) == manifest
+
+
+def test_a_file_is_read_again_only_if_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read = tmp_path / "weights", []
+    sha256 = hashlib.sha256
+    monkeypatch.setattr(hashlib, "sha256", lambda: read.append(1) or sha256())
+
+    def digests(data: bytes) -> list[str]:
+        """Before and after it has settled, for which the clock goes on."""
+        with path.open("r+b" if path.exists() else "wb") as file:  # the same file, and size
+            file.write(data)
+        os.utime(path, (10**9, 10**9))
+        found = [file_sha256(path), file_sha256(path)]
+        now_ns = time.time_ns()
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time_ns", lambda: now_ns + 5 * SETTLED_NS)
+            return [*found, file_sha256(path), file_sha256(path)]
+
+    assert digests(b"one") == 4 * [sha256(b"one").hexdigest()]
+    assert len(read) == 3
+    time.sleep(0.05)  # longer than a step of the system's clock
+    assert digests(b"two") == 4 * [sha256(b"two").hexdigest()]
+    assert len(read) == 6
 
 
 def test_memory_sizes_come_with_the_memory_graphs(tmp_path: Path) -> None:

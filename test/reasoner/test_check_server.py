@@ -100,7 +100,7 @@ def test_a_server_that_is_away_is_told_in_a_line(server: Any, capsys: pytest.Cap
         (["--params", __file__], "not a ROS 2 parameter file"),
         (["--set", "reasoner.nothing=5"], "reasoner.nothing"),
         (["--set", "reasoner"], "expected NAME=VALUE"),
-        (["--set", "reasoner.model=["], "no YAML"),
+        (["--set", "reasoner.model=["], "not YAML"),
     ],
 )
 def test_wrong_settings_end_in_one_line(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:

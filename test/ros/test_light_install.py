@@ -106,3 +106,17 @@ def test_the_demo_and_its_node_import_nothing_heavy(imported, tmp_path):
     assert ended.returncode == 0 and names == [], ended.stdout + ended.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert len(summary["answers"]) == 10
+
+
+def test_the_node_with_the_embedded_models_loads_no_client_for_servers():
+    """Python's own takes 0.03 s of the start."""
+    script = (
+        "import sys\n"
+        "import reasonseg_ros.ros.node\n"
+        "from reasonseg_ros.config import config_from\n"
+        "from reasonseg_ros.methods.loading import load_method\n"
+        "load_method(config_from({}))\n"
+        "print({'http.client', 'urllib.request', 'ssl', 'asyncio'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "set()\n", done.stderr

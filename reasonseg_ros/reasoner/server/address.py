@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import urllib.request
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
@@ -114,6 +113,8 @@ def proxy_for(url: SplitResult) -> SplitResult | None:
 
     A server on this machine is asked directly. Raises ConfigError for a proxy that is not reached over http.
     """
+    import urllib.request  # late: with what it imports it is 0.03 s of the start, and only a server needs it
+
     host = url.hostname or ""
     if _is_loopback(host) or urllib.request.proxy_bypass(f"{host}:{port_of(url)}"):
         return None
