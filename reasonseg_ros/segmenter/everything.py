@@ -1,12 +1,12 @@
 """Everything mode: masks of all that can be seen in an image, from a grid of single points.
 
 Source: Kirillov et al., "Segment Anything", 2023, section "Fully automatic mask generation": every point of a grid is a
-prompt; masks with a low predicted IoU or an unstable outline are dropped, and of masks that are nearly the same the
-best one stays. Two things differ: of the three masks of a point only the one that the decoder keeps is used, and masks
-are compared themselves, at the decoder's resolution, in place of their boxes.
+prompt; masks with a low predicted IoU or an
+unstable outline are dropped, and of nearly equal masks the best one is kept.
 
-A checkpoint that needs boxes is asked in two steps: its graph for points finds each object roughly, and its decoder
-draws it again from the box of the largest part.
+Two things differ: only the decoder's best mask of a point is used, and masks are compared at the decoder's resolution
+instead of their boxes. A checkpoint that needs boxes is prompted in two steps: its graph for points finds each object
+roughly, and its decoder segments it again from the box of the largest part.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding
 
 OnPoints = Callable[[int, int], None]
-"""Called with the number of points asked so far, and of all. What it raises ends the run."""
+"""Called with the number of points done and the total. An exception from it ends the run."""
 
 AT_ONCE = 64
-"""Points in one call of the decoder, and between two reports of progress."""
+"""Points per call of the decoder, and between two reports of progress."""
 MOST_POINTS = 16384
 OUTSIDE = -20.0
 """Logit of pixels outside a mask's largest part."""
@@ -35,17 +35,17 @@ OUTSIDE = -20.0
 
 @dataclass(frozen=True)
 class EverythingOptions:
-    """How proposals are made and filtered; the defaults are SAM's own. Shares are of the image's area.
+    """How proposals are made and filtered; the defaults are SAM's. Shares are of the image's area.
 
     Attributes:
         grid_wh: points across and down.
-        min_score: least predicted IoU.
-        min_stability: least stability, see `stability_scores`.
+        min_score: minimum predicted IoU.
+        min_stability: minimum stability, see `stability_scores`.
         stability_offset: how far the threshold of the logits is moved to measure it.
-        max_overlap: of two masks with a greater IoU the better one stays.
+        max_overlap: of two masks with a greater IoU the better one is kept.
         min_share, max_share: smaller and larger masks are dropped.
-        most: the largest masks stay.
-        from_boxes: the decoder draws every mask again from the box of its largest part.
+        most: maximum number of masks; the largest are kept.
+        from_boxes: the decoder segments every mask again from the box of its largest part.
     """
 
     grid_wh: tuple[int, int] = (32, 32)
@@ -69,7 +69,7 @@ SAM = EverythingOptions()
 FROM_BOXES = EverythingOptions(
     grid_wh=(14, 10), min_score=0.15, min_stability=0.0, min_share=0.0005, max_share=0.37, most=32, from_boxes=True
 )
-"""For a checkpoint that needs boxes, whose graph for points predicts an IoU near 0 on background."""
+"""Options for a checkpoint that needs boxes; its graph for points predicts an IoU near 0 on background."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ class Proposals:
         return scale_xy(box, (width, height), self.size_wh)
 
     def chosen(self, rows: NDArray[np.int64]) -> Proposals:
-        """Some of them, in this order."""
+        """The proposals of these indices, in this order."""
         return Proposals(
             self.logits[rows], self.scores[rows], self.stabilities[rows], self.points_xy[rows], self.size_wh
         )
@@ -126,7 +126,7 @@ class Everything:
         options: EverythingOptions | None = None,
         grid_wh: tuple[int, int] | None = None,
     ) -> None:
-        """Without options: SAM's own, or those for a checkpoint that needs boxes. `grid_wh` replaces their grid."""
+        """Without options: SAM's, or those for a checkpoint that needs boxes. `grid_wh` replaces their grid."""
         self.segmenter = segmenter
         options = options or (FROM_BOXES if segmenter.needs_boxes else SAM)
         self.options = replace(options, grid_wh=grid_wh) if grid_wh else options
@@ -134,7 +134,7 @@ class Everything:
     def propose(self, features: Features, on_points: OnPoints = lambda asked, of: None) -> Proposals:
         """Masks of everything in an encoded image.
 
-        Raises ModelError if the checkpoint cannot be asked with points, OutOfMemory.
+        Raises ModelError if the checkpoint does not support points, and OutOfMemory.
         """
         found = self._from_points(features, point_grid(self.options.grid_wh, features.size_wh), on_points)
         found = self._suppressed(found)
@@ -145,7 +145,7 @@ class Everything:
     def full_masks(self, features: Features, proposals: Proposals, rows: NDArray[np.int64]) -> list[ScoredMask]:
         """Masks of some proposals, int [n], in the source image's pixels.
 
-        A checkpoint that needs boxes draws them from the proposals' boxes, refined as it refines every mask.
+        A checkpoint that needs boxes segments them from the proposals' boxes, with its usual refinement.
         """
         if self.options.from_boxes:
             return self.segmenter.decode(features, [Grounding(proposals.box_xyxy(index)) for index in rows])
@@ -157,7 +157,7 @@ class Everything:
         for start in range(0, len(points_xy), AT_ONCE):
             some_xy = points_xy[start : start + AT_ONCE]
             drawn = self.segmenter.decode_points(features, some_xy)
-            # Suppressed in each batch first: hundreds of masks of the same things would fill the memory.
+            # Suppress duplicates in each batch first: hundreds of masks of the same objects would fill the memory.
             parts.append(self._suppressed(self._filtered(drawn.logits, drawn.scores, some_xy, features.size_wh)))
             on_points(start + len(some_xy), len(points_xy))
         return Proposals(
@@ -179,7 +179,7 @@ class Everything:
     def _filtered(
         self, logits: FloatArray, scores: FloatArray, points_xy: FloatArray, size_wh: tuple[int, int]
     ) -> Proposals:
-        """The masks that are good enough; only the largest part of each if its box is to be drawn again."""
+        """The masks that are good enough; only the largest part of each if it is segmented again from its box."""
         options = self.options
         stabilities = stability_scores(logits, options.stability_offset)
         good = np.flatnonzero((scores > options.min_score) & (stabilities >= options.min_stability))
@@ -207,7 +207,7 @@ def stability_scores(logits: FloatArray, offset: float) -> FloatArray:
 
 
 def largest_parts(logits: FloatArray) -> FloatArray:
-    """The logits [N, h, w], below 0 in all parts of a mask but the largest; parts are connected over corners too."""
+    """The logits [N, h, w], set below 0 in all parts of a mask except the largest; connectivity includes corners."""
     parted: FloatArray = logits.copy()
     for one in parted:
         mask = one > 0
@@ -227,7 +227,7 @@ def mask_ious(a: BoolMask, b: BoolMask) -> FloatArray:
 
 
 def suppressed(masks: BoolMask, ranks: FloatArray, max_overlap: float) -> NDArray[np.int64]:
-    """Indices of the masks that non-maximum suppression keeps, by falling rank."""
+    """Indices of the masks that non-maximum suppression keeps, by descending rank."""
     ious = mask_ious(masks, masks)
     kept: list[int] = []
     for index in np.argsort(-ranks, kind="stable"):

@@ -18,7 +18,7 @@ from reasonseg_ros.segmenter.port import Features, LowResMasks, ScoredMask, sing
 from reasonseg_ros.types import FloatArray, Grounding, RgbImage
 
 PAD, IGNORED = -1, -10
-"""Labels of the point that SAM2 adds to each prompt, and of points that only fill up the batch."""
+"""Labels of the point that SAM2 adds to each prompt, and of points that pad the batch."""
 BOX_CORNERS = (2, 3)
 KEPT = ("image_embed", "high_res_0", "high_res_1", "vision_feat")
 
@@ -38,9 +38,10 @@ class ExportedSegmenter:
         needs_boxes: bool = False,
         points: Callable[[], Engine] | None = None,
     ) -> None:
-        """`at_once` prompts go through the decoder together; 0 is one on a CPU, because a batch's values do
-        not stay in the cache, and on a GPU as many as the decoder takes. `points` gives the engine for single points;
-        without it they go through the decoder."""
+        """`at_once` prompts go through the decoder together; 0 means one on a CPU, because the values of a batch do not
+        fit in its cache, and the decoder's maximum on a GPU. `points` gives the engine for single points; without it
+        they go through the decoder.
+        """
         self.name = f"{manifest.name} ({encoder.runtime})"
         self.needs_boxes = needs_boxes
         self.size_px = manifest.size_px
@@ -54,7 +55,7 @@ class ExportedSegmenter:
         return Features(data, (rgb.shape[1], rgb.shape[0]))
 
     def decode(self, features: Features, groundings: Sequence[Grounding]) -> list[ScoredMask]:
-        """One mask for each grounding, some or all of them at once. Raises OutOfMemory and ModelError."""
+        """One mask per grounding, in batches. Raises OutOfMemory and ModelError."""
         found = self.decode_low_res(features, groundings)
         return [
             ScoredMask(resize_logits(logits, features.size_wh), float(score))
@@ -106,7 +107,7 @@ def prompt_points(
 ) -> tuple[FloatArray, np.ndarray]:
     """Prompts as the decoder takes them: float32 [N, P, 2] in pixels of the square, int32 [N, P] labels.
 
-    Each is its points, its box as two corners, and SAM2's padding point; shorter ones are filled up.
+    Each has its points, its box as two corners, and SAM2's padding point; shorter ones are padded.
     """
     rows = []
     for grounding in groundings:
@@ -126,7 +127,7 @@ def prompt_points(
 
 
 def _for_each(embed: Value, count: int) -> Value:
-    """[1, C, h, h] as [count, C, h, h], without a copy if the engine needs none."""
+    """[1, C, h, h] expanded to [count, C, h, h], without a copy if the engine needs none."""
     if isinstance(embed, np.ndarray):
         return np.broadcast_to(embed, (count, *embed.shape[1:]))
     return embed.expand(count, *embed.shape[1:])

@@ -1,4 +1,4 @@
-"""A segmenter that remembers the last images: prompted again on one of them, it is not encoded twice."""
+"""A segmenter that caches the features of the last images, so that they are not encoded twice."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from reasonseg_ros.types import FloatArray, Grounding, RgbImage
 
 
 class KeptFeatures:
-    """Wraps any segmenter. An image is known by its identity, so it must not be drawn on in between.
-
-    One thread may encode an image ahead, so that another, which is given the same image later, finds its features.
+    """Wraps any segmenter. Images are compared by identity, so they must not be modified in between. One thread may
+    encode an image in advance for another one.
     """
 
     def __init__(self, segmenter: Segmenter, images: int = 1) -> None:
-        """Keeps the features of the last `images` images."""
+        """Caches the features of the last `images` images."""
         self.name = segmenter.name
         self.needs_boxes = segmenter.needs_boxes
         self._segmenter = segmenter

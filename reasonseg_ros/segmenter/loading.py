@@ -1,4 +1,4 @@
-"""The segmenter that a configuration asks for."""
+"""Loads the configured segmenter."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ _log = logging.getLogger(__name__)
 
 
 def load_segmenter(config: SegmenterConfig, report: Report | None = None) -> Segmenter:
-    """`report` hears of what takes long, as building engines does.
-
-    Raises ModelError if the checkpoint is missing, damaged or of another kind, or a package is not installed.
-    Raises ConfigError for a device or an engine that is not there.
+    """`report` receives the progress of slow steps, such as building engines. Raises ModelError if the checkpoint is
+    missing, damaged or of another kind, or a package is not installed. Raises ConfigError for a missing device or
+    engine.
     """
     card = load_card(config.model, "segmenter")
     backend, folder = choose_backend(card, config)
@@ -42,11 +41,11 @@ def refine_steps(card: ModelCard, config: SegmenterConfig) -> tuple[str, ...]:
 
 
 def choose_backend(card: ModelCard, config: SegmenterConfig) -> tuple[str, Path | None]:
-    """What runs this card, and its export's folder; None for torch.
+    """The runtime of this card, and its export's folder; None for torch.
 
     `auto` runs an export by ONNX Runtime, on a GPU only if ONNX Runtime supports it, and everything else by torch.
 
-    Raises ModelError if an export was asked for and there is none.
+    Raises ModelError if an export is required and missing.
     """
     folder = export_folder(card)
     is_checkpoint = folder is None or folder != Path(card.source)
@@ -77,7 +76,7 @@ def choose_backend(card: ModelCard, config: SegmenterConfig) -> tuple[str, Path 
 def _onnxruntime_has(device: str) -> bool:
     """Whether ONNX Runtime is installed and runs on this device. Raises ConfigError for a GPU that is not there."""
     if device.partition(":")[0] not in ("auto", "cpu", "cuda"):
-        return False  # one that torch may know
+        return False  # torch may know this device
     try:
         from reasonseg_ros.engine.loading import EngineOptions, engine_device
         from reasonseg_ros.engine.onnxruntime import has_provider
@@ -115,7 +114,7 @@ def _load_exported(
 
 
 def engine_options(backend: str, config: SegmenterConfig) -> EngineOptions:
-    """How the graphs of an export are to be run."""
+    """Options for running the graphs of an export."""
     from reasonseg_ros.engine.cache import EngineCache
     from reasonseg_ros.engine.loading import EngineOptions
 
@@ -131,7 +130,7 @@ def engine_options(backend: str, config: SegmenterConfig) -> EngineOptions:
 
 def _load_torch(card: ModelCard, config: SegmenterConfig) -> Segmenter:
     try:
-        # Imported late, so that a missing checkpoint is said at once and not after seconds of importing.
+        # Imported late, so that a missing checkpoint is reported at once and not after seconds of importing.
         from reasonseg_ros.segmenter.sam2 import Sam2Segmenter, load_sam2
         from reasonseg_ros.torch_device import choose_device, choose_dtype
     except ImportError as error:

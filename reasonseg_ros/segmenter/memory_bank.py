@@ -1,7 +1,7 @@
-"""What SAM2's tracker remembers of each target, in two rings on the device whose size never depends on time.
+"""The memories of SAM2's tracker in two ring buffers on the device, whose size does not depend on time.
 
-Column 0 of a target's row holds the frame that was prompted; the others are a ring of the frames before the current
-one. The row of a target that is removed is taken by the last.
+Column 0 of a target's row is the prompted frame; the others are a ring of the frames before the current one. The last
+row moves to the place of a removed target.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROMPTED = 0
 class MemoryBank:
     """Memories of up to `slots` frames and pointers of up to `pointers` frames for each of N targets.
 
-    `zeros(shape, dtype)` makes a value on the device. Frames are counted by whoever uses this, upwards.
+    `zeros(shape, dtype)` allocates a value on the device. The caller counts frames upwards.
     """
 
     def __init__(self, slots: int, pointers: int, zeros: Callable[[tuple[int, ...], str], Value]) -> None:
@@ -39,14 +39,14 @@ class MemoryBank:
         self.prompt(rows, features, pointers, frame)
 
     def prompt(self, rows: Sequence[int], features: Value, pointers: Value, frame: int) -> None:
-        """Replace what the targets of `rows` were prompted with. What was remembered of this frame is dropped."""
+        """Replace the prompts of the targets in `rows`. Their memories of this frame are dropped."""
         for ring, values in ((self._features, features), (self._pointers, pointers)):
             for row, value in zip(rows, values, strict=True):
                 ring.made[row][ring.made[row] == frame] = EMPTY
                 ring.write(row, PROMPTED, value, frame)
 
     def remember(self, features: Value, pointers: Value, frame: int) -> None:
-        """Add `frame` for every target, in the place of the oldest."""
+        """Add `frame` for every target, replacing the oldest."""
         for ring, values in ((self._features, features), (self._pointers, pointers)):
             column = 1 + frame % (ring.size - 1)
             ring.values[: self.count, column] = values
@@ -61,7 +61,7 @@ class MemoryBank:
             ring.made[self.count] = EMPTY
 
     def inputs(self, frame: int) -> dict[str, Any]:
-        """What memory attention is given for all targets in `frame` (`engine.manifest` has shapes and meanings)."""
+        """The input of memory attention for all targets in `frame` (`engine.manifest` has shapes and meanings)."""
         features, pointers = self._features, self._pointers
         ago = features.ago(self.count, frame)
         # The temporal encodings of 1, 2, ... frames ago come first, that of the prompted frame last.
@@ -100,9 +100,9 @@ class _Ring:
         self.made[row, column] = frame
 
     def ago(self, rows: int, frame: int) -> NDArray[np.int64]:
-        """How many frames ago each value was made, int64 [rows, size]; EMPTY if there is none or it is too old."""
+        """Age of each value in frames, int64 [rows, size]; EMPTY if there is none or it is too old."""
         made = self.made[:rows]
         ago = np.where(made == EMPTY, EMPTY, frame - made)
         recent = ago[:, 1:]
-        recent[(recent <= 0) | (recent >= self.size)] = EMPTY  # a frame that comes twice is not its own memory
+        recent[(recent <= 0) | (recent >= self.size)] = EMPTY  # a repeated frame is not its own memory
         return ago

@@ -1,4 +1,4 @@
-"""What every segmenter offers: encode an image once, decode any number of prompts on it."""
+"""The port of segmenters: encode an image once, decode any number of prompts on it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Features:
 class ScoredMask:
     """bool [H, W] of the source image, and the predicted IoU, 0 to 1.
 
-    Raises ModelError for a score that is not finite: results and messages hold numbers only.
+    Raises ModelError for a score that is not finite, which results and messages must not contain.
     """
 
     mask: BoolMask
@@ -39,7 +39,7 @@ class ScoredMask:
 
 @dataclass(frozen=True, eq=False)
 class LowResMasks:
-    """Masks as the decoder draws them, before they are enlarged to the image.
+    """Masks from the decoder, before upsampling to the image.
 
     Attributes:
         logits: float32 [N, h, w] over the whole image, squashed; inside a mask they are above 0.
@@ -54,7 +54,7 @@ class Segmenter(Protocol):
     """Encodes an image once, then decodes any number of prompts on it.
 
     Attributes:
-        needs_boxes: it was trained with boxes; its masks of points alone are useless.
+        needs_boxes: it was trained with boxes; masks from points alone are unusable.
     """
 
     name: str
@@ -83,17 +83,17 @@ class Segmenter(Protocol):
         ...
 
     def feature_map(self, features: Features) -> FloatArray:
-        """The coarsest map of the image encoder over the whole image, squashed: float32 [h, w, C]."""
+        """The coarsest map of the image encoder over the whole squashed image: float32 [h, w, C]."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """One followed target in one frame. Raises ModelError for a score that is not finite.
+    """One tracked target in one frame. Raises ModelError for a score that is not finite.
 
     Attributes:
-        mask: bool [H, W]; empty while the target is not seen.
-        score: the predicted IoU, 0 to 1; 0 while it is not seen.
+        mask: bool [H, W]; empty while the target is not visible.
+        score: the predicted IoU, 0 to 1; 0 while it is not visible.
         state: `new` in the frame in which it was added, `tracked`, `occluded`, or `lost` when occluded for too long. A
             target without a pixel is never `new` or `tracked`.
         since_ns: stamp from which it has been in this state.

@@ -1,6 +1,6 @@
-"""Better masks at the price of a little time: stray parts prompted away, outlines moved to the image's own edges.
+"""Refines masks in a little time: stray parts are removed by prompts, outlines are moved to image edges.
 
-Holes and specks are the business of `regions`, which cleans up every mask.
+`regions` removes holes and specks of every mask.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from reasonseg_ros.segmenter.track_states import unseen
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding, RgbImage
 
 BOX_MARGIN_SHARE = 0.1
-"""Of the box's sides: so far outside it a mask may reach before that counts as stray, since boxes are not exact."""
+"""Tolerance outside the box, as a share of its sides, because boxes are not exact; parts beyond it are stray."""
 STRAY_SHARE = 0.02
-"""Of the mask's area: smaller stray parts are left to the clean-up."""
+"""Minimum stray part, as a share of the mask's area; the clean-up removes smaller ones."""
 MAX_NEGATIVE_POINTS = 3
 REACH_OF_DIAGONAL = 0.0075
 REACH_OF_SIZE = 0.08
 """How far an outline may move, as a share of the image's diagonal and of the square root of the mask's area, whichever
-is less. A wider band would give thin and small objects away to the background."""
+is less. With a wider band, thin and small objects would be lost to the background.
+"""
 WORKING_DIAGONAL_PX = 800
-"""Outlines of larger images are moved at this scale, since the time of a graph cut grows fast with the pixels."""
+"""Larger images are scaled down to this for moving outlines, because a graph cut is slow with many pixels."""
 
 Decode = Callable[[Sequence[Grounding]], list[ScoredMask]]
 RefinementStep = Callable[[RgbImage, Sequence[Grounding], list[ScoredMask], Decode], list[ScoredMask]]
@@ -81,7 +82,7 @@ class RefinedTracker:
         stamp_ns: int,
         masks: Sequence[BoolMask] | None = None,
     ) -> list[Track]:
-        if masks is not None:  # finished, so not refined again
+        if masks is not None:  # already finished, so not refined again
             return self._tracker.add(features, groundings, stamp_ns, masks)
         return self._snapped(features, self._tracker.add(features, groundings, stamp_ns))
 
@@ -109,7 +110,7 @@ class RefinedTracker:
 
 
 def unrefined(features: Features) -> Features:
-    """The features of the segmenter inside a `RefinedSegmenter`, of what it encoded; others as they are."""
+    """The features of the segmenter inside a `RefinedSegmenter`; other features unchanged."""
     if not isinstance(features.data, tuple):
         return features
     inner: Features = features.data[1]
@@ -119,9 +120,10 @@ def unrefined(features: Features) -> Features:
 def prompt_again(
     rgb: RgbImage, groundings: Sequence[Grounding], masks: list[ScoredMask], decode: Decode
 ) -> list[ScoredMask]:
-    """Decode once more, with negative points on stray parts, and keep the better mask of each grounding.
+    """Decode again with negative points on stray parts, and keep the better mask of each grounding.
 
-    Better is the higher predicted IoU x agreement with the grounding's box x share of its points inside.
+    The better mask has the higher product of predicted IoU, agreement with the grounding's box, and share of its points
+    inside.
     """
     prompts = {
         index: replace(
@@ -144,7 +146,7 @@ def prompt_again(
 def negative_points(mask: BoolMask, grounding: Grounding) -> FloatArray:
     """The innermost pixel of each large stray part of bool [H, W], largest part first. float32 [N, 2], N up to 3.
 
-    Stray is what lies outside the grounding's box, or, without a box, every fragment, if no positive point is in it.
+    Stray parts lie outside the grounding's box. Without a box every fragment without a positive point is stray.
     """
     stray = mask.copy()
     positive_xy = grounding.points_xy[np.asarray(grounding.point_labels) == 1]
@@ -178,8 +180,9 @@ def move_outlines(
 def snap_to_edges(rgb: RgbImage, mask: BoolMask) -> BoolMask:
     """Bool [H, W] with its outline on edges of uint8 [H, W, 3], changed only in a narrow band around the old one.
 
-    The band is cut by colour and contrast: one round of GrabCut (Rother et al., SIGGRAPH 2004), whose colours of object
-    and background come from the mask and its surroundings. A mask too thin to have pixels out of the band stays.
+    The band is segmented by colour and contrast with one round of GrabCut (Rother et al., SIGGRAPH 2004). The colours
+    of object and background come from the mask and its surroundings. A mask too thin to have pixels outside the band is
+    not changed.
     """
     box_xyxy = mask_box(mask)
     if box_xyxy is None:
@@ -203,7 +206,7 @@ def snap_to_edges(rgb: RgbImage, mask: BoolMask) -> BoolMask:
     labels = np.where(small, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     labels[inner == 1] = cv2.GC_FGD
     labels[outer == 0] = cv2.GC_BGD
-    cv2.setRNGSeed(0)  # the colours are clustered from random starts
+    cv2.setRNGSeed(0)  # the clustering of colours starts randomly
     cv2.grabCut(small_rgb, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
     cut = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     old_wh = old.shape[1], old.shape[0]

@@ -13,12 +13,12 @@ from reasonseg_ros.segmenter.port import ScoredMask, Track
 from reasonseg_ros.types import BoolMask, Grounding, Region, Segmentation, Status
 
 MOST_NAMED = 5
-"""Targets without a pixel that an answer's `error` names; the others are counted."""
+"""Maximum number of empty targets that an answer's `error` names; further ones are counted."""
 
 
 @dataclass(frozen=True, eq=False)
 class CleanMask:
-    """`mask` after clean-up; `holes` and `fragments` as they were before it."""
+    """`mask` after clean-up; `holes` and `fragments` counted before it."""
 
     mask: BoolMask
     holes: int
@@ -28,8 +28,8 @@ class CleanMask:
 def clean_mask(raw: BoolMask, fill_holes_share: float, remove_specks_share: float) -> CleanMask:
     """Fill small holes, then remove small fragments, of bool [H, W]; shares are of the raw mask's area.
 
-    Fragments are connected over corners as well, holes over sides only. Background that reaches the image's border is
-    no hole. The largest fragment always stays.
+    Fragments are connected over sides and corners, holes over sides only. Background that reaches the image's border is
+    not a hole. The largest fragment is always kept.
     """
     box = mask_box(raw)
     if box is None:
@@ -90,7 +90,7 @@ def points_inside(mask: BoolMask, grounding: Grounding) -> float:
 
 
 def tracked(region: Region, track: Track) -> Region:
-    """`region` at its target's place in another frame. Its agreement with the grounding stays what it was."""
+    """`region` at its target's position in another frame. Its agreement with the grounding is unchanged."""
     box_xyxy = mask_box(track.mask)
     return replace(
         region,
@@ -106,7 +106,7 @@ def tracked(region: Region, track: Track) -> Region:
 def without_empty(segmentation: Segmentation) -> Segmentation:
     """The segmentation without the regions that mark no pixel; the answer's `error` names them.
 
-    Its status becomes EMPTY_MASK if no region is left. A segmentation without groundings stays as it is.
+    Its status becomes EMPTY_MASK if no region is left. A segmentation without groundings is unchanged.
     """
     if not segmentation.status.has_regions or not segmentation.answer.groundings:
         return segmentation

@@ -1,7 +1,7 @@
-"""Following without a memory: what the last mask covered is asked for again in the next frame.
+"""Tracking without a memory: the last mask is the prompt in the next frame.
 
-Works with every segmenter and costs one decoding a frame. It knows a target only by where it was: what moves by more
-than its own size between two frames, or hides, is lost to whatever is in its place.
+It works with every segmenter and takes one decoding per frame. It knows only the target's last position: if a target
+moves by more than its size between two frames, or is hidden, the mask switches to the object at that place.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reasonseg_ros.segmenter.track_states import NEW, TrackState
 from reasonseg_ros.types import BoolMask, Grounding
 
 MARGIN_SHARE = 0.1
-"""Of the last mask's box, added on each side, as the target may have moved."""
+"""Margin on each side of the last mask's box, as a share of it, because the target may have moved."""
 LEAST_SCORE = 0.5
 GREATEST_CHANGE = 2.5
 """A mask with a lower score, or larger or smaller than the last one by this factor, is not the target."""
@@ -33,7 +33,7 @@ class _Target:
 
 
 class RepromptTracker:
-    """Follows targets by where they were. Not thread-safe."""
+    """Tracks targets by their last position. Not thread-safe."""
 
     def __init__(self, segmenter: Segmenter, config: TrackerConfig) -> None:
         self._segmenter = segmenter
@@ -80,7 +80,7 @@ class RepromptTracker:
         return tracks
 
     def remove(self, track_ids: Sequence[int]) -> None:
-        """Stop following these targets. Raises InvalidInput for an id that is not followed."""
+        """Stop tracking these targets. Raises InvalidInput for an id that is not tracked."""
         for track_id in track_ids:
             self._need(track_id)
             del self._targets[track_id]
@@ -98,11 +98,11 @@ class RepromptTracker:
     def _need(self, track_id: int) -> None:
         if track_id not in self._targets:
             known = ", ".join(map(str, self._targets)) or "nothing"
-            raise InvalidInput(f"track {track_id} is not followed; followed: {known}")
+            raise InvalidInput(f"track {track_id} is not tracked; tracked: {known}")
 
 
 def _prompt(mask: BoolMask, last: Grounding) -> Grounding:
-    """Box and innermost point of a mask that is not empty."""
+    """Box and innermost point of a non-empty mask."""
     box = mask_box(mask)
     assert box is not None
     margin = np.tile((box[2:] - box[:2]) * MARGIN_SHARE, 2) * [-1, -1, 1, 1]
@@ -121,7 +121,7 @@ def _is_target(target: _Target, scored: ScoredMask) -> bool:
 
 
 def _divide(masks: list[BoolMask], scores: list[float]) -> None:
-    """Give each pixel to the mask of the highest score. Changes the masks."""
+    """Assign each pixel to the mask with the highest score. Changes the masks."""
     if not masks:
         return
     taken = np.zeros_like(masks[0])

@@ -1,7 +1,7 @@
-"""SAM2's image part through transformers: the published SAM2 and SAM2.1 checkpoints and the embedded small one alike.
+"""SAM2's image part through transformers: the published SAM2 and SAM2.1 checkpoints, and the embedded small one.
 
-Source: Ravi et al., "SAM 2: Segment Anything in Images and Videos", 2024. How it is prompted follows Seg-Zero: the box
-first (its corners are two points labelled 2 and 3), then the points; masks are cut at logit 0.
+Source: Ravi et al., "SAM 2: Segment Anything in Images and Videos", 2024. Prompts follow Seg-Zero: the box first (its
+corners are two points labelled 2 and 3), then the points; masks are cut at logit 0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ IMAGE_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGE_STD = np.array([0.229, 0.224, 0.225], np.float32)
 MOST_AT_ONCE = 64
 """Prompts in one batch of the decoder."""
-MODEL_TYPES = ("sam2", "sam2_video")  # the published checkpoints carry the video tracker's weights too
+MODEL_TYPES = ("sam2", "sam2_video")  # the published checkpoints include the video tracker's weights
 
 
 def load_sam2(
@@ -76,7 +76,7 @@ def load_sam2(
 
 
 def set_image_size(config: Sam2Config, size_px: int) -> None:
-    """Make `config` take square images of another size, wherever it says so; the weights do not depend on it.
+    """Set the size of square images everywhere in `config`; the weights do not depend on it.
 
     Raises ModelError if the windows of the encoder would not fit.
     """
@@ -121,7 +121,7 @@ class Sam2Segmenter:
 
     @torch.inference_mode()
     def decode_low_res(self, features: Features, groundings: Sequence[Grounding]) -> LowResMasks:
-        # Padding a prompt with ignored points changes its mask in SAM2, so only equal prompts go together.
+        # Padding a prompt with ignored points changes its mask in SAM2, so only prompts of equal kind share a batch.
         batches: dict[tuple[int, bool], list[int]] = {}
         for index, grounding in enumerate(groundings):
             batches.setdefault((len(grounding.points_xy), grounding.has_box), []).append(index)
@@ -180,11 +180,11 @@ def preprocess(rgb: RgbImage, size_px: int) -> FloatArray:
 
 @contextmanager
 def _memory_errors(device: torch.device) -> Iterator[None]:
-    """Memory that ran out, on the GPU or in the machine, as OutOfMemory."""
+    """Converts out-of-memory errors of GPU and CPU to OutOfMemory."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        # The CPU's allocator has no error class.
+        # The CPU's allocator has no error class for this.
         if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "can't allocate memory" not in str(error):
             raise
         if device.type == "cuda":

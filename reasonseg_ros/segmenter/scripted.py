@@ -15,7 +15,7 @@ from reasonseg_ros.segmenter.port import Features, LowResMasks, ScoredMask, Trac
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding, RgbImage
 
 LOW_RES_PX, MAP_PX = 128, 32
-"""Sides of the masks and of the feature map that a decoder and an encoder would give."""
+"""Sides of the masks of the decoder and of the feature map of the encoder."""
 
 
 class ScriptedSegmenter:
@@ -73,9 +73,9 @@ def _low_res(mask: BoolMask) -> FloatArray:
 
 
 class ScriptedTracker:
-    """Follows the colour in the middle of each grounding's box, over the features of a ScriptedSegmenter.
+    """Tracks the colour in the middle of each grounding's box, over the features of a ScriptedSegmenter.
 
-    A target is `lost` once it has not been seen for `lost_after_s`; it is found again once its colour comes back.
+    A target is `lost` when it has not been visible for `lost_after_s`; it is found again when its colour returns.
     """
 
     def __init__(self, lost_after_s: float = 1.0) -> None:
@@ -111,7 +111,7 @@ class ScriptedTracker:
         for key in track_ids:
             if key not in self._last:
                 known = ", ".join(map(str, self._last)) or "nothing"
-                raise InvalidInput(f"track {key} is not followed; followed: {known}")
+                raise InvalidInput(f"track {key} is not tracked; tracked: {known}")
             del self._colors[key], self._last[key]
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""What is known of each followed target apart from its looks: seen or not, since when; and whose pixel is whose."""
+"""The state of each tracked target: visible or not, and since when. Also assigns pixels that several masks claim."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from reasonseg_ros.segmenter.port import Track
 from reasonseg_ros.types import BoolMask, FloatArray
 
 NEW, TRACKED, OCCLUDED, LOST = "new", "tracked", "occluded", "lost"
-"""A new target has just been prompted. One out of sight is occluded, and lost when that lasts; both may come back."""
+"""A new target was just prompted. A target that is not visible is occluded, later lost; both may return."""
 
 
 @dataclass(frozen=True)
 class TrackState:
-    """State of one target. Stamps may run backwards, as for a video that is followed towards its beginning."""
+    """State of one target. Stamps may run backwards, as for a video that is tracked towards its beginning."""
 
     track_id: int
     state: str
@@ -32,7 +32,7 @@ class TrackState:
         return TrackState(self.track_id, state, self.since_ns if state == self.state else stamp_ns, seen_ns)
 
     def track(self, mask: BoolMask, score: float) -> Track:
-        """This target in the frame of this state; without a pixel it is not seen, whatever its state says."""
+        """This target in the frame of this state; without a pixel it is not visible, whatever its state."""
         track = Track(self.track_id, mask, score, self.state, self.since_ns, self.seen_ns)
         return track if mask.any() else unseen(track)
 
@@ -45,7 +45,7 @@ def unseen(track: Track) -> Track:
 def masks_from_logits(logits: Sequence[FloatArray | None], size_wh: tuple[int, int], disjoint: bool) -> list[BoolMask]:
     """Masks of the image's size from logits [h, w] of a smaller one; None gives an empty mask.
 
-    With `disjoint`, a pixel that several masks claim is given to the one with the highest logit.
+    With `disjoint`, a pixel that several masks claim belongs to the one with the highest logit.
     """
     masks: list[BoolMask] = []
     highest: FloatArray | None = None

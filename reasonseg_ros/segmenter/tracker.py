@@ -23,11 +23,11 @@ from reasonseg_ros.segmenter.track_states import NEW, TrackState, masks_from_log
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding
 
 SURE_LOGIT = 10.0
-"""Logit of a mask that is given and not found, as in SAM2."""
+"""Logit of a given mask, as in SAM2."""
 
 
 class TrackerGraph(Protocol):
-    """What the tracker needs of an engine (`engine.port.Engine`)."""
+    """The part of an engine that the tracker uses (`engine.port.Engine`)."""
 
     largest: Mapping[str, int]
 
@@ -37,10 +37,10 @@ class TrackerGraph(Protocol):
 
 
 class MemoryTracker:
-    """Follows targets by what was remembered of them. Not thread-safe.
+    """Tracks targets by their memories. Not thread-safe.
 
-    A target that is not seen has an empty mask and stays in the list: it is found again when it returns. Frames count
-    in the order in which they are given, whatever their stamps.
+    A target that is not visible has an empty mask and stays in the list: it is found again when it returns. Frames
+    count in the order of arrival, whatever their stamps.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class MemoryTracker:
     ) -> list[Track]:
         """Start to track one target for each grounding in this frame; the others stay tracked.
 
-        Given `masks` are remembered as they are. The groundings are decoded for the object pointers only, as SAM2 does
-        for a mask.
+        Given `masks` are stored in the memory unchanged. The groundings are then decoded only for the object pointers,
+        as SAM2 does for a mask.
         """
         if not groundings:
             return []
@@ -104,7 +104,7 @@ class MemoryTracker:
         present = found["object_score"][:, 0] > 0
         logits = [values if is_seen else None for values, is_seen in zip(found["masks"][:, 0], present, strict=True)]
         masks = masks_from_logits(logits, features.size_wh, not self._config.overlap)
-        # A target that the model believes in, but whose every pixel another target takes, is not seen either.
+        # A target that the model finds, but whose pixels all belong to another target, is not visible either.
         self._states = [
             state.after(bool(mask.any()), stamp_ns, self._config.lost_after_s)
             for state, mask in zip(self._states, masks, strict=True)
@@ -112,7 +112,7 @@ class MemoryTracker:
         return sorted(_tracks(self._states, masks, found["iou"][:, 0]), key=lambda track: track.track_id)
 
     def remove(self, track_ids: Sequence[int]) -> None:
-        """Stop following these targets. Raises InvalidInput for an id that is not followed."""
+        """Stop tracking these targets. Raises InvalidInput for an id that is not tracked."""
         for track_id in track_ids:
             row = self._row(track_id)
             self._bank.remove(row)
@@ -124,7 +124,7 @@ class MemoryTracker:
             if state.track_id == track_id:
                 return row
         known = ", ".join(str(state.track_id) for state in self._states) or "nothing"
-        raise InvalidInput(f"track {track_id} is not followed; followed: {known}")
+        raise InvalidInput(f"track {track_id} is not tracked; tracked: {known}")
 
     def _arrive(self, stamp_ns: int) -> None:
         if stamp_ns != self._stamp_ns:
@@ -144,7 +144,7 @@ class MemoryTracker:
             if masks is not None:
                 side = found["masks"].shape[-1]
                 found["masks"] = np.stack([_given(mask, side) for mask in masks[rows]])[:, None]
-            # A prompt is believed: whoever gave it has seen the target.
+            # A prompt is trusted: the target is visible.
             found["object_score"] = np.abs(found["object_score"]) + 1e-3
             return found | self._remember(maps, found, prompted=True)
 
@@ -202,7 +202,7 @@ def _tracks(
 
 
 def _in_batches(most: int, count: int, run: Callable[[slice], dict[str, Any]]) -> dict[str, Any]:
-    """What `run` gives for rows 0 to `count`, no more than `most` at once, joined."""
+    """The joined results of `run` for rows 0 to `count`, at most `most` at once."""
     parts = [run(slice(start, min(start + most, count))) for start in range(0, count, most)]
     return parts[0] if len(parts) == 1 else {name: _joined([part[name] for part in parts]) for name in parts[0]}
 
@@ -216,7 +216,7 @@ def _joined(values: list[Value]) -> Value:
 
 
 def _given(mask: BoolMask, side_px: int) -> FloatArray:
-    """float32 logits [side, side] of a mask that is taken as it is."""
+    """float32 logits [side, side] of a given mask."""
     share = cv2.resize(mask.astype(np.float32), (side_px, side_px), interpolation=cv2.INTER_AREA)
     logits: FloatArray = (2 * share - 1) * np.float32(SURE_LOGIT)
     return logits

@@ -115,7 +115,7 @@ def test_targets_come_and_go() -> None:
     tracker.remove([1])
     assert [track.track_id for track in tracker.add(scene(10), [box(8, 18, 22, 32)], 1)] == [3]
     assert [track.track_id for track in tracker.step(scene(10), 2)] == [2, 3]
-    with pytest.raises(InvalidInput, match="track 1 is not followed; followed: 2, 3"):
+    with pytest.raises(InvalidInput, match="track 1 is not tracked; tracked: 2, 3"):
         tracker.remove([1])
     tracker.reset()
     assert tracker.step(scene(10), 4) == []

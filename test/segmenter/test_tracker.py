@@ -147,7 +147,7 @@ def test_removed_targets_leave_the_others_as_they_are(model, frames):
     assert [track.track_id for track in ours[-1]] == [2, 3]
     for tracks, expected in zip(ours, others, strict=True):
         assert_same(tracks, expected)
-    with pytest.raises(InvalidInput, match="track 1 is not followed; followed: "):
+    with pytest.raises(InvalidInput, match="track 1 is not tracked; tracked: "):
         whole.remove([1])
     added = whole.add(encode(model, frames[7]), [grounding(BOXES_XYXY[0])], 7)
     assert [track.track_id for track in added] == [4], "ids are not used twice"
