@@ -1,4 +1,4 @@
-"""What only some reasoners can do beyond an answer: sampled answers, attention, likelihoods, replies in free words."""
+"""Optional abilities of reasoners: sampled answers, attention, likelihoods, free replies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Ability(str, Enum):
 
 @dataclass(frozen=True)
 class Exploration:
-    """What is wanted of a question beside its answer.
+    """What a caller wants in addition to an answer.
 
     Attributes:
         samples: number of answers drawn at random, token by token.
@@ -45,7 +45,7 @@ class Exploration:
 
 @dataclass(frozen=True, eq=False)
 class Explored:
-    """An answer and what was found around it.
+    """An answer with its samples and its attention.
 
     Attributes:
         answer: as `Reasoner.answer` gives it.
@@ -62,7 +62,7 @@ class Explored:
 
 @dataclass(frozen=True)
 class Reply:
-    """The words of a model about images; OK, or without a text the status that says why there is none.
+    """A model's free reply about images; OK, or the status that says why there is no text.
 
     Attributes:
         is_cut: the token limit was hit.
@@ -78,7 +78,7 @@ class Reply:
 
 
 def failed_reply(answer: Answer) -> Reply:
-    """The Reply of a call that ended without any, for the reason that `answer` tells."""
+    """The Reply of a call without a text, for the reason in `answer`."""
     return Reply(answer.status, error=answer.error)
 
 

@@ -1,4 +1,4 @@
-"""What reasoners that are described by a model card have in common, wherever their model runs."""
+"""The common part of reasoners with a model card, wherever their model runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reasonseg_ros.types import Answer, Frame
 
 
 class CardReasoner(Reasoner):
-    """Name, prompt and answer format are those of the card, unless the settings say otherwise."""
+    """Takes name, prompt and answer format from the card, unless the settings override them."""
 
     def __init__(self, card: ModelCard, config: ReasonerConfig) -> None:
         self.name = card.name

@@ -1,4 +1,4 @@
-"""What a caller wants while it waits for an answer."""
+"""Limits, cancellation and progress of one call."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ OnStage = Callable[[str], None]
 
 
 def ignore(*_: object) -> None:
-    """Takes any progress and does nothing with it."""
+    """Ignores progress."""
 
 
 def never() -> bool:
-    """Nobody cancels."""
+    """Never cancels."""
     return False
 
 
 @dataclass(frozen=True)
 class Call:
-    """Limits, cancellation and progress of one question. The defaults wait for whatever comes.
+    """Limits, cancellation and progress of one question. The defaults set no limits of the caller.
 
     Attributes:
         max_new_tokens: longest answer in tokens; 0 is the configured limit.
@@ -38,7 +38,7 @@ class Call:
     on_stage: OnStage = ignore
 
     def after(self, seconds: float) -> Call:
-        """The same call when `seconds` of its time limit have passed."""
+        """The same call after `seconds` of its time limit have passed."""
         left_s = max(self.time_limit_s - seconds, 0.001) if self.time_limit_s else 0.0
         return replace(self, time_limit_s=left_s)
 

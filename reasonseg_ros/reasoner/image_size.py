@@ -1,4 +1,4 @@
-"""The size in which a checkpoint sees an image, and the pixels in which it therefore answers."""
+"""The size in which a checkpoint sees an image, and the coordinates of its answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATCH_PX = {"qwen2.5-vl": 28, "qwen3-vl": 32}
 def resized_wh(
     source_wh: tuple[int, int], dialect: str = "qwen2.5-vl", min_pixels: int = 0, max_pixels: int = 0
 ) -> tuple[int, int]:
-    """What Qwen-VL's processors make of an image: sides in whole patches, area within the limits, aspect kept.
+    """The image size of Qwen-VL's processors: sides in whole patches, area within the limits, aspect kept.
 
     Limits of 0 are those of the published Qwen2.5-VL checkpoints. Source: `smart_resize` of transformers' Qwen2-VL.
     """

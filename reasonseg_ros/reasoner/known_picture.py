@@ -1,7 +1,7 @@
-"""A picture whose answers are known, asked before anything else: does a reasoner give boxes in the right coordinates?
+"""Checks with a known picture whether a reasoner gives boxes in the right coordinates.
 
 Servers and engines for the same checkpoint differ in what the numbers of an answer are: pixels of the image, of what it
-is resized to, thousandths. Wrong ones look like an answer, so they are found by their boxes only.
+is resized to, thousandths. Wrong ones look like an answer, so only a comparison of boxes detects them.
 
 A published checkpoint is asked about drawn shapes. A card whose model knows something else only names its own picture.
 """
@@ -34,11 +34,11 @@ from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.types import Answer, FloatArray, Frame, RgbImage, Status
 
 LEAST_IOU = 0.5
-"""A box in other coordinates lies beside the shape, as the shapes are small and far from the corner at 0, 0."""
+"""A box in other coordinates misses the shape, because the shapes are small and far from the corner at 0, 0."""
 NO_PICTURE = "none"
 _SIZE_WH = (640, 480)
 _JUDGED = (Status.OK, Status.NO_TARGET, Status.UNPARSABLE, Status.TRUNCATED, Status.CONTRADICTION)
-"""What a model itself says; any other status says that it was not asked, or not to its end."""
+"""Statuses that come from the model; others mean that it was not asked, or was stopped."""
 _BAD_PICTURE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError, ReasonSegError,
 )  # fmt: skip
@@ -47,7 +47,7 @@ _LIGHT_RGB = (236, 234, 228)
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What is asked for, and its box in pixels of the picture."""
+    """A question, and the expected box in pixels of the picture."""
 
     question: str
     box_xyxy: FloatArray
@@ -182,7 +182,7 @@ def looks_like(found: list[Found], card: ModelCard, size_wh: tuple[int, int], se
         for form, order in _FORMS:
             expected = [np.array(_sorted(*order(*_scaled(one.target.box_xyxy, size_wh, wh)))) for one in found]
             judged.append((_agreement(expected, received), f"{name}{form}"))
-    # Nearly the same sizes: the first of the best.
+    # Of nearly equal sizes the first one.
     best, name = max(judged, key=lambda one: round(one[0], 2))
     if best >= LEAST_IOU:
         own = _named(expected_wh(card, seen_wh), card.coordinates == "relative_1000")
@@ -191,7 +191,7 @@ def looks_like(found: list[Found], card: ModelCard, size_wh: tuple[int, int], se
 
 
 def _another_size(found: list[Found], received: list[list[FloatArray]], size_wh: tuple[int, int]) -> str:
-    """Pixels of an image of a size that nobody named: estimated from the boxes."""
+    """Pixels of an image of unknown size, which is estimated from the boxes."""
     pairs = [(one.target.box_xyxy, boxes[0]) for one, boxes in zip(found, received, strict=True)]
     ratios = np.array([box / np.maximum(truth, 1) for truth, box in pairs]).reshape(-1, 2)
     scale_x, scale_y = np.median(ratios, axis=0).tolist()

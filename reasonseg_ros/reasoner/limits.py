@@ -1,4 +1,4 @@
-"""When to stop an answer, and the Answers that no text stands behind."""
+"""When to stop an answer, and Answers without a text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reasonseg_ros.types import Answer, Status
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of one answer, resolved; time counts from when this is made. And who listens to its text."""
+    """The limits of one answer, resolved; time counts from its creation. And the receiver of its text."""
 
     max_new_tokens: int
     time_limit_s: float
@@ -37,7 +37,7 @@ class Limits:
 
     @property
     def has_listener(self) -> bool:
-        """Whether the text so far is worth making."""
+        """Whether anybody receives the text so far."""
         return self.on_text is not ignore
 
     @property

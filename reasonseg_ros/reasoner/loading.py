@@ -1,4 +1,4 @@
-"""The reasoner that a configuration asks for."""
+"""Loads the configured reasoner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.reasoner.onnx.manifest import FILE_NAME as GRAPHS
 from reasonseg_ros.reasoner.port import Reasoner
 
-# The published checkpoint whose prompt and image size go with a dialect.
+# The published checkpoint with the prompt and image size of a dialect.
 _TYPICAL = {
     "seg_zero": "seg-zero-7b",
     "vision_reasoner": "vision-reasoner-7b",
@@ -25,7 +25,7 @@ def load_reasoner(config: ReasonerConfig) -> Reasoner:
     """A reasoner with its model loaded, or with a server to ask.
 
     Raises ModelError if a checkpoint is missing, damaged or of another kind, or a package is not installed;
-    ConfigError for settings that contradict each other. A server that is away is no error here.
+    ConfigError for settings that contradict each other. An unreachable server is not an error here.
     """
     card = with_dialect(load_card(config.model, "reasoner"), config.dialect)
     if config.backend == "server":
@@ -57,7 +57,7 @@ SMALL_BYTES = 500_000_000
 def has_graphs(card: ModelCard, config: ReasonerConfig) -> bool:
     """Whether `auto` takes a checkpoint's graphs, which run on the CPU.
 
-    So it was exported, the settings ask for nothing that its graphs cannot do, and no GPU would run it much faster.
+    It does if the checkpoint was exported, its graphs support the settings, and no GPU would run it much faster.
     """
     return (
         card.is_folder
@@ -74,7 +74,7 @@ def weights_bytes(folder: Path) -> int:
 
 
 def with_dialect(card: ModelCard, dialect: str) -> ModelCard:
-    """The card asked to answer in another dialect, in that dialect's words and image size; `auto` leaves it."""
+    """The card with another dialect, and its prompt and image size; `auto` leaves the card unchanged."""
     if dialect in ("auto", card.dialect):
         return card
     typical = load_card(_TYPICAL[dialect], "reasoner")

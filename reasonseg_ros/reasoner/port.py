@@ -1,4 +1,4 @@
-"""What every reasoner offers, wherever its model runs."""
+"""The port of reasoners, wherever their model runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Reasoner(Protocol):
 
     Attributes:
         name: the model's name, for answers and reports.
-        frames: how many frames of a video `choose` is best shown.
+        frames: number of frames of a video for `choose`.
         has_batches: whether `answer_batch` decodes several questions together.
         abilities: what `explore` may be asked for, and whether there is a `reply`.
         state_width: of the hidden states that `think` gives; 0 if it gives none.
@@ -45,7 +45,7 @@ class Reasoner(Protocol):
     def choose(self, frames: Sequence[Frame], text: str, call: Call = WAIT) -> Keyframe:
         """Round 1 of a question about what happened in `frames`, which are ordered by time: see `rounds`.
 
-        Fails as `answer` does. By default no frame is chosen, and the caller asks about the newest one.
+        Fails like `answer`. By default no frame is chosen, and the caller uses the newest one.
         """
         if call.cancelled():
             return failed_keyframe(failure(Status.CANCELLED, "cancelled before looking back", self.name))
@@ -60,9 +60,8 @@ class Reasoner(Protocol):
                        self.name)  # fmt: skip
 
     def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:
-        """An answer for each frame with its text, together if that is faster. The time limit holds for each question.
-
-        Questions that are decoded together are neither cancelled nor do they report progress, and they share an error.
+        """An answer for each frame with its text, together if that is faster. The time limit is per question. Questions
+        that are decoded together cannot be cancelled, report no progress, and share an error.
         """
         return [self.answer(frame, text, call) for frame, text in zip(frames, texts, strict=True)]
 
@@ -83,5 +82,5 @@ class Reasoner(Protocol):
         raise lacking(self.name, [Ability.REPLIES])
 
     def prepare(self, frame: Frame) -> None:
-        """Process ahead what all questions about this frame share. Never raises; `answer` reports what failed."""
+        """Compute in advance what all questions about this frame share. Never raises; `answer` reports failures."""
         return None

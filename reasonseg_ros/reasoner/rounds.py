@@ -38,7 +38,7 @@ _LONGEST_DESCRIPTION = 300
 
 @dataclass(frozen=True)
 class Keyframe:
-    """What round 1 said.
+    """The result of round 1.
 
     Attributes:
         status: OK with a keyframe; NO_TARGET if it says that nothing fits; else why there is no keyframe.
@@ -79,7 +79,7 @@ def round_messages(card: ModelCard, question: str, images: Sequence[dict[str, An
 
 
 def parse_keyframe(text: str, frames: int, cut: bool = False, tokens: int = 0) -> Keyframe:
-    """What a model meant by its answer to round 1. Never raises.
+    """The meaning of a model's answer to round 1. Never raises.
 
     Args:
         frames: how many frames it was shown; they are numbered from 1.
@@ -125,7 +125,7 @@ def parse_keyframe(text: str, frames: int, cut: bool = False, tokens: int = 0) -
 
 
 def _entries(values: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    """Every object that names a frame or describes something, however deep, with its keys in plain form."""
+    """Every object at any depth that names a frame or describes something, with normalised keys."""
     for value in values:
         if isinstance(value, list):
             yield from _entries(value)
@@ -161,7 +161,7 @@ def _description(entry: dict[str, Any]) -> str:
 
 
 def sampled(count: int, most: int) -> list[int]:
-    """Indices of at most `most` of `count` frames, evenly spread, the first and the last among them."""
+    """Indices of at most `most` of `count` frames, evenly spaced, including the first and the last."""
     if count <= most:
         return list(range(count))
     return [round(i * (count - 1) / (most - 1)) for i in range(most)] if most > 1 else [count - 1]

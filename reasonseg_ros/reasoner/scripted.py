@@ -1,4 +1,4 @@
-"""A reasoner that says given texts, word by word: for tests of everything that a reasoner is plugged into."""
+"""A reasoner that writes given texts, word by word: for tests of everything that uses a reasoner."""
 
 from __future__ import annotations
 

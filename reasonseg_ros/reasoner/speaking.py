@@ -1,4 +1,4 @@
-"""What reasoners whose checkpoint runs in this process have in common: from a chat's text to an answer."""
+"""The common part of reasoners whose checkpoint runs in this process: from a chat's text to an answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NO_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory"
 
 @dataclass(frozen=True)
 class Speech:
-    """What the model said to one chat.
+    """The model's reply to one chat.
 
     Attributes:
         seen_wh: the size in which it saw each image, pixels.
@@ -69,7 +69,7 @@ class SpeakingReasoner(CardReasoner):
         ...
 
     def release(self) -> None:
-        """Give back memory after a failure."""
+        """Release memory after a failure."""
         return None
 
     def answer(self, frame: Frame, text: str, call: Call = WAIT, **wishes: Any) -> Answer:
@@ -144,15 +144,15 @@ class SpeakingReasoner(CardReasoner):
         return replace(answer, entropy_nats=speech.entropy_nats, log_likelihood_nats=speech.log_likelihood_nats)
 
     def guarded(self, ask: Callable[[], T], failed: Callable[[Answer], T]) -> T:
-        """What `ask` gives, or what `failed` makes of the Answer that says why there is none."""
+        """The result of `ask`, or of `failed` for the Answer that says why there is none."""
         try:
             return ask()
-        # The libraries below raise all kinds of errors; the port promises an Answer.
+        # The libraries raise many types of errors, but the port promises an Answer.
         except Exception as error:
             status = Status.OUT_OF_MEMORY if self.is_no_memory(error) else Status.FAILED
             reason = str(error) if isinstance(error, ReasonSegError) else f"{type(error).__name__}: {error}"
             answer = failure(status, reason[:500], self.name)
-        # The error and the arrays in its frames are gone here, so that their memory can be given back.
+        # The error and the arrays in its frames are released here, so their memory can be freed.
         self.release()
         gc.collect()
         return failed(answer)

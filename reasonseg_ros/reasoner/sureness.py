@@ -1,4 +1,4 @@
-"""How sure a reasoner is, from what its decoding computes anyway."""
+"""The certainty of a reasoner, from values that decoding computes anyway."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def thought_length(tokens: Sequence[int], text_of: Callable[[list[int]], str]) -
     """Number of tokens up to the end of the thought; 0 if the text has no `</think>`. `text_of` decodes tokens."""
     if END_OF_THOUGHT not in text_of(list(tokens)):
         return 0
-    # The shortest beginning that holds the end of the thought: texts of beginnings grow, so halving finds it.
+    # Bisect for the shortest prefix that contains the end of the thought.
     low, high = 0, len(tokens)
     while low < high:
         middle = (low + high) // 2

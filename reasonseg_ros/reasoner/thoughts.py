@@ -1,4 +1,4 @@
-"""What a reasoner thinks about a question, as hidden states: the input of methods that choose among masks."""
+"""A reasoner's thought as hidden states: the input of methods that choose among masks."""
 
 from __future__ import annotations
 

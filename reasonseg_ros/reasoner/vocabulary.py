@@ -1,4 +1,4 @@
-"""Does a question use words that a checkpoint was never trained on? Small models answer such questions anyway."""
+"""Out-of-vocabulary words of a question: small models answer such questions anyway."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ were what whatever when where whether which while who whoever whom whose why wil
 you your
 """
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
-"""English words that carry the sentence rather than name what is asked for."""
+"""English function words, which name no object."""
 
 
 class Vocabulary:
@@ -38,10 +38,10 @@ class Vocabulary:
             raise ModelError(f"vocabulary {path} is empty")
 
     def unknown_words(self, question: str) -> list[str]:
-        """The words that it was not trained on, without function words."""
+        """The out-of-vocabulary words, without function words."""
         return [word for word in words_of(question) if word not in self.words and word not in FUNCTION_WORDS]
 
     def unknown_share(self, question: str) -> float:
-        """Share of the words other than function words that it was not trained on, 0 to 1; 0 without such words."""
+        """Share of out-of-vocabulary words among the words other than function words, 0 to 1; 0 without such words."""
         content = [word for word in words_of(question) if word not in FUNCTION_WORDS]
         return len(self.unknown_words(question)) / len(content) if content else 0.0

@@ -1,4 +1,4 @@
-"""Texts of models as answers: pure functions for each published format."""
+"""Parses texts of models to answers: pure functions for each published format."""
 
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 

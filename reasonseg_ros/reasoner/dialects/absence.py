@@ -1,8 +1,8 @@
-"""Does a text conclude that the target is not there? In English, Chinese, Korean and Japanese.
+"""Whether a text concludes that the target is absent. In English, Chinese, Korean and Japanese.
 
-Read clause by clause. A clause that denies the target counts, unless it denies something else (`there is no doubt`,
-`no other object`, `no handle on this cup`), is itself denied or conditional, or is followed by a clause that decides
-for an object after all (`however, the closest match is the bowl`).
+The text is read clause by clause. A clause that denies the target counts, unless it denies something else (`there is no
+doubt`, `no other object`, `no handle on this cup`), is itself denied or conditional, or is followed by a clause that
+decides for an object after all (`however, the closest match is the bowl`).
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ _SETTLED_EASTERN = re.compile(
 )
 _DENIED_EASTERN = re.compile(r"没|沒|无|不|없|않|못|ない|ません")
 _EASTERN = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
-# The clause speaks of something else than the target's absence, or takes it back.
+# The clause is not about the target's absence, or revokes it.
 _OTHERWISE = re.compile(
     r"\b(?:doubt|question that|need|reason|others?|else|another|further|more|better|problem|issue|rest|remaining|"
     r"if|whether|unless|when|except|apart from|besides|nothing but|none but|"
     r"not (?:true|correct|right|the case|that|as if|mean|say|think|believe)|(?:wrong|false|incorrect) (?:to|that))\b"
 )
-# A later clause that settles on something.
+# A later clause that decides for an object.
 _SETTLED = re.compile(
     r"\b(?:but|however|yet|instead|still|nevertheless|nonetheless|although|closest|nearest|best|alternative|"
     r"substitute|most (?:likely|similar|suitable|relevant|closely)|choose|chosen|select(?:ed)?|pick(?:ed)?|"
@@ -91,14 +91,14 @@ _CONTRACTED = (
     (r"n't\b", " not"),
     (r"\b(it|there|that|what)'s\b", r"\1 is"),
 )
-# `nothing but` and `none but` are no turns of a sentence.
+# `nothing but` and `none but` do not contrast two clauses.
 _CLAUSE_END = re.compile(
     r"[.;!?\n。\uff1b\uff01\uff1f]+|\uff0c|、|,? (?=(?<!nothing )(?<!none )(?:but|however|yet|although|though) )|,"
 )
 
 _LONGEST_TEXT = 20_000
 _LONGEST_CLAUSE = 500
-"""Characters. A conclusion stands at the end, in a clause of ordinary length."""
+"""Maximum characters of a clause: a conclusion is at the end, in a clause of ordinary length."""
 
 # A whole answer of a few words.
 _SHORT_THING = r"(?:such |matching |suitable |valid |clear )?(?:[\w'-]+ ){0,4}[\w'-]+"
@@ -112,7 +112,7 @@ _DENIAL = re.compile(
     r"|(?:none|nothing) (?:was |were |is |are )?(?:found|detected|visible|present|match(?:es)?|fits?|seen|here|there)"
     r"|(?:无|没有|無|沒有|不存在|未找到|没找到|未发现|找不到|없음|없다|없습니다|없어요|なし|ない|ありません)"
 )
-# A short answer in a sentence. In a thought these may speak of something else.
+# A short answer in a sentence. In a thought these may be about something else.
 _DENYING_SENTENCE = re.compile(
     rf"\b{_PICTURE} (?:contains|shows|has|includes|depicts) (?:no|none|nothing)\b|\bthere (?:is|are) (?:not any|none)\b"
     r"|\b(?:not|unable to) (?:find|see|locate|detect|identify) any|^(?:none|neither) of (?:the|these|those|them)\b"

@@ -1,4 +1,4 @@
-"""Which of the values in a text are its final answer.
+"""Finds the values in a text that are its final answer.
 
 A model that writes without answer tags, or inside them in prose, may mention boxes before it settles: those of other
 objects, the image's size, a draft that it corrects. Values that stand together, as the items of a list do, are one
@@ -27,7 +27,7 @@ _CUE = re.compile(
     re.IGNORECASE,
 )
 _CUE_REACH = 60
-# What may stand between the items of a list: nothing, `and`, a number or bullet, and a name with a colon.
+# Text that may separate the items of a list: nothing, `and`, a number or bullet, and a name with a colon.
 _NAME = r"(?:[*\"'`]*[^\n:.!?\[\]{}]{1,40}:[*\"'`]*)?"
 _JOINED = re.compile(
     rf"[\s,;|]*(?:and|&|or|plus|then|和|以及|及|와|과|と)?[\s,;]*(?:[-*•]|\(?\d{{1,3}}[.)])?\s*{_NAME}\s*",
@@ -116,7 +116,7 @@ def final_answer(text: str, image_whs: tuple[tuple[int, int], ...] = ()) -> Fina
 
 
 def final_values(text: str) -> list[Any]:
-    """The values of any kind that count: those in fences if there are any, from the last correction on."""
+    """The relevant values: those in fences if there are any, from the last correction on."""
     spans = find_spans(text).spans
     fences = [fence.start() for fence in _FENCE.finditer(text)]
     fenced = [span for span in spans if bisect(fences, span.start) % 2]

@@ -1,4 +1,4 @@
-"""The objects with boxes or points in what a model wrote, however deep they lie in it."""
+"""The objects with boxes or points at any depth of a model's JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reasonseg_ros.reasoner.dialects.keys import (
 )
 
 _MOST_KEYS = 20
-# Keys round other objects, which name nothing; keys whose four numbers are no box.
+# Keys around other objects, which are not names; keys whose four numbers are not a box.
 _STRUCTURE = re.compile(
     r"^(?:objects?|detect\w*|results?|answers?|outputs?|predict\w*|items?|targets?|data|list|response|json|instances?|"
     r"annotations?|coord\w*|regions?|final\w*|grounding\w*|segment\w*|found|image|arguments?|arg|args|param\w*|input|tool\w*|function\w*|\d+)$|box|point"
@@ -67,13 +67,13 @@ def _is_four_numbers(value: Any) -> bool:
 
 
 def _is_filler(box: Any) -> bool:
-    """Whether a box is one point, such as 0, 0, 0, 0: what fills the place of a box that there is not."""
+    """Whether a box is one point, such as 0, 0, 0, 0: a placeholder for a missing box."""
     numbers = numbers_of(box)
     return numbers is not None and len(numbers) == 4 and numbers[:2] == numbers[2:]
 
 
 def _holds_objects(keyed: dict[str, Any]) -> bool:
-    """Whether what is called boxes are whole objects: `{"boxes": [{"bbox_2d": ...}]}`."""
+    """Whether the value of a box key is a list of objects: `{"boxes": [{"bbox_2d": ...}]}`."""
     inner = [item for key, value in keyed.items() if is_box(key) and isinstance(value, list) for item in value]
     return any(isinstance(item, dict) and any(is_box(str(key).lower()) for key in item) for item in inner)
 
@@ -83,12 +83,12 @@ def _marked(candidate: dict[str, Any], name: str, denied: str) -> dict[str, Any]
 
 
 def named(candidate: dict[str, Any], name: str) -> dict[str, Any]:
-    """The candidate with the name that stands beside it, if it has none yet."""
+    """The candidate with the name beside it, if it has none yet."""
     return {**candidate, GIVEN: name} if name and not candidate.get(GIVEN) else candidate
 
 
 def with_their_points(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The candidates, points that come alone joined to the box before them."""
+    """The candidates; separate points are joined to the box before them."""
     pending: dict[str, Any] | None = None
     for candidate in found:
         alone = not any(is_box(key) for key in candidate)
@@ -122,7 +122,7 @@ def is_nothing(value: Any) -> bool:
         said = [item for key, item in keyed.items() if not is_label(key) and not PRESENCE.search(key)]
         if denial_in(keyed):
             return not any(is_box(key) and not (is_nothing(item) or _is_filler(item)) for key, item in keyed.items())
-        # What is said beside the answer, and a name alone, deny nothing.
+        # Text beside the answer, or a name alone, is not a denial.
         answers = [item for key, item in keyed.items() if _STRUCTURE.search(key) and isinstance(item, (list, dict))]
         return all(map(is_nothing, answers or said or keyed.values()))
     return value is None

@@ -21,7 +21,7 @@ PRESENCE = re.compile(
 """Keys that say whether the target is there, or whether this object is it."""
 _VERDICT = re.compile(r"answer|status|result|verdict|decision|conclu|respon|output")
 _REASON = re.compile(r"reason|expla|rationale|though|think|analy|comment|note|remark|justif")
-# A name of a few words. `No smoking` is a sign, and an empty cup is a cup.
+# A name of a few words: `No smoking` is a sign, and an empty cup is a cup.
 _NO_NAME = re.compile(
     r"none|null|nil|n/?a|nothing|not (?:found|present|visible|applicable|available|detected|in (?:the|this) \w+)"
     r"|no (?:such |matching |suitable |relevant |valid )?"

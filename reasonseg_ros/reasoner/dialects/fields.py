@@ -1,4 +1,4 @@
-"""Boxes, points and labels out of the candidates that a model wrote, checked and brought into source pixels."""
+"""Boxes, points and labels of a model's candidates, checked and converted to source pixels."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from reasonseg_ros.types import Grounding
 
 SizeWh = tuple[int, int]
 MAX_TARGETS = 100
-"""Boxes of one answer that are kept. A model that repeats itself writes hundreds."""
+"""Maximum boxes of one answer. A model that repeats itself writes hundreds."""
 _HUGE_PX = 1e5  # no camera image is that wide, so it is no coordinate
 _BEYOND_SHARE = 0.05
-"""A box that reaches further out of the image is reported: its coordinates may be those of another image."""
+"""A box that extends further beyond the image is reported: its coordinates may be for another image size."""
 _LABEL_KEY = re.compile(
     r"label|name|descri|class|categor|caption|phrase|expression|entity|noun|^text|title$|^ref|^(?:obj|object|item|type|tag|target|what)s?$"
 )
@@ -28,7 +28,7 @@ _LABEL_CHARACTERS = 200
 
 @dataclass
 class Reading:
-    """What a list of candidates came to. `contradictory`: a box was dropped because it is far off its points."""
+    """The result for a list of candidates. `contradictory`: a box was dropped because it is far from its points."""
 
     groundings: list[Grounding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -88,7 +88,7 @@ def _add(
         reading.notes.append(f"box {_short(box)} leaves no pixel in the image of {source_wh[0]}x{source_wh[1]}")
         return
     points_xy = scale_xy(points, answer_wh, source_wh).reshape(-1, 2)
-    # A box and a point that mean one object may miss each other a little; half a box away they mean two. Points that
+    # A box and a point of one object may differ a little; half a box apart they mean two objects. Points that
     # several boxes share belong to those they lie in.
     slack_x, slack_y = (0.0, 0.0) if shared else (max(side / 2, max(source_wh) / 50) for side in (x2 - x1, y2 - y1))
     least, most = (x1 - slack_x, y1 - slack_y), (x2 + slack_x, y2 + slack_y)
@@ -169,7 +169,7 @@ def _points(candidate: dict[str, Any], reading: Reading) -> list[float]:
 
 
 def _labels(candidate: dict[str, Any], count: int) -> list[str]:
-    """What each of `count` boxes is called."""
+    """The name of each of `count` boxes."""
     for value in _label_values(candidate):
         if isinstance(value, list) and len(value) == count and all(isinstance(item, str) for item in value):
             return [one_line(item, _LABEL_CHARACTERS) for item in value]

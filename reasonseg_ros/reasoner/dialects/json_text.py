@@ -19,8 +19,8 @@ _OPENER = re.compile(r"[\[{]")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|[\"'\\/ntr])")
 _CLOSERS = "]})"
 MAX_DEPTH = 32
-"""Brackets inside brackets. A value that is nested deeper is not read."""
-# One character for one, so that positions stay.
+"""Maximum nesting of brackets. A deeper value is not read."""
+# One character for one, so that positions do not change.
 _ASCII = str.maketrans(
     "\uff3b\uff3d\uff5b\uff5d\uff08\uff09\uff0c\uff1a\uff1b\u201c\u201d\u201e\u201f\uff02\u2018\u2019\uff07",
     '[]{}(),:;"""""\'\'\'',
@@ -31,7 +31,7 @@ _STRING_END = {quote: re.compile(rf"(?<!\\){quote}(?=\s*(?:[,:;\]}})]|$))") for 
 
 
 class _Cut:
-    """Stands for a value that the text ended in."""
+    """Marks a value that was truncated at the end of the text."""
 
 
 _CUT = _Cut()
@@ -39,7 +39,7 @@ _CUT = _Cut()
 
 @dataclass(frozen=True)
 class Span:
-    """A value and where it stands: `text[start:end]`."""
+    """A value and its position: `text[start:end]`."""
 
     start: int
     end: int
@@ -90,7 +90,7 @@ class _Reader:
         self.position = 0
         self.cut = False
         self.is_too_deep = False
-        self.endless: set[str] = set()  # quotes that are known to have no string end any more
+        self.endless: set[str] = set()  # quotes without a string end in the rest of the text
 
     def next_opener(self) -> int | None:
         found = _OPENER.search(self.text, self.position)
@@ -114,7 +114,7 @@ class _Reader:
         if character in "\"'":
             return self.string(character)
         found = _WORD.match(self.text, self.position)
-        if not found:  # a stray colon, or brackets deeper than anyone means them
+        if not found:  # a stray colon, or brackets nested deeper than plausible
             self.position = _STRAY.match(self.text, self.position).end()  # type: ignore[union-attr]
             return None
         self.position = found.end()

@@ -1,4 +1,4 @@
-"""What a key that a model wrote means, and the numbers under it."""
+"""The meaning of a key that a model wrote, and the numbers under it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def numbers_of(value: Any) -> list[float] | None:
 
 
 def plain_keys(keyed: dict[str, Any]) -> dict[str, Any]:
-    """With keys of small letters and digits alone."""
+    """The object with keys reduced to lower-case letters and digits."""
     return {_letters(key): item for key, item in keyed.items()}
 
 
@@ -70,7 +70,7 @@ def is_point(key: str) -> bool:
 
 
 def is_label(key: str) -> bool:
-    """Whether the key names what the target is called, or how sure the model is of it."""
+    """Whether the key is for the target's name, or for the model's confidence."""
     plain = key.lower()
     marked = plain in LABELS or plain == GIVEN or "score" in plain or "conf" in plain
     return marked or "label" in plain or "name" in plain or "descri" in plain

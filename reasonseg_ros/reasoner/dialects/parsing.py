@@ -20,16 +20,16 @@ from reasonseg_ros.reasoner.dialects.strict import parse_strictly
 from reasonseg_ros.reasoner.image_size import default_answer_wh
 from reasonseg_ros.types import Answer, Status
 
-# Few spaces, so that many of them take no time.
+# A bounded number of spaces, so that many of them take no time.
 _TAG = re.compile(r"<\s{0,3}(/?)\s{0,3}(think|answer)\s{0,3}>", re.IGNORECASE)
 _HALF_TAG = re.compile(r"<\s{0,3}/?\s{0,3}[a-z]{0,6}\s{0,3}$", re.IGNORECASE)
 _MOST_ENDS = 20
-# The model's turn ends here; behind it a model that is not stopped asks and answers questions that nobody asked.
+# End of the model's turn; a model that is not stopped continues with invented questions and answers.
 _TURN_BEGIN = re.compile(r"\s*<\|im_start\|>\s*assistant\s*")
 _TURN_END = re.compile(r"<\|(?:im_end|im_start|endoftext|eot_id)\|>|<end_of_turn>|</s>|\nuser\r?\n")
 _FENCE = re.compile(r"```[a-z0-9]*", re.IGNORECASE)
 _CUT = "the text ends before a complete box; raise max_new_tokens"
-# After a box: what may take it back.
+# After a box: words that may revoke it.
 _GOES_ON = re.compile(r"\b(?:but|however|wait|not|actually|correct\w*|instead|sorry)\b|但|不|而是|하지만|아니")
 _TAGGED = ("seg_zero", "vision_reasoner")
 
@@ -60,7 +60,7 @@ def parse_answer(
     strict: bool = False,
     cut: bool = False,
 ) -> Answer:
-    """What a model meant.
+    """The meaning of a model's text.
 
     Args:
         source_wh: the camera image, pixels.
@@ -155,12 +155,12 @@ def _denies(answer: FinalAnswer, content: str) -> bool:
 
 
 def _bare(text: str) -> str:
-    """Without fences and what stands round an answer."""
+    """The text without fences and other text around the answer."""
     return _FENCE.sub("", text).strip(" \n\t\r.\"'")
 
 
 def own_turn(text: str) -> str:
-    """The text up to where the model's turn ends, without the tokens round it."""
+    """The text up to the end of the model's turn, without special tokens."""
     begin = _TURN_BEGIN.match(text)
     start = begin.end() if begin else 0
     end = next((end.start() for end in _TURN_END.finditer(text, start) if text[start : end.start()].strip()), None)
@@ -192,12 +192,12 @@ def _end_of_thought(text: str) -> int | None:
     """Where the answer begins; None if the thought has no end."""
     tags = [(tag.start(), tag.end(), ("/" if tag[1] else "") + tag[2].lower()) for tag in _TAG.finditer(text)]
     ends = [(number, end) for number, (_, end, name) in enumerate(tags) if name == "/think"]
-    # The thought may speak of the tags; its end is the one with the answer tag behind it.
+    # The thought may mention the tags; its end is the tag that is followed by the answer tag.
     for number, end in ends:
         follower = tags[number + 1] if number + 1 < len(tags) else (0, 0, "")
         if follower[2] == "answer" and not text[end : follower[0]].strip():
             return end
-    # Without one it is the last end with anything behind it: a thinking model's template may hold the beginning.
+    # Otherwise it is the last end tag with text after it: a thinking model's template may contain the start tag.
     if ends:
         filled = (end for _, end in reversed(ends[-_MOST_ENDS:]) if _TAG.sub("", text[end:]).strip())
         return next(filled, ends[0][1])
@@ -208,7 +208,10 @@ def _end_of_thought(text: str) -> int | None:
 
 
 def _answers(rest: str) -> list[str]:
-    """What stands in answer tags. Words between two of them that announce a correction drop what was before."""
+    """The content of answer tags.
+
+    If words between two of them announce a correction, the earlier content is dropped.
+    """
     tags = [tag for tag in _TAG.finditer(rest) if tag[2].lower() == "answer"]
     ends = [tag.start() for tag in tags[1:]] + [len(rest)]
     answers: list[str] = []

@@ -1,4 +1,4 @@
-"""Model text read as its authors' own scoring scripts do: what those stumble over is unparsable here.
+"""Parses model text like the published scoring scripts: what they cannot parse is unparsable here.
 
 Seg-Zero takes the first braces without a closing one inside, anywhere in the text, as JSON: the first key that holds
 `bbox`, with four entries, and the first two that hold `points`. Entries are made whole numbers, text and fractions too,
@@ -100,7 +100,7 @@ def _floats(numbers: list[Any]) -> Any:
 
 
 def _qwen_list(text: str) -> str:
-    """The fenced list behind the thought, or all that is behind it. No script is published for this dialect."""
+    """The fenced list after the thought, or the whole rest. No script is published for this dialect."""
     answer = text.rpartition("</think>")[2]
     _, fence, rest = answer.partition("```")
     return rest.removeprefix("json").partition("```")[0] if fence and "```" in rest else answer
