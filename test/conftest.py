@@ -67,11 +67,19 @@ def has_room(folder):
     return os.access(folder, os.W_OK) and not system.f_flag & os.ST_NOEXEC and free_bytes > ROOM_BYTES
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish(session):
-    """Leave out what was imported, a million objects, whenever the garbage collector is called: half a second each."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session):
+    """Leave out what is imported, a million objects, while that lasts and whenever the garbage collector is called.
+
+    Each time it would go through them for half a second.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
