@@ -246,7 +246,7 @@ def test_a_parameter_that_is_no_yaml_is_told(value, make_bag, samples_of, tmp_pa
     arguments = ["evaluate", str(make_bag([samples_of("a")])), "--out", str(tmp_path / "out"), "--set"]
     assert cli.main([*arguments, f"reasoner.prompt_file={value}"]) == cli.USAGE_ERROR
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "--set 'reasoner.prompt_file=" in line and "is no YAML" in line and len(line) < 300
+    assert "--set 'reasoner.prompt_file=" in line and "is not YAML" in line and len(line) < 300
 
 
 @pytest.mark.parametrize("text", ["[" * 5000, "- 2021-99-99", "\x00", "- time_s: 1\n  text: " + "[" * 4000])
