@@ -16,10 +16,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.cost.curve import Curve
-from benchmarks.cost.curves import NAMES, measured
+from benchmarks.cost.curves import LONG, NAMES, measured
 from benchmarks.results import RESULTS, ROOT, commit, machine
 
-PICTURE = ROOT / "docs" / "images" / "cost.png"
+IMAGES = ROOT / "docs" / "images"
+PICTURES = {"cost.png": tuple(name for name in NAMES if name not in LONG), "growth.png": LONG}
+"""The curves of each."""
 
 
 def draw(curves: list[Curve], path: Path) -> None:
@@ -78,8 +80,11 @@ def main() -> int:
         known[name] = {**asdict(curve), "commit": commit(), "machine": machine()["cpu"]}
         out.write_text(json.dumps({"curves": known}, indent=1), encoding="utf-8")
         print(table(curve), flush=True)
-    curves = [_curve(known[name]) for name in NAMES if name in known]
-    draw(curves, out.with_suffix(".png") if settings.quick else PICTURE)
+    for picture, names in PICTURES.items():
+        if settings.plot or not settings.names or set(names) & set(settings.names):
+            curves = [_curve(known[name]) for name in names if name in known]
+            if curves:
+                draw(curves, (out.parent if settings.quick else IMAGES) / picture)
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import cycle, islice
-from time import perf_counter
 
 import cv2
 import numpy as np
@@ -73,33 +72,3 @@ def thought_length(repetitions: int) -> Curve:
         points.append((float(count), total_ms, total_ms / count))
     note = "image and prompt included; the embedded reasoner, kept from ending its answer"
     return Curve("thought length", "tokens", ("answer, ms", "ms a token"), tuple(points), note, logarithmic=True)
-
-
-def frames_followed(frames: int) -> Curve:
-    """Images of a video back and forth, with one target tracked by prompting; 1 to 10,000 of them."""
-    import resource
-
-    method = load_method(config_from({"tracker.mode": "reprompt"}))
-    assert method.make_tracker is not None
-    sample = shipped_questions()[0]
-    rgb = sample.load_frame().rgb
-    shifted = [np.roll(rgb, shift, axis=1) for shift in (*range(0, 40, 4), *range(40, 0, -4))]
-    first = method.answer(Frame(rgb), Query(sample.question))
-    tracker = method.make_tracker()
-    tracker.add(method.segmenter.encode(rgb), first.answer.groundings, 0)
-    points, step_ms, marks = [], [], _marks(frames)
-    for number, image in enumerate(islice(cycle(shifted), frames), 1):
-        start_s = perf_counter()
-        tracker.step(method.segmenter.encode(image.copy()), number * 100_000_000)
-        step_ms.append(1e3 * (perf_counter() - start_s))
-        if number in marks:
-            peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-            points.append((float(number), float(np.median(step_ms)), peak_mb))
-            step_ms.clear()
-    series = "encode and track, ms an image", "peak memory, MB"
-    note = "320 x 240, one target; the median of the images since the point before"
-    return Curve("frames followed", "images", series, tuple(points), note, logarithmic=True)
-
-
-def _marks(frames: int) -> set[int]:
-    return {mark for mark in (100, 200, 500, 1000, 2000, 5000, 10_000) if mark <= frames}

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from benchmarks.cost.curve import Curve
 from benchmarks.groups import CACHE
 
-NAMES = ("objects", "image size", "thought length", "questions waiting", "frames followed", "bag size", "cameras")
+LONG = ("frames followed, scripted", "frames followed, embedded", "bag size")
+"""How cost grows in hours of work, not with one question."""
+NAMES = ("objects", "image size", "thought length", "questions waiting", *LONG, "cameras")
 
 
 def measured(name: str, quick: bool, most: int = 0) -> Curve:
     """`most` ends the curves of frames and bags early; 0: at their full length."""
-    from benchmarks.cost.answers import frames_followed, image_size, objects, thought_length
+    from benchmarks.cost.answers import image_size, objects, thought_length
     from benchmarks.cost.bag_sizes import bag_size
     from benchmarks.cost.cameras import cameras
+    from benchmarks.cost.following import embedded, scripted
     from benchmarks.cost.waiting import questions_waiting
 
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -24,7 +27,8 @@ def measured(name: str, quick: bool, most: int = 0) -> Curve:
         "image size": lambda: image_size(repetitions),
         "thought length": lambda: thought_length(2 if quick else 3),
         "questions waiting": lambda: questions_waiting(CACHE),
-        "frames followed": lambda: frames_followed(most or (200 if quick else 10_000)),
+        "frames followed, scripted": lambda: scripted(most or (200 if quick else 10_000)),
+        "frames followed, embedded": lambda: embedded(most or (200 if quick else 10_000)),
         "bag size": lambda: bag_size(most or (100 if quick else 100_000)),
         "cameras": lambda: cameras(3 if quick else 30),
     }
