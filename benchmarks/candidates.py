@@ -24,7 +24,7 @@ import numpy as np
 import yaml
 from scipy.stats import spearmanr
 
-from benchmarks.samples import judged
+from benchmarks.samples import labelled
 from reasonseg_ros.config import config_from
 from reasonseg_ros.evaluation.scoring.bootstrap import intervals, resampled_sums
 from reasonseg_ros.geometry import mask_iou
@@ -77,14 +77,14 @@ def main() -> None:
     part, parts = map(int, arguments.part.split("/"))
     method = loaded(values)
     known = read(arguments.rows)
-    for number, (sample, truth) in enumerate(judged(arguments.bag)):
+    for number, sample in enumerate(labelled(arguments.bag)):
         if number == arguments.limit > 0:
             break
         if number % parts != part - 1 or sample.sample_id in known:
             continue
         frame = sample.load_frame()
         compared = method.compare(frame, Query(sample.question))
-        found = row(sample.kind, compared, truth.mask)
+        found = row(sample.kind, compared, sample.truth.mask)
         with arguments.rows.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"sample_id": sample.sample_id, **asdict(found)}) + "\n")
     print(report(list(read(arguments.rows).values())))

@@ -15,6 +15,8 @@ from reasonseg_ros.types import Frame
 class LabelledQuestion(NamedTuple):
     """A question about one image, with its ground truth."""
 
+    sample_id: str
+    kind: str
     question: str
     load_frame: Callable[[], Frame]
     truth: Truth
@@ -28,7 +30,7 @@ def labelled(bag: Path) -> Iterator[LabelledQuestion]:
         for sample in clip.samples:
             if sample.truth is None:
                 raise ValueError(f"{bag}: {sample.sample_id} has no ground truth; write the bag again")
-            yield LabelledQuestion(clip.question, sample.load_frame, sample.truth)
+            yield LabelledQuestion(sample.sample_id, sample.kind, clip.question, sample.load_frame, sample.truth)
 
 
 def shipped_questions() -> list[LabelledQuestion]:

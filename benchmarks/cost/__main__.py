@@ -90,7 +90,7 @@ def main() -> int:
 
 def _curve(values: dict[str, object]) -> Curve:
     kept = {name: values[name] for name in ("name", "against", "series", "note", "logarithmic")}
-    return Curve(**kept, points=tuple(map(tuple, values["points"])))  # type: ignore[arg-type]
+    return Curve(**kept, points=tuple(map(tuple, values["points"])))
 
 
 if __name__ == "__main__":
