@@ -69,13 +69,14 @@ def _play_timed(publishers: BagPublishers, bag: BagReader, topics: Sequence[str]
     is_first_round = True
     while True:
         problems: list[str] = []
-        start_s, first_ns = time.monotonic(), None
+        start_s, first_ns = 0.0, None
         for record in bag.records(topics):
             if isinstance(record, Damage):
                 problems.append(str(record))
                 continue
             if first_ns is None:
                 first_ns = record.stamp_ns
+                start_s = time.monotonic()  # not before: opening the bag takes time, and stamps count from here
                 publishers.begin(first_ns, rate)
             _sleep(start_s + (record.stamp_ns - first_ns) / 1e9 / rate - time.monotonic(), record)
             try:
