@@ -25,7 +25,7 @@ from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.training.reasoner.model import IMAGE_WH
 from reasonseg_ros.training.reinforcement.rewards import RewardTruth, reward_parts
 from reasonseg_ros.training.reinforcement.supervised import EmbeddedSupervised, response_text
-from reasonseg_ros.training.rows import TRUTH_PX, TrainingRow, read_rows, write_rows
+from reasonseg_ros.training.rows import ROWS_NAME, TRUTH_PX, TrainingRow, read_rows, write_rows
 from reasonseg_ros.training.scene_rows import write_scene_rows
 
 REWARDS = {"soft": "seg_zero", "strict": "seg_zero_strict"}
@@ -86,10 +86,9 @@ def main() -> None:
 
 def _rows(scenes: Path, folder: Path, count: int) -> Path:
     """Rows with one target or none, about which Seg-Zero's reward can speak."""
-    if not (folder / "one.json").exists():
+    if not (folder / ROWS_NAME).exists():
         write_scene_rows(scenes, folder, count, "train", 0)
-        write_rows(folder, [row for row in read_rows(folder) if len(row.targets) <= 1])
-        (folder / "one.json").write_text("{}\n")
+    write_rows(folder, [row for row in read_rows(folder) if len(row.targets) <= 1])
     return folder
 
 

@@ -1,8 +1,8 @@
 """Candidate masks of a question: their sources, and which of them are equal. Pure functions.
 
-Source of the attention's local maxima and of its components as prompts: Gao et al., "Reason Twice: Segmentation via
-Candidate Discovery and Comparative Reasoning", 2026, arXiv:2606.09303, as far as its summary describes it; the
-thresholds are chosen here.
+Local maxima and components of the attention become prompts. Source: Gao et al., "Reason Twice: Segmentation via
+Candidate Discovery and Comparative Reasoning", 2026, arXiv:2606.09303. Only the paper's summary was available. The
+thresholds are this project's.
 """
 
 from __future__ import annotations

@@ -67,6 +67,8 @@ def _row(values: Any) -> VideoRow:
 
 def boxes_from_values(values: Any) -> tuple[Box | None, ...]:
     """A box or None for each frame, from the JSON list of a row. Raises InvalidInput."""
+    if not isinstance(values, list) or not values:
+        raise InvalidInput(f"boxes {values!r:.200}; expected a list with [x1, y1, x2, y2] or null for each frame")
     try:
         boxes = tuple(None if box is None else _box(box) for box in values)
     except (TypeError, ValueError):

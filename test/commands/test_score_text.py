@@ -67,6 +67,7 @@ def test_two_rounds_are_scored_together(monkeypatch, tmp_path, capsys):
         (["--boxes", BOXES], "belong to revseg"),
         (["--targets", TARGETS, "--second-round", "text.txt"], "belong to revseg"),
         (["--reward", "revseg", "--boxes", "[[1]]"], "for each frame"),
+        (["--reward", "revseg", "--boxes", "[]"], "for each frame"),
         (["--reward", "revseg", "--boxes", BOXES, "--second-round", "none.txt"], "none.txt"),
     ],
 )

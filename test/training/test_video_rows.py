@@ -76,6 +76,8 @@ def test_a_row_is_read_as_it_was_written(tmp_path):
         ({"boxes_xyxy": [[1, 2, 3, 841], None]}, "from 0 to 840"),
         ({"boxes_xyxy": [[1, 2, float("nan"), 4], None]}, "line 1"),
         ({"boxes_xyxy": 7}, "for each frame"),
+        ({"boxes_xyxy": []}, "for each frame"),
+        ({"boxes_xyxy": {"1": None}}, "for each frame"),
         ({"frames": ["a.png", "../b.png"]}, "inside its folder"),
         ({"frames": ["a.png", "c.png"]}, "no image c.png"),
         ({"frames": "ab"}, "not all text"),
