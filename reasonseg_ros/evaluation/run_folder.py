@@ -83,10 +83,18 @@ def _settings_in(path: Path, remedy: str) -> dict[str, Any]:
 
 def _check_same(before: Mapping[str, Any], settings: Mapping[str, Any], out: Path) -> None:
     now = parse_json(json_text(settings))
-    for name in (before.keys() | now.keys()) - {"command"}:
+    for name in sorted((before.keys() | now.keys()) - {"command"}):
         if before.get(name) != now.get(name):
-            noted = f"{name} was {before.get(name)!r:.300} and is {now.get(name)!r:.300}"
+            noted = _difference(name, before.get(name), now.get(name))
             raise InvalidInput(f"{out} was begun with other settings: {noted}; use the same, or another --out")
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """The first value that differs, by its path: `parameters.reasoner.strict was True and is False`."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return f"{name} was {before!r:.300} and is {now!r:.300}"
+    key = next(key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key))
+    return _difference(f"{name}.{key}", before.get(key), now.get(key))
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -19,7 +19,9 @@ from reasonseg_ros.reasoner.loading import has_graphs
 from reasonseg_ros.segmenter.loading import choose_backend
 from reasonseg_ros.versions import versions
 
-ANSWERING = ("method", "reasoner.", "segmenter.", "history.", "answer.")
+ANSWERING = (
+    "method", "reasoner.", "segmenter.", "selection.", "candidates.", "history.", "answer.", "points.min_valid_share",
+)  # fmt: skip
 """Settings that an answer on its own image depends on begin with these."""
 _NO_MATTER = ("reasoner.time_limit_s", "reasoner.known_picture")
 _MODEL_FILES = (".safetensors", ".onnx", ".data", ".bin", ".json", ".jinja", ".txt", ".yaml")
@@ -44,7 +46,21 @@ def conditions_of(config: Config) -> dict[str, Any]:
         "machine": {"platform": platform.platform(), "processor": _processor()},
         "reasoner": _model(reasoner, reasoner_on),
         "segmenter": _model(segmenter, choose_backend(segmenter, config.segmenter)[0]),
+        "named_files_sha256": named_files(config),
     }
+
+
+def named_files(config: Config) -> dict[str, str]:
+    """Digests of the files that settings name beside the models, by parameter; empty for one that is missing."""
+    reasoner = config.reasoner
+    named = {"reasoner.prompt_file": reasoner.prompt_file, "reasoner.confidence_file": reasoner.confidence_file}
+    found = {name: _digest_of(Path(text).expanduser()) for name, text in named.items() if text}
+    if config.method == "llm_seg":
+        from reasonseg_ros.methods.llm_seg import selection_folder
+
+        folder = selection_folder(config.selection.model)
+        found |= {f"selection.model {path.name}": _digest(path) for path in model_files(folder)}
+    return found
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -74,14 +90,15 @@ def _model(card: ModelCard, backend: str) -> dict[str, Any]:
     folder = Path(card.source) if card.is_folder else _downloaded(card)
     if backend == "server" or folder is None:
         return found
-    files = _model_files(folder)
+    files = model_files(folder)
     found["files_sha256"] = {str(path.relative_to(folder)): _digest(path) for path in files}
     if backend in _ENGINES:
         found["engines_sha256"] = _engines({_digest(path) for path in files if path.suffix == ".onnx"})
     return found
 
 
-def _model_files(folder: Path) -> list[Path]:
+def model_files(folder: Path) -> list[Path]:
+    """The files of a checkpoint's folder that an answer may depend on, with those of an export beside it."""
     folders = (folder, folder / BESIDE)
     paths = [path for one in folders if one.is_dir() for path in one.iterdir()]
     return sorted(path for path in paths if path.suffix in _MODEL_FILES and path.is_file())
@@ -91,6 +108,13 @@ def _digest(path: Path) -> str:
     """The hub's cache names a large file by its digest, which saves reading it."""
     name = path.resolve().name
     return name if re.fullmatch(r"[0-9a-f]{64}", name) else file_sha256(path)
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError:
+        return ""
 
 
 def _downloaded(card: ModelCard) -> Path | None:

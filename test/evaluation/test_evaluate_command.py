@@ -9,6 +9,8 @@ import pytest
 
 from reasonseg_ros import cli
 from reasonseg_ros.commands.evaluate.parameters import config_values, refine_values
+from reasonseg_ros.commands.evaluate.run_settings import PARAMETERS
+from reasonseg_ros.config import settings
 from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.plain_text import one_line
@@ -82,7 +84,34 @@ def test_a_strict_run_is_recorded_and_gone_on_with_strictly(method, make_bag, sa
     assert cli.main(["evaluate", bag, "--out", str(out), "--strict"]) == 0
     assert json.loads((out / "results.json").read_text())["run"]["parameters"]["reasoner"]["strict"] is True
     assert cli.main(["evaluate", bag, "--out", str(out), "--resume"]) == cli.USAGE_ERROR
-    assert "'strict': True" in capsys.readouterr().err
+    assert "parameters.reasoner.strict was True and is False" in capsys.readouterr().err
+
+
+def test_a_run_is_not_gone_on_with_by_other_files_or_settings(method, make_bag, samples_of, tmp_path, capsys):
+    bag, out, prompt = make_bag([samples_of("a")]), tmp_path / "out", tmp_path / "prompt.txt"
+    prompt.write_text("Find: {query}")
+    words = ["evaluate", str(bag), "--out", str(out), "--set", f"reasoner.prompt_file={prompt}"]
+    assert cli.main(words) == 0
+    assert cli.main([*words, "--resume"]) == 0
+    capsys.readouterr()
+    prompt.write_text("Seek: {query}")
+    assert cli.main([*words, "--resume"]) == cli.USAGE_ERROR
+    assert "named_files_sha256.reasoner.prompt_file was '" in capsys.readouterr().err
+    prompt.write_text("Find: {query}")
+    assert cli.main([*words, "answer.min_confidence=0", "--resume"]) == cli.USAGE_ERROR
+    assert "parameters.answer.min_confidence was -1.0 and is 0.0" in capsys.readouterr().err
+    assert cli.main([*words, "selection.model=other", "--resume"]) == cli.USAGE_ERROR
+    assert "parameters.selection.model was 'tabletop' and is 'other'" in capsys.readouterr().err
+    stored = next(path for path in bag.iterdir() if path.name != "metadata.yaml")
+    os.utime(stored, ns=(0, 1))  # another bag of the same size
+    assert cli.main([*words, "--resume"]) == cli.USAGE_ERROR
+    assert f"bag.written_ns.{stored.name} was " in capsys.readouterr().err
+
+
+def test_every_group_of_parameters_is_known_to_matter_or_not():
+    groups = {name.partition(".")[0] for name, _, _ in settings() if "." in name}
+    no_matter = {"camera", "query", "stream", "points", "output", "record", "faults"}
+    assert groups == {*PARAMETERS, *no_matter}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ import pytest
 
 from reasonseg_ros import cli
 from reasonseg_ros.commands.replay import overrides
+from reasonseg_ros.config import config_from, settings
 from reasonseg_ros.recording.comparison import Tolerance, compared
+from reasonseg_ros.recording.conditions import conditions_of, differences
 from reasonseg_ros.recording.reading import read_black_boxes
 from reasonseg_ros.recording.replaying import Replay
 from reasonseg_ros.types import Answer, Status
@@ -76,6 +78,28 @@ def test_settings_are_the_recorded_ones_unless_an_option_changes_them(loaded, tm
     output = capsys.readouterr().out
     assert "changed: reasoner.backend auto -> local" in output and "changed: reasoner.dtype auto -> float32" in output
     assert "changed: reasoner.old is no parameter here" in output
+
+
+def test_settings_of_other_methods_are_the_recorded_ones_too(loaded, tmp_path):
+    """Otherwise another number of candidates, or another limit for positions, would seem to be the models' doing."""
+    recorded = black_box()
+    chosen = {"candidates.samples": 3, "selection.model": "other", "points.min_valid_share": 0.05}
+    configs = loaded()
+    path = write_box(tmp_path / "box.mcap", replace(recorded, settings={**recorded.settings, **chosen}))
+    assert cli.main(["replay", str(path)]) == 0
+    (config,) = configs
+    now = {name: value for name, _, value in settings(config)}
+    assert {name: now[name] for name in chosen} == chosen
+
+
+def test_another_prompt_file_is_named(tmp_path):
+    prompt = tmp_path / "prompt.txt"
+    prompt.write_text("Find: {query}")
+    config = config_from({"reasoner.prompt_file": str(prompt)})
+    before = conditions_of(config)
+    prompt.write_text("Seek: {query}")
+    (line,) = differences(before, conditions_of(config))
+    assert line.startswith("named_files_sha256 reasoner.prompt_file ")
 
 
 def test_other_weights_and_versions_are_named(loaded, tmp_path, capsys):

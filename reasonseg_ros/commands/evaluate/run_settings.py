@@ -10,7 +10,7 @@ from typing import Any
 
 from reasonseg_ros.model_card import ModelCard, load_card
 
-PARAMETERS = ("reasoner", "segmenter", "tracker", "history", "candidates")
+PARAMETERS = ("reasoner", "segmenter", "selection", "tracker", "history", "candidates", "answer")
 """Groups of the node's parameters that scores depend on."""
 
 
@@ -20,6 +20,7 @@ def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dic
     from reasonseg_ros.config import config_from
     from reasonseg_ros.evaluation.datasets.conversion import data_set_of
     from reasonseg_ros.evaluation.scoring.bootstrap import SEED
+    from reasonseg_ros.recording.conditions import named_files
     from reasonseg_ros.versions import versions
 
     config = config_from(values)
@@ -34,6 +35,7 @@ def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dic
         "protocol": settings.protocol,
         "counterfactual": not settings.no_counterfactual,
         "parameters": {name: asdict(getattr(config, name)) for name in PARAMETERS},
+        "named_files_sha256": named_files(config),
         "model_cards": {kind: _card(load_card(name, kind)) for kind, name in cards.items()},
         "batch_size": settings.batch_size,
         "seed": SEED,
@@ -45,20 +47,24 @@ def _card(card: ModelCard) -> dict[str, Any]:
     values = asdict(card)
     if not card.is_folder:
         return values
+    from reasonseg_ros.recording.conditions import model_files
+
     folder = Path(card.source)
     # A checkpoint that is trained on has the same sizes, so the times tell it apart.
-    weights = {path.name: path.stat().st_mtime_ns for path in sorted(folder.glob("*.safetensors"))}
-    return {**values, "source": folder.name, "weights_written_ns": weights}
+    written = {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in model_files(folder)}
+    return {**values, "source": folder.name, "files_written_ns": written}
 
 
 def _described(bags: Sequence[Path]) -> dict[str, Any]:
-    """Names, and files with their sizes in bytes, so that a rewritten bag counts as another one."""
+    """Names, and files with their sizes in bytes and times of writing, so that a rewritten bag is another one."""
     from reasonseg_ros.evaluation.bag_messages import bag_names
 
     names = bag_names(bags)
     files: dict[str, int] = {}
+    written: dict[str, int] = {}
     for name, bag in zip(names, bags, strict=True):
         paths = sorted(path for path in bag.iterdir() if path.is_file()) if bag.is_dir() else [bag]
         prefix = f"{name}/" if len(bags) > 1 else ""
         files |= {prefix + path.name: path.stat().st_size for path in paths}
-    return {"name": ", ".join(names), "files": files}
+        written |= {prefix + path.name: path.stat().st_mtime_ns for path in paths}
+    return {"name": ", ".join(names), "files": files, "written_ns": written}
