@@ -206,6 +206,13 @@ def _masks(base: Path, video: str, meta: dict[str, Any], expression: dict[str, A
         missing = [key for key in ids if not isinstance(runs.get(str(key)), list)]
         if missing:
             raise InvalidInput(f"mask_dict.json has no masks {missing}; use a split with published masks")
+        frames = len(meta["frames"])
+        for key in ids:
+            if (count := len(runs[str(key)])) != frames:
+                raise InvalidInput(
+                    f"mask_dict.json has {count} masks {key} for {frames} frames, so it is not known which belong "
+                    "together; get it and meta_expressions.json from one source"
+                )
         return partial(_from_runs, [runs[str(key)] for key in ids])
     object_id = str(expression.get("obj_id"))
     source = str(_own(expression, "source", meta.get("source")))
@@ -236,8 +243,6 @@ def _from_runs(
 ) -> tuple[BoolMask, BoolMask | None] | None:
     union = np.zeros(size_wh[::-1], bool)
     for runs in objects:
-        if number >= len(runs):
-            raise InvalidInput(f"mask_dict.json has {len(runs)} frames and not frame {frame}; get it again")
         if runs[number]:  # null, in ReVOS also an empty object: the object is not in this frame
             if not isinstance(runs[number], dict):
                 raise InvalidInput(f"frame {frame} of mask_dict.json holds {runs[number]!r:.40}; get it again")

@@ -137,6 +137,23 @@ def test_mevis_masks_are_run_lengths_and_null_means_absent(tmp_path, frames, wri
     assert np.array_equal(both[0], one | two) and not both[1].any() and np.array_equal(both[2], one)
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_masks_of_another_number_than_frames_are_refused(count, tmp_path, frames, write_json, convert, rectangle):
+    """Frames were dropped from one of the files, and nothing says which: each mask may be another frame's."""
+    base = tmp_path / "mevis"
+    frames(base / "valid_u", "v1")
+    mask = rectangle(4, 4, 12, 12)
+    runs = {"size": [30, 40], "counts": encode_rle(mask).tolist()}
+    write_json(base / "valid_u/mask_dict.json", {"7": [runs] * 3, "8": [runs] * count})
+    expressions = {"0": {"exp": "one", "anno_id": [7]}, "1": {"exp": "both", "anno_id": [7, 8]}}
+    write_json(
+        base / "valid_u/meta_expressions.json", {"videos": {"v1": {"frames": FRAMES, "expressions": expressions}}}
+    )
+    bag = convert("from-video", base, "--split", "valid_u")
+    assert bag.status == 1 and {truth.query_id for truth in bag.truths} == {"v1/0"}
+    assert any(f"mask_dict.json has {count} masks 8 for 3 frames" in line for line in bag.problems)
+
+
 def test_what_cannot_be_used_is_told_once_and_counted(tmp_path, frames, write_json, convert, rectangle):
     base = tmp_path / "set"
     frames(base, "v1")
