@@ -220,8 +220,11 @@ def _write(settings: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from reasonseg_ros.data_engine.bags_out import other_bags, write_bags
+    from reasonseg_ros.data_engine.bags_out import lost_decisions, other_bags, write_bags
 
+    if lost := lost_decisions(settings.out):
+        stated = f"{lost} decisions are about questions that are gone, or have another answer or other targets now"
+        print(f"{stated}; review with `reasonseg console --review {settings.out}`", file=sys.stderr)
     console = Console(stderr=True)
     with naming(settings.out), Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("Writing", total=None)

@@ -16,6 +16,7 @@ from reasonseg_ros.evaluation.datasets.conversion import Plan, write_dataset
 from reasonseg_ros.evaluation.datasets.pictures import read_picture
 from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, gather
 from reasonseg_ros.geometry import innermost_xy, mask_box
+from reasonseg_ros.images.run_lengths import mask_from_rle
 
 BAGS_NAME = "bags"
 
@@ -34,6 +35,12 @@ def chosen_questions(folder: Path) -> list[DataQuestion]:
     """What goes into the bags: everything, or what was accepted by hand as soon as there is a decision."""
     questions, decisions = read_questions_file(folder), read_decisions(folder)
     return questions if decisions is None else [one for one in questions if decisions.get(one.id)]
+
+
+def lost_decisions(folder: Path) -> int:
+    """How many decisions are about questions that are not in the folder any more, or have other targets now."""
+    known = {one.id for one in read_questions_file(folder)}
+    return len((read_decisions(folder) or {}).keys() - known)
 
 
 def write_bags(folder: Path, on_done: Callable[[int], None] = lambda _: None) -> list[WrittenBag]:
@@ -90,7 +97,8 @@ def _labelled(question: DataQuestion) -> LabelledQuestion:
             raise InvalidInput("a target has an empty mask")
         boxes.append(tuple(box.tolist()))
         points.append(tuple(innermost_xy(mask).tolist()))
+    ignored = None if question.ignored is None else mask_from_rle(question.ignored)
     return LabelledQuestion(
-        question.id, question.question, question.mask(), kind=question.kind, thought=question.answer, is_sentence=True,
+        question.id, question.question, question.mask(), ignored, question.kind, question.answer, True,
         boxes_xyxy=tuple(boxes), points_xy=tuple(points),
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,11 +45,15 @@ class ListedObject:
 
 @dataclass(frozen=True, eq=False)
 class LoadedPicture:
-    """An image and its objects; they are numbered from 1 in this order. `problems`: a line for each that is lost."""
+    """An image and its objects; they are numbered from 1 in this order. `problems`: a line for each that is lost.
+
+    `unlisted`: named objects that are not asked about: crowds, tiny ones, those beyond MOST_OBJECTS.
+    """
 
     image: EncodedImage
     objects: tuple[ListedObject, ...]
     problems: tuple[str, ...] = ()
+    unlisted: tuple[ListedObject, ...] = ()
 
     @cached_property
     def rgb(self) -> RgbImage:
@@ -85,6 +89,19 @@ def askable(objects: Iterable[ListedObject], most: int = MOST_OBJECTS) -> tuple[
         if all(mask_iou(one.mask, other.mask) <= SAME_IOU for other in kept):
             kept.append(one)
     return tuple(kept)
+
+
+def ignored_mask(targets: Sequence[ListedObject], unlisted: Iterable[ListedObject]) -> BoolMask | None:
+    """Pixels that count neither way, bool [H, W]: unlisted objects of the targets' categories. None if there are none.
+
+    COCO's own evaluation treats its crowds like this, for each category apart.
+    """
+    names = {one.name.casefold() for one in targets if one.name}
+    masks = [one.mask for one in unlisted if one.name.casefold() in names]
+    if not masks:
+        return None
+    ignored: BoolMask = np.logical_or.reduce(masks) & ~np.logical_or.reduce([one.mask for one in targets])
+    return ignored if ignored.any() else None
 
 
 def with_outlines(rgb: RgbImage, masks: Iterable[BoolMask], alpha: float) -> RgbImage:

@@ -37,9 +37,10 @@ class DataQuestion:
     """A question that broke no rule.
 
     Attributes:
-        id: of its picture and its words, so that a decision about it never falls to another question.
+        id: of its picture, words, answer and targets, so that a decision about it never falls to another question.
         picture: path of the image inside the folder.
         source: name of the picture in its source.
+        ignored: run lengths of pixels that count neither way; None for none.
     """
 
     id: str
@@ -50,6 +51,7 @@ class DataQuestion:
     question: str
     answer: str
     targets: tuple[AnsweringObject, ...]
+    ignored: Rle | None = None
 
     def masks(self) -> list[BoolMask]:
         """One for each target, bool [H, W]. Raises InvalidInput if the run lengths are damaged."""
@@ -70,9 +72,10 @@ class Rejected:
     reasons: tuple[str, ...]
 
 
-def question_id(digest: str, question: str) -> str:
-    """Of an image's digest and a question."""
-    return f"{digest[:12]}-{hashlib.sha256(question.encode('utf-8', 'replace')).hexdigest()[:8]}"
+def question_id(digest: str, question: str, answer: str, targets: Iterable[AnsweringObject]) -> str:
+    """Of an image's digest, and of all that somebody who decides about the question sees."""
+    seen = json_text([question, answer, [asdict(target) for target in targets]], compact=True)
+    return f"{digest[:12]}-{hashlib.sha256(seen.encode('utf-8', 'replace')).hexdigest()[:12]}"
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> None:
@@ -150,6 +153,7 @@ def _question(values: Any) -> DataQuestion:
     targets = tuple(AnsweringObject(str(target["name"]), target["mask"]) for target in values["targets"])
     if not targets:
         raise InvalidInput("it has no target")
-    for target in targets:
-        mask_from_rle(target.mask)
-    return DataQuestion(**texts, targets=targets)
+    ignored = values.get("ignored")
+    for runs in (*(target.mask for target in targets), *([] if ignored is None else [ignored])):
+        mask_from_rle(runs)
+    return DataQuestion(**texts, targets=targets, ignored=ignored)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reasonseg_ros.data_engine.asking import NoReply, PictureAsker, Questioned, Stopped, Wishes
 from reasonseg_ros.data_engine.model import Model
-from reasonseg_ros.data_engine.pictures import LoadedPicture, SourcePicture
+from reasonseg_ros.data_engine.pictures import LoadedPicture, SourcePicture, ignored_mask
 from reasonseg_ros.data_engine.records import (
     PICTURES_NAME,
     QUESTIONS_NAME,
@@ -197,9 +197,12 @@ def _take(
     with whole_file(folder / path, "wb") as file:
         file.write(picture.image.data)
     split = split_of(picture.digest, plan.shares, plan.seed)
-    taken = {one.id for one in result.questions}
-    new = [_question(draft, name, picture, found, path, split) for draft in kept]
-    result.questions += [one for one in new if one.id not in taken]
+    taken = {one.question for one in result.questions if one.picture == path}
+    for one in (_question(draft, name, picture, found, path, split) for draft in kept):
+        if one.question in taken:
+            result.rejected.append(Rejected(name, one.question, ("the same image is asked the same already",)))
+        else:
+            result.questions.append(one)
 
 
 def _question(
@@ -207,5 +210,8 @@ def _question(
 ) -> DataQuestion:
     objects = [found.objects[number - 1] for number in draft.numbers]
     targets = tuple(AnsweringObject(one.name, rle_from_mask(one.mask)) for one in objects)
-    an_id = question_id(picture.digest, draft.question)
-    return DataQuestion(an_id, path, name, split, found.kind, draft.question, draft.answer, targets)
+    ignored = ignored_mask(objects, picture.unlisted)
+    return DataQuestion(
+        question_id(picture.digest, draft.question, draft.answer, targets), path, name, split, found.kind,
+        draft.question, draft.answer, targets, None if ignored is None else rle_from_mask(ignored),
+    )  # fmt: skip

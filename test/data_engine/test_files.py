@@ -109,6 +109,17 @@ def test_one_wrong_annotation_costs_itself_only(tmp_path):
     assert [one.name for one in picture.objects] == ["spoon"]
     assert len(picture.problems) == 2
     assert "category 77 has no name" in picture.problems[0]
+    assert [one.name for one in picture.unlisted] == ["spoon"]
+
+
+@pytest.mark.parametrize("value", ["0", "1", 2, [], 0.5])
+def test_an_iscrowd_that_is_neither_0_nor_1_costs_its_annotation(tmp_path, value):
+    path = write_coco(tmp_path, pictures=1)
+    annotations = json.loads(path.read_text())["annotations"]
+    annotations[0]["iscrowd"] = value
+    picture = coco_pictures(changed(path, annotations=annotations), [tmp_path])[0].load()
+    assert len(picture.objects) == 3 and not picture.unlisted
+    assert "expected 0 or 1" in picture.problems[0]
 
 
 def test_an_image_that_leads_out_of_its_folder_or_has_another_size_is_refused(tmp_path):

@@ -1,5 +1,8 @@
 """Runs against a scripted server: good, rule-breaking and malformed answers, and their bags."""
 
+import json
+
+import numpy as np
 import pytest
 from engine_runs import asked_for, command, reasons
 from vision_server import (
@@ -14,7 +17,7 @@ from vision_server import (
 )
 
 from reasonseg_ros.cli import main
-from reasonseg_ros.data_engine.records import add_decision, read_questions_file
+from reasonseg_ros.data_engine.records import add_decision, read_decisions, read_questions_file
 from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.training.mask_targets import object_masks
 
@@ -36,6 +39,54 @@ def test_good_answers_become_a_bag_that_is_read_back(coco, tmp_path, capsys):
     # The two spoons of 12 and 10 pixels, not the book of 40 or the cup of 24; fills of polygons hold their outline.
     assert [int(mask.sum()) for mask in spoons] == pytest.approx([144, 100], rel=0.3)
     assert all(mask[int(y), int(x)] for mask, (x, y) in zip(spoons, sample.truth.points_xy, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+def test_crowds_and_objects_that_are_not_listed_count_neither_way_for_their_category(coco, tmp_path):
+    """Judged by pycocotools. As in COCO's own evaluation, a crowd of spoons is nothing to a question about cups."""
+    coco_masks = pytest.importorskip("pycocotools.mask")
+    content = json.loads(coco.read_text())
+    crowd = np.zeros((96, 128), np.uint8, order="F")
+    crowd[60:80, 10:90] = 1
+    crowd[5:12, 70:75] = 1  # into the first spoon, whose pixels stay its own
+    runs = coco_masks.encode(crowd)
+    tiny = [100, 60, 102, 60, 102, 62, 100, 62]
+    for number in range(len(content["images"])):
+        counts = runs["counts"].decode()
+        content["annotations"] += [
+            {"id": 90 + number, "image_id": number, "category_id": 3, "iscrowd": 1,
+             "segmentation": {"size": [96, 128], "counts": counts}},
+            {"id": 95 + number, "image_id": number, "category_id": 3, "iscrowd": 0, "segmentation": [tiny]},
+        ]  # fmt: skip
+    coco.write_text(json.dumps(content))
+    with serving(good) as server:
+        assert main(command(coco, server, "--splits", "train=1")) == 0
+    truths = {clip.question: clip.frames[0].truth for clip in read_clips(tmp_path / "out/bags/train")}
+    spoons, cup = (
+        truths["What helps to stir sugar into a drink?"],
+        truths["Which thing would keep tea warm for a while?"],
+    )
+    expected = coco_masks.decode(coco_masks.merge([runs, *coco_masks.frPyObjects([tiny], 96, 128)])).astype(bool)
+    assert (spoons.ignore == (expected & ~spoons.mask)).all() and spoons.ignore.sum() > 1600
+    assert (expected & spoons.mask).any() and not cup.ignore.any()
+
+
+def test_a_decision_does_not_fall_to_other_targets_of_the_same_words(coco, tmp_path, capsys):
+    out = tmp_path / "out"
+    with serving(good) as server:
+        assert main(command(coco, server)) == 0
+        for one in read_questions_file(out):
+            add_decision(out, one.id, True)
+        content = json.loads(coco.read_text())
+        content["annotations"][1]["segmentation"] = [[46, 40, 70, 40, 70, 64, 46, 64]]  # the cup lies elsewhere
+        coco.write_text(json.dumps(content))
+        assert main(command(coco, server)) == 0
+    assert "1 decisions are about questions that are gone, or have another answer or other targets now" in (
+        capsys.readouterr().err
+    )
+    decisions = read_decisions(out)
+    undecided = [one.question for one in read_questions_file(out) if one.id not in decisions]
+    assert undecided == ["Which thing would keep tea warm for a while?"]
 
 
 def test_what_breaks_a_rule_is_asked_again_with_the_reasons(coco, tmp_path):

@@ -19,8 +19,8 @@ from reasonseg_ros.faults import reason
 def coco_pictures(path: Path, folders: Sequence[Path]) -> list[SourcePicture]:
     """The images of the file in its order. `folders` hold the image files.
 
-    A category's `synonyms`, as in LVIS, are other names of it. Crowds are no objects. Raises InvalidInput if the file
-    cannot be read, or has no image.
+    A category's `synonyms`, as in LVIS, are other names of it. Crowds are no objects that can be asked about. Raises
+    InvalidInput if the file cannot be read, or has no image.
     """
     content = read_json(path)
     images, annotations, categories = (
@@ -33,7 +33,7 @@ def coco_pictures(path: Path, folders: Sequence[Path]) -> list[SourcePicture]:
     clear = by_id(entry for entry in images if _is_id(entry.get("id")))
     of_image: dict[Any, list[dict[str, Any]]] = {}
     for entry in annotations:
-        if _is_id(entry.get("image_id")) and not entry.get("iscrowd"):
+        if _is_id(entry.get("image_id")):
             of_image.setdefault(entry["image_id"], []).append(entry)
     pictures = []
     for number, image in enumerate(images):
@@ -57,17 +57,27 @@ def _load(
     encoded = read_picture(find_image(name, folders))
     check_stated_size(encoded, image.get("width"), image.get("height"))
     problems: list[str] = []
-    objects = []
+    objects, crowds = [], []
     for number, annotation in enumerate(annotations, 1):
         name = f"annotation {annotation.get('id', number)!s:.40}"
         try:
+            is_crowd = _is_crowd(annotation.get("iscrowd"))
             found, broken = _object(annotation, categories, encoded.size_wh)
         except Exception as error:  # annotations of others are of any shape; one costs its own object only
             problems.append(f"{name}: {reason(error)}")
         else:
-            objects.append(found)
+            (crowds if is_crowd else objects).append(found)
             problems += [f"{name}: {line}" for line in broken]
-    return LoadedPicture(encoded, askable(objects), tuple(problems))
+    listed = askable(objects)
+    unlisted = [one for one in objects if all(one is not other for other in listed)]
+    return LoadedPicture(encoded, listed, tuple(problems), (*crowds, *unlisted))
+
+
+def _is_crowd(value: Any) -> bool:
+    """Raises InvalidInput for what is neither 0 nor 1, such as the text "0"."""
+    if value not in (None, 0, 1):
+        raise InvalidInput(f"iscrowd is {value!r:.40}; expected 0 or 1")
+    return bool(value)
 
 
 def _object(
