@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,17 @@ def _served_model(run: Path, settings: Mapping[str, Any], card: ModelCard) -> st
 
 
 def fit(
-    examples: Sequence[Judged], weights_sha256: str, min_confidence: float = 0.5, served_model: str = ""
+    examples: Sequence[Judged],
+    weights_sha256: str,
+    min_confidence: float = 0.5,
+    served_model: str = "",
+    max_lost: float | None = None,
 ) -> Calibration:
     """A logistic regression on the examples, scored by cross-validation over images.
 
-    `weights_sha256` or `served_model` is of the reasoner that answered. Raises InvalidInput if there are too few right
-    or wrong answers.
+    `weights_sha256` or `served_model` is of the reasoner that answered. With `max_lost`, the threshold of unsure answers
+    is the highest one that makes at most this share of the right answers unsure; else it is `min_confidence`. Raises
+    InvalidInput if there are too few right or wrong answers.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -94,13 +100,21 @@ def fit(
         weights_sha256,
         tuple(round(float(weight), 6) for weight in coefficients),
         round(float(regression.intercept_[0] - coefficients @ scaler.mean_), 6),
-        min_confidence,
+        min_confidence if max_lost is None else _threshold(held_out, right, max_lost),
         len(examples),
         round(auroc(held_out, right.tolist()) or 0.0, 4),
         round(calibration_error(held_out, right.tolist()) or 0.0, 4),
         f"logistic regression, {int((~right).sum())} of {len(right)} answers wrong",
         served_model,
     )
+
+
+def _threshold(confidences: Sequence[float], right: NDArray[np.bool_], max_lost: float) -> float:
+    """The highest threshold, to three decimals, with at most this share of the right answers below it."""
+    ordered = np.sort(np.asarray(confidences)[right])
+    if max_lost >= 1:
+        return 1.0
+    return math.floor(1000 * float(ordered[int(max_lost * len(ordered))])) / 1000
 
 
 def _example(result: SampleResult, run: str, vocabulary: Vocabulary | None) -> Judged | None:

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -81,6 +82,22 @@ def test_the_confidence_is_scikit_learn_s_probability(run):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("max_lost", [0, 0.01, 0.25])
+def test_the_threshold_loses_at_most_a_share_of_the_right_answers(run, max_lost):
+    """Judged with the predictions of scikit-learn for the held-out folds."""
+    examples = read_examples([run])
+    values = np.array([signals.values for signals, _, _ in examples])
+    right = np.array([is_right for _, is_right, _ in examples])
+    images = [image for _, _, image in examples]
+    held_out = cross_val_predict(
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)), values, right,
+        groups=images, cv=GroupKFold(5), method="predict_proba",
+    )[:, 1]  # fmt: skip
+    threshold = fit(examples, "ab12", max_lost=max_lost).min_confidence
+    assert (held_out[right] < threshold).mean() <= max_lost
+    assert (held_out[right] < threshold + 0.01).mean() > max_lost or max_lost == 0
+
+
 def test_too_few_wrong_answers_are_refused(run):
     right = [example for example in read_examples([run]) if example[1]]
     with pytest.raises(InvalidInput, match="and 0 wrong answers with an entropy; at least 20 of each"):
@@ -93,6 +110,14 @@ def test_the_verb_writes_a_file_for_the_model(run, tmp_path, capsys):
     assert "301 questions: AUROC 0." in capsys.readouterr().out
     values = json.loads(out.read_text())
     assert (values["version"], values["questions"], len(values["weights_sha256"])) == (1, 301, 64)
+
+
+def test_the_verb_chooses_a_threshold(run, tmp_path, capsys):
+    out = tmp_path / FILE_NAME
+    assert main(["calibrate", str(run), "--max-lost", "0.02", "--out", str(out)]) == 0
+    threshold = json.loads(out.read_text())["min_confidence"]
+    assert 0 < threshold < 0.5
+    assert f"unsure below {threshold}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,14 @@ def register(verbs: Any) -> None:
         "--model", default="tabletop-reasoner", metavar="NAME",
         help="the reasoner that was evaluated: model card or folder (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument(
+    threshold = parser.add_mutually_exclusive_group()
+    threshold.add_argument(
         "--min-confidence", type=share, default=0.5, metavar="P",
         help="threshold below which answers are unsure; answer.min_confidence overrides it (default: %(default)s)",
+    )  # fmt: skip
+    threshold.add_argument(
+        "--max-lost", type=share, metavar="SHARE",
+        help="choose the highest threshold that makes at most this share of the right answers unsure",
     )  # fmt: skip
     add_output(parser, "--out", "file", metavar="FILE", default=Path("confidence.json"), help="(default: %(default)s)")
     parser.set_defaults(run=run)
@@ -54,11 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
             "no answer of these runs has an entropy: the server listed no log-probabilities, or answered nothing; see "
             "docs/models.md, Servers that were tried"
         )
-    calibration = fit(examples, digest, arguments.min_confidence, served)
+    calibration = fit(examples, digest, arguments.min_confidence, served, arguments.max_lost)
     with whole_file(arguments.out) as file:
         file.write(json_text(calibration.to_json(), indent=2) + "\n")
     print(
         f"{calibration.questions} questions: AUROC {calibration.auroc:.3f}, calibration error "
-        f"{calibration.calibration_error:.3f} (cross-validated); wrote {arguments.out}"
+        f"{calibration.calibration_error:.3f} (cross-validated); unsure below {calibration.min_confidence:g}; wrote "
+        f"{arguments.out}"
     )
     return 0
