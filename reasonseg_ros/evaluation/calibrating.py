@@ -72,9 +72,9 @@ def fit(
 ) -> Calibration:
     """A logistic regression on the examples, scored by cross-validation over images.
 
-    `weights_sha256` or `served_model` is of the reasoner that answered. With `max_lost`, the threshold of unsure answers
-    is the highest one that makes at most this share of the right answers unsure; else it is `min_confidence`. Raises
-    InvalidInput if there are too few right or wrong answers.
+    `weights_sha256` or `served_model` is of the reasoner that answered. `max_lost` chooses the threshold of unsure
+    answers: the highest one that makes at most this share of the right answers unsure. Raises InvalidInput if there are
+    too few right or wrong answers.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold, cross_val_predict
