@@ -57,7 +57,8 @@ def _load(
     encoded = read_picture(find_image(name, folders))
     check_stated_size(encoded, image.get("width"), image.get("height"))
     problems: list[str] = []
-    objects, crowds = [], []
+    objects: list[ListedObject] = []
+    crowds: list[ListedObject] = []
     for number, annotation in enumerate(annotations, 1):
         name = f"annotation {annotation.get('id', number)!s:.40}"
         try:
