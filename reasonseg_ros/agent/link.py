@@ -22,6 +22,7 @@ from reasonseg_ros.action import Segment
 from reasonseg_ros.errors import InvalidInput, ReasonSegError
 from reasonseg_ros.images.messages import frame_from_message
 from reasonseg_ros.msg import Segmentation
+from reasonseg_ros.ros.answer_pictures import AnswerPictures
 from reasonseg_ros.ros.asking import GONE_S, absence, check_alone
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.srv import Prompt
@@ -95,19 +96,13 @@ class NodeLink:
 
     async def with_picture(self, asking: Callable[[], Awaitable[Segmentation]]) -> tuple[Segmentation, RgbImage | None]:
         """The answer of `asking`, and uint8 [H, W, 3] of the image with its masks; None if no picture came in time."""
-        pictures: dict[int, CompressedImage] = {}
-
-        def keep(message: CompressedImage) -> None:
-            pictures.clear()
-            pictures[header_stamp_ns(message.header)] = message
-
+        pictures = AnswerPictures()
         await self._wait_for_node(self._action.server_is_ready)
-        async with self._subscribed(CompressedImage, f"{self._name}/overlay/compressed", keep):
+        async with self._subscribed(CompressedImage, f"{self._name}/overlay/compressed", pictures.keep):
             await asyncio.sleep(SETTLE_S)
             answer = await asking()
-            wanted_ns = header_stamp_ns(answer.header)
-            await _until(lambda: wanted_ns in pictures, PICTURE_S)
-        message = pictures.get(wanted_ns)
+            await _until(lambda: pictures.of(answer) is not None, PICTURE_S)
+        message = pictures.of(answer)
         return answer, None if message is None else frame_from_message(message).rgb
 
     async def look(self) -> tuple[RgbImage, int]:

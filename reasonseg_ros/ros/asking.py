@@ -14,15 +14,15 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage
 
 from reasonseg_ros.action import Segment
 from reasonseg_ros.errors import ReasonSegError
 from reasonseg_ros.images.files import write_image
 from reasonseg_ros.images.messages import frame_from_message
 from reasonseg_ros.msg import Region, Segmentation
+from reasonseg_ros.ros.answer_pictures import AnswerPictures
 from reasonseg_ros.ros.twins import REMEDY, count_named
-from reasonseg_ros.stamps import header_stamp_ns
 from reasonseg_ros.types import Status
 
 TICK_S = 0.05
@@ -94,7 +94,7 @@ class _Client:
     def __init__(self, node: Node, executor: SingleThreadedExecutor, name: str) -> None:
         self._node, self._executor, self._name = node, executor, name
         self._action = ActionClient(node, Segment, f"{name}/segment")
-        self._overlays: dict[int, Image] = {}
+        self._pictures = AnswerPictures()
         self._sent: Any = None
 
     def wait_for_node(self, wait_s: float) -> None:
@@ -106,8 +106,8 @@ class _Client:
 
     def ask(self, question: str, screen: TextIO, overlay: bool) -> Segmentation:
         if overlay:
-            topic = f"{self._name}/overlay"
-            self._node.create_subscription(Image, topic, self._on_overlay, QoSProfile(depth=5))
+            topic = f"{self._name}/overlay/compressed"
+            self._node.create_subscription(CompressedImage, topic, self._pictures.keep, QoSProfile(depth=5))
             self._spin_until(lambda: self._node.count_publishers(topic) > 0, OVERLAY_WAIT_S)
         thought = _Growing(screen)
         self._sent = self._action.send_goal_async(
@@ -136,16 +136,12 @@ class _Client:
             self._spin_until(goal.cancel_goal_async().done, CANCEL_WAIT_S)
 
     def save_overlay(self, answer: Segmentation, out: Path) -> None:
-        stamp_ns = header_stamp_ns(answer.header)
-        if not self._spin_until(lambda: stamp_ns in self._overlays, OVERLAY_WAIT_S):
+        if not self._spin_until(lambda: self._pictures.of(answer) is not None, OVERLAY_WAIT_S):
             raise ReasonSegError(f"no overlay came within {OVERLAY_WAIT_S:g} s; the answer above has no picture")
-        write_image(out, frame_from_message(self._overlays[stamp_ns]).rgb)
+        write_image(out, frame_from_message(self._pictures.of(answer)).rgb)
 
     def destroy(self) -> None:
         self._action.destroy()
-
-    def _on_overlay(self, message: Image) -> None:
-        self._overlays = {header_stamp_ns(message.header): message}
 
     def _wait_for(self, future: Any) -> None:
         """Spin until the future is done. Raises ReasonSegError if the node ends before."""

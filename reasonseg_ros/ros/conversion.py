@@ -20,6 +20,7 @@ from std_msgs.msg import Header
 from reasonseg_ros import msg
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import clip_box, clip_points, quat_xyzw
+from reasonseg_ros.images.jpeg_comment import with_comment
 from reasonseg_ros.images.mask_codec import decode_mask, encode_mask
 from reasonseg_ros.live.questions import Outcome
 from reasonseg_ros.spatial import OrientedBox, Surface
@@ -102,10 +103,12 @@ def pixels_message(header: Header, pixels: NDArray[np.uint8]) -> Image:
     return message
 
 
-def jpeg_message(header: Header, rgb: NDArray[np.uint8]) -> CompressedImage:
-    """uint8 [H, W, 3] as JPEG, with the format that image_transport's plugin writes."""
+def jpeg_message(header: Header, rgb: NDArray[np.uint8], comment: str) -> CompressedImage:
+    """uint8 [H, W, 3] as JPEG with a comment, and with the format that image_transport's plugin writes."""
     data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=data.tobytes())
+    return CompressedImage(
+        header=header, format="rgb8; jpeg compressed bgr8", data=with_comment(data.tobytes(), comment)
+    )
 
 
 def frame_3d(frame: Frame) -> str:

@@ -108,7 +108,9 @@ class Outputs:
         picture = cache(partial(_overlay, outcome, frame, overlay_alpha))
         makers["overlay"] = lambda: pixels_message(header_message(frame), picture())
         # The name is what image_transport's subscribers look for.
-        makers["overlay/compressed"] = lambda: jpeg_message(header_message(frame), picture())
+        # Several questions may be about one image, so the stamp does not say whose answer a picture shows.
+        an_id = outcome.question.query.query_id
+        makers["overlay/compressed"] = lambda: jpeg_message(header_message(frame), picture(), an_id)
         makers["markers"] = partial(marker_array, outcome)
         if frame_3d(frame) and outcome.answer.status.is_answer:
             makers["points"] = partial(cloud_message, frame, outcome.regions)

@@ -16,6 +16,7 @@ from std_srvs.srv import SetBool, Trigger
 from reasonseg_ros import msg, srv
 from reasonseg_ros.config import METHODS
 from reasonseg_ros.images.messages import rgb_from_compressed
+from reasonseg_ros.ros.answer_pictures import AnswerPictures
 from reasonseg_ros.ros.conversion import masks_from
 
 SUCCEEDED, CANCELED, ABORTED = 4, 5, 6
@@ -153,6 +154,29 @@ def test_the_overlay_is_there_as_jpeg_for_who_asks_for_that(node, client):
     picture = rgb_from_compressed(jpeg)
     assert picture.shape[0] > 480 and picture.shape[1] == 640
     np.testing.assert_allclose(picture[:200, :200].astype(int), 0, atol=12)  # the camera's, without words over it
+
+
+def test_each_of_several_answers_about_one_image_finds_its_own_picture(node, client):
+    """They have the same stamp, so a picture that is found by its stamp may show another answer."""
+    client.listen("jpeg", CompressedImage, "reasonseg/overlay/compressed")
+    client.until(lambda: client.count_publishers("reasonseg/overlay/compressed"))
+    client.until(lambda: client.count_subscribers("reasonseg/overlay/compressed"))
+    client.spin(0.3)
+    found = {name: client.ask(text, name) for name, text in (("none", "the unicorn"), ("one", "the bright one"))}
+    client.until(lambda: len(client.got["jpeg"]) == 2)
+    assert found["none"].header == found["one"].header
+    pictures = {}
+    for order in (client.got["jpeg"], client.got["jpeg"][::-1]):
+        kept = AnswerPictures()
+        for message in order:
+            kept.keep(message)
+        pictures |= {name: rgb_from_compressed(kept.of(answer)) for name, answer in found.items()}
+        answer = msg.Segmentation(header=found["one"].header, query_id="another")
+        assert kept.of(answer) is None
+    # Nothing is drawn for "none", so that its colours are those of the camera but for the JPEG.
+    plain = bright_frame().rgb.astype(int)
+    changed = {name: np.abs(rgb[:48, :64].astype(int) - plain).max() for name, rgb in pictures.items()}
+    assert changed["none"] < 60 < changed["one"]
 
 
 def test_watch_asks_again_until_cleared(start_node, client):
