@@ -23,7 +23,8 @@ WAITING = ("test/ros/", "test/evaluation/test_ray_cluster.py", "test/reasoner/te
 MOST_WAITING = 2
 """How many workers run such files at once, so that messages still come in time."""
 LONG = (
-    "test/ros/test_mcp.py", "test/ros/test_light_install.py", "test/ros/test_demo.py", "test/ros/test_asking.py",
+    "test/ros/clients/test_mcp.py", "test/ros/clients/test_light_install.py", "test/ros/clients/test_demo.py",
+    "test/ros/clients/test_asking.py",
     "test/ros/console/test_console.py", "test/export", "test/reasoner/onnx", "test/benchmarks/test_rows.py",
     "test/training/reinforcement/test_embedded.py", "test/training/reasoner/test_run.py", "test/hub/test_fetching.py",
     "test/reasoner/export/test_reasoner_export.py", "test/benchmarks/test_node_rows.py",

@@ -1,6 +1,7 @@
 """A user of the node, in a ROS context of its own thread."""
 
 import time
+from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
@@ -15,6 +16,9 @@ from std_msgs.msg import String
 
 from reasonseg_ros import msg
 from reasonseg_ros.ros.conversion import header_message, pixels_message
+
+SCRIPT = Path(__file__).parent / "scripted_node.py"
+"""The node with scripted models, to be run as a process."""
 
 LIMIT_S = 90.0
 """What a busy machine may need; it only ends a test that would hang."""

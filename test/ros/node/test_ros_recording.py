@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from ros_client import image_of, value
+from ros_client import SCRIPT, image_of, value
 from rosbags.highlevel import AnyReader
 from scripted_node import bright_frame
 from std_msgs.msg import String
@@ -17,8 +17,6 @@ from reasonseg_ros.bags import typestore
 from reasonseg_ros.recording.reading import read_black_boxes
 from reasonseg_ros.ros.conversion import masks_from
 from reasonseg_ros.types import Frame
-
-SCRIPT = Path(__file__).parent / "scripted_node.py"
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from reasonseg_ros.ros.playing.publishers import is_latched, message_class
 from reasonseg_ros.spatial import Intrinsics
 from reasonseg_ros.types import Query
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PERIOD_NS = 200_000_000
 
 

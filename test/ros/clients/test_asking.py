@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from ros_client import image_of, value
+from ros_client import SCRIPT, image_of, value
 from scripted_node import bright_frame
-from test_ros_process import SCRIPT
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def ask(start_process):
 @pytest.fixture
 def short_lease(monkeypatch):
     """Processes that start are missed 2 s after they were killed; by default it takes 20 s."""
-    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", str(Path(__file__).parent / "short_lease.xml"))
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", str(Path(__file__).parents[1] / "short_lease.xml"))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from std_msgs.msg import String
 from reasonseg_ros import bags
 from reasonseg_ros.spatial import Intrinsics
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SECOND = 10**9
 LOG_NS = 1_600_000_000 * SECOND
 DEVICE_NS = 77 * SECOND

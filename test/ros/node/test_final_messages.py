@@ -3,13 +3,12 @@
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
 from reasonseg_ros.action import Segment
-from ros_client import image_of, value
+from ros_client import SCRIPT, image_of, value
 from scripted_node import bright_frame, load
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -18,7 +17,6 @@ from reasonseg_ros import msg, srv
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.types import Answer, Status
 
-SCRIPT = Path(__file__).parent / "scripted_node.py"
 SUCCEEDED, CANCELED, ABORTED = 4, 5, 6
 ALL = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 

@@ -78,7 +78,7 @@ def test_a_segmenter_in_torch_names_the_remedy(run, image):
 
 
 def test_a_black_box_is_replayed(run):
-    conformance = Path(__file__).resolve().parents[1] / "recording" / "conformance.mcap"
+    conformance = Path(__file__).resolve().parents[2] / "recording" / "conformance.mcap"
     ended = run("replay", conformance)
     assert ended.returncode == 0, ended.stderr
     assert "5 answers: 5 identical" in ended.stdout or "within tolerance" in ended.stdout

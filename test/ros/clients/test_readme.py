@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 from reasonseg_ros.bags import BagReader
 from reasonseg_ros.files import resources
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -30,7 +30,7 @@ def run(tmp_path, domain_id):
     """Run one command of the README in an empty folder, as a shell with this environment would."""
     ros2 = shutil.which("ros2")
     programs = {
-        "ros2": [ros2] if ros2 else [sys.executable, str(Path(__file__).parent / "ros2.py")],
+        "ros2": [ros2] if ros2 else [sys.executable, str(Path(__file__).parents[1] / "ros2.py")],
         "reasonseg": [sys.executable, "-m", "reasonseg_ros.cli"],
     }
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id), "PYTHONPATH": str(ROOT)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("rclpy")
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 SCRIPT = """
 import gc, threading

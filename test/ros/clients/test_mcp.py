@@ -14,14 +14,13 @@ import cv2
 import numpy as np
 import pytest
 from moving import Stream
-from ros_client import image_of
+from ros_client import SCRIPT, image_of
 from scripted_node import bright_frame
-from test_ros_process import SCRIPT
 
 mcp = pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
-ROOT = Path(__file__).resolve().parents[2]
-MOVING = Path(__file__).parent / "moving.py"
+ROOT = Path(__file__).resolve().parents[3]
+MOVING = Path(__file__).parents[1] / "moving.py"
 LIMIT_S = 400
 """Of a whole conversation, above the server's own limit, so that a call that hangs says so."""
 

@@ -10,15 +10,13 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from reasonseg_ros.action import Segment
 from reasonseg_ros.msg import Query
 from reasonseg_ros.srv import SegmentImage
-from ros_client import image_of, value
+from ros_client import SCRIPT, image_of, value
 from scripted_node import ODD, bright_frame, load
 from std_msgs.msg import String
 
 from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.ros.conversion import masks_from
 from reasonseg_ros.ros.node import main
-
-SCRIPT = Path(__file__).parent / "scripted_node.py"
 
 
 def stop(process, signal_number=signal.SIGINT):

@@ -12,7 +12,7 @@ import pytest
 
 from reasonseg_ros.ros.process.memory import frozen_models, release_models
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SHARED = """
 import time
 from pathlib import Path

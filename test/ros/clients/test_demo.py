@@ -22,7 +22,7 @@ from reasonseg_ros.demo.moving import REFUSED
 from reasonseg_ros.demo.run import chosen_method
 from reasonseg_ros.methods.loading import method_class
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1]
 SIZE_WH = (64, 48)
 BOXES = [[(10, 8, 30, 28)], [], [(2, 2, 12, 12), (40, 20, 60, 40)]]
 RUN = """
