@@ -1,4 +1,4 @@
-"""Checkpoints in the Hugging Face hub's cache on this machine. Asks no network."""
+"""Checkpoints in the Hugging Face hub's cache on this machine."""
 
 from __future__ import annotations
 
@@ -7,25 +7,51 @@ from pathlib import Path
 
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
+from reasonseg_ros.hub_errors import readable_errors
 from reasonseg_ros.model_card import ModelCard
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PROCESSOR = (("tokenizer.json", "vocab.json"), ("processor_config.json", "preprocessor_config.json"))
 """Of each group one file is needed to load a reasoner, beside its weights."""
+ANSWER_S = 10.0
+"""Time for the hub's answer."""
 
 
 def loads_locally(card: ModelCard, offline: bool, needed: Sequence[Sequence[str]] = ()) -> bool:
     """Whether to load a checkpoint without the hub: the settings say so, it is a folder, or the cache holds all of it.
 
-    Else the hub's client asks for each file anew, and a machine without a network waits for minutes until it takes
-    those that it has. `needed`: groups of names, of each of which one file must be there.
+    Else the hub's client asks for each file anew, which takes minutes without a network. So the hub is asked once
+    before: if it does not answer, files of the cache are used as far as they go. `needed`: groups of names, of each of
+    which one file must be there.
+
+    Raises ModelError if the cache holds nothing and the hub does not answer, or does not have the checkpoint.
     """
     if offline or card.is_folder or Path(card.source).is_dir():
         return True
     folder = cached_snapshot(card)
-    if folder is None:
-        return False
+    if folder is not None and _is_whole(folder, needed):
+        return True
+    try:
+        ask_hub(card)
+    except ModelError:
+        if folder is None:
+            raise
+        return True
+    return False
+
+
+def ask_hub(card: ModelCard) -> None:
+    """One request for the card's revision, without retries. Raises ModelError with the reason if that fails."""
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:  # whoever loads the checkpoint says what to install
+        return
+    with readable_errors(card):
+        HfApi().model_info(card.source, revision=card.revision, timeout=ANSWER_S)
+
+
+def _is_whole(folder: Path, needed: Sequence[Sequence[str]]) -> bool:
     try:
         files = [folder / "config.json", *weight_files(folder)]
     except ModelError:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -13,11 +10,11 @@ from typing import Any
 
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.hub_cache import cached_snapshot
+from reasonseg_ros.hub_errors import readable_errors
 from reasonseg_ros.model_card import ModelCard
 
 PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model", "LICENSE*", "*.md")
 """What a checkpoint of transformers needs, with its licence. Other formats of the same weights are left out."""
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ def plan(card: ModelCard) -> FetchPlan:
     """Ask the hub what there is. Raises ModelError: no such model, gated, no network, not enough space."""
     _need_hub_card(card)
     api = _api()
-    with _readable_errors(card):
+    with readable_errors(card):
         info = api.model_info(card.source, revision=card.revision, files_metadata=True)
     files = {file.rfilename: int(file.size or 0) for file in info.siblings or () if _is_wanted(file.rfilename)}
     if not any(name.endswith(".safetensors") for name in files):
@@ -66,7 +63,7 @@ def fetch(card: ModelCard, planned: FetchPlan) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    with _readable_errors(card):
+    with readable_errors(card):
         folder = Path(snapshot_download(card.source, revision=card.revision, allow_patterns=list(PATTERNS)))
         if folder.name != planned.commit:
             raise ModelError(f"{card.source} {card.revision} changed on the hub meanwhile; fetch it again")
@@ -117,34 +114,3 @@ def _free_bytes() -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-@contextmanager
-def _readable_errors(card: ModelCard) -> Iterator[None]:
-    """Errors of the hub's client as one line with the remedy."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        yield
-    except ModelError:
-        raise
-    except GatedRepoError as error:
-        remedy = f"accept its terms at {card.url or card.source}, then run `hf auth login`"
-        raise ModelError(f"{card.source} is gated; {remedy}") from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"{card.source} has no revision {card.revision!r}; correct the model card") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(f"the hub has no model {card.source}, or it is private; check the name") from error
-    except OfflineModeIsEnabled as error:
-        raise ModelError("HF_HUB_OFFLINE is set, so the hub is not asked; unset it") from error
-    except Exception as error:  # the client raises those of its HTTP library, of the file system and of its own
-        _LOG.debug("the hub's client failed", exc_info=error)
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ModelError(
-            f"{card.source} cannot be fetched: {reason}; check the network, and run it again to resume"
-        ) from error
