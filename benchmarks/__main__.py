@@ -21,9 +21,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from benchmarks.apart import apart
-from benchmarks.groups import CACHE, KINDS, NEED_A_GPU, QUICK, Sizes, group_rows
 from benchmarks.results import RESULTS, Row, commit, library_versions, machine, markdown, new_paths, write
+from benchmarks.table.apart import apart
+from benchmarks.table.groups import CACHE, KINDS, NEED_A_GPU, QUICK, Sizes, group_rows
 
 
 def measured(kind: str, name: str, sizes: Sizes) -> Iterator[Row]:

@@ -2,7 +2,7 @@
 
     reasonseg tabletop bag --seed 20005000 --scenes 120 --questions 3 \\
         --kinds function attribute relation comparison part --out out/space
-    python benchmarks/spatial_accuracy.py out/space [--segment]
+    python -m benchmarks.spatial_accuracy out/space [--segment]
 
 Only questions with one target count, so that mask and box belong to each other. Each row is a mask and a depth image:
 true masks, masks that spill over by two pixels, and with --segment those that the embedded segmenter makes of the true

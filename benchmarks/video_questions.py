@@ -1,7 +1,7 @@
 """Questions about what happened: two rounds over a video against the same question about its last frame alone.
 
     reasonseg tabletop bag --video 12 --rate 4 --seed 20000000 --scenes 210 --size 320x240 --no-depth --out out/videos
-    python benchmarks/video_questions.py out/videos [--limit 200] [--set tracker.mode=reprompt]
+    python -m benchmarks.video_questions out/videos [--limit 200] [--set tracker.mode=reprompt]
 
 "Keyframe usable": the target's true mask in the frame that round 1 chose has at least 0.4 of its largest area among
 the frames. "Right object": the boxes mean the target (as `right_target` of an evaluation) on the frame that was asked

@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import mean, median
 
 from benchmarks.cost.curve import Curve
-from benchmarks.node_rows import ANSWER_LIMIT_S, node_and_camera, questions_and_images
 from benchmarks.results import ROOT
+from benchmarks.table.node_rows import ANSWER_LIMIT_S, node_and_camera, questions_and_images
 from reasonseg_ros import msg
 
 CAMERAS = (1, 2, 3, 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.cost.curve import Curve
-from benchmarks.groups import CACHE
+from benchmarks.table.groups import CACHE
 
 LONG = ("frames followed, scripted", "frames followed, embedded", "bag size")
 """How cost grows in hours of work, not with one question."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks.cost.curve import Curve
-from benchmarks.node_rows import ANSWER_LIMIT_S, node_and_camera, questions_and_images
+from benchmarks.table.node_rows import ANSWER_LIMIT_S, node_and_camera, questions_and_images
 from reasonseg_ros import msg
 from reasonseg_ros.errors import ReasonSegError
 

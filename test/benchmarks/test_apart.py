@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.apart import apart, attempted
-from benchmarks.groups import QUICK, group_rows
 from benchmarks.results import Row
+from benchmarks.table.apart import apart, attempted
+from benchmarks.table.groups import QUICK, group_rows
 
 # A module of its own, as the other process has to find it.
 MADE_UP = """
@@ -57,7 +57,7 @@ def test_a_group_in_a_process_of_its_own_ends_alone(rows_until: Rows, ending: st
 
 def test_a_group_that_is_not_there_is_told_by_the_process_that_makes_them() -> None:
     """`python -m benchmarks` hands over this function, which another process does not find in `__main__`."""
-    assert group_rows.__module__ == "benchmarks.groups"
+    assert group_rows.__module__ == "benchmarks.table.groups"
     (row,) = apart("models", group_rows, "stand-in", "models", QUICK)
     assert row.note == "KeyError: 'models'"
 

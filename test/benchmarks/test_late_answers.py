@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import late_report
-from benchmarks.late_answers import FRAMES, Questions, questions
-from benchmarks.late_report import markdown, tables
-from benchmarks.late_simulation import Costs, Robot
+from benchmarks.late_answers import report as late_report
+from benchmarks.late_answers.report import markdown, tables
+from benchmarks.late_answers.run import FRAMES, Questions, questions
+from benchmarks.late_answers.simulation import Costs, Robot
 from reasonseg_ros.config import config_from
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.tabletop.videos.video import Event

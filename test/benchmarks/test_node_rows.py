@@ -16,8 +16,8 @@ with warnings.catch_warnings():
     pytest.importorskip("rosidl_generator_py", reason="run `make setup`")
 pytest.importorskip("reasonseg_ros.msg", reason="run `make setup`")
 
-from benchmarks.node_rows import memory_rows, overhead_row, questions_and_images, start_rows
 from benchmarks.results import Row
+from benchmarks.table.node_rows import memory_rows, overhead_row, questions_and_images, start_rows
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import gpu_rows, method_rows, random_reasoner, sam2_shapes, segmenter_rows, set_up_rows
-from benchmarks.gpu_rows import STAND_IN
-from benchmarks.random_reasoner import BY_NAME, Pointing
+from benchmarks.table import gpu_rows, method_rows, random_reasoner, sam2_shapes, segmenter_rows, set_up_rows
+from benchmarks.table.gpu_rows import STAND_IN
+from benchmarks.table.random_reasoner import BY_NAME, Pointing
 from reasonseg_ros.config import Config
 from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.export import official

@@ -8,10 +8,10 @@ import pytest
 from moving import picture
 
 from benchmarks.results import machine
-from benchmarks.soak import ROOT, failures, run
-from benchmarks.soak_growth import Growth, after_warm_up, growth
-from benchmarks.soak_report import markdown
-from benchmarks.soak_user import Question, User
+from benchmarks.soak.growth import Growth, after_warm_up, growth
+from benchmarks.soak.report import markdown
+from benchmarks.soak.run import ROOT, failures, run
+from benchmarks.soak.user import Question, User
 
 SECONDS = 8.0
 PACE = 0.05
@@ -31,9 +31,9 @@ def video(tmp_path):
 
 def test_every_question_ends_once_whatever_is_done(video, domain_id, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))))
-    monkeypatch.setattr("benchmarks.soak_user.LONGEST_PAUSE_S", PACE)
-    monkeypatch.setattr("benchmarks.soak_user.RECONFIGURE_S", 3.0)
-    monkeypatch.setattr("benchmarks.soak.GIVEN_BACK_S", 1.0)  # how memory grows is not seen in so short a time
+    monkeypatch.setattr("benchmarks.soak.user.LONGEST_PAUSE_S", PACE)
+    monkeypatch.setattr("benchmarks.soak.user.RECONFIGURE_S", 3.0)
+    monkeypatch.setattr("benchmarks.soak.run.GIVEN_BACK_S", 1.0)  # how memory grows is not seen in so short a time
     node = [str(ROOT / "test/ros/moving.py"), "--ros-args", "-p", "output.depth:=1000"]
     camera = ["-m", "benchmarks.soak", video, "--camera", "--rate", "20", "--tabletop", "0", "--seed", "1"]
     result = run(node, camera, SECONDS, 1, domain_id)

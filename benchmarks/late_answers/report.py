@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from benchmarks.late_simulation import RATE_HZ, Costs
+from benchmarks.late_answers.simulation import RATE_HZ, Costs
 from reasonseg_ros.types import Status
 
 TRACKERS = ("memory", "reprompt")

@@ -40,12 +40,12 @@ def cpu_groups(sizes: Sizes) -> dict[str, Callable[[], Iterator[Row]]]:
     """The groups of rows by the names that `--rows` takes; libraries are imported by the group that needs them."""
 
     def segmenter() -> Iterator[Row]:
-        from benchmarks.segmenter_rows import rows
+        from benchmarks.table.segmenter_rows import rows
 
         return rows(CACHE, sizes.repetitions)
 
     def set_up() -> Iterator[Row]:
-        from benchmarks.set_up_rows import rows
+        from benchmarks.table.set_up_rows import rows
 
         return rows(CACHE / "clone")
 
@@ -60,12 +60,12 @@ def large_groups(sizes: Sizes, stand_in: bool = False) -> dict[str, Callable[[],
     """What only a GPU runs in reasonable time; `stand_in` has small models on the CPU take their places."""
 
     def engines(size: str) -> Iterator[Row]:
-        from benchmarks.gpu_rows import GPU, STAND_IN, engine_rows
+        from benchmarks.table.gpu_rows import GPU, STAND_IN, engine_rows
 
         return engine_rows(size, CACHE, sizes.repetitions, STAND_IN if stand_in else GPU)
 
     def reasoner(name: str) -> Iterator[Row]:
-        from benchmarks.gpu_rows import GPU, STAND_IN, reasoner_rows
+        from benchmarks.table.gpu_rows import GPU, STAND_IN, reasoner_rows
 
         return reasoner_rows(name, CACHE, sizes.repetitions, STAND_IN if stand_in else GPU)
 
@@ -83,18 +83,18 @@ def shared_groups(sizes: Sizes, device: str) -> dict[str, Callable[[], Iterator[
     parameters = [f"reasoner.device:={device}", f"segmenter.device:={device}"]
 
     def method() -> Iterator[Row]:
-        from benchmarks.method_rows import rows
+        from benchmarks.table.method_rows import rows
 
         return rows(device, sizes.repetitions, sizes.questions)
 
     def node() -> Iterator[Row]:
-        from benchmarks.node_rows import overhead_row, start_rows
+        from benchmarks.table.node_rows import overhead_row, start_rows
 
         yield overhead_row(CACHE, sizes.answers, parameters)
         yield from start_rows(CACHE, sizes.starts, parameters)
 
     def memory() -> Iterator[Row]:
-        from benchmarks.node_rows import memory_rows
+        from benchmarks.table.node_rows import memory_rows
 
         given, models = parameters, "the embedded models"
         if device == "cpu":  # so that all questions are answered in time
@@ -103,12 +103,12 @@ def shared_groups(sizes: Sizes, device: str) -> dict[str, Callable[[], Iterator[
         yield from memory_rows(CACHE, sizes.frames, sizes.asked, sizes.memory_s, models=models, parameters=given)
 
     def evaluation() -> Iterator[Row]:
-        from benchmarks.evaluation_rows import evaluation_row
+        from benchmarks.table.evaluation_rows import evaluation_row
 
         yield evaluation_row(CACHE, sizes.samples, sizes.evaluations, device)
 
     def late() -> Iterator[Row]:
-        from benchmarks.evaluation_rows import late_rows
+        from benchmarks.table.evaluation_rows import late_rows
 
         return late_rows(CACHE, sizes.videos)
 

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 import torch
 
-from benchmarks import sam2_shapes
-from benchmarks.apart import attempted
-from benchmarks.random_reasoner import BY_NAME, Pointing, Shape, image_inputs, random_model, token_bytes
 from benchmarks.results import Row, compared
-from benchmarks.sam2_shapes import SIZE_PX, OfficialPredictor, picture_with_prompts
-from benchmarks.segmenter_rows import CAMERA_WH, OBJECTS, OFFICIAL, decoder_rows, encoder_rows
+from benchmarks.table import sam2_shapes
+from benchmarks.table.apart import attempted
+from benchmarks.table.random_reasoner import BY_NAME, Pointing, Shape, image_inputs, random_model, token_bytes
+from benchmarks.table.sam2_shapes import SIZE_PX, OfficialPredictor, picture_with_prompts
+from benchmarks.table.segmenter_rows import CAMERA_WH, OBJECTS, OFFICIAL, decoder_rows, encoder_rows
 from benchmarks.timing import Times, side_by_side
 from reasonseg_ros.config import Config
 from reasonseg_ros.config.models import SegmenterConfig

@@ -30,8 +30,8 @@ from statistics import median
 
 import yaml
 
-from benchmarks.late_report import DELAYS_S, TRACKERS, LateAnswer, write
-from benchmarks.late_simulation import ASSUMED, RATE_HZ, Costs, Robot, Stream
+from benchmarks.late_answers.report import DELAYS_S, TRACKERS, LateAnswer, write
+from benchmarks.late_answers.simulation import ASSUMED, RATE_HZ, Costs, Robot, Stream
 from benchmarks.results import RESULTS, commit, library_versions, machine
 from reasonseg_ros.config import Config, config_from
 from reasonseg_ros.evaluation.scoring.stand_ins import from_mask
@@ -170,7 +170,7 @@ def measured_costs(video: Video, segmenter: Segmenter, make: Mapping[str, Callab
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.late_answers", description=__doc__.split("\n")[0])
     parser.add_argument("--videos", type=int, default=24, help="with a target that can be asked for (default: 24)")
     parser.add_argument("--costs", choices=("assumed", "measured", "none"), default="assumed")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", dest="overrides")
@@ -214,7 +214,3 @@ def main() -> None:
         write(chosen.out, about, costs, count, rows)  # an interrupted run keeps its results
         if count == chosen.videos:
             break
-
-
-if __name__ == "__main__":
-    main()

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import sam2_shapes
 from benchmarks.results import Row, compared
-from benchmarks.sam2_shapes import SIZE_PX, OfficialPredictor, picture_with_prompts
+from benchmarks.table import sam2_shapes
+from benchmarks.table.sam2_shapes import SIZE_PX, OfficialPredictor, picture_with_prompts
 from benchmarks.timing import Times, side_by_side
 from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.errors import ReasonSegError

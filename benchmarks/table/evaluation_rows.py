@@ -27,7 +27,7 @@ def evaluation_row(cache: Path, samples: int, repetitions: int, device: str = "c
     evaluate = ["-m", "reasonseg_ros.cli", "evaluate", str(bag), "--limit", str(samples), "--out", str(out)]
     evaluate += ["--ahead", "8"]
     evaluate += ["--set", f"reasoner.device={device}", f"segmenter.device={device}"]
-    loop = ["-m", "benchmarks.plain", str(bag), "--limit", str(samples), "--device", device]
+    loop = ["-m", "benchmarks.table.plain", str(bag), "--limit", str(samples), "--device", device]
 
     def ours() -> float:
         shutil.rmtree(out, ignore_errors=True)

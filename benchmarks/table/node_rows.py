@@ -157,7 +157,7 @@ def transport_s(log: Path, repetitions: int) -> float:
     """Median time from an image's stamp until a bare rclpy process has answered it with its header."""
     images = cycle(image for _, image in questions_and_images((1280, 720)))
     times_s = []
-    with process_and_camera("echo", ["-m", "benchmarks.echo"], log) as (camera, _):
+    with process_and_camera("echo", ["-m", "benchmarks.table.echo"], log) as (camera, _):
         camera.wait(lambda: camera.images.get_subscription_count() > 0, ANSWER_LIMIT_S, "took images")
         camera.stream(next(images))
         for _ in range(repetitions):

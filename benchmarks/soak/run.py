@@ -3,11 +3,11 @@
     python -m benchmarks.soak [VIDEO ...] [--seconds 600] [--rate 5] [--tabletop 4] [--seed 0] [--out FILE.json]
                               [--node -p NAME:=VALUE ...]
 
-The node, the camera (`soak_camera.py`) and the user are a process each. Counted is how every question ends. Every
+The node, the camera (`camera.py`) and the user are a process each. Counted is how every question ends. Every
 thirty seconds the user clears everything and, once nothing is asked or followed and the node has given freed memory
 back, its memory, threads and open files are noted. Prints one JSON object. Exit status 1 and `failures` in it if the
 node ended or wrote a traceback, a question has no end or more than one, memory grows or cannot be shown not to
-(`soak_growth.py`), or threads or files grow.
+(`growth.py`), or threads or files grow.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from typing import Any
 import rclpy
 
 from benchmarks.results import commit, library_versions, machine
-from benchmarks.soak_growth import Growth, after_warm_up, count_grows, growth, usage
-from benchmarks.soak_report import markdown
-from benchmarks.soak_user import User
+from benchmarks.soak.growth import Growth, after_warm_up, count_grows, growth, usage
+from benchmarks.soak.report import markdown
+from benchmarks.soak.user import User
 from reasonseg_ros.demo.processes import reserve_domain
 from reasonseg_ros.ros.process.memory import PERIOD_S
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_S = 30.0
 LOADING_SHARE = 0.4
 """Of the time: the models are not loaded anew after it, so that growth can be seen."""
@@ -157,7 +157,7 @@ def run(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.splitlines()[0])
     parser.add_argument("videos", nargs="*", help="footage, played between the tabletop videos")
     parser.add_argument("--seconds", type=float, default=600.0, help="how long (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=5.0, help="images a second (default: %(default)s)")
@@ -168,7 +168,7 @@ def main() -> int:
     parser.add_argument("--node", nargs=argparse.REMAINDER, default=[], help="ROS arguments of the node")
     chosen = parser.parse_args()
     if chosen.camera:
-        from benchmarks.soak_camera import run as publish
+        from benchmarks.soak.camera import run as publish
 
         publish(chosen.videos, chosen.tabletop, chosen.rate, chosen.seed)
         return 0
@@ -200,7 +200,3 @@ def main() -> int:
         chosen.out.with_suffix(".md").write_text(markdown({**about_run, **result}), encoding="utf-8")
     print(text)
     return 1 if result["failures"] else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

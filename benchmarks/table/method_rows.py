@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.elsewhere import Elsewhere
 from benchmarks.results import Row, compared
 from benchmarks.samples import LabelledQuestion, shipped_questions
+from benchmarks.table.elsewhere import Elsewhere
 from benchmarks.timing import Times, mean_of, side_by_side
 from reasonseg_ros.config import Config, config_from
 from reasonseg_ros.geometry import mask_iou
@@ -40,7 +40,7 @@ def plain_way(device: str) -> Callable[..., Any]:
     """`mask` (rgb, text) and `tokens` of what a user would write."""
     import torch
 
-    from benchmarks.plain import PlainSequence
+    from benchmarks.table.plain import PlainSequence
     from reasonseg_ros.torch_device import choose_dtype
 
     plain = PlainSequence(device, choose_dtype("auto", torch.device(device)))

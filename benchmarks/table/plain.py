@@ -1,6 +1,6 @@
 """What a user would write without this package: process, generate, parse, set the image, predict.
 
-    python -m benchmarks.plain BAG [--limit N]
+    python -m benchmarks.table.plain BAG [--limit N]
 
 Plain transformers with the embedded checkpoints: the reasoner as its chat template and card say, SAM2 as in the
 library's documentation. Prints the mean IoU over a bag's questions. The other side of several rows.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from benchmarks.sam2_shapes import picture_with_prompts
+from benchmarks.table.sam2_shapes import picture_with_prompts
 from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.local import reasoner as local

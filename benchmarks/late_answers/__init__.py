@@ -1,0 +1,1 @@
+"""How well a late answer's masks fit the frame that they are published with."""

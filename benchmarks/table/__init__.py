@@ -1,0 +1,1 @@
+"""The rows of the performance table and what they are compared with."""
