@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from reasonseg_ros.geometry import clip_points, innermost_xy, mask_box, resize_logits
 from reasonseg_ros.segmenter.port import Features, LowResMasks, ScoredMask, Segmenter, Track, Tracker
@@ -29,6 +30,10 @@ is less. With a wider band, thin and small objects would be lost to the backgrou
 """
 WORKING_DIAGONAL_PX = 800
 """Larger images are scaled down to this for moving outlines, because a graph cut is slow with many pixels."""
+COLOUR_SAMPLES = 1000
+"""Maximum number of pixels of an object, and of its surroundings, that their colours are learnt from. All of them take
+twice the time of the graph cut, and the outlines get no better.
+"""
 
 Decode = Callable[[Sequence[Grounding]], list[ScoredMask]]
 RefinementStep = Callable[[RgbImage, Sequence[Grounding], list[ScoredMask], Decode], list[ScoredMask]]
@@ -180,9 +185,9 @@ def move_outlines(
 def snap_to_edges(rgb: RgbImage, mask: BoolMask) -> BoolMask:
     """Bool [H, W] with its outline on edges of uint8 [H, W, 3], changed only in a narrow band around the old one.
 
-    The band is segmented by colour and contrast with one round of GrabCut (Rother et al., SIGGRAPH 2004). The colours
-    of object and background come from the mask and its surroundings. A mask too thin to have pixels outside the band is
-    not changed.
+    The band is segmented by colour and contrast with one graph cut of GrabCut (Rother et al., SIGGRAPH 2004). The
+    colours of object and background come from the mask and its surroundings. A mask too thin to have pixels outside the
+    band is not changed.
     """
     box_xyxy = mask_box(mask)
     if box_xyxy is None:
@@ -203,17 +208,37 @@ def snap_to_edges(rgb: RgbImage, mask: BoolMask) -> BoolMask:
     if not inner.any() or outer.all():
         return mask
 
-    labels = np.where(small, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    labels[inner == 1] = cv2.GC_FGD
-    labels[outer == 0] = cv2.GC_BGD
-    cv2.setRNGSeed(0)  # the clustering of colours starts randomly
-    cv2.grabCut(small_rgb, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
-    cut = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+    band = outer - inner
+    labels = small + 2 * band  # GC_BGD and GC_FGD outside the band, GC_PR_BGD and GC_PR_FGD in it
+    near = _around(outer)  # every pixel costs time, and from one beyond the band on nothing can change
+    cut = labels[near].copy()
+    cv2.grabCut(small_rgb[near], cut, None, *_colour_models(small_rgb, small), 1, cv2.GC_EVAL_FREEZE_MODEL)
+    small[near] = cut & 1  # GC_FGD and GC_PR_FGD
     old_wh = old.shape[1], old.shape[0]
-    band = cv2.resize(outer - inner, old_wh, interpolation=cv2.INTER_NEAREST).astype(bool)
+    changed = cv2.resize(band, old_wh, interpolation=cv2.INTER_NEAREST).astype(bool)
     snapped: BoolMask = mask.copy()
-    snapped[y1:y2, x1:x2] = np.where(band, resize_logits(cut - 0.5, old_wh), old)
+    snapped[y1:y2, x1:x2] = np.where(changed, resize_logits(small.astype(np.float32) - 0.5, old_wh), old)
     return snapped
+
+
+def _around(mask: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Rows and columns of a mask's box and of one pixel around it."""
+    x, y, width, height = cv2.boundingRect(mask)
+    return slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
+
+
+def _colour_models(rgb: RgbImage, mask: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """GrabCut's mixtures of Gaussians for the pixels outside and inside a mask, each float64 [1, 65].
+
+    They are learnt from COLOUR_SAMPLES evenly spread pixels of each side.
+    """
+    sides = [rgb[mask == side] for side in (cv2.GC_BGD, cv2.GC_FGD)]
+    samples = [pixels[:: -(-len(pixels) // COLOUR_SAMPLES)] for pixels in sides]
+    labels = np.repeat(np.array([[cv2.GC_BGD, cv2.GC_FGD]], np.uint8), [len(pixels) for pixels in samples], axis=1)
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(0)  # the clustering of colours starts randomly
+    cv2.grabCut(np.concatenate(samples)[None], labels, None, background, foreground, 0, cv2.GC_INIT_WITH_MASK)
+    return background, foreground
 
 
 STEPS: dict[str, RefinementStep] = {"points": prompt_again, "edges": move_outlines}

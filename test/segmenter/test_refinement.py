@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -167,6 +168,23 @@ def test_masks_without_a_core_or_an_outside_stay(mask: np.ndarray) -> None:
 def test_a_mask_at_the_border_of_the_image_keeps_the_border() -> None:
     corner = rectangle(0, 0, 50, 50)
     assert mask_iou(snap_to_edges(picture(corner), corner), corner) > 0.97
+
+
+def test_the_outline_is_that_of_grabcut_on_every_pixel() -> None:
+    """Colours come from samples, and the graph from the band's surroundings. OpenCV's own call takes all of both."""
+    circle = cv2.circle(np.zeros((480, 640), np.uint8), (300, 220), 120, 1, -1).astype(bool)
+    rgb = picture(circle)
+    raw = np.roll(circle, (3, -3), axis=(0, 1))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (13, 13))
+    band = cv2.dilate(raw.astype(np.uint8), disc) - cv2.erode(raw.astype(np.uint8), disc)
+    labels = raw + 2 * band  # GC_PR_BGD and GC_PR_FGD in the band
+    cv2.setRNGSeed(0)
+    cv2.grabCut(rgb, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
+    whole = labels % 2 == 1
+    snapped = snap_to_edges(rgb, raw)
+    assert mask_iou(whole, circle) > 0.99 > mask_iou(raw, circle)
+    assert mask_iou(snapped, whole) > 0.995
+    np.testing.assert_array_equal(snapped[band == 0], raw[band == 0])
 
 
 def test_edges_step_snaps_every_mask() -> None:
