@@ -1,1 +1,1 @@
-"""The verbs of `reasonseg`, one module each: `register` adds its options, `run` carries it out."""
+"""The verbs of `reasonseg`, one module each: `register` adds the verb and its options, `run` executes it."""

@@ -1,4 +1,4 @@
-"""`reasonseg ask`: a question about one image file without ROS, or to a node that runs."""
+"""`reasonseg ask`: asks about an image file without ROS, or asks a running node."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from reasonseg_ros.files.outputs import IMAGE_ENDINGS, add_output
 if TYPE_CHECKING:
     from reasonseg_ros.types import Region
 
-_OF_NODE = {"name": "/reasonseg", "wait": 10.0}
+_NODE_DEFAULTS = {"name": "/reasonseg", "wait": 10.0}
 METHOD = "seg_zero"
-"""An image file is one image."""
+"""Differs from the node's default, because a file holds a single image."""
 
 
 def register(verbs: Any) -> None:
@@ -37,18 +37,18 @@ def register(verbs: Any) -> None:
     file.add_argument("--device", help="torch device of both models, for example cpu or cuda:0")
     node = ask.add_argument_group("about the newest image of a running node")
     node.add_argument("--node", action="store_true", help="ask the node, and stream its thought (needs ROS 2)")
-    node.add_argument("--name", type=node_name, help=f"the node's name (default: {_OF_NODE['name']})")
+    node.add_argument("--name", type=node_name, help=f"the node's name (default: {_NODE_DEFAULTS['name']})")
     node.add_argument(
         "--wait",
         type=number(0, 86400),
         metavar="S",
-        help=f"seconds to wait for the node (default: {_OF_NODE['wait']})",
+        help=f"seconds to wait for the node (default: {_NODE_DEFAULTS['wait']})",
     )
     ask.set_defaults(run=run)
 
 
 def run(settings: argparse.Namespace) -> int:
-    fill_dependent(settings, settings.node, _OF_NODE, "without --node")
+    fill_dependent(settings, settings.node, _NODE_DEFAULTS, "without --node")
     if settings.node:
         return _ask_node(settings)
     if settings.image is None:

@@ -85,7 +85,7 @@ def run(settings: argparse.Namespace) -> int | None:
 def _add_data_set(
     verbs: Any, name: str, help_text: str, read: Reader, name_set: Callable[[argparse.Namespace], str] = lambda _: ""
 ) -> argparse.ArgumentParser:
-    """`name_set` names the published split, for example `ReasonSeg val`; empty if that is not known."""
+    """Add one converter. `name_set` gives the published split, for example `ReasonSeg val`; empty if unknown."""
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=help_text)
     parser.add_argument("folder", type=Path, help="folder of the data set")
     add_output(parser, "--out", "new_folder", required=True, metavar="BAG", help="folder of the bag")
@@ -111,7 +111,9 @@ def _reasonseg(settings: argparse.Namespace) -> Sequence[Item]:
 
 
 def _reasonseg_set(settings: argparse.Namespace) -> str:
-    return "" if settings.all_texts else f"ReasonSeg {settings.split}"  # scores are those of the first texts
+    return (
+        "" if settings.all_texts else f"ReasonSeg {settings.split}"
+    )  # published scores use the first text of a sample
 
 
 def _sgdr(settings: argparse.Namespace) -> Sequence[Item]:
@@ -139,7 +141,7 @@ def _parquet(settings: argparse.Namespace) -> Sequence[Item]:
 
 
 def _parquet_set(settings: argparse.Namespace) -> str:
-    """The split by the published folder's name, because files of both splits are named `test-...`."""
+    """The split from the published folder's name. The file names do not tell: both splits have files `test-...`."""
     found = re.search(r"ReasonSeg[_-](val|test)\b", str(settings.folder.resolve()), re.IGNORECASE)
     return f"ReasonSeg {found[1].lower()}" if found else ""
 

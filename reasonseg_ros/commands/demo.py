@@ -1,4 +1,4 @@
-"""`reasonseg demo`: a bag on real topics, the real node, and questions with their answers."""
+"""`reasonseg demo`: plays a bag on real topics, and asks the real node its questions."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from reasonseg_ros.commands.options import number, ros_name
 WORDS = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}
 
 
-_OF_TOPICS = {"image_topic": "/image", "camera_info_topic": "/camera_info", "depth_topic": "/depth", "listen": 3.0}
+_TOPIC_DEFAULTS = {"image_topic": "/image", "camera_info_topic": "/camera_info", "depth_topic": "/depth", "listen": 3.0}
 
 
 def register(verbs: Any) -> None:
@@ -30,13 +30,20 @@ def register(verbs: Any) -> None:
     doctor.add_argument("--json", action="store_true", help="print JSON")
     robot = doctor.add_argument_group("a running robot")
     robot.add_argument("--topics", action="store_true", help="check its topics: rates, quality of service, tf")
-    robot.add_argument("--image-topic", type=ros_name, metavar="TOPIC", help=f"(default: {_OF_TOPICS['image_topic']})")
     robot.add_argument(
-        "--camera-info-topic", type=ros_name, metavar="TOPIC", help=f"(default: {_OF_TOPICS['camera_info_topic']})"
+        "--image-topic", type=ros_name, metavar="TOPIC", help=f"(default: {_TOPIC_DEFAULTS['image_topic']})"
     )
-    robot.add_argument("--depth-topic", type=ros_name, metavar="TOPIC", help=f"(default: {_OF_TOPICS['depth_topic']})")
     robot.add_argument(
-        "--listen", type=number(0.1, 3600), metavar="S", help=f"seconds to listen (default: {_OF_TOPICS['listen']})"
+        "--camera-info-topic", type=ros_name, metavar="TOPIC", help=f"(default: {_TOPIC_DEFAULTS['camera_info_topic']})"
+    )
+    robot.add_argument(
+        "--depth-topic", type=ros_name, metavar="TOPIC", help=f"(default: {_TOPIC_DEFAULTS['depth_topic']})"
+    )
+    robot.add_argument(
+        "--listen",
+        type=number(0.1, 3600),
+        metavar="S",
+        help=f"seconds to listen (default: {_TOPIC_DEFAULTS['listen']})",
     )
     doctor.set_defaults(run=run)
 
@@ -50,9 +57,9 @@ def run(settings: argparse.Namespace) -> int:
     from reasonseg_ros.files.strict_json import json_text
     from reasonseg_ros.plain_text import one_line
 
-    fill_dependent(settings, settings.topics, _OF_TOPICS, "without --topics")
+    fill_dependent(settings, settings.topics, _TOPIC_DEFAULTS, "without --topics")
     values = read_parameters(settings.params) if settings.params else {}
-    values.pop("use_sim_time", None)  # ROS's own
+    values.pop("use_sim_time", None)  # a parameter of every ROS node
     names = {"image": settings.image_topic, "camera_info": settings.camera_info_topic, "depth": settings.depth_topic}
     config = config_from(values | set_values(settings.overrides))
     wanted = Wanted(config, settings.online, names if settings.topics else {}, settings.listen)

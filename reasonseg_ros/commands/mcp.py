@@ -1,4 +1,4 @@
-"""`reasonseg mcp`: a running node as tools for language-model agents."""
+"""`reasonseg mcp`: serves a running node as tools for language-model agents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types of command line options that several verbs share."""
+"""Types of command line options, shared by the verbs. They raise ArgumentTypeError for a bad value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reasonseg_ros.errors import ConfigError, InvalidInput
 
 
 def size_wh(text: str) -> tuple[int, int]:
-    """Width and height in pixels from a text like 640x480."""
+    """Width and height in pixels, from a text such as `640x480`."""
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text.lower())
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size; write for example 640x480")
@@ -22,11 +22,11 @@ def size_wh(text: str) -> tuple[int, int]:
 
 
 MOST = 999_999_999
-"""Maximum of an option that counts something."""
+"""Default maximum of whole numbers."""
 
 
 def whole_number(least: int, most: int = MOST) -> Callable[[str], int]:
-    """The type of an option that counts something."""
+    """The type of an option that is a whole number from `least` to `most`."""
 
     def read(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
@@ -38,14 +38,14 @@ def whole_number(least: int, most: int = MOST) -> Callable[[str], int]:
 
 
 def number(least: float, most: float = 1e9) -> Callable[[str], float]:
-    """The type of an option that measures something."""
+    """The type of an option that is a number from `least` to `most`."""
 
     def read(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not least <= value <= most:  # NaN is not
+        if not least <= value <= most:  # also refuses NaN
             raise argparse.ArgumentTypeError(f"{text!r}; expected a number from {least:g} to {most:g}")
         return value
 
@@ -59,7 +59,7 @@ LEAST_RATE = 0.001
 
 
 def ros_name(text: str) -> str:
-    """The name of a node or a topic, as ROS allows them; empty for none."""
+    """A valid ROS name of a node or a topic; empty for none."""
     if text and not re.fullmatch(r"(?:~?/)?[A-Za-z_][A-Za-z0-9_]*(?:/[A-Za-z_][A-Za-z0-9_]*)*/?", text):
         raise argparse.ArgumentTypeError(
             f"{text!r}; expected a ROS name: letters, digits and _, divided by single /, for example /robot1/reasonseg"
@@ -68,16 +68,17 @@ def ros_name(text: str) -> str:
 
 
 def node_name(text: str) -> str:
-    """The full name of a node."""
+    """A valid, non-empty ROS name of a node."""
     if not text.strip("/") or text.startswith("~"):
         raise argparse.ArgumentTypeError(f"{text!r}; expected a node's name, for example /reasonseg")
     return ros_name(text)
 
 
 def fill_dependent(settings: argparse.Namespace, is_used: bool, defaults: Mapping[str, Any], why_not: str) -> None:
-    """Give options that were not named their `defaults`. Raises InvalidInput if one was named that is not used.
+    """Set dependent options that are None in `settings` to their `defaults`.
 
-    In `settings` they are None if they were not named. `why_not` ends the error, for example `without --topics`.
+    Raises InvalidInput if one was given although they are not used. `why_not` ends the error message, for example
+    `without --topics`.
     """
     for name, default in defaults.items():
         if getattr(settings, name) is None:
@@ -87,7 +88,7 @@ def fill_dependent(settings: argparse.Namespace, is_used: bool, defaults: Mappin
 
 
 def set_values(texts: Sequence[str]) -> dict[str, Any]:
-    """The node's parameters of `--set NAME=VALUE ...`, by dotted names. Raises ConfigError."""
+    """The node's parameters from `--set NAME=VALUE ...`, by dotted name. Raises ConfigError."""
     values = {}
     for text in texts:
         name, equals, value = text.partition("=")

@@ -1,4 +1,4 @@
-"""`reasonseg play`: a bag on real topics."""
+"""`reasonseg play`: plays a bag on real topics."""
 
 from __future__ import annotations
 

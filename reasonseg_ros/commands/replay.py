@@ -1,4 +1,4 @@
-"""`reasonseg replay`: the questions of black boxes answered again, and what differs."""
+"""`reasonseg replay`: answers the questions of black boxes again, and compares the answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BACKENDS: Mapping[str, Mapping[str, str]] = {
     "onnxruntime": {"reasoner.backend": "onnxruntime", "segmenter.backend": "onnxruntime"},
     "torch": {"reasoner.backend": "local", "segmenter.backend": "torch"},
 }
-"""The node's parameters of `--backend`."""
+"""The node's parameters that `--backend` sets."""
 VERDICTS = ("identical", "within tolerance", "differs", "not answered")
 
 
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     changed = overrides(arguments)
     config_from(changed)  # names and values are checked before any file is read
     counts = Counter(dict.fromkeys(VERDICTS, 0))
-    for path in arguments.files:  # one that cannot be read is refused before any model is loaded
+    for path in arguments.files:  # unreadable files are refused before any model is loaded
         for _ in read_black_boxes(path):
             pass
     tolerance = Tolerance(
@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The node's parameters that the options change, by dotted names. Raises ConfigError."""
+    """The node's parameters that the options change, by dotted name. Raises ConfigError."""
     values: dict[str, Any] = dict(BACKENDS.get(arguments.backend, {}))
     values |= set_values(arguments.overrides)
     chosen = {

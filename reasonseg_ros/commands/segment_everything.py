@@ -1,4 +1,4 @@
-"""`reasonseg segment-everything`: masks of all that can be seen in an image file, without a question."""
+"""`reasonseg segment-everything`: masks of everything in an image file, without a question."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(settings: argparse.Namespace) -> int:
 
 
 def _record(region: Any, stability: float, point_xy: Any) -> dict[str, Any]:
-    """The keys of SAM's own everything mode; the box is x, y, width, height as in COCO."""
+    """A record with the keys of SAM's everything mode; the box is x, y, width, height as in COCO."""
     from reasonseg_ros.images.run_lengths import encode_rle
 
     x1, y1, x2, y2 = (float(value) for value in region.box_xyxy)
@@ -85,6 +85,6 @@ def _write_json(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def _show_progress(asked: int, of: int) -> None:
-    """On a terminal only: 1024 points take a minute of a CPU with a published checkpoint."""
+    """Progress on a terminal. With a published checkpoint, 1024 points take a minute on a CPU."""
     if sys.stderr.isatty():
         print(f"\r{asked} of {of} points", end="\n" if asked == of else "", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`reasonseg tabletop bag` and `reasonseg tabletop show`."""
+"""`reasonseg tabletop bag` and `reasonseg tabletop show`: bags and contact sheets of simulated scenes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reasonseg_ros.faults import naming
 from reasonseg_ros.files.outputs import IMAGE_ENDINGS, add_output
 from reasonseg_ros.tabletop.questions.sentences import PHRASINGS
 
-_OF_VIDEOS = {"rate": 8.0, "track": False}
+_VIDEO_DEFAULTS = {"rate": 8.0, "track": False}
 
 
 def register(verbs: Any) -> None:
@@ -34,7 +34,7 @@ def register(verbs: Any) -> None:
     )  # fmt: skip
     bag.add_argument(
         "--rate", type=number(LEAST_RATE), metavar="HZ",
-        help=f"frame rate of videos (default: {_OF_VIDEOS['rate']})",
+        help=f"frame rate of videos (default: {_VIDEO_DEFAULTS['rate']})",
     )  # fmt: skip
     bag.add_argument(
         "--track", action="store_true", default=None, help="with --video: also ask to track a target from its start"
@@ -69,7 +69,7 @@ def _bag(settings: argparse.Namespace) -> None:
     from reasonseg_ros.tabletop.questions.question import KINDS
     from reasonseg_ros.tabletop.world import World
 
-    fill_dependent(settings, bool(settings.video), _OF_VIDEOS, "without --video")
+    fill_dependent(settings, bool(settings.video), _VIDEO_DEFAULTS, "without --video")
     if settings.video:
         _video_bag(settings)
         return
@@ -99,7 +99,7 @@ def _video_bag(settings: argparse.Namespace) -> None:
 
 
 def _write(written: Iterable[int], total: int, out: Path) -> None:
-    """Render to the end, with a progress bar; errors name `out`."""
+    """Run the rendering generator with a progress bar. Errors name `out`."""
     from rich.progress import track
 
     with naming(out):

@@ -1,1 +1,1 @@
-"""The web console: a running node in a browser, with what it sees, answers and is corrected to."""
+"""The web console: shows a running node in a browser, and takes questions, corrections and ground truth."""

@@ -1,7 +1,7 @@
-"""Who may talk to the console: host names, origins, the token, and the size of requests.
+"""Access control of the console: host names, origins, the token, and request bodies.
 
-A page from elsewhere that is open in the user's browser can send requests to loopback addresses. It is refused by what
-the browser itself says about a request: `Host`, `Origin` and `Sec-Fetch-Site`, none of which a page can set.
+Any page that is open in the user's browser can send requests to loopback addresses. The headers `Host`, `Origin` and
+`Sec-Fetch-Site` show where a request comes from. The browser sets them, and a page cannot change them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def new_token() -> str:
 def is_own_host(host: str) -> bool:
     """Whether a `Host` header can only mean this machine: an IP address, localhost, or the machine's own name.
 
-    Another name may be one whose address was changed to this machine's after its page was loaded (DNS rebinding).
+    Any other name may belong to a foreign page that resolves it to this machine (DNS rebinding).
     """
     try:
         name = (urlsplit(f"//{host}").hostname or "").lower()
@@ -59,9 +59,9 @@ def is_own_host(host: str) -> bool:
 
 
 def refused_because(kind: str, path: str, headers: Mapping[str, str]) -> str:
-    """Why a request of that kind (`http` or `websocket`) is refused before its token is looked at; empty if it is not.
+    """The reason to refuse a request of that kind (`http` or `websocket`); empty if there is none.
 
-    `headers` has lower-case names.
+    The token is checked later. `headers` has lower-case names.
     """
     host = headers.get("host", "")
     if not is_own_host(host):
@@ -81,10 +81,10 @@ def refused_because(kind: str, path: str, headers: Mapping[str, str]) -> str:
 
 
 class Gate:
-    """Wraps the application: requests from elsewhere, with a wrong method, or without the token never reach it.
+    """Wraps the application, and refuses requests of other pages, with a wrong method or without the token.
 
-    The token is exchanged once, by the printed address, for a cookie that scripts cannot read and other pages do not
-    send. An empty token asks for none.
+    The printed address holds the token. Opening it sets a cookie that scripts cannot read and other pages cannot send.
+    An empty `token` turns this check off.
     """
 
     def __init__(self, application: ASGIApp, token: str = "") -> None:

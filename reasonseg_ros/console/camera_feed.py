@@ -1,4 +1,4 @@
-"""The node's camera, seen by the console: the topics that the node itself subscribes, as raw messages."""
+"""The camera topics that the node subscribes to, received by the console as raw messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from reasonseg_ros.console.kept_images import KeptImages, RawMessage, Shot
+from reasonseg_ros.console.image_cache import ImageCache, RawMessage, Shot
 from reasonseg_ros.console.options import ConsoleOptions
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.images.messages import is_depth
@@ -25,16 +25,16 @@ QUEUE = 5
 
 
 class CameraFeed:
-    """Subscribes the image, depth and calibration topics. Only for the executor's thread, but for `shot_with_info`.
+    """Subscribes to the image, depth and calibration topics. Only for the executor's thread, except `with_info`.
 
-    Topics that are not named are those that the node subscribes; its first message shows whether it holds depth.
-    `look` is to be called now and then, as the node and the cameras come and go. `on_image` is called for every image.
+    Topics that the options leave empty are those of the node. The first message of a topic shows whether it is depth.
+    Call `look` periodically, because nodes and cameras come and go. `on_image` is called for every image.
     """
 
-    def __init__(self, node: Node, options: ConsoleOptions, kept: KeptImages, on_image: Callable[[], None]) -> None:
+    def __init__(self, node: Node, options: ConsoleOptions, cache: ImageCache, on_image: Callable[[], None]) -> None:
         self._node = node
         self._options = options
-        self._kept = kept
+        self._cache = cache
         self._on_image = on_image
         self._inputs: dict[str, InputTopic] = {}
         self._infos: CameraInfos | None = None
@@ -42,7 +42,7 @@ class CameraFeed:
         self.look()
 
     def look(self) -> None:
-        """Follow what the node subscribes, and what the publishers offer."""
+        """Adapt to the node's current subscriptions and to the QoS of the publishers."""
         found = self._subscribed_by_node()
         wanted = {topic: kind for topic, kind in found.items() if kind in IMAGE_KINDS} or self._known()
         for name, is_of_depth in ((self._options.image_topic, False), (self._options.depth_topic, True)):
@@ -67,8 +67,8 @@ class CameraFeed:
             self._infos.look_for_latched()
 
     def with_info(self, shot: Shot) -> Shot:
-        """The shot with depth and calibration of its time, as far as they are known. From any thread."""
-        shot = self._kept.with_depth(shot)
+        """The shot with the depth image and calibration of its time, where they are known. From any thread."""
+        shot = self._cache.with_depth(shot)
         infos = self._infos.near(shot.image.stamp_ns) if self._infos is not None else ()
         if not infos:
             return shot
@@ -76,10 +76,10 @@ class CameraFeed:
         return Shot(shot.image, shot.depth, info)
 
     def describe(self) -> str:
-        """Why no image comes, as far as the topics tell."""
+        """The state of the image topics, for a user who sees no image."""
         images = [one for topic, one in self._inputs.items() if not self._is_depth.get(topic)]
         if not images:
-            return f"{self._options.node_name} subscribes no image yet; start it, or pass --image-topic"
+            return f"{self._options.node_name} subscribes to no image topic yet; start it, or pass --image-topic"
         return "; ".join(one.report() for one in images)
 
     def destroy(self) -> None:
@@ -93,7 +93,7 @@ class CameraFeed:
             self._infos = None
 
     def _known(self) -> dict[str, str]:
-        """The topics so far, while the node is away."""
+        """The topics found so far; they are used while the node is not running."""
         return {topic: self._published_kind(topic) for topic in self._inputs}
 
     def _subscribed_by_node(self) -> dict[str, str]:
@@ -109,12 +109,12 @@ class CameraFeed:
         return next((kind for kind in kinds if kind in IMAGE_KINDS), "sensor_msgs/msg/Image")
 
     def _on_data(self, topic: str, kind: str, data: bytes) -> None:
-        with suppress(InvalidInput):  # not even a header; the node counts and names it
+        with suppress(InvalidInput):  # the message has no readable header; the node counts and reports these
             message = RawMessage(kind, raw_stamp_ns(data), data)
             if topic not in self._is_depth:
                 self._is_depth[topic] = is_depth(deserialize_message(data, IMAGE_KINDS[kind]))
             if self._is_depth[topic]:
-                self._kept.add_depth(message)
+                self._cache.add_depth(message)
             else:
-                self._kept.add_image(message)
+                self._cache.add_image(message)
                 self._on_image()

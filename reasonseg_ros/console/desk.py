@@ -1,6 +1,6 @@
-"""Where the robot's side and the browsers meet: what the node says is kept and handed to every browser.
+"""The console's state: stores what the node publishes and sends it to every browser.
 
-Everything runs in the loop's thread, except for decoding and encoding, which is done in worker threads.
+Everything runs in the thread of the asyncio loop. Only decoding and encoding run in worker threads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from reasonseg_ros import msg
 from reasonseg_ros.console import wire
 from reasonseg_ros.console.history import Exchange, History
-from reasonseg_ros.console.kept_images import KeptImages, Shot
+from reasonseg_ros.console.image_cache import ImageCache, Shot
 from reasonseg_ros.console.options import ConsoleOptions
 from reasonseg_ros.console.pictures import THUMBNAIL_PX, frame_of, jpeg_of, live_image
 from reasonseg_ros.console.review import ReviewFolder
@@ -32,17 +32,17 @@ from reasonseg_ros.types import BoolMask, Mode, Status
 
 MOST_ERRORS = 20
 MOST_PINNED = 8
-"""Images that are kept because a question is being answered about them."""
+"""Images that stay cached while a question about them is open."""
 STANDING = (Mode.WATCH, Mode.TRACK)
 TRACKED_S = 1.0
-"""While tracked masks are no older than this, their own image is the live one: a newer one would not fit them."""
+"""Maximum age of tracked masks. Up to then the live view shows the image they belong to, so that both fit."""
 NO_ERRORS = (Status.OK, Status.NO_TARGET, Status.UNSURE, Status.CANCELLED)
-NO_IMAGE = "its image is no longer kept, or was never on the camera's topic"
+NO_IMAGE = "its image is no longer cached, or was never on the camera's topic"
 
 
 @dataclass
 class NodeState:
-    """What is known of the node. `problem` says why it cannot be asked; empty while it can."""
+    """The node's state. `problem` says why it cannot answer now; empty if it can."""
 
     problem: str = "looking for the node"
     camera: str = ""
@@ -51,15 +51,15 @@ class NodeState:
 
 
 class Desk:
-    """Keeps the history and the state, and tells the browsers. `robot` is set before anything comes."""
+    """The history and the node's state, sent to all browsers. Set `robot` before the first event."""
 
     robot: Robot
 
     def __init__(
-        self, options: ConsoleOptions, kept: KeptImages, truths: TruthBag, review: ReviewFolder | None = None
+        self, options: ConsoleOptions, cache: ImageCache, truths: TruthBag, review: ReviewFolder | None = None
     ) -> None:
         self.options = options
-        self.kept = kept
+        self.cache = cache
         self.truths = truths
         self.review = review
         self.truth_lock = asyncio.Lock()
@@ -67,7 +67,7 @@ class Desk:
         self.history = History(options.kept_answers, options.kept_mb * 1e6, self._on_drop)
         self.node = NodeState()
         self._pinned: dict[str, Shot] = {}
-        self._late: dict[int, int] = {}  # stamps of answered images that have not come yet, by entry
+        self._late: dict[int, int] = {}  # by entry: stamps of answered images that have not arrived yet
         self._has_image = asyncio.Event()
         self._tracked_stamp_ns = 0
         self._tracked_s = -TRACKED_S
@@ -76,7 +76,7 @@ class Desk:
     def on_image(self) -> None:
         self._has_image.set()
         for number, stamp_ns in list(self._late.items()):
-            shot = self.kept.at(stamp_ns)
+            shot = self.cache.at(stamp_ns)
             if shot is not None:
                 del self._late[number]
                 if number in self.history.entries:
@@ -86,7 +86,7 @@ class Desk:
         entry = self.history.of_query(message.query_id)
         if entry is not None:
             entry.thought = message.thought
-        shot = self.kept.at(header_stamp_ns(message.header))
+        shot = self.cache.at(header_stamp_ns(message.header))
         if shot is not None and not message.done:
             self._pinned[message.query_id] = shot
             for old in list(self._pinned)[:-MOST_PINNED]:
@@ -96,7 +96,7 @@ class Desk:
         self.viewers.tell(text, replaces=f"thought {message.query_id}")
 
     def on_segmentation(self, message: msg.Segmentation) -> None:
-        if not message.question:  # prompts are answered to whoever sent them
+        if not message.question:  # the answer to a prompt goes to its sender only
             return
         entry = self.history.of_query(message.query_id)
         if entry is None or (not entry.is_open and not _continues(entry, message)):
@@ -131,7 +131,7 @@ class Desk:
             self._tell_node()
 
     def note_error(self, text: str) -> None:
-        """Keep an error for the list of the last ones; one that repeats is kept once, with its newest time."""
+        """Add to the list of last errors. A repeated error is listed once, with its newest time."""
         others = [one for one in self.node.errors if one["text"] != text]
         self.node.errors = deque([*others, {"at_s": time.time(), "text": text}], maxlen=MOST_ERRORS)
 
@@ -151,13 +151,13 @@ class Desk:
         self.viewers.tell(wire.text_of("node", **self.node_values()), replaces="node")
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something that waits, beside everything else."""
+        """Run a coroutine in the background."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def send_images(self) -> None:
-        """Encode the newest image again and again, as long as there are browsers."""
+        """Encode and send the newest image periodically while a browser is connected. Runs until cancelled."""
         period_s = 1 / self.options.frame_hz
         while True:
             await self._has_image.wait()
@@ -174,11 +174,11 @@ class Desk:
 
     def _live_shot(self) -> Shot | None:
         is_tracked = time.monotonic() - self._tracked_s < TRACKED_S
-        tracked = self.kept.at(self._tracked_stamp_ns) if is_tracked else None
-        return tracked or self.kept.newest()
+        tracked = self.cache.at(self._tracked_stamp_ns) if is_tracked else None
+        return tracked or self.cache.newest()
 
     async def take_image(self, entry: Exchange, shot: Shot) -> None:
-        """Give an entry its image, with depth and calibration. Raises UnusableImage."""
+        """Store an image in an entry, with depth and calibration. Raises UnusableImage."""
         shot = self.robot.feed.with_info(shot)
         frame, jpeg, thumbnail = await asyncio.to_thread(_pictures, shot, self.options.picture_px)
         entry.shot, entry.frame_id, entry.size_wh = shot, frame.frame_id, frame.size_wh
@@ -186,7 +186,7 @@ class Desk:
         self.history.trim()
 
     def tell_entry(self, entry: Exchange) -> None:
-        """Show an entry, new or changed, in every browser."""
+        """Send a new or changed entry to every browser."""
         if entry.number in self.history.entries:
             self.viewers.tell(wire.text_of("answer", entry=wire.entry_values(entry)))
 
@@ -197,10 +197,10 @@ class Desk:
             self.note_error(f"{message.status}: {plain_text(message.error)}")
         stamp_ns = header_stamp_ns(message.header)
         pinned = self._pinned.pop(message.query_id, None)
-        shot = self.kept.at(stamp_ns)
+        shot = self.cache.at(stamp_ns)
         if shot is None and pinned is not None and pinned.image.stamp_ns == stamp_ns:
             shot = pinned
-        if shot is None and stamp_ns:  # it may be on its way still, or repeated, as by a player that holds it
+        if shot is None and stamp_ns:  # it may still arrive, for example repeated by a paused bag player
             self._late[entry.number] = stamp_ns
             for number in list(self._late)[:-MOST_PINNED]:
                 del self._late[number]
@@ -212,13 +212,13 @@ class Desk:
                 await self.take_image(entry, shot)
             masks = await asyncio.to_thread(_masks, entry.answer)
             entry.pieces = {index + 1: mask for index, mask in enumerate(masks)}
-        except Exception as error:  # whatever an image or a mask holds, the answer is shown
+        except Exception as error:  # the answer is shown even if its image or a mask is damaged
             entry.shot = None
             self.note_error(f"{entry.query_id}: {reason(error)}")
         self.tell_entry(entry)
 
     def _on_more(self, entry: Exchange, message: msg.Segmentation) -> None:
-        """A further message of a question that stands: new masks, or its end."""
+        """A further message of a standing question: new masks, or its end."""
         if Status(message.status).has_mask:
             self._tracked_stamp_ns, self._tracked_s = header_stamp_ns(message.header), time.monotonic()
             self.viewers.show_tracked(message.query_id, wire.tracked_text(message))
@@ -233,7 +233,7 @@ class Desk:
 
 
 class Bridge:
-    """The robot's events, handed from the executor's thread to the desk in the loop's thread."""
+    """Passes the robot's events from the executor's thread to the desk, which runs in the loop's thread."""
 
     def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop) -> None:
         self._desk = desk
@@ -263,7 +263,7 @@ class Bridge:
 
 
 def _continues(entry: Exchange, message: msg.Segmentation) -> bool:
-    """Whether a message belongs to a question that is answered already, rather than to a new one of the same id."""
+    """Whether a message belongs to a question that already has an answer. Else it is a new one with the same id."""
     stands = entry.mode in STANDING or any(region.track_id for region in message.regions)
     return entry.question == message.question and (stands or _is_same(entry, message))
 

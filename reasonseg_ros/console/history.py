@@ -1,4 +1,4 @@
-"""The last questions with their answers, images and corrections, within bounds."""
+"""The last questions with their answers, images and corrections. Number and memory are bounded."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from reasonseg_ros.console.kept_images import Shot
+from reasonseg_ros.console.image_cache import Shot
 from reasonseg_ros.types import BoolMask
 
 MOST_PIECES = 200
-"""Masks of one entry: its regions and those that were prompted."""
+"""Maximum masks of one entry: its regions and those made by prompts."""
 
 
 @dataclass(eq=False)
 class Exchange:
-    """One question and what came of it; changed by the loop's thread only.
+    """One question and its answer. Only the loop's thread changes it.
 
     Attributes:
+        asked_s: time of the question, in seconds since the epoch.
         answer: the Segmentation message; None while there is none.
-        error: why there is no answer, if the node gave none itself.
-        shot: the image that the masks belong to; None if it is not known.
-        pieces: bool [H, W] by number; the first are the answer's regions, the others were prompted.
+        error: why there is no answer, if no Segmentation message says so.
+        shot: the image that the masks belong to; None if it is not cached.
+        pieces: masks, bool [H, W], by number from 1: first the answer's regions, then those made by prompts.
         jpeg, thumbnail: of that image; empty without one.
         mark: `right`, `wrong`, `nothing` or empty.
         saved: name in the truth bag, or empty.
@@ -57,14 +58,14 @@ class Exchange:
         return masks + len(self.jpeg) + len(self.thumbnail) + (self.shot.size_bytes if self.shot else 0)
 
     def add_piece(self, mask: BoolMask) -> int:
-        """Keep a mask, and return its number."""
+        """Add a mask and return its number."""
         number = 1 + max(self.pieces, default=0)
         self.pieces[number] = mask
         return number
 
 
 class History:
-    """Entries by number, the oldest of which are dropped. For the loop's thread."""
+    """The newest entries, by number. Calls `on_drop` with the number of each dropped one. For the loop's thread."""
 
     def __init__(self, most: int, most_bytes: float, on_drop: Callable[[int], None]) -> None:
         self.entries: dict[int, Exchange] = {}
@@ -84,7 +85,7 @@ class History:
         return next((one for one in reversed(self.entries.values()) if one.query_id == query_id), None)
 
     def trim(self) -> None:
-        """Drop the oldest entries that are over the bounds. An open one and the newest one stay."""
+        """Drop the oldest entries until both bounds hold. Open entries and the newest one stay."""
         size = sum(entry.size_bytes for entry in self.entries.values())
         for entry in list(self.entries.values())[:-1]:
             if len(self.entries) <= self._most and size <= self._most_bytes:

@@ -1,4 +1,4 @@
-"""What a console is started with."""
+"""The settings of the console."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ class ConsoleOptions:
         host, port: address to listen on; port 0 takes a free one.
         truth: bag that ground truth is saved in.
         review: folder of a run of `reasonseg data` whose questions are reviewed; None for none.
-        image_topic, depth_topic, camera_info_topic: the camera; those that are empty are the node's own.
-        frame_hz: most live images a second.
+        image_topic, depth_topic, camera_info_topic: the camera's topics; empty for those of the node.
+        frame_hz: maximum rate of live images.
         picture_px: longest side of the pictures that are sent to browsers.
-        kept_answers, kept_mb: bounds of the history.
-        camera_mb: bound of the images that are kept until their answer comes.
+        kept_answers, kept_mb: maximum entries and megabytes of the history.
+        camera_mb: maximum megabytes of camera images that are cached until their answer arrives.
+
+    Raises InvalidInput for a value out of range.
     """
 
     node_name: str = "/reasonseg"

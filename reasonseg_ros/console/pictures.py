@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rclpy.serialization import deserialize_message
 
 from reasonseg_ros.console.camera_feed import IMAGE_KINDS
-from reasonseg_ros.console.kept_images import RawMessage
+from reasonseg_ros.console.image_cache import RawMessage
 from reasonseg_ros.images.messages import frame_from_message
 from reasonseg_ros.types import Frame
 
@@ -23,7 +23,7 @@ MASK_ALPHA = 0.5
 
 @dataclass(frozen=True, eq=False)
 class LiveImage:
-    """A JPEG of at most the wanted size, and the stamp and the size of the image that it shows."""
+    """A JPEG, with the stamp and the size of the original image."""
 
     jpeg: bytes
     stamp_ns: int
@@ -40,7 +40,7 @@ def frame_of(message: RawMessage) -> Frame:
 
 
 def live_image(message: RawMessage, longest_px: int) -> LiveImage:
-    """Raises UnusableImage if the message holds no image that can be read."""
+    """The image as a JPEG whose sides are at most `longest_px` long. Raises UnusableImage if it cannot be decoded."""
     frame = frame_of(message)
     return LiveImage(jpeg_of(frame.rgb, longest_px), message.stamp_ns, frame.size_wh)
 
@@ -56,7 +56,7 @@ def jpeg_of(rgb: NDArray[np.uint8], longest_px: int) -> bytes:
 
 
 def with_mask(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """A copy of uint8 [H, W, 3] with bool [H, W] tinted."""
+    """A copy of `rgb`, uint8 [H, W, 3], with the pixels of `mask`, bool [H, W], tinted."""
     tinted: NDArray[np.uint8] = rgb.copy()
     tinted[mask] = (rgb[mask] * (1 - MASK_ALPHA) + np.array(MASK_RGB) * MASK_ALPHA).astype(np.uint8)
     return tinted

@@ -1,4 +1,4 @@
-"""What a browser may ask for: one function for each, by name. Each gets checked values and returns plain JSON."""
+"""The requests of browsers: one function each, by name. It checks the request's values and returns plain JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reasonseg_ros.config import METHODS
 from reasonseg_ros.console import wire
 from reasonseg_ros.console.desk import NO_IMAGE, Desk
 from reasonseg_ros.console.history import MOST_PIECES, Exchange
-from reasonseg_ros.console.kept_images import RawMessage
+from reasonseg_ros.console.image_cache import RawMessage
 from reasonseg_ros.console.pictures import frame_of
 from reasonseg_ros.console.review import review_decision, review_page
 from reasonseg_ros.console.truths import ANSWER_KIND, NewTruth
@@ -45,7 +45,7 @@ _Values = Mapping[str, Any]
 
 
 async def answer_request(desk: Desk, text: str) -> str:
-    """The reply to one message of a browser. Whatever is wrong with it becomes the reply's `error`."""
+    """The reply to one message of a browser. Never raises: errors become the reply's `error`."""
     number: Any = None
     try:
         values = json.loads(text)
@@ -64,7 +64,7 @@ async def answer_request(desk: Desk, text: str) -> str:
 
 
 async def _ask(desk: Desk, values: _Values) -> dict[str, Any]:
-    """Ask about the newest image: `text`, `mode`, and for standing modes `frames` (0: until cleared)."""
+    """Ask `text` about the newest image in a `mode`. `frames` bounds standing modes; 0 means until cleared."""
     question = _text(values, "text", LONGEST_QUESTION)
     if not question.strip():
         raise InvalidInput("the question is empty; write one")
@@ -80,30 +80,30 @@ async def _ask(desk: Desk, values: _Values) -> dict[str, Any]:
 
 
 async def _cancel(desk: Desk, values: _Values) -> dict[str, Any]:
-    """End the question of an entry, whose answer then says so."""
+    """Cancel the question of an entry. Its answer then has the status `cancelled`."""
     desk.robot.cancel(_entry(desk, values).query_id)
     return {}
 
 
 async def _clear(desk: Desk, values: _Values) -> dict[str, Any]:
-    """End all questions of the node, also those of others."""
+    """End all questions of the node, including those of other clients."""
     response = await asyncio.wrap_future(desk.robot.call("clear", Trigger.Request()))
     return {"text": response.message}
 
 
 async def _pause(desk: Desk, values: _Values) -> dict[str, Any]:
-    """Have the node take no questions (`on` true), or take them again."""
+    """Pause the node (`on` true: it refuses questions), or resume it."""
     is_on = values.get("on")
     if not isinstance(is_on, bool):
         raise InvalidInput(f"on = {is_on!r:.40}; expected true or false")
     response = await asyncio.wrap_future(desk.robot.call("enable", SetBool.Request(data=not is_on)))
     if not response.success:
         raise InvalidInput(response.message)
-    return {"text": "paused" if is_on else "goes on"}
+    return {"text": "paused" if is_on else "resumed"}
 
 
 async def _method(desk: Desk, values: _Values) -> dict[str, Any]:
-    """Have the node answer by another method, `name`. It loads its models anew."""
+    """Switch the node to the method `name`. The node reloads its models."""
     name = _text(values, "name", 40)
     if name not in METHODS:
         raise InvalidInput(f"method {name!r}; expected one of {', '.join(METHODS)}")
@@ -115,8 +115,8 @@ async def _method(desk: Desk, values: _Values) -> dict[str, Any]:
     for transition in ("configure", "activate"):
         await _change_state(desk, transition)
     if refused:
-        raise InvalidInput(f"method {name}: {refused[0]}; the node goes on as before")
-    return {"text": f"answers by {name}"}
+        raise InvalidInput(f"method {name}: {refused[0]}; the node keeps its method")
+    return {"text": f"the node now uses {name}"}
 
 
 async def _change_state(desk: Desk, transition: str) -> None:
@@ -128,11 +128,11 @@ async def _change_state(desk: Desk, transition: str) -> None:
 
 
 async def _hold(desk: Desk, values: _Values) -> dict[str, Any]:
-    """Make an entry of the live image of `stamp_ns`, to be prompted and saved without a question."""
+    """Make an entry of the live image with `stamp_ns`, to prompt and save without asking a question."""
     stamp = _text(values, "stamp_ns", 20)
-    shot = desk.kept.at(int(stamp)) if stamp.isascii() and stamp.isdigit() else None
+    shot = desk.cache.at(int(stamp)) if stamp.isascii() and stamp.isdigit() else None
     if shot is None:
-        raise InvalidInput("that live image is no longer kept; draw on the one that is shown now")
+        raise InvalidInput("that live image is no longer cached; draw on the current one")
     entry = desk.history.new(f"{_PREFIX}-{next(_numbers)}", "", "")
     entry.error = "not asked"
     await desk.take_image(entry, shot)
@@ -141,12 +141,12 @@ async def _hold(desk: Desk, values: _Values) -> dict[str, Any]:
 
 
 async def _prompt(desk: Desk, values: _Values) -> dict[str, Any]:
-    """One mask for `boxes_xyxy` (one at most) and `points_xy` with `labels` on the image of an entry."""
+    """One mask on the image of an entry, for `boxes_xyxy` (at most one) and `points_xy` with `labels`. In pixels."""
     entry = _entry(desk, values)
     if entry.shot is None:
         raise InvalidInput(f"{NO_IMAGE}; ask again, or hold the live image")
     if len(entry.pieces) >= MOST_PIECES:
-        raise InvalidInput(f"{MOST_PIECES} masks on one image; hold the image anew")
+        raise InvalidInput(f"{MOST_PIECES} masks on one image are the maximum; hold the image again")
     request = srv.Prompt.Request(
         boxes=[msg.Box(x1=x1, y1=y1, x2=x2, y2=y2) for x1, y1, x2, y2 in _rows(values, "boxes_xyxy", 4)],
         points=[msg.Point2D(x=x, y=y) for x, y in _rows(values, "points_xy", 2)],
@@ -164,18 +164,18 @@ async def _prompt(desk: Desk, values: _Values) -> dict[str, Any]:
 
 
 async def _mark(desk: Desk, values: _Values) -> dict[str, Any]:
-    """Mark an entry as right, wrong or `nothing` (nothing fits the question)."""
+    """Mark an entry as `right`, `wrong` or `nothing` (nothing fits the question); empty removes the mark."""
     entry = _entry(desk, values)
     mark = _text(values, "mark", 20)
     if mark not in MARKS:
-        raise InvalidInput(f"mark {mark!r}; expected one of {', '.join(MARKS[1:])}, or nothing")
+        raise InvalidInput(f"mark {mark!r}; expected one of {', '.join(MARKS[1:])}, or an empty text")
     entry.mark = mark
     desk.tell_entry(entry)
     return {}
 
 
 async def _save(desk: Desk, values: _Values) -> dict[str, Any]:
-    """Save an entry as ground truth: `question`, and the numbers of the masks (`pieces`) that answer it; none fits."""
+    """Save an entry as ground truth: `question`, and `pieces`, the numbers of its masks; none if nothing fits."""
     entry = _entry(desk, values)
     if entry.shot is None:
         raise InvalidInput(f"{NO_IMAGE}; ask again while the camera runs")
@@ -207,7 +207,7 @@ async def _save(desk: Desk, values: _Values) -> dict[str, Any]:
 
 
 async def _delete(desk: Desk, values: _Values) -> dict[str, Any]:
-    """Delete a saved truth by its `name`; `undo` brings it back."""
+    """Delete the ground truth `name`; `undo` restores it."""
     name = _text(values, "name", 60)
     async with desk.truth_lock:
         await asyncio.to_thread(desk.truths.delete, name)
@@ -216,7 +216,7 @@ async def _delete(desk: Desk, values: _Values) -> dict[str, Any]:
 
 
 async def _undo(desk: Desk, values: _Values) -> dict[str, Any]:
-    """Take back the last save or delete."""
+    """Undo the last save or delete."""
     async with desk.truth_lock:
         text = await asyncio.to_thread(desk.truths.undo)
     _tell_truths(desk)
@@ -258,7 +258,8 @@ def _entry(desk: Desk, values: _Values) -> Exchange:
 def _union(masks: list[BoolMask], entry: Exchange) -> BoolMask:
     union: BoolMask = np.logical_or.reduce(masks)
     if union.shape != entry.size_wh[::-1]:
-        raise InvalidInput(f"the node's mask is {union.shape[1]} x {union.shape[0]}, the image {entry.size_wh}")
+        sizes = [f"{width} x {height}" for width, height in (union.shape[::-1], entry.size_wh)]
+        raise InvalidInput(f"the node's mask is {sizes[0]}, the image {sizes[1]}; ask again")
     return union
 
 

@@ -1,4 +1,4 @@
-"""Questions that `reasonseg data` has made, to be accepted or rejected by hand."""
+"""Manual review of the questions that `reasonseg data` has made."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILL = 0.35
 
 
 class ReviewFolder:
-    """The folder of a run. Any thread may call it. Raises InvalidInput if it holds no questions that can be read."""
+    """The folder of a `reasonseg data` run. Any thread may call it. Raises InvalidInput for unreadable questions."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,9 +34,9 @@ class ReviewFolder:
         self._lock = threading.Lock()
 
     def page(self, state: str, first: int) -> dict[str, Any]:
-        """Up to PAGE questions of a state, from the number `first` on, with the counts of all states.
+        """The page of PAGE questions of a state that holds the question at index `first`, and the counts of all states.
 
-        Raises InvalidInput for a state that is not known.
+        An index past the end gives the last page. Raises InvalidInput for an unknown state.
         """
         if state not in STATES:
             raise InvalidInput(f"state {state!r:.40}; expected one of {', '.join(STATES)}")
@@ -54,7 +54,7 @@ class ReviewFolder:
         }
 
     def decide(self, an_id: str, is_accepted: bool | None) -> None:
-        """Keep a decision, None takes it back; on the disk when this returns. Raises InvalidInput for an unknown id."""
+        """Save a decision on the disk; None undoes it. Raises InvalidInput for an unknown id."""
         with self._lock:
             if an_id not in self._questions:
                 raise InvalidInput(f"question {an_id!r:.60} is not in {self.folder}; load the page again")
@@ -77,24 +77,24 @@ class ReviewFolder:
 
 
 class HasReview(Protocol):
-    """What the requests need of the desk."""
+    """The part of the desk that these requests use."""
 
     review: ReviewFolder | None
 
 
 async def review_page(desk: HasReview, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Questions of a `state` from the number `first` on."""
+    """The page of questions of a `state` that holds the index `first`."""
     first, state = values.get("first"), values.get("state")
     if type(first) is not int or not 0 <= first < 10**9 or not isinstance(state, str):
-        raise InvalidInput("a page needs a state, and the number of its first question")
+        raise InvalidInput("a page needs a `state`, and `first`, the index of its first question")
     return await asyncio.to_thread(_folder(desk).page, state, first)
 
 
 async def review_decision(desk: HasReview, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Accept or reject the question with an `id`: `accepted` is true, false, or null to take a decision back."""
+    """Accept or reject the question `id`: `accepted` is true, false, or null to undo a decision."""
     an_id, is_accepted = values.get("id"), values.get("accepted", 0)
     if not isinstance(an_id, str) or not (is_accepted is None or isinstance(is_accepted, bool)):
-        raise InvalidInput("a decision needs an id, and accepted: true, false or null")
+        raise InvalidInput("a decision needs an `id`, and `accepted`: true, false or null")
     await asyncio.to_thread(_folder(desk).decide, an_id, is_accepted)
     return {}
 

@@ -1,6 +1,6 @@
-"""The console's side in ROS: what the node publishes, and what is asked of it.
+"""The console's ROS client: subscribes to the node's topics, and calls its action and services.
 
-Everything here runs in the executor's thread. Other threads call `ask`, `cancel` and `call`, which post their work.
+Everything here runs in the executor's thread. Only `ask`, `cancel` and `call` may be called from other threads.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from std_srvs.srv import SetBool, Trigger
 from reasonseg_ros import msg, srv
 from reasonseg_ros.action import Segment
 from reasonseg_ros.console.camera_feed import CameraFeed
-from reasonseg_ros.console.kept_images import KeptImages
+from reasonseg_ros.console.image_cache import ImageCache
 from reasonseg_ros.console.options import ConsoleOptions
 from reasonseg_ros.errors import ReasonSegError
 from reasonseg_ros.ros.inputs.input_topic import InputTopic
 from reasonseg_ros.ros.outbox import Outbox
 
 LOOK_S = 1.0
-"""Period of looking for the node, its topics and its end."""
+"""Period of checks for the node and its topics."""
 SILENT_S = 6.0
-"""A node whose diagnostics are older than this is not heard of."""
+"""Maximum age of the last diagnostics. After that the node counts as silent."""
 CALL_LIMIT_S = 180.0
-"""A service that has not answered by then is given up; a prompt waits for the question before it."""
+"""Maximum wait for a service. It is long because a prompt waits for the running question."""
 QUEUE = 50
 SERVICES = {
     "prompt": srv.Prompt,
@@ -44,40 +44,43 @@ SERVICES = {
     "set_parameters": SetParameters,
 }
 OUTLIVING = ("change_state", "set_parameters")
-"""Services of the node itself, which answers them also if it is configured anew meanwhile."""
+"""Services that exist in every lifecycle state. They also answer while the node is configured again."""
 
 
 class RobotEvents(Protocol):
-    """What the robot tells. Called in the executor's thread; each must return quickly."""
+    """Receives events of the robot. Called in the executor's thread; each must return quickly."""
 
     def on_image(self) -> None:
-        """An image came; `KeptImages.newest` has it."""
+        """An image arrived; `ImageCache.newest` returns it."""
 
     def on_thought(self, message: msg.Reasoning) -> None:
-        """A thought grew, or ended."""
+        """More text of a thought, or its end."""
 
     def on_segmentation(self, message: msg.Segmentation) -> None:
-        """An answer, or masks of an earlier one on a newer image."""
+        """An answer, or the masks of an earlier answer propagated to a newer image."""
 
     def on_diagnostics(self, statuses: list[DiagnosticStatus]) -> None:
         """The node's diagnostics."""
 
     def on_node(self, problem: str, camera: str) -> None:
-        """Each second and before diagnostics: why the node cannot be asked, empty while it can; the camera's topics."""
+        """Called each second and before `on_diagnostics`.
+
+        `problem` says why the node cannot answer; empty if it can. `camera` is the state of the camera's topics.
+        """
 
     def on_ended(self, query_id: str, result: msg.Segmentation | None, error: str) -> None:
         """A question ended with this result, or without one because of `error`."""
 
 
 class Robot:
-    """Follows the node `options.node_name`, however often it starts anew."""
+    """Client of the node `options.node_name`. It reconnects when the node restarts."""
 
-    def __init__(self, node: Node, options: ConsoleOptions, kept: KeptImages, events: RobotEvents) -> None:
+    def __init__(self, node: Node, options: ConsoleOptions, cache: ImageCache, events: RobotEvents) -> None:
         self._node = node
         self._name = options.node_name
         self._events = events
         self._outbox = Outbox(node)
-        self.feed = CameraFeed(node, options, kept, events.on_image)
+        self.feed = CameraFeed(node, options, cache, events.on_image)
         self._streams = [
             InputTopic(node, kind, f"{self._name}/{topic}", callback, "auto", QUEUE)
             for topic, kind, callback in (
@@ -105,11 +108,11 @@ class Robot:
         self._outbox.post(partial(self._ask, query_id, text, mode, frames))
 
     def cancel(self, query_id: str) -> None:
-        """End a question that was asked here. From any thread."""
+        """Cancel a question that was asked by `ask`. From any thread."""
         self._outbox.post(partial(self._cancel, query_id))
 
     def call(self, service: str, request: Any) -> Future[Any]:
-        """The response of one of SERVICES, or ReasonSegError if the node is away or ends. From any thread."""
+        """The response of one of SERVICES. The future raises ReasonSegError if the node is gone. From any thread."""
         future: Future[Any] = Future()
         self._outbox.post(partial(self._call, service, request, future))
         return future
@@ -125,7 +128,7 @@ class Robot:
         self._action.send_goal_async(goal).add_done_callback(partial(self._on_accepted, query_id))
 
     def _on_accepted(self, query_id: str, future: Any) -> None:
-        if query_id not in self._goals:  # the node ended meanwhile
+        if query_id not in self._goals:  # the node ended in the meantime
             return
         goal = future.result()
         if not goal.accepted:
@@ -149,7 +152,8 @@ class Robot:
     def _call(self, service: str, request: Any, future: Future[Any]) -> None:
         client = self._clients[service]
         if not client.service_is_ready():
-            future.set_exception(ReasonSegError(self._problem() or f"{client.srv_name} is not there yet; try again"))
+            missing = f"the service {client.srv_name} is not available yet; try again"
+            future.set_exception(ReasonSegError(self._problem() or missing))
             return
         self._notice_restart()
         self._calls[future] = service, time.monotonic() + CALL_LIMIT_S
@@ -171,9 +175,9 @@ class Robot:
         if self._action.server_is_ready() and is_heard:
             return ""
         if self._action.server_is_ready():
-            return f"the node {self._name} has been silent for {SILENT_S:g} s; it loads its models, or has died"
+            return f"the node {self._name} has been silent for {SILENT_S:g} s; it is loading its models, or has stopped"
         if is_heard:
-            return f"the node {self._name} starts or ends; wait a moment"
+            return f"the node {self._name} is starting or stopping; wait a moment"
         domain = self._node.context.get_domain_id()
         return (
             f"no node {self._name} in ROS domain {domain}; start it with `ros2 launch reasonseg_ros "
@@ -196,10 +200,10 @@ class Robot:
         self._events.on_node(self._problem(), self.feed.describe())
 
     def _notice_restart(self) -> None:
-        """Give up what older nodes were asked: other publishers than before are those of a node that started anew."""
+        """End what an earlier process of the node was asked. A new publisher shows that the node has restarted."""
         publishers = set(self._streams[0].publishers())
         if self._publishers and publishers - self._publishers:
-            self._give_up(f"the node {self._name} started anew before it answered; ask again", but=OUTLIVING)
+            self._give_up(f"the node {self._name} restarted before it answered; ask again", but=OUTLIVING)
         self._publishers = publishers or self._publishers
 
     def _give_up(self, reason: str, but: Collection[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""The console's process: a web server in the main thread, ROS in another one."""
+"""The console's process: a web server in the main thread and a ROS executor in another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from reasonseg_ros.console.access import Gate, new_token
 from reasonseg_ros.console.desk import Bridge, Desk
-from reasonseg_ros.console.kept_images import KeptImages
+from reasonseg_ros.console.image_cache import ImageCache
 from reasonseg_ros.console.options import ConsoleOptions
 from reasonseg_ros.console.pictures import THUMBNAIL_PX
 from reasonseg_ros.console.review import ReviewFolder
@@ -32,10 +32,9 @@ SHUTDOWN_S = 2
 
 
 def run_console(options: ConsoleOptions, screen: TextIO) -> int:
-    """Serve until SIGINT or SIGTERM, and print the address to `screen`. Returns 0.
+    """Print the address to `screen` and serve until SIGINT or SIGTERM. Returns 0.
 
-    Raises InvalidInput if the address cannot be listened on, or the bag of ground truth or the folder to review is
-    unusable.
+    Raises InvalidInput if the address cannot be bound, or if the ground truth bag or the review folder is unusable.
     """
     truths = TruthBag(options.truth, 2 * THUMBNAIL_PX)
     review = None if options.review is None else ReviewFolder(options.review)
@@ -43,7 +42,7 @@ def run_console(options: ConsoleOptions, screen: TextIO) -> int:
     token = "" if options.is_local else new_token()
     try:
         asyncio.run(_serve(options, truths, review, listener, token, screen))
-    except KeyboardInterrupt:  # which uvicorn raises again when it has ended
+    except KeyboardInterrupt:  # uvicorn raises the signal again after its shutdown
         pass
     finally:
         listener.close()
@@ -60,7 +59,7 @@ def _listener(options: ConsoleOptions) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen()  # whoever opens the address as soon as it is printed waits for the server
+        listener.listen()  # before the address is printed, so that early connections wait for the server
     except OSError as error:
         listener.close()
         stated = f"{options.host} port {options.port}: {error.strerror}"
@@ -76,8 +75,8 @@ async def _serve(
     token: str,
     screen: TextIO,
 ) -> None:
-    kept = KeptImages(options.camera_mb * 1e6)
-    desk = Desk(options, kept, truths, review)
+    cache = ImageCache(options.camera_mb * 1e6)
+    desk = Desk(options, cache, truths, review)
     config = uvicorn.Config(
         Gate(application(desk), token),
         lifespan="off",
@@ -91,7 +90,7 @@ async def _serve(
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    with _robot(options, kept, desk):
+    with _robot(options, cache, desk):
         images = asyncio.create_task(desk.send_images())
         print(f"console    {_address(options, listener, token)}", file=screen)
         print(f"node       {options.node_name}", file=screen)
@@ -105,14 +104,14 @@ async def _serve(
 
 
 @contextmanager
-def _robot(options: ConsoleOptions, kept: KeptImages, desk: Desk) -> Iterator[None]:
-    """The robot's side, spinning in a thread."""
+def _robot(options: ConsoleOptions, cache: ImageCache, desk: Desk) -> Iterator[None]:
+    """A ROS node that spins in a thread."""
     context = rclpy.Context()
     rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("reasonseg_console", context=context, start_parameter_services=False)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    robot = desk.robot = Robot(node, options, kept, Bridge(desk, asyncio.get_running_loop()))
+    robot = desk.robot = Robot(node, options, cache, Bridge(desk, asyncio.get_running_loop()))
     stopping = threading.Event()
     thread = threading.Thread(target=_spin, args=(node, executor, stopping), name="reasonseg console ROS", daemon=True)
     thread.start()
@@ -129,7 +128,7 @@ def _robot(options: ConsoleOptions, kept: KeptImages, desk: Desk) -> Iterator[No
 
 
 def _spin(node: Node, executor: SingleThreadedExecutor, stopping: threading.Event) -> None:
-    """A callback that fails is logged, and the others go on."""
+    """Spin until `stopping`. A failing callback is logged and does not end the loop."""
     while not stopping.is_set():
         try:
             executor.spin_once()

@@ -1,8 +1,8 @@
-"""Ground truth that was made in the console: a bag that `reasonseg evaluate` scores, and the score so far.
+"""Ground truth made in the console: a bag for `reasonseg evaluate`, and the node's score on it.
 
-Every saved question has its own image, calibration and depth, stamped with the time at which it was saved. So images of
-bags that repeat their stamps, or of several cameras, never get each other's truth. The node's answer at that time lies
-beside the truth.
+Every saved question has its own copy of the image, calibration and depth, stamped with the time of saving. Replayed
+bags repeat their stamps, and several cameras may share one; the new stamps keep their ground truths apart. The node's
+answer is saved beside the truth.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from reasonseg_ros.bags.topics import (
     IMAGE_TOPIC,
     QUERY_TOPIC,
 )
-from reasonseg_ros.console.kept_images import RawMessage, Shot
+from reasonseg_ros.console.image_cache import RawMessage, Shot
 from reasonseg_ros.console.pictures import jpeg_of, with_mask
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import innermost_xy, mask_box, mask_iou
@@ -42,12 +42,13 @@ STEP_NS = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class SavedTruth:
-    """One question with its truth.
+    """One question with its ground truth.
 
     Attributes:
-        name: of its part of the bag.
-        status: of the node's answer; empty if the question was not asked.
-        iou: of the node's answer with the truth; 0 if it had no mask, None if the question was not asked.
+        name: name of its part of the bag.
+        status: status of the node's answer; empty if the question was not asked.
+        iou: IoU of the node's answer with the truth; 0 if it had no mask, None if the question was not asked.
+        is_empty: whether nothing fits the question.
         jpeg: the image with the truth tinted.
     """
 
@@ -63,12 +64,12 @@ class SavedTruth:
 
 @dataclass(frozen=True, eq=False)
 class NewTruth:
-    """What is to be saved.
+    """A question and its ground truth, to be saved.
 
     Attributes:
-        masks: bool [H, W] of each target, in the image's size; none if nothing fits.
+        masks: bool [H, W] of each target, in the image's size; empty if nothing fits.
         answer: the node's serialised Segmentation and its header's stamp; None if the question was not asked.
-        thought: why, if the node's thought is right.
+        thought: the node's thought if it was marked as right, else empty.
     """
 
     question: str
@@ -81,10 +82,10 @@ class NewTruth:
 
 
 class TruthBag:
-    """The saved questions in their order. For one thread at a time."""
+    """The saved questions in the order of saving. For one thread at a time."""
 
     def __init__(self, folder: Path, thumbnail_px: int) -> None:
-        """Raises InvalidInput if the folder holds something else, or what it holds cannot be read."""
+        """Raises InvalidInput if the folder holds other files, or its bag cannot be read."""
         self._bag = GrowingBag(folder, PREFIX)
         self._thumbnail_px = thumbnail_px
         self._undo: list[tuple[str, str]] = []
@@ -95,9 +96,9 @@ class TruthBag:
         return self._bag.folder
 
     def save(self, truth: NewTruth) -> SavedTruth:
-        """Raises InvalidInput if the truth cannot be evaluated, OSError if it cannot be written."""
+        """Append a truth to the bag. Raises InvalidInput if it cannot be evaluated, OSError if it cannot be written."""
         if not truth.question.strip():
-            raise InvalidInput("there is no question; write the one that this mask answers")
+            raise InvalidInput("there is no question; write the question that this mask answers")
         image_topic = _image_topic(truth.shot.image.kind)
         others = {topic for part in self._bag.parts.values() for topic, _ in part.counts}
         other_topic = COMPRESSED_IMAGE_TOPIC if image_topic == IMAGE_TOPIC else IMAGE_TOPIC
@@ -111,13 +112,13 @@ class TruthBag:
         return self.saved[name]
 
     def delete(self, name: str) -> None:
-        """Raises InvalidInput if there is no such truth."""
+        """Remove a truth from the bag. Raises InvalidInput if there is none with that name."""
         self._bag.remove(name)
         del self.saved[name]
         self._undo.append(("delete", name))
 
     def undo(self) -> str:
-        """Take back the last `save` or `delete`, and say what was done. Raises InvalidInput if there is none."""
+        """Undo the last `save` or `delete` of this process; returns a description. Raises InvalidInput without any."""
         if not self._undo:
             raise InvalidInput("nothing to undo since the console started")
         done, name = self._undo.pop()
@@ -130,10 +131,10 @@ class TruthBag:
         return f"{name} is saved again"
 
     def score(self) -> dict[str, Any]:
-        """Number of truths and of those that the node was asked; gIoU and cIoU of its answers, None without any.
+        """`saved`: truths; `asked`: those with an answer of the node; `giou` and `ciou` of these, None without any.
 
-        As in `reasonseg evaluate`: gIoU is the mean IoU, an answer without mask counts 0, two empty masks 1. Source:
-        Lai et al., "LISA: Reasoning Segmentation via Large Language Model", CVPR 2024.
+        As in `reasonseg evaluate`: gIoU is the mean IoU. An answer without a mask counts 0, two empty masks count 1.
+        Source: Lai et al., "LISA: Reasoning Segmentation via Large Language Model", CVPR 2024.
         """
         asked = [saved for saved in self.saved.values() if saved.iou is not None]
         union_px = sum(saved.union_px for saved in asked)
@@ -170,14 +171,17 @@ class TruthBag:
 
 
 def answered_mask(answer: Any, shape: tuple[int, ...]) -> BoolMask | None:
-    """Union of the regions of a Segmentation, bool [H, W]; None if its status has no mask. Raises InvalidInput."""
+    """Union of the regions of a Segmentation, bool [H, W]; None if its status has no mask.
+
+    Raises InvalidInput if a mask is damaged or does not have that `shape`.
+    """
     if not Status(answer.status).has_mask:
         return None
     union = np.zeros(shape, bool)
     for region in answer.regions:
         mask = decode_mask(region.mask)
         if mask.shape != union.shape:
-            raise InvalidInput(f"a mask of {mask.shape} for an image of {shape}")
+            raise InvalidInput(f"the mask has shape {mask.shape}, the image {tuple(shape)}; expected equal shapes")
         union |= mask
     return union
 

@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 MOST_WAITING = 500
-"""Messages that wait for one browser. One that is further behind is closed; it connects again and gets the history."""
+"""Maximum messages that wait for one browser. A slower one is disconnected; it reconnects and gets the history."""
 
 
 class TooSlow(Exception):
-    """A browser that is too far behind."""
+    """A browser has more than MOST_WAITING messages waiting."""
 
 
 class Viewer:
     """One browser. Only for the loop's thread.
 
-    Texts are sent in their order. Of images only the newest waits, and it is sent when the browser has drawn the one
-    before (`is_ready`), so nothing piles up on the way. Tracked masks go before the image, the newest of each question.
+    Texts are sent in order. An image is sent when the browser has drawn the previous one, and only the newest waits, so
+    no backlog builds up. The newest tracked masks of each question are sent before the image.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Viewer:
         self._wake = asyncio.Event()
 
     def tell(self, text: str, replaces: str = "") -> None:
-        """Send a text. One that still waits under the same name `replaces` is no longer sent."""
+        """Send a text. It replaces a waiting text with the same name `replaces`, unless that is empty."""
         self._texts[replaces or object()] = text
         self._wake.set()
 
@@ -40,14 +40,14 @@ class Viewer:
         self._tracked[query_id] = text
 
     def is_drawn(self) -> None:
-        """The browser has drawn the last image."""
+        """Note that the browser has drawn the last image."""
         self._is_ready = True
         self._wake.set()
 
     async def send_all(
         self, send_text: Callable[[str], Awaitable[None]], send_bytes: Callable[[bytes], Awaitable[None]]
     ) -> None:
-        """Send what comes, until it is cancelled or the connection ends. Raises TooSlow."""
+        """Send until cancelled or the connection ends. Raises TooSlow."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -65,7 +65,7 @@ class Viewer:
 
 
 class Viewers:
-    """All browsers. Only for the loop's thread."""
+    """All connected browsers. Only for the loop's thread."""
 
     def __init__(self) -> None:
         self._viewers: set[Viewer] = set()

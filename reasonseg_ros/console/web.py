@@ -1,4 +1,4 @@
-"""The web application: a table of pages, the pictures by their numbers, and one WebSocket for everything else."""
+"""The web application: static pages, pictures by number or name, and one WebSocket for everything else."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ FILES = {
     "/review": ("review.html", HTML),
     "/review.js": ("review.js", SCRIPT),
 }
-"""All files that are served, by path; no other name reaches the file system."""
+"""All files that are served, by path. No other name reaches the file system."""
 MOST_VIEWERS = 32
-"""Pages that may be open at once: each has its own copy of what waits to be sent."""
+"""Maximum open pages. It bounds memory, as each has its own send queue."""
 MOST_REQUESTS = 8
-"""Requests of one browser that are worked on at once; the next ones wait."""
+"""Maximum concurrent requests of one browser; more wait."""
 EXAMPLES = (
     "I would like to have some cocoa here",
     "something to drive a nail in with",
@@ -52,7 +52,7 @@ EXAMPLES = (
 
 
 def application(desk: Desk) -> Starlette:
-    """The console for a desk. Put a `Gate` in front of it."""
+    """The console's application. It has no access control; wrap it in a `Gate`."""
     held = {path: ((PAGES / name).read_bytes(), kind) for path, (name, kind) in FILES.items()}
 
     async def page(request: Request) -> Response:

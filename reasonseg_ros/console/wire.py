@@ -1,4 +1,4 @@
-"""Values as browsers get them: plain JSON. Masks are PNG crops; stamps are texts, as they do not fit into a number."""
+"""The JSON that browsers get. Masks are PNG crops. Stamps are texts, as JavaScript's numbers cannot hold them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ DIAGNOSTIC_LEVELS = {b"\x00": "ok", b"\x01": "warning", b"\x02": "error", b"\x03
 
 
 def text_of(kind: str, **values: Any) -> str:
-    """A message to browsers."""
+    """A message to browsers, as JSON."""
     return json.dumps({"type": kind, **values}, allow_nan=False)
 
 
 def entry_values(entry: Exchange) -> dict[str, Any]:
-    """An entry of the history with its regions."""
+    """An entry of the history with its regions, as JSON values."""
     answer = entry.answer
     values = {
         "number": entry.number,
@@ -65,7 +65,7 @@ def entry_values(entry: Exchange) -> dict[str, Any]:
 
 
 def shown_region(region: msg.Region, frame_3d: str) -> dict[str, Any]:
-    """A region with its mask, its scores, and its place in metres if it has one. `piece` is its mask's number."""
+    """A region with its mask and scores, and its 3D box in metres if it has one. `piece` is the number of its mask."""
     values: dict[str, Any] = {
         "piece": region.id,
         "label": plain_text(region.label),
@@ -92,7 +92,7 @@ def shown_region(region: msg.Region, frame_3d: str) -> dict[str, Any]:
 
 
 def crop_values(mask: msg.Mask | EncodedMask) -> dict[str, Any]:
-    """The crop with its place, as base64 of an 8-bit grey PNG. Raises InvalidInput for run lengths that are damaged."""
+    """The mask's crop as a base64 8-bit grey PNG, and its offset in pixels. Raises InvalidInput for a damaged mask."""
     if mask.encoding != "png":
         mask = encode_mask(decode_mask(mask))
     return {
@@ -105,7 +105,7 @@ def crop_values(mask: msg.Mask | EncodedMask) -> dict[str, Any]:
 
 
 def piece_values(number: int, mask: BoolMask, scores: Sequence[float]) -> dict[str, Any]:
-    """A mask that was prompted, with its area in pixels and its predicted IoU."""
+    """A mask made by a prompt, with its area in pixels and its predicted IoU."""
     return {
         "piece": number,
         "mask": crop_values(encode_mask(mask)),
@@ -115,7 +115,7 @@ def piece_values(number: int, mask: BoolMask, scores: Sequence[float]) -> dict[s
 
 
 def tracked_text(message: msg.Segmentation) -> str:
-    """Masks of a question that is tracked, on the image of their stamp."""
+    """The masks of a tracked question, with the stamp of their image."""
     return text_of(
         "tracked",
         query_id=message.query_id,
@@ -127,7 +127,7 @@ def tracked_text(message: msg.Segmentation) -> str:
 
 
 def diagnostic_values(status: DiagnosticStatus) -> dict[str, Any]:
-    """One status; the node's name before its own is left out."""
+    """One status, without the node's name before the colon."""
     return {
         "name": plain_text(status.name.rpartition(": ")[2]),
         "level": DIAGNOSTIC_LEVELS.get(bytes(status.level), "stale"),
@@ -137,7 +137,7 @@ def diagnostic_values(status: DiagnosticStatus) -> dict[str, Any]:
 
 
 def truth_values(truths: TruthBag) -> dict[str, Any]:
-    """The saved questions, newest first, and the score so far."""
+    """The saved questions, newest first, and their score."""
     saved = [
         {
             "name": one.name,
@@ -156,5 +156,5 @@ def _box(box: msg.Box) -> list[float | None]:
 
 
 def _number(value: float, digits: int) -> float | None:
-    """Rounded; None for what JSON cannot say."""
+    """The rounded value; None for NaN and infinity, which JSON does not have."""
     return round(float(value), digits) if math.isfinite(value) else None

@@ -46,7 +46,7 @@ from reasonseg_ros.ros.start_line import knowledge, models_line, topics_line
 from reasonseg_ros.ros.twins import count_named
 from reasonseg_ros.settings import Settings
 
-LET_GO_S = 2.0
+RELEASE_LIMIT_S = 2.0
 """Maximum wait of a deactivation for the model to stop. Then the question is reported as ended."""
 TELL_S = 1.0
 """Maximum wait at the end of the process until services, goals and subscribers have their last answers."""
@@ -181,7 +181,7 @@ class ReasonSegNode(LifecycleNode):
             worker = self._session.worker
             worker.clear(reason)
             worker.forget_frames()
-            if not worker.rest(LET_GO_S):
+            if not worker.rest(RELEASE_LIMIT_S):
                 worker.abandon(reason)
         self._outbox.empty()
 
@@ -195,7 +195,7 @@ class ReasonSegNode(LifecycleNode):
         self._enter(state)
         self._faults.close()
         if self._session is not None and not self._session.close():
-            self.get_logger().warning("the model has not let go of its question yet; it ends in the background")
+            self.get_logger().warning("the model has not stopped yet; its question ends in the background")
         self._session = self._questions.session = None
         memory.release_models()
 

@@ -39,6 +39,7 @@ def test_the_truth_may_be_a_row(tmp_path, capsys):
         (["--targets", TARGETS, "--reward", "best"], "expected one of seg_zero"),
         (["--targets", "[{]"], "not JSON"),
         (["--targets", '[{"box_xyxy": [1]}]'], "4 numbers"),
+        (["--targets", TARGETS, "--id", "7"], "--id has no effect without --rows"),
     ],
 )
 def test_wrong_use_is_one_line(capsys, arguments, said):

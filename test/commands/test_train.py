@@ -36,3 +36,19 @@ def test_no_rows_cannot_be_written(tmp_path, capsys, count):
         main(arguments)
     assert "expected a whole number, 1 or more" in capsys.readouterr().err
     assert not Path(tmp_path / "rows").exists()
+
+
+@pytest.mark.parametrize(
+    ("shown", "kind", "said"),
+    [
+        ("--videos", "function", "--kinds has no effect with --videos"),
+        ("--scenes", "colour", "invalid choice: 'colour'"),
+    ],
+)
+def test_kinds_without_effect_are_refused_by_validate(tmp_path, capsys, shown, kind, said):
+    try:
+        status = main(["train", "validate", shown, str(tmp_path), "--kinds", kind])
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 2
+    assert said in capsys.readouterr().err

@@ -81,13 +81,13 @@ def test_a_picture_that_is_not_there_is_none(folder):
 @pytest.mark.parametrize(
     ("handle", "values", "message"),
     [
-        (review_page, {"state": "open"}, "needs a state"),
-        (review_page, {"state": "open", "first": -1}, "needs a state"),
-        (review_page, {"state": "open", "first": True}, "needs a state"),
+        (review_page, {"state": "open"}, "needs a `state`"),
+        (review_page, {"state": "open", "first": -1}, "needs a `state`"),
+        (review_page, {"state": "open", "first": True}, "needs a `state`"),
         (review_page, {"state": "<b>", "first": 0}, "expected one of open"),
-        (review_decision, {"id": "q0"}, "needs an id"),
-        (review_decision, {"id": ["q0"], "accepted": True}, "needs an id"),
-        (review_decision, {"id": "q0", "accepted": 1}, "needs an id"),
+        (review_decision, {"id": "q0"}, "needs an `id`"),
+        (review_decision, {"id": ["q0"], "accepted": True}, "needs an `id`"),
+        (review_decision, {"id": "q0", "accepted": 1}, "needs an `id`"),
         (review_decision, {"id": "q99", "accepted": True}, "is not in"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Verbs about checkpoints: cards, exports, engines, servers, calibration, and what a model's text means."""
+"""Verbs about checkpoints: model cards, exports, engines, servers, calibration, and parsing of answers."""

@@ -1,4 +1,4 @@
-"""`reasonseg calibrate`: from evaluated questions to a reasoner's `confidence.json`."""
+"""`reasonseg calibrate`: fits a reasoner's `confidence.json` on evaluated questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reasonseg check-server`: does the reasoner answer, with boxes in the coordinates of its model card?"""
+"""`reasonseg check-server`: checks that the reasoner answers, with boxes in the coordinates of its model card."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(settings: argparse.Namespace) -> int:
     values |= {name: value for name, value in chosen.items() if value is not None}
     reasoner = config_from({name: value for name, value in values.items() if name.startswith("reasoner.")}).reasoner
     if reasoner.backend == "server":
-        completions_url(reasoner.server_url)  # one with a password is not printed
+        completions_url(reasoner.server_url)  # refuses an address with a password before it is printed
     where = reasoner.server_url if reasoner.backend == "server" else "this process"
     print(one_line(f"{reasoner.model} in {reasoner.dialect} dialect, {where}"))
     result = check_configured(load_reasoner(reasoner), reasoner)

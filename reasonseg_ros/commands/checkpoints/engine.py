@@ -86,7 +86,7 @@ def _build(settings: argparse.Namespace) -> int:
         if settings.capability:
             build_engines(folder, graphs, options, bars)
         else:
-            # Loading builds, compares with ONNX Runtime and runs each once.
+            # Loading builds each engine, compares it with ONNX Runtime and runs it once.
             for engine in load_engines(folder, graphs, options, bars).values():
                 console.print(f"{engine.name}: runs on {engine.runtime}, {engine.device}", markup=False)
                 engine.close()

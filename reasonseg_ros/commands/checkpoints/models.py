@@ -141,7 +141,7 @@ def _state(found: Stored) -> str:
 
 
 def _terms(card: ModelCard) -> str:
-    """The licence and what it means for a user."""
+    """The licence, whether it allows commercial use, and whether the model is gated."""
     gate = ["gated: accept its terms on its page first"] if card.gated else []
     return ", ".join([card.licence or "licence not stated", USE[card.commercial_use], *gate])
 

@@ -1,4 +1,4 @@
-"""`reasonseg parse`: a model's text on stdin, what it means as JSON on stdout."""
+"""`reasonseg parse`: reads a model's text from stdin, and prints the parsed answer as JSON."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def parse_text(
     strict: bool = False,
     model_size_wh: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """The meaning of a model's text as plain values; boxes and points in pixels of an image of `size_wh`.
+    """The parsed answer as JSON values. Boxes and points are in pixels of an image of `size_wh`.
 
-    `model_size_wh` is the size of the image whose pixels the text uses; None takes the dialect's default.
+    `model_size_wh` is the image size that the coordinates in the text refer to; None takes the dialect's default.
     """
     answer = parse_answer(text, size_wh, dialect=dialect, strict=strict, answer_wh=model_size_wh)
     groundings = [

@@ -1,4 +1,4 @@
-"""`reasonseg evaluate`: a bag through the node's own method, without ROS."""
+"""`reasonseg evaluate`: runs the node's method on bags without ROS, and scores it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from reasonseg_ros.methods.port import Method
 
 METHOD = "seg_zero"
-"""Differs from the node's default, because published scores are of one image at a time."""
+"""Differs from the node's default, because published scores use single images."""
 AHEAD = 4
+"""Default number of samples that are loaded and encoded while the reasoner runs."""
 
 
 def register(verbs: Any) -> None:
@@ -128,7 +129,7 @@ def run(settings: argparse.Namespace) -> int:
         raise ConfigError(f"--consistency with {given}; it asks about single images in this process, leave one out")
     fill_dependent(settings, bool(settings.ray), {"workers": 0}, "without --ray")
     fill_dependent(settings, not settings.ray, {"ahead": AHEAD}, "with --ray")
-    for bag in settings.bags:  # one that cannot be used is reported before models are loaded
+    for bag in settings.bags:  # unusable bags are reported before models are loaded
         with closing(read([bag], ignore)) as clips:
             next(clips, None)
     described = run_settings(settings, values)
@@ -168,19 +169,19 @@ def run(settings: argparse.Namespace) -> int:
 
 @contextmanager
 def _resumable(out: Path) -> Iterator[None]:
-    """Add how to resume to whatever ends the run: an error, Ctrl-C, a signal."""
+    """Add the remedy `--resume` to whatever ends the run: an error, Ctrl-C or a signal."""
     from reasonseg_ros.evaluation.run_folder import has_results
 
     try:
         yield
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if has_results(out):
-            add_remedy(error, f"the answers so far are in {out}; run the same command with --resume to go on")
+            add_remedy(error, f"the answers so far are in {out}; run the same command with --resume to continue")
         raise
 
 
 def _method(settings: argparse.Namespace, config: Config) -> Method:
-    """The method of a run in this process."""
+    """The loaded method, for a run in this process. Raises ConfigError if it cannot answer batches of that size."""
     from reasonseg_ros.evaluation.pipeline import Pace
 
     pace = Pace(settings.batch_size, settings.ahead)
@@ -192,10 +193,10 @@ def _method(settings: argparse.Namespace, config: Config) -> Method:
 
 
 def _loader(settings: argparse.Namespace, config: Config, pace: Pace) -> Callable[[], Method]:
-    """A loader of the method, whose segmenter caches the features of all images in the pipeline at that pace.
+    """A loader of the method. Its segmenter caches the features of all images that are in the pipeline at `pace`.
 
-    The counterfactual and consecutive questions use the features again. If images are encoded ahead, the segmenter
-    leaves a core to the reasoner, and vice versa.
+    The counterfactual and later questions about an image reuse its features. If images are encoded ahead, the segmenter
+    leaves one core to the reasoner.
     """
     from reasonseg_ros.evaluation.pipeline import images_on_their_way
     from reasonseg_ros.methods.loading import load_method

@@ -11,11 +11,11 @@ from reasonseg_ros.errors import ConfigError
 
 REFINE_STEPS = ("holes", "specks", "points", "edges")
 LONGEST_ANSWER_S = 3600.0
-"""Replaces the node's time limit, because the speed of a machine must not change a score."""
+"""Replaces the node's time limit, so that the machine's speed does not change a score."""
 
 
 def config_values(settings: argparse.Namespace) -> dict[str, Any]:
-    """The node's parameters of a run, by dotted names. Raises ConfigError."""
+    """The node's parameters of a run, by dotted name. Raises ConfigError."""
     values: dict[str, Any] = {"reasoner.time_limit_s": LONGEST_ANSWER_S}
     if settings.refine is not None:
         values |= refine_values(settings.refine)
@@ -27,7 +27,7 @@ def config_values(settings: argparse.Namespace) -> dict[str, Any]:
 
 
 def refine_values(steps: Sequence[str]) -> dict[str, Any]:
-    """The node's parameters for these steps of `--refine` only; no steps means all. Raises ConfigError."""
+    """The node's parameters that refine by these `steps` only; empty means all. Raises ConfigError."""
     if "none" in steps and len(set(steps)) > 1:
         raise ConfigError(f"--refine {' '.join(steps)}; expected none alone, or steps")
     chosen = steps or REFINE_STEPS

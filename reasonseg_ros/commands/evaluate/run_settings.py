@@ -1,4 +1,4 @@
-"""Everything that the scores of a run depend on."""
+"""The settings that determine the scores of a run."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def _card(card: ModelCard) -> dict[str, Any]:
     from reasonseg_ros.recording.conditions import model_files
 
     folder = Path(card.source)
-    # A checkpoint that is trained on has the same sizes, so the times tell it apart.
+    # Further training keeps the file sizes, so modification times identify the files.
     written = {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in model_files(folder)}
     return {**values, "source": folder.name, "files_written_ns": written}
 
 
 def _described(bags: Sequence[Path]) -> dict[str, Any]:
-    """Names, and files with their sizes in bytes and times of writing, so that a rewritten bag is another one."""
+    """Names of the bags, and their files with sizes in bytes and modification times. A rewritten bag thus differs."""
     from reasonseg_ros.evaluation.bag_messages import bag_names
 
     names = bag_names(bags)

@@ -1,4 +1,4 @@
-"""What an evaluation shows on the terminal."""
+"""The terminal output of an evaluation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reasonseg_ros.plain_text import terminal_text
 
 
 class EvaluationProgress:
-    """Samples so far and the scores of the last ones, on the terminal."""
+    """A progress bar with the mean IoU and the failures so far."""
 
     def __init__(self, console: Any, limit: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

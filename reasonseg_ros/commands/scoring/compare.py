@@ -1,4 +1,4 @@
-"""`reasonseg compare A B`: how run B differs from run A, as JSON on stdout and as a page."""
+"""`reasonseg compare A B`: prints as JSON how run B differs from run A, and optionally writes a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reasonseg score`: masks that any tool made against their targets, the scores as JSON on stdout."""
+"""`reasonseg score`: scores the masks of any tool against targets, and prints the scores as JSON."""
 
 from __future__ import annotations
 

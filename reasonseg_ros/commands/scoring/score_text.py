@@ -1,4 +1,4 @@
-"""`reasonseg score-text`: the parts of the reward that a model's text on stdin would earn in training."""
+"""`reasonseg score-text`: prints the parts of the reward that a model's text earns in training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def register(verbs: Any) -> None:
         description="Print the parts of the reward that a model's text on stdin earns in training, as JSON.",
     )
     truth = parser.add_mutually_exclusive_group(required=True)
-    truth.add_argument("--targets", help='JSON: [{"box_xyxy": [x1, y1, x2, y2], "points_xy": [[x, y]]}], 840 px')
+    truth.add_argument(
+        "--targets",
+        help='JSON: [{"box_xyxy": [x1, y1, x2, y2], "points_xy": [[x, y]]}], in pixels of an image of 840x840',
+    )
     truth.add_argument(
         "--boxes", help="JSON: [[x1, y1, x2, y2], null, ...], the target in each frame (rewards of two rounds)"
     )
@@ -48,6 +51,8 @@ def run(settings: argparse.Namespace) -> None:
 
     if settings.reward not in (*REWARDS, *VIDEO_REWARDS):
         raise InvalidInput(f"reward {settings.reward!r}; expected one of {', '.join((*REWARDS, *VIDEO_REWARDS))}")
+    if settings.id and not settings.rows:
+        raise InvalidInput("--id has no effect without --rows; leave it out")
     text = _text(sys.stdin.buffer.read())
     if settings.reward in VIDEO_REWARDS:
         if settings.targets is not None:

@@ -1,4 +1,4 @@
-"""`reasonseg train data`: questions with ground truth as training rows."""
+"""`reasonseg train data`: writes questions with ground truth as training rows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from reasonseg_ros.files.outputs import add_output
 from reasonseg_ros.tabletop.questions.sentences import PHRASINGS
 
 _MOST_LINES = 20
-_OF_BAGS = {"points": 1, "kinds": (), "min_segmented_iou": None, "segmenter": None, "device": None}
-_OF_RENDERED = {"count": 1000, "phrasing": "train", "seed": 0}
+_BAG_DEFAULTS = {"points": 1, "kinds": (), "min_segmented_iou": None, "segmenter": None, "device": None}
+_RENDERED_DEFAULTS = {"count": 1000, "phrasing": "train", "seed": 0}
 
 
 def register(verbs: Any) -> None:
@@ -38,17 +38,19 @@ def register(verbs: Any) -> None:
     scenes = parser.add_argument_group("questions about rendered scenes or videos")
     scenes.add_argument("--scenes", type=Path, help="folder of `reasonseg train scenes`")
     scenes.add_argument("--videos", type=Path, help="folder of `reasonseg train videos`, for rewards of ReVSeg")
-    scenes.add_argument("--count", type=whole_number(1), help=f"number of rows (default: {_OF_RENDERED['count']})")
-    scenes.add_argument("--phrasing", choices=PHRASINGS, help=f"(default: {_OF_RENDERED['phrasing']})")
-    scenes.add_argument("--seed", type=seed, help=f"(default: {_OF_RENDERED['seed']})")
+    scenes.add_argument(
+        "--count", type=whole_number(1), help=f"number of rows (default: {_RENDERED_DEFAULTS['count']})"
+    )
+    scenes.add_argument("--phrasing", choices=PHRASINGS, help=f"(default: {_RENDERED_DEFAULTS['phrasing']})")
+    scenes.add_argument("--seed", type=seed, help=f"(default: {_RENDERED_DEFAULTS['seed']})")
     parser.set_defaults(action=run)
 
 
 def run(settings: argparse.Namespace) -> int:
     if sum(map(bool, (settings.bags, settings.scenes, settings.videos))) != 1:
         raise InvalidInput("name bags with ground truth, --scenes or --videos; exactly one of the three")
-    fill_dependent(settings, bool(settings.bags), _OF_BAGS, "without a bag")
-    fill_dependent(settings, not settings.bags, _OF_RENDERED, "without --scenes or --videos")
+    fill_dependent(settings, bool(settings.bags), _BAG_DEFAULTS, "without a bag")
+    fill_dependent(settings, not settings.bags, _RENDERED_DEFAULTS, "without --scenes or --videos")
     if settings.videos:
         from reasonseg_ros.training.rendered_video_rows import write_video_rows
 

@@ -1,4 +1,4 @@
-"""`reasonseg train grpo`: train a checkpoint by rewards."""
+"""`reasonseg train grpo`: train a reasoner with rewards (GRPO)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def register(verbs: Any) -> None:
 
 
 def add_run_options(parser: argparse.ArgumentParser, numbers: Sequence[Number]) -> None:
-    """The options of every training on rows, and `numbers`."""
+    """Add the options shared by all trainings on rows, and the numeric options `numbers`."""
     parser.add_argument("--model", type=Path, default=Path("models/tabletop/reasoner"), help="checkpoint to start from")
     parser.add_argument("--rows", type=Path, required=True, help="folder of training rows")
     parser.add_argument("--dev-rows", type=Path, help="folder of rows for the accuracy during training")
@@ -38,6 +38,7 @@ def add_run_options(parser: argparse.ArgumentParser, numbers: Sequence[Number]) 
 
 
 Number = tuple[str, Any, float, str]
+"""A numeric option: name, type, default and help."""
 # A test compares these defaults with the plan's.
 RUN_NUMBERS: tuple[Number, ...] = (
     ("steps", int, 100, "total steps, resumed runs included"),

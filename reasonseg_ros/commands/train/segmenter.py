@@ -65,7 +65,7 @@ def register(verbs: Any) -> None:
 
 
 def _groups(parser: argparse.ArgumentParser) -> tuple[Any, Any]:
-    """Options of the image segmenter alone, and of its memory alone."""
+    """Groups of options: those of the image segmenter only, and those of its memory only."""
     return parser.add_argument_group("without --video"), parser.add_argument_group("with --video before the verb")
 
 
@@ -133,7 +133,10 @@ def _check(
     optional_images: tuple[str, ...] = (),
     optional_memory: tuple[str, ...] = (),
 ) -> None:
-    """Raises InvalidInput if a required option is missing, or if one belongs to the other of the two models."""
+    """Raises InvalidInput if a required option is missing, or if an option has no effect in this mode.
+
+    `images` and `memory` are required without and with `--video`; the `optional_` ones may be given there.
+    """
     needed, foreign = (memory, images + optional_images) if settings.memory else (images, memory + optional_memory)
     mode = "with --video" if settings.memory else "without --video"
     if missing := [f"--{name}" for name in needed if not getattr(settings, name)]:

@@ -1,4 +1,4 @@
-"""`reasonseg train sft`: train a checkpoint on the thoughts and targets of rows."""
+"""`reasonseg train sft`: train a reasoner on the thoughts and targets of rows (supervised)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reasonseg train validate`: how well an exported reasoner answers unseen questions."""
+"""`reasonseg train validate`: measures an exported reasoner on unseen questions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.commands.options import seed, whole_number
-from reasonseg_ros.tabletop.questions.question import KINDS
+from reasonseg_ros.commands.options import fill_dependent, seed, whole_number
+from reasonseg_ros.tabletop.questions.question import KINDS, PART_KIND, UNKNOWN_KIND
 from reasonseg_ros.tabletop.questions.sentences import PHRASINGS
 
 SCENE_QUESTIONS, VIDEO_QUESTIONS = 210, 180
@@ -30,7 +30,10 @@ def register(verbs: Any) -> None:
     )
     parser.add_argument("--phrasing", choices=PHRASINGS, default="train", help="set of sentences")
     parser.add_argument("--seed", type=seed, default=7)
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS), help="kinds of questions about scenes")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=(*KINDS, PART_KIND, UNKNOWN_KIND), metavar="KIND",
+        help=f"kinds of questions about scenes (default: {' '.join(KINDS)})",
+    )  # fmt: skip
     parser.add_argument(
         "--show", type=whole_number(0), default=0, help="print up to this many wrong answers of each kind or event"
     )
@@ -38,6 +41,7 @@ def register(verbs: Any) -> None:
 
 
 def run(settings: argparse.Namespace) -> None:
+    fill_dependent(settings, not settings.videos, {"kinds": KINDS}, "with --videos")
     if settings.videos:
         from reasonseg_ros.training.reasoner.video_validation import validate_on_videos
 

@@ -26,7 +26,7 @@ export function showAnswer(panel, state, on) {
     line(entry.warning_3d, "dim"),
     entry.is_open || stands(entry) ? make("button", { type: "button", onclick: on.cancel, "data-key": "cancel" }, entry.is_open ? "Cancel" : "Stop") : "",
     make("ul", { className: "targets", id: "targets" }, ...correction.targets.map((target) => targetItem(target, state, on))),
-    entry.has_image ? corrections(state, on) : line(entry.is_open ? "" : "No image of this answer is kept, so it cannot be corrected or saved.", "dim"),
+    entry.has_image ? corrections(state, on) : line(entry.is_open ? "" : "The image of this answer is not cached, so it cannot be corrected or saved.", "dim"),
   );
 }
 
@@ -87,7 +87,7 @@ function corrections({ entry, correction, question }, on) {
     id: "truth-question", value: question, maxLength: 4000, "data-key": "truth-question", "aria-label": "Question of the truth",
   });
   asked.addEventListener("input", () => on.question(asked.value));
-  const why = entry.saved ? `Saved as ${entry.saved}.` : needed ? "" : "Mark it, or draw what is right.";
+  const why = entry.saved ? `Saved as ${entry.saved}.` : needed ? "" : "Mark the answer or correct it to save it.";
   return make(
     "div", {},
     make("div", { className: "tools", role: "group", "aria-label": "Mark" },
@@ -97,7 +97,7 @@ function corrections({ entry, correction, question }, on) {
       }, text)),
       make("button", { type: "button", disabled: !correction.canUndo, onclick: on.undo, "data-key": "undo-edit", title: "key u" }, "Undo edit"),
     ),
-    make("p", { className: "dim" }, "Drag a box for a new target. Edit one: click what is missing; right-click, or Shift and click, what is too much."),
+    make("p", { className: "dim" }, "Drag a box for a new target. To correct the target in Edit, click what is missing. Right-click or Shift-click what is too much."),
     make("label", {}, "Question ", asked),
     make("div", { className: "tools" },
       make("button", { type: "button", id: "save", disabled: !needed, onclick: on.save, "data-key": "save", title: "key s" }, "Save as ground truth"),

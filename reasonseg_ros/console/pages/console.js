@@ -1,4 +1,4 @@
-// The page: what is shown, and what each control asks the console for.
+// The main page: shows the console's messages, and sends the requests of its controls.
 
 import { showAnswer } from "/answer.js";
 import { Correction } from "/correction.js";
@@ -20,7 +20,7 @@ const link = new Link({ message: onMessage, image: onImage, state: onState });
 function onState(isConnected) {
   if (!isConnected) {
     byId("node-state").textContent = "not connected";
-    say("problem", "The console cannot be reached; this page connects again by itself.");
+    say("problem", "The console cannot be reached; this page reconnects automatically.");
   }
 }
 
@@ -60,12 +60,12 @@ function onNode(node) {
   byId("node-name").textContent = node.name;
   const camera = node.diagnostics.find((status) => status.name === "camera");
   const rate = camera && camera.values.find(([key]) => key === "rate_hz");
-  const text = node.problem ? "away" : node.is_paused ? "paused" : rate ? `active, camera ${rate[1]} Hz` : "active";
+  const text = node.problem ? "not ready" : node.is_paused ? "paused" : rate ? `active, camera ${rate[1]} Hz` : "active";
   byId("node-state").textContent = text;
   byId("method").disabled = Boolean(node.problem || !node.method);
   if (document.activeElement !== byId("method")) byId("method").value = node.method;
   byId("pause").setAttribute("aria-pressed", String(node.is_paused));
-  byId("pause").textContent = node.is_paused ? "Go on" : "Pause";
+  byId("pause").textContent = node.is_paused ? "Resume" : "Pause";
   say("problem", node.problem || (state.live ? "" : node.camera));
   showDiagnostics(byId("diagnostics"), node.diagnostics);
   showErrors(byId("errors"), node.errors);
@@ -120,7 +120,7 @@ function onTruths(truths) {
 }
 
 async function onImage(bitmap, stampNs, sizeWh) {
-  if (state.selected === null && stage.isBusy) return; // it is being drawn on
+  if (state.selected === null && stage.isBusy) return; // the user is drawing on the current one
   state.live = { bitmap, stampNs, sizeWh };
   if (state.selected === null) await drawLive();
 }
@@ -202,7 +202,7 @@ async function onBox(box) {
   await edit((correction) => correction.box(box));
 }
 
-/** Change a correction and ask for the mask that follows. On the live image that image is held first. */
+/** Change a correction and request its new mask. In live view the current image is held first. */
 async function edit(work) {
   let number = state.selected;
   if (number === null) {
@@ -213,7 +213,7 @@ async function edit(work) {
   }
   const correction = state.corrections.get(number);
   if (!correction || !state.entries.get(number).has_image) {
-    hint("There is no image of this answer to draw on; go back to the live image.");
+    hint("This answer has no image to draw on; go back to the live image.");
     return;
   }
   const index = work(correction);
@@ -236,7 +236,7 @@ async function save() {
   if (saved) hint(`saved as ${saved.name}`);
 }
 
-/** The result of a request; null if it was refused, with the reason shown. */
+/** The result of a request. If it is refused, shows the reason and returns null. */
 async function ask(name, values = {}, note = "hint") {
   try {
     const result = await link.request(name, values);

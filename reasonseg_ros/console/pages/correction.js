@@ -1,6 +1,6 @@
-// The targets of one image: the answer's regions, and those that are drawn or corrected by boxes and points.
+// The targets of one image: the answer's regions, and those drawn or corrected with boxes and points.
 
-/** Targets of an entry, each with its mask, whether it belongs to the truth, and the prompts that made it. */
+/** The targets of an entry. Each has a mask, the prompts that made it, and whether it belongs to the ground truth. */
 export class Correction {
   constructor(entry) {
     this.number = entry.number;
@@ -28,7 +28,7 @@ export class Correction {
     return this.targets.filter((target) => target.isOn && target.mask).map((target) => target.piece);
   }
 
-  /** Before every change. */
+  /** Store the state for undo; called before every change. */
   keep() {
     const targets = this.targets.map((target) => ({ ...target, points: [...target.points], labels: [...target.labels] }));
     this.before.push({ targets, selected: this.selected });
@@ -48,7 +48,7 @@ export class Correction {
     this.targets[index] = { ...this.targets[index], isOn };
   }
 
-  /** A new target with this box, or none yet. */
+  /** Add a target with this box, or null for none yet. Returns its index. */
   add(box) {
     const index = this.targets.length;
     this.targets.push({
@@ -59,7 +59,7 @@ export class Correction {
     return index;
   }
 
-  /** The target whose mask has this point in its box, the smallest; -1 if there is none. */
+  /** Index of the smallest target whose mask's box contains the point; -1 if there is none. */
   under([x, y]) {
     const area = ({ mask }) => mask.width * mask.height;
     const hit = this.targets.filter(
@@ -69,7 +69,7 @@ export class Correction {
     return hit.length ? hit.sort((one, other) => area(one) - area(other))[0].index : -1;
   }
 
-  /** Add a point to the selected target, else to the one under it, else to a new one. Its box grows with it. */
+  /** Add a point to the selected target, else to the one under it, else to a new one. Its box grows to contain the point. */
   point([x, y], isInside) {
     this.keep();
     if (this.selected < 0) this.selected = this.under([x, y]);
@@ -84,7 +84,7 @@ export class Correction {
     return this.selected;
   }
 
-  /** Start a new target with a box; a selected one that has only points gets it. */
+  /** Give the box to the selected target if it has none, else to a new target. Returns the target's index. */
   box(box) {
     this.keep();
     const target = this.targets[this.selected];
@@ -95,13 +95,13 @@ export class Correction {
     return this.add(box);
   }
 
-  /** What the node is asked for. */
+  /** The values of a `prompt` request for a target. */
   prompt(index) {
     const { box, points, labels } = this.targets[index];
     return { number: this.number, boxes_xyxy: box ? [box] : [], points_xy: points, labels };
   }
 
-  /** A mask came for the prompts of a target. */
+  /** Store the mask that the node made from a target's prompts. */
   take(index, { piece, mask }) {
     const target = this.targets[index];
     if (target) this.targets[index] = { ...target, piece, mask, isOn: true };

@@ -1,8 +1,8 @@
-// Elements with text only: nothing that comes from outside is ever read as markup.
+// Elements are built from text only, so foreign text is never parsed as markup.
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element with properties, `data-` and `aria-` attributes, listeners (`onclick`), and children or texts. */
+/** An element with properties, attributes (names with a hyphen), listeners (`onclick`), and children or texts. */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -14,7 +14,7 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Replace what an element holds. A focused element with the same `data-key` keeps the focus. */
+/** Replace the children of an element. The new child with the focused one's `data-key` gets the focus. */
 export function fill(element, ...children) {
   const key = element.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   const scroll = element.scrollTop;

@@ -1,4 +1,4 @@
-// The connection to the console: requests with replies, messages, and live images. It connects again by itself.
+// The connection to the console: requests with replies, messages, and live images. It reconnects automatically.
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 5000;
@@ -38,7 +38,7 @@ export class Link {
     this.isOwed = false;
   }
 
-  /** The result of a request; an Error with the reason if it is refused. */
+  /** The result of a request. Rejects with an Error that holds the reason if the console refuses it. */
   request(name, values = {}) {
     return new Promise((resolve, reject) => {
       if (this.socket.readyState !== WebSocket.OPEN) {
@@ -75,7 +75,7 @@ export class Link {
     }
   }
 
-  /** Ask for the next image; a hidden page asks for none. */
+  /** Request the next image, unless the page is hidden. */
   drawn() {
     if (this.isOwed && !document.hidden && this.socket.readyState === WebSocket.OPEN) {
       this.isOwed = false;

@@ -9,7 +9,7 @@ export const cssColor = (index) => `rgb(${colorOf(index).join(" ")})`;
 
 const grey = new WeakMap();
 
-/** The mask's crop as canvas, opaque inside the mask; null for an empty one. Decoded once for each mask object. */
+/** The mask's crop as a canvas that is opaque inside the mask; null if it is empty. Each mask object is decoded once. */
 export async function tinted(mask, index) {
   if (!mask || !mask.width || !mask.height) return null;
   let made = grey.get(mask);

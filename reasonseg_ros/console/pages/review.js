@@ -1,4 +1,4 @@
-// The page on which questions are accepted or rejected by hand.
+// The page for accepting or rejecting questions.
 
 import { byId, fill, make } from "/elements.js";
 import { Link } from "/link.js";
@@ -10,7 +10,7 @@ const KEYS = { a: "accepted", r: "rejected", o: "open" };
 const shown = { state: "open", first: 0 };
 let pageSize = 0;
 
-/** A link that draws no live image, so that only the first one is sent. */
+/** A link that ignores live images. It never requests the next one, so only the first is sent. */
 class ImagelessLink extends Link {
   draw() {}
 }

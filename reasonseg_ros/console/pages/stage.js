@@ -1,4 +1,4 @@
-// The image with its masks, and what is drawn on it with mouse, finger or keys. Coordinates are pixels of the image.
+// The image with its masks. Boxes and points are drawn on it with mouse, touch or keys. Coordinates are image pixels.
 
 import { cssColor, tinted } from "/masks.js";
 
@@ -30,12 +30,15 @@ export class Stage {
     canvas.addEventListener("blur", () => { this.cross = this.corner = null; this.draw(); });
   }
 
-  /** Show an image (bitmap or null) of `sizeWh` pixels with layers [{mask, index, isOn}] and marks [{box, points, labels}]. */
+  /**
+   * Show an image (bitmap or null) of `sizeWh` pixels with layers [{mask, index, isOn}] and marks [{box, points, labels}].
+   * Returns false if a newer image was shown in the meantime.
+   */
   async show(image, sizeWh, layers, marks = []) {
     this.drawings += 1;
     const drawing = this.drawings;
     const tints = await Promise.all(layers.map((layer) => (layer.isOn ? tinted(layer.mask, layer.index) : null)));
-    if (drawing !== this.drawings) return false; // a newer image came meanwhile
+    if (drawing !== this.drawings) return false;
     this.image = image;
     this.sizeWh = sizeWh;
     this.layers = layers.map((layer, at) => ({ ...layer, tint: tints[at] })).filter((layer) => layer.tint);

@@ -218,7 +218,7 @@ def test_a_mask_is_corrected_by_points_inside_and_outside(page):
 
 def test_another_method_is_chosen(page):
     page.select_option("#method", "seg_zero")
-    wait_for_text(page, "hint", "answers by seg_zero")
+    wait_for_text(page, "hint", "the node now uses seg_zero")
     page.wait_for_function("() => document.getElementById('method').value === 'seg_zero'")
     ask(page, "the bright one")
     wait_for_status(page, "Found")
@@ -284,7 +284,7 @@ def test_node_and_console_may_start_anew_while_the_page_is_open(own_programs, br
     page.click("#history button")
     first.end(signal.SIGINT)
     wait_for_status(page, "Cancelled")
-    wait_for_text(page, "node-state", "away")
+    wait_for_text(page, "node-state", "not ready")
     own_programs.node()
     wait_for_node(page)
     ask(page, "the bright one")
@@ -325,6 +325,6 @@ def test_a_bad_request_is_answered_with_its_reason(page):
     )
     expected = [
         "a request is a JSON object", "entry 99 is no longer", "mode 'often'", "no JSON", "request 'format the disk'",
-        "that live image is no longer kept", "the question is empty", "there is no part '../../etc'",
+        "that live image is no longer cached", "the question is empty", "there is no part '../../etc'",
     ]  # fmt: skip
     assert [reply.startswith(start) for reply, start in zip(replies, sorted(expected), strict=True)] == [True] * 8

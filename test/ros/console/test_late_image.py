@@ -12,7 +12,7 @@ from sensor_msgs.msg import Image
 
 from reasonseg_ros import msg
 from reasonseg_ros.console.desk import MOST_PINNED, Desk
-from reasonseg_ros.console.kept_images import KeptImages, RawMessage
+from reasonseg_ros.console.image_cache import ImageCache, RawMessage
 from reasonseg_ros.console.options import ConsoleOptions
 
 
@@ -30,7 +30,7 @@ def answer_at(second, query_id="a"):
 
 @pytest.fixture
 def desk():
-    desk = Desk(ConsoleOptions(), KeptImages(1e6), truths=None)
+    desk = Desk(ConsoleOptions(), ImageCache(1e6), truths=None)
     desk.robot = SimpleNamespace(feed=SimpleNamespace(with_info=lambda shot: shot))
     return desk
 
@@ -49,7 +49,7 @@ def test_it_is_given_to_the_answer_when_it_comes(desk):
         assert entry.shot is None and entry.answer is not None
         for second in (4, 5):
             assert entry.shot is None
-            desk.kept.add_image(image_at(second))
+            desk.cache.add_image(image_at(second))
             desk.on_image()
             await settled(desk)
         assert entry.shot.image.stamp_ns == 5_000_000_000 and entry.size_wh == (12, 8) and entry.thumbnail

@@ -204,7 +204,7 @@ def test_questions_that_run_and_wait_when_a_signal_comes_get_their_final_status(
 
 
 def test_a_model_that_does_not_let_go_leaves_no_question_without_its_status(start_node, client, monkeypatch):
-    monkeypatch.setattr("reasonseg_ros.ros.node.LET_GO_S", 0.2)
+    monkeypatch.setattr("reasonseg_ros.ros.node.RELEASE_LIMIT_S", 0.2)
     node = start_node()
     client.connect()
     client.images.publish(image_of(bright_frame()))

@@ -1,4 +1,4 @@
-"""Camera messages of the last seconds, as they came, until the answer about one of them is known."""
+"""A cache of serialised camera messages, so that an answer can be shown on the image it belongs to."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 DEPTH_TOLERANCE_NS = 50_000_000
-"""A depth image of an image is at most so far away in time."""
+"""Maximum difference between the stamps of an image and its depth image."""
 DEPTH_SHARE = 0.5
-"""Of the memory, for depth images."""
+"""Share of the memory for depth images."""
 
 
 @dataclass(frozen=True, eq=False)
 class RawMessage:
-    """A message that begins with a header, serialised (CDR). `kind` is its type, `sensor_msgs/msg/Image`."""
+    """A serialised message (CDR) that begins with a header. `kind` is its type, such as `sensor_msgs/msg/Image`."""
 
     kind: str
     stamp_ns: int
@@ -23,7 +23,7 @@ class RawMessage:
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """One image with the depth image and the calibration of its time, if they are known."""
+    """One image, with the depth image and the calibration of its time where they are known."""
 
     image: RawMessage
     depth: RawMessage | None = None
@@ -34,8 +34,8 @@ class Shot:
         return len(self.image.data) + (len(self.depth.data) if self.depth else 0)
 
 
-class KeptImages:
-    """The last images and depth images, within `most_bytes`. From any thread."""
+class ImageCache:
+    """The newest images and depth images, at most `most_bytes` together. From any thread."""
 
     def __init__(self, most_bytes: float) -> None:
         self._lock = threading.Lock()
@@ -51,19 +51,19 @@ class KeptImages:
             self._depths.add(depth)
 
     def newest(self) -> Shot | None:
-        """The image that came last."""
+        """The image that arrived last; None before the first."""
         with self._lock:
             image = self._images.last()
         return None if image is None else self.with_depth(Shot(image))
 
     def at(self, stamp_ns: int) -> Shot | None:
-        """The image of exactly that stamp; None if it is not kept."""
+        """The image with exactly that stamp; None if it is not cached."""
         with self._lock:
             image = self._images.messages.get(stamp_ns)
         return None if image is None else self.with_depth(Shot(image))
 
     def with_depth(self, shot: Shot) -> Shot:
-        """The same, with its depth image if that has come."""
+        """The shot with the nearest depth image within DEPTH_TOLERANCE_NS, if one has arrived."""
         if shot.depth is not None:
             return shot
         with self._lock:
@@ -73,7 +73,7 @@ class KeptImages:
 
 
 class _Recent:
-    """Messages by their stamp. One that is repeated takes the place of the old one."""
+    """The newest messages, by stamp. A message replaces an earlier one with the same stamp."""
 
     def __init__(self, most_bytes: float) -> None:
         self.messages: OrderedDict[int, RawMessage] = OrderedDict()

@@ -1,4 +1,4 @@
-from reasonseg_ros.console.kept_images import KeptImages, RawMessage
+from reasonseg_ros.console.image_cache import ImageCache, RawMessage
 
 MS = 1_000_000
 
@@ -8,7 +8,7 @@ def message(stamp_ms, size=10):
 
 
 def test_the_oldest_images_go_when_memory_is_full():
-    kept = KeptImages(60)
+    kept = ImageCache(60)
     for stamp_ms in range(5):
         kept.add_image(message(stamp_ms))
     assert [kept.at(stamp_ms * MS) is not None for stamp_ms in range(5)] == [False, False, True, True, True]
@@ -16,7 +16,7 @@ def test_the_oldest_images_go_when_memory_is_full():
 
 
 def test_an_image_that_is_larger_than_all_memory_is_kept_alone():
-    kept = KeptImages(10)
+    kept = ImageCache(10)
     kept.add_image(message(1))
     kept.add_image(message(2, 1000))
     assert kept.at(1 * MS) is None
@@ -24,7 +24,7 @@ def test_an_image_that_is_larger_than_all_memory_is_kept_alone():
 
 
 def test_an_image_that_is_repeated_takes_no_more_memory():
-    kept = KeptImages(40)
+    kept = ImageCache(40)
     kept.add_image(message(1))
     for _ in range(10):
         kept.add_image(message(2))
@@ -33,7 +33,7 @@ def test_an_image_that_is_repeated_takes_no_more_memory():
 
 
 def test_an_image_gets_the_depth_of_its_time():
-    kept = KeptImages(1000)
+    kept = ImageCache(1000)
     for stamp_ms in (0, 90, 130, 300):
         kept.add_depth(message(stamp_ms))
     kept.add_image(message(100))
