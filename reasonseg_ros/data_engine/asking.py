@@ -1,4 +1,4 @@
-"""The questions of one picture: asked, checked, and asked again where they break a rule."""
+"""Requests questions about one picture, checks them, and requests those again that break a rule."""
 
 from __future__ import annotations
 
@@ -21,27 +21,29 @@ from reasonseg_ros.types import BoolMask, RgbImage, Status
 
 SIMPLE, COMPLEX = "simple", "complex"
 LONGEST_SHOWN = 200
-"""Characters of a text that was refused."""
+"""Maximum characters of a refused text in the records."""
 MOST_SIMPLE = 5
-"""Categories of a simple picture, as in LLM-Seg40K; more are complex."""
+"""Maximum categories of a simple picture, as in LLM-Seg40K. A picture with more is complex."""
 
 
 class NoReply(ReasonSegError):
-    """The model gave no reply, so that the picture is to be asked about in another run."""
+    """The model gave no reply; another run asks about the picture again."""
 
 
 class Stopped(ReasonSegError):
-    """The run was asked to stop."""
+    """The run is stopping."""
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is wanted of a picture.
+    """How many questions to make about each picture.
 
     Attributes:
-        questions: for each picture.
-        tries: requests for a caption, and for questions, before what is lacking is given up.
-        least_categories: pictures with fewer are left out.
+        questions: number of questions per picture, 1 to 20.
+        tries: maximum requests for the caption, and maximum requests for the questions, 1 to 10.
+        least_categories: minimum categories of a picture, 1 to 20. Pictures with fewer are left out.
+
+    Raises InvalidInput for a value out of range.
     """
 
     questions: int = 5
@@ -59,13 +61,14 @@ class Wishes:
 
 @dataclass(frozen=True, eq=False)
 class Questioned:
-    """What came of a picture.
+    """The result for one picture.
 
     Attributes:
-        objects: with the names that the model gave.
-        kind: simple or complex.
-        refused: every text that was not taken, with its reasons.
-        left_out: why the picture has no questions; empty if it was asked about.
+        objects: the listed objects, with names from the model where the source has none.
+        kind: `simple` or `complex`.
+        accepted: the questions that break no rule.
+        refused: every refused text, with the reasons.
+        left_out: why the picture was left out; empty if questions were requested.
     """
 
     objects: tuple[ListedObject, ...] = ()
@@ -77,7 +80,7 @@ class Questioned:
 
 @dataclass(frozen=True)
 class PictureAsker:
-    """Asks about pictures. Any thread may call it; replies that are stored are not asked for again."""
+    """Requests questions about pictures. Any thread may call it. Stored replies are reused."""
 
     model: Model
     store: ReplyStore
@@ -85,7 +88,10 @@ class PictureAsker:
     is_stopped: Callable[[], bool] = never
 
     def questions(self, name: str, picture: LoadedPicture) -> Questioned:
-        """All that can be had for a picture. Raises NoReply if the model is silent, Stopped if the run ends."""
+        """Request the caption, missing names and questions of a picture.
+
+        Raises NoReply if the model does not reply, Stopped if the run ends.
+        """
         objects = picture.objects
         fewest = self.wishes.least_categories
         if len(objects) < fewest or (all(one.name for one in objects) and _categories(objects) < fewest):
@@ -103,17 +109,17 @@ class PictureAsker:
 
 
 class _Picture:
-    """One picture while it is asked about. `refused` grows."""
+    """The requests about one picture. Refused texts are appended to `refused`."""
 
     def __init__(self, asker: PictureAsker, name: str, picture: LoadedPicture) -> None:
         self.asker, self.name, self.picture = asker, name, picture
         self.refused: list[Refused] = []
         self._images = [picture.rgb, picture.marked()]
-        # The outlines are part of what is asked: other masks of the same image are another request.
+        # The outlines are part of the request, so other masks of the same image give another key.
         self._seen = f"{VERSION} {picture.digest} {masks_digest(one.mask for one in picture.objects)}"
 
     def caption(self) -> Caption | None:
-        """None if no reply can be used."""
+        """The caption and the missing names; None if no reply is usable."""
         objects = self.picture.objects
         unnamed = [number for number, one in enumerate(objects, 1) if not one.name]
         words, images = caption_words(objects), self._images if unnamed else self._images[:1]
@@ -130,7 +136,7 @@ class _Picture:
         return None
 
     def questions(self, objects: Sequence[ListedObject], caption: Caption) -> list[Draft]:
-        """Those that break no rule. What breaks one is asked again, with the reasons."""
+        """Questions that break no rule. The next request lists the refused ones with the reasons."""
         wishes = self.asker.wishes
         accepted: list[Draft] = []
         again: list[Refused] = []
@@ -149,7 +155,7 @@ class _Picture:
         return accepted
 
     def _sift(self, text: str, objects: Sequence[ListedObject], accepted: list[Draft]) -> list[Refused]:
-        """Add the good questions of a reply to `accepted`; returns the others."""
+        """Append the questions of a reply that break no rule to `accepted`; return the others."""
         wishes = self.asker.wishes
         try:
             drafts, refused = read_drafts(text)
@@ -166,10 +172,10 @@ class _Picture:
         return refused
 
     def _said(self, words: str, images: Sequence[RgbImage], received: int, tries_left: int) -> str | None:
-        """The model's words, stored ones if there are any; None if it was too slow, which counts as a try.
+        """The text of the stored reply, else of a new one; None after a timeout, which counts as a try.
 
-        `received`: replies to earlier tries. It tells requests in the same words apart, and does not count silence, so
-        that a run that goes on finds the replies of the earlier one.
+        `received` is the number of earlier replies. It distinguishes repeated requests with the same words. Timeouts do
+        not count, so that a continued run finds the stored replies of the interrupted one.
         """
         asker = self.asker
         if asker.is_stopped():
@@ -191,7 +197,7 @@ class _Picture:
 
 
 def masks_digest(masks: Iterable[BoolMask]) -> str:
-    """Differs between masks of one image, and between their orders: replies name objects by their numbers."""
+    """A digest of the masks and their order, 32 hexadecimal digits. Replies refer to objects by this order."""
     found = hashlib.sha256()
     for mask in masks:
         found.update(np.packbits(mask).tobytes())

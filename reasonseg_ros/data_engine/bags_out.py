@@ -1,4 +1,4 @@
-"""The questions of a folder as bags with ground truth, one a split."""
+"""Writes the questions of a run as bags with ground truth, one per split."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BAGS_NAME = "bags"
 
 @dataclass(frozen=True)
 class WrittenBag:
-    """A bag, and how many pictures and questions it holds. `problems`: a line for each that it lacks."""
+    """A bag with its numbers of pictures and questions. `problems` has a line for each one that was left out."""
 
     path: Path
     pictures: int
@@ -32,7 +32,7 @@ class WrittenBag:
 
 
 def chosen_questions(folder: Path) -> list[DataQuestion]:
-    """What goes into the bags: everything, or what was accepted by hand as soon as there is a decision."""
+    """The questions for the bags: all of them, or only the accepted ones once a question was reviewed."""
     questions, decisions = read_questions_file(folder), read_decisions(folder)
     return questions if decisions is None else [one for one in questions if decisions.get(one.id)]
 
@@ -44,9 +44,9 @@ def lost_decisions(folder: Path) -> int:
 
 
 def write_bags(folder: Path, on_done: Callable[[int], None] = lambda _: None) -> list[WrittenBag]:
-    """Write `bags/SPLIT` for each split that has questions, and remove those whose questions were all rejected.
+    """Write `bags/SPLIT` for each split with questions. Bags of splits whose questions were all rejected are removed.
 
-    `on_done` gets the number of finished pictures. Raises InvalidInput if there is no question.
+    `on_done` receives the number of finished pictures. Raises InvalidInput if there is no question.
     """
     questions = chosen_questions(folder)
     if not questions:
@@ -75,7 +75,7 @@ def write_bags(folder: Path, on_done: Callable[[int], None] = lambda _: None) ->
 
 
 def other_bags(folder: Path, written: Sequence[WrittenBag]) -> list[Path]:
-    """What else lies beside the bags, for example of splits that an earlier run had."""
+    """Other paths beside the bags, for example of the splits of an earlier run."""
     known = {bag.path.name for bag in written}
     return sorted(path for path in (folder / BAGS_NAME).iterdir() if path.name not in known)
 

@@ -1,4 +1,4 @@
-"""The vision model that is asked: any OpenAI-compatible server, through the bounded client."""
+"""The vision model: any OpenAI-compatible server, through the client with time and size limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reasonseg_ros.types import RgbImage
 
 
 class Model(Protocol):
-    """What is asked about images. `name` and `sampling` tell requests apart; any thread may call `reply`."""
+    """A vision model. `name` and `sampling` are part of the key of a stored reply. Any thread may call `reply`."""
 
     name: str
     sampling: Mapping[str, Any]
@@ -28,17 +28,19 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """How a server is asked.
+    """The settings of requests to a server.
 
     Attributes:
         url: base address, for example http://127.0.0.1:8000/v1.
         model: the server's name for the model.
         key_variable: environment variable with the server's key; empty for none.
-        temperature: of the sampling, 0 to 2.
-        most_tokens: of one reply.
-        most_pixels: of an image; larger ones are sent smaller.
-        time_limit_s: for one reply.
-        retries: after an HTTP status that may pass, such as 429.
+        temperature: sampling temperature, 0 to 2.
+        most_tokens: maximum tokens of a reply.
+        most_pixels: maximum pixels of an image; larger ones are scaled down.
+        time_limit_s: time limit of a reply, seconds.
+        retries: maximum retries after a temporary HTTP status, such as 429.
+
+    Raises InvalidInput for a value out of range.
     """
 
     url: str
@@ -75,7 +77,7 @@ class ServerModel:
     def __post_init__(self) -> None:
         self.name = self.options.model
         self.sampling: Mapping[str, Any] = {"temperature": self.options.temperature, **COUNTED_REQUEST}
-        self._client()  # says what is wrong before anything is asked
+        self._client()  # raises before the first request
 
     def reply(self, images: Sequence[RgbImage], words: str, call: Call) -> Reply:
         return self._client().reply(images, words, call, self.sampling)

@@ -1,4 +1,4 @@
-"""Pictures with the objects that can be asked about."""
+"""Pictures and their listed objects."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from reasonseg_ros.images.numbers import numbered
 from reasonseg_ros.types import BoolMask, Grounding, Region, RgbImage
 
 MOST_OBJECTS = 20
-"""More numbers than that cover the picture, and each other."""
+"""Maximum listed objects. More drawn numbers would cover the picture and each other."""
 LEAST_SHARE = 0.0005
-"""Of the picture that an object covers; smaller ones are hard to see and to number."""
+"""Minimum share of the picture that an object covers. Smaller ones are hard to see and to number."""
 SAME_IOU = 0.8
-"""Masks that overlap more are one object."""
+"""Masks with a larger IoU count as one object."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class ListedObject:
 
     Attributes:
         mask: bool [H, W].
-        name: of its category; empty if only a model that sees it can tell.
+        name: name of its category; empty if the model has to name it.
         synonyms: other names of the category.
     """
 
@@ -45,9 +45,10 @@ class ListedObject:
 
 @dataclass(frozen=True, eq=False)
 class LoadedPicture:
-    """An image and its objects; they are numbered from 1 in this order. `problems`: a line for each that is lost.
+    """An image and its objects, numbered from 1 in this order.
 
-    `unlisted`: named objects that are not asked about: crowds, tiny ones, those beyond MOST_OBJECTS.
+    `problems` has a line for each unusable object. `unlisted` are named objects without questions: crowds, tiny ones,
+    and those beyond MOST_OBJECTS.
     """
 
     image: EncodedImage
@@ -62,11 +63,11 @@ class LoadedPicture:
 
     @cached_property
     def digest(self) -> str:
-        """Differs between images, 20 hexadecimal digits."""
+        """A digest of the image file, 20 hexadecimal digits."""
         return hashlib.sha256(self.image.data).hexdigest()[:20]
 
     def marked(self) -> RgbImage:
-        """The image with each object's outline and number."""
+        """The image with each object's outline and number drawn on it, uint8 [H, W, 3]."""
         return numbered(
             with_outlines(self.rgb, [one.mask for one in self.objects], 0.0), [one.mask for one in self.objects]
         )
@@ -81,7 +82,7 @@ class SourcePicture:
 
 
 def askable(objects: Iterable[ListedObject], most: int = MOST_OBJECTS) -> tuple[ListedObject, ...]:
-    """The largest `most` objects, without tiny ones and those that are there twice, largest first."""
+    """Up to `most` objects, largest first, without tiny ones and duplicates."""
     kept: list[ListedObject] = []
     for one in sorted(objects, key=lambda one: -int(np.count_nonzero(one.mask))):
         if len(kept) == most or np.count_nonzero(one.mask) < LEAST_SHARE * one.mask.size:
@@ -92,9 +93,9 @@ def askable(objects: Iterable[ListedObject], most: int = MOST_OBJECTS) -> tuple[
 
 
 def ignored_mask(targets: Sequence[ListedObject], unlisted: Iterable[ListedObject]) -> BoolMask | None:
-    """Pixels that count neither way, bool [H, W]: unlisted objects of the targets' categories. None if there are none.
+    """Pixels to ignore in scoring, bool [H, W]: unlisted objects of the targets' categories. None if there are none.
 
-    COCO's own evaluation treats its crowds like this, for each category apart.
+    COCO's evaluation treats crowds in the same way, per category.
     """
     names = {one.name.casefold() for one in targets if one.name}
     masks = [one.mask for one in unlisted if one.name.casefold() in names]
@@ -105,7 +106,7 @@ def ignored_mask(targets: Sequence[ListedObject], unlisted: Iterable[ListedObjec
 
 
 def with_outlines(rgb: RgbImage, masks: Iterable[BoolMask], alpha: float) -> RgbImage:
-    """A copy of uint8 [H, W, 3] with the outline of each mask, bool [H, W], and a fill of opacity `alpha`."""
+    """A copy of `rgb`, uint8 [H, W, 3], with each mask, bool [H, W], outlined and filled with opacity `alpha`."""
     regions = []
     for mask in masks:
         box = mask_box(mask)

@@ -1,4 +1,4 @@
-"""What a model is asked: first about the picture, then for questions about its objects."""
+"""The prompts: first for a caption of the picture, then for questions about its objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reasonseg_ros.data_engine.pictures import ListedObject
 from reasonseg_ros.data_engine.rules import Draft, Rules
 
 VERSION = 1
-"""Raise it when the words change, so that earlier replies are not taken for replies to the new ones."""
+"""Part of the key of stored replies. Raise it when a prompt changes, so that earlier replies are not reused."""
 _CAPTION = """Describe the picture in at most ten sentences: what is there, what it looks like, and what it is
 used for. Write only what you can see."""
 _NAMING = """The second picture is the same one with outlined, numbered objects. Give each of these numbers the name
@@ -46,14 +46,14 @@ _QUESTIONS_FORM = """Answer with JSON and nothing else, in this form:
 
 @dataclass(frozen=True)
 class Refused:
-    """What a model wrote, and why it cannot be used."""
+    """A text of the model, and the reasons why it cannot be used."""
 
     text: str
     reasons: tuple[str, ...]
 
 
 def caption_words(objects: Sequence[ListedObject]) -> str:
-    """The request for a caption, and for the names of objects that have none."""
+    """The prompt for a caption, and for the names of objects that have none."""
     unnamed = [str(number) for number, one in enumerate(objects, 1) if not one.name]
     if not unnamed:
         return f"{_CAPTION}\n\n{_CAPTION_FORM}"
@@ -68,7 +68,7 @@ def question_words(
     accepted: Sequence[Draft] = (),
     refused: Sequence[Refused] = (),
 ) -> str:
-    """The request for `count` questions, with what was accepted and refused before."""
+    """The prompt for `count` questions, with the questions accepted and refused so far."""
     listed = "\n".join(f"{number}: {one.name}" for number, one in enumerate(objects, 1))
     asked = _QUESTIONS.format(
         caption=caption,

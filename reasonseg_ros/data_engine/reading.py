@@ -1,4 +1,4 @@
-"""A model's words read: captions with names, and questions. Pure functions; what cannot be read says why."""
+"""Parses the model's replies: captions with names, and questions. Pure functions."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _DIGITS = re.compile(r"[0-9]{1,4}")
 
 @dataclass(frozen=True)
 class Caption:
-    """What a picture shows, and the names of its objects by their number."""
+    """A description of a picture, and the names of its objects by number."""
 
     text: str
     names: Mapping[int, str]
 
 
 def read_caption(text: str, unnamed: Collection[int]) -> Caption:
-    """The caption of a reply, with a name for each number in `unnamed`. Raises InvalidInput if one is missing."""
+    """The caption in a reply, with a name for each number in `unnamed`. Raises InvalidInput if something is missing."""
     for value in _values(text):
         if isinstance(value, dict) and isinstance(value.get("caption"), str) and value["caption"].strip():
             given = value.get("names")
@@ -43,7 +43,7 @@ def read_caption(text: str, unnamed: Collection[int]) -> Caption:
 
 
 def read_drafts(text: str) -> tuple[list[Draft], list[Refused]]:
-    """The questions of a reply, and what stands among them and is none. Raises InvalidInput if there is no list."""
+    """The questions in a reply, and the unusable entries among them. Raises InvalidInput if there is no list."""
     for value in _values(text):
         listed = value.get("questions") if isinstance(value, dict) else value
         if isinstance(listed, dict) and "question" in listed:
@@ -92,7 +92,7 @@ def _is_name(value: Any) -> bool:
 
 
 def _values(text: str) -> list[Any]:
-    """The outermost JSON values behind the thought."""
+    """The outermost JSON values after the thought."""
     return find_values(_THOUGHT.sub("", text))[0]
 
 

@@ -1,4 +1,4 @@
-"""What the folder of a run holds: `questions.jsonl`, `rejected.jsonl`, `decisions.jsonl` and `pictures/`."""
+"""The files in the folder of a run: `questions.jsonl`, `rejected.jsonl`, `decisions.jsonl` and `pictures/`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PICTURES_NAME = "pictures"
 
 @dataclass(frozen=True)
 class AnsweringObject:
-    """An object that answers a question. `mask`: its run lengths."""
+    """An object that answers a question. `mask` holds its COCO run lengths."""
 
     name: str
     mask: Rle
@@ -37,10 +37,10 @@ class DataQuestion:
     """A question that broke no rule.
 
     Attributes:
-        id: of its picture, words, answer and targets, so that a decision about it never falls to another question.
-        picture: path of the image inside the folder.
+        id: derived from picture, words, answer and targets, so that a decision never applies to another question.
+        picture: path of the image in the folder of the run.
         source: name of the picture in its source.
-        ignored: run lengths of pixels that count neither way; None for none.
+        ignored: run lengths of the pixels to ignore in scoring; None for none.
     """
 
     id: str
@@ -65,7 +65,7 @@ class DataQuestion:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A text that was not taken. `text` is empty if the whole picture is meant, or a reply that did not come."""
+    """A refused text. `text` is empty if the reasons are about the whole picture, or about a missing reply."""
 
     source: str
     text: str
@@ -73,20 +73,20 @@ class Rejected:
 
 
 def question_id(digest: str, question: str, answer: str, targets: Iterable[AnsweringObject]) -> str:
-    """Of an image's digest, and of all that somebody who decides about the question sees."""
+    """The id of a question, from its image's digest and everything that a reviewer sees."""
     seen = json_text([question, answer, [asdict(target) for target in targets]], compact=True)
     return f"{digest[:12]}-{hashlib.sha256(seen.encode('utf-8', 'replace')).hexdigest()[:12]}"
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> None:
-    """A dataclass a line."""
+    """Write dataclasses as JSON lines, one each. The file is replaced only when all are written."""
     with whole_file(path) as file:
         for value in values:
             file.write(json_text(asdict(value), compact=True) + "\n")
 
 
 def read_questions_file(folder: Path) -> list[DataQuestion]:
-    """The questions of a folder. Raises InvalidInput with file and line for one that is wrong."""
+    """The questions in the folder of a run. Raises InvalidInput with file and line if one is invalid."""
     path = folder / QUESTIONS_NAME
     questions = []
     for number, values in _lines(path, f"give the folder of a run of `reasonseg data` instead of {folder}"):
@@ -98,7 +98,10 @@ def read_questions_file(folder: Path) -> list[DataQuestion]:
 
 
 def read_decisions(folder: Path) -> dict[str, bool] | None:
-    """Whether each question was accepted by hand, by its id; the last decision counts. None: nobody has looked yet."""
+    """Whether each reviewed question was accepted, by id. The last decision counts. None if there was no review.
+
+    Raises InvalidInput with file and line if a decision is invalid.
+    """
     path = folder / DECISIONS_NAME
     if not path.exists():
         return None
@@ -118,10 +121,10 @@ def read_decisions(folder: Path) -> dict[str, bool] | None:
 
 
 def add_decision(folder: Path, an_id: str, is_accepted: bool | None) -> None:
-    """Append a decision; None takes an earlier one back. On the disk when it returns."""
+    """Append a decision to the file on the disk. None undoes an earlier one."""
     path = folder / DECISIONS_NAME
     with naming(path), open_appended(path) as file:
-        file.truncate(file.read().rfind(b"\n") + 1)  # a line that a killed process left half written
+        file.truncate(file.read().rfind(b"\n") + 1)  # remove the incomplete line of a killed process
         file.seek(0, os.SEEK_END)
         append_line(file, {"id": an_id, "accepted": is_accepted})
 

@@ -1,6 +1,6 @@
-"""What a question has to be like. Each rule is a pure function that says what is wrong; empty if nothing is.
+"""The rules for questions. Each is a pure function that returns what is wrong, or an empty text.
 
-That a question is about this picture and about a property or a use is for people to judge: no rule here can tell.
+Two rules are left to people: a question needs this picture, and asks for a property or a use.
 Source: the seven rules of LLM-Seg40K, Wang and Ke, "LLM-Seg", CVPR Workshops 2024.
 """
 
@@ -16,12 +16,12 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.plain_text import check_plain
 
 LONGEST_ANSWER = 60
-"""Words of an answer, which becomes the thought of the ground truth."""
+"""Maximum words of an answer. It becomes the thought of the ground truth."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A question of a model, with the numbers of the objects that answer it, and its answer in words."""
+    """A question that the model wrote, the numbers of the objects that answer it, and its answer in words."""
 
     question: str
     numbers: tuple[int, ...]
@@ -33,9 +33,11 @@ class Rules:
     """The bounds of the rules.
 
     Attributes:
-        least_words, most_words: of a question.
-        most_per_answer: questions of one picture that the same objects may answer.
-        most_alike: of the words that two questions of one picture may share, 0 to 1; more is a duplicate.
+        least_words, most_words: range of the number of words in a question.
+        most_per_answer: maximum questions of a picture with the same answering objects.
+        most_alike: share of common words from which two questions of a picture are duplicates, 0 to 1.
+
+    Raises InvalidInput for a value out of range.
     """
 
     least_words: int = 4
@@ -53,7 +55,7 @@ class Rules:
 
 
 def text_fault(draft: Draft) -> str:
-    """Characters that are no text, several lines, or an answer that is empty or too long."""
+    """Control characters, several lines, or an answer that is empty or too long."""
     for name, text in (("the question", draft.question), ("the answer", draft.answer)):
         try:
             check_plain(text, name)
@@ -75,7 +77,7 @@ def length_fault(question: str, least_words: int, most_words: int) -> str:
 
 
 def name_fault(question: str, objects: Sequence[ListedObject]) -> str:
-    """The name of a listed object, in singular or plural, or a synonym that the category list gives."""
+    """The name of a listed object in the question, in singular or plural, or a synonym of its category."""
     name = found_name(question, (name for one in objects for name in one.names))
     if not name:
         return ""
@@ -88,7 +90,7 @@ def place_fault(question: str) -> str:
 
 
 def answer_fault(numbers: Sequence[int], count: int) -> str:
-    """No object, one twice, or one that is not among the `count` listed ones."""
+    """No object, a repeated one, or one outside the `count` listed ones."""
     if not numbers:
         return "no object answers it; name at least one number of the list"
     outside = [number for number in numbers if not 1 <= number <= count]
@@ -98,14 +100,14 @@ def answer_fault(numbers: Sequence[int], count: int) -> str:
 
 
 def repeated_answer_fault(numbers: Collection[int], earlier: Sequence[Collection[int]], most: int) -> str:
-    """`earlier`: the numbers that answer each earlier question of the picture."""
+    """Too many questions with the same answer. `earlier` has the answering numbers of the picture's other questions."""
     count = Counter(frozenset(known) for known in earlier)[frozenset(numbers)]
     stated = ", ".join(map(str, sorted(numbers)))
     return f"{count} questions have the answer {stated} already; ask for something else" if count >= most else ""
 
 
 def duplicate_fault(question: str, earlier: Sequence[str], most_alike: float) -> str:
-    """`earlier`: the other questions of the picture. The same words in another order are a duplicate, too."""
+    """A near copy of one of the picture's other questions, `earlier`. The order of the words does not count."""
     asked = content(question)
     for known in earlier:
         if words(known) == words(question) or likeness(content(known), asked) >= most_alike:
@@ -114,7 +116,7 @@ def duplicate_fault(question: str, earlier: Sequence[str], most_alike: float) ->
 
 
 def faults(draft: Draft, objects: Sequence[ListedObject], accepted: Sequence[Draft], rules: Rules) -> list[str]:
-    """All that is wrong with a draft, given the questions of the picture that were accepted before it."""
+    """Everything wrong with a draft, given the accepted questions of the picture; empty if it breaks no rule."""
     found = [
         text_fault(draft),
         length_fault(draft.question, rules.least_words, rules.most_words),

@@ -1,4 +1,4 @@
-"""A run: pictures are asked about, several at once, and the folder is written. A killed run goes on where it was."""
+"""A run: requests questions about several pictures in parallel, and writes the folder. A killed run can continue."""
 
 from __future__ import annotations
 
@@ -34,17 +34,19 @@ from reasonseg_ros.images.run_lengths import rle_from_mask
 
 MOST_AT_ONCE = 16
 MOST_SILENT = 3
-"""Pictures in a row without any reply end a run: the server is away."""
+"""Consecutive pictures without a reply after which the run ends, because the server cannot be reached."""
 
 
 @dataclass(frozen=True)
 class EnginePlan:
-    """How a run is done.
+    """The settings of a run.
 
     Attributes:
-        at_once: pictures that are asked about beside each other.
-        most_pictures: that one question, in whatever order its words stand, may be asked about.
-        shares, seed: of the splits; see `splits.split_of`.
+        at_once: number of pictures processed in parallel.
+        most_pictures: maximum pictures with the same question. The order of its words does not count.
+        shares, seed: shares and random seed of the splits; see `splits.split_of`.
+
+    Raises InvalidInput for a value out of range.
     """
 
     wishes: Wishes = field(default_factory=Wishes)
@@ -62,7 +64,15 @@ class EnginePlan:
 
 @dataclass
 class EngineResult:
-    """What a run has made so far. `unfinished`: a line for each picture that got no reply."""
+    """The results of a run so far.
+
+    Attributes:
+        pictures, with_questions, left_out: numbers of pictures.
+        unfinished: a line for each picture without a reply.
+        asked: replies requested in this run.
+        reused: replies of earlier runs that this run used.
+        spent: tokens of all replies in the folder, including those of earlier runs.
+    """
 
     pictures: int = 0
     with_questions: int = 0
@@ -71,7 +81,7 @@ class EngineResult:
     questions: list[DataQuestion] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     asked: int = 0
-    taken_over: int = 0
+    reused: int = 0
     spent: Spending = field(default_factory=lambda: spending(()))
 
     def lines(self) -> list[str]:
@@ -82,7 +92,7 @@ class EngineResult:
             f"{len(self.unfinished)} without a reply",
             f"questions: {len(self.questions)} kept{f' ({stated})' if stated else ''}",
             f"rejected: {len(self.rejected)} lines in {REJECTED_NAME}",
-            f"replies: {self.asked} asked for, {self.taken_over} taken over from an earlier run",
+            f"replies: {self.asked} requested, {self.reused} reused from earlier runs",
         ]
 
 
@@ -101,10 +111,10 @@ def run_engine(
     folder: Path,
     on_done: Callable[[EngineResult], None] = lambda _: None,
 ) -> EngineResult:
-    """Ask about every picture and write the folder; bags are written by `bags_out`.
+    """Request questions about every picture and write the folder, without bags (see `bags_out`).
 
-    What is finished is also written if the run is interrupted. Raises ServerError after MOST_SILENT pictures in a row
-    without a reply, and whatever reading the source raises.
+    An interrupted run also writes its finished pictures. Raises ServerError after MOST_SILENT consecutive pictures
+    without a reply, and any error of the source.
     """
     (folder / PICTURES_NAME).mkdir(parents=True, exist_ok=True)
     result = EngineResult()
@@ -119,7 +129,7 @@ def run_engine(
                 _take(result, name, outcome, plan, folder, known)
                 silent = silent + 1 if outcome.is_silent else 0
                 result.spent = spending(store.all())
-                result.asked, result.taken_over = len(store.all()) - earlier, min(earlier, len(store.all()))
+                result.asked, result.reused = len(store.all()) - earlier, store.reused
                 on_done(result)
                 if silent == MOST_SILENT:
                     raise ServerError(f"{silent} pictures in a row got no reply: {outcome.problem}")
@@ -133,7 +143,7 @@ def run_engine(
 def _outcomes(
     pictures: Iterable[SourcePicture], asker: PictureAsker, at_once: int, stopping: threading.Event
 ) -> Iterator[tuple[str, _Outcome]]:
-    """In the order of the source. Whatever ends the iteration ends the requests that are open."""
+    """The results in the order of the source. When the iteration ends, open requests are cancelled."""
     waiting: deque[tuple[str, Future[_Outcome]]] = deque()
     pool = ThreadPoolExecutor(at_once, "data engine")
     try:
@@ -159,14 +169,14 @@ def _ask(source: SourcePicture, asker: PictureAsker) -> _Outcome:
         return _Outcome(picture, None, "stopped", is_silent=True)
     except NoReply as error:
         return _Outcome(picture, None, reason(error), is_silent=True)
-    except Exception as error:  # a source of others' making is of any shape; it costs its own picture only
+    except Exception as error:  # a damaged foreign file fails its own picture only
         return _Outcome(None, None, reason(error))
 
 
 def _take(
     result: EngineResult, name: str, outcome: _Outcome, plan: EnginePlan, folder: Path, known: Counter[frozenset[str]]
 ) -> None:
-    """Add what came of a picture."""
+    """Add the result of a picture, and write its image if it has questions."""
     result.pictures += 1
     if outcome.is_silent:
         result.unfinished.append(f"{name}: {outcome.problem}")

@@ -1,4 +1,4 @@
-"""What the replies have cost: tokens as the server counted them, and money by the prices given."""
+"""The cost of the replies: tokens as counted by the server, and money by the given prices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from reasonseg_ros.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Prices:
-    """Of a million tokens of prompts and of replies, in any currency; None: not known."""
+    """Prices per million tokens of prompts and of replies, in any currency; None if unknown.
+
+    Raises InvalidInput for a negative price, or if only one is given.
+    """
 
     prompt: float | None = None
     reply: float | None = None
@@ -27,7 +30,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class Spending:
-    """Replies and their tokens; `uncounted` replies came from a server that does not count."""
+    """Numbers of replies and tokens. `uncounted` is the number of replies without token counts of the server."""
 
     replies: int
     prompt_tokens: int
@@ -35,14 +38,14 @@ class Spending:
     uncounted: int
 
     def cost(self, prices: Prices) -> float | None:
-        """Of the counted replies; None without prices."""
+        """The cost of the counted replies; None without prices."""
         if prices.prompt is None or prices.reply is None:
             return None
         return (self.prompt_tokens * prices.prompt + self.tokens * prices.reply) / 1e6
 
     def line(self, prices: Prices) -> str:
         cost = self.cost(prices)
-        stated = "cost not known, give --price-in and --price-out" if cost is None else f"cost {cost:.4f}"
+        stated = "cost unknown; give --price-in and --price-out" if cost is None else f"cost {cost:.4f}"
         lacking = f"; {self.uncounted} replies without counts are left out of that" if self.uncounted else ""
         return f"tokens: {self.prompt_tokens} in prompts, {self.tokens} in replies; {stated}{lacking}"
 

@@ -1,4 +1,4 @@
-"""Which split a picture belongs to: by its content, so that equal images never fall into two splits."""
+"""Assigns pictures to splits by their content, so that equal images are always in the same split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
 
 def split_of(digest: str, shares: Mapping[str, float], seed: int = 0) -> str:
-    """The split of the image with that digest, the same in every run. `shares` of the splits, which add up to 1."""
+    """The split of the image with that digest, the same in every run. `shares` by split name add up to 1."""
     draw = int.from_bytes(hashlib.sha256(f"{seed} {digest}".encode()).digest()[:8], "big") / 2**64
     reached = 0.0
     for name, share in shares.items():

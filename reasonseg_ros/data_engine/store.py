@@ -1,4 +1,4 @@
-"""Every reply that a model gave, on the disk before it is used: what was paid for once is never asked again."""
+"""Stores every reply of the model on the disk before it is used, so that no reply is paid for twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REPLIES_NAME = "replies.jsonl"
 
 @dataclass(frozen=True)
 class StoredReply:
-    """A reply. The counts of tokens are the server's; both are 0 if it does not count."""
+    """A reply. The token counts are the server's; both are 0 if it does not count. `is_cut`: the token limit cut it."""
 
     key: str
     picture: str
@@ -31,21 +31,26 @@ class StoredReply:
 
 
 def request_key(model: str, sampling: Mapping[str, Any], attempt: int, words: str, digest: str) -> str:
-    """Differs between requests that may get different replies. `digest` is that of the images."""
+    """The key of a request, 32 hexadecimal digits. Requests that may get different replies have different keys.
+
+    `digest` identifies the images.
+    """
     return hashlib.sha256(json_text([model, dict(sampling), attempt, words, digest]).encode()).hexdigest()[:32]
 
 
 class ReplyStore:
     """Replies by the key of their request, in `replies.jsonl` of a folder. Use it in a `with` statement.
 
-    Any thread may get and put. The end of a line that a killed run left half written is cut off. Raises InvalidInput
-    for a line that is damaged, as what was paid for would be lost unseen.
+    Any thread may get and put. An incomplete last line of a killed run is removed. Entering raises InvalidInput for any
+    other damaged line, so that no paid reply is dropped silently.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / REPLIES_NAME
         self._lock = threading.Lock()
         self._known: dict[str, StoredReply] = {}
+        self._earlier: frozenset[str] = frozenset()
+        self._reused: set[str] = set()
 
     def __enter__(self) -> ReplyStore:
         self._file = open_appended(self.path)
@@ -60,6 +65,7 @@ class ReplyStore:
             with naming(self.path):
                 self._file.truncate(end)
             self._file.seek(end)
+            self._earlier = frozenset(self._known)
         except BaseException:
             self._file.close()
             raise
@@ -72,7 +78,14 @@ class ReplyStore:
 
     def get(self, key: str) -> StoredReply | None:
         with self._lock:
+            if key in self._earlier:
+                self._reused.add(key)
             return self._known.get(key)
+
+    @property
+    def reused(self) -> int:
+        """Number of replies of earlier runs that `get` has returned."""
+        return len(self._reused)
 
     def put(self, reply: StoredReply) -> None:
         with self._lock, naming(self.path):
@@ -80,7 +93,7 @@ class ReplyStore:
             self._known[reply.key] = reply
 
     def all(self) -> list[StoredReply]:
-        """In the order of their first arrival."""
+        """All replies in the order of their arrival."""
         with self._lock:
             return list(self._known.values())
 

@@ -1,4 +1,4 @@
-"""Names and places in a question, found by its words. For English; names in other scripts are found as they stand."""
+"""Finds names and places in a question by its words. For English; names in other scripts are matched literally."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _IRREGULAR = {
     "teeth": "tooth", "women": "woman",
 }  # fmt: skip
 _SHORTEST_PLURAL = 4
-"""Letters. The s of a shorter word, as in gas and bus, belongs to it."""
+"""Minimum letters of a plural. Shorter words end in an s of the singular, as in gas and bus."""
 
 PLACE_PHRASES = (
     "above", "adjacent", "at the back", "at the front", "at the end of", "background", "behind", "below", "beneath",
@@ -22,7 +22,7 @@ PLACE_PHRASES = (
     "right hand", "rightmost", "the right", "the top", "to the right", "topmost", "underneath", "upper part",
     "uppermost", "rear", "on the side", "opposite", "surrounded by", "alongside", "close by", "at the edge",
 )  # fmt: skip
-"""Words that say where something is. `right` and `top` alone also mean something else."""
+"""Words that say where something is. `right` and `top` alone are missing, because they have other meanings."""
 
 _STOP_TEXT = (
     "a an and any are as at be been by can could did do does find for from had has have here how i if in into is it "
@@ -31,7 +31,7 @@ _STOP_TEXT = (
     "you your item items object objects picture image scene"
 )
 STOP_WORDS = frozenset(_STOP_TEXT.split())
-"""Words that two questions may share without meaning the same."""
+"""Words that do not count in the comparison of questions."""
 
 
 def words(text: str) -> list[str]:
@@ -40,7 +40,7 @@ def words(text: str) -> list[str]:
 
 
 def singulars(word: str) -> frozenset[str]:
-    """What a word may be the plural of, itself included."""
+    """The possible singulars of a word, including itself."""
     found = {word, _IRREGULAR.get(word, word)}
     if len(word) >= _SHORTEST_PLURAL and word.endswith("s") and not word.endswith("ss"):
         found.add(word[:-1])
@@ -59,9 +59,9 @@ def is_same_word(a: str, b: str) -> bool:
 
 
 def found_name(question: str, names: Iterable[str]) -> str:
-    """The first of `names` that a question holds, in singular or plural; empty if it holds none.
+    """The first of `names` that is in a question, in singular or plural; empty if there is none.
 
-    A name of several words is also found by its last one, `phone` of `cell phone`, and written as one word.
+    A name of several words is found by its last word, as `phone` for `cell phone`, or written as one word.
     """
     asked = words(question)
     plain = question.casefold()
@@ -84,11 +84,11 @@ def found_place(question: str) -> str:
 
 
 def content(question: str) -> frozenset[str]:
-    """The words that a question differs by from others: without stop words, in the singular."""
+    """The words that distinguish a question: without stop words, in the singular. All words if only these remain."""
     kept = [word for word in words(question) if word not in STOP_WORDS] or words(question)
     return frozenset(min(singulars(word), key=lambda form: (len(form), form)) for word in kept)
 
 
 def likeness(a: frozenset[str], b: frozenset[str]) -> float:
-    """Shared words over all words of two sets, 0 to 1."""
+    """Jaccard index of two sets of words: shared words over all words, 0 to 1."""
     return len(a & b) / len(a | b) if a or b else 1.0

@@ -56,7 +56,7 @@ def test_a_server_that_is_away_ends_the_run_and_the_next_one_goes_on(tmp_path, c
     with serving(good) as server:
         assert main(command(coco, server, "--repeats", "9")) == 0
     assert len(server.requests) == 10
-    assert "replies: 10 asked for, 2 taken over" in capsys.readouterr().out
+    assert "replies: 10 requested, 2 reused" in capsys.readouterr().out
     assert len(read_questions_file(tmp_path / "out")) == 30
 
 
@@ -70,6 +70,7 @@ def test_a_second_run_asks_nothing_and_makes_the_same(coco, tmp_path, capsys):
         assert f"tokens: {2 * PROMPT_TOKENS} in prompts" in capsys.readouterr().out
         assert main([*command(coco, server), "--model", "another"]) == 0
         assert len(server.requests) == 4
+        assert "replies: 2 requested, 0 reused" in capsys.readouterr().out
 
 
 def test_objects_of_equal_size_in_another_order_are_asked_about_anew(tmp_path):

@@ -1,1 +1,1 @@
-"""Where pictures with instance masks come from."""
+"""Sources of pictures with instance masks."""

@@ -1,4 +1,4 @@
-"""Pictures of bags with ground truth: the targets of all questions about an image. The model names the objects."""
+"""Pictures from bags with ground truth. The objects are the targets of all questions; the model names them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from reasonseg_ros.training.mask_targets import object_masks
 
 
 def bag_pictures(bags: Sequence[Path]) -> Iterator[SourcePicture]:
-    """The images of the bags that are asked about, one after the other; of a video the first that is asked about.
+    """The images of the bags with questions, in order; of a video only the first one with a question.
 
-    Raises InvalidInput if a bag cannot be read. What cannot be read of one is a picture whose load says so.
+    Raises InvalidInput if a bag cannot be read. For each unreadable part of a bag, it yields a picture whose `load`
+    raises InvalidInput with the reason.
     """
     for (bag, stamp_ns), clips in groupby(read_bags(bags), _place):
         listed = list(clips)

@@ -1,4 +1,4 @@
-"""Pictures of a COCO-style file, as COCO and LVIS have it: `images`, `annotations` and `categories`."""
+"""Pictures from a file in the format of COCO and LVIS: `images`, `annotations` and `categories`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from reasonseg_ros.faults import reason
 
 
 def coco_pictures(path: Path, folders: Sequence[Path]) -> list[SourcePicture]:
-    """The images of the file in its order. `folders` hold the image files.
+    """The images in the order of the file. `folders` hold the image files.
 
-    A category's `synonyms`, as in LVIS, are other names of it. Crowds are no objects that can be asked about. Raises
-    InvalidInput if the file cannot be read, or has no image.
+    The `synonyms` of a category (LVIS) are other names of it. There are no questions about crowds. Raises InvalidInput
+    if the file cannot be read or has no image.
     """
     content = read_json(path)
     images, annotations, categories = (
@@ -40,8 +40,8 @@ def coco_pictures(path: Path, folders: Sequence[Path]) -> list[SourcePicture]:
         name = _file_name(image) or f"image {number}"
         listed = of_image.get(image["id"], []) if _is_id(image.get("id")) else []
         if _is_id(image.get("id")) and image["id"] not in clear:
-            reason = f"other images have its id {image['id']!s:.40} too, so whose its annotations are is not clear"
-            pictures.append(SourcePicture(name, partial(_refuse, reason)))
+            why = f"other images have its id {image['id']!s:.40} too, so its annotations cannot be assigned"
+            pictures.append(SourcePicture(name, partial(_refuse, why)))
         else:
             pictures.append(SourcePicture(name, partial(_load, name, image, listed, known, folders)))
     return pictures
@@ -64,7 +64,7 @@ def _load(
         try:
             is_crowd = _is_crowd(annotation.get("iscrowd"))
             found, broken = _object(annotation, categories, encoded.size_wh)
-        except Exception as error:  # annotations of others are of any shape; one costs its own object only
+        except Exception as error:  # a damaged annotation fails its own object only
             problems.append(f"{name}: {reason(error)}")
         else:
             (crowds if is_crowd else objects).append(found)
@@ -75,7 +75,7 @@ def _load(
 
 
 def _is_crowd(value: Any) -> bool:
-    """Raises InvalidInput for what is neither 0 nor 1, such as the text "0"."""
+    """Whether an annotation is a crowd. Raises InvalidInput unless `value` is 0, 1 or None."""
     if value not in (None, 0, 1):
         raise InvalidInput(f"iscrowd is {value!r:.40}; expected 0 or 1")
     return bool(value)
@@ -84,7 +84,7 @@ def _is_crowd(value: Any) -> bool:
 def _object(
     annotation: Mapping[str, Any], categories: Mapping[Any, Mapping[str, Any]], size_wh: tuple[int, int]
 ) -> tuple[ListedObject, tuple[str, ...]]:
-    """The object, and one line for each part of it that was left out as broken. Raises InvalidInput."""
+    """The object, and a line for each damaged part of its mask that was left out. Raises InvalidInput."""
     category = categories.get(annotation.get("category_id"))
     name = "" if category is None else category.get("name")
     if not isinstance(name, str) or not name.strip():
@@ -107,7 +107,7 @@ def _plain(name: str) -> str:
 
 
 def _file_name(image: Mapping[str, Any]) -> str:
-    """LVIS names an image by its address only."""
+    """The image's file name. LVIS has only its address."""
     if isinstance(image.get("file_name"), str):
         return str(image["file_name"])
     address = image.get("coco_url")

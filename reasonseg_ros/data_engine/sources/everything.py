@@ -1,4 +1,4 @@
-"""Image files with the masks of `reasonseg segment-everything --json` beside them. The model names the objects."""
+"""Pictures from image files with masks of `reasonseg segment-everything --json`. The model names the objects."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from reasonseg_ros.files.strict_json import read_json_file
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 LARGEST_SHARE = 0.5
-"""Of the picture that a mask may cover; a larger one is a wall or a table rather than an object."""
+"""Maximum share of the picture that a mask covers. A larger one is a wall or a table rather than an object."""
 
 
 def everything_pictures(folder: Path) -> list[SourcePicture]:
-    """Each image X.jpg or X.png of a folder that has an X.json, by name. Raises InvalidInput if there is none."""
+    """The images X.jpg, X.jpeg and X.png of a folder that have an X.json, by name. Raises InvalidInput without any."""
     try:
         images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
     except OSError as error:
@@ -46,7 +46,7 @@ def _objects(records: Sequence[object], size_wh: tuple[int, int]) -> tuple[tuple
             if not isinstance(record, dict):
                 raise InvalidInput("it is no object with a segmentation")
             mask, broken = segmentation_mask(record.get("segmentation"), size_wh)
-        except Exception as error:  # masks of others are of any shape; one costs itself only
+        except Exception as error:  # a damaged record fails itself only
             problems.append(f"mask {number}: {reason(error)}")
         else:
             problems += [f"mask {number}: {line}" for line in broken]
