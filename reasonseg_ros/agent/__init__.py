@@ -1,1 +1,1 @@
-"""The running node as tools for language-model agents, over the Model Context Protocol (MCP)."""
+"""Serves a running node as tools for language-model agents, over the Model Context Protocol (MCP)."""

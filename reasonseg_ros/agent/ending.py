@@ -1,4 +1,4 @@
-"""An end by a signal, although a thread waits for standard input and nothing can interrupt it."""
+"""Ends the process by a signal, although a thread blocks on standard input and cannot be interrupted."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_S = 2.0
-"""Time for questions to be cancelled before the process ends anyway."""
+"""Time to cancel questions before the process is ended by force."""
 
 
 def end_by_signals() -> None:
-    """Have SIGINT, SIGTERM and SIGHUP do what they did, and end the process after GRACE_S. For the main thread."""
+    """Keep the handlers of SIGINT, SIGTERM and SIGHUP, and also end the process GRACE_S later. For the main thread."""
     for number in SIGNALS:
         before = signal.getsignal(number)
-        if callable(before):  # what is ignored stays ignored
+        if callable(before):  # ignored signals stay ignored
             signal.signal(number, _Ending(before))
 
 

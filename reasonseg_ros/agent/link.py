@@ -1,4 +1,4 @@
-"""The running node as coroutines: ROS runs in a thread, and asyncio's loop waits for what comes from there."""
+"""The running node as coroutines. ROS runs in a thread, and the asyncio loop waits for its results."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from reasonseg_ros.types import RgbImage
 T = TypeVar("T")
 TICK_S = 0.05
 LOOK_S = 0.25
-"""How often a wait looks at whether the node is there."""
+"""Period of the check whether the node still runs, during a wait."""
 QUEUE = 100
 SETTLE_S = 0.3
-"""Time for the node's side to know a subscription, once its publisher is known here."""
+"""Time for the node to discover a new subscription, after its publisher was found here."""
 PICTURE_S = 3.0
-"""Wait for the picture of an answer, which is published right after it."""
+"""Maximum wait for the picture of an answer, which is published right after it."""
 MOST_FOLLOWED = 5000
-"""Messages of a followed target that are kept."""
+"""Maximum messages of a followed question."""
 CAMERA_KINDS = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 
 
 class NodeLink:
-    """Asks the node `name`. Coroutines are awaited in one asyncio loop; only ROS's thread touches ROS.
+    """Asks the node `name`. Await the coroutines in one asyncio loop; ROS entities are used in ROS's thread only.
 
-    All raise ReasonSegError if the node is not there within `wait_s` seconds, ends meanwhile, or does not answer
-    within `limit_s`. A coroutine that is cancelled cancels its question.
+    They raise ReasonSegError if the node does not appear within `wait_s` seconds, ends, or does not answer within
+    `limit_s` seconds. Cancelling a coroutine cancels its question.
     """
 
     def __init__(self, node: Node, name: str, image_topic: str, wait_s: float, limit_s: float) -> None:
@@ -61,20 +61,21 @@ class NodeLink:
         self._prompt = node.create_client(Prompt, f"{name}/prompt")
 
     async def ask(self, goal: Segment.Goal) -> Segmentation:
-        """The answer to a goal that ends by itself."""
+        """The answer to a goal of a mode that ends without being cancelled."""
         return await self._ask(goal, asyncio.Event(), self._limit_s)
 
     async def prompt(self, request: Prompt.Request) -> Segmentation:
-        """The regions of boxes and points."""
+        """The answer to a request with boxes and points."""
         await self._wait_for_node(self._prompt.service_is_ready)
         calling = asyncio.ensure_future(self._result_of(lambda: self._prompt.call_async(request)))
         answer: Segmentation = (await self._while_alive(calling, self._limit_s)).segmentation
         return answer
 
     async def follow(self, goal: Segment.Goal, seconds: float) -> tuple[list[Segmentation], Segmentation | None]:
-        """The answers to a goal of mode `track` up to `seconds` after the first one, oldest first, at least one.
+        """Track the targets of a goal of mode `track` for `seconds` after the first answer.
 
-        Then the last one, if the question ended by itself; None if it still went on.
+        Returns at least one answer, oldest first. The second value is the last answer if the question ended early, and
+        None if it was still tracked.
         """
         answers: list[Segmentation] = []
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -95,7 +96,7 @@ class NodeLink:
         return answers or [last], last
 
     async def with_picture(self, asking: Callable[[], Awaitable[Segmentation]]) -> tuple[Segmentation, RgbImage | None]:
-        """The answer of `asking`, and uint8 [H, W, 3] of the image with its masks; None if no picture came in time."""
+        """The answer of `asking`, and its image with the masks drawn, uint8 [H, W, 3]; None if none arrived in time."""
         pictures = AnswerPictures()
         await self._wait_for_node(self._action.server_is_ready)
         async with self._subscribed(CompressedImage, f"{self._name}/overlay/compressed", pictures.keep):
@@ -109,16 +110,20 @@ class NodeLink:
         """The next camera image as uint8 [H, W, 3], and its stamp in nanoseconds."""
         topic = self._image_topic
         if not await _until(lambda: bool(self._publishers(topic, CAMERA_KINDS)), self._wait_s):
-            raise ReasonSegError(f"{topic} has no publisher of images; start the camera, or name its topic by --image")
+            raise ReasonSegError(
+                f"{topic} has no publisher of images; start the camera, or name its topic with --image"
+            )
         seen: list[Any] = []
         kind = CAMERA_KINDS[self._publishers(topic, CAMERA_KINDS)[0].topic_type]
         async with self._subscribed(kind, topic, seen.append):
             if not await _until(lambda: bool(seen), self._wait_s):
-                raise ReasonSegError(f"{topic} has a publisher, but no image came within {self._wait_s:g} s")
+                raise ReasonSegError(
+                    f"{topic} has a publisher, but no image came within {self._wait_s:g} s; check the camera"
+                )
         return frame_from_message(seen[0]).rgb, header_stamp_ns(seen[0].header)
 
     async def _ask(self, goal: Segment.Goal, stop: asyncio.Event, limit_s: float) -> Segmentation:
-        """The last answer to a goal, which is cancelled when `stop` is set or nobody waits any more."""
+        """The last answer to a goal. The goal is cancelled when `stop` is set, or when this coroutine is."""
         await self._wait_for_node(self._action.server_is_ready)
         sending = asyncio.ensure_future(self._result_of(lambda: self._action.send_goal_async(goal)))
         try:
@@ -149,7 +154,7 @@ class NodeLink:
         check_alone(self._node, self._name)
 
     async def _while_alive(self, waiting: asyncio.Future[T], limit_s: float) -> T:
-        """Wait while the node is there, and no longer than the limit."""
+        """The result of `waiting`. Raises ReasonSegError after `limit_s` seconds, or if the node ends."""
         start_s = seen_s = time.monotonic()
         while not (await asyncio.wait({waiting}, timeout=LOOK_S))[0]:
             now_s = time.monotonic()
@@ -162,7 +167,7 @@ class NodeLink:
         return waiting.result()
 
     def _cancel_sent(self, sending: asyncio.Future[Any]) -> None:
-        """Cancel a goal that nobody waits for, once the node has it."""
+        """Cancel an abandoned goal as soon as the node has accepted it."""
         if not sending.cancelled() and sending.exception() is None and sending.result().accepted:
             self._outbox.post(sending.result().cancel_goal_async)
 
@@ -174,7 +179,7 @@ class NodeLink:
         keep: Callable[[Any], object],
         durability: DurabilityPolicy = DurabilityPolicy.VOLATILE,
     ) -> AsyncIterator[None]:
-        """While entered, `keep` gets the topic's messages in the loop's thread. Waits for a publisher before."""
+        """Subscribe while entered; `keep` gets the messages in the loop's thread. First waits for a publisher."""
         await _until(lambda: bool(self._publishers(topic)), self._wait_s)
         offered = {info.qos_profile.reliability for info in self._publishers(topic)}
         best_effort = ReliabilityPolicy.BEST_EFFORT in offered
@@ -196,7 +201,7 @@ class NodeLink:
         return [info for info in infos if kinds is None or info.topic_type in kinds]
 
     async def _in_ros(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises, in ROS's thread."""
+        """Run `work` in ROS's thread, and return or raise its result."""
         loop = asyncio.get_running_loop()
         result: asyncio.Future[T] = loop.create_future()
 
@@ -210,7 +215,7 @@ class NodeLink:
         return await result
 
     async def _result_of(self, begin: Callable[[], Any]) -> Any:
-        """The result of the rclpy future that `begin` returns."""
+        """Call `begin` in ROS's thread, and return the result of its rclpy future."""
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Any] = loop.create_future()
 
@@ -223,13 +228,13 @@ class NodeLink:
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, take: Callable[..., object], *values: Any) -> None:
-    """Have `take` called in the loop's thread, unless the loop has ended."""
+    """Call `take` in the loop's thread, unless the loop has ended."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(take, *values)
 
 
 def _settle(result: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
-    if result.done():  # nobody waits for it any more
+    if result.done():  # it was cancelled
         return
     if error is None:
         result.set_result(value)
@@ -246,7 +251,7 @@ async def _until(done: Callable[[], bool], limit_s: float) -> bool:
 
 @contextmanager
 def connected(name: str, image_topic: str, wait_s: float, limit_s: float) -> Iterator[NodeLink]:
-    """A context manager that connects to the node in a separate ROS context."""
+    """A connection to the node in a separate ROS context. Raises InvalidInput for times that are not positive."""
     if wait_s <= 0 or limit_s <= 0:
         raise InvalidInput(f"--wait {wait_s:g} --limit {limit_s:g}; expected seconds above 0")
     context = rclpy.Context()
@@ -267,7 +272,7 @@ def connected(name: str, image_topic: str, wait_s: float, limit_s: float) -> Ite
 
 
 def _spin(node: Node, executor: SingleThreadedExecutor) -> None:
-    """Serve until the context is shut down; one message that cannot be taken must not end the link."""
+    """Spin until the context is shut down. A failing callback is logged and does not end the loop."""
     while node.context.ok():
         try:
             executor.spin_once(timeout_sec=1.0)
@@ -275,4 +280,4 @@ def _spin(node: Node, executor: SingleThreadedExecutor) -> None:
             return
         except Exception as error:
             if node.context.ok():
-                node.get_logger().error(f"a callback failed, the link goes on: {type(error).__name__}: {error}")
+                node.get_logger().error(f"a callback failed, the connection continues: {type(error).__name__}: {error}")

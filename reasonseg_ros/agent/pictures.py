@@ -11,7 +11,7 @@ MOST_BYTES = 500_000
 
 
 def jpeg_within(rgb: RgbImage, most_side_px: int) -> bytes:
-    """uint8 [H, W, 3] as JPEG, scaled down to sides of at most `most_side_px` and to at most MOST_BYTES bytes."""
+    """uint8 [H, W, 3] as a JPEG with sides of at most `most_side_px` and at most MOST_BYTES bytes."""
     scale = min(1.0, most_side_px / max(rgb.shape[:2]))
     while True:
         size_wh = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))

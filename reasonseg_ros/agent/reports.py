@@ -1,4 +1,4 @@
-"""Answers as plain values for an agent: what JSON can hold, of bounded size, with the status in words."""
+"""Answers as JSON values for an agent: bounded in size, with the status explained in words."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ MEANINGS = {
     Status.UNPARSABLE: "The model's text holds no usable answer. Nothing is known; ask in other words.",
     Status.TRUNCATED: "The model's text was cut before its answer. Nothing is known; ask a shorter question.",
     Status.CONTRADICTION: "The model contradicts itself. Nothing is known; ask more precisely.",
-    Status.EMPTY_MASK: "The model named a target, but no pixel of it is marked. Its place is not known.",
-    Status.TIMEOUT: "The time limit came before the answer. Nothing is known; ask again later.",
+    Status.EMPTY_MASK: "The model located a target, but its mask is empty. Its place is not known.",
+    Status.TIMEOUT: "There was no answer within the time limit. Nothing is known; ask again later.",
     Status.CANCELLED: "The question was cancelled. Nothing is known.",
     Status.REFUSED: "The question was not accepted; the error says why.",
     Status.NO_FRAME: "There is no current camera image. Nothing is known about the scene.",
-    Status.OUT_OF_MEMORY: "The model had no memory for this image. Nothing is known; ask again.",
+    Status.OUT_OF_MEMORY: "The model ran out of memory. Nothing is known; ask again.",
     Status.UNAVAILABLE: "The model cannot be reached. Nothing is known; ask again later.",
-    Status.LOST: "The target was seen and lost again. Its place is not known; ask again.",
+    Status.LOST: "The target was lost from view. Its place is not known; ask again.",
     Status.FAILED: "The question failed; the error says why. Nothing is known.",
 }
 
 
 @dataclass(frozen=True)
 class RegionReport:
-    """One target. Boxes are x1, y1, x2, y2 in pixels of the image; metres are in the answer's `frame_3d`."""
+    """One target. Boxes are x1, y1, x2, y2 in image pixels; positions are in metres in the answer's `frame_3d`."""
 
     id: int
     label: str
@@ -53,13 +53,13 @@ class RegionReport:
 
 @dataclass(frozen=True)
 class AnswerReport:
-    """One answer. Only if `is_answer` is true, the scene is known to be as `regions` says."""
+    """One answer. `regions` describes the scene only if `is_answer` is true."""
 
     status: str
     meaning: str
     is_answer: bool
     confidence: float | None
-    """Calibrated probability that the right targets are meant, 0 to 1; null if it is not known."""
+    """Calibrated probability that the right targets are meant, 0 to 1; null if unknown."""
     question: str
     thought: str
     error: str
@@ -69,18 +69,18 @@ class AnswerReport:
     regions: list[RegionReport]
     regions_left_out: int
     alternative: list[RegionReport] | None
-    """Of an unsure answer the second-best candidate, to ask "this or that?"; empty: that nothing fits; null: none."""
+    """Second-best candidate of an unsure answer, to ask "this or that?". Empty: nothing fits. Null: no candidate."""
     frame_3d: str
     """Frame of all positions in metres; empty if there are none."""
     warning_3d: str
     seconds: float
     picture: str
-    """Whether a picture comes with the answer; if it was asked for and does not, why."""
+    """`below` if a picture comes with the answer; the reason if a requested one is missing; else empty."""
 
 
 @dataclass(frozen=True)
 class TrackedPlace:
-    """A followed target in one image, `seconds` after the first one."""
+    """A followed target in one image, `seconds` after the first image. Box in pixels, centre in metres."""
 
     seconds: float
     track_id: int
@@ -90,7 +90,7 @@ class TrackedPlace:
 
 @dataclass(frozen=True)
 class FollowReport:
-    """How targets moved. `answer` is the first answer, `sightings` are evenly spaced, and `ended` says why it ended."""
+    """The motion of targets: the first answer, its `sightings`, evenly sampled, and why it `ended`."""
 
     answer: AnswerReport
     ended: str
@@ -99,7 +99,7 @@ class FollowReport:
 
 
 def answer_report(answer: Segmentation, picture: str = "") -> AnswerReport:
-    """An answer's message for an agent. Raises InvalidInput if a mask is damaged."""
+    """The report of an answer. Raises InvalidInput if a mask is damaged."""
     status = Status(answer.status)
     return AnswerReport(
         status=answer.status,
@@ -125,7 +125,7 @@ def answer_report(answer: Segmentation, picture: str = "") -> AnswerReport:
 
 
 def follow_report(answers: Sequence[Segmentation], ended: str) -> FollowReport:
-    """The answers to a followed question, the first one first."""
+    """The report of the answers to a followed question, oldest first, at least one."""
     first_ns = header_stamp_ns(answers[0].header)
     seen = [answer for answer in answers if answer.regions]
     chosen = {round(index) for index in np.linspace(0, len(seen) - 1, min(len(seen), MOST_SIGHTINGS))}
@@ -156,7 +156,7 @@ def _region_report(region: Region) -> RegionReport:
 
 
 def _place(region: Region) -> tuple[list[float], list[float] | None]:
-    """Box in pixels, and centre in space if it is known."""
+    """Box in pixels, and 3D centre in metres if it is known."""
     box, center = region.box, region.box_3d.pose.position
     box_xyxy_px = [_rounded(value) for value in (box.x1, box.y1, box.x2, box.y2)]
     return box_xyxy_px, [_rounded(value) for value in (center.x, center.y, center.z)] if region.has_3d else None

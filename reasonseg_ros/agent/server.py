@@ -1,4 +1,4 @@
-"""The MCP server: five tools of the running node, each answer with its status and confidence."""
+"""The MCP server: five tools of the running node. Every answer has a status and a confidence."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ PointsPx = Annotated[
 
 
 class Tools:
-    """The tools; a method's docstring is what the agent reads about it."""
+    """The tools. Their docstrings are the descriptions that the agent reads."""
 
     def __init__(self, link: NodeLink, rate: CallRate, most_side_px: int) -> None:
         self._link = link
@@ -76,7 +76,7 @@ class Tools:
     async def prompt(
         self, boxes: BoxesPx, points: PointsPx | None = None, picture: WithPicture = False
     ) -> Annotated[CallToolResult, AnswerReport]:
-        """Get the regions in given boxes of the newest image, for places that are known already. Asks no question."""
+        """Get the regions in given boxes of the newest image, if you already know where to look. Asks no question."""
         request = Prompt.Request(
             boxes=[Box(**dict(zip(("x1", "y1", "x2", "y2"), box, strict=True))) for box in boxes],
             points=[Point2D(x=x, y=y) for x, y in points or ()],
@@ -84,7 +84,7 @@ class Tools:
         return await self._answer(lambda: self._link.prompt(request), picture)
 
     async def follow(self, question: QuestionText, seconds: Seconds = 5.0) -> Annotated[CallToolResult, FollowReport]:
-        """Ask once, then follow the targets from image to image for some seconds, and tell where they went."""
+        """Ask once, then follow the targets from image to image for some seconds, and report where they went."""
         with self._call():
             goal = Segment.Goal(text=question, mode=Query.TRACK, query_id=f"follow {uuid.uuid4()}")
             answers, last = await self._link.follow(goal, seconds)
@@ -92,7 +92,7 @@ class Tools:
             return _result(follow_report(answers, ended))
 
     async def look(self) -> CallToolResult:
-        """See the camera's next image. It is scaled down; `scale` turns its pixels into those of the other tools."""
+        """See the camera's next image. It is scaled down: multiply its pixels by `scale` for the other tools."""
         with self._call():
             rgb, stamp_ns = await self._link.look()
             scale = max(1.0, max(rgb.shape[:2]) / self._most_side_px)
@@ -105,12 +105,12 @@ class Tools:
                 return _result(answer_report(await asking()))
             answer, drawn = await self._link.with_picture(asking)
             if drawn is None:
-                return _result(answer_report(answer, "none: no picture of this answer came"))
+                return _result(answer_report(answer, "none: no picture of this answer arrived in time"))
             return _result(answer_report(answer, "below"), self._image(drawn))
 
     @contextmanager
     def _call(self) -> Iterator[None]:
-        """Count a call; expected errors become the tool's answer."""
+        """Count a call. Expected errors become error replies of the tool."""
         try:
             self._rate.take()
             yield
@@ -132,13 +132,13 @@ def make_server(link: NodeLink, rate: CallRate, most_side_px: int) -> MCPServer[
 
 
 def serve(link: NodeLink, rate: CallRate, most_side_px: int) -> None:
-    """Serve on standard input and output until the client closes them, or a signal comes."""
+    """Serve on standard input and output until the client closes them or a signal arrives."""
     end_by_signals()
     make_server(link, rate, most_side_px).run("stdio")
 
 
 def _result(report: AnswerReport | FollowReport, *more: ContentBlock) -> CallToolResult:
-    """The report as JSON text, for clients without structured content, and as structured content."""
+    """The report as structured content, and as JSON text for clients without that."""
     fields = asdict(report)
     text = TextContent(type="text", text=json.dumps(fields, ensure_ascii=False))
     return CallToolResult(content=[text, *more], structured_content=fields)

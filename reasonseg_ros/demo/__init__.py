@@ -1,1 +1,1 @@
-"""The main job shown on a fresh machine: a bag on real topics, the real node, questions and their answers."""
+"""The demo: plays a bag on real topics, asks the real node questions, and shows and scores the answers."""

@@ -1,4 +1,4 @@
-"""The asking side of the demo: shows the next image, sends a question, and collects what comes back."""
+"""The client of the demo: shows the next image, sends a question, and collects the answers."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ OVERLAY_TOPIC = f"{NODE}/overlay"
 
 START_LIMIT_S = 180.0
 ACTIVE_LIMIT_S = 5.0
-"""The node answers only after it has tried to become active, so not much more is to be waited for then."""
+"""Maximum wait for the state `active` after the first reply. The node replies only when it has tried to activate."""
 
 STATE_AGAIN_S = 5.0
-"""The node's state is asked for again after this time. Fast DDS drops a reply if the service finds the client's reader
-too late (https://github.com/ros2/rmw_fastrtps/issues/842), which a busy machine makes likely."""
+"""The node's state is requested again after this time. Fast DDS drops a reply if the service discovers the client's
+reader too late (https://github.com/ros2/rmw_fastrtps/issues/842), which is likely on a busy machine."""
 
 ANSWER_LIMIT_S = 180.0
-"""A node that dies ends the demo at once. On two busy cores llm_seg took more than 60 s for a question."""
+"""Long, because on two busy cores llm_seg took more than 60 s for a question. A dead node ends the demo at once."""
 OVERLAY_LIMIT_S = 3.0
 ASK_AGAIN_S, ASK_AGAIN_LIMIT_S = 0.3, 15.0
-"""A question whose answer belongs to another image than the one it is about is asked again, after a pause and for so
-long: a player that was just started is found by the node later than by us."""
+"""Pause and time limit for asking again after an answer about another image. The node may discover a new player later
+than this process does."""
 
 TICK_S = 0.05
 SETTLE_S = 0.3
-"""Time for the node to receive an image that has arrived here."""
+"""Time for the node to receive an image that has already arrived here."""
 DISCOVERY_S = 1.0
-"""Time for the node's side to know our subscriptions, once we know its publishers."""
+"""Time for the node to discover our subscriptions, after we discovered its publishers."""
 
 
 class DemoClient:
-    """Talks to the node and to the player by topics and services only, and records all of it into `recorder`.
+    """Communicates with the node and the player by topics and services only, and records all messages.
 
-    Use it in a `with` statement. `check` is called while it waits, and raises if a process has died. `masks` holds
-    every answer by its question's id and its image's stamp.
+    Use it in a `with` statement. `check` is called during every wait, and raises if a process has died. `masks` holds
+    every answer, by question id and image stamp.
     """
 
     def __init__(self, recorder: BagWriter, check: Callable[[], None]) -> None:
@@ -102,13 +102,17 @@ class DemoClient:
                 raise ReasonSegError(f"the node is {state.label}, not active")
             self._spin(0.2)
         self._wait(lambda: self._image_stamp_ns >= 0, START_LIMIT_S, "no image arrived from the player")
-        self._wait(lambda: self._queries.get_subscription_count() > 0, START_LIMIT_S, "nobody listens to questions")
+        self._wait(
+            lambda: self._queries.get_subscription_count() > 0,
+            START_LIMIT_S,
+            "the node does not subscribe to questions",
+        )
         for topic in (SEGMENTATION_TOPIC, REASONING_TOPIC, OVERLAY_TOPIC):
-            self._wait(partial(self._has_publisher, topic), START_LIMIT_S, f"no {topic}")
+            self._wait(partial(self._has_publisher, topic), START_LIMIT_S, f"{topic} has no publisher")
         self._spin(DISCOVERY_S)
 
     def show(self, stamp_ns: int) -> None:
-        """Ask the player for following images until the one of that stamp is on the topic."""
+        """Step the player until it publishes the image with that stamp. Raises ReasonSegError if there is none."""
         while self._image_stamp_ns < stamp_ns:
             reply = self._call(self._next_image, Trigger.Request())
             if not reply.success:
@@ -120,9 +124,9 @@ class DemoClient:
     def ask(
         self, query_id: str, text: str, stamp_ns: int, on_reasoning: Callable[[Reasoning], None]
     ) -> tuple[Segmentation, Image | None]:
-        """The node's answer about the image of that stamp, and its overlay if it drew one.
+        """The node's answer about the image with that stamp, and its overlay if one arrives.
 
-        Raises ReasonSegError if no answer comes, or only answers about other images.
+        Raises ReasonSegError if there is no answer, or only answers about other images.
         """
         self._on_reasoning = on_reasoning
         self._overlays.clear()
@@ -133,9 +137,9 @@ class DemoClient:
         return answer, self._overlays.get(stamp_ns)
 
     def first_answer(self, query: Query, stamps_ns: Collection[int]) -> Segmentation:
-        """The node's next answer to a question of any mode about one of these images, or why there is none.
+        """The node's next answer, in any mode, about one of these images. It may be a failure.
 
-        Raises ReasonSegError if no answer comes, or only answers about other images.
+        Raises ReasonSegError if there is no answer, or only answers about other images.
         """
         deadline_s = time.monotonic() + ASK_AGAIN_LIMIT_S
         while True:
@@ -150,7 +154,7 @@ class DemoClient:
             if header_stamp_ns(answer.header) in stamps_ns or not is_of_an_image:
                 return answer
             if time.monotonic() > deadline_s:
-                raise ReasonSegError(f"the answers to {query.text!r} belong to other images than it is about")
+                raise ReasonSegError(f"the answers to {query.text!r} belong to other images than the shown one")
             self._spin(ASK_AGAIN_S)
 
     def restart(self) -> None:
@@ -160,7 +164,7 @@ class DemoClient:
         self._spin(SETTLE_S)
 
     def run(self, stamps_ns: Sequence[int]) -> dict[int, Image]:
-        """Have the player show the next images at their own pace; the overlays drawn meanwhile, by stamp."""
+        """Step the player through these images at their recorded pace. Returns the overlays of that time, by stamp."""
         self._overlays.clear()
         start_s = time.monotonic()
         for stamp_ns in stamps_ns:
@@ -179,7 +183,7 @@ class DemoClient:
 
     def _on_thought(self, data: bytes) -> None:
         message = deserialize_message(data, Reasoning)
-        if message.query_id in self._asked:  # anything else comes from a stranger who chose the same ROS domain later
+        if message.query_id in self._asked:  # others come from a process that joined this ROS domain later
             self._record(REASONING_TOPIC, "reasonseg_ros/msg/Reasoning", data)
             self._on_reasoning(message)
 
@@ -203,7 +207,7 @@ class DemoClient:
         return self._image_stamp_ns >= stamp_ns
 
     def _state(self) -> State:
-        """The node's state by the first reply that arrives. While it loads, a node replies to nobody."""
+        """The node's state, from the first reply that arrives. A node does not reply while it loads models."""
         start_s = time.monotonic()
         replies: list[Any] = []
 
@@ -234,6 +238,6 @@ class DemoClient:
             self._check()
             if time.monotonic() > deadline_s:
                 raise ReasonSegError(
-                    f"{complaint} within {limit_s:.0f} s; see its log, or try again when less runs here"
+                    f"{complaint} within {limit_s:.0f} s; see its log, or try again on a less busy machine"
                 )
             rclpy.spin_once(self._node, timeout_sec=TICK_S)

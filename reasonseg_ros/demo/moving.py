@@ -1,4 +1,4 @@
-"""The demo's moving scene: a target is followed while the bag plays at its own pace, then it is asked what happened."""
+"""The demo's moving scene: the node tracks a target while the bag plays, and is then asked what happened."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from reasonseg_ros.msg import Query
 from reasonseg_ros.types import BoolMask
 
 REFUSED = {"seg_zero": (Query.TRACK, Query.HISTORY), "llm_seg": (Query.HISTORY,)}
-"""The modes that methods which look at one image refuse; all others answer each of them."""
+"""Modes that methods for single images refuse. The other methods accept all modes."""
 
 
 @dataclass(frozen=True, eq=False)
 class MovingBag:
-    """The images' stamps, the questions of a bag, and what answers them in which image."""
+    """The image stamps and questions of a bag. `truth` has the target's mask by question id and image stamp."""
 
     bag: Path
     stamps_ns: tuple[int, ...]
@@ -36,7 +36,7 @@ class MovingBag:
 
 
 def read_moving(bag: Path) -> MovingBag:
-    """Raises InvalidInput if the bag has no images, or no questions."""
+    """Read a bag of a moving scene. Raises InvalidInput if it has fewer than two images, or no questions."""
     stamps_ns, queries, truth = [], [], {}
     with BagReader(bag) as reader:
         for topic, _, message in reader.messages([IMAGE_TOPIC, QUERY_TOPIC, GROUND_TRUTH_TOPIC]):
@@ -54,7 +54,7 @@ def read_moving(bag: Path) -> MovingBag:
 def follow(
     client: DemoClient, moving: MovingBag, film: Path, console: Console, method: str = ""
 ) -> list[report.Moving]:
-    """Ask what is to be followed on the first image, play the others, then ask what happened. Writes `film`."""
+    """Ask the tracking questions on the first image, play the others, then ask what happened. Writes `film` (MP4)."""
     client.restart()
     results = []
     tracked = [query for query in moving.queries if query.mode == Query.TRACK]
@@ -98,7 +98,7 @@ def _result(query: Any, answer: Any, client: DemoClient, moving: MovingBag) -> r
 
 
 def _write_film(path: Path, overlays: Mapping[int, Any], stamps_ns: tuple[int, ...]) -> None:
-    """An MP4 of the overlays at the pace of the images; one that the node did not draw repeats the one before."""
+    """Write the overlays as MP4 at the rate of the images. A missing overlay repeats the previous one."""
     if not overlays:
         return
     pictures = {stamp_ns: rgb_from_image(overlay) for stamp_ns, overlay in overlays.items()}

@@ -1,4 +1,4 @@
-"""Child processes that never outlive the demo, and a separate ROS domain for all of them."""
+"""Child processes that end with the demo, and a separate ROS domain for them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from reasonseg_ros.files.resources import resource
 
 LAST_LINES = 25
 PATIENCE_S = ((signal.SIGINT, 5.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
-"""How a process is asked to end, and how long each time."""
+"""Signals that end a process, in order, each with the time to wait for its effect."""
 
 
 class ChildDied(ReasonSegError):
-    """A process of the demo ended by itself; the message holds the end of its log."""
+    """A process of the demo ended unexpectedly. The message contains the end of its log."""
 
 
 class Child:
-    """A process in a separate group, so that Ctrl-C reaches the demo alone, which then ends the whole group.
+    """A process in a separate process group, with its output in `log`.
 
-    What it prints goes into `log`.
+    Ctrl-C thus reaches only the demo, which then ends the whole group.
     """
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
@@ -39,7 +39,7 @@ class Child:
             )
 
     def check(self) -> None:
-        """Raises ChildDied if the process is no longer there."""
+        """Raises ChildDied if the process has ended."""
         code = self.process.poll()
         if code is not None:
             raise ChildDied(f"the {self.name} ended with code {code}; the end of {self.log}:\n{self.last_lines()}")
@@ -48,7 +48,7 @@ class Child:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-LAST_LINES:])
 
     def end(self) -> None:
-        """End the process and whatever it started."""
+        """End the process and all processes that it started."""
         for number, patience_s in PATIENCE_S:
             try:
                 os.killpg(self.process.pid, number)
@@ -59,21 +59,21 @@ class Child:
                 break
             except subprocess.TimeoutExpired:
                 continue
-        # The leader is gone now; a grandchild that ignored the signals must not stay.
+        # The process has ended; a grandchild that ignored the signals is killed.
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
 _reservations: list[socket.socket] = []
-"""Keep this process's domains until it ends."""
+"""Reservations that hold until this process ends."""
 
 
 def reserve_domain() -> tuple[int, socket.socket]:
-    """A ROS domain that nobody on this machine uses, and the socket that reserves it until it is closed.
+    """A ROS domain id that is unused on this machine, and a socket that reserves it until it is closed.
 
-    The first participant of a domain listens on UDP port 7410 + 250 * id (DDSI-RTPS 9.6.1.1). The TCP port of the same
-    number, which DDS does not use, is bound as the reservation: two processes that choose at the same time get two
-    domains. Ids above 101 would reach into Linux's ephemeral ports.
+    The first participant of a domain listens on UDP port 7410 + 250 * id (DDSI-RTPS 9.6.1.1). DDS does not use the TCP
+    port with the same number. Binding it reserves the domain, so that two processes never choose the same one. Ids
+    above 101 would reach into Linux's ephemeral ports. Raises InvalidInput if no domain is free.
     """
     for domain in random.sample(range(1, 101), 100):
         port = 7410 + 250 * domain
@@ -90,7 +90,7 @@ def reserve_domain() -> tuple[int, socket.socket]:
 
 
 def use_private_ros() -> int:
-    """Set this process's environment, and so its children's, to a free domain on loopback. Returns the domain."""
+    """Set the environment of this process and its children to an unused ROS domain on loopback. Returns its id."""
     domain, reservation = reserve_domain()
     _reservations.append(reservation)
     os.environ["ROS_DOMAIN_ID"] = str(domain)

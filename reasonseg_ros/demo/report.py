@@ -1,4 +1,4 @@
-"""What the demo shows and keeps of each answer: a printed block, an overlay and a line of the summary."""
+"""The demo's report: a printed panel per answer, the total, and summary.json."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ MIN_MOVING_IOU = 0.5
 
 @dataclass(frozen=True)
 class Result:
-    """One question of the demo. `seconds` is from the question's arrival at the node to its answer.
+    """One question about a still image.
 
-    `confidence` is None if the reasoner has no calibration.
+    Attributes:
+        boxes: x1, y1, x2, y2 of each region, pixels.
+        seconds: from the question's arrival at the node to its answer.
+        boxes_3d: see `box_in_space`.
+        confidence: None if the reasoner has no calibration.
     """
 
     question: str
@@ -45,7 +49,7 @@ class Result:
 
     @property
     def answered(self) -> bool:
-        """Whether the question ended as the node promises; an unsure answer is one, with an IoU of 0."""
+        """Whether the question has an answer. An unsure one counts, with an IoU of 0."""
         return Status(self.status).is_answer or self.is_unsure
 
     @property
@@ -58,11 +62,11 @@ class Moving:
     """A question about a moving scene.
 
     Attributes:
-        mode: `track`, followed from the first image on; or `history`, about what happened.
-        frames: images that were shown.
-        masks: images for which the node published masks; the others came while it was busy with earlier ones.
-        iou: mean over those images.
-        has_to_be_refused: by the method, which looks at one image at a time.
+        mode: `track`: tracked from the first image on; `history`: about what happened.
+        frames: number of images shown.
+        masks: number of images with published masks. The node skips images that arrive while it is busy.
+        iou: mean IoU over the images with masks.
+        has_to_be_refused: whether the method, which looks at one image at a time, must refuse the mode.
     """
 
     question: str
@@ -88,7 +92,7 @@ class Moving:
 
 
 def box_in_space(answer: Any, region: Any) -> dict[str, Any]:
-    """Middle and side lengths of a region's box, in metres and the frame of that name."""
+    """Centre and side lengths of a region's 3D box in metres, and the name of its frame."""
     place, size = region.box_3d.pose.position, region.box_3d.size
     return {
         "frame": answer.frame_3d,
@@ -106,14 +110,14 @@ def answer_mask(message: Any) -> BoolMask:
 
 
 def answer_iou(message: Any, truth: BoolMask) -> float:
-    """IoU of the answer with the truth; 1 if both are empty, 0 if the question was not answered."""
+    """IoU of the answer with `truth`, bool [H, W]; 1 if both are empty, 0 if the question was not answered."""
     if not Status(message.status).is_answer:
         return 0.0
     return mask_iou(answer_mask(message), truth)
 
 
 def giou(results: list[Result]) -> float:
-    """Mean IoU over the questions."""
+    """Mean IoU over the questions; 0 without any."""
     return float(np.mean([result.iou for result in results])) if results else 0.0
 
 
@@ -138,7 +142,7 @@ def moving_panel(found: Moving) -> Panel:
 
 
 def panel(number: int, total: int, kind: str, question: str, thought: str, result: Result | None = None) -> Panel:
-    """The printed block of a question; without a result its thought is still growing."""
+    """The panel of a question. Without a result, `thought` is the text so far."""
     body = Text.assemble(("question ", "dim"), (question, "bold"), ("\nthought  ", "dim"), thought)
     if result is not None:
         style = "green" if result.answered and result.iou >= 0.5 else "red"
@@ -162,7 +166,7 @@ def _corners(box_xyxy: Sequence[float]) -> str:
 
 
 def unsure_panel(question: str, answer: Any) -> Panel:
-    """The printed block of a question that no picture answers."""
+    """The panel of a question that cannot be answered from a picture."""
     body = Text.assemble(("question ", "dim"), (question, "bold"), ("\nthought  ", "dim"), answer.thought)
     body.append("\nstatus   ", "dim").append(answer.status, "red" if answer.status == Status.OK else "green")
     if answer.has_confidence:

@@ -1,4 +1,4 @@
-"""The demo from start to end: a player and the node in separate processes, every question of the bag asked."""
+"""Runs the demo: starts a player and the node as processes, and asks every question of the bag."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from reasonseg_ros.types import BoolMask
 
 HOLD_HZ = 5.0
 UNSURE = "the most expensive thing"
-"""Asked about the last still image, where no price can be seen, to show an answer that is unsure."""
+"""Asked about the last still image, which shows no prices, to demonstrate an unsure answer."""
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A question of the bag, the stamp of the image it is about, and the mask that answers it."""
+    """A question of the bag, the stamp of its image, and the mask of its targets, bool [H, W]."""
 
     query_id: str
     question: str
@@ -45,7 +45,7 @@ class Task:
 
 
 def read_tasks(bag: Path) -> list[Task]:
-    """The questions of a bag in the order of their images. Raises InvalidInput if there are none."""
+    """The questions of a bag with ground truth, in the order of their images. Raises InvalidInput if there are none."""
     with BagReader(bag) as reader:
         messages = [message for _, _, message in reader.messages([GROUND_TRUTH_TOPIC])]
     if not messages:
@@ -62,10 +62,10 @@ def run_demo(
     min_giou: float = 0.7,
     node_command: Sequence[str] = (sys.executable, "-m", "reasonseg_ros.ros.node"),
 ) -> int:
-    """Ask the node about every image of `bag`, and write summary.json, overlays and a result bag into `out`.
+    """Ask the node every question of `bag`, and write summary.json, overlays and a result bag to `out`.
 
-    `overrides` are parameters of the node. Returns 0 if every question was answered and the mean IoU with the
-    bag's ground truth is `min_giou` at least, else 1.
+    Without a `bag`, asks about the included still and moving scenes. `overrides` are parameters of the node. Returns 0
+    if every question was answered, the mean IoU is at least `min_giou` and the moving scene is right, else 1.
     """
     console = Console()
     moving = None if bag else read_moving(resource("demo/tabletop_video"))
@@ -107,12 +107,12 @@ def run_demo(
 
 
 def chosen_method(params: Path, overrides: Mapping[str, str]) -> str:
-    """The node's method. Raises ConfigError if the file cannot be read."""
+    """The node's method with this parameter file and overrides. Raises ConfigError if the file cannot be read."""
     return str({"method": Config().method, **read_parameters(params), **overrides}["method"])
 
 
 def _node_arguments(params: Path, overrides: Mapping[str, str]) -> list[str]:
-    # Held images are few, so none may be lost.
+    # The player publishes few images, so none may be lost.
     parameters = {"camera.reliability": "reliable", **overrides}
     arguments = ["--ros-args", "-r", f"image:={IMAGE_TOPIC}", "-r", f"camera_info:={CAMERA_INFO_TOPIC}"]
     arguments += ["-r", f"depth:={DEPTH_TOPIC}", "--params-file", str(params)]
@@ -132,13 +132,13 @@ def _start(stack: ExitStack, name: str, command: list[str], out: Path) -> Child:
     with _signals_later():
         child = Child(name, command, out / "logs" / f"{name}.log")
         stack.callback(child.end)
-    stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # ending takes a moment; a second Ctrl-C waits for it
+    stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the shutdown
     return child
 
 
 @contextmanager
 def _signals_later() -> Iterator[None]:
-    """Signals that end the demo are kept until the block is over, so that no process is started and forgotten."""
+    """Delay signals that end the demo until the block ends, so that no started process is left running."""
     kept: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, lambda number, _: kept.append(number)) for number in numbers}

@@ -1,1 +1,1 @@
-"""Self-checks of a machine: what is there, what does not work, and the remedy."""
+"""Self-checks of a machine: what is installed, what does not work, and the remedy."""

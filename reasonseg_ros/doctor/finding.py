@@ -1,4 +1,4 @@
-"""What a check says, and what a check is."""
+"""Checks, and their findings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reasonseg_ros.config import Config
 
 
 class Level(str, Enum):
-    """`FAULT`: something that was asked for does not work. `WARNING`: it works, with a loss or a risk."""
+    """`FAULT`: something that the settings need does not work. `WARNING`: it works, with a loss or a risk."""
 
     OK = "ok"
     WARNING = "warning"
@@ -23,7 +23,7 @@ class Level(str, Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. A warning and a fault name their remedy."""
+    """One line of the report. Raises ValueError for a warning or a fault without a remedy."""
 
     level: Level
     text: str
@@ -36,12 +36,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the checks are asked for.
+    """The settings of the checks.
 
     Attributes:
         config: the node's settings.
-        online: ask the hub.
-        topics: names of the node's inputs by `image`, `camera_info` and `depth`; empty: no topics are looked at.
+        online: whether to query the hub.
+        topics: names of the topics by `image`, `camera_info` and `depth`; empty: topics are not checked.
         listen_s: time to listen to topics, seconds.
     """
 
@@ -53,7 +53,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Check:
-    """`look` collects facts and may fail; `judge` is a pure function of them."""
+    """`look` collects facts and may raise; `judge` is a pure function from facts to findings."""
 
     name: str
     look: Callable[[Wanted], Any]

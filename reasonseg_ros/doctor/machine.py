@@ -22,14 +22,14 @@ MIB, GB = 2**20, 1e9
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 PROFILE_REMEDY = "set FASTRTPS_DEFAULT_PROFILES_FILE to config/fastdds_shm.xml for camera and node (docs/robot.md)"
 SEGMENT_BYTES = 32 * MIB
-"""Of config/fastdds_shm.xml, for each process."""
+"""Segment size in config/fastdds_shm.xml, per process."""
 PROCESSES = 2
-"""The camera's and the node's."""
+"""The camera driver and the node."""
 
 
 @dataclass(frozen=True)
 class SharedMemoryFacts:
-    """`segment_bytes` of the profile; 0 if there is none, -1 if the file cannot be read."""
+    """`segment_bytes`: segment size in the profile; 0 without a profile, -1 if the file cannot be read."""
 
     middleware: str
     free_bytes: int
@@ -51,7 +51,7 @@ def look_at_shared_memory(_: Wanted) -> SharedMemoryFacts:
 
 
 def segment_bytes(profile: Path) -> int:
-    """The largest `segment_size` in a profile of Fast DDS; 0 without one, -1 if the file cannot be read."""
+    """The largest `segment_size` in a Fast DDS profile; 0 if it has none, -1 if the file cannot be read."""
     try:
         sizes = [element.text for element in ElementTree.parse(profile).iter() if element.tag.endswith("segment_size")]
         return max((int(size or 0) for size in sizes), default=0)
@@ -79,7 +79,7 @@ def judge_shared_memory(facts: SharedMemoryFacts) -> list[Finding]:
 
 @dataclass(frozen=True)
 class GpuFacts:
-    """`driver`: its version, empty if no NVIDIA driver is loaded. `torch_cuda`: the CUDA that torch was built for."""
+    """`driver`: version, empty without an NVIDIA driver. `torch_cuda`: CUDA version that torch was built for."""
 
     gpus: tuple[Gpu, ...]
     driver: str = ""
@@ -104,7 +104,7 @@ def _driver() -> str:
 
 
 def _torch_cuda() -> str:
-    """From torch's own file, because importing torch takes seconds."""
+    """The version from a file of torch, because importing torch takes seconds."""
     spec = find_spec("torch")
     if spec is None or not spec.origin:
         return ""
@@ -119,7 +119,7 @@ def _torch_cuda() -> str:
 def judge_gpu(facts: GpuFacts) -> list[Finding]:
     on_gpu = [f"{name} = {value}" for name, value in facts.wanted.items() if value.startswith("cuda")]
     if not facts.gpus:
-        reason = f"the driver {facts.driver} is loaded, and no GPU answers" if facts.driver else "no NVIDIA GPU"
+        reason = f"the driver {facts.driver} is loaded, but no GPU is usable" if facts.driver else "no NVIDIA GPU"
         if on_gpu:
             return [fault(f"{reason}; {', '.join(on_gpu)}", "set the devices to auto or cpu, or check `nvidia-smi`")]
         if facts.driver:
@@ -132,18 +132,22 @@ def judge_gpu(facts: GpuFacts) -> list[Finding]:
         found.append(ok(f"cuda:{gpu.index} {gpu.name}, {memory}, driver {facts.driver or '?'} for CUDA {gpu.cuda}"))
     supported = facts.gpus[0].cuda
     if facts.torch_cuda and int(facts.torch_cuda.split(".")[0]) > int(supported.split(".")[0]):
-        text = f"torch is built for CUDA {facts.torch_cuda}, and the driver runs up to {supported}"
+        text = f"torch is built for CUDA {facts.torch_cuda}, but the driver supports up to {supported}"
         found.append(fault(text, "update the driver, or install torch for that CUDA"))
     for name, value in facts.wanted.items():
         number = value.partition(":")[2]
         if value.startswith("cuda") and number.isdigit() and int(number) >= len(facts.gpus):
-            found.append(fault(f"{name} = {value}, and there are {len(facts.gpus)} GPUs", "name one that is there"))
+            found.append(
+                fault(
+                    f"{name} = {value}, but this machine has {len(facts.gpus)} GPUs", "set the index of an existing GPU"
+                )
+            )
     return found
 
 
 @dataclass(frozen=True)
 class RuntimeFacts:
-    """`onnxruntime`: its version, empty without it. `tensorrt`: versions by flavour. `backend`: segmenter.backend."""
+    """`onnxruntime`: version, empty without it. `tensorrt`: versions by flavour. `backend`: segmenter.backend."""
 
     onnxruntime: str
     providers: tuple[str, ...]
@@ -181,7 +185,7 @@ def judge_runtimes(facts: RuntimeFacts) -> list[Finding]:
     found = [ok("; ".join([stated, *versions]))]
     if facts.backend == "onnxruntime_tensorrt" and "tensorrt" not in facts.providers:
         remedy = "install onnxruntime-gpu with TensorRT, or set segmenter.backend to auto"
-        found.append(fault("segmenter.backend = onnxruntime_tensorrt, and ONNX Runtime has no such provider", remedy))
+        found.append(fault("segmenter.backend = onnxruntime_tensorrt, but ONNX Runtime lacks this provider", remedy))
     if facts.backend in ("tensorrt", "tensorrt_rtx") and facts.backend not in facts.tensorrt:
         remedy = "install it (docs/jetson.md), or set segmenter.backend to auto"
         found.append(fault(f"segmenter.backend = {facts.backend}, which is not installed", remedy))
@@ -193,7 +197,7 @@ LITTLE_BYTES, TOO_LITTLE_BYTES = 5 * GB, 0.2 * GB
 
 @dataclass(frozen=True)
 class DiskFacts:
-    """Free bytes and path of each place, by its use."""
+    """Path and free bytes of each location, by its use."""
 
     free: Mapping[str, tuple[str, int]]
 
@@ -204,7 +208,7 @@ def look_at_disk(_: Wanted) -> DiskFacts:
 
 
 def hub_cache() -> Path:
-    """The hub's cache as its client finds it, without importing that."""
+    """The folder that the hub's client uses as cache, determined without importing the client."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home, "hub")).expanduser()
 
@@ -231,7 +235,7 @@ def judge_disk(facts: DiskFacts) -> list[Finding]:
 
 @dataclass(frozen=True)
 class ClockFacts:
-    """`synchronised`: by the kernel's word; None if it does not say."""
+    """`synchronised`: as the kernel reports; None if it does not."""
 
     synchronised: bool | None
 
@@ -248,6 +252,6 @@ def judge_clock(facts: ClockFacts) -> list[Finding]:
     if facts.synchronised is None:
         return [ok("the kernel does not say whether the clock is synchronised")]
     if not facts.synchronised:
-        text = "the clock is not synchronised: images and transforms of other machines may not fit in time"
+        text = "the clock is not synchronised: stamps of images and transforms from other machines may not match"
         return [warning(text, "synchronise all machines of the robot (chrony or PTP)")]
     return [ok("the clock is synchronised")]

@@ -17,11 +17,12 @@ class ModelFacts:
     """One configured model.
 
     Attributes:
-        kind: reasoner or segmenter.
-        error: why there is no card.
-        offline: it must not be fetched.
-        is_remote: a server holds it.
-        mismatch: how its export differs from it.
+        kind: `reasoner` or `segmenter`.
+        card, found, fit: its model card, its files on this machine, and its memory need; None if unknown.
+        error: why there is no model card.
+        offline: whether fetching is disabled.
+        is_remote: whether it runs on a server.
+        mismatch: how its export differs from the checkpoint; empty if it does not.
     """
 
     kind: str
@@ -113,7 +114,7 @@ def _licence(card: ModelCard) -> list[Finding]:
 
 @dataclass(frozen=True)
 class HubFacts:
-    """`errors` by model; `asked`: whether the hub was asked."""
+    """`asked`: whether the hub was queried; `errors` by model; `models`: hub ids that were looked up."""
 
     asked: bool
     errors: dict[str, str]
@@ -139,7 +140,7 @@ def look_at_hub(wanted: Wanted) -> HubFacts:
 
 def judge_hub(facts: HubFacts) -> list[Finding]:
     if not facts.asked:
-        return [ok("the hub was not asked (--online)")]
+        return [ok("the hub was not checked (--online)")]
     found = [fault(f"{model}: {error}", "see docs/models.md") for model, error in facts.errors.items()]
     reached = [model for model in facts.models if model not in facts.errors]
     stated = f"reached for {', '.join(reached)}" if reached else "no model of these settings is on the hub"

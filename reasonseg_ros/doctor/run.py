@@ -1,4 +1,4 @@
-"""The checks in their order, and what they found."""
+"""Runs the checks in order, and collects their findings."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Named = tuple[str, Finding]
 
 
 def diagnose(wanted: Wanted, checks: Sequence[Check] = CHECKS) -> Iterator[Named]:
-    """All findings, as they come. A check that fails is a fault itself, and the others go on."""
+    """The findings of all checks, in order. A check that raises gives a fault, and the others still run."""
     for check in checks:
         try:
             findings = check.judge(check.look(wanted))
-        except Exception as error:  # whatever a broken machine makes a library raise
+        except Exception as error:  # on a broken machine, libraries raise anything
             findings = [
                 fault(f"this check failed: {reason(error)}", "report it with the output of `reasonseg version`")
             ]
@@ -48,7 +48,7 @@ def worst(findings: Sequence[Named]) -> Level:
 
 
 def as_values(findings: Sequence[Named]) -> dict[str, Any]:
-    """For JSON: `worst`, and every finding with check, level, text and remedy."""
+    """JSON values: `worst` level, and every finding with check, level, text and remedy."""
     rows = [
         {"check": name, "level": str(one.level), "text": one.text, "remedy": one.remedy or None}
         for name, one in findings

@@ -1,4 +1,4 @@
-"""Whether the node could be configured with these settings, as far as that can be said without loading a model."""
+"""Checks whether the node accepts the settings, as far as possible without loading a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reasonseg_ros.plain_text import one_line
 
 
 def look_at_settings(wanted: Wanted) -> str:
-    """Why the node would refuse them; empty if it would not."""
+    """Why the node would refuse the settings; empty if it would not."""
     try:
         check_settings(wanted.config)
     except ReasonSegError as error:
@@ -20,4 +20,4 @@ def look_at_settings(wanted: Wanted) -> str:
 def judge_settings(refusal: str) -> list[Finding]:
     if refusal:
         return [fault(f"the node refuses these settings: {refusal}", "correct this parameter")]
-    return [ok("the node takes these settings")]
+    return [ok("the node accepts these settings")]

@@ -47,12 +47,12 @@ GROUPS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "reasoner on a server": (("PIL",), "pip install 'reasonseg_ros[server]'"),
 }  # fmt: skip
-"""Modules that are needed together, and how they are installed."""
+"""Groups of modules that are needed together, and the command that installs them."""
 
 
 @dataclass(frozen=True)
 class LibraryFacts:
-    """`versions` of the installed modules (`?` if unknown); `needed`: names of `GROUPS`."""
+    """`versions` of the installed modules (`?` if unknown); `needed`: names of the GROUPS that the settings need."""
 
     versions: Mapping[str, str]
     needed: frozenset[str]
@@ -73,7 +73,7 @@ def _version(names: list[str]) -> str:
 
 
 def needed_groups(config: Config) -> frozenset[str]:
-    """The groups of libraries that these settings need to load their models."""
+    """Names of the GROUPS that are needed to load the models of these settings."""
     needed = {"core"}
     try:
         card = load_card(config.reasoner.model, "reasoner")
@@ -117,7 +117,7 @@ DEFAULT_MIDDLEWARE = "rmw_fastrtps_cpp"
 
 @dataclass(frozen=True)
 class RosFacts:
-    """`middlewares`: the installed ones; `middleware`: the chosen one, empty for the default."""
+    """`middlewares`: those installed; `middleware`: the selected one, empty for the default."""
 
     has_rclpy: bool
     has_messages: bool
@@ -139,7 +139,7 @@ def look_at_ros(_: Wanted) -> RosFacts:
 
 
 def installed_middlewares() -> tuple[str, ...]:
-    """Names in the ament index of the prefixes, and of the Python environment."""
+    """Names of RMW implementations in the ament index of the prefixes and of the Python environment."""
     prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
     folders = [Path(prefix, "share/ament_index/resource_index/rmw_typesupport") for prefix in prefixes]
     return tuple(sorted({path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}))
@@ -152,7 +152,7 @@ def judge_ros(facts: RosFacts) -> list[Finding]:
     found = []
     if not facts.has_messages:
         remedy = "build the workspace (`colcon build`) and source its setup.bash, or run `make setup` in a checkout"
-        found.append(fault("ROS 2 is here, the messages of reasonseg_ros are not", remedy))
+        found.append(fault("ROS 2 is installed, but the messages of reasonseg_ros are missing", remedy))
     if facts.middleware and facts.middlewares and facts.middleware not in facts.middlewares:
         text = f"RMW_IMPLEMENTATION = {facts.middleware}; installed: {', '.join(facts.middlewares)}"
         found.append(fault(text, "install it, or unset RMW_IMPLEMENTATION"))

@@ -9,7 +9,7 @@ from reasonseg_ros.doctor.finding import Finding, Wanted, fault, ok, warning
 from reasonseg_ros.ros.survey import OWN_TYPES, Survey, TopicFacts, survey
 
 OLD_S, FUTURE_S = 1.0, -0.1
-"""Stamps outside these ages are of another clock."""
+"""Maximum and minimum age of stamps on arrival. Others come from an unsynchronised clock."""
 EXPECTED = {
     ("image", "raw"): "sensor_msgs/msg/Image",
     ("image", "compressed"): "sensor_msgs/msg/CompressedImage",
@@ -21,7 +21,7 @@ EXPECTED = {
 
 @dataclass(frozen=True)
 class RobotFacts:
-    """`names` of the node's inputs; `survey` is None if topics were not asked for, or without ROS, then `error`."""
+    """`names`: topics by input. `survey` is None if topics are not checked, or if ROS is missing (`error`)."""
 
     survey: Survey | None = None
     names: dict[str, str] = field(default_factory=dict)
@@ -44,9 +44,9 @@ def look_at_robot(wanted: Wanted) -> RobotFacts:
 
 def judge_robot(facts: RobotFacts) -> list[Finding]:
     if facts.error:
-        return [fault(f"topics cannot be looked at: {facts.error}", "source ROS 2 and the workspace")]
+        return [fault(f"topics cannot be checked: {facts.error}", "source ROS 2 and the workspace")]
     if facts.survey is None:
-        return [ok("topics were not looked at (--topics)")]
+        return [ok("topics were not checked (--topics)")]
     found = [finding for role, name in facts.names.items() for finding in _judge_input(role, name, facts)]
     inputs = {_absolute(name) for name in facts.names.values()}
     found += [ok(_described(one)) for name, one in sorted(facts.survey.topics.items()) if name not in inputs]
@@ -83,8 +83,8 @@ def _no_publisher(role: str, name: str, expected: str, found: Survey) -> Finding
     if role == "image":
         return fault(text, "start the camera, or name its topic (--image-topic)")
     if role == "camera_info":
-        return warning(f"{text}; there are no results in space", "name its topic (--camera-info-topic)")
-    return ok(f"{text}; there are no results in space")
+        return warning(f"{text}; there are no 3D results", "name its topic (--camera-info-topic)")
+    return ok(f"{text}; there are no 3D results")
 
 
 def _judge_stamps(role: str, topic: TopicFacts, found: Survey) -> Finding:
@@ -109,10 +109,10 @@ def _judge_transforms(facts: RobotFacts) -> list[Finding]:
     assert facts.survey is not None
     frames = facts.survey.frames
     if frames is None:
-        text = "tf2_msgs is not installed, so transforms cannot be looked at"
+        text = "tf2_msgs is not installed, so transforms cannot be checked"
         return [fault(text, "install tf2_msgs and tf2_ros") if facts.target_frame else ok(text)]
     if not facts.target_frame:
-        return [ok(f"{len(frames)} tf frames; results in space are in the camera's frame (points.target_frame)")]
+        return [ok(f"{len(frames)} tf frames; 3D results are in the camera's frame (points.target_frame)")]
     known = {*frames, *frames.values()}
     if facts.target_frame not in known:
         text = f"points.target_frame = {facts.target_frame}, which tf does not know ({len(known)} frames)"
@@ -120,12 +120,12 @@ def _judge_transforms(facts: RobotFacts) -> list[Finding]:
     away = sorted(frame for frame, is_linked in facts.survey.linked.items() if not is_linked)
     if away:
         remedy = "publish the missing transform, for example by static_transform_publisher"
-        return [fault(f"tf does not lead from {', '.join(away)} to {facts.target_frame}", remedy)]
-    return [ok(f"{len(frames)} tf frames, and they lead to {facts.target_frame}")]
+        return [fault(f"tf has no path from {', '.join(away)} to {facts.target_frame}", remedy)]
+    return [ok(f"{len(frames)} tf frames, with a path to {facts.target_frame}")]
 
 
 def _described(topic: TopicFacts) -> str:
-    offers = ", ".join(f"{node} ({word})" for node, word in topic.publishers) or "nobody"
+    offers = ", ".join(f"{node} ({word})" for node, word in topic.publishers) or "no publisher"
     parts = [f"{topic.name} [{', '.join(topic.types)}] by {offers}"]
     if topic.messages is not None:
         parts.append(f"{topic.rate_hz:.1f} Hz" if topic.rate_hz else f"{topic.messages} messages")

@@ -1,1 +1,1 @@
-"""Faults on purpose: one port of a running program fails or hangs at its Nth call. For tests, and off by default."""
+"""Fault injection for tests: the Nth call of a port fails or hangs in a running program. Off by default."""

@@ -1,4 +1,4 @@
-"""What fails, when and how; and the counter that makes it so."""
+"""The description of a fault, and the counter of calls that triggers it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MAKE: dict[str, Callable[[], BaseException]] = {
     "runtime_error": lambda: RuntimeError("injected fault"),
     "memory_error": lambda: MemoryError("injected fault"),
 }
-"""The errors; the one other kind is a hang."""
+"""The errors by kind. The only other kind is `hang`."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Call number `call` of `port`, counted from 1, raises or hangs for `hang_s` seconds and then works.
+    """Call number `call` of `port`, counted from 1, raises an error or is delayed by `hang_s` seconds.
 
-    With `repeat`, every `call`-th call does.
+    With `repeat`, every `call`-th call does. Raises ValueError for an unknown port or kind, or a call below 1.
     """
 
     port: str
@@ -40,20 +40,21 @@ class Fault:
 
     def __str__(self) -> str:
         how = f"hangs for {self.hang_s:g} s" if self.kind == "hang" else f"fails with {self.kind}"
-        which = f"every {self.call} calls, one" if self.repeat else f"call {self.call}"
-        return f"{which} of {self.port} {how}, as faults.* ask for"
+        which = f"one in {self.call} calls" if self.repeat else f"call {self.call}"
+        return f"fault injection (faults.*): {which} of {self.port} {how}"
 
     def strikes(self, call: int) -> bool:
+        """Whether call number `call` fails."""
         return call % self.call == 0 if self.repeat else call == self.call
 
 
 class Injector:
-    """Counts the calls of every port from any thread, and has the faulty ones fail.
+    """Counts the calls of every port from any thread, and makes the faulty ones fail.
 
     Attributes:
-        fault: None only counts.
-        calls: by port, so far.
-        has_struck: whether the fault has come.
+        fault: the fault; None only counts.
+        calls: number of calls so far, by port.
+        has_struck: whether the fault has occurred.
     """
 
     def __init__(self, fault: Fault | None = None) -> None:
@@ -64,7 +65,7 @@ class Injector:
         self._released = threading.Event()
 
     def reach(self, port: str) -> None:
-        """Count a call; raise or hang if it is the one."""
+        """Count a call of `port`; raise or hang if the fault strikes it."""
         with self._lock:
             self.calls[port] += 1
             fault = self.fault
@@ -77,11 +78,11 @@ class Injector:
             raise MAKE[fault.kind]()
 
     def release(self) -> None:
-        """End a hang."""
+        """End a current hang, and any later one at once."""
         self._released.set()
 
     def wrap(self, port: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, whose calls are calls of `port`."""
+        """`function`, with its calls counted as calls of `port`."""
 
         @functools.wraps(function)
         def counted(*arguments: Any, **named: Any) -> Any:

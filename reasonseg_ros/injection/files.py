@@ -1,4 +1,4 @@
-"""Files that cannot be opened, written, synchronised or replaced: the functions below Python's file objects."""
+"""Faults of files that are opened, written, synchronised or replaced, by patches of `open` and `os`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ FILE_PORTS = ("open", "write", "fsync", "replace")
 
 @contextmanager
 def broken_files(injector: Injector, ports: Collection[str], folder: Path | None) -> Iterator[None]:
-    """Count the calls of these ports on files that are written below `folder`; None: on all that are written."""
+    """Count the calls of these `ports` on files that are written below `folder`, or on all written files without one.
+
+    Calls of `fsync` and `replace` count for all files.
+    """
     opened, fsync, replace = io.open, os.fsync, os.replace
 
     def open_file(path: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
@@ -50,7 +53,7 @@ def _is_written(path: Any, mode: str, folder: Path | None) -> bool:
 
 
 class BrokenFile:
-    """A file whose writes are counted. The one that fails leaves half of its data, as a disk that fills does."""
+    """A file whose writes are counted. A failing write leaves half of its data, as on a full disk."""
 
     def __init__(self, file: Any, injector: Injector) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""Where calls are counted: methods of the classes that implement a port, replaced while an injector is installed."""
+"""The methods that implement each port. They are wrapped while an injector is installed."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ METHODS: dict[str, tuple[str, ...]] = {
     "transform": (".ros.inputs.transforms:Transforms.camera_pose",),
     "publish": ("rclpy.lifecycle.publisher:LifecyclePublisher.publish",),
 }
-"""The methods that are a port's calls; a leading point is this package's."""
+"""The methods of each port, as `module:Class.method`. A leading dot stands for this package."""
 
 
 @contextmanager
 def installed(injector: Injector, folder: Path | None = None) -> Iterator[Injector]:
     """Count the calls of the fault's port, or of all ports without a fault, until the `with` statement ends.
 
-    File ports count what is written below `folder`, or anywhere without one. A class whose module does not import, for
-    example for want of torch, is not in use and is left out.
+    File ports count files that are written below `folder`, or anywhere without one. A class whose module cannot be
+    imported, for example without torch, is not in use and is left out.
     """
     wanted = [*METHODS, *FILE_PORTS] if injector.fault is None else [injector.fault.port]
     with ExitStack() as stack:

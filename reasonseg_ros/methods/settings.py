@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import ConfigError, ModelError
-from reasonseg_ros.injection.asked_for import check_faults
+from reasonseg_ros.injection.configured import check_faults
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.chat.prompts import read_prompt
 from reasonseg_ros.reasoner.server.address import completions_url, proxy_for, read_key

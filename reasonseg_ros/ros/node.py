@@ -28,7 +28,7 @@ from rclpy.signals import SignalHandlerOptions
 from reasonseg_ros.config import Config, check_names
 from reasonseg_ros.errors import ConfigError, ModelError, ReasonSegError
 from reasonseg_ros.files.standard_streams import open_standard_streams
-from reasonseg_ros.injection.asked_for import asked_for
+from reasonseg_ros.injection.configured import configured_fault
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.plain_text import log_plainly, one_line
 from reasonseg_ros.reasoner.known_picture import PictureResult, check_configured
@@ -103,7 +103,7 @@ class ReasonSegNode(LifecycleNode):
             ):
                 method = self._load(self._settings, self._on_progress)
                 self._picture = self._check_picture(method)
-            self._faults.enter_context(asked_for(self.config.faults))
+            self._faults.enter_context(configured_fault(self.config.faults))
             self._session = Session(
                 self, method, self._settings, self._camera_health, self._depth_health, self._question_health,
                 self._outbox, self._recordings,

@@ -107,7 +107,7 @@ def test_the_segment_of_a_profile_is_read(tmp_path):
         (machine.GpuFacts((), wanted={"reasoner.device": "cuda"}), "fault", "reasoner.device = cuda"),
         (machine.GpuFacts((GPU,), "560.35", "12.4"), "ok", "driver 560.35 for CUDA 12.6"),
         (machine.GpuFacts((GPU,), "560.35", "13.0"), "fault", "built for CUDA 13.0"),
-        (machine.GpuFacts((GPU,), wanted={"segmenter.device": "cuda:1"}), "fault", "there are 1 GPUs"),
+        (machine.GpuFacts((GPU,), wanted={"segmenter.device": "cuda:1"}), "fault", "this machine has 1 GPUs"),
     ],
 )
 def test_gpu(facts, level, words):
@@ -202,7 +202,7 @@ def robot(topic=IMAGE, camera=None, target_frame="", frames=None, linked=None, s
     [
         (robot(), "ok", "by /driver (reliable), 10.0 Hz, 0.90 MB, 20 ms old"),
         (robot(None), "fault", "--image-topic"),
-        (robot(None, names={"depth": "/depth"}), "ok", "no results in space"),
+        (robot(None, names={"depth": "/depth"}), "ok", "no 3D results"),
         (robot(None, names={"camera_info": "/info"}), "warning", "--camera-info-topic"),
         (robot(names={"image": "/other"}), "fault", "topics of sensor_msgs/msg/Image: /camera"),
         (robot(camera=CameraConfig(transport="compressed")), "fault", "expected sensor_msgs/msg/CompressedImage"),
@@ -233,12 +233,12 @@ def test_the_camera(facts, level, words):
         (
             robot(frames={"a": "base"}, target_frame="base", linked={"camera_link": False}),
             "fault",
-            "does not lead from camera_link to base",
+            "no path from camera_link to base",
         ),
         (
             robot(frames={"camera_link": "base"}, target_frame="base", linked={"camera_link": True}),
             "ok",
-            "they lead to base",
+            "with a path to base",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from reasonseg_ros.config import config_from
 from reasonseg_ros.config.faults import FAULT_KINDS, FAULT_PORTS, FaultsConfig
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.files.whole_file import whole_file
-from reasonseg_ros.injection.asked_for import ALLOWED, asked_for
+from reasonseg_ros.injection.configured import ALLOWED, configured_fault
 from reasonseg_ros.injection.fault import MAKE, Fault, Injector
 from reasonseg_ros.injection.files import FILE_PORTS
 from reasonseg_ros.injection.ports import METHODS, installed
@@ -111,17 +111,17 @@ def test_a_fault_is_refused_unless_the_environment_allows_it(monkeypatch):
     monkeypatch.delenv(ALLOWED, raising=False)
     with pytest.raises(ConfigError, match=f"needs|set {ALLOWED}=allow"):
         check_settings(config)
-    with pytest.raises(ConfigError, match="fail on purpose"), asked_for(config.faults):
+    with pytest.raises(ConfigError, match="fail on purpose"), configured_fault(config.faults):
         pass
     monkeypatch.setenv(ALLOWED, "allow")
     check_settings(config)
-    with asked_for(config.faults), pytest.raises(RuntimeError, match="injected fault"):
+    with configured_fault(config.faults), pytest.raises(RuntimeError, match="injected fault"):
         ScriptedSegmenter().encode(RGB)
 
 
 def test_nothing_is_touched_by_default(monkeypatch):
     encode = ScriptedSegmenter.encode
-    with asked_for(FaultsConfig()):
+    with configured_fault(FaultsConfig()):
         assert ScriptedSegmenter.encode is encode
 
 

@@ -109,7 +109,7 @@ def run(settings: argparse.Namespace) -> int:
     from reasonseg_ros.evaluation.run import collect, finish
     from reasonseg_ros.evaluation.run_folder import begin
     from reasonseg_ros.evaluation.scoring.judging import Scoring
-    from reasonseg_ros.injection.asked_for import asked_for
+    from reasonseg_ros.injection.configured import configured_fault
     from reasonseg_ros.methods.loading import method_class
     from reasonseg_ros.reasoner.call import ignore
 
@@ -145,7 +145,7 @@ def run(settings: argparse.Namespace) -> int:
                 method = _method(settings, config)
                 pace = Pace(settings.batch_size, settings.ahead)
                 answer = partial(answered, method=method, scoring=scoring, pace=pace)
-        stack.enter_context(asked_for(config.faults, settings.out))
+        stack.enter_context(configured_fault(config.faults, settings.out))
         clips = read(settings.bags, notes.setdefault)
         progress = stack.enter_context(EvaluationProgress(console, settings.limit))
         run = collect(with_videos(clips) if sees_videos else clips, answer, settings.out, settings.limit, progress.show)

@@ -1,4 +1,4 @@
-"""The fault that a configuration asks for, refused where nobody allowed it."""
+"""Installs the fault of the parameters `faults.*`, if the environment allows it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from reasonseg_ros.injection.fault import Fault, Injector
 from reasonseg_ros.injection.ports import installed
 
 ALLOWED = "REASONSEG_FAULTS"
-"""Environment variable that has to be `allow`, so that a parameter file alone cannot break a robot."""
+"""Environment variable that must be `allow`, so that a parameter file alone cannot break a robot."""
 _LOG = logging.getLogger(__name__)
 
 
 def check_faults(config: FaultsConfig) -> None:
-    """Raises ConfigError if a fault is asked for and not allowed."""
+    """Raises ConfigError if a fault is configured but not allowed."""
     if config.port != "none" and os.environ.get(ALLOWED) != "allow":
         raise ConfigError(
-            f"faults.port = {config.port!r} makes the program fail on purpose, for tests; leave it at none, or set "
+            f"faults.port = {config.port!r} makes the program fail on purpose, for tests; set it to none, or set "
             f"{ALLOWED}=allow in the environment"
         )
 
 
 @contextmanager
-def asked_for(config: FaultsConfig, folder: Path | None = None) -> Iterator[None]:
+def configured_fault(config: FaultsConfig, folder: Path | None = None) -> Iterator[None]:
     """Install the configured fault until the `with` statement ends. Raises ConfigError if it is not allowed."""
     check_faults(config)
     if config.port == "none":
