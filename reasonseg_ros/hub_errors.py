@@ -34,8 +34,8 @@ def readable_errors(card: ModelCard) -> Iterator[None]:
     except RepositoryNotFoundError as error:
         raise ModelError(f"the hub has no model {card.source}, or it is private; check the name") from error
     except OfflineModeIsEnabled as error:
-        raise ModelError("HF_HUB_OFFLINE is set, so the hub is not asked; unset it") from error
-    except Exception as error:  # the client raises those of its HTTP library, of the file system and of its own
+        raise ModelError("HF_HUB_OFFLINE is set, so nothing is fetched from the hub; unset it") from error
+    except Exception as error:  # of the client itself, its HTTP library or the file system
         _LOG.debug("the hub's client failed", exc_info=error)
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(
