@@ -75,10 +75,14 @@ def outline_distance(mask: BoolMask) -> FloatArray:
 
 
 def innermost_xy(mask: BoolMask) -> FloatArray:
-    """The pixel of a mask that is farthest from its outline. float32 [2]."""
-    depth = outline_distance(mask)
+    """The pixel of a mask that is farthest from its outline. float32 [2]; [0, 0] for an empty mask."""
+    box_xyxy = mask_box(mask)
+    if box_xyxy is None:
+        return np.zeros(2, np.float32)
+    x1, y1, x2, y2 = box_xyxy.astype(int)  # what is around the box is outside the mask, as the image's border is
+    depth = outline_distance(mask[y1:y2, x1:x2])
     y, x = np.unravel_index(depth.argmax(), depth.shape)
-    return np.array([x, y], np.float32)
+    return np.array([x1 + x, y1 + y], np.float32)
 
 
 def resize_logits(logits: FloatArray, size_wh: tuple[int, int]) -> BoolMask:

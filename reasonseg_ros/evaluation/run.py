@@ -35,11 +35,20 @@ AnswerItems = Callable[[Iterable[Loaded]], Generator[Evaluated, None, None]]
 
 @dataclass
 class Run:
-    """The state of a run while it goes. `done` counts results of this and of earlier runs."""
+    """The state of a run while it goes: results of this and of earlier runs. `scored` of them have ground truth."""
 
     rows: list[Row] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
+    iou_sum: float = 0.0
+    scored: int = 0
+
+    def keep(self, result: SampleResult) -> None:
+        self.ids.append(result.sample_id)
+        self.rows.append(row(result))
+        if result.score is not None:
+            self.iou_sum += result.score.iou
+            self.scored += 1
 
     @property
     def failed(self) -> int:
@@ -83,10 +92,10 @@ def collect(
             for outcome in outcomes:
                 run.unreadable += outcome.unreadable
                 for sample_id in outcome.kept:
-                    _keep(lines.read(sample_id), run)
+                    run.keep(lines.read(sample_id))
                 for result in outcome.results:
                     lines.append(result)
-                    _keep(result, run)
+                    run.keep(result)
                 if on_progress:
                     on_progress(run)
     return run
@@ -114,11 +123,6 @@ def _items(clips: Iterable[Clip], done: Collection[str], out: Path) -> Iterator[
         for sample, frame in loaded.samples:
             _write_picture(out / picture_name(clip, sample), frame.rgb)
         yield loaded
-
-
-def _keep(result: SampleResult, run: Run) -> None:
-    run.ids.append(result.sample_id)
-    run.rows.append(row(result))
 
 
 def _write_picture(path: Path, rgb: RgbImage) -> None:

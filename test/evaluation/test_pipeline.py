@@ -77,6 +77,8 @@ def test_order_and_results_are_the_same_at_every_pace(bag, scripted, texts, desc
         begin(tmp_path / name, described, resume=False)
         run = evaluate(read_clips(bag), method, tmp_path / name, Scoring(), pace=chosen)
         summary = finish(tmp_path / name, run, described, "")
+        ious = [row.score.iou for row in run.rows if row.score]
+        assert run.scored == len(ious) and run.iou_sum == pytest.approx(sum(ious))  # what the progress bar shows
         found[name] = rows(run), run.unreadable, summary["giou"], summary["failures"]
         if name == "paced":
             assert counting.encoded == 7, "each image that is there, once"

@@ -31,8 +31,7 @@ class EvaluationProgress:
         self._progress.update(self._task, state=state)
 
     def show(self, run: Any) -> None:
-        scored = [row.score.iou for row in run.rows if row.score is not None]
-        state = f"gIoU {sum(scored) / len(scored):.3f}" if scored else ""
+        state = f"gIoU {run.iou_sum / run.scored:.3f}" if run.scored else ""
         state += f"  {run.failed} failed" if run.failed else ""
         self._progress.update(self._task, completed=run.samples, state=state)
 

@@ -143,14 +143,16 @@ def measure(
     mask, target = without_ignored(mask, target, ignore, "lisa")
     mask_px, target_px = np.count_nonzero(mask), np.count_nonzero(target)
     known = (prediction is not None, not target_px, not mask_px, bool(groundings))
-    if not target_px or not mask_px:
+    box_xyxy = mask_box(mask)
+    if not target_px or box_xyxy is None:
         outlines = boundary_f(mask, target) if known[0] else 0.0
         return Measurement(*known, iou=float(known[0] and not target_px and not mask_px), boundary_f=outlines)
     common_px = np.count_nonzero(mask & target)
     box_recall, box_precision = _box_overlap(groundings, target)
-    _, hole_areas = labelled_holes(mask)
+    x1, y1, x2, y2 = box_xyxy.astype(int)  # the components of the whole mask, at the cost of those of its box
+    _, hole_areas = labelled_holes(mask[y1:y2, x1:x2])
     hole_px = int(hole_areas.sum())
-    _, fragment_areas = labelled_fragments(mask)
+    _, fragment_areas = labelled_fragments(mask[y1:y2, x1:x2])
     return Measurement(
         *known,
         iou=mask_iou(mask, target),

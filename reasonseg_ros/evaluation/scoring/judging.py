@@ -11,7 +11,7 @@ import numpy as np
 from reasonseg_ros.evaluation.reading.clips import Clip, Sample, Truth
 from reasonseg_ros.evaluation.results import SampleResult, grounding_values, region_values
 from reasonseg_ros.evaluation.scoring.failures import classify
-from reasonseg_ros.evaluation.scoring.metrics import score_sample
+from reasonseg_ros.evaluation.scoring.metrics import sample_iou, score_sample
 from reasonseg_ros.evaluation.scoring.stand_ins import from_mask
 from reasonseg_ros.faults import reason
 from reasonseg_ros.images.run_lengths import rle_from_mask
@@ -86,7 +86,7 @@ def _counterfactual(frame: Frame, truth: Truth, method: Method, protocol: str) -
         return None, reason(error)
     if not ideal.answer.status.has_mask:
         return None, f"{ideal.answer.status}: {ideal.answer.error}"
-    return round(score_sample(ideal.mask, truth.mask, truth.ignore, protocol).iou, 6), ""
+    return round(sample_iou(ideal.mask, truth.mask, truth.ignore, protocol), 6), ""
 
 
 def not_finite(values: Any, place: str = "") -> str:

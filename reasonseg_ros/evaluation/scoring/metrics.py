@@ -77,11 +77,9 @@ def score_sample(
     """
     mask = np.zeros_like(target) if prediction is None else prediction
     mask, target = without_ignored(mask, target, ignore, protocol)
-    intersection_px, union_px = _overlap_px(mask, target)
+    iou, intersection_px, union_px = _overlap(mask, target, protocol)
     normal_intersection_px, normal_union_px = _normalised_overlap_px(mask, target)
     parsed = prediction is not None
-    epsilon_px = _LISA_EPSILON_PX if protocol == "lisa" else 0.0
-    iou = float(intersection_px / (union_px + epsilon_px)) if union_px else 1.0
     target_empty = not target.any()
     boxes = [grounding.box_xyxy for grounding in (from_mask(mask) if groundings is None else groundings)]
     return SampleScore(
@@ -99,6 +97,11 @@ def score_sample(
         points_in_target=None if target_empty or groundings is None else points_share(groundings, target),
         right_target=parsed and right_target(boxes, target_boxes_xyxy, target),
     )
+
+
+def sample_iou(prediction: BoolMask, target: BoolMask, ignore: BoolMask, protocol: str) -> float:
+    """The `iou` of `score_sample` alone. Raises InvalidInput."""
+    return _overlap(*without_ignored(prediction, target, ignore, protocol), protocol)[0]
 
 
 def without_ignored(
@@ -200,12 +203,15 @@ def _halves(sums: Any) -> tuple[Any, Any]:
     return sums[:, 0::2], sums[:, 1::2]
 
 
-def _overlap_px(a: BoolMask, b: BoolMask) -> tuple[int, int]:
-    return int(np.count_nonzero(a & b)), int(np.count_nonzero(a | b))
+def _overlap(a: BoolMask, b: BoolMask, protocol: str) -> tuple[float, int, int]:
+    """IoU by the protocol, with the pixels of intersection and union."""
+    intersection_px, union_px = int(np.count_nonzero(a & b)), int(np.count_nonzero(a | b))
+    epsilon_px = _LISA_EPSILON_PX if protocol == "lisa" else 0.0
+    return intersection_px / (union_px + epsilon_px) if union_px else 1.0, intersection_px, union_px
 
 
 def _normalised_overlap_px(a: BoolMask, b: BoolMask) -> tuple[int, int]:
-    """`_overlap_px` of both masks enlarged or shrunk to NORMALISED_SIDE_PX by nearest neighbours."""
+    """Intersection and union of both masks, enlarged or shrunk to NORMALISED_SIDE_PX by nearest neighbours."""
     if not a.size:
         raise InvalidInput(f"mask of {_size(a)}; expected at least one pixel")
     return _normalised_px(a & b), _normalised_px(a | b)

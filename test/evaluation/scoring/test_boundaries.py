@@ -103,8 +103,10 @@ def test_an_outline_further_off_than_the_tolerance_does_not_match():
 
 
 @pytest.mark.parametrize("radius", [0, 1, 2, 5, 9])
-def test_near_is_dilation_by_a_disk(radius):
-    mask = np.random.default_rng(radius).random((40, 50)) > 0.99
+@pytest.mark.parametrize("window", [np.s_[:, :], np.s_[15:25, 20:24], np.s_[:3, 45:]])
+def test_near_is_dilation_by_a_disk(radius, window):
+    mask = np.zeros((40, 50), bool)
+    mask[window] = np.random.default_rng(radius).random(mask[window].shape) > (0.99 if window == np.s_[:, :] else 0.5)
     assert (near(mask, radius) == ndimage.binary_dilation(mask, disk(radius))).all()
 
 

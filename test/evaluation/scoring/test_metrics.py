@@ -16,6 +16,7 @@ from reasonseg_ros.evaluation.scoring.metrics import (
     PROTOCOLS,
     difference,
     points_share,
+    sample_iou,
     score_sample,
     summarise,
 )
@@ -68,6 +69,7 @@ def test_intersection_and_union_are_those_of_a_naive_loop(said, protocol):
         epsilon = 1e-5 if protocol == "lisa" else 0
         assert score.iou == pytest.approx(intersection / (union + epsilon) if union else 1.0), (true, ignored)
         assert score.parsed
+        assert sample_iou(prediction, target, ignore, protocol) == score.iou, (true, ignored)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40), st.floats(0, 1), st.floats(0, 1))

@@ -27,6 +27,15 @@ def test_innermost_is_the_farthest_from_the_outline(seed):
     assert depth[y, x] == pytest.approx(depth.max())
 
 
+@pytest.mark.parametrize("window", [np.s_[11:38, 14:51], np.s_[:20, 40:], np.s_[49:, :7]])
+def test_innermost_in_a_part_of_the_image(window):
+    mask = np.zeros((50, 60), bool)
+    mask[window] = np.random.default_rng(3).random(mask[window].shape) > 0.1
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    x, y = innermost_xy(mask).astype(int)
+    assert depth[y, x] == pytest.approx(depth.max())
+
+
 def test_a_pixel_at_the_corner_is_its_own_innermost():
     mask = np.zeros((5, 5), bool)
     mask[4, 0] = True
