@@ -87,15 +87,33 @@ def fill_dependent(settings: argparse.Namespace, is_used: bool, defaults: Mappin
             raise InvalidInput(f"--{name.replace('_', '-')} has no effect {why_not}; leave it out")
 
 
-def set_values(texts: Sequence[str]) -> dict[str, Any]:
-    """The node's parameters from `--set NAME=VALUE ...`, by dotted name. Raises ConfigError."""
-    values = {}
+def set_values(texts: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """The node's parameters from `--set NAME=VALUE ...` and from other options, by dotted name.
+
+    `options` has the parameters of each other option; None if it was not given. Raises ConfigError, also if a parameter
+    gets two values.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+
+    def take(name: str, value: Any, source: str) -> None:
+        known = values.setdefault(name, value)
+        if known != value or type(known) is not type(value):
+            stated = f"{known!r:.80} by {sources[name]} and {value!r:.80} by {source}"
+            raise ConfigError(f"{name} gets two values, {stated}; leave one out")
+        sources.setdefault(name, source)
+
+    for option, given in (options or {}).items():
+        for name, value in given.items():
+            if value is not None:
+                take(name, value, option)
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set {text[:80]!r}; expected NAME=VALUE, for example reasoner.device=cuda")
         try:
-            values[name] = yaml.safe_load(value)
+            read = yaml.safe_load(value)
         except (ValueError, RecursionError, yaml.YAMLError) as error:
             raise ConfigError(f"--set {text[:80]!r}: the value is not YAML; quote it") from error
+        take(name, read, "--set")
     return values

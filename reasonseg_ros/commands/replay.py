@@ -110,11 +110,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     """The node's parameters that the options change, by dotted name. Raises ConfigError."""
-    values: dict[str, Any] = dict(BACKENDS.get(arguments.backend, {}))
-    values |= set_values(arguments.overrides)
-    chosen = {
-        "reasoner.model": arguments.reasoner,
-        "segmenter.model": arguments.segmenter,
-        "method": arguments.method,
+    options = {
+        "--backend": BACKENDS.get(arguments.backend, {}),
+        "--reasoner": {"reasoner.model": arguments.reasoner},
+        "--segmenter": {"segmenter.model": arguments.segmenter},
+        "--method": {"method": arguments.method},
     }
-    return values | {name: value for name, value in chosen.items() if value}
+    return set_values(arguments.overrides, options)

@@ -208,13 +208,42 @@ def test_none_goes_with_no_step():
 
 def test_parameters_are_the_node_s():
     settings = SimpleNamespace(
-        reasoner="seg-zero-7b", segmenter=None, overrides=["reasoner.device=cuda", "x.y=2"], refine=None, strict=False
-    )
+        reasoner="seg-zero-7b", segmenter=None, overrides=["reasoner.device=cuda", "x.y=2"], refine=None, strict=False,
+        method=None,
+    )  # fmt: skip
     assert config_values(settings) == {
         "reasoner.time_limit_s": 3600.0, "reasoner.device": "cuda", "x.y": 2, "reasoner.model": "seg-zero-7b"
     }  # fmt: skip
     with pytest.raises(ConfigError, match="expected NAME=VALUE"):
-        config_values(SimpleNamespace(refine=None, strict=False, overrides=["reasoner.device"]))
+        config_values(SimpleNamespace(**{**vars(settings), "overrides": ["reasoner.device"]}))
+
+
+@pytest.mark.parametrize(
+    ("options", "stated"),
+    [
+        (
+            ["--strict", "--set", "reasoner.strict=false"],
+            "reasoner.strict gets two values, True by --strict and False by",
+        ),
+        (["--reasoner", "a", "--set", "reasoner.model=b"], "'a' by --reasoner and 'b' by --set"),
+        (["--method", "rev_seg", "--set", "method=seg_zero"], "'rev_seg' by --method"),
+        (["--refine", "edges", "--set", "segmenter.fill_holes_share=0.5"], "0.0 by --refine and 0.5 by --set"),
+        (["--set", "reasoner.device=cpu", "reasoner.device=cuda"], "'cpu' by --set and 'cuda' by --set"),
+        (["--set", "reasoner.kept_frames=1", "reasoner.kept_frames=true"], "1 by --set and True by --set"),
+    ],
+)
+def test_two_values_for_one_parameter_are_refused(options, stated, make_bag, samples_of, tmp_path, capsys):
+    """Otherwise one of them would win without a word."""
+    assert cli.main(["evaluate", str(make_bag([samples_of("a")])), "--out", str(tmp_path / "o"), *options]) == 2
+    assert stated in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_one_value_may_be_given_twice():
+    settings = SimpleNamespace(
+        reasoner=None, segmenter=None, overrides=["reasoner.strict=true"], refine=None, strict=True, method=None
+    )
+    assert config_values(settings)["reasoner.strict"] is True
 
 
 HOSTILE = "[/]\x1b[2J\u202e [red]x[/red] \\[/] \x9b31m"

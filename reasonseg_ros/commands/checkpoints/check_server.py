@@ -31,7 +31,7 @@ def register(verbs: Any) -> None:
 
 def run(settings: argparse.Namespace) -> int:
     from reasonseg_ros.commands.options import set_values
-    from reasonseg_ros.config import config_from
+    from reasonseg_ros.config import check_names, config_from
     from reasonseg_ros.config.parameter_file import read_parameters
     from reasonseg_ros.plain_text import one_line
     from reasonseg_ros.reasoner.known_picture import check_configured
@@ -42,15 +42,19 @@ def run(settings: argparse.Namespace) -> int:
         raise InvalidInput(
             "--local with --url, --served-as or --key-variable; a local model has no server: leave it out"
         )
-    chosen = {
-        "reasoner.model": settings.model,
-        "reasoner.server_url": settings.url,
-        "reasoner.server_model": settings.served_as,
-        "reasoner.server_key_variable": settings.key_variable,
+    options = {
+        "--local": {"reasoner.backend": "local" if settings.local else None},
+        "--model": {"reasoner.model": settings.model},
+        "--url": {"reasoner.server_url": settings.url},
+        "--served-as": {"reasoner.server_model": settings.served_as},
+        "--key-variable": {"reasoner.server_key_variable": settings.key_variable},
     }
+    chosen = set_values(settings.overrides, options)
+    check_names(chosen)
+    if unused := [name for name in chosen if not name.startswith("reasoner.")]:
+        raise InvalidInput(f"--set {', '.join(unused)} has no effect on the reasoner; leave it out")
     values = read_parameters(settings.params) if settings.params else {}
-    values |= {"reasoner.backend": "local" if settings.local else "server"} | set_values(settings.overrides)
-    values |= {name: value for name, value in chosen.items() if value is not None}
+    values |= {"reasoner.backend": "server", **chosen}
     reasoner = config_from({name: value for name, value in values.items() if name.startswith("reasoner.")}).reasoner
     if reasoner.backend == "server":
         completions_url(reasoner.server_url)  # refuses an address with a password before it is printed

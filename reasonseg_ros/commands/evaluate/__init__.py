@@ -114,8 +114,6 @@ def run(settings: argparse.Namespace) -> int:
     from reasonseg_ros.reasoner.call import ignore
 
     values = {"method": METHOD, **config_values(settings)}
-    if settings.method:
-        values["method"] = settings.method
     config = config_from(values)
     questions = read_questions(settings.questions) if settings.questions else []
     sees_videos = method_class(config.method).sees_videos

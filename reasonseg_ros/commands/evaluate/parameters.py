@@ -16,14 +16,14 @@ LONGEST_ANSWER_S = 3600.0
 
 def config_values(settings: argparse.Namespace) -> dict[str, Any]:
     """The node's parameters of a run, by dotted name. Raises ConfigError."""
-    values: dict[str, Any] = {"reasoner.time_limit_s": LONGEST_ANSWER_S}
-    if settings.refine is not None:
-        values |= refine_values(settings.refine)
-    if settings.strict:
-        values["reasoner.strict"] = True
-    values |= set_values(settings.overrides)
-    chosen = {"reasoner.model": settings.reasoner, "segmenter.model": settings.segmenter}
-    return {**values, **{name: value for name, value in chosen.items() if value}}
+    options = {
+        "--refine": {} if settings.refine is None else refine_values(settings.refine),
+        "--strict": {"reasoner.strict": settings.strict or None},
+        "--reasoner": {"reasoner.model": settings.reasoner},
+        "--segmenter": {"segmenter.model": settings.segmenter},
+        "--method": {"method": settings.method},
+    }
+    return {"reasoner.time_limit_s": LONGEST_ANSWER_S, **set_values(settings.overrides, options)}
 
 
 def refine_values(steps: Sequence[str]) -> dict[str, Any]:
