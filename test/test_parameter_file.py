@@ -56,5 +56,20 @@ def test_what_is_no_parameter_file_is_refused(tmp_path: Path, text: str) -> None
         read(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (section("reasonseg", "rev_seg") + section("reasonseg", "llm_seg"), "the key 'reasonseg' stands twice"),
+        ("reasonseg:\n  ros__parameters: {method: rev_seg, method: llm_seg}\n", "the key 'method' stands twice"),
+        ("reasonseg:\n  ros__parameters: {reasoner.strict: true, reasoner: {strict: false}}\n",
+         "reasoner.strict stands twice, nested and with dots"),
+    ],
+)  # fmt: skip
+def test_a_value_that_stands_twice_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    """ROS merges sections of one name, a reader of YAML keeps the last one: a command would differ from the node."""
+    with pytest.raises(ConfigError, match=words):
+        read(tmp_path, text)
+
+
 def test_the_shipped_file_is_read(tmp_path: Path) -> None:
     assert read(tmp_path, parameter_file())["reasoner.strict"] is False

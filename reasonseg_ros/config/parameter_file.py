@@ -12,6 +12,7 @@ import yaml
 
 from reasonseg_ros.config import settings
 from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.files.strict_yaml import parse_yaml
 
 _NODE = "reasonseg"
 """Name of the node, without its namespace."""
@@ -45,10 +46,14 @@ def read_parameters(path: Path) -> dict[str, Any]:
     several others and none for it.
     """
     try:
-        nodes = dict(_sections(yaml.safe_load(path.read_text(encoding="utf-8")), ""))
-        values = {name: dict(_flat(section, "")) for name, section in nodes.items()}
+        nodes = dict(_sections(parse_yaml(path.read_text(encoding="utf-8")), ""))
+        values = {name: _unique(path, _flat(section, "")) for name, section in nodes.items()}
     except OSError as error:
         raise ConfigError(f"parameter file {path} cannot be read: {error.strerror}") from error
+    except ConfigError:
+        raise
+    except yaml.composer.ComposerError as error:
+        raise ConfigError(f"parameter file {path} cannot be read: {' '.join(str(error).split())}") from error
     except (ValueError, RecursionError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{path} is not a ROS 2 parameter file; expected a node's name with ros__parameters"
@@ -71,6 +76,15 @@ def _sections(nodes: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[st
             yield full, content["ros__parameters"] or {}
         else:
             yield from _sections(content, full)
+
+
+def _unique(path: Path, pairs: Iterator[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise ConfigError(f"parameter file {path}: {name} stands twice, nested and with dots; keep one of them")
+        values[name] = value
+    return values
 
 
 def _flat(section: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from reasonseg_ros.files.strict_yaml import parse_yaml
+
 MAX_BYTES = 16 * 2**20
 """Of a model's card, configuration or manifest. The largest real ones, lists of a checkpoint's weights, have 1 MB."""
 MAX_DEPTH = 100
@@ -30,7 +32,7 @@ def read_json_document(path: Path) -> Any:
 
 def read_yaml_document(path: Path) -> Any:
     """Content of a YAML file as plain values. Raises Unreadable."""
-    return _read(path, yaml.safe_load)
+    return _read(path, parse_yaml)
 
 
 def short_repr(value: Any) -> str:

@@ -15,6 +15,7 @@ from rclpy.parameter import Parameter
 from reasonseg_ros.config import Config, check_names, config_from, settings
 from reasonseg_ros.config.setting import check
 from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.files.strict_yaml import parse_yaml
 
 OF_RCLPY = (
     "use_sim_time",
@@ -58,7 +59,7 @@ def check_files(arguments: Sequence[str]) -> None:
 
 def _check_file(path: str) -> None:
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"parameter file {path!r} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:

@@ -18,6 +18,11 @@ LAUGHS = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 
         (read_json_document, '{"a": [1, {"b": null}]}', {"a": [1, {"b": None}]}),
         (read_yaml_document, "a:\n- 1\n- b: null\n", {"a": [1, {"b": None}]}),
         (read_yaml_document, "a: &x [1]\nb: *x\n", {"a": [1], "b": [1]}),
+        (
+            read_yaml_document,
+            "a: &x {k: 1, l: 2}\nb: {<<: *x, k: 3}\n1: x\n'1': y\n",
+            {"a": {"k": 1, "l": 2}, "b": {"k": 3, "l": 2}, 1: "x", "1": "y"},
+        ),
         (read_json_document, "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1), None),
     ],
 )
@@ -36,6 +41,7 @@ def test_a_file_is_read(tmp_path: Path, read, text: str, expected: object) -> No
         (read_yaml_document, b"[" * 5000 + b"]" * 5000, "nested deeper than 100 levels"),
         (read_yaml_document, b"a: &a [*a]\n" + b"- x\n" * 3, "expected"),
         (read_yaml_document, b"!!python/object/apply:os.system [true]", "could not determine a constructor"),
+        (read_yaml_document, b"a: 1\nb: {c: 1, d: 2, c: 1}\n", "the key 'c' stands twice in one mapping.* line 2"),
         (read_json_document, b"\xff\xfe{}", "codec can't decode"),
         (read_json_document, b"{", "Expecting property name"),
         (read_json_document, b" " * 2000 + b"{}", "larger than 0 MB"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.strict_yaml import parse_yaml
 
 EPOCH_S = 1e8
 """Larger times are seconds since the epoch of the bag's clock, smaller ones seconds after its first image."""
@@ -29,7 +30,7 @@ class TimedQuestion:
 def read_questions(path: Path) -> list[TimedQuestion]:
     """The questions of a YAML file in the order of their times. Raises InvalidInput with the entry that is wrong."""
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = parse_yaml(path.read_text(encoding="utf-8"))
     except RecursionError as error:
         raise InvalidInput(f"questions {path} are nested too deeply; expected {_EXAMPLE}") from error
     except (OSError, ValueError, yaml.YAMLError) as error:  # a ValueError of a date or number that cannot be
