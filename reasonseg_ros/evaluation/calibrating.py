@@ -63,6 +63,31 @@ def _served_model(run: Path, settings: Mapping[str, Any], card: ModelCard) -> st
     return served_as(card, asked)
 
 
+def check_answered_by(runs: Iterable[Path], card: ModelCard, weights_sha256: str) -> None:
+    """Raises InvalidInput for a run of another model or of other weights, or whose answers get no confidence.
+
+    `weights_sha256` is empty for a model behind a server.
+    """
+    for run in runs:
+        if not has_results(run):
+            continue
+        settings = noted_settings(run)
+        if settings.get("method") == "llm_seg":
+            raise InvalidInput(f"{run} was answered by llm_seg, whose answers have no confidence; leave it out")
+        try:
+            name = str(settings["model_cards"]["reasoner"]["name"])
+        except (KeyError, TypeError):  # an older run did not note it
+            continue
+        answered = settings.get("reasoner_weights_sha256")
+        is_known = bool(weights_sha256 and answered)
+        if name != card.name and not is_known:
+            raise InvalidInput(f"{run} was answered by {name}, not by {card.name}; add --model {name}, or leave it out")
+        if is_known and answered != weights_sha256:
+            raise InvalidInput(
+                f"{run} was answered by other weights than those that are in {card.source} now; evaluate it again"
+            )
+
+
 def fit(
     examples: Sequence[Judged],
     weights_sha256: str,

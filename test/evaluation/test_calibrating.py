@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from reasonseg_ros.cli import main
+from reasonseg_ros.engine.export_folder import weights_sha256
 from reasonseg_ros.errors import InvalidInput, ModelError
 from reasonseg_ros.evaluation.calibrating import fit, read_examples
 from reasonseg_ros.evaluation.result_lines import ResultLines
@@ -132,6 +134,29 @@ def test_the_verb_refuses_with_the_reason(run, tmp_path, capsys, arguments, word
     assert main(["calibrate", *given, "--out", str(tmp_path / "c.json")]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "c.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model_cards": {"reasoner": {"name": "other"}}}, "was answered by other, not by tabletop-reasoner"),
+        ({"reasoner_weights_sha256": "0" * 64}, "was answered by other weights than those that are in"),
+        ({"method": "llm_seg"}, "was answered by llm_seg, whose answers have no confidence"),
+    ],
+)
+def test_answers_of_another_model_are_refused(run, tmp_path, capsys, changes, words):
+    """The file would say that it was fitted for these weights."""
+    (run / "settings.json").write_text(json.dumps({**SETTINGS, **changes}))
+    assert main(["calibrate", str(run), "--out", str(tmp_path / "c.json")]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_answers_of_these_weights_are_taken(run, tmp_path):
+    digest = weights_sha256(Path(load_card("tabletop-reasoner", "reasoner").source))
+    settings = {"model_cards": {"reasoner": {"name": "before it was copied"}}, "reasoner_weights_sha256": digest}
+    (run / "settings.json").write_text(json.dumps({**SETTINGS, **settings}))
+    assert main(["calibrate", str(run), "--out", str(tmp_path / "c.json")]) == 0
 
 
 def served(run, name="vision-reasoner-7b", server_model=""):

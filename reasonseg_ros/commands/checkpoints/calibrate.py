@@ -41,7 +41,7 @@ def register(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from reasonseg_ros.engine.export_folder import weights_sha256
-    from reasonseg_ros.evaluation.calibrating import fit, read_examples, served_model
+    from reasonseg_ros.evaluation.calibrating import check_answered_by, fit, read_examples, served_model
     from reasonseg_ros.files.strict_json import json_text
     from reasonseg_ros.files.whole_file import whole_file
     from reasonseg_ros.model_card import load_card
@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     digest = weights_sha256(Path(card.source)) if card.is_folder and not served else ""
     if not digest and not served:
         raise InvalidInput(f"the weights of {arguments.model} are not in a folder here; download them and name it")
+    check_answered_by(arguments.runs, card, digest)
     vocabulary = Vocabulary(Path(card.vocabulary)) if card.vocabulary else None
     examples = read_examples(arguments.runs, vocabulary)
     if served and not examples:

@@ -37,10 +37,18 @@ def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dic
         "parameters": {name: asdict(getattr(config, name)) for name in PARAMETERS},
         "named_files_sha256": named_files(config),
         "model_cards": {kind: _card(load_card(name, kind)) for kind, name in cards.items()},
+        "reasoner_weights_sha256": _weights(load_card(config.reasoner.model, "reasoner"), config.reasoner.backend),
         "batch_size": settings.batch_size,
         "seed": SEED,
         "versions": {"reasonseg_ros": __version__, **versions()},
     }
+
+
+def _weights(card: ModelCard, backend: str) -> str:
+    """Digest of the weights in the checkpoint's folder; empty if they are not in a folder here."""
+    from reasonseg_ros.engine.export_folder import weights_sha256
+
+    return "" if backend == "server" or not card.is_folder else weights_sha256(Path(card.source))
 
 
 def _card(card: ModelCard) -> dict[str, Any]:
