@@ -20,11 +20,12 @@ from reasonseg_ros.types import BoolMask, RgbImage
 
 @dataclass
 class RowCounts:
-    """What came out, and why something did not.
+    """Numbers of rows, targets and images written, and what was left out.
 
     Attributes:
-        dropped_targets: that the segmenter does not find again; `dropped_questions` lost all their targets so.
-        left_out: one line for each question that cannot be used.
+        dropped_targets: targets that the segmenter does not reproduce.
+        dropped_questions: questions that lost all their targets for this reason.
+        left_out: a line for each unusable question.
     """
 
     rows: int = 0
@@ -36,7 +37,7 @@ class RowCounts:
 
 
 class _Images:
-    """Image files named by their content, so that an image with several questions is one file."""
+    """Writes image files named by their content, so that an image with several questions is written once."""
 
     def __init__(self, folder: Path, segmenter: Segmenter | None) -> None:
         self.folder, self.segmenter = folder, segmenter
@@ -51,7 +52,7 @@ class _Images:
             self.written.add(name)
         return name
 
-    def found_again(self, name: str, rgb: RgbImage, masks: Sequence[BoolMask], min_iou: float) -> list[bool]:
+    def reproduced(self, name: str, rgb: RgbImage, masks: Sequence[BoolMask], min_iou: float) -> list[bool]:
         if self.segmenter is None:
             return [True] * len(masks)
         if self._newest is None or self._newest[0] != name:
@@ -67,10 +68,10 @@ def write_bag_rows(
     segmenter: Segmenter | None = None,
     min_iou: float = MIN_SEGMENTED_IOU,
 ) -> RowCounts:
-    """Write a row for each question with ground truth in `bags`, a video's question once an image.
+    """Write a row for each question with ground truth in `bags`; for a video, one per question and image.
 
-    Each target gets 1 or 2 `points`. With a `segmenter`, targets that it finds with an IoU below `min_iou` are dropped.
-    Raises InvalidInput if a bag cannot be read, or no row comes out.
+    Each target gets 1 or 2 `points`. With a `segmenter`, targets that it reproduces with an IoU below `min_iou` are
+    dropped. Raises InvalidInput if a bag cannot be read, or if there is no row.
     """
     if points not in (1, 2):
         raise InvalidInput(f"{points} points a target; expected 1 or 2")
@@ -99,13 +100,13 @@ def write_bag_rows(
 def _row(
     clip: Clip, sample: Sample, images: _Images, points: int, min_iou: float, counts: RowCounts
 ) -> TrainingRow | None:
-    """The row; None if all its targets are dropped, as it would say then that nothing fits."""
+    """The row; None if all its targets were dropped, because a row without targets means that nothing fits."""
     if sample.truth is None:
         raise InvalidInput("it has no ground truth; black boxes get theirs from `reasonseg bag merge --truth`")
     masks = object_masks(sample.truth)
     rgb = sample.load_frame().rgb
     name = images.write(rgb)
-    found = images.found_again(name, rgb, masks, min_iou)
+    found = images.reproduced(name, rgb, masks, min_iou)
     counts.dropped_targets += found.count(False)
     kept = [mask for mask, is_found in zip(masks, found, strict=True) if is_found]
     if masks and not kept:

@@ -1,7 +1,7 @@
-"""Training targets of masks: boxes, points, and which objects a segmenter finds again from them.
+"""Training targets from masks: boxes, points, and whether a segmenter reproduces the mask from them.
 
-Box, two points and their scaling: the data preparation of Liu et al., "Seg-Zero", 2025, arXiv:2503.06520. Dropping
-objects: Liu et al., "VisionReasoner", 2025, arXiv:2505.12081.
+Sources: box, two points and their scaling as in Liu et al., "Seg-Zero", 2025, arXiv:2503.06520; dropped objects as in
+Liu et al., "VisionReasoner", 2025, arXiv:2505.12081.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from reasonseg_ros.training.rows import TRUTH_PX, TrueTarget
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding
 
 MIN_SEGMENTED_IOU = 0.6
-"""VisionReasoner drops an object that its segmenter, given box and point, finds with a smaller IoU."""
+"""VisionReasoner drops objects that its segmenter reproduces from box and point with a smaller IoU."""
 _SLACK_PX = 2.0
-"""Boxes and masks that were annotated apart differ by a pixel."""
+"""Tolerance, because separately annotated boxes and masks differ by a pixel."""
 
 
 def object_masks(truth: Truth) -> list[BoolMask]:
     """A mask for each target, bool [H, W].
 
-    Without boxes, or with one, the whole mask is one target. With several boxes each pixel belongs to the box around
-    it, and in several boxes to the one whose centre is nearest in units of its size. Raises InvalidInput if a box
-    gets no pixel, or a pixel lies more than 2 px outside of all boxes.
+    Without boxes, or with one, the whole mask is one target. With several boxes, each pixel belongs to the box that
+    contains it. If several do, it belongs to the one with the nearest centre, relative to the box's size. Raises
+    InvalidInput if a box gets no pixel, or if a pixel is more than 2 px outside of all boxes.
     """
     if not truth.mask.any():
         return []
@@ -70,7 +70,7 @@ def inner_points_xy(mask: BoolMask, count: int) -> FloatArray:
 
 
 def target_of(mask: BoolMask, points: int) -> TrueTarget:
-    """Inclusive box and inner points of a mask that is not empty, whole pixels of the squashed image."""
+    """Inclusive box and inner points of a mask, in whole pixels of the squashed image. Raises InvalidInput if empty."""
     box = mask_box(mask)
     if box is None:
         raise InvalidInput("its mask is empty")
@@ -83,7 +83,7 @@ def target_of(mask: BoolMask, points: int) -> TrueTarget:
 def segmented_again(
     segmenter: Segmenter, features: Features, masks: Sequence[BoolMask], min_iou: float = MIN_SEGMENTED_IOU
 ) -> list[bool]:
-    """Whether the segmenter finds each mask again from its box and its innermost point."""
+    """Whether the segmenter reproduces each mask from its box and innermost point, with at least `min_iou`."""
     groundings = [Grounding(_box(mask), inner_points_xy(mask, 1)) for mask in masks]
     found = segmenter.decode(features, groundings) if groundings else []
     return [mask_iou(scored.mask, mask) >= min_iou for scored, mask in zip(found, masks, strict=True)]

@@ -17,7 +17,10 @@ from reasonseg_ros.training.video_rows import VideoRow
 
 
 def write_video_rows(videos: Path, out: Path, count: int, phrasing: str, seed: int) -> None:
-    """Write `count` rows about rendered tabletop videos, at most one about each, and their frames."""
+    """Write `count` rows about rendered videos, at most one per video, and their frames.
+
+    Raises InvalidInput if the videos do not allow that many questions.
+    """
     temporal.check_phrasing(phrasing)
     questions = draw_video_questions(VideoFiles(videos), count, phrasing, seed)
     if len(questions) < count:
@@ -35,7 +38,7 @@ def write_video_rows(videos: Path, out: Path, count: int, phrasing: str, seed: i
 
 
 def _boxes(video: StoredVideo, target: int) -> tuple[Box | None, ...]:
-    """Of a target in each frame, None where it is not clearly seen; the last pixel belongs to a box."""
+    """The target's inclusive box in each frame, pixels of the squashed image; None where it is not clearly visible."""
     seen = {sighting.frame for sighting in temporal.sightings(video, target)} if target else set()  # type: ignore[arg-type]
     boxes: list[Box | None] = []
     for frame, scene in enumerate(video.scenes):

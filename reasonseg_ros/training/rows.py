@@ -1,12 +1,12 @@
-"""The one format of training data: an image, a question, the truth in pixels of the squashed image, perhaps a thought.
+"""The format of training data: an image, a question, its targets, and optionally a thought.
 
 A folder holds `rows.jsonl` and the images that it names. A line is
 
     {"id": "...", "image": "images/1.png", "question": "...", "thought": "",
      "targets": [{"box_xyxy": [x1, y1, x2, y2], "points_xy": [[x, y], ...]}, ...]}
 
-Boxes hold the extremes of the mask, both inclusive, and points lie inside it, all in pixels of the image squashed to
-840 x 840. No targets mean that nothing in the image fits. Source: the data preparation of Liu et al., "Seg-Zero:
+Boxes are inclusive, and points are inside the mask, all in pixels of the image squashed to 840 x 840. Without targets,
+nothing in the image fits. Source: the data preparation of Liu et al., "Seg-Zero:
 Reasoning-Chain Guided Segmentation via Cognitive Reinforcement", 2025, arXiv:2503.06520.
 """
 
@@ -23,7 +23,7 @@ from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.files.whole_file import whole_file
 
 TRUTH_PX = 840
-"""Side of the square in whose pixels truths are given."""
+"""Side of the squashed image, in whose pixels targets are given."""
 ROWS_NAME = "rows.jsonl"
 
 Box = tuple[float, float, float, float]
@@ -40,7 +40,10 @@ def check_box(box_xyxy: Box) -> None:
 
 @dataclass(frozen=True)
 class TrueTarget:
-    """One target: its inclusive box, and one or two points inside, pixels of the squashed image."""
+    """One target: its inclusive box and one or two points inside, in pixels of the squashed image.
+
+    Raises InvalidInput for coordinates out of range.
+    """
 
     box_xyxy: Box
     points_xy: tuple[tuple[float, float], ...]
@@ -56,7 +59,7 @@ class TrueTarget:
 
 @dataclass(frozen=True)
 class TrainingRow:
-    """A question about an image with its truth. `image` is a path inside the folder of the rows."""
+    """A question about an image, with its targets. `image` is a path in the folder of the rows."""
 
     id: str
     image: str
@@ -73,7 +76,7 @@ class TrainingRow:
 
 
 class AnyRow(Protocol):
-    """What rows about images and rows about videos have in common."""
+    """The common part of rows about images and rows about videos."""
 
     @property
     def id(self) -> str: ...
@@ -87,7 +90,7 @@ _Row = TypeVar("_Row", bound=AnyRow)
 
 
 def check_row(row: AnyRow) -> None:
-    """Raises InvalidInput without a question, and for an image outside the folder."""
+    """Raises InvalidInput for an empty question, or an image path outside the folder."""
     if not row.question.strip():
         raise InvalidInput(f"row {row.id!r} has no question")
     for image in row.images:
@@ -97,7 +100,7 @@ def check_row(row: AnyRow) -> None:
 
 
 def write_rows(folder: Path, rows: Iterable[Any]) -> None:
-    """Write `rows.jsonl`; the images are the caller's to write."""
+    """Write `rows.jsonl`. The caller writes the images."""
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / ROWS_NAME) as file:
         for row in rows:
@@ -105,15 +108,15 @@ def write_rows(folder: Path, rows: Iterable[Any]) -> None:
 
 
 def read_rows(folder: Path) -> list[TrainingRow]:
-    """All rows about images of a folder. Raises InvalidInput as `read_any_rows`."""
+    """All rows of a folder, about images. Raises InvalidInput as `read_any_rows` does."""
     return read_any_rows(folder, row_from_values)
 
 
 def read_any_rows(folder: Path, from_values: Callable[[Any], _Row]) -> list[_Row]:
-    """All rows of a folder. Raises InvalidInput with file and line for a row that is wrong, and if there is none."""
+    """All rows of a folder. Raises InvalidInput with file and line for an invalid row, and if there is none."""
     path = folder / ROWS_NAME
     try:
-        # Not splitlines: a question may hold one of the other separators that Unicode has.
+        # Not splitlines, because a question may contain Unicode's other line separators.
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"cannot read {path}: {error}; expected a folder with {ROWS_NAME}") from None
@@ -165,7 +168,7 @@ def targets_from_values(values: Any) -> tuple[TrueTarget, ...]:
 
 
 def json_number(value: Any) -> float:
-    """A JSON number. Raises TypeError."""
+    """A JSON number as float. Raises TypeError for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(value)
     return float(value)

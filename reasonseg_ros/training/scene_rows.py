@@ -19,7 +19,10 @@ _TRIES = 20
 
 
 def write_scene_rows(scenes: Path, out: Path, count: int, phrasing: str, seed: int) -> None:
-    """Write `count` rows about the scenes in turn, and their images. Truths are rounded to the model's pixels."""
+    """Write `count` rows about the scenes in turn, and their images.
+
+    Targets are rounded to pixels of the model's image. Raises InvalidInput if the scenes do not allow that many.
+    """
     if count < 1:
         raise InvalidInput(f"{count} rows; expected at least 1")
     files, rng, rows = SceneFiles(scenes), random.Random(seed), []
@@ -45,6 +48,6 @@ def write_scene_rows(scenes: Path, out: Path, count: int, phrasing: str, seed: i
 
 
 def _target(item: tuple[int, ...]) -> TrueTarget:
-    """A target of the model's image, whose box ends behind its last pixel, with its last pixel inside."""
+    """Convert a target of the model's image, with an exclusive box, to an inclusive box in the squashed image."""
     x1, y1, x2, y2, x, y = (number * TRUTH_PX / IMAGE_WH[index % 2] for index, number in enumerate(item))
     return TrueTarget((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), ((x, y),))

@@ -4,7 +4,7 @@ A folder holds `rows.jsonl` and the images that it names. A line is
 
     {"id": "...", "frames": ["images/7-1.png", ...], "question": "...", "boxes_xyxy": [[x1, y1, x2, y2], null, ...]}
 
-with a box for each frame that shows the target clearly and null for the others, in pixels as in `rows`. Without any
+with a box for each frame that shows the target clearly and null for the others. Pixels are as in `rows`. Without any
 box, nothing in the video fits.
 """
 
@@ -21,7 +21,7 @@ from reasonseg_ros.training.rows import Box, check_box, check_row, json_number, 
 
 @dataclass(frozen=True)
 class VideoRow:
-    """A question about the frames of a video with its truth. `frames` are paths inside the folder of the rows."""
+    """A question about the frames of a video, with its target. `frames` are paths in the folder of the rows."""
 
     id: str
     frames: tuple[str, ...]
@@ -42,7 +42,7 @@ class VideoRow:
 
 
 def read_video_rows(folder: Path) -> list[VideoRow]:
-    """All rows about videos of a folder. Raises InvalidInput as `read_any_rows`, and for videos of several lengths."""
+    """All rows of a folder, about videos. Raises InvalidInput as `read_any_rows` does, and for different lengths."""
     rows = read_any_rows(folder, _row)
     counts = sorted({len(row.frames) for row in rows})
     if len(counts) > 1:

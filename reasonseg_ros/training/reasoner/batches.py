@@ -1,4 +1,4 @@
-"""Batches for training, the same for the same seed, step and process."""
+"""Training batches, determined by seed, step and process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXT_LENGTH = 224
 VIDEO_TEXT_LENGTH = 160
 _TRIES = 10
 _FRAME_SHARE = 0.25
-"""Share of still images from video frames, so that single frames are asked about as well."""
+"""Share of still images that are frames of videos, so that there are also questions about single frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Texts:
 
 @dataclass(frozen=True, eq=False)
 class SceneBatch:
-    """Images float32 [B, H, W, 3] in 0 to 1, their labels, and the questions about them (None in the first stage)."""
+    """Images, float32 [B, H, W, 3] in 0 to 1, with labels and questions. `texts` is None in the first stage."""
 
     images: Tensor
     dense: DenseTargets
@@ -53,11 +53,12 @@ VideoKey = tuple[int, bool]
 
 @dataclass(frozen=True, eq=False)
 class VideoBatch:
-    """Videos as a `SceneBatch` of their frames, one video's after the other, with one row of questions a video.
+    """Videos as a `SceneBatch` of their concatenated frames, with one row of questions per video.
 
     Attributes:
         happened: float32 [videos, frames * IMAGE_TOKENS, kinds of events], see `event_labels`.
-        keys: number of each video and whether it is mirrored. Those known to `draw_videos` have no images.
+        keys: number of each video, and whether it is mirrored. Videos that `draw_videos` was given as known have no
+            images.
     """
 
     frames: SceneBatch
@@ -69,7 +70,7 @@ class VideoBatch:
 
 
 class Batches:
-    """Still images from `files` and, if given, videos: `videos` and their encoder come together."""
+    """Draws batches of still images from `files` and, with `video_encoder`, of `videos`."""
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class Batches:
         self._videos, self._video_encoder = videos, video_encoder
 
     def draw(self, step: int, process: int, with_texts: bool) -> SceneBatch:
-        """The batch of a step; new chunks on disk are taken in as they appear."""
+        """The batch of still images of a step."""
         seed = (self._seed, step, process)
         arrays, rng = np.random.default_rng(seed), random.Random(f"{seed}")
         views, images, labels, texts = [], [], [], []
@@ -106,9 +107,9 @@ class Batches:
         return SceneBatch(torch.from_numpy(np.stack(images)), dense, packed)
 
     def draw_videos(self, step: int, process: int, size: int, known: Container[VideoKey] = ()) -> VideoBatch:
-        """`size` videos with their questions, without images of the `known` ones.
+        """`size` videos with their questions, without images for the `known` ones.
 
-        A video without a clear question is passed over.
+        A video without a clear question is skipped. Does not return if no video has one.
         """
         assert self._videos and self._video_encoder
         seed = (self._seed, step, process, 1)
@@ -122,7 +123,7 @@ class Batches:
             examples = self._video_examples(video, own, rng)
             if not examples:
                 continue
-            light = int(arrays.integers(1 << 32))  # one camera, so the same disturbance in all frames
+            light = int(arrays.integers(1 << 32))  # the same camera, so the same augmentation in all frames
             if key not in known:
                 images += [disturb(scene.rgb, np.random.default_rng(light)) for scene in video.scenes]
             keys.append(key)
@@ -135,7 +136,7 @@ class Batches:
         return VideoBatch(frames, torch.from_numpy(np.stack(happened)), tuple(keys))
 
     def _video_examples(self, video: VideoView, labels: list[DenseLabels], rng: random.Random) -> list[Example]:
-        """As many of the video's questions as there is room for."""
+        """The first questions about the video that fit into the row."""
         assert self._video_encoder
         chosen, room = [], VIDEO_TEXT_LENGTH
         for example in self._video_encoder.examples(video, labels, rng):
@@ -146,7 +147,7 @@ class Batches:
         return chosen
 
     def _questions(self, scene: SceneView, labels: DenseLabels, rng: random.Random) -> Packed:
-        """Different questions until one does not fit any more: going on to shorter ones would make long ones rare."""
+        """Different questions, up to the first that does not fit. Trying shorter ones would make long ones rare."""
         examples, texts, room = [], set(), TEXT_LENGTH
         for _ in range(_TRIES):
             question = draw_question(scene, rng, self._phrasing)

@@ -32,8 +32,8 @@ KIND_SHARES = {
     "none": 0.25,
     PART_KIND: 0.04,
 }
-"""How often each kind is tried (many scenes allow no question of some). Several and no targets are frequent, else the
-model never learns to count."""
+"""Weights for drawing a kind; many scenes do not allow every kind. Questions with several or no targets are frequent,
+because the model needs them to learn to count."""
 
 _CARELESS_SHARE, _STRAY_SHARE = 0.5, 0.4
 _ROUGH_SHARE, _ROUGH_DROPOUT = 0.25, 0.1
@@ -43,9 +43,9 @@ _TASK_WORDS = sorted({word for tasks in knowledge.TASKS.values() for task in tas
 
 
 def careless(text: str, kind: str, rng: random.Random) -> str:
-    """The question with words lost and thrown in, which the model learns to read past.
+    """The question with words dropped and inserted, so that the model learns to tolerate noise.
 
-    If no task is named, single words of a task may occur among them.
+    In kinds of questions without a task, the inserted word may be from a task.
     """
     words = roughen(text, rng).split() or text.split()
     if kind in _TASKLESS_KINDS and rng.random() < _STRAY_SHARE:
@@ -77,8 +77,8 @@ class Example:
     Attributes:
         prompt: tokens from the question to the start of the response.
         response: tokens that the model is to write.
-        looks: bool [len(response), 1 + IMAGE_TOKENS], where to look when writing each; column 0 stands for nowhere.
-            With several images, their tokens are concatenated.
+        looks: bool [len(response), 1 + IMAGE_TOKENS], target attention when writing each token; column 0 means
+            nowhere. The tokens of several images are concatenated.
     """
 
     prompt: list[int]
@@ -90,12 +90,12 @@ class Example:
 
 
 class ExampleEncoder:
-    """Turns questions into tokens. Without `thoughts`, the thought of every response is empty."""
+    """Encodes questions and responses as tokens. Without `thoughts`, the thought of every response is empty."""
 
     def __init__(self, tokenizer: Qwen2Tokenizer, thoughts: bool = True) -> None:
         self._thoughts = thoughts
         self._backend = tokenizer.backend_tokenizer
-        # Rare merges are left out now and then, so that words never seen before are read piece by piece.
+        # BPE dropout splits words into pieces, so that the model can read unseen words.
         self._rough = Tokenizer.from_str(self._backend.to_str())
         self._rough.model.dropout = _ROUGH_DROPOUT
         self.prefix = self.tokens(
@@ -111,7 +111,7 @@ class ExampleEncoder:
     def example(
         self, scene: SceneView, labels: DenseLabels, question: SceneQuestion, rng: random.Random | None = None
     ) -> Example:
-        """`rng` allows careless wording and spelling; without it the question is read as it stands."""
+        """The example of a question. With `rng`, its wording and tokens are augmented; without it, they are exact."""
         asked = self.asked(normalise_question(question.text), question.kind, rng)
         return Example(asked, *self.written(self._runs(scene, labels, question)))
 
@@ -123,7 +123,7 @@ class ExampleEncoder:
         return (self._rough.encode(text, add_special_tokens=False).ids if rough else self.tokens(text)) + self._ask
 
     def written(self, runs: Sequence[tuple[str, NDArray[np.bool_]]]) -> tuple[list[int], NDArray[np.bool_]]:
-        """Tokens of a response given in pieces, each with where to look; and where to look for each token."""
+        """Tokens of a response, and the target attention of each, from pieces of text with their target attention."""
         encoding = self._backend.encode("".join(run for run, _ in runs), add_special_tokens=False)
         ends = np.cumsum([len(run) for run, _ in runs])
         owner = np.searchsorted(ends, [end - 1 for _, end in encoding.offsets], side="right")
@@ -163,9 +163,9 @@ class ExampleEncoder:
 def draw_question(
     scene: SceneView, rng: random.Random, phrasing: str = "train", kind: str | None = None
 ) -> SceneQuestion | None:
-    """A question of a kind drawn by KIND_SHARES, or None if the scene does not allow one.
+    """A question of `kind`, or of a kind drawn by KIND_SHARES. None if the scene does not allow one.
 
-    Those in the phrasing `wide` may be about unknown things.
+    In the phrasing `wide`, questions may be about out-of-vocabulary objects.
     """
     shares = KIND_SHARES | ({UNKNOWN_KIND: _UNKNOWN_SHARE} if phrasing == "wide" else {})
     kind = kind or rng.choices(tuple(shares), tuple(shares.values()))[0]
@@ -184,10 +184,10 @@ class Packed:
     """Several questions about one image in one row of `length` tokens after the image.
 
     Attributes:
-        tokens, position: int64 [length]; each question's positions begin at 0.
-        follows: int64 [length], the token to write after this one, IGNORED if there is none.
-        question: int64 [length], number of the question from 1, -1 for padding.
-        looks: bool [length, 1 + IMAGE_TOKENS] for the token in `follows`.
+        tokens, position: int64 [length]; the positions of each question begin at 0.
+        follows: int64 [length], the next token to write; IGNORED if there is none.
+        question: int64 [length], number of the question from 1; -1 for padding.
+        looks: bool [length, 1 + IMAGE_TOKENS], target attention for the token in `follows`.
     """
 
     tokens: NDArray[np.int64]
@@ -198,7 +198,7 @@ class Packed:
 
 
 def pack(examples: Sequence[Example], length: int, pad: int, images: int = 1) -> Packed:
-    """Lay the examples out one after the other. Together they are no longer than `length`."""
+    """Concatenate examples in a row of `length` tokens. Together they must not be longer."""
     packed = Packed(
         np.full(length, pad, np.int64),
         np.zeros(length, np.int64),
@@ -213,7 +213,7 @@ def pack(examples: Sequence[Example], length: int, pad: int, images: int = 1) ->
         packed.tokens[row] = example.prompt + example.response
         packed.position[row] = np.arange(size)
         packed.question[row] = number
-        # The token before writes the next one; the last token of the response writes nothing.
+        # Each token predicts the next one; the last token of the response predicts nothing.
         writers = slice(start + len(example.prompt) - 1, start + size - 1)
         packed.follows[writers] = example.response
         packed.looks[writers] = example.looks

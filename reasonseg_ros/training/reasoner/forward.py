@@ -1,8 +1,7 @@
-"""The forward pass of training: transformers' layers and weights, arranged so that images serve several questions.
+"""The forward pass of training. It uses transformers' layers and weights, and shares an image among several questions.
 
-It gives the same numbers as Qwen2_5_VLForConditionalGeneration.forward (a test holds it to that), without its
-per-image bookkeeping: all images have one size, so positions and rotations are made once. A row is one image, or the
-frames of a video, with the questions behind them.
+The results equal those of Qwen2_5_VLForConditionalGeneration.forward, which a test checks. All images have one size, so
+positions and rotations are computed once. A row is one image, or the frames of a video, followed by the questions.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ def patches(images: Tensor) -> Tensor:
 
 
 class PackedForward(nn.Module):
-    """Runs the model on rows of as many images as `prefix` holds, each row followed by packed questions.
+    """Runs the model on rows: the images of `prefix`, followed by packed questions.
 
     Args:
         model: its parameters are used in place.
-        prefix: tokens of the chat up to and including the end of the last image; the images' own are IMAGE tokens.
+        prefix: tokens of the chat up to the end of the last image, with IMAGE tokens in place of the images.
     """
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration, prefix: list[int]) -> None:
@@ -58,7 +57,7 @@ class PackedForward(nn.Module):
 
     def _prefix_position(self) -> Tensor:
         """Time, row and column of the prefix (multimodal rotary positions). int64 [3, prefix]."""
-        # An image is as wide in the positions as its longer side, whatever its number of tokens.
+        # In the positions, an image counts as many steps as its longer side, not as its number of tokens.
         position = torch.arange(self.prefix_length).repeat(3, 1)
         token = torch.arange(IMAGE_TOKENS)
         image = torch.stack([torch.zeros_like(token), token // GRID_WH[0], token % GRID_WH[0]])
@@ -69,10 +68,10 @@ class PackedForward(nn.Module):
         return position
 
     def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """States of the patches [B, 4 * IMAGE_TOKENS, vision width] and the image tokens [B, IMAGE_TOKENS, width]."""
+        """States of the patches [B, 4 * IMAGE_TOKENS, vision width], and image tokens [B, IMAGE_TOKENS, width]."""
         pixels = patches(images)
         batch, count, _ = pixels.shape
-        # The image is given twice as a still video of two frames; the sum over the frames is the same in one product.
+        # The model expects two equal frames per image. Summing the weights over the frames needs only one product.
         cos, sin = self.vision_cos.repeat(batch, 1), self.vision_sin.repeat(batch, 1)
         states = F.linear(pixels, self.visual.patch_embed.proj.weight.sum(2).flatten(1))
         for block in self.visual.blocks:
@@ -88,12 +87,12 @@ class PackedForward(nn.Module):
         return states, self.visual.merger(states.flatten(0, 1)).view(batch, IMAGE_TOKENS, -1)
 
     def _prefix_states(self, image_tokens: Tensor) -> Tensor:
-        """Embeddings of the prefix with the images in their places. [B, prefix, width]."""
+        """Embeddings of the prefix, including the image tokens. [B, prefix, width]."""
         words = self.language.embed_tokens(self.prefix).expand(image_tokens.shape[0], -1, -1)
         return words.index_copy(1, self.image_at, image_tokens.to(words.dtype))
 
     def read_image(self, image_tokens: Tensor, layers: int) -> Tensor:
-        """States of the image tokens after the first text layers, without any question. Shape as `image_tokens`."""
+        """States of the image tokens after `layers` text layers, without questions. Shape of `image_tokens`."""
         batch = image_tokens.shape[0]
         states = self._prefix_states(image_tokens)
         position = self.prefix_position[:, None].expand(3, batch, -1)
@@ -106,12 +105,12 @@ class PackedForward(nn.Module):
     def read(
         self, image_tokens: Tensor, tokens: Tensor, position: Tensor, question: Tensor, image_layers: Sequence[int]
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Read packed questions (tensors as in `Packed`, [B, L]) behind the images.
+        """Read packed questions (tensors as in `Packed`, [B, L]) after the images.
 
-        `image_tokens` is [B, images * IMAGE_TOKENS, width]. Returns the final states [B, L, width]; the image tokens'
-        states after as many layers as each of `image_layers` says; and for each of the last two layers the log
-        attention of its first head from each token to [nowhere, image tokens] ([B, L, 1 + images * IMAGE_TOKENS];
-        nowhere is the token before the first image).
+        `image_tokens` is [B, images * IMAGE_TOKENS, width]. Returns three values: the final states [B, L, width]; the
+        states of the image tokens after each number of layers in `image_layers`; and, for each of the last two layers,
+        the log attention of the first head from each token to [nowhere, image tokens], [B, L, 1 + images *
+        IMAGE_TOKENS]. Nowhere is the token before the first image.
         """
         batch = tokens.shape[0]
         states = torch.cat([self._prefix_states(image_tokens), self.language.embed_tokens(tokens)], 1)
@@ -136,7 +135,7 @@ class PackedForward(nn.Module):
         return self.language.norm(states[:, self.prefix_length :]), image_states, attention
 
     def _mask(self, question: Tensor) -> Tensor:
-        """Who may look at whom: backwards, at the prefix and the own question. bool [B, T, T]."""
+        """Attention mask, bool [B, T, T]: each token attends to earlier ones of the prefix and of its question."""
         batch = question.shape[0]
         number = torch.cat([question.new_zeros(batch, self.prefix_length), question], 1)
         same = (number[:, None, :] == 0) | (number[:, :, None] == number[:, None, :])
@@ -144,12 +143,12 @@ class PackedForward(nn.Module):
 
 
 def _forbidden(mask: Tensor) -> Tensor:
-    """The mask as a summand of the scores. bfloat16 [B, 1, T, T]."""
+    """The mask as an addend of the scores. bfloat16 [B, 1, T, T]."""
     return torch.zeros(mask.shape, dtype=torch.bfloat16, device=mask.device).masked_fill(~mask, -1e4)[:, None]
 
 
 def _scores(query: Tensor, key: Tensor) -> Tensor:
-    """Attention scores; written out, as on a CPU this trains twice as fast as the fused kernel at these sizes."""
+    """Attention scores. Written out, because at these sizes it trains twice as fast on a CPU as the fused kernel."""
     return (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
 
 

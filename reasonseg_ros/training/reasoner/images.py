@@ -1,4 +1,4 @@
-"""Stored scenes as the model sees them: resized, mirrored and disturbed as cameras do, with dense labels."""
+"""Stored scenes as input of the model: resized, mirrored and augmented like camera images, with dense labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MIN_PATCH_PX, _MIN_TOKEN_PX = 15, 20
 
 @dataclass(frozen=True, eq=False)
 class SceneView:
-    """A scene at the size of its rendering, perhaps mirrored."""
+    """A scene at its rendered size, possibly mirrored."""
 
     rgb: RgbImage
     instance_ids: NDArray[np.uint8]
@@ -50,9 +50,9 @@ def view(scene: StoredScene, mirrored: bool = False) -> SceneView:
 
 
 def disturb(rgb: RgbImage, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Resize to the model's image, with blur, noise, compression and light as cameras give them.
+    """Resize to the model's image, with the blur, noise, compression and light of cameras.
 
-    Mild enough that a named colour stays itself. Returns float32 [H, W, 3], 0 to 1.
+    Mild enough that colours keep their names. Returns float32 [H, W, 3], 0 to 1.
     """
     image = np.ascontiguousarray(rgb)
     if rng.random() < 0.25:
@@ -78,12 +78,12 @@ class DenseLabels:
     """Labels of each patch and image token. Tokens are in reading order; patches are grouped by token.
 
     Attributes:
-        patch_category: int64 [4 * IMAGE_TOKENS], 0 is the background, else 1 + index in CATEGORIES.
-        category, color: int64 [IMAGE_TOKENS] of the object that covers most of the token.
-        box: float32 [IMAGE_TOKENS, 6], that object's box and point relative to the image's centre, in BOX_UNIT_PX.
+        patch_category: int64 [4 * IMAGE_TOKENS]; 0 is the background, else 1 + index in CATEGORIES.
+        category, color: int64 [IMAGE_TOKENS], of the object that covers most of the token.
+        box: float32 [IMAGE_TOKENS, 6], box and point of that object relative to the image's centre, in BOX_UNIT_PX.
         relative_box: the same, relative to the token's centre.
-        tokens: for each instance id, bool [IMAGE_TOKENS], the tokens that show it.
-        part_tokens: the same for each part id.
+        tokens: by instance id, the tokens that show it, bool [IMAGE_TOKENS].
+        part_tokens: the same by part id.
     """
 
     patch_category: NDArray[np.int64]
@@ -96,7 +96,7 @@ class DenseLabels:
 
 
 def _pixels_per_patch(ids: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
-    """How many pixels of each id lie in each patch. int64 [IMAGE_TOKENS, 4, count]."""
+    """Number of pixels of each id in each patch. int64 [IMAGE_TOKENS, 4, count]."""
     small = cv2.resize(np.ascontiguousarray(ids), IMAGE_WH, interpolation=cv2.INTER_NEAREST)
     index = _PATCH_INDEX * count + np.minimum(small, count - 1)
     return np.bincount(index.ravel(), minlength=IMAGE_TOKENS * MERGE**2 * count).reshape(IMAGE_TOKENS, MERGE**2, count)
@@ -120,7 +120,7 @@ _TOKEN_CENTRE = np.stack(
 
 
 def _seen(per_token: NDArray[np.int64], ids: Sequence[int], share: int) -> dict[int, NDArray[np.bool_]]:
-    """Tokens of which at least 1/share is the id, and the one with most of it."""
+    """By id, the tokens with at least 1/share of their pixels on it, and the token with the most."""
     seen = {}
     for i in ids:
         tokens = per_token[:, i] * share >= TOKEN_PX**2

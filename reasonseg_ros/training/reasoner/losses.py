@@ -1,4 +1,4 @@
-"""What the reasoner is taught: what and where things are, the words and numbers of the answer, and where to look."""
+"""The losses of the reasoner: dense labels of the image, tokens and numbers of the answer, attention, and events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVENT_LAYERS = 3
 """Text layer after which events are predicted from image tokens."""
 
 VIDEO_BOX_WEIGHT = 1.0
-"""The exact place of an object matters little for what happened to it."""
+"""Low, because the exact position of an object matters little for the events."""
 
 _EVENT_WEIGHT, _HAPPENED_WEIGHT = 6.0, 4.0
 _BACKGROUND_WEIGHT = 0.3
@@ -29,7 +29,7 @@ _BOX_KNEE = 0.03
 
 
 class DenseHead(nn.Module):
-    """Category, colour and box of what each image token shows."""
+    """Predicts category, colour and box of the object at each image token."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class DenseHead(nn.Module):
 
 
 class Heads(nn.Module):
-    """Read-outs that exist during training only."""
+    """Heads that are used in training only."""
 
     def __init__(self, vision_width: int, width: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class DenseTargets:
 def dense_loss(
     heads: Heads, patch_states: Tensor, token_states: Tensor, layer_states: Tensor, targets: DenseTargets
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Category, colour and box at the patches, the image tokens, and the image tokens inside the text model."""
+    """Loss of category, colour and box, at the patches, at the image tokens and inside the text model."""
     patch = _PATCH_WEIGHT * _category_loss(heads.patch(patch_states), targets.patch_category)
     token, token_report = _thing_loss(heads.token, token_states, targets, targets.relative_box, _BOX_WEIGHT)
     layer, report = layer_loss(heads, layer_states, targets)
@@ -77,7 +77,7 @@ def dense_loss(
 def layer_loss(
     heads: Heads, states: Tensor, targets: DenseTargets, box_weight: float = _BOX_WEIGHT
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Category, colour and box at the image tokens inside the text model."""
+    """Loss of category, colour and box at the image tokens inside the text model."""
     loss, report = _thing_loss(heads.layer, states, targets, targets.box, box_weight)
     return loss, {f"layer_{name}": value for name, value in report.items()}
 
@@ -107,13 +107,13 @@ def _category_loss(scores: Tensor, wanted: Tensor) -> Tensor:
 def answer_loss(
     scores: Tensor, follows: Tensor, number_ids: Tensor, spread_px: float
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross entropy of the response's tokens; a pixel number may miss a little.
+    """Cross entropy of the response's tokens. The target of a pixel number is a Gaussian over numbers.
 
     Args:
-        scores: [N, vocabulary] for the tokens that have one to write after them.
-        follows: int64 [N].
+        scores: [N, vocabulary], where a token is to be written.
+        follows: int64 [N], the tokens to write.
         number_ids: tokens of 0, 1, 2, ...
-        spread_px: standard deviation of the Gaussian that a number's target is.
+        spread_px: standard deviation of the Gaussian.
     """
     value = torch.full((scores.shape[1],), -1, device=scores.device)
     value[number_ids] = torch.arange(len(number_ids), device=scores.device)
@@ -134,7 +134,7 @@ def answer_loss(
 
 
 def look_loss(log_attention: list[Tensor], looks: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss of supervised attention that misses the objects being written about.
+    """Loss of supervised attention outside of the objects that are being written about.
 
     Args:
         log_attention: [N, 1 + IMAGE_TOKENS] for each supervised layer.
@@ -157,5 +157,5 @@ def event_loss(heads: Heads, states: Tensor, happened: Tensor) -> tuple[Tensor, 
 
 
 def writing(follows: Tensor) -> Tensor:
-    """Which tokens have one to write after them."""
+    """Mask of the tokens that are followed by a token to write."""
     return follows != IGNORED

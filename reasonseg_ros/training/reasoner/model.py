@@ -42,7 +42,7 @@ def build_config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
             "num_attention_heads": hidden // _HEAD,
             "num_key_value_heads": 1,
             "max_position_embeddings": 4096,
-            # A low base and interleaved sections: 14 positions across an image must turn the phases visibly.
+            # A low base and interleaved sections, so that the few positions across an image differ clearly in phase.
             "rope_parameters": {
                 "rope_type": "default",
                 "rope_theta": 100.0,
@@ -77,7 +77,7 @@ def number_ids(tokenizer: Qwen2Tokenizer) -> torch.Tensor:
 
 
 def build_model(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
-    """A fresh model. The number tokens start as a Fourier code of their value, so that near numbers start similar."""
+    """An untrained model. Number tokens start as a Fourier code of their value, so that near numbers are similar."""
     from transformers import Qwen2_5_VLForConditionalGeneration
 
     model = Qwen2_5_VLForConditionalGeneration(build_config(tokenizer))
@@ -94,11 +94,11 @@ def build_model(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration
 
 
 def build_processor(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLProcessor:
-    """The processor that goes with the model: any 4:3 image becomes IMAGE_WH."""
+    """The model's processor. It resizes every 4:3 image to IMAGE_WH."""
     from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
 
     pixels = IMAGE_WH[0] * IMAGE_WH[1]
-    # A little room on both sides, so that rounding to whole tokens ends at IMAGE_WH.
+    # A margin on both sides, so that rounding to whole tokens gives IMAGE_WH.
     size = {"shortest_edge": pixels * 15 // 16, "longest_edge": pixels * 17 // 16}
     patches = {"patch_size": PATCH_PX, "merge_size": MERGE, "temporal_patch_size": 2}
     return Qwen2_5_VLProcessor(

@@ -18,13 +18,13 @@ class ReasonerPlan:
         work: folder of the checkpoint.
         minutes: total training time, resumed runs included; ignored if `steps` is given.
         dense_share: share of the budget without questions.
-        decay_share: share of the budget, at its end, over which the learning rate falls.
+        decay_share: final share of the budget, in which the learning rate decays.
         batch: images per process and step.
         videos: folder of rendered videos (see `training.rendered.videos`); None trains on still scenes only.
         video_batch: videos per process and step.
         start: the initial weights: `reasoner.pt` of an earlier run, or the folder of a trained checkpoint. A checkpoint
-            has no training heads; its training goes on without them and without the dense stage.
-        thoughts: write the thought before the answer; without it the model learns to answer at once.
+            has no training heads, so it is trained without them and without the dense stage.
+        thoughts: whether to train thoughts before the answer.
         phrasing: sentences to train on, one of `sentences.TO_TRAIN_ON`.
         keep_vision: freeze the vision model. Its outputs for videos are then cached, which halves the time.
     """
@@ -54,4 +54,4 @@ class ReasonerPlan:
 
     def __post_init__(self) -> None:
         if self.videos and not self.thoughts:
-            raise InvalidInput("questions about videos are trained with thoughts only; leave out one of the two")
+            raise InvalidInput("videos need thoughts; leave out --videos or --no-thoughts")

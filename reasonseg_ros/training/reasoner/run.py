@@ -1,8 +1,8 @@
 """Train the embedded reasoner from scratch on rendered tabletop scenes.
 
-Two stages share one time budget: first dense labels only, then questions as well. The learning rate is constant and
-decays over the last part of the budget. The running average of the weights is exported. A stopped run continues from
-its checkpoint, also with a larger budget.
+Two stages share one time budget: the first trains on dense labels only, the second also on questions. The learning rate
+is constant, and decays over the last part of the budget. The running average of the weights is exported. A stopped run
+continues from its checkpoint, also with a larger budget.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reasonseg_ros.training.reasoner.trainer import Trainer
 
 
 def _run(process: int, plan: ReasonerPlan, meeting: str) -> None:
-    """The loop of one process. Process 0 owns the clock, the checkpoint and the log."""
+    """The training loop of one process. Process 0 keeps the time, writes the checkpoint and prints the log."""
     torch.set_num_threads(plan.threads)
     if plan.processes > 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
@@ -78,7 +78,7 @@ def _run(process: int, plan: ReasonerPlan, meeting: str) -> None:
 
 
 def train_reasoner(plan: ReasonerPlan) -> None:
-    """Train to the end of the budget, or to SIGTERM or SIGINT; continues a checkpoint in `plan.work`."""
+    """Train until the budget is spent, or until SIGTERM or SIGINT. Continues a checkpoint in `plan.work`."""
     if plan.processes == 1:
         _run(0, plan, "")
         return

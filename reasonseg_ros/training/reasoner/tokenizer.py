@@ -1,4 +1,4 @@
-"""A small Qwen2 tokenizer: byte-level BPE of the training text, numbers and the answer's fixed pieces kept whole."""
+"""A small Qwen2 tokenizer: byte-level BPE, with whole tokens for numbers and the fixed parts of answers."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ MAX_FRAMES = 8
 FRAME_OPEN = tuple(f'[{{"frame_idx":{number},"object description":"the' for number in range(1, MAX_FRAMES + 1))
 FRAME_CLOSE = '"}]'
 FRAME_TOKENS = (*FRAME_OPEN, FRAME_CLOSE)
-"""Round 1 of a question about a video: the number of the keyframe, counted from 1, then what to find in it."""
+"""Answers of round 1 about a video: the number of the keyframe, from 1, and the description of the target."""
 
 MAX_NUMBER = 224
-"""The largest pixel coordinate: the width of the model's image, as x2 is exclusive."""
+"""The largest pixel coordinate: the width of the model's image, because x2 is exclusive."""
 
 SYSTEM_LINE = "You are a helpful assistant."
 
@@ -49,7 +49,7 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer(corpus: Iterable[str], vocabulary: int = 1200) -> Qwen2Tokenizer:
-    """Learn at most `vocabulary` pieces from `corpus`, the 256 bytes included, so that any text can be read."""
+    """Learn up to `vocabulary` pieces from `corpus`, including the 256 bytes, so that any text can be encoded."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import Qwen2Tokenizer
     from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX

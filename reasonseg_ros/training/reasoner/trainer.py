@@ -1,6 +1,6 @@
-"""Model, optimizers, losses and checkpoint of the embedded reasoner's training: one step at a time.
+"""The training step of the embedded reasoner, with its model, optimizers, losses and checkpoint.
 
-Matrices are trained with Muon (K. Jordan et al., 2024, "Muon: An optimizer for hidden layers in neural networks").
+The optimizer of matrices is Muon (K. Jordan et al., 2024, "Muon: An optimizer for hidden layers in neural networks").
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NUMBER_SPREAD_PX = (1.5, 0.8)
 
 
 class Trainer:
-    """Model, optimizers, running average and clock of one process."""
+    """The state of training in one process: model, optimizers, running average of the weights, and time spent."""
 
     def __init__(self, plan: ReasonerPlan, process: int) -> None:
         torch.manual_seed(plan.seed)
@@ -118,7 +118,7 @@ class Trainer:
         self.spent_s = state["spent_s"]
 
     def begin_with(self, path: Path) -> None:
-        """Start from the averaged weights of an earlier run or a checkpoint, with fresh optimizers and clock."""
+        """Start from the averaged weights of an earlier run or checkpoint. Optimizers and time start anew."""
         if path.is_dir():
             self.model.load_state_dict(type(self.model).from_pretrained(path, dtype=torch.float32).state_dict())
             self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
@@ -133,7 +133,7 @@ class Trainer:
     def export(self) -> None:
         """Write the averaged weights in the published layout."""
         state = {**self.model.state_dict(), **self.average}
-        state.pop("lm_head.weight", None)  # the embeddings, which it is tied to
+        state.pop("lm_head.weight", None)  # tied to the embeddings
         save_published(self.plan.out, self.model, self.tokenizer, state)
 
     @property
@@ -143,7 +143,7 @@ class Trainer:
 
     @property
     def rate(self) -> float:
-        """Factor of the learning rates."""
+        """Current factor of the learning rates, 0 to 1."""
         stage, steps = ("questions", self.question_steps) if self.question_steps else ("dense", self.step)
         warm = min(1.0, (steps + 1) / _WARM_UP_STEPS[stage])
         return warm * min(1.0, max(0.02, (1 - self.progress) / self.plan.decay_share))
@@ -172,7 +172,7 @@ class Trainer:
         return dense + answer + look, report | answer_report | look_report
 
     def video_loss(self, batch: VideoBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The vision model learns from still images only, which saves a third of the time."""
+        """Loss on videos. The vision model is not trained here, which saves a third of the time."""
         frames, texts = batch.frames, batch.frames.texts
         assert texts
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
@@ -188,14 +188,14 @@ class Trainer:
                 layer, report = layer_loss(self.heads, layer_states, frames.dense, VIDEO_BOX_WEIGHT)
                 event, event_report = event_loss(self.heads, event_states, batch.happened)
                 heads, report = layer + event, report | event_report
-        # No pixel numbers are written about videos, so there is nothing to spread.
+        # Answers about videos have no pixel numbers, so the spread has no effect.
         answer, answer_report = answer_loss(scores, texts.follows[writes], self.numbers, 1.0)
         look, look_report = look_loss([a[writes] for a in attention], texts.looks[writes])
         report |= answer_report | look_report
         return heads + answer + look, {f"video_{name}": value for name, value in report.items()}
 
     def _video_tokens(self, batch: VideoBatch) -> Tensor:
-        """Image tokens of each video's frames, one after the other. [videos, frames * IMAGE_TOKENS, width]."""
+        """Concatenated image tokens of each video's frames. [videos, frames * IMAGE_TOKENS, width]."""
         fresh = [key for key in batch.keys if key not in self.seen]
         known = self.seen if self.plan.keep_vision else {}
         if fresh:
@@ -207,7 +207,7 @@ class Trainer:
     def _scores(self, states: Tensor) -> Tensor:
         """Scores of the vocabulary for states [N, width].
 
-        Padded to a few lengths: a kernel is compiled and kept for every new length, which would fill the memory.
+        Padded to a few lengths, because a kernel is compiled and cached for each length, which would fill the memory.
         """
         count = len(states)
         return self.model.lm_head(F.pad(states, (0, 0, 0, -count % 512)))[:count]
@@ -242,7 +242,7 @@ class Trainer:
 
 
 def _embeddings(state: dict[str, Tensor]) -> Tensor:
-    """The embeddings, which the head is tied to."""
+    """The weights of the embeddings, which are also those of the head."""
     return next(value for name, value in state.items() if name.endswith("embed_tokens.weight"))
 
 

@@ -1,4 +1,4 @@
-"""Scores of an exported reasoner on unseen questions, with free decoding, by kind of question."""
+"""Scores of an exported reasoner on unseen questions, by kind of question, with unconstrained decoding."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _MAX_NEW_TOKENS = 160
 
 @dataclass(frozen=True)
 class JudgedAnswer:
-    """One question answered.
+    """An answer compared with the ground truth.
 
     Attributes:
-        parseable: the text follows the dialect exactly.
-        right: the boxes mean exactly the targets, one each, as in the evaluation; no box if nothing fits.
-        ious: of each target with the box nearest to it.
-        points_inside: share of the points that lie on their target.
-        thought_right: the thought is the expected one, word for word.
-        status: of the tolerant parser that the node uses.
+        parseable: whether the text follows the dialect exactly.
+        right: whether the boxes match the targets one to one, as in the evaluation; no box if nothing fits.
+        ious: for each target, the best IoU with a box.
+        points_inside: share of the points on a target.
+        thought_right: whether the thought is literally the expected one.
+        status: status from the tolerant parser, which the node uses.
     """
 
     question: SceneQuestion
@@ -56,7 +56,7 @@ class JudgedAnswer:
 def draw_questions(
     files: SceneFiles, count: int, phrasing: str, seed: int, kinds: Sequence[str] = KINDS
 ) -> list[tuple[SceneView, SceneQuestion]]:
-    """`count` questions about the scenes in turn, the kinds in turn if a scene allows them."""
+    """Up to `count` questions about the scenes in turn, with the kinds in turn where a scene allows them."""
     rng = random.Random(seed)
     drawn: list[tuple[SceneView, SceneQuestion]] = []
     for index in range(100 * count):
@@ -70,7 +70,7 @@ def draw_questions(
 
 
 def judge_text(scene: SceneView, question: SceneQuestion, text: str) -> JudgedAnswer:
-    """Compare a model's text with the truth, in pixels of the model's image."""
+    """Compare a model's text with the ground truth, in pixels of the model's image."""
     strict = parse_strictly(text, IMAGE_WH, "vision_reasoner", IMAGE_WH)
     answer = parse_answer(text, IMAGE_WH, dialect="vision_reasoner", answer_wh=IMAGE_WH)
     targets = boxes_and_points(scene, question)
@@ -95,7 +95,7 @@ def judge_text(scene: SceneView, question: SceneQuestion, text: str) -> JudgedAn
 
 
 class Asker:
-    """A published-layout checkpoint, asked in batches, otherwise as by the node."""
+    """Asks a checkpoint in the published layout in batches, with the node's prompts."""
 
     def __init__(self, folder: Path) -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -105,7 +105,7 @@ class Asker:
         self._model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True).eval()
 
     def texts(self, pairs: Sequence[tuple[SceneView, SceneQuestion]], batch: int = 50) -> list[str]:
-        """The model's text for each question, greedy."""
+        """The model's text for each question, by greedy decoding."""
         chats = [
             [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": normalise_question(q.text)}]}]
             for _, q in pairs
@@ -132,7 +132,7 @@ class Asker:
 
 
 def scene_summary(outcomes: Sequence[JudgedAnswer]) -> dict[str, float]:
-    """Shares over the outcomes; box IoU over all targets, a missing box counting 0."""
+    """Shares over the outcomes. The box IoU is the mean over all targets; a missing box counts 0."""
     ious = [iou for outcome in outcomes for iou in outcome.ious]
     empty = [o for o in outcomes if not o.question.targets]
     asked = [o for o in outcomes if o.question.targets]

@@ -1,8 +1,7 @@
-"""Questions about videos as token sequences: round 1 of two, in which the keyframe is chosen and its target described.
+"""Questions about videos as token sequences for round 1, which chooses a keyframe and describes the target.
 
-Source of the two rounds: Li et al., "ReVSeg: Incentivizing the Reasoning Chain for Video Segmentation with
-Reinforcement Learning", 2025, arXiv:2512.02835. Round 2 is a question about one image, which the reasoner learns from
-still scenes.
+Round 2 is a question about one image, which the reasoner learns from still scenes. Source of the two rounds: Li et al.,
+"ReVSeg: Incentivizing the Reasoning Chain for Video Segmentation with Reinforcement Learning", 2025, arXiv:2512.02835.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from reasonseg_ros.training.reasoner.model import IMAGE_TOKENS
 from reasonseg_ros.training.rendered.videos import StoredVideo
 
 _KEYFRAME_SPREAD = 0.12
-"""A frame in which the target is this much smaller than at its largest is the keyframe e times less often."""
+"""Decrease of the target's relative area that makes a frame e times less likely as keyframe."""
 
 
 @dataclass(frozen=True, eq=False)
 class VideoView:
-    """The frames of a video, perhaps mirrored, and what happens in them."""
+    """The frames of a video, possibly mirrored, and its events."""
 
     scenes: Sequence[SceneView]
     events: Sequence[Event]
@@ -42,7 +41,7 @@ def video_view(video: StoredVideo, mirrored: bool = False) -> VideoView:
 
 
 def video_prefix(encoder: ExampleEncoder, frames: int) -> list[int]:
-    """Tokens of the chat up to the end of the last frame; each frame is named by its number, from 1."""
+    """Tokens of the chat up to the end of the last frame. Each frame follows its number, from 1."""
     image = words.IMAGE_START + words.IMAGE * IMAGE_TOKENS + words.IMAGE_END
     shown = "".join(f"{number}{image}" for number in range(1, frames + 1))
     return encoder.tokens(f"<|im_start|>system\n{words.SYSTEM_LINE}{words.END}\n<|im_start|>user\n{shown}")
@@ -61,7 +60,7 @@ def event_labels(video: VideoView, labels: Sequence[DenseLabels]) -> NDArray[np.
 
 
 def _event_tokens(video: VideoView, labels: Sequence[DenseLabels], event: Event) -> list[NDArray[np.bool_]]:
-    """For each frame, the tokens that show that it has happened. Each bool [IMAGE_TOKENS]."""
+    """For each frame, the tokens that show that the event has happened. Each bool [IMAGE_TOKENS]."""
     nothing = np.zeros(IMAGE_TOKENS, bool)
     if event.kind != "hidden":
         return [
@@ -74,13 +73,13 @@ def _event_tokens(video: VideoView, labels: Sequence[DenseLabels], event: Event)
 
 
 def _looks(frames: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    """bool [1 + frames * IMAGE_TOKENS]; all False if there is nothing to look at."""
+    """Target attention, bool [1 + frames * IMAGE_TOKENS]; only the first is set if there is nothing to look at."""
     where = np.concatenate(frames)
     return np.concatenate([[not where.any()], where])
 
 
 def draw_keyframe(seen: Sequence[Sighting], rng: random.Random) -> Sighting:
-    """A frame in which the target is large, by chance, so that the choice is learnt as a matter of degree."""
+    """A random frame in which the target is large. The randomness teaches graded preferences."""
     largest_px = max(s.area_px for s in seen)
     weights = [math.exp((s.area_px / largest_px - 1) / _KEYFRAME_SPREAD) for s in seen]
     return rng.choices(seen, weights)[0]
@@ -94,7 +93,7 @@ class VideoEncoder:
         self.prefix = video_prefix(encoder, frames)
 
     def examples(self, video: VideoView, labels: Sequence[DenseLabels], rng: random.Random) -> list[Example]:
-        """Two wordings for each event with a clear answer, and often a question about an event that did not happen."""
+        """Two wordings per event with a clear answer, and often a question about an event that did not happen."""
         drawn = [
             self.happened(video, labels, event, rng)
             for event in video.events
@@ -111,7 +110,7 @@ class VideoEncoder:
     def happened(
         self, video: VideoView, labels: Sequence[DenseLabels], event: Event, rng: random.Random
     ) -> Example | None:
-        """None if too few frames show the target clearly."""
+        """A question about an event; None if too few frames show its target clearly."""
         seen = temporal.sightings(video, event.instance_id)  # type: ignore[arg-type]
         if len(seen) < temporal.LEAST_CLEAR_SHARE * len(labels):
             return None
@@ -133,6 +132,7 @@ class VideoEncoder:
         return Example(self._asked(event.kind, rng), *self._encoder.written(runs))
 
     def nothing(self, kind: str, frames: int, rng: random.Random) -> Example:
+        """A question about an event of that kind that did not happen."""
         nowhere = _looks([np.zeros(IMAGE_TOKENS, bool)] * frames)
         text = f"{words.THINK}{EVENT_QUESTIONS[kind][0]}: nothing fits.{words.THOUGHT_END}{words.NO_ITEMS}"
         runs = [(text + words.ANSWER_END + words.END, nowhere)]

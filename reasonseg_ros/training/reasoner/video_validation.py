@@ -1,4 +1,4 @@
-"""Scores of an exported reasoner on unseen videos in two rounds, with free decoding, by event."""
+"""Scores of an exported reasoner on unseen videos in two rounds, by event, with unconstrained decoding."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from reasonseg_ros.training.rendered.videos import StoredVideo, VideoFiles
 from reasonseg_ros.types import Status
 
 NOTHING = "nothing"
-"""Stands for the event of questions about something that did not happen."""
+"""Marks questions about an event that did not happen."""
 
 
 @dataclass(frozen=True, eq=False)
 class VideoQuestion:
-    """`event` is of EVENT_KINDS, or NOTHING; `target` the instance id, 0 for none."""
+    """A question about a video. `event` is one of EVENT_KINDS, or NOTHING; `target` is an instance id, 0 for none."""
 
     video: StoredVideo
     event: str
@@ -36,13 +36,13 @@ class VideoQuestion:
 
 @dataclass(frozen=True)
 class VideoOutcome:
-    """Both rounds of one question.
+    """The result of both rounds of a question.
 
     Attributes:
-        usable: the target is clearly visible in the chosen frame.
-        named: the description has the target's colour and kind.
-        right: round 2 boxes the target, and nothing else, in a frame that shows it clearly. Without a target: round
-            1 said that nothing fits.
+        usable: whether the target is clearly visible in the chosen frame.
+        named: whether the description is the target's colour and category.
+        right: whether round 2 boxes exactly the target, in a frame that shows it clearly. Without a target: whether
+            round 1 says that nothing fits.
     """
 
     event: str
@@ -53,7 +53,7 @@ class VideoOutcome:
 
 
 def draw_video_questions(files: VideoFiles, count: int, phrasing: str, seed: int) -> list[VideoQuestion]:
-    """`count` questions about the videos in turn, at most one about each; a sixth is about what did not happen."""
+    """Up to `count` questions, at most one per video. About a sixth are about events that did not happen."""
     rng = random.Random(seed)
     drawn: list[VideoQuestion] = []
     for index in range(len(files)):

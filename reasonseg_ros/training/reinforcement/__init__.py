@@ -1,1 +1,1 @@
-"""Learning from rewards: GRPO on the embedded reasoner and on published checkpoints."""
+"""Training on rows: GRPO and supervised, of the embedded reasoner and of published checkpoints."""

@@ -1,4 +1,4 @@
-"""Boxes and points of an answer against a truth, as the published rewards compare them."""
+"""Comparison of an answer's boxes and points with the targets, as in the published rewards."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from reasonseg_ros.training.rows import TRUTH_PX, TrueTarget
 MIN_IOU = 0.5
 MAX_L1_PX = 10.0
 MAX_POINT_PX = 30.0
-"""VisionReasoner's bound for the one point of an object."""
+"""VisionReasoner's maximum distance of an object's point."""
 MAX_POINTS_PX = 100.0
-"""Seg-Zero's bound for the mean distance of its two points."""
+"""Seg-Zero's maximum mean distance of its two points."""
 GAINS = ("iou", "l1", "point")
-"""What an object that is found can earn, at most 1 each."""
+"""Parts of the gain of a matched object, at most 1 each."""
 MAX_OBJECTS = 120
-"""Objects of an answer that count, as published; assigning more takes long."""
+"""Maximum objects of an answer that count, as published. More would make the assignment slow."""
 
 
 def inclusive_iou(a_xyxy: Sequence[float], b_xyxy: Sequence[float]) -> float:
-    """Overlap of two boxes whose last pixel belongs to them; 0 for a box with its corners in the wrong order."""
+    """IoU of two inclusive boxes; 0 if the corners of one are in the wrong order."""
     if min(a_xyxy[2] - a_xyxy[0], a_xyxy[3] - a_xyxy[1], b_xyxy[2] - b_xyxy[0], b_xyxy[3] - b_xyxy[1]) < 0:
         return 0.0
     width = min(a_xyxy[2], b_xyxy[2]) - max(a_xyxy[0], b_xyxy[0]) + 1
@@ -36,7 +36,7 @@ def inclusive_iou(a_xyxy: Sequence[float], b_xyxy: Sequence[float]) -> float:
 
 
 def l1_px(a_xyxy: Sequence[float], b_xyxy: Sequence[float]) -> float:
-    """Mean of the four absolute differences."""
+    """Mean absolute difference of the four coordinates."""
     return sum(abs(a - b) for a, b in zip(a_xyxy, b_xyxy, strict=True)) / 4
 
 
@@ -45,14 +45,14 @@ def is_inside(point_xy: Sequence[float], box_xyxy: Sequence[float]) -> bool:
 
 
 def paired_distance_px(a_xy: Sequence[Sequence[float]], b_xy: Sequence[Sequence[float]]) -> float:
-    """Mean distance of two pairs of points, paired so that it is least."""
+    """Mean distance of two pairs of points, in the better of the two assignments."""
     straight = math.dist(a_xy[0], b_xy[0]) + math.dist(a_xy[1], b_xy[1])
     crossed = math.dist(a_xy[0], b_xy[1]) + math.dist(a_xy[1], b_xy[0])
     return min(straight, crossed) / 2
 
 
 def in_truth_px(numbers: Sequence[float], answer_wh: tuple[int, int]) -> list[float]:
-    """A box or point (x, y pairs) of an answer in `answer_wh`, in pixels of the truth."""
+    """Convert a box or point (x, y, ...) from an image of `answer_wh` to pixels of the squashed image."""
     return [number * TRUTH_PX / answer_wh[index % 2] for index, number in enumerate(numbers)]
 
 
@@ -68,10 +68,10 @@ def object_gains(
     soft: bool,
     counted: Sequence[str] = GAINS,
 ) -> NDArray[np.float64]:
-    """What each said object is worth as each target, 0 to the number of `counted`. float64 [K, N].
+    """The gain of assigning each object of the answer to each target, float64 [K, N], 0 to the number of `counted`.
 
-    1 each for IoU > 0.5, L1 < 10 px, and a point inside the own box within 30 px of the true one. `soft` takes the IoU
-    itself and 1 - L1 / 840 in place of the first two.
+    It is 1 each for IoU > 0.5, for L1 < 10 px, and for a point that is inside its box and within 30 px of the true one.
+    `soft` replaces the first two by the IoU and by 1 - L1 / 840.
     """
     gains = np.zeros((len(said), len(targets)))
     for row, (box, point) in enumerate(said):

@@ -1,4 +1,4 @@
-"""GRPO of the embedded reasoner: a lean loop for a model of a few million parameters on a CPU."""
+"""GRPO of the embedded reasoner: a small loop for a model of a few million parameters on a CPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reasonseg_ros.training.rows import TrainingRow
 
 
 class EmbeddedGrpo(ImageRun):
-    """Learns from the rewards of sampled answers."""
+    """GRPO on questions about one image."""
 
     plan: GrpoPlan
 
@@ -70,5 +70,5 @@ class EmbeddedGrpo(ImageRun):
 
 
 def run_embedded(plan: GrpoPlan) -> None:
-    """Train to the end of the plan; continues the run in `plan.out`."""
+    """Train to the end of the plan, continuing the run in `plan.out`."""
     train_to_end(EmbeddedGrpo(plan))

@@ -37,6 +37,6 @@ def asked(folder: Path, rows: Sequence[TrainingRow]) -> QuestionBatch:
 
 
 def means_targets(text: str, boxes_xyxy: Sequence[Box]) -> bool:
-    """Whether the answer's boxes mean exactly the targets, as in the evaluation. Boxes in pixels of the truth."""
+    """Whether the answer's boxes match the targets one to one, as in the evaluation. Boxes in pixels of the truth."""
     answer = parse_answer(text, (TRUTH_PX, TRUTH_PX), dialect="vision_reasoner", answer_wh=IMAGE_WH)
     return answer.status.is_answer and paired([found.box_xyxy for found in answer.groundings], list(boxes_xyxy))

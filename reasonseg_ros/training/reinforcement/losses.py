@@ -1,8 +1,8 @@
 """GRPO's advantages and loss.
 
-Source: Shao et al., "DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models", 2024,
-arXiv:2402.03300: the clipped surrogate of PPO with advantages from a group of answers to one question, and the
-low-variance estimate of the KL divergence ("k3": Schulman, "Approximating KL divergence", 2020) in the loss.
+The loss is PPO's clipped surrogate, with advantages from a group of answers to one question, plus a low-variance
+estimate of the KL divergence. Sources: Shao et al., "DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open
+Language Models", 2024, arXiv:2402.03300; the estimate "k3" of Schulman, "Approximating KL divergence", 2020.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def group_advantages(rewards: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class AnswerTokens:
-    """Log probabilities of all tokens of the answers, one after the other.
+    """Log probabilities of all tokens of the answers, concatenated.
 
     Attributes:
-        now, before, reference: float32 [T], under the policy, the policy that sampled, and the first checkpoint.
-        owner: int64 [T], the answer that a token belongs to.
+        now, before, reference: float32 [T], under the policy, the sampling policy, and the first checkpoint.
+        owner: int64 [T], index of the answer of each token.
     """
 
     now: Tensor
@@ -39,10 +39,10 @@ class AnswerTokens:
 def grpo_loss(
     tokens: AnswerTokens, advantages: Tensor, clip: float, kl_weight: float, answers: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss, and the mean KL divergence and share of clipped ratios for the log.
+    """The loss, and for the log the mean KL divergence and the share of clipped ratios.
 
-    The mean over each answer's tokens is averaged over `answers`, the number of sampled answers. That may be more than
-    the advantages [A] of those given: answers of a group with equal rewards are left out.
+    The loss is the mean over each answer's tokens, averaged over `answers`, the number of sampled answers. The
+    `advantages` [A] may be fewer, because groups with equal rewards are left out.
     """
     ratio = (tokens.now - tokens.before).exp()
     advantage = advantages[tokens.owner]

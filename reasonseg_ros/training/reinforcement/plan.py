@@ -14,20 +14,22 @@ ENGINES = ("embedded", "trl")
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A training run on rows; as it stands, supervised.
+    """A supervised training run on rows, and the base of other runs.
 
     Attributes:
-        model: folder of the first checkpoint.
+        model: folder of the initial checkpoint.
         rows: folder of training rows.
-        dev_rows: folder of rows for the accuracy on the way; None measures none.
-        out: the run's folder.
-        steps: in all, resumed runs included.
-        cpu_s: end before `steps` after this much CPU time of steps, resumed runs included; 0 sets no limit. It makes
-            runs of different methods comparable (engine `embedded`).
-        prompts: questions a step.
-        averaging: of the weights that are exported (engine `embedded`).
-        engine: `embedded` is a lean loop for the tiny model, `trl` trains published checkpoints.
-        lora_rank: of adapters on the text model, merged at the end; 0 trains all weights (engine `trl`).
+        dev_rows: folder of rows for the accuracy during training; None for no measurement.
+        out: folder of the run.
+        steps: total steps, resumed runs included.
+        cpu_s: ends earlier after this much CPU time of steps, resumed runs included; 0 sets no limit. It makes runs of
+            different methods comparable (engine `embedded`).
+        prompts: questions per step.
+        averaging: decay of the running average of the exported weights (engine `embedded`).
+        engine: `embedded` is a small loop for the embedded model, `trl` trains published checkpoints.
+        lora_rank: rank of adapters on the text model, merged at the end; 0 trains all weights (engine `trl`).
+
+    Raises InvalidInput for a value out of range, or that the engine does not support.
     """
 
     model: Path
@@ -60,8 +62,8 @@ class RunPlan:
             raise InvalidInput(f"LoRA of rank {self.lora_rank} with the engine {self.engine}; only trl has adapters")
         if self.engine == "trl" and (self.dev_rows or self.cpu_s):
             raise InvalidInput(
-                "the engine trl measures nothing on the way and counts steps only; leave out --dev-rows and --cpu-s, "
-                "and evaluate a bag"
+                "the engine trl does not measure during training and counts steps only; leave out --dev-rows and "
+                "--cpu-s, and evaluate a bag"
             )
 
 
@@ -70,10 +72,10 @@ class GrpoPlan(RunPlan):
     """A run of `reasonseg train grpo`. `model` is also the reference of the KL divergence.
 
     Attributes:
-        reward: of REWARDS, for rows about images, or of VIDEO_REWARDS, for rows about videos.
-        group: answers sampled to each question.
-        iterations: updates on the answers of a step; with one, no ratio leaves 1 and nothing is clipped.
-        vllm_memory: share of each GPU's memory that vLLM generates with, in the trainer's process; 0 generates by
+        reward: one of REWARDS for rows about images, or of VIDEO_REWARDS for rows about videos.
+        group: sampled answers per question.
+        iterations: updates on the answers of a step. With one, all ratios are 1 and nothing is clipped.
+        vllm_memory: share of each GPU's memory for generation with vLLM in the trainer's process; 0 generates with
             transformers (engine `trl`).
     """
 

@@ -1,4 +1,4 @@
-"""The embedded reasoner as a policy: it samples groups of answers and gives the log probabilities of their tokens."""
+"""The embedded reasoner as a policy: samples groups of answers, and computes the log probabilities of their tokens."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from reasonseg_ros.types import RgbImage
 MOST_TOKENS = 160
 _MOST_IMAGES = 4096
 _LENGTH_STEP = 64
-"""Rows are padded to multiples of this: kernels are kept for each length, which would fill the memory."""
+"""Rows are padded to multiples of this, because a kernel is cached for each length, which would fill the memory."""
 
 
 class SamplingStep(DecodingStep):
-    """Draws the next token instead of taking the likeliest; at temperature 0 it takes the likeliest."""
+    """Samples the next token; at temperature 0 it takes the most likely one."""
 
     temperature = 1.0
     generator: torch.Generator | None = None
@@ -49,7 +49,7 @@ class SamplingStep(DecodingStep):
 
 @dataclass(frozen=True, eq=False)
 class QuestionBatch:
-    """Questions, each with its RGB images: one, or the frames of a video. Each has as many as the others."""
+    """Questions, each with one RGB image or the frames of a video. All have the same number of images."""
 
     images: Sequence[Sequence[RgbImage]]
     questions: Sequence[str]
@@ -66,7 +66,7 @@ class EmbeddedPolicy:
     """A checkpoint of the embedded reasoner. Its vision model is frozen."""
 
     def __init__(self, folder: Path, image_tokens: dict[bytes, Tensor] | None = None) -> None:
-        """`image_tokens` are those of another policy with the same vision model, which both fill."""
+        """`image_tokens` is a cache to share with another policy that has the same vision model."""
         self.image_tokens = {} if image_tokens is None else image_tokens
         disable_progress_bar()
         self.processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
@@ -87,7 +87,7 @@ class EmbeddedPolicy:
         return self._forwards[frames]
 
     def _seen(self, asked: QuestionBatch) -> Tensor:
-        """Image tokens of each question's images, [B, frames * IMAGE_TOKENS, width]; those seen before are cached."""
+        """Image tokens of each question's images, [B, frames * IMAGE_TOKENS, width], cached by image."""
         rgbs = [rgb for images in asked.images for rgb in images]
         names = [hashlib.blake2b(np.ascontiguousarray(rgb).tobytes(), digest_size=16).digest() for rgb in rgbs]
         if len(self.image_tokens) > _MOST_IMAGES:
@@ -103,7 +103,7 @@ class EmbeddedPolicy:
 
     @torch.no_grad()
     def _prefill(self, asked: QuestionBatch) -> Prefill:
-        """Prompts read, padded on the left."""
+        """The prefill of the prompts, padded on the left."""
         forward, language = self._forward(asked.frames), self.model.model.language_model
         prompts = [self._encoder.asked(normalise_question(question), "", None) for question in asked.questions]
         longest = max(map(len, prompts))
@@ -133,7 +133,7 @@ class EmbeddedPolicy:
 
     @torch.no_grad()
     def sampled(self, asked: QuestionBatch, group: int, temperature: float, seed: int) -> list[list[list[int]]]:
-        """Tokens of `group` answers to each question, their end token included unless they are cut."""
+        """Tokens of `group` sampled answers per question, including the end token unless they are cut off."""
         read = self._prefill(asked)
         self._step.temperature = temperature
         self._step.generator = torch.Generator().manual_seed(seed)
@@ -160,7 +160,7 @@ class EmbeddedPolicy:
         return row[: row.index(self._end) + 1] if self._end in row else row
 
     def tokens(self, text: str) -> list[int]:
-        """Tokens of a whole answer, with their end."""
+        """Tokens of a complete answer, including the end token."""
         return [*self._encoder.tokens(text), self._end]
 
     def text(self, tokens: Sequence[int]) -> str:
@@ -170,9 +170,9 @@ class EmbeddedPolicy:
     def log_probabilities(
         self, asked: QuestionBatch, answers: Sequence[Sequence[list[int]]]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Of every token of the answers (a group for each question), question by question.
+        """Log probabilities [T], entropies in nats [T] and index of the answer [T], for each token of the answers.
 
-        Returns log probabilities [T], entropies in nats [T] and the number of the answer that each belongs to [T].
+        `answers` has a group for each question. The tokens are in the order of the questions.
         """
         image_tokens = self._seen(asked)
         prompts = [self._encoder.asked(normalise_question(question), "", None) for question in asked.questions]
@@ -195,9 +195,10 @@ class EmbeddedPolicy:
 def _packed(
     prompt: Sequence[int], answers: Sequence[Sequence[int]], length: int, pad: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """A group of answers behind one prompt: tokens, position, number and next token as in `examples.Packed`, [length].
+    """A group of answers after one prompt: tokens, position, number and next token as in `examples.Packed`, [length].
 
-    The prompt has number 0, which all answers see. Its last token, which writes their first one, is there for each.
+    The prompt has number 0, to which all answers attend. Its last token predicts their first one, so each answer has a
+    copy of it.
     """
     shared = len(prompt) - 1
     tokens, position = np.full(length, pad, np.int64), np.zeros(length, np.int64)

@@ -1,4 +1,4 @@
-"""What a run writes on its way: one JSON line a step, TensorBoard events, and a picture of the curves."""
+"""The log of a run: one JSON line per step, TensorBoard events, and a picture of the curves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reasonseg_ros.files.whole_file import whole_file
 
 
 class RunCurves:
-    """The curves of a run in its folder. A resumed run drops the steps behind `step`, which it makes again."""
+    """The curves of a run in its folder. A resumed run drops the steps after `step` and repeats them."""
 
     def __init__(self, folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -20,7 +20,7 @@ class RunCurves:
         self._path = folder / "progress.jsonl"
         self.lines: list[dict[str, float]] = []
         if self._path.exists():
-            # A killed process may leave half a line, always behind the last saved step.
+            # A killed process may leave an incomplete line, always after the last saved step.
             complete = self._path.read_text(encoding="utf-8").split("\n")[:-1]
             self.lines = [line for line in map(json.loads, complete) if line["step"] <= step]
         with whole_file(self._path) as file:
@@ -36,7 +36,7 @@ class RunCurves:
             self._events.add_scalar(name, value, step)
 
     def draw(self) -> None:
-        """Write `curves.png`, a plot for each value."""
+        """Write `curves.png` with a plot of each value."""
         from matplotlib.figure import Figure
 
         names = sorted({name for line in self.lines for name in line} - {"step"})

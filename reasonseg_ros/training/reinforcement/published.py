@@ -1,4 +1,4 @@
-"""GRPO of published checkpoints through TRL, with the rows and rewards of the embedded one; SFT shares parts of it."""
+"""GRPO of published checkpoints with TRL, on the same rows and rewards as the embedded one. SFT shares parts of it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from reasonseg_ros.training.reinforcement.rewards import REWARDS, RewardTruth, T
 from reasonseg_ros.training.rows import TrainingRow, read_rows, targets_from_values
 
 PROMPT_TOKENS = 1400
-"""Room for a prompt with one image of 840 x 840 pixels (900 tokens in Qwen2.5-VL)."""
+"""Maximum tokens of a prompt with one image of 840 x 840 pixels (900 tokens in Qwen2.5-VL)."""
 
 
 def published_card(plan: RunPlan) -> ModelCard:
-    """The card of the first checkpoint. Raises InvalidInput if its answers are not in pixels of a squashed image."""
+    """The card of the initial checkpoint. Raises InvalidInput if its answers are not in pixels of a squashed image."""
     card = load_card(str(plan.model), "reasoner")
     if card.coordinates != "squashed" or card.image_size_wh is None:
         raise InvalidInput(
@@ -37,7 +37,7 @@ def published_card(plan: RunPlan) -> ModelCard:
 
 
 def run_published(plan: GrpoPlan) -> None:
-    """Train to the last step with TRL; continues the newest state in `plan.out`. The result is in `checkpoint`."""
+    """Train to the last step with TRL, continuing the newest state in `plan.out`. Writes `checkpoint` there."""
     card = published_card(plan)
     arguments = GRPOConfig(
         **common_arguments(plan), per_device_train_batch_size=plan.group, num_generations=plan.group,
@@ -58,7 +58,7 @@ def run_published(plan: GrpoPlan) -> None:
 
 
 def vllm_arguments(plan: GrpoPlan, card: ModelCard) -> dict[str, Any]:
-    """Generation by vLLM in the trainer's processes."""
+    """Arguments for generation with vLLM in the trainer's processes; empty if it is off."""
     if not plan.vllm_memory:
         return {}
     return {
@@ -68,14 +68,14 @@ def vllm_arguments(plan: GrpoPlan, card: ModelCard) -> dict[str, Any]:
 
 
 def load_published(card: ModelCard) -> tuple[Any, Any]:
-    """Processor and model of a card; bfloat16 on a GPU."""
+    """Processor and model of a card. bfloat16 on a GPU, else float32."""
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     processor = AutoProcessor.from_pretrained(card.source, revision=card.revision, padding_side="left")
     return processor, AutoModelForImageTextToText.from_pretrained(card.source, revision=card.revision, dtype=dtype)
 
 
 def common_arguments(plan: RunPlan) -> dict[str, Any]:
-    """Arguments that TRL's trainers share: constant rate, a saved state every `save_every` steps, logs of each step."""
+    """Arguments of both TRL trainers: constant rate, a state every `save_every` steps, and a log of each step."""
     has_gpu = torch.cuda.is_available()
     return {
         "output_dir": str(plan.out), "seed": plan.seed, "use_cpu": not has_gpu, "bf16": has_gpu,
@@ -99,7 +99,7 @@ def train_and_export(trainer: Any, plan: RunPlan, processor: Any) -> None:
 
 
 def row_dataset(plan: GrpoPlan, card: ModelCard) -> Dataset:
-    """The rows as TRL takes them: a chat, an image as the checkpoint sees it, and the targets as JSON."""
+    """The rows for TRL: a chat, the checkpoint's input image, and the targets as JSON."""
     size_wh = card.image_size_wh
     assert size_wh
 
@@ -117,7 +117,7 @@ def row_dataset(plan: GrpoPlan, card: ModelCard) -> Dataset:
 
 
 def seen_image(plan: RunPlan, row: TrainingRow, size_wh: tuple[int, int]) -> Any:
-    """The row's image as the checkpoint sees it, for Pillow."""
+    """The row's image resized to the checkpoint's input size, as a Pillow image."""
     from PIL import Image as PillowImage
 
     return PillowImage.fromarray(resize_rgb(read_image(plan.rows / row.image), size_wh))
@@ -128,13 +128,13 @@ def _targets_text(row: TrainingRow) -> str:
 
 
 def row_chat(card: ModelCard, row: TrainingRow) -> list[dict[str, str]]:
-    """The system's and the user's text of a question."""
+    """The system and user messages of a question."""
     user = {"role": "user", "content": card.prompt.replace("{query}", normalise_question(row.question))}
     return [{"role": "system", "content": card.system}, user] if card.system else [user]
 
 
 def reward_functions(name: str, card: ModelCard) -> list[Callable[..., list[float]]]:
-    """A function for each part of a reward, named after it, as TRL calls them."""
+    """A TRL reward function for each part of a reward, named after the part."""
     return [_as_trl(part, reward, card) for part, reward in REWARDS[name].items()]
 
 
@@ -152,7 +152,7 @@ def _as_trl(part: str, reward: TextReward, card: ModelCard) -> Callable[..., lis
 
 
 def lora(rank: int) -> Any:
-    """Adapters on the text model's linear layers; None for rank 0."""
+    """Configuration of adapters on the text model's linear layers; None for rank 0."""
     if not rank:
         return None
     from peft import LoraConfig

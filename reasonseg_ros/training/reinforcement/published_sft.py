@@ -1,4 +1,4 @@
-"""Supervised training of published checkpoints through TRL, on the same rows as GRPO."""
+"""Supervised training of published checkpoints with TRL, on the same rows as GRPO."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from reasonseg_ros.training.rows import TRUTH_PX, TrainingRow, TrueTarget, read_
 
 
 def run_published_sft(plan: RunPlan) -> None:
-    """Train to the last step with TRL; continues the newest state in `plan.out`. The result is in `checkpoint`.
+    """Train to the last step with TRL, continuing the newest state in `plan.out`. Writes `checkpoint` in that folder.
 
-    Only tokens of the answer count. Raises InvalidInput for a card or row that has no answer text (`answer_text`).
+    The loss covers only tokens of the answer. Raises InvalidInput as `answer_text` does.
     """
     card = published_card(plan)
     dataset = supervised_dataset(plan, card)
     arguments = SFTConfig(
         **common_arguments(plan), per_device_train_batch_size=1, completion_only_loss=True,
-        max_length=None,  # an image's tokens must not be cut
+        max_length=None,  # image tokens must not be truncated
     )  # fmt: skip
     processor, model = load_published(card)
     trainer = SFTTrainer(
@@ -47,7 +47,7 @@ def run_published_sft(plan: RunPlan) -> None:
 
 
 def supervised_dataset(plan: RunPlan, card: ModelCard) -> Dataset:
-    """The rows as TRL takes them: a chat, its answer, and an image as the checkpoint sees it."""
+    """The rows for TRL: a chat, its answer, and the checkpoint's input image."""
     size_wh = card.image_size_wh
     assert size_wh
 
@@ -62,10 +62,10 @@ def supervised_dataset(plan: RunPlan, card: ModelCard) -> Dataset:
 
 
 def answer_text(row: TrainingRow, card: ModelCard) -> str:
-    """Thought and targets as the card's prompt asks for them, in pixels of the checkpoint's image.
+    """Thought and targets in the format of the card's prompt, in pixels of the checkpoint's image.
 
-    A row without a thought has no thought tags, so training on such rows unlearns thinking. Raises InvalidInput for a
-    dialect without an answer format of this kind, and for a row that the format cannot say.
+    A row without a thought gives no thought tags, so training on such rows unlearns thinking. Raises InvalidInput for
+    a dialect without such a format, and for a row that the format cannot express.
     """
     if card.dialect not in _ANSWERS:
         raise InvalidInput(
@@ -103,6 +103,6 @@ _ANSWERS: dict[str, Callable[[TrainingRow, ModelCard], Any]] = {
 
 
 def _scaled(values: tuple[float, ...], card: ModelCard) -> list[int]:
-    """Coordinates x, y, ... of the truth's square as whole pixels of the checkpoint's image."""
+    """Coordinates x, y, ... of the squashed image as whole pixels of the checkpoint's image."""
     assert card.image_size_wh
     return [round(value * card.image_size_wh[i % 2] / TRUTH_PX) for i, value in enumerate(values)]

@@ -1,15 +1,17 @@
-"""The published rewards as pure functions of a text and its truth.
+"""The published rewards as pure functions of a text and its targets.
 
-Seg-Zero's five, each 0 to 1 (Liu et al., 2025, arXiv:2503.06520): format of the thought, format of the answer (soft:
-keys that contain `bbox` and `point`; strict: exactly the keys of the prompt), box IoU, box L1, points. VisionReasoner's
-four, at most 7 in all (Liu et al., 2025, arXiv:2505.12081): thought 1, answer 2, accuracy 3 by Hungarian matching, no
-repetition 1. The `_only` rewards count one of the three parts of its accuracy, for ablations. Texts are read as the
-authors' scripts read them: Seg-Zero's first braces, VisionReasoner's first answer tags, box and points each for itself,
-and a list with one unreadable item earns no accuracy.
+- Seg-Zero (Liu et al., 2025, arXiv:2503.06520) has five parts, each 0 to 1: format of the thought, format of the answer
+  (soft: keys that contain `bbox` and `point`; strict: exactly the keys of the prompt), box IoU, box L1, and points.
+- VisionReasoner (Liu et al., 2025, arXiv:2505.12081) has four parts, at most 7 together: thought 1, answer 2, accuracy
+  3 by Hungarian matching, and no repetition 1. For ablations, the `_only` rewards count one of the three parts of the
+  accuracy.
 
-Two rules are added. If nothing fits, an empty list is the right answer and earns everything; published data has no
-such question. If something fits, an empty list earns nothing for its format: a model that learns to write `[]`
-would otherwise keep most of the reward. Boxes with their corners in the wrong order overlap with nothing.
+Texts are parsed as in the authors' scripts: Seg-Zero by the first braces, VisionReasoner by the first answer tags. Box
+and points are checked separately, and a list with an unreadable item gets no accuracy.
+
+Three rules are added. If nothing fits, an empty list is right and gets the full reward; published data has no such
+question. If something fits, an empty list gets nothing for its format, because a model that learns to write `[]` would
+otherwise keep most of the reward. A box with its corners in the wrong order has an IoU of 0.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError
 
 @dataclass(frozen=True)
 class RewardTruth:
-    """The targets, in pixels of the squashed image, and the size whose pixels the text speaks of."""
+    """The targets, in pixels of the squashed image, and the image size that the text's coordinates refer to."""
 
     targets: tuple[TrueTarget, ...]
     answer_wh: tuple[int, int] = (TRUTH_PX, TRUTH_PX)
@@ -61,7 +63,7 @@ TextReward = Callable[[str, RewardTruth], float]
 
 
 def thought_format(text: str, truth: RewardTruth) -> float:
-    """1 if the whole text is a thought and then an answer, each in its tags."""
+    """1 if the whole text is a thought followed by an answer, each in its tags."""
     return float(is_thought_then_answer(text))
 
 
@@ -110,9 +112,9 @@ def seg_zero_points(text: str, truth: RewardTruth, strict: bool = False) -> floa
 
 
 def list_format(text: str, truth: RewardTruth, soft: bool = False) -> float:
-    """0 to 2: the mean over the items of 1 for a box of four numbers and 1 for a point of two.
+    """0 to 2, the mean over the items: 1 for a box of four numbers plus 1 for a point of two.
 
-    `soft` takes any key that contains `bbox` and `point` in place of `bbox_2d` and `point_2d`.
+    `soft` accepts any keys that contain `bbox` and `point` instead of `bbox_2d` and `point_2d`.
     """
     try:
         items = json_value(tagged_answer(text))
@@ -126,9 +128,9 @@ def list_format(text: str, truth: RewardTruth, soft: bool = False) -> float:
 
 
 def list_accuracy(text: str, truth: RewardTruth, soft: bool = False, counted: Sequence[str] = GAINS) -> float:
-    """0 to 3: objects and targets matched by the Hungarian method, the sum divided by the larger of their numbers.
+    """0 to the number of `counted` GAINS: objects and targets are matched by the Hungarian method.
 
-    Of fewer than three `counted` GAINS, at most as many.
+    The sum of the gains is divided by the number of objects or targets, whichever is larger.
     """
     try:
         items = json_value(tagged_answer(text))
@@ -146,7 +148,7 @@ def list_accuracy(text: str, truth: RewardTruth, soft: bool = False, counted: Se
 
 
 def no_repetition(text: str, truth: RewardTruth) -> float:
-    """0 if sentences (between full stops) were said before at least twice, else 1; 0 for an empty text."""
+    """0 if at least two sentences (between full stops) repeat earlier ones, or the text is empty; else 1."""
     sentences = [sentence for part in text.split(".") if (sentence := part.strip())]
     return float(bool(sentences) and len(sentences) - len(set(sentences)) < _MOST_REPEATS)
 
@@ -181,13 +183,13 @@ REWARDS: Mapping[str, Mapping[str, TextReward]] = {
     "vision_reasoner_soft_accuracy": _vision_reasoner(soft=True),
     **{f"vision_reasoner_{name}_only": _vision_reasoner(counted=(name,)) for name in GAINS},
 }
-"""Each reward's parts by name; the reward is their sum."""
+"""The parts of each reward, by name. The reward is their sum."""
 
 
 def reward_parts(name: str, text: str, truth: RewardTruth) -> dict[str, float]:
     """The parts of a text's reward.
 
-    Raises InvalidInput for an unknown name, and if a Seg-Zero reward meets several targets.
+    Raises InvalidInput for an unknown name, and for a Seg-Zero reward with several targets.
     """
     if name not in REWARDS:
         raise InvalidInput(f"reward {name!r}; expected one of {', '.join(REWARDS)}")
@@ -195,12 +197,12 @@ def reward_parts(name: str, text: str, truth: RewardTruth) -> dict[str, float]:
 
 
 def json_value(text: str) -> Any:
-    """Raises one of UNREADABLE."""
+    """The parsed JSON. Raises one of UNREADABLE."""
     return json.loads(text)
 
 
 def is_numbers(value: Any, count: int) -> bool:
-    """Whether a value is a list of `count` numbers below a million; NaN is none."""
+    """Whether a value is a list of `count` finite numbers of at most a million."""
     is_list = isinstance(value, list) and len(value) == count
     return is_list and all(type(number) in (int, float) and abs(number) <= _HUGE_PX for number in value)
 
@@ -233,7 +235,7 @@ def _first(values: dict[str, Any], word: str, strict: bool) -> Any:
 
 
 def _box(text: str, truth: RewardTruth, strict: bool) -> list[float] | None:
-    """Seg-Zero's box in pixels of the truth."""
+    """Seg-Zero's box in pixels of the squashed image; None if it cannot be parsed."""
     box = _first(_braces(text), "bbox", strict)
     return in_truth_px(box, truth.answer_wh) if is_numbers(box, 4) else None
 
@@ -241,7 +243,7 @@ def _box(text: str, truth: RewardTruth, strict: bool) -> list[float] | None:
 def _one_target(truth: RewardTruth) -> TrueTarget | None:
     if len(truth.targets) > 1:
         raise InvalidInput(
-            f"{len(truth.targets)} targets under a reward for one; use a vision_reasoner reward, or leave the row out"
+            f"{len(truth.targets)} targets, but the reward is for one; use a vision_reasoner reward, or remove the row"
         )
     return truth.targets[0] if truth.targets else None
 

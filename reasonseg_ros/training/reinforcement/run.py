@@ -1,4 +1,4 @@
-"""A training run of the embedded reasoner on rows: its state, its folder, and its measurements on the way."""
+"""A training run of the embedded reasoner on rows: its state, its folder, and its measurements."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _Row = TypeVar("_Row")
 
 
 class EmbeddedRun(ABC, Generic[_Row]):
-    """The state of a run. What a step draws depends on seed and step alone, so a resumed run makes the same curve."""
+    """The state of a run. Random draws depend only on seed and step, so a resumed run gives the same curve."""
 
     def __init__(self, plan: RunPlan, read: Callable[[Path], list[_Row]]) -> None:
-        """`read` gives the rows of a folder."""
+        """`read` reads the rows of a folder. Raises InvalidInput if `plan.out` holds a run with other settings."""
         torch.set_num_threads(plan.threads)
         self.plan = plan
         self.rows = read(plan.rows)
@@ -60,7 +60,7 @@ class EmbeddedRun(ABC, Generic[_Row]):
         return self.step >= self.plan.steps or 0 < self.plan.cpu_s <= self.spent_s
 
     def _settle(self) -> None:
-        """Write the settings, or compare them with those that the run began with."""
+        """Compare the settings with those at the start of the run, and write them."""
         path = self.plan.out / "plan.json"
         settings = {name: str(value) if name in ("model", "rows", "out", "dev_rows") and value else value
                     for name, value in asdict(self.plan).items()}  # fmt: skip
@@ -71,7 +71,7 @@ class EmbeddedRun(ABC, Generic[_Row]):
                 name = changed[0]
                 raise InvalidInput(
                     f"{self.plan.out} holds a run with {name} {begun.get(name)!r}, not {settings[name]!r}; "
-                    "give its settings, or another folder"
+                    "use its settings, or another folder"
                 )
         versions = {"reasonseg_ros": __version__, "torch": torch.__version__}
         with whole_file(path) as file:
@@ -97,14 +97,14 @@ class EmbeddedRun(ABC, Generic[_Row]):
     def export(self) -> None:
         """Write the averaged weights in the published layout to `checkpoint`."""
         state = {**self.policy.model.state_dict(), **self.average}
-        state.pop("lm_head.weight", None)  # the embeddings, which it is tied to
+        state.pop("lm_head.weight", None)  # tied to the embeddings
         folder = self.plan.out / "checkpoint"
         self.policy.model.save_pretrained(folder, state_dict=state)
         self.policy.processor.save_pretrained(folder)
         write_card(load_card(str(self.plan.model), "reasoner"), folder)
 
     def advance(self) -> dict[str, float]:
-        """One step; the values for the log."""
+        """Train one step; returns the values for the log."""
         began, began_cpu_s, plan = time.monotonic(), time.process_time(), self.plan
         rng = np.random.default_rng((plan.seed, self.step))
         rows = [self.rows[i] for i in rng.integers(len(self.rows), size=plan.prompts)]
@@ -122,21 +122,21 @@ class EmbeddedRun(ABC, Generic[_Row]):
 
     @abstractmethod
     def _learn(self, rows: Sequence[_Row], rng: np.random.Generator) -> dict[str, float]:
-        """Change the weights by one step, whose random numbers come from `rng`; the values for the log."""
+        """Update the weights on `rows`, with random numbers from `rng`; returns the values for the log."""
 
     @abstractmethod
     def _right(self, folder: Path, rows: Sequence[_Row], group: int, temperature: float, seed: int) -> list[bool]:
-        """Whether each of `group` answers to each of `rows`, which lie in `folder`, is right."""
+        """Whether each of `group` sampled answers to each row is right. `folder` holds the images of the rows."""
 
     def _update(self) -> torch.Tensor:
-        """One step of the optimizer along the gradients; their norm before it is cut to 1."""
+        """Take one optimizer step. Returns the norm of the gradients before it is clipped to 1."""
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norm
 
     def measure(self) -> dict[str, float]:
-        """Share of right targets on the first development rows: greedy, and the mean of eight samples."""
+        """Share of right answers on the development rows: greedy, and the mean of eight samples."""
         right: dict[str, list[bool]] = {"greedy": [], "mean_of_8": []}
         for start in range(0, len(self._dev_rows), _MEASURED_AT_ONCE):
             rows = self._dev_rows[start : start + _MEASURED_AT_ONCE]

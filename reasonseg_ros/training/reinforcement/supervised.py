@@ -1,4 +1,4 @@
-"""Supervised training of the embedded reasoner on the same rows, to compare with learning from rewards."""
+"""Supervised training of the embedded reasoner on the same rows, as a baseline for rewards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def response_text(row: TrainingRow) -> str:
 
 
 def _item(target: TrueTarget) -> str:
-    """Its boxes end behind their last pixel."""
+    """Box and point of a target as text. The embedded reasoner's boxes are exclusive."""
     x1, y1, x2, y2 = (value * IMAGE_WH[i % 2] / TRUTH_PX for i, value in enumerate(target.box_xyxy))
     one_px = (IMAGE_WH[0] / TRUTH_PX, IMAGE_WH[1] / TRUTH_PX)
     box = (x1, y1, x2 + one_px[0], y2 + one_px[1])
@@ -31,10 +31,10 @@ def _item(target: TrueTarget) -> str:
 
 
 class EmbeddedSupervised(ImageRun):
-    """Learns the rows' own thoughts and targets, by the mean cross entropy of their tokens."""
+    """Trains on the thoughts and targets of the rows, with the mean cross entropy of their tokens."""
 
     def _text(self, row: TrainingRow, rng: np.random.Generator) -> str:
-        """What is learned as the answer to a row."""
+        """The target text of a row."""
         return response_text(row)
 
     def _learn(self, rows: Sequence[TrainingRow], rng: np.random.Generator) -> dict[str, float]:
@@ -49,5 +49,5 @@ class EmbeddedSupervised(ImageRun):
 
 
 def run_supervised(plan: RunPlan) -> None:
-    """Train to the end of the plan; continues the run in `plan.out`."""
+    """Train to the end of the plan, continuing the run in `plan.out`."""
     train_to_end(EmbeddedSupervised(plan))

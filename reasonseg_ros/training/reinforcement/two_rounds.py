@@ -1,7 +1,7 @@
 """GRPO of the embedded reasoner on questions about videos, in ReVSeg's two rounds.
 
-A rollout is both rounds: the keyframe with a description, then the box of what was described in that frame. One reward
-is given for both, and its advantage goes to the tokens of both. Source: Li et al., 2025, arXiv:2512.02835.
+A rollout has two rounds: the first chooses a keyframe and describes the target, the second boxes it in that frame. Both
+share one reward, so the tokens of both have the same advantage. Source: Li et al., 2025, arXiv:2512.02835.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from reasonseg_ros.training.video_rows import VideoRow, read_video_rows
 from reasonseg_ros.types import Status
 
 _QUESTIONS_AT_ONCE = 4
-"""Whose gradients are computed together; a video is long, and its attention takes memory by the square of that."""
+"""Questions whose gradients are computed together. Videos are long, and attention needs memory quadratic in length."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rollouts:
-    """Rollouts of a group for each question.
+    """A group of rollouts for each question.
 
     Attributes:
         videos: the questions of round 1.
         first: tokens of round 1, a group for each question.
-        second: number of the rollout (question * group + k), question and tokens of each round 2 that was asked.
+        second: for each round 2: index of the rollout (question * group + k), its question and its tokens.
     """
 
     videos: QuestionBatch
@@ -45,7 +45,7 @@ class Rollouts:
     second: list[tuple[int, QuestionBatch, list[int]]]
 
     def part(self, numbers: Sequence[int]) -> Rollouts:
-        """Those of some of the questions, counted anew."""
+        """The rollouts of some of the questions, renumbered."""
         group = len(self.first[0])
         own = {old: new for new, old in enumerate(numbers)}
         second = [
@@ -59,7 +59,7 @@ class Rollouts:
 def roll_out(
     policy: EmbeddedPolicy, folder: Path, rows: Sequence[VideoRow], group: int, temperature: float, seed: int
 ) -> Rollouts:
-    """Sample both rounds. Round 2 is asked where round 1 is well formed."""
+    """Sample both rounds. There is a round 2 only where round 1 is well formed."""
     frames = [[read_image(folder / path) for path in row.frames] for row in rows]
     videos = QuestionBatch(frames, [row.question for row in rows])
     first = policy.sampled(videos, group, temperature, seed)
@@ -83,7 +83,7 @@ def _joined(batches: Sequence[QuestionBatch]) -> QuestionBatch:
 
 
 def rollout_log_probabilities(policy: EmbeddedPolicy, rollouts: Rollouts) -> tuple[Tensor, Tensor, Tensor]:
-    """Of every token of both rounds: log probabilities, entropies and the number of the rollout, each [T]."""
+    """Log probabilities, entropies and index of the rollout for each token of both rounds, each [T]."""
     values, entropies, owner = policy.log_probabilities(rollouts.videos, rollouts.first)
     if not rollouts.second:
         return values, entropies, owner
@@ -94,7 +94,7 @@ def rollout_log_probabilities(policy: EmbeddedPolicy, rollouts: Rollouts) -> tup
 
 
 class TwoRoundsGrpo(EmbeddedRun[VideoRow]):
-    """Learns from the rewards of both rounds."""
+    """GRPO on questions about videos, with one reward for both rounds."""
 
     plan: GrpoPlan
 
@@ -122,7 +122,7 @@ class TwoRoundsGrpo(EmbeddedRun[VideoRow]):
         return report | self._reinforce(rollouts, alive, group_advantages(rewards))
 
     def _reward_parts(self, rows: Sequence[VideoRow], rollouts: Rollouts) -> list[dict[str, float]]:
-        """Of each rollout."""
+        """The parts of the reward of each rollout."""
         second = {number: self.policy.text(tokens) for number, _, tokens in rollouts.second}
         first = [(row, self.policy.text(tokens)) for row, group in zip(rows, rollouts.first, strict=True)
                  for tokens in group]  # fmt: skip
@@ -134,7 +134,7 @@ class TwoRoundsGrpo(EmbeddedRun[VideoRow]):
         ]
 
     def _reinforce(self, rollouts: Rollouts, alive: Sequence[int], advantages: Tensor) -> dict[str, float]:
-        """Update on the questions `alive`, whose gradients are summed over parts of a few questions."""
+        """Update on the questions `alive`. Gradients are accumulated over batches of a few questions."""
         sampled = self.plan.prompts * self.plan.group
         at_once = [alive[i : i + _QUESTIONS_AT_ONCE] for i in range(0, len(alive), _QUESTIONS_AT_ONCE)]
         parts = [(rollouts.part(numbers), advantages[list(numbers)].flatten()) for numbers in at_once]
@@ -163,7 +163,7 @@ class TwoRoundsGrpo(EmbeddedRun[VideoRow]):
 def right_rollouts(
     policy: EmbeddedPolicy, folder: Path, rows: Sequence[VideoRow], group: int, temperature: float, seed: int
 ) -> list[bool]:
-    """Whether each of `group` rollouts of each of `rows`, which lie in `folder`, means what its row means."""
+    """Whether each of `group` rollouts of each row is right. `folder` holds the frames of the rows."""
     rollouts = roll_out(policy, folder, rows, group, temperature, seed)
     second = {number: policy.text(tokens) for number, _, tokens in rollouts.second}
     return [
@@ -174,7 +174,7 @@ def right_rollouts(
 
 
 def _is_right(row: VideoRow, first: str, second: str) -> bool:
-    """Whether both rounds together mean the target, or round 1 that nothing fits, as the node reads them."""
+    """Whether both rounds find the target, or round 1 rightly says that nothing fits, parsed as in the node."""
     keyframe = parse_keyframe(first, len(row.frames))
     if all(box is None for box in row.boxes_xyxy):
         return keyframe.status is Status.NO_TARGET
@@ -183,5 +183,5 @@ def _is_right(row: VideoRow, first: str, second: str) -> bool:
 
 
 def run_two_rounds(plan: GrpoPlan) -> None:
-    """Train to the end of the plan; continues the run in `plan.out`."""
+    """Train to the end of the plan, continuing the run in `plan.out`."""
     train_to_end(TwoRoundsGrpo(plan))

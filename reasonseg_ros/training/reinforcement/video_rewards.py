@@ -1,15 +1,15 @@
-"""ReVSeg's reward of two rounds as pure functions of both texts and their truth.
+"""ReVSeg's reward of two rounds as pure functions of both texts and the target.
 
 Source: Li et al., "ReVSeg: Incentivizing the Reasoning Chain for Video Segmentation with Reinforcement Learning", 2025,
 arXiv:2512.02835. The reward is the sum of
 
-- format, 0 to 1: here a half for each round that is well formed (the paper's own scale is not known to us),
-- temporal, 0 to 1, if round 1 is well formed: how large the target is in the chosen keyframe, from 0 at its smallest
-  to 1 at its largest box (`revseg`), or 1 if the keyframe shows it at all (`revseg_visible`),
-- spatial, 0 or 1, if both are well formed: the box of round 2 has an IoU above 0.5 with the target in the keyframe.
+- format, 0 to 1: here one half for each well-formed round (the paper's scale is unknown to us),
+- temporal, 0 to 1, if round 1 is well formed: the target's relative size in the chosen keyframe, from 0 for its
+  smallest to 1 for its largest box (`revseg`), or 1 if the keyframe shows it (`revseg_visible`),
+- spatial, 0 or 1, if both are well formed: whether the box of round 2 has an IoU above 0.5 with the target.
 
-Two rules are added, as in `rewards`. If nothing fits, an empty list in round 1 is the right answer and earns
-everything; if something fits, it earns nothing.
+Two rules are added, as in `rewards`. If nothing fits, an empty list in round 1 is right and gets the full reward. If
+something fits, an empty list gets nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ChosenFrame:
 
 
 def chosen_frame(text: str, frames: int) -> ChosenFrame | None:
-    """What round 1 chose; None if its text is not exactly of the format that is asked for."""
+    """The choice of round 1; None if its text does not have exactly the requested format."""
     try:
         (item,) = _items(text)
         number, description = item["frame_idx"], item["object description"]
@@ -69,12 +69,12 @@ def says_nothing(text: str) -> bool:
 
 
 def visible(box: Box | None, boxes: tuple[Box | None, ...]) -> float:
-    """1 if the target is visible in the keyframe, in which it has `box`."""
+    """1 if the target is visible in the keyframe, where its box is `box`."""
     return float(box is not None)
 
 
 def relative_area(box: Box | None, boxes: tuple[Box | None, ...]) -> float:
-    """(area - smallest) / (largest - smallest) over the target's boxes; 1 if all are of one size."""
+    """(area - smallest) / (largest - smallest) over the target's boxes; 1 if all have the same size."""
     if box is None:
         return 0.0
     areas = [_area(each) for each in boxes if each is not None]
@@ -82,7 +82,7 @@ def relative_area(box: Box | None, boxes: tuple[Box | None, ...]) -> float:
 
 
 def no_temporal(box: Box | None, boxes: tuple[Box | None, ...]) -> float:
-    """Nothing, as in the paper's ablation."""
+    """Always 0, as in the paper's ablation."""
     return 0.0
 
 
@@ -95,7 +95,7 @@ VIDEO_REWARDS: Mapping[str, Callable[[Box | None, tuple[Box | None, ...]], float
 
 
 def video_reward_parts(name: str, first: str, second: str, truth: VideoTruth) -> dict[str, float]:
-    """The parts of the reward for the texts of both rounds; `second` is empty if it was not asked.
+    """The parts of the reward for the texts of both rounds. `second` is empty if there was no round 2.
 
     Raises InvalidInput for an unknown name.
     """
@@ -118,7 +118,7 @@ def video_reward_parts(name: str, first: str, second: str, truth: VideoTruth) ->
 
 
 def _items(text: str) -> list[Any]:
-    """The list in the answer's tags behind a thought. Raises one of UNREADABLE."""
+    """The list in the answer's tags after a thought. Raises one of UNREADABLE."""
     items = json_value(tagged_answer(text))
     if not isinstance(items, list) or not is_thought_then_answer(text):
         raise ValueError(text)
@@ -126,7 +126,7 @@ def _items(text: str) -> list[Any]:
 
 
 def _box(text: str, answer_wh: tuple[int, int]) -> list[float] | None:
-    """The one box of round 2 in pixels of the truth; None if its text is not well formed."""
+    """The single box of round 2 in pixels of the squashed image; None if its text is not well formed."""
     try:
         (item,) = _items(text)
         box = item["bbox_2d"]

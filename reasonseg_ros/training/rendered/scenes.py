@@ -7,7 +7,7 @@ A folder holds chunks named `scenes_<first seed>`, each with
     part_ids.npy      uint8 [N, H, W], 0 is the background
     scenes.json       N times {"seed": ..., "objects": [SceneObject fields], "parts": [ScenePart fields]}
 
-A chunk is written under another name and renamed when it is complete, so training may read while rendering continues.
+A chunk gets its name only when it is complete, so training can read the folder while rendering continues.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SIZE_WH = (320, 240)
 
 @dataclass(frozen=True, eq=False)
 class StoredScene:
-    """The parts of a scene that training needs. Arrays are views of the files; do not write to them."""
+    """The parts of a scene that training needs. The arrays are read-only views of the files."""
 
     seed: int
     rgb: RgbImage
@@ -46,7 +46,7 @@ class StoredScene:
 
 
 def write_chunk(scenes: Iterable[Scene], folder: Path) -> None:
-    """Write the scenes as one chunk; `folder` appears when it is complete."""
+    """Write the scenes as one chunk. `folder` appears when it is complete."""
     scenes = list(scenes)
     facts = [
         {"seed": s.seed, "objects": [asdict(o) for o in s.objects], "parts": [asdict(p) for p in s.parts]}
@@ -61,7 +61,7 @@ def write_chunk(scenes: Iterable[Scene], folder: Path) -> None:
 
 @contextmanager
 def whole_chunk(folder: Path) -> Iterator[Path]:
-    """A folder to write into; it is renamed to `folder` when complete."""
+    """A temporary folder to write to. It is renamed to `folder` at the end, if nothing was raised."""
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     unfinished.mkdir(parents=True, exist_ok=True)
     yield unfinished
@@ -86,7 +86,7 @@ def render_scenes(first_seed: int, count: int, folder: Path, size_wh: tuple[int,
 
 
 def tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a fact as they were before JSON made lists of its tuples."""
+    """The fields with lists converted back to tuples, which JSON does not have."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 

@@ -7,8 +7,8 @@ A folder holds chunks named `videos_<first seed>`, each with
     videos.json       N times {"seed": ..., "rate_hz": ..., "events": [Event fields], "frames": F times [SceneObject
                       fields]}
 
-Only frames that a model sees are rendered, because rendering costs far more than physics. As with scenes,
-a chunk appears under its name when it is complete.
+Only the frames for the model are rendered, because rendering costs far more than physics. As with scenes, a chunk gets
+its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ FRAMES = 6
 
 VIDEOS_PER_CHUNK = 50
 RATES_HZ = (1.7, 1.85, 2.0, 2.2)
-"""In turn, so that the frames lie 0.45 to 0.6 s apart."""
+"""Frame rates, used in turn. The frames are thus 0.45 to 0.6 s apart."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredVideo:
-    """The parts of a `Video` that training needs, by the same names. Arrays are views of files: read only."""
+    """The parts of a `Video` that training needs, with the same names. The arrays are read-only views of the files."""
 
     seed: int
     rate_hz: float
@@ -45,7 +45,7 @@ class StoredVideo:
 
 
 def write_videos(videos: Sequence[Video], folder: Path) -> None:
-    """Write videos of one length and size as one chunk; `folder` appears when it is complete."""
+    """Write videos of equal length and size as one chunk. `folder` appears when it is complete."""
     facts = [
         {
             "seed": video.seed,

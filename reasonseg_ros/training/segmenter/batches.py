@@ -1,6 +1,6 @@
-"""Batches for the segmenter: rendered scenes, the masks in them, and prompts as imprecise as a reasoner's.
+"""Batches for the segmenter: rendered scenes, their masks, and prompts as imprecise as those of a reasoner.
 
-Everything drawn depends only on the generator given, so a step can be repeated from its number.
+All randomness comes from the given generator, so a step can be repeated from its number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class MaskBatch:
 
     Attributes:
         pixels: float32 [B, 3, S, S], normalised.
-        targets: float32 [B, K, S, S]; between 0 and 1 on pixels that a border crosses.
+        targets: float32 [B, K, S, S]; between 0 and 1 on border pixels.
         boxes_xyxy: float32 [B, K, 4] in pixels of the S x S image.
         points_xy: float32 [B, K, P, 2], or None for box only.
     """
@@ -40,7 +40,7 @@ class MaskBatch:
 
 
 def scene_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, rng: np.random.Generator) -> MaskBatch:
-    """Random scenes, cropped, mirrored and recoloured, with random objects and parts of theirs as targets."""
+    """Random scenes, cropped, mirrored and recoloured, with random objects and parts as targets."""
     point_count = int(rng.choice(POINT_COUNTS, p=POINT_COUNT_SHARES))
     pixels: list[FloatArray] = []
     masks, boxes, points = [], [], []
@@ -67,7 +67,7 @@ def scene_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, rng
 
 
 def ellipse_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, rng: np.random.Generator) -> MaskBatch:
-    """Ellipses in random boxes, independent of the image: teaches the decoder the meaning of a box."""
+    """Ellipses in random boxes, independent of the image. They teach the decoder the meaning of a box."""
     chosen = [scenes[int(rng.integers(len(scenes)))] for _ in range(images)]
     centres = rng.uniform(0.1, 0.9, (images, targets, 2)) * size_px
     halves = rng.uniform(0.03, 0.2, (images, targets, 2)) * size_px
@@ -84,19 +84,19 @@ def ellipse_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, r
 
 
 def box_prompt(mask: BoolMask, rng: np.random.Generator) -> FloatArray:
-    """The mask's box, its sides moved by a pixel or so, now and then by more. float32 [4], in the image."""
+    """The mask's box with sides moved by about a pixel, sometimes by more. float32 [4], inside the image."""
     box = mask_box(mask)
     assert box is not None
     size = np.tile(box[2:] - box[:2], 2)
     spread = rng.choice([0.0, 0.03, 0.07], p=[0.35, 0.45, 0.2]) * size + rng.choice([0.5, 1.5])
-    # Never more than a fifth of the size, so that the sides keep their order.
+    # At most a fifth of the size, so that the sides keep their order.
     moved = box + np.clip(rng.normal(size=4) * spread, -0.2 * size, 0.2 * size)
     height, width = mask.shape
     return np.clip(moved, 0, [width, height, width, height]).astype(np.float32)
 
 
 def point_prompts(mask: BoolMask, count: int, rng: np.random.Generator) -> FloatArray:
-    """Points on the mask, half of the time the first near its centre, sometimes off by a few pixels. float32 [P, 2]."""
+    """Points on the mask, float32 [P, 2], sometimes off by a few pixels. Often the first is near the centre."""
     rows, columns = np.nonzero(mask)
     inside = np.stack([columns, rows], -1).astype(np.float32)
     picked = inside[rng.integers(len(inside), size=count)]
@@ -108,7 +108,7 @@ def point_prompts(mask: BoolMask, count: int, rng: np.random.Generator) -> Float
 
 
 def _choose(things: list[BoolMask], parts: list[BoolMask], count: int, rng: np.random.Generator) -> list[BoolMask]:
-    """`count` masks: every thing once before any comes again, a share of them replaced by parts."""
+    """`count` masks. Objects repeat only after all were chosen; a share is replaced by parts."""
     order = np.concatenate([rng.permutation(len(things)) for _ in range(-(-count // len(things)))])[:count]
     chosen = [things[i] for i in order]
     for i in range(count):
@@ -118,7 +118,7 @@ def _choose(things: list[BoolMask], parts: list[BoolMask], count: int, rng: np.r
 
 
 def _augmented(scene: StoredScene, rng: np.random.Generator) -> tuple[RgbImage, NDArray[np.uint8], NDArray[np.uint8]]:
-    """A random window of the scene (half of the time all of it), perhaps mirrored, with other light and colour."""
+    """A random window of the scene (half of the time all of it), possibly mirrored, with changed light and colour."""
     height, width = scene.instance_ids.shape
     scale = 1.0 if rng.random() < 0.5 else rng.uniform(0.55, 1.0)
     window_h, window_w = round(height * scale), round(width * scale)
@@ -135,7 +135,7 @@ def _augmented(scene: StoredScene, rng: np.random.Generator) -> tuple[RgbImage, 
 
 
 def shrunk(mask: BoolMask, size_px: int) -> FloatArray:
-    """The mask as a square of `size_px`, between 0 and 1 on pixels that a border crosses."""
+    """The mask resized to a square of `size_px`, float32; between 0 and 1 on border pixels."""
     shrinks = max(mask.shape) > size_px
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(mask.astype(np.float32), (size_px, size_px), interpolation=interpolation)

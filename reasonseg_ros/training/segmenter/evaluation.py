@@ -1,4 +1,4 @@
-"""Mask scores of a segmenter on unseen scenes, prompted with the true boxes."""
+"""Mask scores of a segmenter on unseen scenes, prompted with the true boxes and points."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PICTURES = 12
 
 @dataclass(frozen=True)
 class ObjectScore:
-    """One object: IoU of the cleaned mask with the truth, and the IoU that the model predicted itself."""
+    """The scores of one object: IoU of the cleaned mask with the ground truth, and the predicted IoU."""
 
     category: str
     prompt: str
@@ -36,10 +36,10 @@ class ObjectScore:
 def evaluate_segmenter(
     model: str, seeds: range, size_wh: tuple[int, int], pictures: Path | None = None
 ) -> list[ObjectScore]:
-    """Measure all objects that questions may target, and print means by prompt and category.
+    """Measure all objects that questions may be about, and print means by prompt and category.
 
-    The prompts are the true box with the point that the scene states, and the true box alone. The true box counts only
-    visible pixels. With `pictures`, a sheet of scenes with the outlines found is written there as well.
+    The prompts are the true box with the scene's point, and the true box alone. The true box contains the visible
+    pixels. With `pictures`, also writes a contact sheet with the outlines to that folder.
     """
     segmenter, world = load_segmenter(SegmenterConfig(model=model)), World(size_wh)
     measured: list[ObjectScore] = []
@@ -63,7 +63,7 @@ def evaluate_segmenter(
 
 
 def score_objects(segmenter: Segmenter, scene: Scene) -> tuple[list[ObjectScore], list[BoolMask]]:
-    """Measurements of a scene's clear objects under both prompts, and the masks found with box and point."""
+    """Scores of a scene's clear objects with both prompts, and the masks from box and point."""
     least_px = MIN_AREA_SHARE * scene.instance_ids.size
     clear = [o for o in scene.objects if o.area_px >= least_px and o.visible_share >= MIN_VISIBLE_SHARE]
     features = segmenter.encode(scene.rgb)

@@ -1,4 +1,4 @@
-"""The embedded segmenter: SAM2's own architecture, made small enough to train on a CPU."""
+"""The embedded segmenter: SAM2's architecture, small enough to be trained on a CPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STAGE_BLOCKS = [1, 2, 3, 1]
 
 
 def small_config(size_px: int) -> Sam2Config:
-    """2.1 million weights for square images of `size_px`, a multiple of 32. The weights do not depend on the size."""
+    """A model of 2.1 million weights for square images of `size_px`, a multiple of 32. The size changes no weight."""
     backbone = Sam2HieraDetConfig(
         hidden_size=STAGE_WIDTHS[0],
         num_attention_heads=1,
@@ -50,11 +50,11 @@ def small_config(size_px: int) -> Sam2Config:
 
 
 def new_model(size_px: int, seed: int) -> Sam2Model:
-    """A model ready for training from nothing."""
+    """An untrained model, initialised for training."""
     torch.manual_seed(seed)
     model = Sam2Model(small_config(size_px))
     with torch.no_grad():
-        # Image and prompts must be located by the same random matrix; transformers draws two.
+        # Image and prompts need the same random positional embedding; transformers draws two.
         model.prompt_encoder.shared_embedding.positional_embedding.copy_(
             model.shared_image_embedding.positional_embedding
         )
@@ -62,14 +62,14 @@ def new_model(size_px: int, seed: int) -> Sam2Model:
             if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
-            # With queries and keys near the identity, a prompt looks at its own place in the image from the start.
+            # With queries and keys near the identity, a prompt attends to its place in the image from the start.
             if name.endswith(("q_proj", "k_proj")) and ("cross_attn" in name or "final_attn" in name):
                 layer.weight.mul_(0.1).add_(torch.eye(HIDDEN))
     return model
 
 
 def resized_model(model: Sam2Model, size_px: int) -> Sam2Model:
-    """The same weights in a model for images of another size."""
+    """A model for images of another size, with the same weights."""
     other = Sam2Model(small_config(size_px))
     other.load_state_dict(model.state_dict())
     return other.to(model.device)

@@ -3,8 +3,8 @@
     reasonseg train segmenter train --data DIR --run DIR --out models/tabletop/segmenter
     reasonseg train segmenter evaluate --model models/tabletop/segmenter --seeds 20000000 200
 
-First the decoder learns the meaning of a box on ellipses. Then everything is trained on small images, then twice on
-larger ones, which show thin objects. The same command continues a stopped run from its last checkpoint.
+First the decoder learns the meaning of boxes from ellipses. Then the whole model is trained on small images, and in two
+stages on larger ones, which show thin objects. The same command continues a stopped run from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -37,10 +37,13 @@ RAMP_STEPS = 30
 
 @dataclass(frozen=True)
 class Stage:
-    """`images` of `size_px` and `targets` in each, a step; `peak_rate` is the learning rate before decay.
+    """A stage of training.
 
-    A stage that `restarts` starts a new cosine decay, which lasts up to the next such stage. For training on videos,
-    `images` counts clips of `frames` frames.
+    Attributes:
+        images, targets: images per step, and targets per image. For videos, `images` counts clips of `frames` frames.
+        size_px: side of the square images.
+        peak_rate: learning rate before the decay.
+        restarts: whether it starts a new cosine decay, which lasts until the next such stage.
     """
 
     name: str
@@ -62,7 +65,7 @@ STAGES = (
 
 
 def learning_rate(stages: tuple[Stage, ...], stage_index: int, step: int) -> float:
-    """The rate of a step: a short ramp, then one cosine from restart to restart; constant in the first stage."""
+    """The learning rate of a step: warm-up, then a cosine decay between restarts; no decay in the first stage."""
     stage = stages[stage_index]
     rate = stage.peak_rate * min(1.0, (step + 1) / RAMP_STEPS)
     if stage_index == 0:
@@ -76,7 +79,7 @@ def learning_rate(stages: tuple[Stage, ...], stage_index: int, step: int) -> flo
 
 
 def predict(model: Sam2Model, batch: MaskBatch, train_encoder: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits [B, K, S/4, S/4] and predicted IoU [B, K]."""
+    """Logits [B, K, S/4, S/4] and predicted IoUs [B, K] of a batch."""
     labels = None if batch.points_xy is None else torch.ones(batch.points_xy.shape[:3], dtype=torch.long)
     prompts = {
         "input_boxes": batch.boxes_xyxy.to(model.device),
@@ -95,10 +98,10 @@ def predict(model: Sam2Model, batch: MaskBatch, train_encoder: bool) -> tuple[to
 def mask_loss(
     logits: torch.Tensor, scores: torch.Tensor, targets: torch.Tensor, boxes_xyxy: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss, and the mean IoU, of masks judged at the targets' resolution.
+    """The loss and the mean IoU of masks, at the resolution of the targets.
 
-    The logits are enlarged as they are in use, so that a quarter of the resolution still draws a sharp border. Every
-    object weighs the same: its border most, its box next, the rest of the image little.
+    The logits are upsampled as in inference, so that borders are sharp in spite of their lower resolution. All objects
+    have equal weight. Within each, the border has the most, then the box; the rest of the image has little.
     """
     size_px = targets.shape[-1]
     logits = F.interpolate(logits, size=(size_px, size_px), mode="bilinear", align_corners=False)
@@ -124,7 +127,7 @@ def mask_loss(
 
 
 class SegmenterRun:
-    """One training run, kept in a folder as `state.pt`."""
+    """One training run, with its state in a folder as `state.pt`."""
 
     def __init__(self, folder: Path, stages: tuple[Stage, ...], device: torch.device, seed: int) -> None:
         self.folder, self.stages, self.device, self.seed = folder, stages, device, seed
@@ -140,7 +143,7 @@ class SegmenterRun:
         return self.stages[self.stage_index]
 
     def train_step(self, scenes: Any) -> tuple[float, float]:
-        """One step; returns loss and IoU. The batch depends only on the seed, the step and the available scenes."""
+        """Train one step; returns loss and IoU. The batch depends only on seed, stage, step and available scenes."""
         stage = self.stage
         rng = np.random.default_rng([self.seed, self.stage_index, self.step])
         first = self.stage_index == 0
@@ -162,7 +165,7 @@ class SegmenterRun:
         self.step += 1
 
     def report(self) -> str:
-        """More metrics of the steps so far."""
+        """Additional metrics for the log, ending with a space, or empty."""
         return ""
 
     def next_stage(self) -> bool:
@@ -215,9 +218,9 @@ class Source(Protocol):
 
 
 def train(run: SegmenterRun, sources: Sequence[Source]) -> bool:
-    """Train to the end, or until SIGTERM or Ctrl-C; True at the end. Both leave a checkpoint.
+    """Train to the end, or until SIGTERM or Ctrl-C; returns whether it reached the end.
 
-    The steps take their scenes from the sources in turn.
+    Writes a checkpoint in both cases. The steps take their scenes from the sources in turn.
     """
     stopped: list[int] = []
     numbers = (signal.SIGTERM, signal.SIGINT)

@@ -1,9 +1,9 @@
-"""What the selection learns from: thoughts about rendered scenes, and the masks that everything mode proposes there.
+"""Training examples of the selection: thoughts about rendered scenes, and the masks that everything mode proposes.
 
-Each scene gives two files in the work folder, written once, so that a stopped collection continues:
+Each scene has two files in the work folder. Existing files are not written again, so a stopped collection continues:
 
     thoughts/SEED.npz   the questions with their targets, and the reasoner's last hidden state of each thought
-    masks/SEED.npz      vectors and low resolution masks of the proposals, and the objects at the same resolution
+    masks/SEED.npz      vectors and low-resolution masks of the proposals, and the objects at the same resolution
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from reasonseg_ros.types import Answer, BoolMask, FloatArray, Frame
 KIND_COUNTS = {
     "function": 2, "attribute": 1, "relation": 2, "comparison": 2, "multi_step": 3, "several": 2, "none": 2
 }  # fmt: skip
-"""Questions of each kind a scene, if it allows them: 14 at most."""
+"""Maximum questions of each kind per scene: 14 in total. A scene may not allow all of them."""
 _DRAWS = 6
 
 
@@ -41,11 +41,11 @@ class SelectionExample:
     """One question with the proposals of its scene.
 
     Attributes:
-        masks: float32 [K, F].
+        masks: vectors of the proposals, float32 [K, F].
         state: last hidden state of the thought, float32 [D].
-        iou, iop: of each proposal with all targets together, float32 [K].
+        iou, iop: IoU and IoP of each proposal with the union of the targets, float32 [K].
         low_res: the proposals, bool [K, h, w].
-        truth: all targets, bool [h, w].
+        truth: union of the targets, bool [h, w].
     """
 
     seed: int
@@ -60,7 +60,7 @@ class SelectionExample:
 
 
 def selection_questions(scene: SceneView, seed: int, phrasing: str) -> list[SceneQuestion]:
-    """Different questions about a scene, as many of each kind as KIND_COUNTS says and the scene allows."""
+    """Different questions about a scene, up to KIND_COUNTS of each kind."""
     rng = random.Random(seed)
     drawn: dict[str, SceneQuestion] = {}
     for kind in KINDS:
@@ -74,7 +74,7 @@ def selection_questions(scene: SceneView, seed: int, phrasing: str) -> list[Scen
 
 
 def think_about(scene: StoredScene, reasoner: Reasoner, phrasing: str, path: Path) -> None:
-    """Write the thoughts about a scene, unless they are there. A thought that fails is left out."""
+    """Write the thoughts about a scene, unless the file exists. Failed thoughts are left out."""
     if path.exists():
         return
     shown = view(scene)
@@ -99,7 +99,7 @@ def think_about(scene: StoredScene, reasoner: Reasoner, phrasing: str, path: Pat
 
 
 def propose_in(scene: StoredScene, segmenter: Segmenter, everything: Everything, path: Path) -> None:
-    """Write the proposals in a scene, unless they are there; the thoughts about it have to be there."""
+    """Write the proposals in a scene, unless the file exists. Its file of thoughts must exist."""
     if path.exists():
         return
     with np.load(path.parents[1] / "thoughts" / path.name) as thoughts:
@@ -136,7 +136,7 @@ def collect_selection(
     work: Path,
     grid_wh: tuple[int, int] | None = None,
 ) -> None:
-    """Write the files of all scenes; without a segmenter the thoughts alone. Prints the progress."""
+    """Write the files of all scenes, without a segmenter only the thoughts. Prints the progress."""
     everything = Everything(segmenter, grid_wh=grid_wh) if segmenter is not None else None
     for name in ("thoughts", "masks"):
         (work / name).mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ def collect_selection(
 
 
 def read_selection_examples(work: Path) -> Iterator[SelectionExample]:
-    """The questions of all scenes of a work folder whose two files are there, in the order of their seeds."""
+    """The questions of all scenes with both files in a work folder, in the order of their seeds."""
     for path in sorted((work / "masks").glob("*.npz"), key=lambda path: int(path.stem)):
         with np.load(path) as proposed, np.load(work / "thoughts" / path.name) as thoughts:
             masks = proposed["masks"]

@@ -1,8 +1,8 @@
 """The fusion module and its two heads.
 
-Source: Wang and Ke, "LLM-Seg", 2024, arXiv:2404.08767: blocks of self-attention among the masks and cross-attention in
-both directions between masks and question, after SAM's two-way transformer; an IoP head, and an IoU head that compares
-an embedding of each mask with one of the question.
+Blocks like those of SAM's two-way transformer: self-attention among the masks, and cross-attention in both directions
+between masks and question. One head predicts the IoP. The IoU head compares an embedding of each mask with one of the
+question. Source: Wang and Ke, "LLM-Seg", 2024, arXiv:2404.08767.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class FusionSizes:
-    """F numbers a mask, D a hidden state; the width of the blocks, their heads, hidden layer and number."""
+    """The sizes of the module.
+
+    Attributes:
+        mask_features: F, length of a mask's vector.
+        state_width: D, length of a hidden state.
+        width, heads, hidden, blocks: width, attention heads, hidden layer and number of the blocks.
+    """
 
     mask_features: int
     state_width: int
@@ -28,7 +34,7 @@ class FusionSizes:
 
 
 class Attention(nn.Module):
-    """Multi-head attention of [B, Q, C] over [B, N, C], written out so that its export takes any lengths."""
+    """Multi-head attention of [B, Q, C] over [B, N, C]. Written out, so that its export accepts any lengths."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -37,7 +43,7 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, queries: Tensor, values: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """`hidden` is true for places of `values`, bool [B, N], that are padding."""
+        """`hidden`, bool [B, N], is true where `values` are padding."""
         q, k, v = (
             layer(tensor).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for layer, tensor in ((self.query, queries), (self.key, values), (self.value, values))
@@ -50,7 +56,7 @@ class Attention(nn.Module):
 
 
 class TwoWayBlock(nn.Module):
-    """Masks look at each other and at the question; then the question looks at the masks."""
+    """Masks attend to each other and to the question; then the question attends to the masks."""
 
     def __init__(self, sizes: FusionSizes) -> None:
         super().__init__()
@@ -90,7 +96,7 @@ class Fusion(nn.Module):
     def forward(
         self, masks: Tensor, states: Tensor, hidden: Tensor | None = None, noise: float = 0.0
     ) -> tuple[Tensor, Tensor]:
-        """Logits of the IoP, and cosines with the question before it was fused, float32 [B, K] each."""
+        """Logits of the IoP, and cosine similarities with the question before fusion, float32 [B, K] each."""
         normal = (masks - self.mean) / self.spread
         if noise:
             normal = normal + noise * torch.randn_like(normal)
@@ -103,7 +109,7 @@ class Fusion(nn.Module):
 
 
 class ExportedFusion(nn.Module):
-    """One question: masks [K, F] and states [T, D] to iop and similarity [K]."""
+    """The exported graph for one question: from masks [K, F] and states [T, D] to IoP and similarity, [K] each."""
 
     def __init__(self, fusion: Fusion) -> None:
         super().__init__()
@@ -120,10 +126,10 @@ TEMPERATURE, IOP_WEIGHT, LEAST_IOU = 0.05, 50.0, 0.1
 def selection_loss(
     logits: Tensor, similarity: Tensor, hidden: Tensor, iou: Tensor, iop: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """LLM-Seg's losses, of float32 [B, K]: KL divergence of the IoU scores, and weighted regression of the IoP.
+    """LLM-Seg's losses from float32 [B, K]: KL divergence of the IoU scores, and weighted regression of the IoP.
 
-    KL(softmax(iou / t), softmax(similarity / t)) counts only questions with a proposal on a target. In the regression
-    masks that lie on the targets weigh most: exp(iop - 1).
+    KL(softmax(iou / t), softmax(similarity / t)) counts only for questions with a proposal on a target. The regression
+    has the weight exp(iop - 1), which is largest for masks on the targets.
     """
     found = (similarity / TEMPERATURE).masked_fill(hidden, -1e4).log_softmax(1)
     wanted = (iou / TEMPERATURE).masked_fill(hidden, -1e4).softmax(1)

@@ -1,8 +1,8 @@
-"""Training of the selection: thoughts and proposals are collected, then the fusion module learns, then it is exported.
+"""Training of the selection: collects thoughts and proposals, trains the fusion module, and exports it.
 
     reasonseg train selection --scenes DIR --validation DIR --work DIR --out models/tabletop/selection
 
-Everything goes into the work folder, so the same command continues what was stopped.
+All data and state are in the work folder, so the same command continues a stopped run.
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ class SelectionPlan:
 
     Attributes:
         scenes, validation: folders of `reasonseg train scenes`; the rule is chosen on the second.
-        work: what was collected, and the state to resume from.
+        work: folder of the collected data and of the state to resume from.
         out: folder of the trained selection.
-        grid_wh: points of everything mode; a folder `work` holds masks of one grid.
+        grid_wh: points of everything mode. Another grid needs another `work`.
         until: the last of STAGES to run.
+
+    Raises InvalidInput for a value out of range.
     """
 
     scenes: Path
@@ -101,7 +103,7 @@ def train_selection(plan: SelectionPlan) -> None:
     source = f"{len(examples)} questions on {len({one.seed for one in examples})} scenes, the rule on {len(held_out)}"
     digests = model_digests(plan.reasoner, plan.segmenter)
     card = SelectionCard(
-        graph_sha256="",  # known once the graph is written
+        graph_sha256="",  # set when the graph is written
         reasoner_sha256=digests["reasoner_sha256"],
         segmenter_sha256=digests["segmenter_sha256"],
         points_sha256=digests["points_sha256"],
@@ -125,7 +127,7 @@ def _collect(plan: SelectionPlan, missing: Mapping[str, Sequence[StoredScene]]) 
 
 
 def train_fusion(plan: SelectionPlan, examples: Sequence[SelectionExample]) -> Fusion:
-    """Train to the end, or continue from `plan.work`. A batch depends on the seed and the step alone."""
+    """Train to the end, continuing from `plan.work`. A batch depends only on the seed and the step."""
     torch.manual_seed(plan.seed)
     fusion = Fusion(FusionSizes(examples[0].masks.shape[1], len(examples[0].state), plan.width, hidden=2 * plan.width))
     every = np.concatenate([one.masks for one in {one.seed: one for one in examples}.values()])
@@ -168,7 +170,7 @@ def train_fusion(plan: SelectionPlan, examples: Sequence[SelectionExample]) -> F
 
 
 def drawn(counts: NDArray[np.int64], plan: SelectionPlan, step: int) -> NDArray[np.int64]:
-    """Indices of a step's examples. Batches are drawn POOL at a time and hold alike `counts` of masks: less padding."""
+    """Indices of a step's examples. POOL batches are drawn together, sorted by `counts` of masks to pad less."""
     rng = np.random.default_rng([plan.seed, step // POOL])
     pool = rng.integers(len(counts), size=POOL * plan.batch)
     batches = pool[np.argsort(counts[pool], kind="stable")].reshape(POOL, plan.batch)
@@ -192,7 +194,7 @@ def batch_of(examples: Sequence[SelectionExample]) -> tuple[Tensor, Tensor, Tens
 
 
 def publish_selection(fusion: Fusion, card: SelectionCard, out: Path) -> None:
-    """Write the graph, with float16 weights, and its card."""
+    """Write the graph with float16 weights, and its card."""
     out.mkdir(parents=True, exist_ok=True)
     sizes = fusion.sizes
     masks, states = torch.export.Dim("K"), torch.export.Dim("T")

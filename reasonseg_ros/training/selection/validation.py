@@ -1,4 +1,4 @@
-"""Scores of a selection on questions, and the rule that is best on them, at the proposals' resolution."""
+"""Scores of a selection on questions, and the rule with the best score, at the proposals' resolution."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def selection_scores(fusion: Fusion, examples: Sequence[SelectionExample]) -> li
 
 
 Known = dict[tuple[int, ...], float]
-"""IoU of an example by what is chosen of its masks."""
+"""Cached IoUs of an example, by the indices of the chosen masks."""
 
 
 def mean_iou(
@@ -39,7 +39,7 @@ def mean_iou(
     scores: Sequence[tuple[FloatArray, FloatArray]],
     known: Sequence[Known] | None = None,
 ) -> float:
-    """gIoU: the mean over the questions, 1 where rightly nothing is chosen. `known` keeps IoUs for other rules."""
+    """gIoU: the mean IoU over the questions, 1 where choosing nothing is right. `known` caches IoUs across rules."""
     known = [{} for _ in examples] if known is None else known
     found = zip(examples, scores, known, strict=True)
     return float(np.mean([_iou(rule.choose(*score), example, memory) for example, score, memory in found]))
@@ -53,7 +53,7 @@ def _iou(chosen: NDArray[np.int64], example: SelectionExample, known: Known) -> 
 
 
 def rules() -> Iterator[SelectionRule]:
-    """All rules that are tried. A selection without a threshold is tried once for each `none_below`."""
+    """All candidate rules. A selection without a threshold appears once for each `none_below`."""
     for selection, none_below in product(SELECTIONS, NONE_BELOW):
         for threshold in (0.5,) if selection == "top1" else THRESHOLDS:
             yield SelectionRule(selection, threshold, none_below)
@@ -62,7 +62,7 @@ def rules() -> Iterator[SelectionRule]:
 def best_rule(
     examples: Sequence[SelectionExample], scores: Sequence[tuple[FloatArray, FloatArray]]
 ) -> tuple[SelectionRule, dict[str, float]]:
-    """The rule with the greatest gIoU, and the greatest gIoU of each selection."""
+    """The rule with the best gIoU, and the best gIoU of each selection."""
     known: list[Known] = [{} for _ in examples]
     tried = [(mean_iou(rule, examples, scores, known), rule) for rule in rules()]
     by_selection: dict[str, float] = {}

@@ -1,8 +1,8 @@
-"""Clips for the segmenter's memory: a few frames in which things move, hide and come back, with true masks.
+"""Clips for the segmenter's memory: a few frames in which objects move, hide and return, with true masks.
 
-Films give true motion; still scenes give clips without further rendering: a window moves over them as a camera would,
-and cut-outs of other scenes' objects pass before what is there. Both ways the frames run to and fro, so that what has
-hidden returns. Everything drawn depends only on the generator given.
+Rendered videos give true motion. Still scenes give clips without further rendering: a window moves over them like a
+camera, and cut-outs of other scenes' objects pass in front. In both, the frames are played forwards and backwards, so
+that hidden objects return. All randomness comes from the given generator.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from reasonseg_ros.training.segmenter.memory.hiding import Ids, hiding_order, la
 from reasonseg_ros.types import BoolMask, FloatArray, RgbImage
 
 LEAST_TARGET_PX, GONE_PX = 60, 4
-"""Mask areas: smaller targets are not used, and below the second one counts as not visible."""
+"""Minimum mask area of a usable target, and maximum area that counts as not visible, pixels."""
 STILL_SHARE = 0.35
 EVENT_SHARE = 0.7
 PASSING_SHARES = (0.35, 0.45, 0.2)
-"""Chances of no, one and two cut-outs that pass through a clip."""
+"""Probabilities of zero, one and two cut-outs that pass through a clip."""
 HIDING_FILM_SHARE = 0.5
-"""Of the clips in which targets get hidden, those in which a film does it and not a cut-out."""
+"""Share of clips with hidden targets that use an event of a rendered video instead of a cut-out."""
 _FIRST_CUT_OUT_ID = 100
 _FILMS_TRIED = 20
 _HIDDEN_FIRST = 0.5
@@ -40,10 +40,10 @@ class ClipBatch:
 
     Attributes:
         pixels: float32 [B, T, 3, S, S], normalised.
-        targets: float32 [B, K, T, S/2, S/2]; between 0 and 1 on pixels that a border crosses.
-        boxes_xyxy: float32 [B, K, T, 4], true boxes in pixels of the S x S image; zeros if out of sight.
-        areas_px: float32 [B, K, T], of the targets in the clip's own pixels.
-        prompts_xyxy: float32 [B, K, 4], boxes as imprecise as a reasoner's, in pixels of the S x S image.
+        targets: float32 [B, K, T, S/2, S/2]; between 0 and 1 on border pixels.
+        boxes_xyxy: float32 [B, K, T, 4], true boxes in pixels of the S x S image; zeros if not visible.
+        areas_px: float32 [B, K, T], areas of the targets in pixels of the original clip.
+        prompts_xyxy: float32 [B, K, 4], boxes as imprecise as those of a reasoner, in pixels of the S x S image.
         points_xy: float32 [B, K, P, 2], or None for boxes only.
     """
 
@@ -65,9 +65,9 @@ def clip_batch(
     rng: np.random.Generator,
     hiding_share: float = 0.0,
 ) -> ClipBatch:
-    """`clips` clips of `frames` frames; targets that change come before others.
+    """`clips` clips of `frames` frames, with targets that change preferred.
 
-    In a share of the clips targets are wholly hidden for some frames, and these targets come first.
+    In `hiding_share` of the clips, some targets are completely hidden for some frames. These are preferred most.
     """
     point_count = int(rng.choice(POINT_COUNTS, p=POINT_COUNT_SHARES))
     pixels: list[list[FloatArray]] = []
@@ -99,7 +99,7 @@ def clip_batch(
 def _clip(
     videos: VideoFiles, scenes: SceneFiles, frames: int, rng: np.random.Generator, hiding: bool
 ) -> tuple[list[RgbImage], list[Ids]]:
-    """Frames with the ids of what is in them, through one moving window, mirrored, in one light."""
+    """Frames and their instance ids, through a moving window, possibly mirrored, with one change of light."""
     base = _hiding_film(videos, frames, rng) if hiding and rng.random() < HIDING_FILM_SHARE else None
     hidden_by_film = base is not None
     base = base or _frames(videos, scenes, frames, rng)
@@ -127,7 +127,7 @@ def _clip(
 
 
 def _frames(videos: VideoFiles, scenes: SceneFiles, frames: int, rng: np.random.Generator) -> Sequence[StoredScene]:
-    """One scene repeated, or some of a film's, mostly from a part in which something happens."""
+    """One scene repeated, or frames of a rendered video, mostly around an event."""
     if rng.random() < STILL_SHARE:
         return [scenes[int(rng.integers(len(scenes)))]] * frames
     video = videos[int(rng.integers(len(videos)))]
@@ -138,7 +138,7 @@ def _frames(videos: VideoFiles, scenes: SceneFiles, frames: int, rng: np.random.
 
 
 def _hiding_film(videos: VideoFiles, frames: int, rng: np.random.Generator) -> Sequence[StoredScene] | None:
-    """Scenes of a film in which something goes out of sight; None if the films drawn have none."""
+    """Frames of a rendered video in which an object becomes hidden; None if the drawn videos have none."""
     for _ in range(_FILMS_TRIED):
         video = videos[int(rng.integers(len(videos)))]
         order = hiding_order(video, frames, rng)
@@ -155,7 +155,7 @@ def _to_and_fro(begin: int, stride: int, count: int, length: int) -> list[int]:
 
 
 def _windows(shape: tuple[int, int], frames: int, rng: np.random.Generator) -> list[tuple[slice, slice]]:
-    """A window that stays, or moves from one place to another. Half of the time all of the image."""
+    """A window that stays or moves along a line. In 40 % of the clips it is the whole image."""
     height, width = shape
     scale = 1.0 if rng.random() < 0.4 else rng.uniform(0.6, 0.95)
     size = np.array([round(height * scale), round(width * scale)])
@@ -167,7 +167,7 @@ def _windows(shape: tuple[int, int], frames: int, rng: np.random.Generator) -> l
 
 
 def _pass(rgb: list[RgbImage], ids: list[Ids], cut_out_id: int, scenes: SceneFiles, rng: np.random.Generator) -> None:
-    """Move another scene's object through the frames along a line, over something in the scene. Changes both."""
+    """Move another scene's object along a line over an object of this one. Changes `rgb` and `ids` in place."""
     cut_out = whole_object(scenes, rng)
     if cut_out is None:
         return
@@ -187,7 +187,7 @@ def _pass(rgb: list[RgbImage], ids: list[Ids], cut_out_id: int, scenes: SceneFil
 
 
 def _choose(ids: list[Ids], count: int, rng: np.random.Generator) -> list[int]:
-    """`count` ids seen in the first frame, usually those that change most first; repeated if too few."""
+    """`count` ids visible in the first frame, roughly those that change most first. Repeated if there are too few."""
     first = ids[0]
     things = _things(first)
     if not things:
@@ -205,7 +205,7 @@ def _choose(ids: list[Ids], count: int, rng: np.random.Generator) -> list[int]:
 
 
 def _things(ids: Ids) -> list[int]:
-    """Instances large enough to be targets."""
+    """Ids of the instances that are large enough to be targets."""
     return [int(i) for i in np.unique(ids) if i and np.count_nonzero(ids == i) >= LEAST_TARGET_PX]
 
 

@@ -1,4 +1,4 @@
-"""Tracking scores on unseen videos from a true prompt in the first frame, by tracker mode."""
+"""Tracking scores on unseen videos by tracker mode, from a true prompt in the first frame."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ from reasonseg_ros.types import BoolMask, Grounding
 MODES = ("memory", "reprompt")
 PICTURE_VIDEOS, PICTURE_FRAMES = 6, 6
 CLEAR_SHARE = 0.25
-"""Of its area in the first frame: what shows less of itself is neither clearly in sight nor hidden."""
+"""Minimum share of the first frame's area from which a target counts as clearly visible. Only at 0 is it hidden."""
 
 
 @dataclass(frozen=True)
 class Followed:
-    """One target of one video in one mode, in all frames after the first. `events` are the kinds of what happens to it.
+    """One target of a video in one tracker mode, in all frames after the first.
 
-    `in_sight` is its true area as a share of the first frame's, 0 while hidden; `found` is True if it was predicted.
+    Attributes:
+        events: kinds of the events of the target.
+        in_sight: its true area as a share of that in the first frame; 0 while hidden.
+        found: whether a mask was predicted.
     """
 
     mode: str
@@ -56,10 +59,10 @@ def evaluate_memory(
 ) -> list[Followed]:
     """Track the clear objects of the stored videos' first frames, and print J, F and J&F by mode and event.
 
-    Also prints how often hidden targets are recognised as hidden. `limit` is the number of videos, `most_targets` that
-    of objects of each, those with events first; 0 takes all. The first frame, which is prompted, does
-    not count. `returning` takes only objects that get hidden, and plays each video on to its beginning, so that they
-    come back. With `pictures`, strips of frames are put there.
+    Also prints how often hidden targets are recognised as hidden. The prompted first frame does not count. `limit` is
+    the maximum number of videos, and `most_targets` that of objects per video, those with events first; 0 means all.
+    `returning` takes only objects that become hidden, and then plays each video backwards, so that they return. With
+    `pictures`, strips of frames are written to that folder.
     """
     configs = {mode: config_from({"segmenter.model": model, "tracker.mode": mode})
                for mode in modes}  # fmt: skip
@@ -105,12 +108,12 @@ def evaluate_memory(
             _report(followed, modes, brief=True)
     _report(followed, modes)
     for mode in modes:
-        print(f"{mode}: {1e3 * seconds[mode] / max(1, steps):.1f} ms of CPU time a target and frame")
+        print(f"{mode}: {1e3 * seconds[mode] / max(1, steps):.1f} ms of CPU time per target and frame")
     return followed
 
 
 def clear_objects(scene: StoredScene) -> list[SceneObject]:
-    """The objects that questions may ask for."""
+    """The objects that questions may be about."""
     least_px = MIN_AREA_SHARE * scene.instance_ids.size
     return [item for item in scene.objects if item.area_px >= least_px and item.visible_share >= MIN_VISIBLE_SHARE]
 
@@ -130,8 +133,8 @@ def _scored(mode: str, video: StoredVideo, item: SceneObject, masks: Sequence[Bo
     return Followed(mode, video.seed, item.instance_id, kinds, scores, in_sight, found)
 
 
-def told_rightly(followed: Sequence[Followed]) -> dict[str, tuple[int, int]]:
-    """Frames that were reported rightly, and all frames, of those with hidden targets and of those clearly in sight."""
+def visibility_counts(followed: Sequence[Followed]) -> dict[str, tuple[int, int]]:
+    """Numbers of frames with the right visibility, and of all frames, for hidden and for clearly visible targets."""
     frames = [frame for item in followed for frame in zip(item.in_sight, item.found, strict=True)]
     hidden = [not found for share, found in frames if share == 0]
     clear = [found for share, found in frames if share >= CLEAR_SHARE]
@@ -151,7 +154,7 @@ def _report(followed: Sequence[Followed], modes: Sequence[str], brief: bool = Fa
             means = summarise_videos(expressions)
             print(f"{mode:9s} {group:16s} J {means['j']:.3f} F {means['f']:.3f} J&F {means['j_and_f']:.3f} "
                   f"({len(expressions)} targets)", flush=True)  # fmt: skip
-        for name, (right, count) in told_rightly([item for item in followed if item.mode == mode]).items():
+        for name, (right, count) in visibility_counts([item for item in followed if item.mode == mode]).items():
             print(f"{mode:9s} {name:11s} recognised in {right} of {count} frames, {right / max(1, count):.3f}")
 
 

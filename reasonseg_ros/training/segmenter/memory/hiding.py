@@ -1,7 +1,7 @@
-"""What makes a target of a clip go wholly out of sight for some frames: the order of a film's frames, or a cut-out.
+"""Hides a target of a clip completely for some frames, by the order of a video's frames or by a cut-out.
 
-In films things are hidden, or put down, once and for all. A clip plays them up to a frame and back again, so that what
-was hidden returns. In any other clip an object of another scene moves over a target, rests there, and moves on.
+In rendered videos, objects are hidden or put down once. A clip plays such a video up to a frame and back, so that the
+hidden object returns. In other clips, an object of another scene moves over a target, rests there, and moves on.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ Ids = NDArray[np.uint8]
 
 CUT_OUT_LEAST_PX = 350
 _LONGEST_REST = 4
-"""Frames for which a cut-out rests on a target at most."""
+"""Maximum frames for which a cut-out rests on a target."""
 _GROWTH = (1.05, 1.3, 1.6, 2.0)
-"""Sizes that a cut-out is given one after the other, in those of the target's box, until it covers all of it."""
+"""Sizes of a cut-out relative to the target's box, tried in order until it covers the target."""
 _TRIES = 4
 _LARGEST_SHARE = 0.3
-"""Of the image, a cut-out that rests on a target."""
+"""Maximum share of the image that a resting cut-out covers."""
 
 
 def hiding_order(video: StoredVideo, frames: int, rng: np.random.Generator) -> list[int]:
-    """`frames` indices in which a visible object is hidden, and may return; [] if there are none."""
+    """Indices of `frames` frames in which a visible object becomes hidden, and may return; [] if there are none."""
     events = [event for event in video.events if event.kind in ("hidden", "put_down")]
     if not events:
         return []
     event, last = events[int(rng.integers(len(events)))], len(video.scenes) - 1
     areas = [np.count_nonzero(scene.instance_ids == event.instance_id) for scene in video.scenes]
-    backwards = event.kind == "put_down"  # played backwards, it is taken away
+    backwards = event.kind == "put_down"  # played backwards, the object disappears
     if backwards:
         areas.reverse()
     gone = next((i for i, area in enumerate(areas) if area == 0), 0)
@@ -53,7 +53,10 @@ def lay_over(
     rgb: Sequence[RgbImage], ids: Sequence[Ids], target_id: int, cut_out_id: int, scenes: SceneFiles,
     rng: np.random.Generator,
 ) -> None:  # fmt: skip
-    """Move a cut-out over a target, let it rest there for some frames, and on. Changes both; not if none fits."""
+    """Move a cut-out over a target, let it rest for some frames, and move it on. Changes `rgb` and `ids` in place.
+
+    Changes nothing if no cut-out covers the target.
+    """
     begin = int(rng.integers(1, len(ids)))
     end = min(len(ids), begin + int(rng.integers(1, _LONGEST_REST + 1)))
     targets = {i: ids[i] == target_id for i in range(begin, end) if (ids[i] == target_id).any()}
@@ -74,7 +77,7 @@ def lay_over(
 def _covering(
     targets: Sequence[BoolMask], scenes: SceneFiles, rng: np.random.Generator
 ) -> tuple[RgbImage, FloatArray, list[NDArray[np.int_]]] | None:
-    """A cut-out, its cover, and its upper left corner over each of `targets`, all hidden by it; None if none fits."""
+    """Colours and cover of a cut-out that hides all `targets`, and its upper left corner on each; None without one."""
     boxes = [box for box in map(mask_box, targets) if box is not None]
     box_wh = np.max([box[2:] - box[:2] for box in boxes], axis=0)
     for _ in range(_TRIES):
@@ -102,7 +105,7 @@ def _covers(cover: FloatArray, corner_xy: NDArray[np.int_], target: BoolMask) ->
 def paste(
     image: RgbImage, labels: Ids, color: RgbImage, cover: FloatArray, corner_xy: NDArray[np.int_], cut_out_id: int
 ) -> None:
-    """Draw a cut-out with its upper left corner at `corner_xy`, clipped to the image. Changes both images."""
+    """Draw a cut-out with its upper left corner at `corner_xy`, clipped to the image. Changes `image` and `labels`."""
     over, part = _overlap(cover.shape, corner_xy, labels.shape)
     solid = cover[part] > 0.5
     image[over] = np.where(solid[..., None], color[part], image[over])
@@ -112,7 +115,7 @@ def paste(
 def _overlap(
     shape: tuple[int, ...], corner_xy: NDArray[np.int_], image_shape: tuple[int, ...]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The part of the image that a cut-out lies on, and the part of the cut-out that lies there."""
+    """The part of the image under a cut-out, and the part of the cut-out inside the image."""
     over, part = [], []
     for length, start, room in zip(shape, corner_xy[::-1].tolist(), image_shape, strict=True):
         low = min(max(0, start), room)
@@ -123,7 +126,7 @@ def _overlap(
 
 
 def whole_object(scenes: SceneFiles, rng: np.random.Generator) -> tuple[RgbImage, FloatArray] | None:
-    """Colours uint8 [h, w, 3] and cover float32 [h, w], 0 to 1, of a whole object of some scene; None if none is."""
+    """Colours uint8 [h, w, 3] and cover float32 [h, w], 0 to 1, of an unoccluded object of a random scene, or None."""
     scene = scenes[int(rng.integers(len(scenes)))]
     height, width = scene.instance_ids.shape
     whole = [
@@ -140,7 +143,7 @@ def whole_object(scenes: SceneFiles, rng: np.random.Generator) -> tuple[RgbImage
 
 
 def resized(color: RgbImage, cover: FloatArray, scale: float) -> tuple[RgbImage, FloatArray]:
-    """A cut-out, `scale` times as large."""
+    """A cut-out scaled by `scale`."""
     height, width = cover.shape
     size_wh = max(4, round(width * scale)), max(4, round(height * scale))
     return cv2.resize(color, size_wh), cv2.resize(cover, size_wh)

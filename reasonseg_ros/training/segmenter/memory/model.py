@@ -1,4 +1,4 @@
-"""The embedded segmenter with a small SAM2 memory, in the published layout; the image part is unchanged."""
+"""The embedded segmenter with a small SAM2 memory, in the published layout. The image part is unchanged."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from transformers.models.sam2_video.configuration_sam2_video import (
 from reasonseg_ros.segmenter.sam2 import set_image_size
 
 MEMORIES = 4
-"""The prompted frame and the last three. Each more costs as much time as all else in the memory attention."""
+"""The prompted frame and the last three. Each additional one costs as much as the rest of the memory attention."""
 POINTERS = 8
-MEMORY_CHANNELS = 64  # transformers' memory attention takes no other number
+MEMORY_CHANNELS = 64  # transformers' memory attention accepts no other number
 _FEATURE_STD = 0.37
-"""Of a token of the trained image encoder: the memory attention's output starts at the decoder's scale."""
+"""Standard deviation of the trained image encoder's features. With it, the memory attention's output starts at the
+decoder's scale."""
 
 TRAINED = (
     "memory_attention.", "memory_encoder.", "memory_temporal_positional_encoding", "no_object_pointer",
     "object_pointer_proj.", "temporal_positional_encoding_projection_layer.", "occlusion_spatial_embedding_parameter",
     "mask_decoder.pred_obj_score_head.",
 )  # fmt: skip
-"""Weights without a part in the masks of single images."""
+"""Weights that do not affect the masks of single images."""
 
 
 def video_config(image: Sam2Config, size_px: int) -> Sam2VideoConfig:
@@ -64,7 +65,7 @@ def _sized(config: Sam2VideoConfig, size_px: int) -> Sam2VideoConfig:
 
 
 def new_video_model(image: Sam2Model, size_px: int, seed: int) -> Sam2VideoModel:
-    """`image` with a memory that is initialised to compare features; everything else is frozen."""
+    """`image` with an untrained memory that is initialised to compare features. Everything else is frozen."""
     torch.manual_seed(seed)
     model = Sam2VideoModel(video_config(image.config, size_px))
     unknown = model.load_state_dict(image.state_dict(), strict=False).unexpected_keys
@@ -75,7 +76,7 @@ def new_video_model(image: Sam2Model, size_px: int, seed: int) -> Sam2VideoModel
 
 
 def _compare_features(model: Sam2VideoModel) -> None:
-    """Make the memory attend to features that resemble those remembered, from the first step on."""
+    """Initialise the memory to attend to features that resemble the stored ones."""
     hidden = model.hidden_dim
     encoder, attention = model.memory_encoder, model.memory_attention
     mixed = torch.linalg.qr(torch.randn(hidden, hidden))[0][:MEMORY_CHANNELS]
@@ -100,7 +101,7 @@ def _as_matrix(layer: nn.Linear | nn.Conv2d, matrix: torch.Tensor) -> None:
 
 
 def resized_video_model(model: Sam2VideoModel, size_px: int) -> Sam2VideoModel:
-    """The same weights in a model for images of another size."""
+    """A model for images of another size, with the same weights."""
     config = _sized(Sam2VideoConfig.from_dict(model.config.to_dict()), size_px)
     other = Sam2VideoModel(config)
     other.load_state_dict(model.state_dict())

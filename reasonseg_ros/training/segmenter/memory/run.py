@@ -2,9 +2,9 @@
 
     reasonseg train segmenter --video train --videos DIR --scenes DIR --image DIR --run DIR --out DIR
 
-The image part is frozen. The memory learns on short clips of small images, where steps are cheap, then on longer ones,
-then at full size, and finally on small images with targets that get hidden. The finished weights are the mean of those
-before and after this last stage. The same command continues a stopped run from its last checkpoint.
+The image part is frozen. The memory is trained on short clips of small images, where steps are cheap, then on longer
+ones, then at full size, and finally on small images with targets that become hidden. The finished weights are the mean
+of those before and after this last stage. The same command continues a stopped run from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -42,9 +42,13 @@ from reasonseg_ros.training.segmenter.run import SegmenterRun, Stage, check_stat
 
 @dataclass(frozen=True)
 class MemoryStage(Stage):
-    """`forced` is the share of steps with teacher forcing: the memory gets the true visibility. In the others it gets
-    the predicted one, as in use. In a share `hiding` of the clips some targets are hidden for some frames. The final
-    weights of a stage that is `kept` become part of the finished model.
+    """A stage of training the memory.
+
+    Attributes:
+        forced: share of steps with teacher forcing, in which the memory gets the true visibility. In the others it gets
+            the predicted one, as in inference.
+        hiding: share of clips in which some targets are hidden for some frames.
+        kept: whether the final weights of the stage are averaged into the finished model.
     """
 
     forced: float = 0.0
@@ -122,17 +126,17 @@ def unrolled_loss(model: Sam2VideoModel, batch: ClipBatch, forced: bool, later: 
     loss, mean_iou = scores.new_zeros(()), torch.ones(())
     for kind, truth, share in ((clear, 1.0, 1 - HIDDEN_SHARE), (hidden, 0.0, HIDDEN_SHARE)):
         if kind.any():
-            told_wrongly = F.binary_cross_entropy_with_logits(scores[kind], torch.full_like(scores[kind], truth))
-            loss = loss + SEEN_WEIGHT * share * told_wrongly
+            visibility_loss = F.binary_cross_entropy_with_logits(scores[kind], torch.full_like(scores[kind], truth))
+            loss = loss + SEEN_WEIGHT * share * visibility_loss
     if clear.any():
-        # What returns counts twice: it is rare, and the memory of the last frames does not help.
+        # Returning targets count twice: they are rare, and the memory of the last frames does not help.
         returned = clear & (hidden.cumsum(1) > 0)
         rows = torch.cat([clear.nonzero(), returned.nonzero()]).unbind(1)
         boxes = batch.boxes_xyxy.flatten(0, 1).to(model.device)[:, 1:][rows] / 2
         drawn, mean_iou = mask_loss(logits[rows][None], iou[rows][None], masks[:, 1:][rows][None], boxes[None])
         loss = loss + drawn
     if hidden.any():
-        # Nothing is to be drawn, and more than the target itself is no worse than that.
+        # Hidden targets should have no mask. The loss is clamped relative to the target's own area.
         whole_px = (masks[:, :1].sum((-1, -2)) / 4).clamp(min=GHOST_LEAST_PX).expand(hidden.shape)[hidden]
         ghosts = F.softplus(logits[hidden]).sum((-1, -2)) / whole_px
         loss = loss + GHOST_WEIGHT * ghosts.clamp(max=MOST_GHOST).mean()
@@ -176,7 +180,7 @@ class MemoryRun(SegmenterRun):
         return super().next_stage()
 
     def finished_model(self) -> Sam2VideoModel:
-        """The model as it is now, at the largest size of all stages, averaged with the kept weights."""
+        """The current model, at the largest size of all stages, averaged with the kept weights if there are any."""
         model = resized_video_model(self.model, max(stage.size_px for stage in self.stages))
         if self._kept_path.is_file():
             kept = torch.load(self._kept_path, weights_only=True)
@@ -204,7 +208,7 @@ class MemoryRun(SegmenterRun):
 
 
 def publish_video(model: Sam2VideoModel, folder: Path) -> None:
-    """Write the checkpoint with its card; the memory's weights as float16, the image part unchanged."""
+    """Write the checkpoint with its card. The memory's weights are float16, the image part is unchanged."""
     publish(model, folder)
     weights = {
         name: (weight.half() if name.startswith(TRAINED) else weight).contiguous()

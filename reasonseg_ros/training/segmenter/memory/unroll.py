@@ -1,7 +1,7 @@
-"""SAM2's way through a clip, written for training: all targets of all clips at once, gradients through the memories.
+"""SAM2's tracking of a clip for training: all targets of all clips together, with gradients through the memory.
 
-The computation is that of transformers' `Sam2VideoModel` when it is given one frame after the other; see
-Ravi et al., "SAM 2: Segment Anything in Images and Videos", 2024.
+The computation equals that of transformers' `Sam2VideoModel` frame by frame. Source: Ravi et al., "SAM 2: Segment
+Anything in Images and Videos", 2024.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNSEEN_LOGIT = -1024.0
 
 @dataclass(frozen=True, eq=False)
 class FrameFeatures:
-    """One frame, once for each of N targets: vision [N, C, h, h], high_res [N, C/8, 4h, 4h] and [N, C/4, 2h, 2h]."""
+    """One frame, repeated for N targets: vision [N, C, h, h], high_res [N, C/8, 4h, 4h] and [N, C/4, 2h, 2h]."""
 
     vision: Tensor
     high_res: tuple[Tensor, Tensor]
@@ -29,7 +29,7 @@ class FrameFeatures:
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """logits [N, 4h, 4h], predicted IoU [N], object score [N], pointer [N, C]."""
+    """The decoder's outputs: logits [N, 4h, 4h], predicted IoU [N], object score [N], object pointer [N, C]."""
 
     logits: Tensor
     iou: Tensor
@@ -47,7 +47,7 @@ class Remembered:
 
 @torch.no_grad()
 def encode(model: Sam2VideoModel, pixels: Tensor, targets: int) -> list[FrameFeatures]:
-    """Features of each of T frames from float32 [B, T, 3, S, S], repeated for `targets` targets a clip."""
+    """Features of the T frames of `pixels`, float32 [B, T, 3, S, S], repeated for `targets` targets per clip."""
     clips, frames = pixels.shape[:2]
     maps = model.vision_encoder(pixels.flatten(0, 1)).fpn_hidden_states
     maps = [level.unflatten(0, (clips, frames)) for level in maps]
@@ -64,7 +64,7 @@ def encode(model: Sam2VideoModel, pixels: Tensor, targets: int) -> list[FrameFea
 def prompted_frame(
     model: Sam2VideoModel, frame: FrameFeatures, boxes_xyxy: Tensor, points_xy: Tensor | None
 ) -> Decoded:
-    """The masks that answer boxes [N, 4] and positive points [N, P, 2], in pixels of the square."""
+    """The masks for boxes [N, 4] and positive points [N, P, 2], in pixels of the square image."""
     labels = None if points_xy is None else torch.ones(points_xy.shape[0], 1, points_xy.shape[1], dtype=torch.int)
     prompts = model.prompt_encoder(
         input_points=None if points_xy is None else points_xy[:, None],
@@ -76,7 +76,7 @@ def prompted_frame(
 
 
 def followed_frame(model: Sam2VideoModel, frame: FrameFeatures, embedding: Tensor) -> Decoded:
-    """The masks that the memory alone asks for."""
+    """The masks from the memory alone, without prompts. `embedding` is that of `recall`."""
     count = len(embedding)
     nothing = torch.zeros(count, 1, 1, 2), -torch.ones(count, 1, 1, dtype=torch.int)
     prompts = model.prompt_encoder(*nothing, None, None)
@@ -98,7 +98,7 @@ def _decode(model: Sam2VideoModel, frame: FrameFeatures, embedding: Tensor, prom
 
 
 def remember(model: Sam2VideoModel, frame: FrameFeatures, found: Decoded, seen: Tensor, prompted: bool) -> Remembered:
-    """Memory of a frame; `seen` is the visibility of its targets, bool [N]."""
+    """The memory of a frame. `seen`, bool [N], is the visibility of its targets."""
     config = model.config
     logits = torch.where(seen[:, None, None], found.logits, UNSEEN_LOGIT)[:, None]
     logits = F.interpolate(logits, size=(config.image_size,) * 2, mode="bilinear", align_corners=False)
@@ -113,7 +113,7 @@ def remember(model: Sam2VideoModel, frame: FrameFeatures, found: Decoded, seen: 
 def recall(
     model: Sam2VideoModel, frame: FrameFeatures, prompted: Remembered, prompted_ago: int, recent: Sequence[Remembered]
 ) -> Tensor:
-    """The frame's embedding [N, C, h, h] under the memory of the prompted frame and of `recent` ones, newest first."""
+    """The frame's embedding [N, C, h, h], conditioned on the prompted frame and on `recent` frames, newest first."""
     vision = frame.vision
     count, channels, height, width = vision.shape
     kept = [(0, prompted), *((ago, memory) for ago, memory in enumerate(recent[: model.num_maskmem - 1], 1))]

@@ -1,4 +1,4 @@
-"""How well the proposals of everything mode cover the objects of unseen scenes."""
+"""Measures how well the proposals of everything mode cover the objects of unseen scenes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from reasonseg_ros.tabletop.world import World
 
 @dataclass(frozen=True)
 class ProposalScore:
-    """One scene: the best IoU of a proposal with each clear object, at full resolution.
+    """The scores of one scene.
 
     Attributes:
-        seconds: of everything mode; the encoder is not counted.
-        junk: proposals whose IoU with every object is below 0.5.
+        best_ious: the best IoU of a proposal with each clear object, at full resolution.
+        proposals: number of proposals.
+        junk: number of proposals whose IoU with every object is below 0.5.
+        seconds: time of everything mode, without the encoder.
     """
 
     best_ious: tuple[float, ...]
@@ -33,7 +35,7 @@ class ProposalScore:
 
 
 def score_proposals(segmenter: Segmenter, everything: Everything, scene: Scene) -> ProposalScore:
-    """Clear objects are those that questions may be about."""
+    """Score the proposals in a scene. Clear objects are those that questions may be about."""
     least_px = MIN_AREA_SHARE * scene.instance_ids.size
     clear = [o for o in scene.objects if o.area_px >= least_px and o.visible_share >= MIN_VISIBLE_SHARE]
     features = segmenter.encode(scene.rgb)
@@ -51,7 +53,7 @@ def score_proposals(segmenter: Segmenter, everything: Everything, scene: Scene) 
 def evaluate_everything(
     model: str, seeds: range, size_wh: tuple[int, int], grid_wh: tuple[int, int] | None = None
 ) -> list[ProposalScore]:
-    """Measure the proposals in the scenes of these seeds, and print means."""
+    """Score the proposals in the scenes of these seeds, and print means."""
     segmenter, world = load_segmenter(SegmenterConfig(model=model)), World(size_wh)
     everything = Everything(segmenter, grid_wh=grid_wh)
     scores = [score_proposals(segmenter, everything, world.scene(seed)) for seed in seeds]

@@ -1,10 +1,9 @@
-"""Training of the point decoder: from any point of an object to the whole of it, and from background to nothing.
+"""Training of the point decoder, which gives the whole object for any point on it.
 
     reasonseg train points train --scenes DIR --run DIR --export models/tabletop/segmenter/onnx
 
-It starts as a copy of the decoder; the encoder is frozen and runs as exported. A point on background has no mask to
-learn, but a predicted IoU of 0, so that everything mode can drop what it gives. The same command continues a stopped
-run.
+It starts as a copy of the decoder. The encoder is the exported one, and is frozen. For points on background, only a
+predicted IoU of 0 is trained, so that everything mode can drop their masks. The same command continues a stopped run.
 """
 
 from __future__ import annotations
@@ -28,23 +27,23 @@ from reasonseg_ros.training.segmenter.run import SegmenterRun, Stage, check_stat
 
 STAGES = (Stage("start", 30, 512, 2, 14, 5e-4), Stage("points", 170, 512, 2, 14, 5e-4, restarts=True))
 OBJECT_SHARE = 0.7
-"""Points on objects; the others are on background."""
+"""Share of points on objects. The others are on background."""
 TRUTH_PX = 128
 LEAST_OBJECT_PX = 120
 FAR_WEIGHT, DRAWN_WEIGHT, SCORE_WEIGHT = 0.05, 0.5, 2.0
-"""Of pixels away from the object, of pixels that are drawn wherever they are, and of the predicted IoU."""
+"""Loss weights: of pixels far from the object, of predicted pixels, and of the predicted IoU."""
 _TRAINED_BUFFERS = ("tokens", "kinds", "pad", "enlarge_1", "enlarge_0")
 
 
 @dataclass(frozen=True, eq=False)
 class PointBatch:
-    """N points on one image.
+    """N points in one image.
 
     Attributes:
         maps: the encoder's outputs, float32 [1, ...].
         coords: float32 [N, 2, 2] in pixels of the model's square: the point, and SAM2's padding point.
-        targets: float32 [N, T, T]; the object under each point, zeros for background.
-        is_object: bool [N].
+        targets: float32 [N, T, T], the object under each point; zeros for background.
+        is_object: bool [N], whether the point is on an object.
     """
 
     maps: tuple[Tensor, Tensor, Tensor]
@@ -56,7 +55,7 @@ class PointBatch:
 def point_batch(
     maps: tuple[Tensor, Tensor, Tensor], instance_ids: np.ndarray, count: int, size_px: int, rng: np.random.Generator
 ) -> PointBatch | None:
-    """Random points on large enough objects and on background of int [H, W]; None without an object."""
+    """Random points on the background and on large enough objects of `instance_ids` [H, W]; None without an object."""
     ids, areas_px = np.unique(instance_ids, return_counts=True)
     ids = ids[(ids > 0) & (areas_px > LEAST_OBJECT_PX)]
     if not len(ids):
@@ -78,7 +77,7 @@ def point_batch(
 
 
 def point_loss(logits: Tensor, scores: Tensor, targets: Tensor, is_object: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss, and the mean IoU on objects, of logits [N, h, w] and predicted IoU [N]."""
+    """The loss, and the mean IoU on objects, of logits [N, h, w] and predicted IoUs [N]."""
     logits = F.interpolate(logits[:, None], size=targets.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
     with torch.no_grad():
         drawn, true = logits > 0, targets > 0.5

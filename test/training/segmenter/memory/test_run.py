@@ -19,7 +19,7 @@ from reasonseg_ros.training.rendered.scenes import SceneFiles
 from reasonseg_ros.training.rendered.videos import VideoFiles
 from reasonseg_ros.training.segmenter.memory import run as training
 from reasonseg_ros.training.segmenter.memory.clips import _to_and_fro, clip_batch
-from reasonseg_ros.training.segmenter.memory.evaluation import Followed, evaluate_memory, told_rightly
+from reasonseg_ros.training.segmenter.memory.evaluation import Followed, evaluate_memory, visibility_counts
 from reasonseg_ros.training.segmenter.memory.model import TRAINED
 from reasonseg_ros.training.segmenter.memory.run import MemoryStage, unrolled_loss
 from reasonseg_ros.training.segmenter.memory.unroll import encode, followed_frame, prompted_frame, recall, remember
@@ -161,9 +161,9 @@ def test_telling_hidden_and_seen_targets_is_learnt(
         assert found.loss > unrolled_loss(model, batch, forced=True).loss + 1
 
 
-def test_shares_of_what_is_told_rightly() -> None:
+def test_frames_with_right_visibility_are_counted() -> None:
     followed = Followed("memory", 1, 2, (), (), (0.0, 0.0, 0.1, 0.6, 1.0), (True, False, False, True, False))
-    assert told_rightly([followed, followed]) == {"hidden": (2, 4), "in sight": (2, 4)}
+    assert visibility_counts([followed, followed]) == {"hidden": (2, 4), "in sight": (2, 4)}
 
 
 def test_evaluation_tells_both_modes(
