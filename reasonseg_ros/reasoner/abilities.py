@@ -11,7 +11,7 @@ from reasonseg_ros.types import Answer, FloatArray, Status
 
 
 class Ability(str, Enum):
-    """`SAMPLES` and `ATTENTION` are wishes of `Exploration`; `REPLIES` is the method `reply`."""
+    """`SAMPLES` and `ATTENTION` are what `explore` can compute; `REPLIES` means that `reply` works."""
 
     SAMPLES = "samples"
     ATTENTION = "attention"
@@ -27,9 +27,9 @@ class Exploration:
 
     Attributes:
         samples: number of answers drawn at random, token by token.
-        temperature: of their distribution, above 0; 1 is the model's own.
+        temperature: of sampling, above 0; 1 leaves the model's distribution unchanged.
         seed: the same seed gives the same samples. A server may not support it.
-        attention: whether the attention of the answer's tokens is wanted.
+        attention: whether to compute the attention of the answer's tokens.
     """
 
     samples: int = 0
@@ -50,9 +50,10 @@ class Explored:
     Attributes:
         answer: as `Reasoner.answer` gives it.
         samples: the sampled answers; fewer than wanted if a limit or a server stopped them.
-        attention: float32 [rows, columns] over the image's tokens, of the tokens behind the thought: probabilities
-            summed over the layers from the middle to the last and over their heads, mean over the tokens. So a head
-            counts by how much it looks at the image. None if it was not wanted, or if a limit stopped the answer.
+        attention: float32 [rows, columns], a value for each image token: how much the tokens after the thought attend
+            to it. Probabilities are summed over all heads of the layers from the middle to the last, then averaged
+            over the tokens. So a head counts by how much it looks at the image. None if it was not wanted, or if a
+            limit stopped the answer.
     """
 
     answer: Answer
@@ -66,7 +67,7 @@ class Reply:
 
     Attributes:
         is_cut: the token limit was hit.
-        tokens, prompt_tokens: as a server counted them; 0 if it does not say, or the model runs here.
+        tokens, prompt_tokens: the server's counts; 0 if it gives none, or if the model runs in this process.
     """
 
     status: Status
@@ -78,7 +79,7 @@ class Reply:
 
 
 def failed_reply(answer: Answer) -> Reply:
-    """The Reply of a call without a text, for the reason in `answer`."""
+    """The Reply of a call that failed for the reason in `answer`."""
     return Reply(answer.status, error=answer.error)
 
 

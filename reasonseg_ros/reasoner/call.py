@@ -22,12 +22,12 @@ def never() -> bool:
 
 @dataclass(frozen=True)
 class Call:
-    """Limits, cancellation and progress of one question. The defaults set no limits of the caller.
+    """Limits, cancellation and progress of one question. By default only the configured limits apply.
 
     Attributes:
         max_new_tokens: longest answer in tokens; 0 is the configured limit.
         time_limit_s: longest time in seconds; 0 is the configured limit.
-        cancelled: asked between tokens, from the thread that answers; True ends the question as CANCELLED.
+        cancelled: polled between tokens, from the thread that answers; True ends the question as CANCELLED.
         on_text, on_stage: progress, from the thread that answers; must return quickly.
     """
 

@@ -1,4 +1,4 @@
-"""The size in which a checkpoint sees an image, and the coordinates of its answers."""
+"""The size at which a checkpoint sees an image, and the coordinates of its answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def resized_wh(
 ) -> tuple[int, int]:
     """The image size of Qwen-VL's processors: sides in whole patches, area within the limits, aspect kept.
 
-    Limits of 0 are those of the published Qwen2.5-VL checkpoints. Source: `smart_resize` of transformers' Qwen2-VL.
+    A limit of 0 stands for that of the published Qwen2.5-VL checkpoints. Source: `smart_resize` of transformers'
+    Qwen2-VL.
     """
     patch = _PATCH_PX.get(dialect, 28)
     least, most = min_pixels or MIN_PIXELS, max_pixels or MAX_PIXELS
@@ -38,14 +39,14 @@ def resized_wh(
 
 
 def default_answer_wh(dialect: str, source_wh: tuple[int, int]) -> tuple[int, int]:
-    """The size whose pixels a dialect's published checkpoints answer in."""
+    """The image size that the coordinates of a dialect's published checkpoints refer to."""
     if dialect == "qwen2.5-vl":
         return resized_wh(source_wh)
     return RELATIVE_WH if dialect == "qwen3-vl" else SQUASHED_WH
 
 
 def answer_wh(card: ModelCard, seen_wh: tuple[int, int]) -> tuple[int, int]:
-    """The size whose pixels a checkpoint answers in, when it sees an image of `seen_wh`."""
+    """The image size that a checkpoint's coordinates refer to, when it sees an image of `seen_wh`."""
     if card.coordinates == "relative_1000":
         return RELATIVE_WH
     return card.image_size_wh if card.coordinates == "squashed" and card.image_size_wh else seen_wh

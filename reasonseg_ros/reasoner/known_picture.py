@@ -1,9 +1,9 @@
 """Checks with a known picture whether a reasoner gives boxes in the right coordinates.
 
-Servers and engines for the same checkpoint differ in what the numbers of an answer are: pixels of the image, of what it
-is resized to, thousandths. Wrong ones look like an answer, so only a comparison of boxes detects them.
+Servers and engines for the same checkpoint answer in different coordinates: pixels of the image, pixels of the resized
+image, or thousandths. Wrong coordinates look like an answer, so only a comparison with known boxes detects them.
 
-A published checkpoint is asked about drawn shapes. A card whose model knows something else only names its own picture.
+Published checkpoints are asked about drawn shapes. The card of a model that knows other objects names its own picture.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class PictureResult:
-    """`state`: right, wrong, unanswered (a server that is away, a limit), or skipped (the card has no picture)."""
+    """`state`: right, wrong, unanswered (no server, or a limit was hit), or skipped (the card has no picture)."""
 
     state: str
     text: str
@@ -102,7 +102,9 @@ def check_configured(reasoner: Reasoner, config: ReasonerConfig) -> PictureResul
 def check_picture(
     reasoner: Reasoner, card: ModelCard, config: ReasonerConfig, cancelled: Callable[[], bool] = never
 ) -> PictureResult:
-    """Ask about each known target. `text` is one line with expected and received boxes and what they look like.
+    """Ask about each known target.
+
+    The result's `text` is one line: expected boxes, received boxes, and the coordinates that the latter seem to be in.
 
     Raises ModelError if the card's own picture cannot be read.
     """
@@ -163,13 +165,13 @@ def _advice(found: list[Found], card: ModelCard, config: ReasonerConfig, size_wh
     expected = _named(expected_wh(card, seen_wh), card.coordinates == "relative_1000")
     looks = looks_like(found, card, size_wh, seen_wh)
     if not looks:
-        return f"expected were {expected}; check the checkpoint, its model card and prompt, or try another server"
+        return f"the card expects {expected}; check the checkpoint, its model card and prompt, or try another server"
     remedy = "use a model card whose coordinates fit, or another server or engine"
-    return f"the numbers look like {looks}, expected were {expected}; {remedy}"
+    return f"the numbers look like {looks}, but the card expects {expected}; {remedy}"
 
 
 def looks_like(found: list[Found], card: ModelCard, size_wh: tuple[int, int], seen_wh: tuple[int, int]) -> str:
-    """The coordinates in which the boxes of all targets would be right, in words; empty if there are none."""
+    """Names the coordinates in which the boxes of all targets would be right; empty if there are none."""
     received = [_raw_boxes(one.answer) for one in found]
     if not all(received):
         return ""
@@ -183,7 +185,7 @@ def looks_like(found: list[Found], card: ModelCard, size_wh: tuple[int, int], se
         for form, order in _FORMS:
             expected = [np.array(_sorted(*order(*_scaled(one.target.box_xyxy, size_wh, wh)))) for one in found]
             judged.append((_agreement(expected, received), f"{name}{form}"))
-    # Of nearly equal sizes the first one.
+    # Of nearly equal IoUs, max takes the first.
     best, name = max(judged, key=lambda one: round(one[0], 2))
     if best >= LEAST_IOU:
         own = _named(expected_wh(card, seen_wh), card.coordinates == "relative_1000")
@@ -202,7 +204,7 @@ def _another_size(found: list[Found], received: list[list[FloatArray]], size_wh:
 
 
 def _agreement(expected: list[FloatArray], received: list[list[FloatArray]]) -> float:
-    """Mean IoU, 0 if any target has no box that fits."""
+    """Mean IoU; 0 if any target has no box with at least LEAST_IOU."""
     ious = [max(box_iou(box, one) for box in boxes) for one, boxes in zip(expected, received, strict=True)]
     return float(np.mean(ious)) if min(ious) >= LEAST_IOU else 0.0
 

@@ -1,4 +1,4 @@
-"""When to stop an answer, and Answers without a text."""
+"""When an answer has to stop, and the Answer that says why."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reasonseg_ros.types import Answer, Status
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of one answer, resolved; time counts from its creation. And the receiver of its text."""
+    """The resolved limits of one answer, and the receiver of its text. Time counts from creation."""
 
     max_new_tokens: int
     time_limit_s: float
@@ -27,7 +27,7 @@ class Limits:
 
     @classmethod
     def of(cls, call: Call, card: ModelCard, config: ReasonerConfig) -> Limits:
-        """Those of the call; if they are 0 those of the settings, then of the card."""
+        """The limits of the call. Where one is 0, that of the settings applies, then that of the card."""
         return cls(
             call.max_new_tokens or config.max_new_tokens or card.max_new_tokens,
             call.time_limit_s or config.time_limit_s,
@@ -37,7 +37,7 @@ class Limits:
 
     @property
     def has_listener(self) -> bool:
-        """Whether anybody receives the text so far."""
+        """Whether `on_text` is set, so that the text so far has to be decoded."""
         return self.on_text is not ignore
 
     @property
@@ -60,7 +60,7 @@ class Limits:
         return self.stopped(status, "", 0, model) if status else question
 
     def stopped(self, status: Status, text: str, tokens: int, model: str) -> Answer:
-        """The Answer that was stopped by `broken`, with the thought so far."""
+        """The Answer for the status of `broken`, with the thought so far."""
         if status is Status.TIMEOUT:
             error = f"no answer within {self.time_limit_s:g} s; raise the time limit or lower max_new_tokens"
         else:

@@ -21,10 +21,10 @@ class Reasoner(Protocol):
 
     Attributes:
         name: the model's name, for answers and reports.
-        frames: number of frames of a video for `choose`.
+        frames: number of video frames that `choose` is meant for.
         has_batches: whether `answer_batch` decodes several questions together.
-        abilities: what `explore` may be asked for, and whether there is a `reply`.
-        state_width: of the hidden states that `think` gives; 0 if it gives none.
+        abilities: what `explore` can compute, and whether `reply` works.
+        state_width: width D of the hidden states from `think`; 0 if it gives none.
     """
 
     name: str
@@ -52,30 +52,32 @@ class Reasoner(Protocol):
         return failed_keyframe(failure(Status.UNPARSABLE, f"{self.name} looks at single images", self.name))
 
     def think(self, frame: Frame, text: str, call: Call = WAIT) -> Thought | Answer:
-        """The thought about a question with its hidden states, without an answer; or the Answer that says why not.
+        """The thought about a question, with its hidden states and without an answer.
 
-        Fails as `answer` does. By default there are no hidden states.
+        Fails as `answer` does, with an Answer that gives the reason. By default there are no hidden states.
         """
         return failure(Status.REFUSED, f"{self.name} gives no hidden states; set reasoner.backend to onnxruntime",
                        self.name)  # fmt: skip
 
     def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:
-        """An answer for each frame with its text, together if that is faster. The time limit is per question. Questions
-        that are decoded together cannot be cancelled, report no progress, and share an error.
+        """An answer for each frame and its text, decoded together if that is faster.
+
+        The time limit is per question. Questions that are decoded together cannot be cancelled, report no progress,
+        and share an error.
         """
         return [self.answer(frame, text, call) for frame, text in zip(frames, texts, strict=True)]
 
     def explore(self, frame: Frame, text: str, wanted: Exploration, call: Call = WAIT) -> Explored:
-        """`answer` with sampled answers, and with the attention of its tokens to the image, as far as `wanted`.
+        """`answer` with what is `wanted`: sampled answers, and the attention of the answer's tokens to the image.
 
-        Progress is that of the answer. Samples that a limit stops are left out. Raises ConfigError if an ability is
-        wanted that the reasoner lacks.
+        Progress covers the answer alone. Samples that a limit stops are left out. Raises ConfigError if the reasoner
+        lacks a wanted ability.
         """
         check_abilities(self.name, self.abilities, wanted.needs)
         return Explored(self.answer(frame, text, call))
 
     def reply(self, images: Sequence[RgbImage], words: str, call: Call = WAIT) -> Reply:
-        """What the model says to `words` about images, uint8 [H, W, 3], without the prompt of its card.
+        """The model's free text in reply to `words` about images, uint8 [H, W, 3]. The card's prompt is not used.
 
         Fails as `answer` does. Raises ConfigError if the reasoner has no replies.
         """

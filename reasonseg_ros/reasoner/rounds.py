@@ -1,4 +1,4 @@
-"""Round 1 of a question about what happened: which of several frames shows the target, and what it is there.
+"""Round 1 of a question about what happened: which of several frames shows the target, and how it looks there.
 
 Source: Li et al., "ReVSeg: Incentivizing the Reasoning Chain for Video Segmentation with Reinforcement Learning", 2025,
 arXiv:2512.02835. Its first round answers with `[{"frame_idx": k, "object description": "..."}]`; the second one is a
@@ -85,9 +85,9 @@ def parse_keyframe(text: str, frames: int, cut: bool = False, tokens: int = 0) -
         frames: how many frames it was shown; they are numbered from 1.
         cut: the token limit was hit, so the end of the text is missing.
 
-    Keys, quotes and number formats may differ from what was asked for; of several frames the first that exists
-    counts, of a draft and its correction the latter. Prose has to name one frame only. If only the number is wrong,
-    the description is kept. A frame beside words that deny the target is a contradiction.
+    Keys, quotes and number formats may differ from what was asked for. Of several frames the first that exists counts;
+    of a draft and its correction, the correction. Prose has to name one frame only. If only the number is wrong, the
+    description is still returned. A frame together with words that deny the target is a contradiction.
     """
     parts = take_apart(own_turn(text))
     cut = (cut or parts.open_end) and not parts.is_closed
@@ -168,5 +168,5 @@ def sampled(count: int, most: int) -> list[int]:
 
 
 def shown_wh(card: ModelCard) -> tuple[int, int] | None:
-    """The size in which round 1 shows each frame; None leaves it to the processor."""
+    """The size at which round 1 shows each frame; None leaves it to the processor."""
     return card.frames_size_wh or card.image_size_wh

@@ -23,9 +23,9 @@ class ScriptedReasoner(Reasoner):
 
     Instead of a text there may be an Answer, which is returned as it is, or an exception, which is raised.
 
-    Coordinates in the texts are pixels of an image of `answer_wh`, of the camera image itself without it.
-    `word_s` is the time before each word. `questions` lists what was asked. Samples and replies are the next texts.
-    `attention`, float32 [rows, columns], is that of every answer.
+    Coordinates in the texts are pixels of an image of size `answer_wh`, by default of the camera image. `word_s` is the
+    time before each word in seconds. `questions` lists what was asked. Samples and replies are the next texts.
+    `attention`, float32 [rows, columns], is returned for every answer.
     """
 
     name = "scripted"
@@ -65,7 +65,7 @@ class ScriptedReasoner(Reasoner):
 
     def reply(self, images: Sequence[RgbImage], words: str, call: Call = WAIT) -> Reply:
         said = self._say(words, call)
-        return failed_reply(said) if isinstance(said, Answer) else Reply(Status.OK, said[0])
+        return failed_reply(said) if isinstance(said, Answer) else Reply(Status.OK, said[0], is_cut=said[2])
 
     def choose(self, frames: Sequence[Frame], text: str, call: Call = WAIT) -> Keyframe:
         said = self._say(text, call)

@@ -1,4 +1,4 @@
-"""The common part of reasoners whose checkpoint runs in this process: from a chat's text to an answer."""
+"""The common part of reasoners whose checkpoint runs in this process: from the text of a chat to an answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Speech:
     """The model's reply to one chat.
 
     Attributes:
-        seen_wh: the size in which it saw each image, pixels.
+        seen_wh: the size at which it saw each image, pixels.
         cut: the token limit was hit, so the end is missing.
         broken: CANCELLED or TIMEOUT if a limit stopped it.
         entropy_nats: summed over the tokens of the thought.
@@ -51,21 +51,21 @@ class SpeakingReasoner(CardReasoner):
 
     @abstractmethod
     def say(self, messages: Messages, images: Sequence[RgbImage], limits: Limits) -> Speech:
-        """The model's words to a chat whose `{"type": "image"}` entries are `images`, uint8 [H, W, 3], in turn.
+        """The model's reply to a chat. Its `{"type": "image"}` entries stand for `images`, uint8 [H, W, 3], in order.
 
-        Raises whatever the libraries raise; `guarded` makes Answers of that.
+        Raises whatever the libraries raise; `guarded` turns that into an Answer.
         """
         ...
 
     def say_about(self, frame: Frame, question: str, limits: Limits) -> Speech:
-        """The model's words to a question about one frame."""
+        """The model's reply to a question about one frame."""
         return self.say(self.messages(question), [self.shown(frame)], limits)
 
     @abstractmethod
     def say_around(
         self, frame: Frame, question: str, wanted: Exploration, limits: Limits
     ) -> tuple[list[Speech], FloatArray | None]:
-        """What `say_about` says, then the samples, and the attention of `Explored`."""
+        """The speech of `say_about` followed by the samples, and the attention as in `Explored`."""
         ...
 
     def release(self) -> None:
@@ -107,7 +107,7 @@ class SpeakingReasoner(CardReasoner):
             speech = self.say(reply_messages(self.card, words, [{"type": "image"}] * len(images)), images, limits)
             if speech.broken:
                 return failed_reply(limits.stopped(speech.broken, speech.text, speech.tokens, self.name))
-            return Reply(Status.OK, speech.text)
+            return Reply(Status.OK, speech.text, is_cut=speech.cut)
 
         return self.guarded(ask, failed_reply)
 
@@ -133,7 +133,7 @@ class SpeakingReasoner(CardReasoner):
         return chat(self.card, question, {"type": "image"}, self.prompt)
 
     def shown(self, frame: Frame) -> RgbImage:
-        """The frame's image in the size that the card wants."""
+        """The frame's image at the card's size."""
         return resize_rgb(frame.rgb, self.card.image_size_wh) if self.card.image_size_wh else frame.rgb
 
     def parsed(self, frame: Frame, speech: Speech, limits: Limits) -> Answer:

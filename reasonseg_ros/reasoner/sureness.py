@@ -12,7 +12,7 @@ def thought_entropy(
 ) -> float:
     """Sum of the entropies of the thought's tokens, in nats; of all tokens if the text has no `</think>`.
 
-    The more often the model hesitates while it thinks, the more often its target is wrong. `text_of` decodes tokens.
+    The higher it is, the more often the model's target is wrong. `text_of` decodes tokens.
     """
     length = thought_length(tokens, text_of)
     return float(sum(entropies_nats[:length] if length else entropies_nats))

@@ -1,12 +1,10 @@
-"""A reasoner's thought as hidden states: the input of methods that choose among masks."""
+"""A reasoner's thought as hidden states: the input of methods that select masks by them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from reasonseg_ros.types import FloatArray
-
-THOUGHT_END = "</think>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,8 +13,8 @@ class Thought:
 
     Attributes:
         states: last hidden states, normalised, float32 [T, D]: of the prompt's last token, then of each token of the
-            thought. The last one is the state from which the answer would be written.
-        image_features: what the reasoner sees, float32 [rows, columns, D]: one vector for each image token.
+            thought. The answer's first token would be predicted from the last of them.
+        image_features: the image as the language model reads it, float32 [rows, columns, D], one vector per token.
         entropy_nats: summed over the tokens of the thought.
     """
 

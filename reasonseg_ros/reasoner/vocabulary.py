@@ -24,9 +24,9 @@ FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 
 class Vocabulary:
-    """The words that a checkpoint was trained on.
+    """The words that a checkpoint was trained on, from a text file with one word per line.
 
-    Raises ModelError if the file is no text with one word in a line.
+    Raises ModelError if the file is not such a text, or is empty.
     """
 
     def __init__(self, path: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_server_with_other_coordinates_is_refused(server: Any, capsys: pytest.
     assert check(server) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("WRONG  the red circle: expected [450, 50, 571, 171], received [288, 24, 365, 82]")
-    assert "the numbers look like pixels of the image at 640x480, expected were thousandths" in lines[4]
+    assert "the numbers look like pixels of the image at 640x480, but the card expects thousandths" in lines[4]
     assert check(server, model="qwen2.5-vl-7b") == 0
 
 

@@ -80,7 +80,7 @@ def test_other_coordinates_are_refused_and_named(name: str, texts: list[str], wo
     assert result.state == "wrong" and not result.is_right
     assert "the red circle: expected [450, 50, 571, 171], received" in result.text
     assert words in result.text.partition("look like ")[2]
-    expected = result.text.partition(" expected were ")[2].partition(";")[0]
+    expected = result.text.partition(" the card expects ")[2].partition(";")[0]
     assert expected.endswith("(0-1000)" if name == RELATIVE else "{}x{}".format(*OWN_WH[name]))
     assert "\n" not in result.text and len(result.text) < 1000
 
@@ -98,7 +98,7 @@ def test_a_model_that_does_not_find_shapes_is_refused(texts: list[str], words: s
     result = checked(load_card("vision-reasoner-7b", "reasoner"), texts)
     assert result.state == "wrong"
     assert words in result.text and "look like" not in result.text
-    assert "expected were pixels of the image at 840x840" in result.text
+    assert "the card expects pixels of the image at 840x840" in result.text
 
 
 def test_more_boxes_than_the_right_one_do_no_harm() -> None:

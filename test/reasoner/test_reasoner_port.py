@@ -187,6 +187,9 @@ def test_a_reply_has_words_or_a_reason_or_is_refused(reasoner, frames):
     images = [frames[0].rgb, frames[0].rgb[:200, :300].copy()]
     reply = reasoner.reply(images, "what do you see?")
     assert reply.status is Status.OK or reply.error
+    assert reasoner.reply(images, "what do you see?", Call(max_new_tokens=1)).is_cut == (reply.status is Status.OK)
+    without_images = reasoner.reply([], "what do you see?")
+    assert (without_images.status, without_images.error) == (reply.status, reply.error)
     cancelled = reasoner.reply(images, "what do you see?", Call(cancelled=lambda: True))
     assert (cancelled.status, cancelled.text, bool(cancelled.error)) == (Status.CANCELLED, "", True)
 

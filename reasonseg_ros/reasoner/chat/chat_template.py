@@ -19,10 +19,10 @@ _LOG = logging.getLogger(__name__)
 
 
 def check_chat_template(processor: Any) -> None:
-    """Make sure that `processor` makes a prompt with the image, the question and the assistant's turn.
+    """Check that the prompt of `processor` holds the image, the question and the start of the assistant's turn.
 
-    A template in the tokenizer's files, where transformers' processors do not look, is taken from there. Raises
-    ModelError.
+    If only the tokenizer's files hold a template, it is set on `processor`, because transformers' processors do not
+    look there. Raises ModelError.
     """
     processor.chat_template = _template(processor)
     user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": _QUESTION}]}
@@ -50,7 +50,7 @@ def turn_end(processor: Any) -> int | None:
 
 
 def special_tokens(tokenizer: Any) -> set[int]:
-    """Tokens that no ordinary text is made of."""
+    """Ids of special tokens, which ordinary text never gives."""
     added = getattr(tokenizer, "added_tokens_decoder", {})
     return {*tokenizer.all_special_ids, *(number for number, token in added.items() if token.special)}
 

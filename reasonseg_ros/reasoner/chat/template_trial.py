@@ -1,4 +1,4 @@
-"""Renders a chat template in a separate process, with bounds: a checkpoint's template is a program from outside.
+"""Renders a chat template in a separate process with limits, because a checkpoint's template is untrusted code.
 
 `python -m reasonseg_ros.reasoner.chat.template_trial` reads JSON from its standard input: `template`, `chats` (each
 messages and whether the assistant's turn is begun), `seconds` and `bytes`. It ends with 0 unless it runs out of time or
@@ -7,7 +7,6 @@ memory. Errors of the template itself are reported by transformers, which render
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
@@ -20,7 +19,7 @@ from typing import Any
 from reasonseg_ros.errors import ModelError
 
 SECONDS = 3
-"""Of the processor. Templates of published checkpoints take less than a millisecond."""
+"""CPU time. Templates of published checkpoints take less than a millisecond."""
 BYTES = 1 << 30
 _START_S = 60.0
 """Python may start slowly on a busy machine."""
@@ -37,7 +36,7 @@ def try_template(template: str, chats: Sequence[Chat]) -> None:
 
 @functools.lru_cache(maxsize=16)
 def _try(work: str) -> None:
-    """One that ended is not tried again when its checkpoint is loaded again. Errors are not cached."""
+    """Successful trials are cached, so loading the checkpoint again does not repeat them. Errors are not cached."""
     command = [sys.executable or "python3", "-m", "reasonseg_ros.reasoner.chat.template_trial"]
     paths = os.pathsep.join(filter(None, sys.path))  # this package may have been found by a path set in this process
     try:
@@ -82,9 +81,12 @@ def render(work: dict[str, Any]) -> None:
     environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
     environment.globals |= {"raise_exception": refuse, "strftime_now": lambda _: ""}
     for messages, begin in work["chats"]:
-        # transformers reports errors of the template.
-        with contextlib.suppress(TemplateError, TypeError, ValueError, KeyError, AttributeError, RecursionError):
+        try:
             environment.from_string(work["template"]).render(messages=messages, add_generation_prompt=begin)
+        except MemoryError:
+            raise
+        except Exception:  # transformers reports errors of the template
+            continue
 
 
 def main() -> None:

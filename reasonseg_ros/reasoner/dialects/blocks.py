@@ -64,7 +64,7 @@ class Block:
 
 @dataclass(frozen=True)
 class FinalAnswer:
-    """The final block of a text, with what the text does besides.
+    """The final block of a text, and what else was found in it.
 
     Attributes:
         block: None if no value is about a target.
@@ -100,7 +100,7 @@ def final_answer(text: str, image_whs: tuple[tuple[int, int], ...] = ()) -> Fina
     """The final block of a text.
 
     Args:
-        image_whs: sizes of the image. A box in prose that spans just that is no target if there are others.
+        image_whs: sizes of the image. A box in prose that is exactly one of them is dropped if there are others.
 
     Takes time linear in the text.
     """
@@ -188,7 +188,7 @@ def _stand_together(text: str, block: Block, start: int, kind: int) -> bool:
 
 
 def is_announced(text: str, after: int, start: int) -> bool:
-    """Whether the words in `text[after:start]`, just before `start`, call what follows the answer, or a correction."""
+    """Whether the words in `text[after:start]`, just before `start`, announce an answer or a correction."""
     return bool(_CUE.search(text[max(after, start - _CUE_REACH) : start]))
 
 

@@ -35,7 +35,9 @@ _NO_BOX_KEY = re.compile(
 def candidates(value: Any, name: str = "", denied: str = "") -> Iterator[dict[str, Any]]:
     """Every object with a box or points in it, however deep; a bare list of four numbers is an object with a box.
 
-    `name` is what the value is called by the key that it stands under, `denied` what is said round it against a target.
+    Args:
+        name: the key above the value, if that is a name.
+        denied: words around the value that deny the target.
     """
     if isinstance(value, list):
         if _is_four_numbers(value):
@@ -110,8 +112,8 @@ def is_bare(candidate: dict[str, Any], boxes: Sequence[list[float]] | None = Non
 def is_nothing(value: Any) -> bool:
     """Whether a value says on purpose that there is no target.
 
-    So do null, an empty list, a denial such as "none", only such values under keys, and an object that denies it
-    (see `denials`) without a box, or with one that is a point.
+    Such values are null, an empty list, a denial such as "none", an object with only such values, and an object that
+    denies the target (see `denials`) without a box or with a box that is one point.
     """
     if isinstance(value, list):
         return all(is_nothing(item) for item in value)

@@ -1,4 +1,4 @@
-"""Does an object that a model wrote deny the target by one of its keys, as `"found": false` or `"label": "none"` do?"""
+"""Whether an object in a model's JSON denies the target, as with `"found": false` or `"label": "none"`."""
 
 from __future__ import annotations
 

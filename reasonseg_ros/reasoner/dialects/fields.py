@@ -17,7 +17,7 @@ from reasonseg_ros.types import Grounding
 SizeWh = tuple[int, int]
 MAX_TARGETS = 100
 """Maximum boxes of one answer. A model that repeats itself writes hundreds."""
-_HUGE_PX = 1e5  # no camera image is that wide, so it is no coordinate
+_HUGE_PX = 1e5  # wider than any camera image, so no coordinate
 _BEYOND_SHARE = 0.05
 """A box that extends further beyond the image is reported: its coordinates may be for another image size."""
 _LABEL_KEY = re.compile(
@@ -37,7 +37,7 @@ class Reading:
 
 
 def read_groundings(found: list[dict[str, Any]], answer_wh: SizeWh, source_wh: SizeWh) -> Reading:
-    """The good boxes in source pixels; each bad one is named in the notes."""
+    """The usable boxes in source pixels; the notes name each of the others."""
     reading = Reading()
     for candidate in found:
         points = _points(candidate, reading)
@@ -56,7 +56,7 @@ def read_groundings(found: list[dict[str, Any]], answer_wh: SizeWh, source_wh: S
 
 
 def joined_notes(notes: Iterable[str], most_characters: int = 450) -> str:
-    """Notes as one short line, each once with how often it came."""
+    """Notes as one short line; repeated ones are given once with their number."""
     counted = Counter(note for note in notes if note)
     parts: list[str] = []
     left = 0

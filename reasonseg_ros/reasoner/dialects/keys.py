@@ -9,7 +9,7 @@ from typing import Any
 _NUMERIC = re.compile(r"[\s\[\](),;\d.eE+-]+")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 CORNERS = (("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"))
-"""Names of a box's numbers that need no further sign of a box. `x_min` and `X-Min` are the same name."""
+"""Names of numbers that make a box without a box key. `x_min` and `X-Min` are the same name."""
 _NAMED_NUMBERS = (*CORNERS, ("left", "top", "right", "bottom"), ("topleft", "bottomright"), ("x", "y"))
 _LAYOUT_KEY = re.compile(r"format|layout|order|convention|mode$|type$|unit")
 _OTHER_LAYOUT = re.compile(
@@ -24,7 +24,7 @@ LABELS = ("label", "name", "object description", "description", "class", "object
 
 
 def numbers_of(value: Any) -> list[float] | None:
-    """All numbers of a value in order; None if there is anything else in it. Infinite and NaN ones stay in it."""
+    """All numbers of a value in order, also infinite ones and NaN; None if there is anything else in it."""
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):
@@ -47,9 +47,9 @@ def plain_keys(keyed: dict[str, Any]) -> dict[str, Any]:
 
 
 def other_layout(box_key: str, keyed: dict[str, Any]) -> str:
-    """The layout in which a box is stated to be, if that is not two corners, x first; else empty.
+    """The stated layout of a box, if that is not two corners with x first; else empty.
 
-    It may stand in the box's key (`bbox_xywh`) or under a key beside it (`format`).
+    It may be part of the box's key (`bbox_xywh`), or the value of a key beside it (`format`).
     """
     stated = [value for key, value in keyed.items() if _LAYOUT_KEY.search(key.lower()) and isinstance(value, str)]
     return next((words for words in (box_key, *stated) if _OTHER_LAYOUT.search(_letters(words))), "")

@@ -1,4 +1,4 @@
-"""A model's text into an Answer in source pixels. Pure functions; no text makes them raise.
+"""Parses a model's text into an Answer in source pixels. Pure functions; no text makes them raise.
 
 Dialects: `seg_zero` (`bbox`, `points_1`, `points_2`) and `vision_reasoner` (a list of `bbox_2d`, `point_2d`) write a
 thought in <think> tags and the answer in <answer> tags, in pixels of the squashed image; `qwen2.5-vl` (pixels of the
@@ -36,11 +36,11 @@ _TAGGED = ("seg_zero", "vision_reasoner")
 
 @dataclass(frozen=True)
 class Parts:
-    """A text taken apart.
+    """A text split into thought and answers.
 
     Attributes:
-        open_end: it stops inside the thought, inside the answer, or inside a tag.
-        is_closed: it has the tag that ends an answer, so what is missing behind it is no loss.
+        open_end: the text stops inside the thought, inside the answer, or inside a tag.
+        is_closed: the text has the end tag of an answer, so nothing is lost if it is cut after that.
     """
 
     thought: str
@@ -64,13 +64,13 @@ def parse_answer(
 
     Args:
         source_wh: the camera image, pixels.
-        dialect: one of DIALECTS, or auto to go by the text.
-        answer_wh: the size whose pixels the text speaks of; None takes the dialect's usual one.
-        strict: read as the dialect's authors do when they score: no repair, no clipping, no contradiction.
+        dialect: one of DIALECTS, or auto to detect it from the text.
+        answer_wh: the image size that the text's coordinates refer to; None takes the dialect's usual one.
+        strict: parse like the scoring scripts of the dialect's authors: no repair, no clipping, no contradiction.
         cut: the token limit was hit, so the end of the text is missing.
 
-    If several answers are given, the first with a usable box counts. Of a list, good boxes are kept and the others
-    are named in `error`. Raises InvalidInput for sizes below 1 or an unknown dialect, never for a text.
+    If several answers are given, the first with a usable box counts. Unusable boxes of a list are left out and named
+    in `error`. Raises InvalidInput for sizes below 1 or an unknown dialect, never for a text.
     """
     if min(*source_wh, *(answer_wh or (1, 1))) < 1:
         raise InvalidInput(f"image of {source_wh} answered in {answer_wh}; expected sizes of at least 1 pixel")

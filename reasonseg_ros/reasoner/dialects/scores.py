@@ -18,9 +18,9 @@ _LABELLED = re.compile(
 
 
 def parse_score(text: str) -> float | None:
-    """The one score of a reply, None if it names none or several. Never raises.
+    """The score in a reply; None if it names no score, or several. Never raises.
 
-    Read are `{"score": 7}` and alike in the final answer, or else a single number from 0 to 10 in it, as in `7/10`.
+    Accepts `{"score": 7}` and the like in the final answer, or else a single number from 0 to 10 in it, as in `7/10`.
     """
     for answer in take_apart(own_turn(text)).answers:
         named = [value for _, value in _named(final_values(answer)) if value is not None]
@@ -33,7 +33,7 @@ def parse_score(text: str) -> float | None:
 def parse_scores(text: str, count: int) -> list[float | None]:
     """The scores of candidates 1 to `count` in a reply, None for those that it does not name. Never raises.
 
-    Read are `{"1": 7, "2": 0}`, `[{"candidate": 1, "score": 7}, ...]`, a list of `count` numbers, and lines `1: 7`.
+    Accepts `{"1": 7, "2": 0}`, `[{"candidate": 1, "score": 7}, ...]`, a list of `count` numbers, and lines `1: 7`.
     """
     scores: list[float | None] = [None] * count
     for answer in take_apart(own_turn(text)).answers:

@@ -1,10 +1,14 @@
 """Parses model text like the published scoring scripts: what they cannot parse is unparsable here.
 
-Seg-Zero takes the first braces without a closing one inside, anywhere in the text, as JSON: the first key that holds
-`bbox`, with four entries, and the first two that hold `points`. Entries are made whole numbers, text and fractions too,
-then scaled and rounded. VisionReasoner takes what stands in the first answer tags as JSON: `bbox_2d` and `point_2d` of
-every item, scaled, then rounded. Both leave out what follows the numbers that they need, and take boxes whose corners
-are in any order. The thought is what stands in think tags without `<` in it; without one it is empty.
+Seg-Zero parses the first braces without a closing one inside, anywhere in the text, as JSON. It takes the first key
+that contains `bbox`, with four entries, and the first two keys that contain `points`. Entries are converted to whole
+numbers, text and fractions too, then scaled and rounded.
+
+VisionReasoner parses the content of the first answer tags as JSON. It takes `bbox_2d` and `point_2d` of every item,
+scales them, then rounds.
+
+Both ignore numbers beyond those that they need, and accept corners in any order. The thought is the content of think
+tags if that has no `<` in it, else empty.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ _THOUGHT = re.compile(r"<think>([^<]+)</think>")
 def parse_strictly(text: str, source_wh: tuple[int, int], dialect: str, answer_wh: tuple[int, int]) -> Answer:
     """OK, NO_TARGET (no item in the answer) or UNPARSABLE, nothing else. Coordinates are not clipped.
 
-    `error` names boxes whose corners are not in order: they are prompted as they are written.
+    `error` names boxes whose corners are not in order. They are prompted as written.
     """
     found = _THOUGHT.search(text)
     thought = found[1].strip() if found else ""
@@ -72,7 +76,7 @@ def first_braces(text: str) -> str:
 
 
 def tagged_answer(text: str) -> str:
-    """What stands in the first answer tags, which VisionReasoner reads. Raises InvalidInput without them."""
+    """The content of the first answer tags, which VisionReasoner reads. Raises InvalidInput without them."""
     _, tag, rest = text.partition("<answer>")
     content, end, _ = rest.partition("</answer>")
     if not tag or not end:
@@ -92,7 +96,7 @@ def _vision_reasoner(text: str, factors: tuple[float, float]) -> list[Grounding]
 
 
 def _floats(numbers: list[Any]) -> Any:
-    """Whole numbers as float32 takes them; larger ones are no coordinates of any image."""
+    """The numbers, if all fit into float32; larger ones are no coordinates of any image."""
     flat = [number for entry in numbers for number in (entry if isinstance(entry, list) else [entry])]
     if any(abs(number) > 1e30 for number in flat):
         raise InvalidInput("a coordinate is out of any image")
@@ -100,7 +104,7 @@ def _floats(numbers: list[Any]) -> Any:
 
 
 def _qwen_list(text: str) -> str:
-    """The fenced list after the thought, or the whole rest. No script is published for this dialect."""
+    """The fenced list after the thought, or all the text after it. No script is published for this dialect."""
     answer = text.rpartition("</think>")[2]
     _, fence, rest = answer.partition("```")
     return rest.removeprefix("json").partition("```")[0] if fence and "```" in rest else answer

@@ -1,4 +1,4 @@
-"""Does an exported reasoner say what its checkpoint says?"""
+"""Compares the answers of an exported reasoner with those of its checkpoint."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ QUESTIONS = (
 
 
 def check_reasoner_export(original: SpeakingReasoner, exported: SpeakingReasoner, precision: str) -> dict[str, Any]:
-    """Ask both the same questions. Returns what was measured: `questions`, `equal_texts`, `box_iou` (shares, means).
+    """Ask both the same questions. Returns `questions` (number), `equal_texts` (share) and `box_iou` (mean).
 
-    Raises ModelError if an fp32 export says something else, or if the boxes of another precision differ too much.
+    Raises ModelError if too many texts of an fp32 export differ, or if the boxes of another precision differ too much.
     """
     equal, overlaps = [], []
     for frame, question in questions(original.card):
@@ -47,7 +47,7 @@ def check_reasoner_export(original: SpeakingReasoner, exported: SpeakingReasoner
     }
     if precision == "fp32" and checks["equal_texts"] < EQUAL_FP32:
         raise ModelError(
-            f"the graphs say the checkpoint's text to {sum(equal)} of {len(equal)} questions; expected "
+            f"the graphs give the checkpoint's text for {sum(equal)} of {len(equal)} questions; expected "
             f"{EQUAL_FP32:.0%}: the checkpoint's architecture is not the one that these graphs are made for"
         )
     if precision != "fp32" and checks["box_iou"] < BOX_IOU_OTHERS:
@@ -59,7 +59,7 @@ def check_reasoner_export(original: SpeakingReasoner, exported: SpeakingReasoner
 
 
 def questions(card: ModelCard) -> Iterator[tuple[Frame, str]]:
-    """The known picture, mirrored, darkened and cropped, with its own questions and some others."""
+    """The known picture, also mirrored, darkened and cropped, with its own questions and some others."""
     if card.known_picture and card.known_picture != NO_PICTURE:
         rgb, targets = read_known_picture(Path(card.known_picture))
     else:
@@ -78,7 +78,7 @@ def _variants(rgb: RgbImage) -> Iterator[RgbImage]:
 
 
 def boxes_overlap(first: Answer, second: Answer) -> float:
-    """Mean IoU of the boxes, in order; 1 if neither has any, and missing ones count 0."""
+    """Mean IoU of the boxes, paired in order. Missing boxes count 0; without boxes in both it is 1."""
     pairs = max(len(first.groundings), len(second.groundings))
     overlaps = [box_iou(one.box_xyxy, other.box_xyxy)
                 for one, other in zip(first.groundings, second.groundings, strict=False)]  # fmt: skip

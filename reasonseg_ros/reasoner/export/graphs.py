@@ -1,8 +1,9 @@
 """The graphs of a Qwen2.5-VL checkpoint, made of ONNX Runtime's fused operators.
 
-One text graph reads prompts, their tails and single tokens: GroupQueryAttention appends keys and values to memory that
-the caller keeps, and takes rotations by slot, so that an image's positions are rows of a table. Weights are not copied:
-the graphs name their place in the safetensors files. See `reasoner.onnx.manifest` for inputs and outputs.
+One text graph reads whole prompts, the ends of prompts whose beginning is cached, and single tokens.
+GroupQueryAttention appends keys and values to the caller's cache. It looks up rotations by cache slot, so the positions
+of an image's tokens are rows of a table. Weights are not copied: the graphs refer to their offsets in the safetensors
+files. See `reasoner.onnx.manifest` for inputs and outputs.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ class GraphBuilder:
         self._made: dict[str, str] = {}
 
     def node(self, operator: str, inputs: Sequence[str], domain: str = "", output: str = "", **values: Any) -> str:
-        """One output of an operator."""
+        """Adds an operator with one output."""
         return self.nodes(operator, inputs, [output or f"{operator}_{len(self._nodes)}"], domain, **values)[0]
 
     def nodes(
         self, operator: str, inputs: Sequence[str], outputs: list[str], domain: str = "", **values: Any
     ) -> list[str]:
-        """Several outputs, which are named; an empty name leaves one out."""
+        """Adds an operator with these outputs; an empty name leaves one out."""
         name = f"{operator}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(operator, list(inputs), outputs, domain=domain, name=name, **values))
         return outputs
@@ -67,7 +68,7 @@ class GraphBuilder:
         return self._made[name]
 
     def linear(self, value: str, *names: str, bias: bool) -> str:
-        """The layers `names`, their outputs side by side. Weights are turned once, when the graph is loaded."""
+        """The layers `names`, outputs concatenated. Weights are transposed once, when the graph is loaded."""
         matrices = [self.weight(f"{name}.weight") for name in names]
         joined = matrices[0] if len(names) == 1 else self.node("Concat", matrices, axis=0)
         found = self.node("MatMul", [value, self.node("Transpose", [joined], perm=[1, 0])])
@@ -103,14 +104,14 @@ class GraphBuilder:
 
 
 def vision_graph(path: Path, config: Any, weights: Mapping[str, StoredWeight]) -> None:
-    """Write the vision graph of a `Qwen2_5_VLVisionConfig`."""
+    """Write the vision graph of a `Qwen2_5_VLConfig`."""
     builder, vision = GraphBuilder(weights), config.vision_config
     prefix = "model.visual" if "model.visual.patch_embed.proj.weight" in weights else "visual"
     width, heads, merge = vision.hidden_size, vision.num_heads, vision.spatial_merge_size
     half, size = width // heads // 2, vision.in_channels * vision.patch_size**2
     windows = [index for index in range(vision.depth) if index not in vision.fullatt_block_indexes]
 
-    # An image is shown as a film of two equal frames, so the two halves of the kernel can be added.
+    # An image is shown as a video of two equal frames, so the two halves of the kernel can be added.
     kernel = builder.weight(f"{prefix}.patch_embed.proj.weight")
     axis = builder.constant("time_axis", np.array([2], np.int64))
     flat = builder.node("Reshape", [
@@ -153,13 +154,13 @@ def vision_graph(path: Path, config: Any, weights: Mapping[str, StoredWeight]) -
 
 
 def attention_layers(config: Any) -> tuple[int, ...]:
-    """Layers whose attention tells what an answer looks at: from the middle to the last."""
+    """Layers whose attention shows what an answer looks at: from the middle to the last."""
     layers = config.text_config.num_hidden_layers
     return tuple(range(layers // 2, layers))
 
 
 def text_graph(path: Path, config: Any, weights: Mapping[str, StoredWeight]) -> None:
-    """Write the text graph of a `Qwen2_5_VLTextConfig`."""
+    """Write the text graph of a `Qwen2_5_VLConfig`."""
     builder, text = GraphBuilder(weights), config.text_config
     prefix = "model.language_model" if "model.language_model.embed_tokens.weight" in weights else "model"
     width, heads, kv_heads = text.hidden_size, text.num_attention_heads, text.num_key_value_heads

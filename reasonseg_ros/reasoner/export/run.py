@@ -49,7 +49,7 @@ def export_reasoner(
     new folder `out`. `report` is called with the current step.
 
     Raises InvalidInput for a precision or folder that cannot be used; ModelError if the checkpoint cannot be read or
-    exported, or if the graphs do not say what it says. Then nothing is kept.
+    exported, or if the graphs answer differently. Then no files are left behind.
     """
     card = load_card(source, "reasoner")
     target = _target(card, out, precision)
@@ -97,11 +97,13 @@ def _target(card: ModelCard, out: Path | None, precision: str) -> Path:
         raise InvalidInput(f"{card.name} is on the hub; download it and name its folder")
     if precision == "fp32":
         if out is not None:
-            raise InvalidInput("--out with precision fp32, whose graphs use the checkpoint's weights; leave it out")
+            raise InvalidInput(
+                "--out with precision fp32, which uses the weights of the checkpoint's folder; omit --out"
+            )
         _refuse_links(Path(card.source))
         return Path(card.source)
     if out is None:
-        raise InvalidInput(f"precision {precision} has weights that need a new folder; add --out")
+        raise InvalidInput(f"precision {precision} writes weights into a new folder; add --out")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidInput(f"{out} is not an empty folder; choose another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +111,7 @@ def _target(card: ModelCard, out: Path | None, precision: str) -> Path:
 
 
 def _refuse_links(folder: Path) -> None:
-    """ONNX Runtime loads no weights that a link leads out of the graphs' folder to, as in the hub's cache."""
+    """ONNX Runtime refuses weights behind links that leave the graphs' folder, such as those of the hub's cache."""
     for path in sorted(folder.glob("*.safetensors")):
         if not path.resolve().is_relative_to(folder.resolve()):
             raise InvalidInput(
@@ -135,7 +137,10 @@ def _unsuited_here(config: Any) -> str:
 
 
 def _take_weights(checkpoint: Path, folder: Path, take: Callable[[Path, Path], Any]) -> None:
-    """The weights under the name that the graphs use. A link costs no space, but the onnx library refuses it."""
+    """Put the weights under the names that the graphs use.
+
+    Hard links cost no space and serve fp32. The onnx library, which writes the other precisions, refuses them.
+    """
     for path in (*checkpoint.glob("*.safetensors"), checkpoint / INDEX):
         if path.is_file():
             try:

@@ -1,4 +1,4 @@
-"""Where each weight lies in a checkpoint's safetensors files, so that a graph can name it there.
+"""Where each weight is in a checkpoint's safetensors files, so that a graph can refer to it.
 
 Format: 8 bytes with the header's length, the header as JSON (name to type, shape and begin and end), then the data.
 """
@@ -17,7 +17,7 @@ LONGEST_HEADER_BYTES = 100_000_000
 
 @dataclass(frozen=True)
 class StoredWeight:
-    """`file` is a name in the folder, `offset` in bytes from its begin; `dtype` as safetensors writes it."""
+    """`file` is a name in the folder; `offset`, from its start, and `length` in bytes; `dtype` as in safetensors."""
 
     file: str
     dtype: str

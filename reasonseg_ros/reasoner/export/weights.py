@@ -1,4 +1,4 @@
-"""The weights of exported graphs in fewer bits."""
+"""Quantizes the weights of exported graphs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import onnx
 
 BITS = {"int8": 8, "int4": 4}
 BLOCK = 32
-"""Weights that share a scale."""
+"""Number of weights that share a scale."""
 
 
 def embed_weights(path: Path) -> None:
-    """Put weights that lie in other files into the graph's own."""
+    """Move weights from other files into the graph file."""
     onnx.save(onnx.load(path), path)
 
 
 def quantize_weights(path: Path, precision: str) -> None:
-    """Store the matrices of a folded graph in 8 or 4 bits, in blocks with a scale each."""
+    """Store the matrices of a folded graph in 8 or 4 bits, with a scale for each block."""
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
     config = DefaultWeightOnlyQuantConfig(block_size=BLOCK, is_symmetric=True, bits=BITS[precision])

@@ -1,4 +1,4 @@
-"""A vision-language checkpoint's files, or its place on the hub, as a processor and a model."""
+"""Loads the processor and the model of a vision-language checkpoint, from a folder or the hub."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ def _check_folder(folder: Path) -> None:
 
 
 def pixel_limits(settings: Mapping[str, Any], read: Any) -> tuple[int, int]:
-    """Least and most pixels that the processor shows of an image, from its settings in any of their notations.
+    """Least and most pixels to which the processor resizes an image, from any notation of its settings.
 
-    `min_pixels` and `max_pixels` come first, as in transformers, then the two inside `size`, then `shortest_edge` and
-    `longest_edge` there; what is nowhere is what transformers `read`. Raises ModelError for what cannot be right.
+    As in transformers, `min_pixels` and `max_pixels` come first, then the same keys inside `size`, then `shortest_edge`
+    and `longest_edge` inside `size`, then the size that transformers `read`. Raises ModelError for impossible values.
     """
     size = settings.get("size") or {}
     if not isinstance(size, Mapping) or {"height", "width"} & size.keys():
@@ -113,7 +113,7 @@ def pixel_limits(settings: Mapping[str, Any], read: Any) -> tuple[int, int]:
 
 
 def _check_shown(card: ModelCard, least: int, most: int) -> None:
-    """An image that is squashed as the card says must not be resized again: coordinates would be of another size."""
+    """The processor must not resize an image again that was squashed to the card's size: coordinates would be wrong."""
     if card.image_size_wh and not least <= card.image_size_wh[0] * card.image_size_wh[1] <= most:
         width, height = card.image_size_wh
         raise ModelError(
@@ -125,8 +125,8 @@ def _check_shown(card: ModelCard, least: int, most: int) -> None:
 def answer_ends(processor: Any, configured: int | Sequence[int] | None) -> set[int]:
     """The tokens that end an answer: those `configured`, the tokenizer's, and the one that ends the template's turns.
 
-    A checkpoint whose generation settings lack the last would talk on after its answer. Raises ModelError if there
-    is none, or if an ordinary token is configured, which would cut answers.
+    Without the last one, some checkpoints would continue after their answer. Raises ModelError if there is no end
+    token, or if an ordinary token is configured, which would cut answers.
     """
     tokenizer = processor.tokenizer
     names = tokenizer.convert_ids_to_tokens

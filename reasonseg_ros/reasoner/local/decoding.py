@@ -1,8 +1,8 @@
 """Greedy decoding of Qwen2.5-VL and Qwen3-VL that gives the tokens of transformers' `generate` in less time.
 
-The prompt runs through transformers' own forward. After it every token runs through the same weights in a loop of its
-own: keys and values lie in memory that is kept from answer to answer, rotations are made once, no masks are built, and
-on a GPU the whole step is one CUDA graph. A prompt that begins like an earlier one continues from its keys and values.
+The prompt runs through transformers' forward pass. Each later token runs through the same weights in `DecodingStep`:
+buffers for keys and values are reused across answers, rotations are computed once, no masks are built, and on a GPU the
+whole step is one CUDA graph. A prompt with the beginning of an earlier one continues from its keys and values.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class FastDecoder:
 
     @torch.inference_mode()
     def extended(self, known: Prefill, shared: int, tail: list[int]) -> Prefill:
-        """The prompt of one row that begins with `known`'s first `shared` tokens, all images among them, then `tail`.
+        """A prompt of one row: the first `shared` tokens of `known`, all its images among them, then `tail`.
 
-        Reads the tail alone, of at least one token.
+        Only the tail is read. It must have at least one token.
         """
         tokens = torch.tensor([tail], device=known.tokens.device)
         position = known.position - (known.tokens.shape[1] - shared)
@@ -105,7 +105,7 @@ class FastDecoder:
 
     @torch.inference_mode()
     def continued(self, prompt: Prefill, max_new_tokens: int, go_on: GoOn) -> list[DecodedRow]:
-        """The new tokens of each row of `prompt`, which stays as it is."""
+        """The new tokens of each row of `prompt`, which is not changed."""
         step = self._step
         step.begin(prompt.tokens, prompt.attended, prompt.layers, prompt.position)
         tokens, entropies = step.choose(prompt.logits)
@@ -131,7 +131,7 @@ def cache_argument(model: Any) -> str:
 
 
 def unsuited(model: Any) -> str:
-    """Why `FastDecoder` is not known to give `generate`'s tokens for this model; empty if it is."""
+    """Why `FastDecoder` may not give the tokens of `generate` for this model; empty if it does."""
     if type(model) not in (Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration):
         return f"it is a {type(model).__name__}"
     text = model.config.text_config
@@ -140,7 +140,7 @@ def unsuited(model: Any) -> str:
     if text.rope_parameters.get("rope_type") != "default":
         return f"its rotary positions are {text.rope_parameters.get('rope_type')}"
     if "sliding_attention" in (getattr(text, "layer_types", None) or ()):
-        return "its attention slides"
+        return "it has sliding-window attention"
     language = model.model.language_model
     if any(type(module) is not nn.Linear for name, module in language.named_modules() if name.endswith("_proj")):
         return "its weights are quantized or adapted"

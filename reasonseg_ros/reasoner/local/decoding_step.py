@@ -1,4 +1,4 @@
-"""One token through the text layers of Qwen2.5-VL or Qwen3-VL, on keys and values that stay where they are."""
+"""Runs one token through the text layers of Qwen2.5-VL or Qwen3-VL, with keys and values in fixed buffers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ KeysValues = tuple[Tensor, Tensor]
 NOT_FINITE = -1
 """In place of a token whose logit is NaN or infinite."""
 _BLOCK = 256
-"""Memory for keys and values grows by this number of tokens; on a GPU the graph is then captured again."""
+"""The buffers for keys and values grow by this number of tokens; on a GPU the graph is then captured again."""
 
 
 class DecodingStep:
-    """The state of one decoding at a time: keys and values, positions, what was said. Call it in inference mode.
+    """The state of one decoding: keys and values, positions, and the tokens so far. Call it in inference mode.
 
-    All weights are the model's own. On a CPU a small model's time goes into the number of calls, so heads that share a
-    key are attended as rows of one query, and there is no mask if nothing is padded. On a GPU the step is one graph
-    over all of the memory, masked.
+    It uses the model's weights without a copy. On a CPU the number of calls dominates the time of a small model.
+    Therefore heads that share a key are attended as rows of one query, and there is no mask unless rows are padded. On
+    a GPU the step is one graph over the whole buffers, with a mask.
     """
 
     def __init__(self, model: Any) -> None:
@@ -37,7 +37,7 @@ class DecodingStep:
         self._rows = self._capacity = self._length = 0
 
     def begin(self, tokens: Tensor, attended: Tensor | None, layers: Sequence[KeysValues], position: Tensor) -> None:
-        """Take over prompts: tokens and attention mask [rows, length], keys and values, the next position [rows]."""
+        """Start from prompts: tokens and attention mask [rows, length], keys and values, the next position [rows]."""
         rows, length = tokens.shape
         if rows != self._rows or length >= self._capacity:
             self._allocate(rows, length + 1)
@@ -93,7 +93,7 @@ class DecodingStep:
         return self.choose(F.linear(_normed(hidden, self._norm), self._head).float())
 
     def _grow(self) -> None:
-        """More memory, with all that is in it now."""
+        """Allocate larger buffers and copy their content."""
         length, kept = self._length, [(layer.keys, layer.values) for layer in self._layers]
         state = [self._slot, self._positions, self._said]
         attended = self._attended
@@ -106,7 +106,7 @@ class DecodingStep:
         self._attended[..., :length] = attended
 
     def _allocate(self, rows: int, tokens: int) -> None:
-        """Memory for at least `tokens`, and on a GPU a graph that works in it. Its content is undefined."""
+        """Allocate buffers for at least `tokens`, and on a GPU capture the graph that uses them."""
         like = self._head
         self._rows = 0  # if memory runs out in here, the next prompt allocates again
         self._capacity = -(-tokens // _BLOCK) * _BLOCK
@@ -130,7 +130,7 @@ class DecodingStep:
         stream = torch.cuda.Stream(device)
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
-            for _ in range(2):  # libraries set themselves up on their first calls, which cannot be captured
+            for _ in range(2):  # libraries initialise on their first calls, which cannot be captured
                 self._run(self._graph_tokens, self._capacity)
         torch.cuda.current_stream(device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
@@ -158,7 +158,7 @@ class _Layer:
 
     def allocate(self, rows: int, capacity: int, like: Tensor) -> None:
         shape = (rows, self._kv_heads, capacity, self._head_size)
-        # Zeros: what is masked is still multiplied, and must be finite.
+        # Zeros: masked values are still multiplied, so they must be finite.
         self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
 
     def __call__(
@@ -191,12 +191,12 @@ class _Layer:
 def token_entropies(logits: Tensor) -> Tensor:
     """Entropy in nats of the next token's distribution, [rows], from float32 logits [rows, vocabulary]."""
     logarithms = logits.log_softmax(-1)
-    # A token that is ruled out has the logit -inf and adds nothing.
+    # A token with the logit -inf is impossible and adds nothing.
     return -(logarithms.exp() * logarithms.clamp_min(torch.finfo(logarithms.dtype).min)).sum(-1)
 
 
 def _finite(tokens: Tensor, logits: Tensor) -> Tensor:
-    # NaN counts as greatest, so one of them is enough to be found. No branch, as this is part of a CUDA graph.
+    # argmax treats NaN as greatest, so a single NaN is found. No branch, as this is part of a CUDA graph.
     chosen = logits.gather(-1, tokens[:, None])[:, 0]
     return tokens.masked_fill(~chosen.isfinite(), NOT_FINITE)
 
@@ -209,7 +209,7 @@ def _normed(hidden: Tensor, norm: Any) -> Tensor:
 
 
 def _joined(*linears: nn.Linear) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of several layers as one, so that one call serves; theirs become views of it."""
+    """Concatenated weight and bias of several layers, for a single call. The layers' own become views of them."""
     weight = torch.cat([linear.weight.data for linear in linears])
     widths = [linear.out_features for linear in linears]
     for linear, part in zip(linears, weight.split(widths), strict=True):

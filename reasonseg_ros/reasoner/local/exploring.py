@@ -1,4 +1,4 @@
-"""Sampled answers, and what the tokens of an answer attended to, through transformers."""
+"""Sampled answers, and the attention of an answer's tokens, through transformers."""
 
 from __future__ import annotations
 
@@ -67,9 +67,10 @@ def can_attend(model: Any) -> bool:
 
 @torch.inference_mode()
 def attention_of(model: Any, inputs: Any, said: Sequence[int], thought_length: int) -> FloatArray:
-    """The attention of `Explored`: of the tokens behind the first `thought_length` of `said` to the image of one chat.
+    """The attention of `Explored`, for a chat with one image: of the tokens after the first `thought_length` of `said`.
 
-    One forward pass with eager attention, whose weights are summed up layer by layer, so that no two layers' are kept.
+    Takes one forward pass with eager attention. Its weights are summed layer by layer, so that those of one layer at a
+    time are in memory.
     """
     tokens = inputs["input_ids"]
     spoken = torch.tensor([list(said)], device=tokens.device)

@@ -1,4 +1,4 @@
-"""Tokens through transformers' own `generate`: for every checkpoint, and the measure of faster ways."""
+"""Decoding with transformers' `generate`: works with every checkpoint, and is the reference for faster decoders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DecodedRow:
     """The new tokens of one row; the last is the end token if the row ended.
 
     Attributes:
-        entropies_nats: of the distribution that each token was chosen from; no part of a comparison.
+        entropies_nats: of the distribution that each token was chosen from; `==` ignores it.
         log_likelihood_nats: of the tokens; None if it was not asked for.
     """
 
@@ -78,6 +78,6 @@ def decoded_rows(rows: list[list[int]], entropies: list[torch.Tensor], ends: Col
 
 
 def until_end(tokens: list[int], ends: Collection[int]) -> list[int]:
-    """`tokens` up to the first end token, which is kept."""
+    """`tokens` up to and including the first end token."""
     last = next((index for index, token in enumerate(tokens) if token in ends), len(tokens))
     return tokens[: last + 1]

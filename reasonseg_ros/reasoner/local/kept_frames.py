@@ -1,4 +1,4 @@
-"""Frames that the model has read: another question about one of them reads the question alone."""
+"""A cache of frames that the model has read: another question about one of them reads only the question."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MakeInputs = Callable[[str], tuple[Any, list[tuple[int, int]]]]
 
 @dataclass(frozen=True, eq=False)
 class CachedFrame:
-    """A chat about one image, as the model has read it.
+    """A chat about one image that the model has read.
 
     Attributes:
-        head: its words up to the image, and that included.
-        head_length: the number of their tokens.
+        head: its text up to and including the image's mark.
+        head_length: number of tokens of the head.
     """
 
     head: str
@@ -40,7 +40,7 @@ class KeptFrames:
         self._readings: ImageMemory[CachedFrame] = ImageMemory(images, max_bytes)
 
     def read(self, rgb: RgbImage, words: str, make_inputs: MakeInputs) -> CachedFrame:
-        """A chat of one image; what was read with that image before, and begins alike, is not read again."""
+        """Read a chat about one image. The beginning that it shares with the cached chat is not read again."""
         known = self._readings.get(rgb)
         if known is None or not words.startswith(known.head):
             reading = self._read_all(words, make_inputs)
@@ -50,12 +50,12 @@ class KeptFrames:
         return reading
 
     def prepare(self, rgb: RgbImage, words: str, make_inputs: MakeInputs) -> None:
-        """Read `words` ahead, which many chats about this image begin with; without the image in them, nothing."""
+        """Read `words`, the common beginning of chats about this image, in advance. Without the image, do nothing."""
         if self._readings.images and self._readings.get(rgb) is None and self._image_mark in words:
             self.read(rgb, words, make_inputs)
 
     def clear(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
         self._readings.clear()
 
     def _read_all(self, words: str, make_inputs: MakeInputs) -> CachedFrame:
@@ -66,10 +66,10 @@ class KeptFrames:
         return CachedFrame(head + mark, head_length, self._decoder.prefill(inputs), seen_wh)
 
     def _continued(self, known: CachedFrame, words: str) -> Prefill:
-        # No token reaches from the image's mark into the words after it, so these have the same tokens alone.
+        # The image's mark is a token by itself, so the words after it can be tokenized alone.
         tail = self._tokenizer(words, add_special_tokens=False)["input_ids"]
         before = known.prompt.tokens[0, known.head_length :].tolist()
-        # The last token is always read, as what it makes of the next one is not kept.
+        # The last token is always read, because its logits are not cached.
         most = min(len(before), len(tail) - 1)
         shared = next((index for index in range(most) if before[index] != tail[index]), most)
         prompt: Prefill = self._decoder.extended(known.prompt, known.head_length + shared, tail[shared:])

@@ -38,8 +38,8 @@ _ANY = "{query}"  # stands for any question
 class LocalReasoner(SpeakingReasoner):
     """One loaded checkpoint. Greedy, so the same frame and question get the same answer. Not thread-safe.
 
-    Raises ModelError if the checkpoint is missing, damaged, or of another kind; and ConfigError for settings that
-    contradict the card, or a device that is not there.
+    Raises ModelError if the checkpoint is missing, damaged, or of another kind; ConfigError if settings contradict the
+    card, or the device is missing.
     """
 
     has_batches = True
@@ -65,17 +65,17 @@ class LocalReasoner(SpeakingReasoner):
         self._try_out()
 
     def prepare(self, frame: Frame) -> None:
-        """Read the frame ahead of any question, with what is the same for all of them."""
+        """Read the frame, and the part of the prompt before the question, in advance."""
         if self._kept is not None:
             kept, before = self._kept, self._words(self.messages(_ANY)).partition(_ANY)[0]
             # What fails here fails when a question comes, and is reported then.
             self.guarded(lambda: kept.prepare(frame.rgb, before, self._inputs_about(frame)), lambda failed: None)
 
     def answer_batch(self, frames: Sequence[Frame], texts: Sequence[str], call: Call = WAIT) -> list[Answer]:
-        """DecodedRow together: more questions a second, each of them later.
+        """Decodes the questions together: higher throughput, higher latency.
 
-        Sums are rounded in another order than for one question alone, so in rare cases a token, and with it the answer,
-        differs from `answer`.
+        Sums are rounded in another order than for a single question. In rare cases a token, and with it the answer,
+        differs from that of `answer`.
         """
         limits = Limits.of(replace(call, cancelled=never, on_text=ignore), self.card, self.config)
         limits = replace(limits, time_limit_s=limits.time_limit_s * max(len(texts), 1))
@@ -112,7 +112,7 @@ class LocalReasoner(SpeakingReasoner):
         return isinstance(error, torch.OutOfMemoryError) or super().is_no_memory(error)
 
     def _try_out(self) -> None:
-        """One token about a small image, so that what cannot work fails while loading. Raises ModelError."""
+        """Decode one token about a small image, so that what cannot work fails while loading. Raises ModelError."""
         user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "ready?"}]}
         image = np.full((_TRIAL_PX, _TRIAL_PX, 3), 127, np.uint8)
 
@@ -160,7 +160,7 @@ class LocalReasoner(SpeakingReasoner):
         seen_wh: list[list[tuple[int, int]]],
         limits: Limits,
     ) -> list[Speech]:
-        """What comes of `decode`, a row for each chat, watched between tokens."""
+        """The result of `decode`, a row for each chat. Limits are checked between tokens."""
         broken: Status | None = None
 
         def go_on(rows: list[list[int]]) -> bool:
@@ -190,10 +190,10 @@ class LocalReasoner(SpeakingReasoner):
         return str(self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
     def _inputs(self, words: list[str], images: Sequence[RgbImage]) -> tuple[Any, list[tuple[int, int]]]:
-        """The model's inputs, a row for each chat's words, and the size in which it sees each image."""
+        """The model's inputs, a row for each chat's text, and the size at which it sees each image."""
         pictures = [Image.fromarray(rgb) for rgb in images] or None
         several = len(words) > 1
-        # A tokenizer file can hold the length that a training used, to which prompts would be cut without a word.
+        # A tokenizer file can hold the maximum length of a training. Prompts would be silently cut to it.
         options = {"padding": several, "padding_side": "left", "truncation": False, "return_tensors": "pt"}
         inputs = self.processor(text=words, images=pictures, **options)
         patch_px = self.processor.image_processor.patch_size

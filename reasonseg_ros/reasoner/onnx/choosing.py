@@ -46,7 +46,7 @@ def entropy(logits: FloatArray) -> float:
     shifted = logits - logits.max()
     weights = np.exp(shifted)
     total = weights.sum()
-    # A token that is ruled out has the logit -inf and adds nothing.
+    # A token with the logit -inf is impossible and adds nothing.
     finite = np.where(weights > 0, shifted, 0.0)
     return float(np.log(total) - (weights * finite).sum() / total)
 
@@ -59,7 +59,7 @@ def log_probabilities(logits: FloatArray) -> FloatArray:
 
 
 class Draws:
-    """Draws tokens from one distribution, float32 [vocabulary] of logarithms, at a temperature above 0."""
+    """Draws tokens from log-probabilities, float32 [vocabulary], at a temperature above 0."""
 
     def __init__(self, logarithms: FloatArray, temperature: float) -> None:
         weights = np.exp((logarithms - logarithms.max()).astype(np.float64) / temperature)

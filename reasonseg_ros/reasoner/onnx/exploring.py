@@ -1,8 +1,8 @@
 """The likeliest answer and sampled ones, decoded as one tree.
 
-Answers that begin alike share their tokens, and the memory of keys and values holds one branch at a time: a branch
-that ends is cut back to where the next one leaves it. So an answer costs only the tokens that no earlier one has, which
-for a sure model are few, and needs no second copy of the prompt.
+Answers with the same beginning share its tokens. The cache of keys and values holds one branch at a time. When a branch
+ends, the cache is rewound to where the next one departs. So an answer costs only the tokens that no earlier one has,
+and the prompt is not copied. If the model is certain, these tokens are few.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ class Branch:
 
     Attributes:
         members: the answers: GREEDY, and 1 to the number of samples.
-        log_likelihood_nats: of the tokens.
-        attention: of what wrote each token, float32 [image tokens] each, while GREEDY is among the members.
+        log_likelihood_nats: sum over the tokens.
+        attention: float32 [image tokens] for each token, from the position that predicted it. Only while GREEDY is
+            among the members.
     """
 
     members: tuple[int, ...]
@@ -48,10 +49,10 @@ def grow(
     most_tokens: int,
     go_on: Callable[[Branch], bool],
 ) -> list[Branch]:
-    """The answers as far as they came: each ended, or with `most_tokens`, or the one at which `go_on` was false.
+    """The answers, the branch of GREEDY first. Each stops at an end token or at `most_tokens`.
 
-    `text` has read `prompt`, which gave `logits`. `go_on` is called with each branch after every token. The branch of
-    GREEDY comes first.
+    `text` has read `prompt`, which gave `logits`. `go_on` is called with each branch after every token. If it returns
+    False, its branch is the last one returned.
     """
     generators = [np.random.default_rng((wanted.seed, member)) for member in range(wanted.samples + 1)]
     waiting: list[Branch] = []
@@ -60,7 +61,7 @@ def grow(
     while True:
         chooser = Chooser(manifest.repetition_penalty, [*prompt, *branch.tokens])
         looks = text.attention() if wanted.attention and GREEDY in branch.members else None
-        # The last is the newest: the longest common beginning is still in memory when its turn comes.
+        # Last in, first out: the longest common beginning is then still in the cache.
         waiting += reversed(_parted(branch, chooser.fair(logits), generators, wanted.temperature, looks))
         branch = waiting.pop()
         goes_on = go_on(branch)
@@ -81,7 +82,7 @@ def _parted(
     temperature: float,
     looks: FloatArray | None,
 ) -> list[Branch]:
-    """The branches that `branch` becomes by its next token, GREEDY's first."""
+    """The branches into which the next token splits `branch`, GREEDY's first."""
     logarithms, nats = log_probabilities(logits), entropy(logits)
     draws = Draws(logarithms, temperature)
     members: dict[int, list[int]] = {}

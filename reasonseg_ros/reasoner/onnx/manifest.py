@@ -1,4 +1,4 @@
-"""An exported reasoner: `vision.onnx`, `text.onnx`, and `graphs.json`, which describes them and what runs them.
+"""An exported reasoner: `vision.onnx`, `text.onnx`, and `graphs.json`, which describes them.
 
 The graphs, with N patches, M = N / 4 image tokens, L tokens read at once, C slots of the cache, and D the text's width:
 
@@ -8,10 +8,10 @@ The graphs, with N patches, M = N / 4 image tokens, L tokens read at once, C slo
   int32 [1] and total int32 [1] (last slot, and slots in use, after this run), cos and sin float32 [C, head size / 2]
   (of every slot), past_key_i and past_value_i float32 [1, heads, C, head size] -> logits float32 [1, vocabulary] and
   hidden float32 [1, D] of the last token, key_i and value_i (the same memory as the past ones), and for each of the
-  manifest's `attention_layers` query_i float32 [1, 1, heads * head size] of the last token, before it is turned: with
+  manifest's `attention_layers` query_i float32 [1, 1, heads * head size] of the last token, before its rotation. With
   the keys they give its attention.
 
-A float32 export holds no weights: its graphs name `model.safetensors` beside them. So the three files stay together.
+A float32 export holds no weights: its graphs refer to `model.safetensors` beside them, so the files stay together.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ class ReasonerManifest:
     """One exported reasoner.
 
     Attributes:
-        name: the model card's.
-        files: digest of each file that the graphs are run with, by name.
+        name: of the model card.
+        files: SHA-256 of each file that the graphs need, by name.
         image_token, end_tokens: ids.
         repetition_penalty: of the checkpoint's generation settings.
-        min_pixels, max_pixels: of an image that is shown to it.
-        attention_layers: layers whose queries the text graph gives; none in exports of earlier versions.
-        libraries: name and version of what made the export.
-        checks: what was measured before the export was kept.
+        min_pixels, max_pixels: limits to which images are resized.
+        attention_layers: layers whose queries the text graph outputs; none in exports of earlier versions.
+        libraries: versions of the libraries that made the export, by name.
+        checks: measurements of the export's check.
     """
 
     name: str

@@ -19,9 +19,9 @@ VISION_THETA = np.float32(10000.0)
 
 
 def token_positions(ids: Sequence[int], image_token: int, grids: Sequence[Grid], slots: int) -> NDArray[np.int64]:
-    """Position of each slot in time, height and width, int64 [3, slots]; slots after `ids` go on as text.
+    """Position of each slot in time, height and width, int64 [3, slots]. Slots after `ids` count on as text.
 
-    An image's tokens share the time; the text after it goes on from the longer side of its grid.
+    An image's tokens share the time. The text after it continues at the longer side of its grid.
     """
     positions = np.zeros((3, slots), np.int64)
     images = iter(grids)
@@ -45,14 +45,14 @@ def text_rotation(positions: NDArray[np.int64], shape: TextShape) -> tuple[Float
     """Cosines and sines of [3, slots], each float32 [slots, head size / 2]."""
     half = np.arange(0, shape.head_size, 2, dtype=np.float32)
     frequencies = np.float32(1.0) / np.float32(shape.rope_theta) ** (half / np.float32(shape.head_size))
-    # Which of time, height and width turns each pair of a head.
+    # Which of time, height and width rotates each pair of a head's values.
     axes = np.repeat(np.arange(len(shape.sections)) % 3, shape.sections)
     angles = positions[axes].T.astype(np.float32) * frequencies
     return np.cos(angles), np.sin(angles)
 
 
 def merged_order(rows: int, columns: int, merge: int) -> NDArray[np.int64]:
-    """The patches of a grid in the order of the vision model: those that one token is made of, one after the other."""
+    """The patches of a grid in the order of the vision model: patches of the same token follow each other."""
     blocks = np.arange(rows * columns).reshape(rows // merge, merge, columns // merge, merge)
     order: NDArray[np.int64] = blocks.transpose(0, 2, 1, 3).reshape(-1)
     return order
@@ -70,7 +70,7 @@ def patch_rotation(rows: int, columns: int, shape: VisionShape) -> tuple[FloatAr
 
 
 def window_mask(rows: int, columns: int, shape: VisionShape) -> FloatArray:
-    """What is added to the scores of layers with windows, float32 [1, 1, patches, patches]; windows begin top left."""
+    """The additive mask of windowed layers, float32 [1, 1, patches, patches]. The first window is at the top left."""
     side = max(shape.window_px // shape.patch_px // shape.merge, 1) * shape.merge
     place = np.arange(rows * columns)
     window = (place // columns // side) * columns + place % columns // side

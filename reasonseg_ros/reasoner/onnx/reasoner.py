@@ -24,8 +24,8 @@ from reasonseg_ros.reasoner.onnx.text import ReadPrompt, TextModel
 from reasonseg_ros.reasoner.onnx.vision import VisionModel
 from reasonseg_ros.reasoner.onnx.words import Words
 from reasonseg_ros.reasoner.speaking import Messages, SpeakingReasoner, Speech
-from reasonseg_ros.reasoner.sureness import thought_entropy, thought_length
-from reasonseg_ros.reasoner.thoughts import THOUGHT_END, Thought
+from reasonseg_ros.reasoner.sureness import END_OF_THOUGHT, thought_entropy, thought_length
+from reasonseg_ros.reasoner.thoughts import Thought
 from reasonseg_ros.types import Answer, FloatArray, Frame, RgbImage, Status
 
 _ANY = "any"
@@ -36,7 +36,7 @@ _END_TOKENS = 12
 
 @dataclass(frozen=True)
 class _Decoded:
-    """`broken`: a limit stopped it. `cut`: it has as many tokens as are allowed, and no end."""
+    """`broken`: a limit stopped it. `cut`: it has the maximum number of tokens, and no end token."""
 
     tokens: list[int]
     entropies_nats: list[float]
@@ -47,9 +47,9 @@ class _Decoded:
 class OnnxReasoner(SpeakingReasoner):
     """The graphs of `reasoner.onnx.manifest` with their tokenizer. It needs neither torch nor transformers.
 
-    Keys and values of the last images are kept, so another question about one of them reads the question alone.
+    Keys and values of the last images are cached, so another question about one of them reads only the question.
 
-    Raises ModelError if a file is missing or damaged, and ConfigError for settings that it cannot follow.
+    Raises ModelError if a file is missing or damaged, and ConfigError for settings that it does not support.
     """
 
     def __init__(self, card: ModelCard, config: ReasonerConfig) -> None:
@@ -68,7 +68,7 @@ class OnnxReasoner(SpeakingReasoner):
         self._kept: ImageMemory[ReadPrompt] = ImageMemory(config.kept_frames, config.kept_mb * 1_000_000)
 
     def prepare(self, frame: Frame) -> None:
-        """Read the frame ahead of any question."""
+        """Read the frame in advance."""
         if self.config.kept_frames and self._kept.get(frame.rgb) is None:
             # What fails here fails when a question comes, and is reported then.
             self.guarded(lambda: self._read_about(frame, _ANY), lambda failed: None)
@@ -80,7 +80,8 @@ class OnnxReasoner(SpeakingReasoner):
         seen = [self._seen(rgb) for rgb in images]
         found = [self._vision.features(rgb) for rgb in seen]
         grids = [grid for _, grid in found]
-        features = np.concatenate([one for one, _ in found])
+        no_features = np.zeros((0, self.state_width), np.float32)
+        features = np.concatenate([no_features, *(one for one, _ in found)])
         ids = self._words.tokens(self._words.chat(messages), grids)
         return self._spoken(ids, self._text.read(ids, grids, features), [_wh(rgb) for rgb in seen], limits)
 
@@ -102,12 +103,13 @@ class OnnxReasoner(SpeakingReasoner):
             broken = limits.broken()
             return broken is None
 
-        branches = grow(self._text, self.manifest, ids, logits, wanted, limits.max_new_tokens, go_on)
+        most = self._most_tokens(ids, limits)
+        branches = grow(self._text, self.manifest, ids, logits, wanted, most, go_on)
         speeches = []
         for branch in branches:
             said = list(branch.tokens)
             ended = said[-1] in self.manifest.end_tokens
-            cut = not ended and len(said) >= limits.max_new_tokens
+            cut = not ended and len(said) >= most
             nats = thought_entropy(said, branch.entropies_nats, self._words.text)
             stopped = None if ended or cut else broken
             speech = Speech(
@@ -162,7 +164,7 @@ class OnnxReasoner(SpeakingReasoner):
     def _spoken(
         self, prompt: Sequence[int], logits: FloatArray, seen_wh: list[tuple[int, int]], limits: Limits
     ) -> Speech:
-        """Decode to the end, at most to the checkpoint's longest sequence; the limits are checked at each token."""
+        """Decode up to an end token or a limit. The limits are checked after each token."""
         said = self._decode(prompt, logits, limits)
         entropy_nats = thought_entropy(said.tokens, said.entropies_nats, self._words.text)
         return Speech(self._words.text(said.tokens), len(said.tokens), seen_wh, said.cut, said.broken, entropy_nats)
@@ -170,9 +172,12 @@ class OnnxReasoner(SpeakingReasoner):
     def _decode(
         self, prompt: Sequence[int], logits: FloatArray, limits: Limits, states: list[FloatArray] | None = None
     ) -> _Decoded:
-        """The tokens after a prompt; with `states` only the thought, each of whose hidden states is appended."""
+        """The tokens after a prompt, up to the checkpoint's longest sequence.
+
+        With `states` only the thought is decoded, and its hidden states are appended there.
+        """
         chooser = Chooser(self.manifest.repetition_penalty, prompt)
-        most = min(limits.max_new_tokens, self.manifest.text.longest - len(prompt))
+        most = self._most_tokens(prompt, limits)
         said: list[int] = []
         entropies_nats: list[float] = []
         while True:
@@ -188,11 +193,15 @@ class OnnxReasoner(SpeakingReasoner):
             logits = self._text.next(token)
             if states is not None:
                 states.append(self._text.hidden)
-                if THOUGHT_END in self._words.text(said[-_END_TOKENS:]):
+                if END_OF_THOUGHT in self._words.text(said[-_END_TOKENS:]):
                     ended = True
                     break
         cut = not ended and len(said) >= most
         return _Decoded(said, entropies_nats, None if ended else broken, cut)
+
+    def _most_tokens(self, prompt: Sequence[int], limits: Limits) -> int:
+        """The token limit after a prompt: that of the call, at most up to the checkpoint's longest sequence."""
+        return min(limits.max_new_tokens, self.manifest.text.longest - len(prompt))
 
     def _so_far(self, said: Sequence[int]) -> str:
         # A character of several tokens shows as a replacement character until its last one.
@@ -213,13 +222,13 @@ def _wh(rgb: RgbImage) -> tuple[int, int]:
 
 
 def check_config(config: ReasonerConfig) -> None:
-    """Raises ConfigError for settings that exported graphs cannot follow."""
+    """Raises ConfigError for settings that exported graphs do not support."""
     fixed = {"dtype": ("auto", "float32"), "attention": ("sdpa",), "quantization": ("none",)}
     for name, allowed in fixed.items():
         if getattr(config, name) not in allowed:
             raise ConfigError(
-                f"{name} = {getattr(config, name)!r}; exported graphs have a fixed one, leave it at {allowed[0]!r} or "
-                "set reasoner.backend to local"
+                f"reasoner.{name} = {getattr(config, name)!r}; exported graphs do not support it: leave it at "
+                f"{allowed[0]!r}, or set reasoner.backend to local"
             )
     if config.device not in ("auto", "cpu"):
-        raise ConfigError(f"device = {config.device!r}; the exported reasoner runs on the CPU, set it to cpu")
+        raise ConfigError(f"reasoner.device = {config.device!r}; the exported reasoner runs on the CPU, set it to cpu")

@@ -1,4 +1,4 @@
-"""The text model's state: which tokens it has read, and their keys and values."""
+"""The text model and its state: the tokens that it has read, and their keys and values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SLOTS = 256
 
 @dataclass(frozen=True, eq=False)
 class ReadPrompt:
-    """A prompt that was read, to be continued later.
+    """The state after a prompt, from which another prompt can continue.
 
     Attributes:
         ids: its tokens.
@@ -42,7 +42,7 @@ class ReadPrompt:
 
 
 class TextModel:
-    """Reads a prompt, then one token after the other. The memory grows with the longest prompt. Not thread-safe."""
+    """Reads a prompt, then one token after the other. Its cache grows with the longest prompt. Not thread-safe."""
 
     def __init__(self, folder: Path, manifest: ReasonerManifest, threads: int) -> None:
         self._graph = BoundGraph(folder / TEXT, "text graph", threads)
@@ -81,7 +81,7 @@ class TextModel:
         return self._run(list(ids), places, features)
 
     def continued(self, known: ReadPrompt, ids: Sequence[int]) -> FloatArray:
-        """Read a prompt with the images of `known` that begins alike up to the last of them, as `read` does."""
+        """As `read`, for a prompt that is the same as `known` at least up to its last image. Reads only the rest."""
         most = min(len(known.ids), len(ids) - 1)  # the last token is always read
         shared = next((index for index in range(most) if known.ids[index] != ids[index]), most)
         self._begin(ids, known.grids, known.features)
@@ -94,7 +94,7 @@ class TextModel:
         return self._run(tail, np.zeros(0, np.int64), np.zeros((0, self._shape.width), np.float32))
 
     def kept(self) -> ReadPrompt:
-        """What was read so far."""
+        """A copy of the state."""
         length = len(self._ids)
         layers = [[part[0, :, :length] for part in layer] for layer in self._layers]
         return ReadPrompt(
@@ -113,14 +113,14 @@ class TextModel:
         return self._logits_now()
 
     def rewind(self, length: int) -> None:
-        """Forget the tokens from the `length`-th on. Tokens of a prompt must not be forgotten."""
+        """Forget all but the first `length` tokens, which must include the prompt."""
         del self._ids[length:]
         self._total[0] = length
 
     def attention(self) -> FloatArray:
-        """Of the newest token to each image token, float32 [image tokens]: summed over layers and heads.
+        """Attention of the newest token to each image token, float32 [image tokens], summed over layers and heads.
 
-        The sum over all tokens would be the number of layers times heads. Empty without `attention_layers`.
+        Summed over all tokens it would be the number of layers times heads. Empty without `attention_layers`.
         """
         newest, size = len(self._ids) - 1, self._shape.head_size
         places = np.flatnonzero(np.asarray(self._ids) == self._image_token)

@@ -39,7 +39,7 @@ class VisionModel:
         return found, grid
 
     def _of_size(self, rows: int, columns: int) -> dict[str, FloatArray]:
-        """What depends on the size alone; kept for the last few sizes."""
+        """Tables that depend only on the size, cached for a few sizes."""
         if (rows, columns) not in self._tables:
             if len(self._tables) >= 4:
                 self._tables.clear()

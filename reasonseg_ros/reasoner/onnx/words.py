@@ -23,9 +23,9 @@ class Words:
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             self._template = environment.from_string((folder / TEMPLATE).read_text(encoding="utf-8"))
-        except Exception as error:  # tokenizers' errors have no common class but Exception
+        except Exception as error:  # the only common class of tokenizers' errors
             raise ModelError(f"tokenizer or chat template in {folder} cannot be read: {error}; {REMEDY}") from error
-        # Training writes its own length and padding into the file; a prompt is read whole, and alone.
+        # The file may hold the truncation and padding of a training. A prompt needs neither.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._image_mark = self._tokenizer.id_to_token(image_token) or ""
@@ -33,14 +33,14 @@ class Words:
             raise ModelError(f"{folder / TOKENIZER} has no token {image_token}; {REMEDY}")
 
     def chat(self, messages: Sequence[dict[str, Any]]) -> str:
-        """The chat as one text, up to where the model speaks. Raises InvalidInput if the template refuses it."""
+        """The chat as one text, up to the start of the model's turn. Raises InvalidInput if the template refuses it."""
         try:
             return self._template.render(messages=messages, add_generation_prompt=True)
         except TemplateError as error:
             raise InvalidInput(f"the chat template refuses the question: {error}") from error
 
     def tokens(self, text: str, grids: Sequence[Grid]) -> list[int]:
-        """Ids of a chat; the mark of each image becomes as many tokens as its grid has.
+        """Ids of a chat. The mark of each image is repeated for each token of its grid.
 
         Raises InvalidInput if the text has another number of images.
         """

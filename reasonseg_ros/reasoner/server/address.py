@@ -1,4 +1,4 @@
-"""Where a server is asked, with which key, and through which proxy. All of it is checked before anything is asked."""
+"""A server's address, its key and the proxy to it. All are checked before the first request."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _PORTS = {"http": 80, "https": 443}
 _LEAST_SECRET = 6
 """Characters of a key that is masked in answers; shorter ones, such as EMPTY, are placeholders and common in text."""
 _LEAST_SHOWN_SECRET = 3
-"""The same for what a server says of itself, which is not parsed."""
+"""The same for a server's own messages, which are not parsed."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where to ask. `key` is sent with each request and masked in everything that the server says."""
+    """An address with its key. `key` is sent with each request and masked in everything that the server sends."""
 
     url: str
     key: str = ""
@@ -33,7 +33,7 @@ class Server:
 
     @property
     def models_url(self) -> str:
-        """Where the names of the served models are listed."""
+        """The address of the list of served models."""
         return self.url.removesuffix("/chat/completions") + "/models"
 
     @property
@@ -43,7 +43,7 @@ class Server:
         return headers | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
 
     def masked(self, text: str, is_growing: bool = False, is_answer: bool = True) -> str:
-        """`text` without the key. The end of a growing text is held back while it may be the key's beginning."""
+        """`text` with the key masked. The end of a growing text is held back while it may be the key's beginning."""
         if len(self.key) < (_LEAST_SECRET if is_answer else _LEAST_SHOWN_SECRET):
             return text
         text = re.sub(re.escape(self.key), "***", text, flags=re.IGNORECASE)
@@ -54,18 +54,18 @@ class Server:
         return text
 
     def shown(self, text: str) -> str:
-        """The server's own words on one short line. Masked first, as a key cut in two would not be found."""
+        """The server's own words on one short line. Masked first, because a shortened key would not be found."""
         return shown(self.masked(text, is_answer=False))
 
 
 def served_as(card: ModelCard, server_model: str) -> str:
-    """The name by which a server is asked for the card's model; `server_model` is the setting."""
+    """The name under which a server serves the card's model; `server_model` is the setting."""
     # A folder is a path of this machine, which means nothing to a server.
     return server_model or (card.name if card.is_folder else card.source)
 
 
 def completions_url(server_url: str) -> str:
-    """The address that completions are asked from.
+    """The address to which completion requests are sent.
 
     `server_url` is the base address (`http://host:8000/v1`) or the whole one (`.../v1/chat/completions`). Raises
     ConfigError if it is no http or https address, or holds a user name, a query or a fragment.
@@ -113,7 +113,7 @@ def proxy_for(url: SplitResult) -> SplitResult | None:
 
     A server on this machine is asked directly. Raises ConfigError for a proxy that is not reached over http.
     """
-    import urllib.request  # late: with what it imports it is 0.03 s of the start, and only a server needs it
+    import urllib.request  # imported here: it takes 0.03 s, and only a server needs it
 
     host = url.hostname or ""
     if _is_loopback(host) or urllib.request.proxy_bypass(f"{host}:{port_of(url)}"):

@@ -1,7 +1,8 @@
 """A server's body read as a chat completion: a stream of server-sent events, or one JSON object.
 
-Pure: bytes in, pieces of text out. What is no completion, or says that it failed, raises ServerError with the server's
-own words. Format: the chat completions of the OpenAI API, and what vLLM, llama.cpp and others add to it.
+Pure: bytes in, pieces of text out. Anything that is not a completion, or that reports a failure, raises ServerError
+with the server's own words. Format: the chat completions of the OpenAI API, with additions of vLLM, llama.cpp and
+others.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from reasonseg_ros.plain_text import one_line
 from reasonseg_ros.reasoner.server.likelihoods import Likelihoods
 
 MOST_EVENT_BYTES = 1 << 20
-"""Longest line or event, and JSON body by default; a body without an end is not kept beyond it."""
+"""Longest line, event and, by default, JSON body. It bounds the memory for a body without an end."""
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _FIELD = re.compile(rb"\s*(?:data|event|id|retry|error)?:")
 _LONGEST_FIELD = len(b"event:")
 _STOPPED = ("stop", "eos", "eos_token", "stop_sequence", "end_turn")
-"""Finish reasons of an answer that the model itself ended: OpenAI's, and those of older servers for the same."""
+"""Finish reasons of an answer that the model ended itself: OpenAI's, and those of older servers for the same."""
 _CUT = ("length", "max_tokens", "model_length")
-"""Those of an answer that a limit ended."""
+"""Finish reasons of an answer that a limit ended."""
 _THOUGHT_PARTS = ("reasoning", "thinking")
 _TEXT_PARTS = ("text", "output_text")
 _TAG = re.compile(r"<\s*/?\s*(?:think|answer)\s*>", re.IGNORECASE)
@@ -42,20 +43,20 @@ def shown(text: str) -> str:
 
 @dataclass(frozen=True)
 class Piece:
-    """Text as it comes: of the answer, or of the thought that a server sends apart from it."""
+    """A piece of text: of the answer, or of the thought if the server sends that separately."""
 
     content: str = ""
     thought: str = ""
 
 
 class CompletionReader:
-    """Feed it the body's bytes as they come, then `close` it.
+    """Feed it the body's bytes as they arrive, then `close` it.
 
     Attributes:
         finish: why the model stopped; empty until the server says so.
         ended: the server said that nothing follows, by `[DONE]` or with the end of a JSON object.
         tokens, prompt_tokens: of the whole answer and of the prompt, as the server counted; 0 if it does not say.
-        likelihoods: of the answer's tokens, as far as the server lists them.
+        likelihoods: of the answer's tokens, if the server lists them.
     """
 
     def __init__(self, content_type: str = "", show: Show = shown, most_bytes: int = MOST_EVENT_BYTES) -> None:
@@ -87,7 +88,7 @@ class CompletionReader:
             raise ServerError(f"it sent more than {most >> 20} MiB without an end")
 
     def close(self) -> Iterator[Piece]:
-        """What is left at the end of the body. Raises ServerError if the answer has not come to its end."""
+        """The last pieces, at the end of the body. Raises ServerError if the answer is incomplete or empty."""
         if self._is_stream or (self._is_stream is None and _FIELD.match(self._rest)):
             yield from self._lines(at_end=True)
         elif self._rest.strip():
@@ -102,7 +103,7 @@ class CompletionReader:
             raise ServerError("its stream broke off without a finish reason; see the server's log")
 
     def _looks_like_stream(self) -> bool | None:
-        """By the first bytes, as some servers send either under the other's content type; None: too few yet."""
+        """Judged by the first bytes, because some servers send the wrong content type. None: too few bytes yet."""
         begin = self._rest.removeprefix(b"\xef\xbb\xbf").lstrip()
         if len(begin) < _LONGEST_FIELD:
             return None
@@ -160,7 +161,7 @@ class CompletionReader:
     def _whole(self) -> Iterator[Piece]:
         body, self._rest = self._rest, b""
         kind = self._content_type or "no content type"
-        nothing = f"it answered something else than a stream of completions ({kind}: {self._show(_text(body))})"
+        nothing = f"it answered something other than completions ({kind}: {self._show(_text(body))})"
         try:
             value = parse_json(body, unique_keys=False, finite=False)
         except InvalidInput as error:
@@ -232,7 +233,7 @@ def _count(value: Any) -> int:
 
 
 def joined(thought: str, content: str, is_cut: bool = False) -> str:
-    """One text for the parser, as a model writes it that is not taken apart by its server.
+    """One text for the parser, as if the server had not separated thought and answer.
 
     A thought without any content may hold the answer, because some servers take everything for thought.
     """

@@ -1,4 +1,4 @@
-"""One HTTP request that is bounded in time, bytes and redirects, and that any thread can end."""
+"""One HTTP request that is bounded in time and redirects, and that any thread can end."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Post:
             self._connection.wire.settimeout(seconds)
 
     def hang_up(self) -> None:
-        """End the connection at once; whoever waits for it gets an error."""
+        """End the connection at once. A thread that waits for it gets an error."""
         self._ended.set()
         if self._connection:
             self._connection.cut()
@@ -78,7 +78,7 @@ class Post:
 
 
 class _Connection(http.client.HTTPConnection):
-    """To a server or its proxy. `wire` is the socket from when it is connected to its very end."""
+    """A connection to a server or its proxy. `wire` is the socket, from when it is connected to the end."""
 
     def __init__(self, url: SplitResult, deadline_s: float, ended: threading.Event) -> None:
         self.wire: socket.socket | None = None
@@ -116,7 +116,7 @@ class _Connection(http.client.HTTPConnection):
         wire = self.wire or self.sock
         if wire is not None:
             with suppress(OSError):  # it is at its end already
-                # The plain socket's: that of TLS would first forget what another thread still reads with.
+                # The plain socket's method: that of TLS would first drop state with which another thread still reads.
                 socket.socket.shutdown(wire, socket.SHUT_RDWR)
 
     def _hold(self, wire: socket.socket) -> None:
@@ -128,7 +128,7 @@ class _Connection(http.client.HTTPConnection):
 def _on_the_same_server(url: str, location: str) -> str:
     """The address that a redirect leads to; empty if that is another host or port.
 
-    From http to https at the usual ports is the same server.
+    http and https at their default ports count as the same server if the redirect leads to https.
     """
     try:
         target = urljoin(url, location)

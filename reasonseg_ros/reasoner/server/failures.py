@@ -1,4 +1,4 @@
-"""Why a server gave no answer, in words that name the remedy."""
+"""Why a server gave no answer, and the remedy."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Refusal(ServerError):
     """An HTTP status that is no success.
 
     Attributes:
-        wait_s: what the server asks to wait before it is asked again.
-        is_perhaps_of_the_name: the server may not know the model's name. With 400 a server says everything that it
-            dislikes about a request, so its words decide: vLLM's "this model's maximum context length" is no name.
+        wait_s: seconds that the server asks to wait before the next request.
+        may_be_unknown_model: the server may not know the model's name. Servers use 400 for every kind of bad request,
+            so their words decide: vLLM's "this model's maximum context length" is not about the name.
     """
 
     def __init__(self, status: int, words: str, wait_s: float | None) -> None:
@@ -37,7 +37,7 @@ class Refusal(ServerError):
         self.status = status
         self.wait_s = wait_s
         names_it = bool(_OF_THE_NAME.search(words)) and not _OF_THE_LENGTH.search(words)
-        self.is_perhaps_of_the_name = status == 404 or (status == 400 and names_it)
+        self.may_be_unknown_model = status == 404 or (status == 400 and names_it)
 
 
 def retry_after_s(text: str | None) -> float | None:
@@ -55,12 +55,12 @@ def retry_after_s(text: str | None) -> float | None:
 
 
 def reason_of(error: Exception) -> str:
-    """What an error of a request says to a user."""
+    """The reason for a failed request, in words for the user."""
     if isinstance(error, ServerError):
         return str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         stated = f"its certificate is not trusted ({error.verify_message})"
-        return f"{stated}; have SSL_CERT_FILE name the authority's certificate"
+        return f"{stated}; set SSL_CERT_FILE to the authority's certificate"
     if isinstance(error, http.client.IncompleteRead):
         return "it hung up in the middle; see the server's log"
     if isinstance(error, TimeoutError):

@@ -1,8 +1,8 @@
 """The entropy of a served answer, from the log-probabilities that a server lists. Pure.
 
-A server lists the likeliest tokens, not all, so the entropy is a lower bound: the listed tokens count exactly, and the
-rest of the probability as if it were spread over as few tokens as there can be, none of which is likelier than the last
-listed one. What cannot be such a list, or is the list of another text, gives no entropy instead of a wrong one.
+A server lists only the likeliest tokens, so the entropy is a lower bound. The listed tokens count exactly. The rest of
+the probability is taken as spread over as few tokens as possible, none of them likelier than the last listed one. A
+malformed list, or the list of another text, gives no entropy instead of a wrong one.
 
 Format: `choices[].logprobs.content[]` of OpenAI's chat completions, as vLLM and llama.cpp fill it.
 """
@@ -20,11 +20,11 @@ LISTED = 20
 """Tokens asked for at each position: the most that OpenAI's and vLLM's servers give by default."""
 WISH: dict[str, Any] = {"logprobs": True, "top_logprobs": LISTED}
 _TOLERANCE = 0.01
-"""By which probabilities may exceed 1: servers compute them in half precision too."""
+"""By which probabilities may exceed 1, because some servers compute them in half precision."""
 _MOST_WORDS = 1 << 20
-"""Tokens of the largest vocabulary that is thought of."""
+"""Upper bound of a vocabulary's tokens."""
 _ALL = 0.999
-"""Fewer tokens than asked for are enough if they hold so much of the probability."""
+"""Fewer tokens than asked for are enough if they hold this share of the probability."""
 _GAVE, _FORMAT = "it gave log-probabilities", "in another format"
 _SURELY_MASKED_NATS = -1000.0
 _UNSEEN = re.compile(r"[^!-~]+")
@@ -36,7 +36,7 @@ class Likelihoods:
     """Feed it the `logprobs` of each piece of an answer in turn. It keeps each token's text and entropy.
 
     Attributes:
-        reason: why there is no entropy, as far as is known yet; empty if nothing is wrong so far.
+        reason: why there is no entropy; empty if nothing is wrong so far.
     """
 
     def __init__(self) -> None:
@@ -59,9 +59,9 @@ class Likelihoods:
                 return
 
     def entropy_nats(self, thought: str, content: str) -> float | None:
-        """A lower bound of the entropy that `sureness.thought_entropy` sums; None for the `reason`.
+        """A lower bound of `sureness.thought_entropy`; None if there is none, with the `reason`.
 
-        `thought` is the text that the server sent apart from the `content`.
+        `thought` is the text that the server sent separately from the `content`.
         """
         self.reason = self.reason or self._unusable_text(thought, content)
         if self.reason:
@@ -82,13 +82,13 @@ class Likelihoods:
             return f"{_GAVE} without the end of the thought ({END_OF_THOUGHT})"
         if not self._is_chosen_from_several:
             return (
-                f"{_GAVE} of tokens that are already chosen: all are certain; have it give those before sampling "
+                f"{_GAVE} of tokens that are already chosen: all are certain; set it to give those before sampling "
                 "(vLLM: --logprobs-mode raw_logprobs)"
             )
         return ""
 
     def _unusable_token(self, token: Any) -> str:
-        """Keep a token; or say what is wrong with it."""
+        """Store a token, or return what is wrong with it."""
         text = token.get("token") if isinstance(token, dict) else None
         top = token.get("top_logprobs") if isinstance(token, dict) else None
         if not isinstance(text, str) or not isinstance(top, list):
@@ -110,7 +110,7 @@ class Likelihoods:
 
 
 def _log_probability(token: Any) -> float | None:
-    """At most 0, or None if it is none. Rounding may take it above 0 by a little."""
+    """At most 0; None if it is not a log-probability. Values just above 0 come from rounding."""
     value = token.get("logprob") if isinstance(token, dict) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
@@ -122,8 +122,10 @@ def _log_probability(token: Any) -> float | None:
 
 
 def _entropy(listed_nats: Sequence[float]) -> float | None:
-    """A lower bound, in nats, from the log-probabilities of the likeliest tokens, the highest first; None if none can
-    have these."""
+    """A lower bound in nats, from the log-probabilities of the likeliest tokens, the highest first.
+
+    None if no distribution has these.
+    """
     probabilities = [math.exp(nats) for nats in listed_nats]
     rest = 1.0 - math.fsum(probabilities)
     if not probabilities or rest < -_TOLERANCE or rest > _MOST_WORDS * probabilities[-1] + _TOLERANCE:
@@ -135,5 +137,5 @@ def _entropy(listed_nats: Sequence[float]) -> float | None:
 
 
 def _seen(text: str) -> str:
-    """The visible ASCII characters. Others may be parts of several tokens, of which servers make what they like."""
+    """The visible ASCII characters. Others may span several tokens, which servers render differently."""
     return _UNSEEN.sub("", text)

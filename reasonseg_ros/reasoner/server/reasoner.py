@@ -31,17 +31,17 @@ from reasonseg_ros.types import Answer, Frame, RgbImage, Status
 
 _LOG = logging.getLogger(__name__)
 _MOST_TALKS = 16
-"""Requests that may be open at once. One that was given up ends at once, unless the system still looks up its host."""
+"""Requests that may be open at once. An abandoned one ends at once, unless the system is still resolving its host."""
 
 _SAMPLES_AT_ONCE = 8
 _NOT_SAID = (Status.UNAVAILABLE, Status.CANCELLED, Status.TIMEOUT)
 
 
 class ServerReasoner(CardReasoner):
-    """Asks a server. Whatever is wrong with it ends in UNAVAILABLE with the reason; the next question tries again.
+    """Asks a server. Whatever is wrong with it gives UNAVAILABLE with the reason; the next question tries again.
 
-    Raises ConfigError for a `server_url` that is no address, a key that is missing or cannot be sent, or a proxy in the
-    environment that is not understood.
+    Raises ConfigError for a `server_url` that is not an address, a key that is missing or cannot be sent, or a proxy in
+    the environment that is not supported.
     """
 
     abilities = frozenset((Ability.SAMPLES, Ability.REPLIES))
@@ -65,7 +65,7 @@ class ServerReasoner(CardReasoner):
         return self._asked(frame, messages, limits, seen_wh)
 
     def explore(self, frame: Frame, text: str, wanted: Exploration, call: Call = WAIT) -> Explored:
-        """The samples are asked for beside each other, a few at a time, with seeds that count up from `wanted.seed`."""
+        """The samples are requested a few at a time in parallel, with seeds that count up from `wanted.seed`."""
         check_abilities(self.name, self.abilities, wanted.needs)
         limits = Limits.of(call, self.card, self.config)
         question = limits.begin(text, self.name)
@@ -96,7 +96,7 @@ class ServerReasoner(CardReasoner):
         return Reply(Status.OK, talk.text, is_cut=talk.is_cut, tokens=tokens, prompt_tokens=talk.prompt_tokens)
 
     def _about(self, frame: Frame, question: str) -> tuple[list[dict[str, Any]], tuple[int, int]]:
-        """The chat about a frame, and the size in which it is shown."""
+        """The chat about a frame, and the size at which it is shown."""
         rgb = resize_rgb(frame.rgb, self._image_wh(frame.size_wh))
         return chat(self.card, question, _image_entry(rgb), self.prompt), (rgb.shape[1], rgb.shape[0])
 
@@ -129,7 +129,7 @@ class ServerReasoner(CardReasoner):
         return replace(answer, entropy_nats=talk.entropy_nats, no_entropy=talk.no_entropy or self._no_entropy)
 
     def _talk(self, messages: list[dict[str, Any]], limits: Limits) -> Talk | Answer:
-        """A talk that came to its end, or the Answer that says why it did not."""
+        """A finished talk, or the Answer that says why it failed."""
         return self._heard(self._begun(messages, limits), limits)
 
     def _begun(
@@ -168,7 +168,7 @@ class ServerReasoner(CardReasoner):
         return failure(Status.UNAVAILABLE, error, self.name, text, tokens)
 
     def _image_wh(self, source_wh: tuple[int, int]) -> tuple[int, int]:
-        """The size that is sent: the one the server's processor leaves as it is."""
+        """The size that is sent: one that the server's processor does not change."""
         card, config = self.card, self.config
         if card.image_size_wh:
             return card.image_size_wh
@@ -183,7 +183,7 @@ def _is_open(text: str) -> bool:
 
 
 def _image_entry(rgb: RgbImage) -> dict[str, Any]:
-    # PNG, as a lossy image would be another one than the checkpoint sees locally.
+    # PNG is lossless, so the checkpoint sees the same image as it would locally.
     _, png = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     url = "data:image/png;base64," + base64.b64encode(png.tobytes()).decode("ascii")
     return {"type": "image_url", "image_url": {"url": url}}

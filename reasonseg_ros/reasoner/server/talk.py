@@ -1,4 +1,4 @@
-"""One question to a server, retried if that helps, in a separate thread."""
+"""One request to a server, with retries, in a separate thread."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ from reasonseg_ros.reasoner.server.likelihoods import WISH, Likelihoods
 
 _POLL_S = 0.02
 _GRACE_S = 1.0
-"""A read gives up so much later than the time limit, so that it is always the limit that is reported."""
+"""A read gives up this long after the time limit, so that the limit is what is reported."""
 _AFTER_FINISH_S = 1.0
 """How long a server may take to close its stream after a finish reason; an error may still come."""
 _MOST_REFUSAL_BYTES = 65536
 _MOST_HEADER_BYTES = 1 << 20
 _MOST_BYTES_PER_TOKEN = 16384
 _LISTED_BYTES = 4096
-"""Of a token with its likeliest alternatives, in a body that comes whole; a list of 20 takes about 2,000."""
+"""For a token with its likeliest alternatives, in a body that is not a stream; a list of 20 takes about 2,000."""
 _MOST_BODY_BYTES = 16 << 20
 _MOST_CHARACTERS_PER_TOKEN = 128
 _TRIED_AGAIN = (408, 429, 500, 502, 503, 504)
 _NOT_UNDERSTOOD = (400, 422, 501)
-"""Refusals of a request that may be understood without the wish for log-probabilities."""
+"""Refusals of a request that may be accepted without log-probabilities."""
 _LIST_S = 5.0
-"""Longest time for the list of the names that they know."""
+"""Longest time to fetch the list of served models."""
 GREEDY_REQUEST = {"temperature": 0.0}
 COUNTED_REQUEST = {"stream_options": {"include_usage": True}}
-"""Asks for the counts of tokens, which most servers leave out of a stream otherwise."""
+"""Asks for token counts, which most servers otherwise leave out of a stream."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 
 
 @dataclass(frozen=True)
 class _End:
-    """The last thing a talk's thread says: why there is no more text."""
+    """The last message of a talk's thread: why there is no more text."""
 
     error: str = ""
     is_cut: bool = False
@@ -67,19 +67,19 @@ class _End:
 
 
 class Talk:
-    """A request in a thread, so that neither a limit nor a cancelled question waits for a silent server.
+    """A request in a thread, so that limits and cancellation work while a server is silent.
 
     Attributes:
-        text: so far, thought included, the key masked.
-        tokens: as the server counted them, else the pieces that came.
-        is_counted, prompt_tokens: whether the server counted, and its count of the prompt; 0 if it does not say.
-        is_done: no more text comes; `error` says why if that is a failure.
+        text: the text so far, with the thought, and with the key masked.
+        tokens: the server's count, else the number of pieces received.
+        is_counted, prompt_tokens: whether the server counted, and its count of the prompt; 0 if it gives none.
+        is_done: no more text follows; `error` is the reason if that is a failure.
         is_cut: the token limit was hit.
         is_finished: the server gave a finish reason.
         last_failure: of the last try that failed.
-        entropy_nats: of the thought, as `Likelihoods` finds it; None if it is not known, or was not wished for.
-        no_entropy: why it is not known.
-        refused_wish: the refusal of log-probabilities, after which the server was asked without; empty for none.
+        entropy_nats: of the thought, from `Likelihoods`; None if it is unknown, or was not requested.
+        no_entropy: why it is unknown.
+        refused_wish: why the server refused log-probabilities, after which it was asked without them; else empty.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Talk:
         return self._thread.is_alive()
 
     def listen(self) -> bool:
-        """Take what has arrived; wait a moment if that is nothing. True if the text grew."""
+        """Take the next piece; wait a moment if there is none. True if the text grew."""
         try:
             piece = self._pieces.get(timeout=_POLL_S)
         except queue.Empty:
@@ -146,7 +146,7 @@ class Talk:
         self._thought += piece.thought
         self._content += piece.content
         self.tokens += 1
-        # While only a thought has come, more is to follow.
+        # A thought without content so far is treated as cut, because more follows.
         self.text = self._server.masked(joined(self._thought, self._content, is_cut=True), is_growing=True)
         return True
 
@@ -159,7 +159,7 @@ class Talk:
     def _read(self) -> None:
         try:
             end = self._ask_again()
-        # A thread must hand every error over, whatever a server brings about.
+        # Every error must reach the thread that waits for the answer.
         except Exception as error:
             end = _End(self._reason(error))
         self._pieces.put(end)
@@ -173,14 +173,14 @@ class Talk:
             except (ServerError, OSError, http.client.HTTPException) as error:
                 reason = self._reason(error)
                 if self._wants_entropy and not self._has_begun and _is_of_the_wish(error, reason):
-                    # Perhaps only of the wish: without it, a server that knows no log-probabilities answers.
+                    # A server that does not support log-probabilities may answer without them.
                     self._wants_entropy, self.refused_wish = False, reason
                     tries -= 1
                     continue
-                if not self._stopped.is_set():  # else it comes of hanging up
+                if not self._stopped.is_set():  # otherwise hanging up caused it
                     self.last_failure = reason
                 wait_s = self._wait_s(error, tries)
-                if isinstance(error, Refusal) and error.is_perhaps_of_the_name and not self._stopped.is_set():
+                if isinstance(error, Refusal) and error.may_be_unknown_model and not self._stopped.is_set():
                     reason += self._other_names()
             if wait_s is None or self._has_begun or self._stopped.is_set() or tries > self._server.retries:
                 return _End(reason + (f" (asked {tries} times)" if tries > 1 else ""))
@@ -199,7 +199,7 @@ class Talk:
                 return error.wait_s
         elif isinstance(error, (ServerError, ssl.SSLCertVerificationError)):
             return None
-        # Robots that share a server do not come back all at once.
+        # Jitter, so that robots that share a server do not retry at the same time.
         return float(min(_FIRST_WAIT_S * 2 ** (tries - 1), _LONGEST_WAIT_S) * random.uniform(0.75, 1.0))
 
     def _ask(self) -> _End:
@@ -207,7 +207,7 @@ class Talk:
         body = json.dumps({**self._request, **(WISH if self._wants_entropy else {})}).encode()
         post = self._post = Post(self._server.url, body, headers | self._server.headers, self._deadline_s)
         try:
-            if self._stopped.is_set():  # before this request could be hung up
+            if self._stopped.is_set():  # `stop` came before it could end this request
                 raise ConnectionAbortedError("hung up")
             response = post.open()
             encoding = response.getheader("Content-Encoding", "identity").strip().lower()
@@ -254,7 +254,7 @@ class Talk:
         return _End("", reader.is_cut, bool(reader.finish), reader.tokens, heard, reader.prompt_tokens)
 
     def _other_names(self) -> str:
-        """The models that the server serves, if the one that was asked for is none of them; else empty."""
+        """The served models, if the requested one is not among them; else empty."""
         deadline_s = min(self._deadline_s, time.monotonic() + _LIST_S)
         post = self._post = Post(self._server.models_url, None, self._server.headers, deadline_s)
         try:
@@ -263,7 +263,7 @@ class Talk:
             response = post.open()
             names = served_names(_first_bytes(response)) if response.status == 200 else []
         except (ServerError, OSError, http.client.HTTPException):
-            return ""  # the refusal itself is said
+            return ""  # the refusal itself is reported
         finally:
             post.close()
         if not names or self._request["model"] in names:
@@ -276,14 +276,14 @@ class Talk:
 
 
 def _is_of_the_wish(error: Exception, reason: str) -> bool:
-    """Whether a refusal may be of the wish for log-probabilities: by its status, or by its words under any status."""
+    """Whether a refusal may be due to the request for log-probabilities, by its status or by its words."""
     if isinstance(error, Refusal) and error.status in _NOT_UNDERSTOOD:
         return True
     return isinstance(error, ServerError) and re.search(r"log[_ -]?prob", reason, re.IGNORECASE) is not None
 
 
 def _next_bytes(response: http.client.HTTPResponse, finished_s: float) -> bytes:
-    """What has come; nothing at the end of the body, or if a finished answer's stream stays open."""
+    """The next bytes; none at the end of the body, or if the stream of a finished answer stays open."""
     try:
         return response.read1(READ_BYTES)
     except TimeoutError:
@@ -293,7 +293,7 @@ def _next_bytes(response: http.client.HTTPResponse, finished_s: float) -> bytes:
 
 
 def _first_bytes(response: http.client.HTTPResponse) -> bytes:
-    """The beginning of an error's body; a connection that breaks in it is no further error."""
+    """The beginning of an error's body. A connection that breaks meanwhile is not an error."""
     body = b""
     try:
         while len(body) < _MOST_REFUSAL_BYTES and (data := response.read1(_MOST_REFUSAL_BYTES - len(body))):

@@ -98,7 +98,7 @@ def test_an_export_that_says_something_else_is_not_kept(folder, monkeypatch, sho
 
     monkeypatch.setattr(run, "text_graph", wrong)
     names = {path.name for path in folder.iterdir()}
-    with pytest.raises(ModelError, match=r"the graphs say the checkpoint's text to \d+ of \d+ questions"):
+    with pytest.raises(ModelError, match=r"the graphs give the checkpoint's text for \d+ of \d+ questions"):
         run.export_reasoner(str(folder))
     assert {path.name for path in folder.iterdir()} == names
 

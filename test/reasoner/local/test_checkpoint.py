@@ -142,6 +142,8 @@ def test_a_chat_template_is_found_wherever_it_lies(changed: Any, said: str, plac
         (template("chat_template.jinja", lambda text: text.replace("add_generation_prompt", "false")), "not begin"),
         (template("chat_template.jinja", lambda text: text + "{% if %}"), "chat template fails: TemplateSyntaxError"),
         (template("chat_template.jinja", lambda text: text + "{{ raise_exception('no') }}"), "template fails"),
+        (template("chat_template.jinja", lambda text: text + "{{ 1 // 0 }}"), "fails: ZeroDivisionError"),
+        (template("chat_template.jinja", lambda text: text + "{{ range(10 ** 9) }}"), "fails: OverflowError"),
     ],
 )
 def test_a_chat_template_that_cannot_ask_is_told_while_loading(changed: Any, change: Change, reason: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.engine.manifest import file_sha256
 from reasonseg_ros.model_card import load_card
+from reasonseg_ros.reasoner.abilities import Exploration
 from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.limits import Limits
 from reasonseg_ros.reasoner.loading import has_graphs, load_reasoner
@@ -126,6 +127,9 @@ def test_an_answer_ends_as_truncated_at_the_longest_sequence_of_the_checkpoint(e
     reasoner = load_reasoner(ReasonerConfig(model=str(folder), backend="onnxruntime"))
     answer = reasoner.answer(frame, "what is red?", Call(max_new_tokens=100))
     assert (answer.status, answer.tokens) == (Status.TRUNCATED, room)
+    explored = reasoner.explore(frame, "what is red?", Exploration(samples=2), Call(max_new_tokens=100))
+    assert (explored.answer.status, explored.answer.tokens) == (Status.TRUNCATED, room)
+    assert [sample.tokens <= room for sample in explored.samples] == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -181,9 +181,9 @@ def test_what_is_no_answer_says_why(tail: bytes, reason: str) -> None:
         (b'data: {"choices": [{"index": 1, "delta": {"content": "a"}}]}\n\n' + DONE, "", "answered nothing"),
         (b"<html>It works!</html>", "text/html", "(text/html: <html>It works!</html>)"),
         (b"<html>It works!</html>", "text/event-stream", "answered nothing"),
-        (b'{"object": "list", "data": []}', "application/json", "something else than a stream of completions"),
+        (b'{"object": "list", "data": []}', "application/json", "something other than completions"),
         (b'"hello"', "application/json", "no completion"),
-        (b'{"choices": [{"message": {"content": "a', "application/json", "something else"),
+        (b'{"choices": [{"message": {"content": "a', "application/json", "something other"),
         (b'{"detail": "Not Found"}', "application/json", "Not Found"),
     ],
 )

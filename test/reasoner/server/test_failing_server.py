@@ -68,7 +68,7 @@ def sleep_after_a_word(handler: Handler) -> None:
         (refuse(404), "the model is not here"),
         (refuse(401), "HTTP 401"),
         (hang_up, "cannot be reached"),
-        (garbage, "something else than a stream of completions"),
+        (garbage, "something other than completions"),
         (garbled_stream, "no JSON"),
         (break_off, "127.0.0.1"),
         (error_in_the_stream, "the GPU fell over"),
