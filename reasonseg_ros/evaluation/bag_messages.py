@@ -1,4 +1,4 @@
-"""The clips of bags: their messages, decoded, with what cannot be read in between."""
+"""Reads the clips of bags. Messages that cannot be read are reported in their place."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from reasonseg_ros.evaluation.reading.questions import TimedQuestion
 from reasonseg_ros.evaluation.reading.topics import GROUND_TRUTH, QUERY, Topics, find_topics
 
 Message = tuple[str, int, Any]
-"""Topic, log time in nanoseconds, and the message or the error that came instead of it."""
+"""Topic, log time in nanoseconds, and the message, or the error that replaces it."""
 OWN = (GROUND_TRUTH, QUERY)
-"""Types of this package, whose fields change with its versions."""
+"""Message types of this package. Their fields may differ between versions."""
 OnNote = Callable[[str], None]
-"""Gets what results rest on, for example which clock counts. Without it, the log does."""
+"""Called with each assumption behind the results, for example which clock was used. By default it is logged."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -32,7 +32,7 @@ def read_bags(
     with_images: bool = False,
     on_note: OnNote = _LOG.warning,
 ) -> Generator[Clip, None, None]:
-    """The clips of one bag after the other. If there are several, ids begin with their bag's name."""
+    """The clips of one bag after the other. If there are several bags, ids begin with the bag's name."""
     if len(bags) == 1:
         yield from read_clips(bags[0], image_topic, kinds, questions, with_images, on_note)
         return
@@ -59,7 +59,7 @@ def _of_bag(clip: Clip, name: str) -> Clip:
 
 
 def bag_names(bags: Sequence[Path]) -> list[str]:
-    """Names of files or folders; of those that are equal, the second ends in #2."""
+    """Names of files or folders. Repeated names get a number: the second ends in #2."""
     names: list[str] = []
     for bag in bags:
         name = wanted = bag.resolve().name
@@ -79,10 +79,10 @@ def read_clips(
     with_images: bool = False,
     on_note: OnNote = _LOG.warning,
 ) -> Generator[Clip, None, None]:
-    """The questions of a bag in their order, each about one image, with what cannot be read in between.
+    """The questions of a bag in order, each about one image, and a clip for each part that cannot be read.
 
-    `with_images` gives every image too, as a clip that asks nothing, before those about it: `with_videos` needs them.
-    Raises InvalidInput if nothing can be read, or a topic is missing, of a wrong type, or not clear.
+    `with_images` also yields every image, as a clip without a question, before the clips about it. `with_videos` needs
+    them. Raises InvalidInput if nothing can be read, or a topic is missing, of a wrong type, or ambiguous.
     """
     with BagReader(bag) as reader:
         types = {topic: kind for topic, kind in reader.topics.items() if reader.counts[topic]}
@@ -100,7 +100,7 @@ def read_clips(
 
 
 def first_message(reader: BagReader, topic: str) -> Any:
-    """The first message of a topic, or the error that came instead; None if there is none."""
+    """The first message of a topic, or the error that replaces it; None if there is none."""
     return next((message for _, _, message in _messages(reader, [topic])), None)
 
 
@@ -117,7 +117,7 @@ def _messages(reader: BagReader, topics: Sequence[str]) -> Iterator[Message]:
 
 
 def _why_not_more(reader: BagReader, image_topic: str) -> str:
-    """What a user should know if the topics of a bag are not those that were expected."""
+    """Possible reasons why a bag lacks the expected topics, for an error message."""
     reasons = [f"{topic}: {reason}" for topic, (reason, _) in reader.skipped.items()]
     empty = sorted(topic for topic in reader.topics if not reader.counts[topic])
     reasons += [f"{topic} has no messages" for topic in empty if topic == image_topic or not image_topic]
@@ -128,7 +128,7 @@ def _why_not_more(reader: BagReader, image_topic: str) -> str:
 
 
 def _missing(reader: BagReader, topics: Topics, stream: ClipStream) -> Iterator[Clip]:
-    """Messages that were counted when the bag was recorded, and did not come. Questions among them are lost samples."""
+    """Messages that the bag's metadata counts but that were not read. Missing questions are lost samples."""
     asking = GROUND_TRUTH if topics.has(GROUND_TRUTH) else QUERY
     for topic, reason in reader.shortfalls(list(topics.types)).items():
         is_question = topics.types[topic] == asking

@@ -22,7 +22,7 @@ from reasonseg_ros.reasoner.vocabulary import Vocabulary
 from reasonseg_ros.types import Status
 
 Judged = tuple[Signals, bool, str]
-"""The signals of an answer, whether it meant the right targets, and its image, which keeps folds apart."""
+"""The signals of an answer, whether it meant the right targets, and its image, by which folds are grouped."""
 
 LEAST_OF_EACH = 20
 FOLDS = 5
@@ -38,10 +38,10 @@ def read_examples(runs: Iterable[Path], vocabulary: Vocabulary | None = None) ->
 
 
 def served_model(runs: Iterable[Path], card: ModelCard) -> str:
-    """The name by which a server was asked in these runs, as far as they have results; empty if none was served.
+    """The model name that these runs asked a server for; empty if none used a server. Runs without results are skipped.
 
-    Raises InvalidInput if the settings of a run cannot be read, if a served run was not of this card, or if the runs
-    were not answered by one model.
+    Raises InvalidInput if the settings of a run cannot be read, if a served run was of another card, or if the runs
+    were not answered by the same model.
     """
     names = {run: _served_model(run, noted_settings(run), card) for run in runs if has_results(run)}
     if len(set(names.values())) > 1:
@@ -97,9 +97,12 @@ def fit(
 ) -> Calibration:
     """A logistic regression on the examples, scored by cross-validation over images.
 
-    `weights_sha256` or `served_model` is of the reasoner that answered. `max_lost` chooses the threshold of unsure
-    answers: the highest one that makes at most this share of the right answers unsure. Raises InvalidInput if there are
-    too few right or wrong answers.
+    Args:
+        weights_sha256, served_model: identify the reasoner that answered; one of them is empty.
+        min_confidence: answers below this threshold are unsure.
+        max_lost: instead, take the highest threshold that makes at most this share of the right answers unsure.
+
+    Raises InvalidInput if there are too few right or wrong answers.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold, cross_val_predict

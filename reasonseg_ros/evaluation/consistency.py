@@ -1,8 +1,8 @@
-"""Does the same question about a changed image get the answer that follows? Measured without ground truth.
+"""Measures without ground truth whether answers stay consistent when the image is changed.
 
 Each image is mirrored (with left and right exchanged in the question), cropped, rescaled, darkened and compressed. The
-mask of the original's answer, changed in the same way, is what the answer about the copy has to be. The rate says how
-much of a model's answers rests on what does not matter; it says nothing about whether they are right.
+expected answer about the copy is the mask of the original's answer, changed in the same way. A low rate means that
+answers depend on irrelevant properties of the image. The rate says nothing about whether answers are right.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.types import BoolMask, Frame, Query, RgbImage, Segmentation, Status
 
 LEAST_IOU = 0.5
-"""Masks that overlap less are not of the same targets."""
+"""Masks that overlap less count as masks of different targets."""
 CROPPED_SHARE = 0.08
-"""Of the width and the height, cut off at each side that the answer's mask leaves free."""
+"""Share of the width or height that is cut off at each side that the answer's mask does not reach."""
 SCALE = 0.75
 BRIGHTNESS = 0.7
 JPEG_QUALITY = 40
 OUTCOMES = ("consistent", "inconsistent", "skipped", "failed")
 _NOT_JUDGED = (Status.CANCELLED, Status.REFUSED, Status.UNAVAILABLE, Status.OUT_OF_MEMORY, Status.FAILED)
-"""The machine was at fault and not the answer."""
+"""Statuses for which the machine was at fault, not the answer."""
 
 
 @dataclass(frozen=True, eq=False)
 class Copy:
-    """A changed image with its question, and the mask that follows from the answer about the original."""
+    """A changed image with its question, and the mask expected from the answer about the original."""
 
     rgb: RgbImage
     question: str
@@ -50,7 +50,7 @@ class CopyResult:
     Attributes:
         kind: key of `CHANGES`.
         outcome: `consistent`, `inconsistent`, `skipped` (there is no such copy) or `failed` (there is no answer).
-        iou: with the mask that follows; None if there is no mask to compare.
+        iou: with the expected mask; None if there is no mask to compare.
         status: of the answer; empty for a skipped copy.
         note: why it was skipped, or failed.
     """
@@ -115,7 +115,7 @@ CHANGES: dict[str, Change] = {
 def ask_about_copies(
     sample_id: str, frame: Frame, question: str, mask: BoolMask, method: Method, kinds: Iterable[str], call: Call = WAIT
 ) -> Iterator[CopyResult]:
-    """One result for each kind. `mask` is that of the answer about the original, empty if nothing fits."""
+    """One result for each kind. `mask` is that of the answer about the original; empty if nothing fits."""
     for kind in kinds:
         copy = CHANGES[kind](frame.rgb, question, mask)
         if isinstance(copy, str):
@@ -123,14 +123,14 @@ def ask_about_copies(
             continue
         try:
             found = method.answer(Frame(copy.rgb), Query(copy.question, f"{sample_id} {kind}"), call)
-        except Exception as error:  # of one copy; the others go on
+        except Exception as error:  # one failed copy must not stop the others
             yield CopyResult(sample_id, kind, "failed", status=str(Status.FAILED), note=reason(error))
             continue
         yield judged_copy(sample_id, kind, copy, found)
 
 
 def judged_copy(sample_id: str, kind: str, copy: Copy, found: Segmentation) -> CopyResult:
-    """Compare the answer about a copy with what follows from the original's."""
+    """Compare the answer about a copy with the expected mask."""
     answer = found.answer
     status = str(answer.status)
     if answer.status in _NOT_JUDGED:
@@ -143,9 +143,9 @@ def judged_copy(sample_id: str, kind: str, copy: Copy, found: Segmentation) -> C
 
 
 def consistency_summary(results: Sequence[CopyResult], without_answer: int = 0) -> dict[str, Any]:
-    """Rates by kind and of all, each with its bootstrap interval over the samples, for summary.json.
+    """Rates by kind and overall, each with a bootstrap interval over the samples, for summary.json.
 
-    `without_answer` counts originals that were not answered, of which nothing follows.
+    `without_answer` counts originals that were not answered, so that their copies cannot be compared.
     """
     samples = sorted({result.sample_id for result in results})
     groups = {kind: [one for one in results if one.kind == kind] for kind in CHANGES}
@@ -162,7 +162,7 @@ def consistency_summary(results: Sequence[CopyResult], without_answer: int = 0) 
 
 
 def _columns(results: Sequence[CopyResult], samples: Sequence[str], kind: str | None) -> tuple[list[int], list[int]]:
-    """Of each sample how many copies are consistent, and how many were judged."""
+    """For each sample, how many copies are consistent and how many were judged."""
     place = {sample_id: index for index, sample_id in enumerate(samples)}
     consistent, judged = [0] * len(samples), [0] * len(samples)
     for one in results:

@@ -1,4 +1,4 @@
-"""The consistency of a run's answers: every copy asked about once, also if it is interrupted."""
+"""The consistency of a run's answers. It can be interrupted and continued; no copy is asked about twice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.consistency import CHANGES, CopyResult, ask_about_copies, consistency_summary
+from reasonseg_ros.evaluation.consistency import CHANGES, OUTCOMES, CopyResult, ask_about_copies, consistency_summary
 from reasonseg_ros.evaluation.reading.clips import Clip
 from reasonseg_ros.evaluation.result_lines import ResultLines
 from reasonseg_ros.evaluation.results import SampleResult
@@ -27,7 +27,7 @@ FILE_NAME = "consistency.jsonl"
 
 @dataclass(frozen=True)
 class Original:
-    """A question about one image, with its kept result."""
+    """A question about one image, with its stored result."""
 
     result: SampleResult
     load_frame: Callable[[], Frame]
@@ -43,9 +43,9 @@ def stills(clips: Iterable[Clip], lines: ResultLines) -> Iterator[Original]:
 def run_consistency(
     clips: Iterable[Clip], out: Path, method: Method, on_progress: Callable[[str], None] = ignore
 ) -> dict[str, Any]:
-    """Ask about the copies of a run's stills, and summarise; `clips` are those of its bags, read again.
+    """Ask about the copies of a run's stills, and summarise. `clips` are those of its bags, read again.
 
-    `on_progress` gets a line about what is done so far.
+    `on_progress` is called with a line about the progress.
     """
     results: list[CopyResult] = []
     without_answer = 0
@@ -53,16 +53,16 @@ def run_consistency(
         for number, found in enumerate(check_run(stills(clips, kept), method, lines), 1):
             results += found
             without_answer += not found
-            judged = sum(one.iou is not None for one in results)
-            consistent = sum(one.outcome == "consistent" for one in results)
-            on_progress(f"copies of {number} questions: {consistent} of {judged} answers follow")
+            consistent, inconsistent = (sum(one.outcome == name for one in results) for name in OUTCOMES[:2])
+            judged = consistent + inconsistent
+            on_progress(f"copies of {number} questions: {consistent} of {judged} answers are consistent")
     return consistency_summary(results, without_answer)
 
 
 class CopyLines:
-    """A file with one line for each copy that was asked about, on the disk before the next question begins.
+    """A file with one line for each copy that was asked about. A line is on the disk before the next question begins.
 
-    Use it in a `with` statement. A line that a killed run left half written is cut off.
+    Use it in a `with` statement. An incomplete last line, left by a killed run, is cut off.
     """
 
     def __init__(self, path: Path) -> None:
@@ -107,9 +107,9 @@ class CopyLines:
 def check_run(
     originals: Iterable[Original], method: Method, lines: CopyLines, call: Call = WAIT
 ) -> Iterator[list[CopyResult]]:
-    """Ask about the copies of each original that was answered, and yield the results of each; empty for the others.
+    """Ask about the copies of each original, and yield their results; an empty list if the original has no answer.
 
-    Copies that the file holds are not asked about again, unless they failed.
+    Copies in the file are not asked about again unless they failed.
     """
     for original in originals:
         result = original.result

@@ -1,4 +1,4 @@
-"""A question about an image, as it has to be asked about the image's mirror: left and right exchanged. English only."""
+"""Exchanges left and right in a question, for the mirrored image. English only."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _BOTH_BEFORE = re.compile(r"\b(?:left|right)\s+(?:and|or)\s+$", re.IGNORECASE)
 
 
 def mirrored_question(text: str) -> str | None:
-    """The question with sides exchanged; None if a `left` or `right` may not be a side.
+    """The question with sides exchanged; None if that is not safe.
 
-    `the right tool`, `what is left over` may mean no side, so such a question has no mirror. A text with letters
-    outside of ASCII may name sides in another language, and has none either.
+    It is not safe if a `left` or `right` may not be a side, as in `the right tool` or `what is left over`, or if the
+    text has letters outside of ASCII, which may name sides in another language.
     """
     if any(letter.isalpha() and not letter.isascii() for letter in text):
         return None

@@ -1,4 +1,4 @@
-"""The way of a clip through a method, in stages that may run side by side: encode, answer, judge."""
+"""Passes clips through a method in stages that may run in parallel: encode, answer, judge."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Loaded:
     """A clip with its images in memory.
 
     Attributes:
-        frames: of the clip's, those that can be read; none if nothing of the clip is asked.
-        unreadable: what of the clip cannot be evaluated.
-        kept: ids of samples whose results an earlier run has left.
-        encoding_s: time that was spent on the image's features ahead.
+        frames: the clip's readable frames; none if there is no question about them.
+        unreadable: the parts of the clip that cannot be evaluated.
+        kept: ids of samples that an earlier run has evaluated.
+        encoding_s: time spent on computing the image's features in advance.
     """
 
     clip: Clip
@@ -47,7 +47,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What became of a clip; `kept` and `unreadable` as in `Loaded`."""
+    """The results of a clip; `kept` and `unreadable` as in `Loaded`."""
 
     results: tuple[SampleResult, ...] = ()
     kept: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class Pace:
     """How a run uses the machine.
 
     Attributes:
-        batch_size: questions that the reasoner is asked at once.
+        batch_size: questions per call of the reasoner.
         most_ahead: clips that are loaded and encoded while the reasoner runs; 0: one after the other, no threads.
     """
 
@@ -72,7 +72,7 @@ class Pace:
 
 
 def load(clip: Clip) -> Loaded:
-    """The clip with its images decoded, and what of it cannot be read. Without any sample, nothing is to be asked."""
+    """Decode the clip's images and list those that cannot be read. Without a readable sample, nothing is asked."""
     frames: list[tuple[Sample, Frame]] = []
     lost = list(clip.unreadable)
     for sample in clip.frames:
@@ -87,7 +87,7 @@ def load(clip: Clip) -> Loaded:
 def _damaged(sample: Sample, error: Exception) -> Unreadable:
     if sample.is_asked:
         return Unreadable(sample.sample_id, reason(error))
-    # It costs no sample.
+    # No question is lost.
     return Unreadable("", f"image of stamp {sample.stamp_ns} ns, between those of a video: {reason(error)}", 0)
 
 
@@ -100,7 +100,7 @@ def _frame(sample: Sample) -> Frame:
 
 
 def passed_by(item: Loaded) -> Evaluated:
-    """What becomes of a clip that nothing is asked about."""
+    """The outcome of a clip without a question."""
     return Evaluated(kept=item.kept, unreadable=item.unreadable)
 
 
@@ -109,12 +109,11 @@ def answered(items: Iterable[Loaded], method: Method, scoring: Scoring, pace: Pa
 
     An error of the method is the status of its sample (`failed`, or `out_of_memory`), never the end of the run.
 
-    With `pace.most_ahead` the segmenter's features are made ahead, so `method.segmenter` must keep those of as many
-    images as are on their way (`images_on_their_way`); and its encode and decode are called by different threads.
+    With `pace.most_ahead`, image features are computed in advance. Then `method.segmenter` must cache those of
+    `images_on_their_way` images, and its encode and decode are called by different threads.
 
-    With threads, an answer in progress is cancelled when this generator is closed, for example by Ctrl-C. Otherwise a
-    server that hangs would hold its thread until the time limit. A cancelled answer is not judged. A batch is not
-    cancelled.
+    With threads, closing this generator, for example by Ctrl-C, cancels an answer in progress. Otherwise a server that
+    hangs would hold its thread until the time limit. A cancelled answer is not judged. A batch is not cancelled.
     """
     most = pace.most_ahead
     closed = threading.Event()
@@ -127,7 +126,7 @@ def answered(items: Iterable[Loaded], method: Method, scoring: Scoring, pace: Pa
 
 
 def images_on_their_way(pace: Pace) -> int:
-    """How many images at most lie between encoding and judging: in three groups, before them, and in hand."""
+    """The most images between encoding and judging: in the queues, and in the groups that the stages work on."""
     if not pace.most_ahead:
         return pace.batch_size
     return max(pace.most_ahead, pace.batch_size) + 4 * pace.batch_size + 1
@@ -140,12 +139,12 @@ def _encoded(encode: Callable[[RgbImage], object], item: Loaded) -> Loaded:
     try:
         encode(item.frames[0][1].rgb)
     except Exception:
-        return item  # it is encoded again with its answer, which then says so
+        return item  # answering encodes it again and reports the error
     return replace(item, encoding_s=time.perf_counter() - start_s)
 
 
 def groups(items: Iterable[Loaded], batch_size: int) -> Iterator[list[Loaded]]:
-    """The items in order, in groups with at most `batch_size` questions about one image; a video ends a group."""
+    """The items in order, in groups of at most `batch_size` questions about single images. A video ends a group."""
     group: list[Loaded] = []
     questions = 0
     try:
@@ -177,7 +176,7 @@ def _ask(method: Method, batch_size: int, call: Call, group: Sequence[Loaded]) -
 
 
 def _batch(method: Method, items: Sequence[Loaded], call: Call) -> list[Segmentation]:
-    """Answers to several questions at once; where that raises, one by one, so that only the bad one fails."""
+    """Answers to several questions at once. If that raises, they are asked one by one, so only the bad one fails."""
     try:
         answers = method.answer_batch([item.frames[0][1] for item in items], [_query(item) for item in items])
         if len(answers) == len(items):
@@ -208,7 +207,7 @@ def _video(method: Method, item: Loaded, call: Call) -> Sequence[Segmentation]:
 
 
 def _failed(frame: Frame, query: Query, error: Exception) -> Segmentation:
-    """What stands for an answer that never came. Its status is one of those that a resumed run asks again."""
+    """The result for an answer that raised. A resumed run asks again for its status."""
     LOG.debug("question %r failed", query.query_id, exc_info=error)
     status = Status.OUT_OF_MEMORY if isinstance(error, (OutOfMemory, MemoryError)) else Status.FAILED
     return Segmentation(frame, query, Answer(status, error=reason(error)))
@@ -224,7 +223,7 @@ def _judge(method: Method, scoring: Scoring, group: Sequence[Asked]) -> list[Eva
 
 
 def _evaluated(item: Loaded, segmentations: Sequence[Segmentation], method: Method, scoring: Scoring) -> Evaluated:
-    """What becomes of a clip. A sample whose ground truth makes a score raise cannot be read."""
+    """The outcome of a clip. A sample whose scoring raises counts as unreadable."""
     results: list[SampleResult] = []
     lost = list(item.unreadable)
     for (sample, _), segmentation in zip(item.frames, segmentations, strict=True):

@@ -1,6 +1,6 @@
-"""The samples of a run, spread over workers of a Ray cluster that each hold the models.
+"""Distributes the samples of a run over workers of a Ray cluster. Each worker holds the models.
 
-Frames and questions travel to the workers, results come back, so only this process needs the bags and the folder.
+Frames and questions are sent to the workers and results come back, so only this process needs the bags and the folder.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.types import Frame, Query, Segmentation, Status
 
 MOST_TRIES = 3
-"""A sample whose worker died so often is given up."""
+"""A sample is given up when its worker has died this many times."""
 
 REACHABLE_WITHIN_S = 10.0
 
 GROUPS_A_WORKER = 4
-"""So many are on their way for each worker, so that a long answer does not hold up the others."""
+"""Groups in flight for each worker, so that a long answer does not hold up the others."""
 
 
 class RayWorker:
-    """What runs on the cluster: the models, and the stages from encoding to judging."""
+    """A worker on the cluster: the models, and the stages from encoding to judging."""
 
     def __init__(self, load_method: Callable[[], Method], scoring: Scoring, pace: Pace) -> None:
         self._method = load_method()
@@ -46,7 +46,7 @@ class RayWorker:
 
 @dataclass(eq=False)
 class _Task:
-    """A group on its way. `result` is Ray's reference to what becomes of those that are asked about."""
+    """A group in flight. `asked` are its items with a question; `result` is Ray's reference to their outcomes."""
 
     group: list[Loaded]
     asked: list[Loaded]
@@ -58,8 +58,8 @@ class _Task:
 class RayCluster:
     """Workers on an existing cluster. Use it in a `with` statement, which ends them, also after an error or Ctrl-C.
 
-    Raises ConfigError if Ray is not installed, no cluster answers, or it is too small. What the workers raise while
-    they load the models, such as ModelError, is raised too.
+    Raises ConfigError if Ray is not installed, no cluster answers, or it is too small. Errors of the workers while they
+    load the models, such as ModelError, are raised as well.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class RayCluster:
         *,
         workers: int = 0,
         use_gpus: bool = False,
-        tell: Callable[[str], None] = print,
+        report: Callable[[str], None] = print,
     ) -> None:
         """`address` is `auto`, `HOST:PORT` or `ray://HOST:PORT`.
 
-        Without `workers` there is one for each GPU, or, without `use_gpus`, one for each CPU. `tell` gets a line when
-        a worker dies.
+        Without `workers` there is one for each GPU, or, without `use_gpus`, one for each CPU. `report` is called with a
+        line when a worker dies.
         """
         try:
             import ray
@@ -89,9 +89,9 @@ class RayCluster:
         self._wanted = workers
         self._resource = "GPU" if use_gpus else "CPU"
         self._arguments = load_method, scoring, self._pace
-        self._tell = tell
+        self._report = report
         self._workers: list[Any] = []
-        self._starting: dict[Any, Any] = {}  # workers by what is ready when they are
+        self._starting: dict[Any, Any] = {}  # workers by the reference that is ready when they are
 
     def __enter__(self) -> RayCluster:
         ray = self._ray
@@ -99,7 +99,7 @@ class RayCluster:
             _check_reachable(self._address)
             ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            lines = str(error.__cause__ or error).strip().splitlines()  # the last one of a traceback says what it was
+            lines = str(error.__cause__ or error).strip().splitlines()  # of a traceback, the last line is the reason
             raise ConfigError(
                 f"no use of a Ray cluster at {self._address!r} ({lines[-1][:300] if lines else type(error).__name__}); "
                 "start one with `ray start --head`, give --ray its address, or set RAY_AUTH_MODE=token where it asks "
@@ -128,7 +128,7 @@ class RayCluster:
         return len(self._workers) + len(self._starting)
 
     def answered(self, items: Iterable[Loaded]) -> Generator[Evaluated, None, None]:
-        """What becomes of `items`, in their order. Clips of a worker that dies are given to another."""
+        """The outcomes of `items`, in order. Clips of a worker that dies are given to another one."""
         tasks: deque[_Task] = deque()
         for group in groups(items, self._pace.batch_size):
             task = _Task(group, [_portable(item) for item in group if item.frames])
@@ -144,11 +144,11 @@ class RayCluster:
         self._starting[worker.ready.remote()] = worker
 
     def _take_those_that_are_up(self) -> None:
-        """Workers that replace dead ones may wait for room on the cluster, so they get nothing before they are up."""
+        """Use started workers. Replacements may wait for resources of the cluster, so they get no task before."""
         if not self._starting:
             return
         starting = list(self._starting)
-        # Without any worker there is nothing to do but to wait for the first.
+        # Without any worker, wait for the first.
         wanted, timeout_s = (len(starting), 0) if self._workers else (1, None)
         for reference in self._ray.wait(starting, num_returns=wanted, timeout=timeout_s)[0]:
             worker = self._starting.pop(reference)
@@ -156,7 +156,7 @@ class RayCluster:
             self._workers.append(worker)
 
     def _given(self, task: _Task, others: Sequence[_Task]) -> _Task:
-        """The task with the worker that has the least to do."""
+        """Give the task to the least busy worker."""
         if not task.asked:
             return task
         self._take_those_that_are_up()
@@ -185,12 +185,12 @@ class RayCluster:
             except errors.RayError as error:
                 reason = " ".join(str(error).split())[:200]
             if task.worker in self._workers:
-                # It was probably at this task; its other tasks are not to blame.
+                # It was probably working on this task, so only this one counts the try.
                 self._workers.remove(task.worker)
                 self._start()
                 task.tries += 1
                 ids = ", ".join(sample.sample_id for item in task.asked for sample, _ in item.samples)
-                self._tell(f"a worker died at {ids}, try {task.tries} of {MOST_TRIES}: {reason}")
+                self._report(f"a worker died at {ids}, try {task.tries} of {MOST_TRIES}: {reason}")
             if task.tries == MOST_TRIES:
                 return [self._given_up(item, reason) for item in task.asked]
             self._given(task, others)
@@ -212,14 +212,14 @@ class RayCluster:
 
 
 def _check_reachable(address: str) -> None:
-    """Raises OSError if nothing listens, which Ray itself would notice after minutes."""
+    """Raises OSError if nothing listens at the address. Ray itself would take minutes to notice."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdigit():
         socket.create_connection((host, int(port)), timeout=REACHABLE_WITHIN_S).close()
 
 
 def _portable(item: Loaded) -> Loaded:
-    """The item without what holds on to the bag."""
+    """The item without its references to the open bag."""
     clip = replace(item.clip, frames=tuple(map(_without_image, item.clip.frames)))
     return replace(item, clip=clip, frames=tuple((_without_image(sample), frame) for sample, frame in item.frames))
 

@@ -1,7 +1,7 @@
-"""`results.jsonl`, the one file that results are read from: one line a sample, appended while a run goes.
+"""`results.jsonl`, the only file that results are read from: one line per sample, appended during a run.
 
-Each line is on the disk before the next sample begins, so a run that is killed goes on where it was. A later line of
-the same sample replaces an earlier one. Only the places of the lines are kept in memory.
+Each line is on the disk before the next sample begins, so a killed run can continue where it was. A later line for the
+same sample replaces an earlier one. Only the offsets of the lines are kept in memory.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.files.whole_file import whole_file
 
 LONGEST_LINE_BYTES = 2**28
-"""More is damage, and must not ask for all memory."""
+"""A longer line is damage. The limit keeps it from taking all memory."""
 
 
 class ResultLines:
-    """The file of a run that goes on. Use it in a `with` statement."""
+    """The results file of a run in progress. Use it in a `with` statement."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._places: dict[str, int] = {}
 
     def __enter__(self) -> ResultLines:
-        """Open the file and find what it holds. The end of a line that a killed run left half written is cut off.
+        """Open the file and index its lines. An incomplete last line, left by a killed run, is cut off.
 
-        Raises InvalidInput if a line before the last is damaged: what follows it would be lost.
+        Raises InvalidInput if a line before the last is damaged, as cutting there would lose the lines after it.
         """
         self._file = open_appended(self.path)
         try:
@@ -72,7 +72,7 @@ class ResultLines:
 
 
 class Results(Mapping[str, SampleResult]):
-    """The results of a run by sample id. The file is only read, so that the run may still be going on."""
+    """The results of a run by sample id. The file is only read, so the run may still be in progress."""
 
     def __init__(self, path: Path) -> None:
         """`path` is a run's folder, or its results.jsonl. Raises InvalidInput if there is none, or it is damaged."""
@@ -95,9 +95,9 @@ class Results(Mapping[str, SampleResult]):
 
 
 def write_results(path: Path, run: dict[str, Any], results: Iterable[SampleResult]) -> None:
-    """Write `{"run": run, "samples": [...]}` for people and other tools; nothing here reads it back.
+    """Write `{"run": run, "samples": [...]}` for people and other tools; this package does not read it back.
 
-    One sample a line; the file takes its place when it is complete.
+    Each sample is one line. The file is replaced only when it is complete.
     """
     with whole_file(path) as file:
         file.write('{"run": ' + json_text(run) + ',\n"samples": [')
@@ -119,9 +119,9 @@ def _results_file(path: Path) -> Path:
 
 
 def _found(file: BinaryIO, path: Path) -> tuple[dict[str, int], int]:
-    """The place of each sample's line, and where the last whole line ends. A last line that is not whole is left out.
+    """The offset of each sample's line, and the end of the last complete line. An incomplete last line is left out.
 
-    Raises InvalidInput if an earlier one is damaged.
+    Raises InvalidInput if an earlier line is damaged.
     """
     places: dict[str, int] = {}
     place = 0
@@ -144,7 +144,7 @@ def _found(file: BinaryIO, path: Path) -> tuple[dict[str, int], int]:
 
 
 def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """The lines of a file from where it stands. Raises InvalidInput if one is too long for a sample."""
+    """The lines of a file from its current position. Raises InvalidInput if one is too long for a sample."""
     while line := file.readline(LONGEST_LINE_BYTES):
         if len(line) == LONGEST_LINE_BYTES:
             raise InvalidInput(f"{path} has a line of more than {LONGEST_LINE_BYTES} bytes; it is no result")

@@ -1,4 +1,4 @@
-"""What an evaluation keeps of each sample, as plain values that become JSON."""
+"""The stored result of each sample, as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reasonseg_ros.images.run_lengths import Rle
 from reasonseg_ros.types import Grounding, Region, Status
 
 ASKED_AGAIN = (Status.UNAVAILABLE, Status.OUT_OF_MEMORY, Status.FAILED)
-"""A resumed run asks again where the machine, not the model's answer, was at fault."""
+"""A resumed run asks again for these statuses: the machine was at fault, not the model's answer."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,17 @@ class SampleResult:
         expression: the same for every frame of one question about a video.
         image: file with the scaled image, relative to the run's folder.
         groundings: `box_xyxy`, `points_xy`, `point_labels`, `label`, `score` of each.
-        regions: the segmenter's own judgement of each mask: `mask_score`, `box_iou`, `points_inside`, `holes`,
+        regions: how each mask fits its prompt: `mask_score` of the segmenter, `box_iou`, `points_inside`, `holes`,
             `fragments`, and `box_xyxy`.
         mask: union of the regions; None if the question was not answered.
         target, ignore, target_boxes_xyxy: the ground truth; None without one.
         score: None without ground truth.
-        failure: type of failure (evaluation/failures.py), with `failure_tags`; empty without ground truth.
-        measured: what its rules looked at, for other thresholds; None without ground truth.
-        ideal_iou: IoU with the segmenter prompted with the true boxes and points; None if that was not tried, or
-            failed, which `ideal_error` tells.
+        failure: type of failure (evaluation/scoring/failures.py), with `failure_tags`; empty without ground truth.
+        measured: the values that its rules use, so that other thresholds can be applied; None without ground truth.
+        ideal_iou: IoU of the segmenter's mask for the true boxes and points; None if that was not tried, or if it
+            failed, with the reason in `ideal_error`.
         seconds: time in each stage.
-        entropy_nats: of the thought; None if the reasoner cannot tell.
+        entropy_nats: of the thought; None if the reasoner does not give it.
         confidence: calibrated probability of the right target; None without a calibration.
     """
 
@@ -85,7 +85,7 @@ class SampleResult:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SampleResult:
-        """Raises InvalidInput if keys are missing or unknown, or a value is none that `to_json` gives."""
+        """Raises InvalidInput if keys are missing or unknown, or if a value cannot come from `to_json`."""
         try:
             Status(values["status"])
             if not all(isinstance(values[name], str) for name in ("sample_id", "question", "kind", "image", "failure")):

@@ -1,4 +1,4 @@
-"""An evaluation from start to end: every sample of a bag through the method that the node runs, scored and kept."""
+"""A whole evaluation: runs every sample of a bag through the method that the node runs, scores it and stores it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from reasonseg_ros.types import RgbImage
 
 PICTURE_SIDE_PX = 400
 PICTURE_QUALITY = 75
-"""Longer side and JPEG quality of the images kept for the report, so that it stays light."""
+"""JPEG quality of the images in the report, whose longer side is PICTURE_SIDE_PX. Both keep the report small."""
 
 AnswerItems = Callable[[Iterable[Loaded]], Generator[Evaluated, None, None]]
-"""What answers and judges all clips, in the same order."""
+"""Answers and judges all clips, in order."""
 
 
 @dataclass
 class Run:
-    """The state of a run while it goes: results of this and of earlier runs. `scored` of them have ground truth."""
+    """The state of a run in progress, with the results of earlier runs. `scored` of them have ground truth."""
 
     rows: list[Row] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -68,9 +68,9 @@ def evaluate(
     on_progress: Callable[[Run], None] | None = None,
     pace: Pace | None = None,
 ) -> Run:
-    """Answer and score `clips`, up to `limit` samples (0: all); results are appended to results.jsonl in order.
+    """Answer and score `clips`, up to `limit` samples (0: all). Results are appended to results.jsonl in order.
 
-    Samples that the file holds already are not asked again. Then `finish` can write what follows from it.
+    Samples that are in the file already are not asked again. Call `finish` afterwards to write summary and report.
     """
     answer = partial(answered, method=method, scoring=scoring, pace=pace or Pace())
     return collect(clips, answer, out, limit, on_progress)
@@ -83,7 +83,7 @@ def collect(
     limit: int = 0,
     on_progress: Callable[[Run], None] | None = None,
 ) -> Run:
-    """What `evaluate` does, with clips that are answered by `answer`, which must keep their order."""
+    """As `evaluate`, with clips that are answered by `answer`, which must keep their order."""
     run = Run()
     with ResultLines(out / LINES) as lines:
         done = {sample_id for sample_id in lines if not lines.read(sample_id).asked_again}
@@ -102,7 +102,7 @@ def collect(
 
 
 def _first_of(clips: Iterable[Clip], limit: int) -> Iterator[Clip]:
-    """Up to the clip with which there are `limit` samples; 0: all."""
+    """The clips up to the one that completes `limit` samples; 0: all."""
     count = 0
     for clip in clips:
         yield clip
@@ -112,7 +112,7 @@ def _first_of(clips: Iterable[Clip], limit: int) -> Iterator[Clip]:
 
 
 def _items(clips: Iterable[Clip], done: Collection[str], out: Path) -> Iterator[Loaded]:
-    """The clips; those that are not done with their images, and the picture of each sample written."""
+    """The clips. For those that are not done, images are loaded and the pictures of the report are written."""
     for clip in clips:
         ids = tuple(sample.sample_id for sample in clip.samples)
         # All frames of a video are asked about together, so one that is missing asks about all of them again.
@@ -146,10 +146,10 @@ def finish(
     notes: Sequence[str] = (),
     consistency: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write results.json, summary.json and report.html; the summary is returned.
+    """Write results.json, summary.json and report.html; returns the summary.
 
-    `notes` say what the results rest on, for example which clock counts. `consistency` is that of the answers over
-    changed copies, if it was measured.
+    `notes` are assumptions behind the results, for example which clock was used. `consistency` is the result of
+    `run_consistency`, if it was measured.
     """
     noted: dict[str, Any] = {"notes": [one_line(note) for note in notes]}
     if consistency is not None:
@@ -166,7 +166,7 @@ def finish(
 
 
 def _worst_first(run: Run) -> list[str]:
-    """Ids by IoU; at the end those without ground truth."""
+    """Ids by rising IoU; those without ground truth come last."""
     ious = {i: 2.0 if row.score is None else row.score.iou for i, row in zip(run.ids, run.rows, strict=True)}
     return sorted(run.ids, key=lambda sample_id: (ious[sample_id], sample_id))
 

@@ -1,4 +1,4 @@
-"""The folder of a run: which run it holds, and whether that goes on."""
+"""The folder of a run: which run it holds, and whether it can be continued."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LINES = "results.jsonl"
 
 
 def begin(out: Path, settings: Mapping[str, Any], resume: bool, command: str = "") -> None:
-    """Make the folder of a run and note its settings, and the command. Raises InvalidInput if it holds another run.
+    """Make the folder of a run and write its settings and command. Raises InvalidInput if it holds another run.
 
-    One that ended before its first result, because a model is missing for instance, left nothing to go on with.
+    A run that ended before its first result, for example because a model is missing, is simply replaced.
     """
     path = out / "settings.json"
     if (out / "images").is_symlink():
@@ -43,7 +43,7 @@ def begin(out: Path, settings: Mapping[str, Any], resume: bool, command: str = "
 
 
 def has_results(out: Path) -> bool:
-    """Whether a folder holds results that a run can go on from."""
+    """Whether a folder holds results from which a run can be continued."""
     try:
         return (out / LINES).stat().st_size > 0
     except OSError:
@@ -51,7 +51,7 @@ def has_results(out: Path) -> bool:
 
 
 def noted_settings(out: Path) -> dict[str, Any]:
-    """The settings of the run in a folder, with its `command`, which older runs did not note.
+    """The settings of the run in a folder, with its `command`, which older runs did not store.
 
     Raises InvalidInput if they cannot be read.
     """
@@ -60,7 +60,7 @@ def noted_settings(out: Path) -> dict[str, Any]:
 
 
 def check_same_protocol(*folders: Path) -> None:
-    """Raises InvalidInput if the runs in these folders were scored by different protocols, as far as they say."""
+    """Raises InvalidInput if the runs in these folders state different scoring protocols."""
     stated = {}
     for out in folders:
         with suppress(InvalidInput):  # results alone can be compared too

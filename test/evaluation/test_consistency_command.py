@@ -5,7 +5,10 @@ import json
 import pytest
 
 from reasonseg_ros import cli
+from reasonseg_ros.evaluation.bag_messages import read_bags
 from reasonseg_ros.evaluation.consistency import CHANGES
+from reasonseg_ros.evaluation.consistency_run import run_consistency
+from reasonseg_ros.types import Answer, Segmentation, Status
 
 
 @pytest.fixture
@@ -56,6 +59,16 @@ def test_the_copies_can_be_asked_about_after_the_run(bag, method, tmp_path):
     assert evaluate(bag, tmp_path / "run") == 0
     assert evaluate(bag, tmp_path / "run", "--consistency", "--resume") == 0
     assert len((tmp_path / "run" / "consistency.jsonl").read_text().splitlines()) == 15
+
+
+def test_the_progress_counts_what_the_summary_counts(bag, method, tmp_path, monkeypatch):
+    assert evaluate(bag, tmp_path / "run") == 0
+    unreadable = Answer(Status.UNPARSABLE, error="no box")
+    monkeypatch.setattr(method, "answer", lambda frame, query, call: Segmentation(frame, query, unreadable))
+    lines = []
+    found = run_consistency(read_bags([bag]), tmp_path / "run", method, lines.append)
+    assert (found["all"]["judged"], found["all"]["inconsistent"]) == (15, 15)
+    assert lines[-1] == "copies of 3 questions: 0 of 15 answers are consistent"
 
 
 @pytest.mark.parametrize("more", [["--ray", "local"], ["--method", "rev_seg"]])

@@ -258,7 +258,7 @@ def test_a_sample_that_kills_its_workers_is_given_up_and_costs_no_other(
     reported = []
     begin(tmp_path / "out", described, resume=False)
     load = deadly(scripted, answer_text(BOX), "question 5?")
-    with RayCluster("auto", load, Scoring(), tell=reported.append) as cluster:
+    with RayCluster("auto", load, Scoring(), report=reported.append) as cluster:
         run = collect(read_clips(bag), cluster.answered, tmp_path / "out")
         assert cluster.workers == 2 and fake_ray.started == 5
     assert run.ids == [f"{number}" for number in range(SAMPLES)]

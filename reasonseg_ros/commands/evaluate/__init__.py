@@ -217,5 +217,5 @@ def _cluster(settings: argparse.Namespace, config: Config, scoring: Scoring, con
         pace,
         workers=settings.workers,
         use_gpus=config.reasoner.device.startswith("cuda"),
-        tell=lambda line: console.print(line, markup=False, highlight=False),
+        report=lambda line: console.print(line, markup=False, highlight=False),
     )

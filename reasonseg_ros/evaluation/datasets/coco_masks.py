@@ -1,4 +1,4 @@
-"""Segmentations as COCO's files hold them: run lengths, several of them, or polygons."""
+"""Decodes segmentations of COCO files: run lengths, a list of them, or polygons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FARTHEST_PX = 100_000
 """Coordinates beyond this are damage. pycocotools needs memory in proportion to the length of an edge."""
 
 MOST_BITS = 40
-"""Of one number in a compressed text. Numbers without a limit would take time in proportion to their length squared."""
+"""Longest number in a compressed text. Without a limit, decoding a number takes time quadratic in its length."""
 
 
 def segmentation_mask(segmentation: Any, size_wh: tuple[int, int]) -> tuple[BoolMask, tuple[str, ...]]:
@@ -78,10 +78,9 @@ def _polygon_fault(polygon: Any) -> str:
 def _counts(text: str | bytes) -> list[int]:
     """Run lengths of COCO's compressed text. Raises InvalidInput.
 
-    Each number is in groups of 5 bits, lowest first, written as the character 48 higher; bit 5 says that more
-    groups follow, and the highest bit of the last group is the sign. From the fourth number on, what is written is
-    the difference from the number two before.
-    pycocotools reads beyond the end of a damaged text, so it is not trusted with one.
+    A number consists of groups of 5 bits, lowest first. Each group is a character, its value plus 48. Bit 5 is set if
+    more groups follow; the highest bit of the last group is the sign. From the fourth number on, the text holds the
+    difference from the number two before. pycocotools is not used, because it reads beyond the end of a damaged text.
     """
     data = text.encode("ascii") if isinstance(text, str) else text
     counts: list[int] = []

@@ -1,6 +1,6 @@
-"""Items of a data set, written to a bag that may be interrupted at any time and continued later.
+"""Writes the items of a data set to a bag. The conversion may be interrupted at any time and continued later.
 
-What is done is kept as small finished bags in a folder beside the bag; they are joined in the end.
+Finished parts are small bags in a folder beside the bag. They are joined at the end.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.types import Query
 
 DATA_SET_KEY = "reasonseg_data_set"
-"""Of the bag's metadata (`custom_data`): which published split it holds, for example `ReasonSeg val`."""
+"""Key in the bag's metadata (`custom_data`) for the published split that it holds, for example `ReasonSeg val`."""
 
 PICTURES_PER_PART = 50
-"""So many pictures are read again at most after an interruption."""
+"""At most this many pictures are read again after an interruption."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Plan:
     """What is converted.
 
     Attributes:
-        source: the data set and the options it is read with; an unfinished conversion of another one is not continued.
-        period_ns: between one picture and the next.
-        data_set: name and split of the published set, which the bag's metadata keep; empty if not known.
+        source: the data set and its options. An unfinished conversion is only continued for the same source.
+        period_ns: time from one picture to the next.
+        data_set: name and split of the published set, for the bag's metadata; empty if not known.
     """
 
     source: str
@@ -48,7 +48,7 @@ class Plan:
 
 
 def data_set_of(bag: Path) -> str:
-    """Name and split of the published set that a bag was converted from; empty if its metadata do not tell."""
+    """Name and split of the published set that a bag was converted from; empty if its metadata do not name it."""
     try:
         information = yaml.safe_load((bag / "metadata.yaml").read_text(encoding="utf-8"))
         return str((information["rosbag2_bagfile_information"].get("custom_data") or {}).get(DATA_SET_KEY) or "")
@@ -57,7 +57,7 @@ def data_set_of(bag: Path) -> str:
 
 
 def parts_folder(path: Path) -> Path:
-    """Where the finished parts of an unfinished bag are kept."""
+    """The folder for the finished parts of an unfinished bag."""
     return path.absolute().with_name(f".{path.name}.parts")
 
 
@@ -69,10 +69,10 @@ def write_dataset(
     restart: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Counts:
-    """Write the bag; `progress` receives the number of finished items.
+    """Write the bag; `progress` is called with the number of finished items.
 
-    Parts of an earlier, interrupted run are taken over unless `restart` is set. Raises InvalidInput if `path`
-    exists and `force` is not set, or the parts belong to another conversion.
+    Parts of an interrupted run are reused unless `restart` is set. Raises InvalidInput if `path` exists and `force` is
+    not set, or if the parts belong to another conversion.
     """
     whole = bags.BagWriter(path, force)
     folder = parts_folder(path)
@@ -112,7 +112,7 @@ def write_dataset(
 
 
 def _finished(report: Path) -> Counts | None:
-    """What an earlier run counted in a part; None if the part is to be written, also where its report is damaged."""
+    """The counts of a part that an earlier run finished; None if it has to be written, or its report is damaged."""
     try:
         return Counts(**parse_json(report.read_bytes()))
     except (FileNotFoundError, InvalidInput, TypeError):
@@ -153,9 +153,9 @@ def _groups(items: Sequence[Item]) -> Iterator[list[Item]]:
 
 
 def _write_item(bag: bags.BagWriter, item: Item, plan: Plan, start_ns: int, counts: Counts, used: set[str]) -> int:
-    """Write a still or a video from `start_ns` on; returns when the next item starts.
+    """Write a still or a video from `start_ns` on; returns the start of the next item in nanoseconds.
 
-    An id that is `used` already would make one video of two questions with the same text, so it gets a number.
+    An id that is already `used` gets a number. Otherwise two questions with the same text would become one video.
     """
     asked: set[str] = set()
     problems: dict[str, list[int]] = {}
@@ -163,7 +163,7 @@ def _write_item(bag: bags.BagWriter, item: Item, plan: Plan, start_ns: int, coun
         counts.pictures_read += 1
         try:
             picture = load()
-        except Exception as error:  # annotations of others are of any shape; one costs its own picture only
+        except Exception as error:  # a malformed annotation may raise anything; only its picture is left out
             counts.pictures_left_out += 1
             problems.setdefault(reason(error), []).append(number)
             continue
@@ -175,7 +175,7 @@ def _write_item(bag: bags.BagWriter, item: Item, plan: Plan, start_ns: int, coun
         counts.shapes_left_out += picture.shapes_left_out
         counts.unlabelled += picture.unlabelled
         if len(item.loads) == 1 and not picture.questions:
-            counts.pictures_left_out += 1  # nobody asks about it; a frame of a video is part of what is seen
+            counts.pictures_left_out += 1  # without questions only the frames of a video are of use
             continue
         counts.pictures_written += 1
         if len(item.loads) == 1:
@@ -211,7 +211,7 @@ def _write_picture(bag: bags.BagWriter, picture: Picture, plan: Plan, stamp_ns: 
     bag.write(COMPRESSED_IMAGE_TOPIC, image, stamp_ns)
     for number, question in enumerate(picture.questions, 1):
         query = Query(question.text, question.question_id)
-        # Within the time until the next picture, so that a bag that is played asks about the picture meant.
+        # Before the next picture, so that a played bag asks about the right one.
         asked_ns = stamp_ns + number * plan.period_ns // (len(picture.questions) + 1)
         if question.question_id not in asked:
             asked.add(question.question_id)

@@ -1,4 +1,4 @@
-"""How much of a data set came through, and one line for each thing that did not."""
+"""Counts of what was converted from a data set and what was left out, with a line for each problem."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, fields
 
 @dataclass
 class Counts:
-    """Pictures (stills, or frames of a video) and questions about them: read = written + left out, always.
+    """Pictures (stills, or frames of a video) and questions about them. Always read = written + left out.
 
-    A question about several frames counts on each of them. Questions of a picture that cannot be opened are not
-    known and not counted. `question_ids` are those of the stills that were written.
+    A question about several frames counts once for each. Questions about a picture that cannot be opened are unknown
+    and not counted. `question_ids` are those of the written stills.
     """
 
     pictures_read: int = 0

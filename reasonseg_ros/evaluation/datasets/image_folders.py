@@ -1,4 +1,4 @@
-"""Finding the images of an annotation file that names them without saying where they are."""
+"""Finds the images of an annotation file that names them without their folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON files of annotators, in whatever encoding their editors wrote."""
+"""Reads JSON files of annotations in the encodings that editors use."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from reasonseg_ros.files.strict_json import parse_json
 _OTHER_ENCODING = re.compile(
     rb"(?=[\x80-\xff]{4})[\x85\x91-\x97\xa0\xab\xbb]{0,3}[^\x00-\x7f\x85\x91-\x97\xa0\xab\xbb]"
 )
-"""Four bytes in a row that are no ASCII, and not all quotes, dashes and spaces: letters of Chinese, Japanese, Korean or
-Cyrillic encodings. Read as cp1252, they would become a question of accented letters.
+"""Four bytes in a row beyond ASCII that are not all quotes, dashes and spaces: letters of Chinese, Japanese, Korean or
+Cyrillic encodings. Read as cp1252, they would become accented letters.
 """
 
 
@@ -36,9 +36,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def by_id(entries: Iterable[Mapping[str, Any]]) -> dict[Any, Mapping[str, Any]]:
-    """Entries by their `id`. One of two different entries, as in joined files, is left out: either may be meant.
+    """Entries by their `id`. If different entries have the same id, as in merged files, all of them are left out.
 
-    Raises KeyError or TypeError for an entry without an id that can be looked up.
+    Raises KeyError or TypeError for an entry without a hashable id.
     """
     found: dict[Any, Mapping[str, Any]] = {}
     unclear = set()

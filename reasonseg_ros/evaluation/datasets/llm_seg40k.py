@@ -1,8 +1,8 @@
-"""LLM-Seg40K: one JSON file a split, from image names to questions with their answers and masks.
+"""LLM-Seg40K: one JSON file per split, from image names to questions with their answers and masks.
 
     {"000000123456.jpg": {"from_dataset": "coco", "qa_pairs": [{"question": ..., "answer": ..., MASK}, ...]}, ...}
 
-MASK is `segmentation` (COCO's run lengths or polygons) or `segmentation_path` (a PNG, not 0 inside the mask).
+MASK is `segmentation` (COCO's run lengths or polygons) or `segmentation_path` (a PNG, nonzero inside the mask).
 Source: Wang and Ke, LLM-Seg: Bridging Image Segmentation and Large Language Model Reasoning, CVPR Workshops 2024.
 """
 
@@ -68,7 +68,7 @@ def _mask(pair: dict[str, Any], folder: Path, size_wh: tuple[int, int]) -> tuple
 
 
 def _marked(path: Path) -> BoolMask:
-    """Pixels of a mask file that are not 0, of whatever depth."""
+    """The nonzero pixels of a mask file of any bit depth."""
     try:
         marked: BoolMask = mask_values(path.read_bytes(), str(path)) != 0
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Masks that other tools saved as image files: the values as they are stored, or why these are no clear mask.
+"""Reads masks that other tools saved as image files: the stored values, or why they are ambiguous.
 
-A PNG can hold a mask in many ways. Read as a picture, most of them look right and some lose or invert the mask: a
+A PNG can hold a mask in many ways. Reading it as a picture is right for most of them, but loses or inverts some: a
 palette whose first colour is white, a mask in the alpha channel, ids in 16 bits for each colour, a map of
-probabilities. Each of these is refused with what to save instead.
+probabilities. Each of these is refused, and the message says what to save instead.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from reasonseg_ros.images.header import check_mask_pixels
 Values = NDArray[np.integer[Any]]
 
 MOST_VALUES = 64
-"""Different values other than 0 that a mask may hold, one for each instance. A map of probabilities has more."""
+"""Most different nonzero values in a mask, one for each instance. A map of probabilities has more."""
 
 _BIT_DEPTH_AT, _COLOUR_TYPE_AT = 24, 25
 _GREY, _PALETTE = 0, 3
 
 
 def mask_values(data: bytes, name: str) -> Values:
-    """The stored values [H, W] of a PNG mask. `name` is that of the file in messages.
+    """The stored values [H, W] of a PNG mask. `name` is the file's name for messages.
 
-    Of a palette they are the indices, of equal colour channels one of them. Raises InvalidInput if the file is damaged,
-    or holds no clear mask.
+    For a palette they are the indices; for equal colour channels, one of these. Raises InvalidInput if the file is
+    damaged or ambiguous.
     """
     values = stored_values(data, name)
     count = len(np.unique(values[values != 0]))
@@ -44,7 +44,7 @@ def mask_values(data: bytes, name: str) -> Values:
 
 
 def stored_values(data: bytes, name: str) -> Values:
-    """As `mask_values`, with any number of different values."""
+    """As `mask_values`, for any number of different values."""
     # OpenCV would turn a palette's indices into colours.
     from PIL import Image, ImageOps
 
@@ -69,7 +69,7 @@ def stored_values(data: bytes, name: str) -> Values:
 
 
 def _check_palette(image: Any, name: str) -> None:
-    """Whether index 0 is the background: black, or transparent. Raises InvalidInput."""
+    """Raises InvalidInput unless index 0 is the background: black or transparent."""
     first, hidden = list(image.getpalette("RGB") or ())[:3], image.info.get("transparency")
     is_hidden = hidden == 0 or (isinstance(hidden, bytes) and hidden[:1] == b"\0")
     if first != [0, 0, 0] and not is_hidden:

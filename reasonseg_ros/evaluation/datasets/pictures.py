@@ -1,4 +1,4 @@
-"""Image files as they go into a bag: the original bytes wherever a robot's software would read them the same way."""
+"""Prepares image files for a bag: the original bytes wherever a robot's software reads them the same way."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_picture(path: Path) -> EncodedImage:
 
 
 def check_stated_size(image: EncodedImage, width: Any, height: Any) -> None:
-    """Raises InvalidInput if an annotation was made for an image of another size; it may leave its size out (None)."""
+    """Raises InvalidInput if an annotation states another size than the image's. None means that it states no size."""
     if None not in (width, height) and (width, height) != image.size_wh:
         sizes = f"the annotation is of {width!s:.20} x {height!s:.20} pixels, the image of {image.size_wh[0]} x "
         raise InvalidInput(f"{sizes}{image.size_wh[1]}; use the image that was annotated")
@@ -51,9 +51,9 @@ def check_stated_size(image: EncodedImage, width: Any, height: Any) -> None:
 def encoded_picture(data: bytes, name: str) -> EncodedImage:
     """The bytes of an image file, checked by decoding all of it.
 
-    A JPEG or PNG file is kept byte by byte. Other formats, and photographs that are to be turned (EXIF), are
-    written anew as PNG, without loss and already turned. 16-bit grey becomes 8 bits, as in the node. Raises
-    InvalidInput if the data are damaged or too large.
+    The bytes of a JPEG or PNG file are not changed. Other formats, and photographs with an EXIF rotation, are rotated
+    and written as PNG without loss. 16-bit grey becomes 8 bits, as in the node. Raises InvalidInput if the data are
+    damaged or too large.
     """
     with open_image(data, name) as image:
         turned = image.getexif().get(EXIF_ORIENTATION, 1) != 1
@@ -71,7 +71,7 @@ def encoded_picture(data: bytes, name: str) -> EncodedImage:
 
 
 def open_image(data: bytes, name: str) -> Image.Image:
-    """A decoded image. Raises InvalidInput if the data are damaged; `name` says whose they are."""
+    """A decoded image. Raises InvalidInput if the data are damaged; `name` is the image's name for messages."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -91,7 +91,7 @@ def open_image(data: bytes, name: str) -> Image.Image:
 
 
 def forget_xmp(image: Image.Image) -> None:
-    """Leave a picture's orientation to its EXIF data, as viewers and OpenCV do; Pillow would also turn it by XMP."""
+    """Drop the XMP orientation, which Pillow would apply, so that only EXIF counts, as in viewers and OpenCV."""
     for key in ("xmp", "XML:com.adobe.xmp"):
         image.info.pop(key, None)
 
@@ -104,7 +104,7 @@ def _deep_rgb(data: bytes, name: str) -> RgbImage:
 
 
 def _format(data: bytes) -> str:
-    """jpeg or png where a robot's software reads these bytes as they are, else empty."""
+    """`jpeg` or `png` if a robot's software reads these bytes unchanged, else empty."""
     try:
         found = read_header(data).format
     except UnusableImage:

@@ -16,7 +16,7 @@ from reasonseg_ros.errors import InvalidInput
 
 TARGET, IGNORE = 1, 255
 FARTHEST_PX = 1_000_000
-"""Coordinates beyond this are damage, not a polygon that leaves the image."""
+"""Coordinates beyond this are damage, not a polygon that extends beyond the image."""
 CIRCLE_POINTS = 128
 _DRAWN_AS_THEY_ARE = (None, "", "polygon", "rotation", "line", "point")
 
@@ -24,9 +24,9 @@ _DRAWN_AS_THEY_ARE = (None, "", "polygon", "rotation", "line", "point")
 def draw_shapes(shapes: Sequence[Any], size_wh: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Label image uint8 [H, W] (0, TARGET, IGNORE) and one line for each shape that was left out as broken.
 
-    Shapes labelled "flag" are no part of the annotation. Points are cut to integers; each polygon is drawn as an
-    outline of one pixel and its filling, the largest first, so that smaller ones lie on top. So one point is a pixel,
-    and two are a line; of a rectangle they are corners, of a circle its centre and a point on it.
+    Shapes labelled "flag" are not part of the annotation. Points are truncated to integers. Each polygon is filled and
+    outlined with one pixel, the largest first, so that smaller ones lie on top. So one point is a pixel, and two are a
+    line. Two points of a rectangle are its corners; those of a circle are its centre and a point on it.
     Raises InvalidInput if every target polygon is broken.
     """
     drawn: list[tuple[int, NDArray[np.int32]]] = []
@@ -54,7 +54,7 @@ def draw_shapes(shapes: Sequence[Any], size_wh: tuple[int, int]) -> tuple[NDArra
     if broken_targets and all(value == IGNORE for value, _ in drawn):
         raise InvalidInput(f"no usable target polygon; {broken[0]}")
     labels = np.zeros(size_wh[::-1], np.uint8)
-    # Of two with the same area the one that is listed later is drawn first.
+    # Of two with the same area, the one listed later is drawn first.
     for index in np.argsort(areas, kind="stable")[::-1]:
         value, points = drawn[index]
         _draw(labels, points, value)
@@ -62,7 +62,7 @@ def draw_shapes(shapes: Sequence[Any], size_wh: tuple[int, int]) -> tuple[NDArra
 
 
 def _outline(shape_type: Any, values: Any) -> NDArray[np.int32]:
-    """int32 [P, 2], the corners of a shape. Raises InvalidInput for one whose points are no corners."""
+    """int32 [P, 2], the corners of a shape. Raises InvalidInput for types of shapes that have no polygon."""
     points = _points(values)
     if shape_type == "rectangle" and len(points) == 2:
         (x1, y1), (x2, y2) = points
@@ -79,7 +79,7 @@ def _outline(shape_type: Any, values: Any) -> NDArray[np.int32]:
 
 
 def _points(values: Any) -> NDArray[np.float64]:
-    """float64 [P, 2] of one point at least. Raises InvalidInput."""
+    """float64 [P, 2] of at least one point. Raises InvalidInput."""
     try:
         points = np.asarray(values, np.float64)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""What every published data set is read into: pictures with the questions about them, loaded one at a time."""
+"""The common form of all data sets: pictures with the questions about them, loaded one at a time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from reasonseg_ros.types import BoolMask
 
 @dataclass(frozen=True, eq=False)
 class LabelledQuestion:
-    """One question about one picture and what it should be answered with.
+    """One question about one picture, and the expected answer.
 
     Attributes:
-        question_id: the same on every frame of a video, otherwise its own.
+        question_id: the same on every frame of a video; otherwise unique.
         mask: union of the targets, bool [H, W]; all False if nothing fits.
-        ignore: pixels that count neither way, bool [H, W]; None for no such pixels.
+        ignore: pixels that are not scored, bool [H, W]; None for no such pixels.
         is_sentence: a whole sentence rather than a phrase.
         broken_shapes: one line for each annotated shape that could not be used for `mask`.
-        boxes_xyxy, points_xy: one for each target, where targets are known apart.
+        boxes_xyxy, points_xy: one for each target; empty if single targets are not known.
     """
 
     question_id: str
@@ -39,7 +39,7 @@ class LabelledQuestion:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One image with its questions, and one line for each thing about it that had to be left out.
+    """One image with its questions, and a line for each problem with it.
 
     `unlabelled` counts the questions of a video that have no mask on this frame; they are not scored there.
     """
@@ -64,11 +64,11 @@ class Item:
 
 
 QuestionMaker = tuple[str, Callable[[], LabelledQuestion]]
-"""Name of the question in messages, and what makes it or raises InvalidInput."""
+"""The question's name for messages, and a function that makes it or raises InvalidInput."""
 
 
 def gather(image: EncodedImage, makers: Iterable[QuestionMaker], unlabelled: int = 0) -> Picture:
-    """The picture with those questions that can be made and fit the image; the others become problems."""
+    """The picture with the questions that can be made and fit the image. The others become problems."""
     questions: list[LabelledQuestion] = []
     problems: list[str] = []
     left_out = shapes = 0
@@ -76,7 +76,7 @@ def gather(image: EncodedImage, makers: Iterable[QuestionMaker], unlabelled: int
         try:
             question = make()
             _check(question, image)
-        except Exception as error:  # annotations of others are of any shape; one costs its own question only
+        except Exception as error:  # a malformed annotation may raise anything; only its question is left out
             problems.append(f"{name}: {reason(error)}")
             left_out += 1
         else:

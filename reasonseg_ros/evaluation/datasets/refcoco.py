@@ -86,14 +86,14 @@ def _is_ref(ref: Any) -> bool:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Lists, dictionaries, text and numbers need no class; a pickle that asks for one may run any code."""
+    """Loads lists, dictionaries, text and numbers. A pickle that asks for a class could run any code; it is refused."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise InvalidInput(f"it asks for the class {module}.{name}, which such a file never needs; do not trust it")
 
 
 def _load_plain(data: bytes) -> Any:
-    # The files come from Python 2, whose text has no encoding; latin-1 has a letter for every byte.
+    # The files come from Python 2, whose text has no encoding. latin-1 decodes every byte.
     for encoding in ("utf-8", "latin-1"):
         try:
             return _PlainUnpickler(io.BytesIO(data), encoding=encoding).load()

@@ -1,7 +1,7 @@
 """The parquet files that Seg-Zero and VisionReasoner are evaluated on: columns image, text, mask, image_id, ann_id.
 
-`image` is an image file (bytes, or an object with `bytes`), `mask` rows of booleans. Pixels to ignore are not stored
-apart in these files; they count as target, which is what the `seg_zero` protocol wants.
+`image` is an image file (bytes, or an object with `bytes`); `mask` is a list of rows of booleans. These files do not
+store ignored pixels separately. They are part of the target, as the `seg_zero` protocol expects.
 Source: Liu et al., Seg-Zero: Reasoning-Chain Guided Segmentation via Cognitive Reinforcement, 2025.
 """
 

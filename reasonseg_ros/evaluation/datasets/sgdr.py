@@ -1,7 +1,7 @@
 """ReasonSeg-SGDR: reasoning questions of four kinds.
 
-Its authors have published it, but its file layout has not been seen here. Taken is the layout of ReasonSeg, whose
-family it belongs to, with one more key in each JSON file: `kind`, one of KINDS.
+Its authors have published it, but its file layout was not available here. This module assumes the layout of ReasonSeg,
+whose family it belongs to, with one more key in each JSON file: `kind`, one of KINDS.
 """
 
 from __future__ import annotations

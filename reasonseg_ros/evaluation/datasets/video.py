@@ -7,11 +7,11 @@ All have `JPEGImages/VIDEO/FRAME.jpg` and a file of expressions:
 It is `meta_expressions.json`, or, in ReVOS, `meta_expressions_SPLIT_.json`. In ReasonVOS the expressions may be a list
 whose entries have their own `exp_id`.
 
-The masks come in three ways, and each video set is recognised by its own:
+There are three layouts of masks, by which the set is recognised:
 
-- MeViS, ReVOS: `mask_dict.json`, from each of an expression's `anno_id` to one run-length object (or null) a frame;
+- MeViS, ReVOS: `mask_dict.json`, from each of an expression's `anno_id` to one run-length object (or null) per frame;
 - Ref-DAVIS17: `Annotations/VIDEO/FRAME.png` with a palette, whose index is the expression's `obj_id` (255: ignored);
-- ReasonVOS: `Annotations/SOURCE_VIDEO_OBJ/FRAME.png`, not 0 inside the mask.
+- ReasonVOS: `Annotations/SOURCE_VIDEO_OBJ/FRAME.png`, nonzero inside the mask.
 
 Sources: Bai et al., One Token to Seg Them All, NeurIPS 2024; Yan et al., VISA, ECCV 2024; Ding et al., MeViS, ICCV
 2023; Khoreva et al., Video Object Segmentation with Language Referring Expressions, ACCV 2018.
@@ -38,20 +38,20 @@ from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Pi
 from reasonseg_ros.types import BoolMask
 
 KINDS = {"0": "referring", "1": "reasoning", "2": "nonexistent"}
-"""What the numbers in `type_id` of ReVOS mean."""
+"""Meaning of `type_id` in ReVOS."""
 
 VOID = 255
-"""In a palette of DAVIS: pixels that its own evaluation leaves out."""
+"""Palette index of DAVIS for pixels that its evaluation ignores."""
 
 Masks = Callable[[int, str, tuple[int, int]], "tuple[BoolMask, BoolMask | None] | None"]
-"""Mask and ignored pixels of an expression on a frame (its number, its name, the image's size).
+"""Mask and ignored pixels of an expression on a frame, given by its number, its name and the image's size.
 
 None if the frame is not labelled.
 """
 
 
 def video_items(folder: Path, split: str) -> list[Item]:
-    """The videos of a set, one load a frame. Raises InvalidInput if the set is not laid out as above.
+    """The videos of a set, with one load per frame. Raises InvalidInput if the set is not laid out as above.
 
     `split` may be a separate folder, as in MeViS; `meta_expressions.json` may lie in `meta_expressions/SPLIT`, or be
     `meta_expressions_SPLIT_.json`, as in ReVOS.
@@ -67,7 +67,7 @@ def video_items(folder: Path, split: str) -> list[Item]:
 
 
 def video_set(folder: Path, split: str) -> str:
-    """Name and split of the published set that lies in a folder, for example `ReVOS valid`; empty if not known."""
+    """Name and split of the published set in a folder, for example `ReVOS valid`; empty if not known."""
     base, expressions = _base(folder, split), _expressions_file(folder, split)
     if expressions.name != "meta_expressions.json":
         return f"ReVOS {split}"
@@ -84,7 +84,7 @@ def _base(folder: Path, split: str) -> Path:
 
 
 def _expressions_file(folder: Path, split: str) -> Path:
-    """The file of a split's expressions. Raises InvalidInput if there is none, with the splits that there are."""
+    """The file of a split's expressions. Raises InvalidInput with the available splits if there is none."""
     name = "meta_expressions.json"
     places = [_base(folder, split), folder / "meta_expressions" / split]
     candidates = [place / name for place in places]
@@ -130,13 +130,13 @@ def _with_ids(stated: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
 
 
 def _own(expression: Any, name: str, default: Any) -> Any:
-    """A value that stands in the expression, or otherwise is the whole video's."""
+    """A value of the expression; `default` if it has none."""
     value = expression.get(name) if isinstance(expression, dict) else None
     return default if value is None else value
 
 
 def _is_file_name(value: Any) -> bool:
-    """Whether it is short text that stays in its folder."""
+    """Whether it is a short text that names a file in a folder."""
     if not isinstance(value, str) or value in (".", ".."):
         return False
     return 0 < len(value) <= 200 and not any(c in "/\0" or "\ud800" <= c <= "\udfff" for c in value)
@@ -181,7 +181,7 @@ def _expression(
     except InvalidInput as error:
         return name, partial(_no_masks, error)
     type_id = _own(value, "type_id", None)
-    # In ReVOS, which has no `is_sent`, its authors take a question mark for a sentence.
+    # ReVOS has no `is_sent`. Its authors take a text with a question mark for a sentence.
     is_sentence = bool(_own(value, "is_sent", meta.get("is_sent", type_id is not None and text.endswith("?"))))
     kind = "" if type_id is None else KINDS.get(str(type_id), str(type_id)[:40])
 
@@ -199,7 +199,7 @@ def _no_masks(error: InvalidInput, *_: object) -> LabelledQuestion:
 
 
 def _masks(base: Path, video: str, meta: dict[str, Any], expression: dict[str, Any], runs: Any) -> Masks:
-    """Where an expression's masks are. Raises InvalidInput if it has none on any frame."""
+    """The reader of an expression's masks. Raises InvalidInput if there is no mask on any frame."""
     if runs is not None:
         ids = expression.get("anno_id")
         ids = ids if isinstance(ids, list) else [ids]
@@ -219,7 +219,7 @@ def _masks(base: Path, video: str, meta: dict[str, Any], expression: dict[str, A
     if not _is_file_name(source) or not _is_file_name(object_id):
         raise InvalidInput(f"source {source:.60} or obj_id {object_id:.60} is no name; get meta_expressions.json again")
     own = base / "Annotations" / f"{source}_{video}_{object_id}"
-    # The set's own tools write the source in small letters at one place and as it is at another.
+    # The set's tools write the source in lower case in one place and unchanged in another.
     for folder in (own, own.with_name(f"{source.lower()}_{video}_{object_id}")):
         if folder.is_dir():
             return _png_masks(folder, None, meta)
@@ -268,7 +268,7 @@ def _from_pngs(
 
 @lru_cache(maxsize=4)
 def _indices_of(paths: tuple[Path, ...]) -> frozenset[int]:
-    """What all masks of a video hold besides 0. Damaged masks are left out here, and reported when they are read."""
+    """The nonzero values in all masks of a video. Damaged masks are skipped here, and reported when they are read."""
     found: set[int] = set()
     for path in paths:
         with suppress(InvalidInput):

@@ -1,1 +1,1 @@
-"""The questions of bags with their images and truths."""
+"""Reads the questions of bags with their images and ground truth."""

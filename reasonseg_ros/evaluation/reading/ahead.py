@@ -1,4 +1,4 @@
-"""Work that is done ahead, in a thread, while the results before it are still being used."""
+"""Works ahead in a thread while earlier results are still in use."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ STOP_POLL_S = 0.05
 
 
 def ahead(items: Iterable[T], work: Callable[[T], R], most: int, on_close: Callable[[], None] = ignore) -> Iterator[R]:
-    """`work` of each item, in order, by a thread that is up to `most` results ahead. 0: no thread, one at a time.
+    """The results of `work` for each item, in order, from a thread that is up to `most` results ahead.
 
-    The items are taken in that thread too, so that such stages can follow one another. What `items` or `work` raise
-    is raised where its result would have come. When this iterator is closed, the thread ends after the item it is at.
-    Before that wait, on Ctrl-C too, the thread's `on_close` is called, which may cut the work short.
+    With `most` 0 there is no thread. The items are iterated in that thread too, so stages can be chained. Errors of
+    `items` or `work` are raised in place of the result. When this iterator is closed, also by Ctrl-C, `on_close` is
+    called, which may cut the work short; then the thread ends after its current item.
     """
     if most < 1:
         yield from map(work, items)
@@ -41,7 +41,7 @@ def ahead(items: Iterable[T], work: Callable[[T], R], most: int, on_close: Calla
         stopped.set()
         on_close()
         while thread.is_alive():
-            try:  # the thread may wait for room
+            try:  # the thread may wait for a free slot in the queue
                 results.get(timeout=STOP_POLL_S)
             except Empty:
                 continue
@@ -58,14 +58,14 @@ def _fill(
                 break
             results.put(("result", work(item)))
         last: tuple[str, Any] = ("end", None)
-    except BaseException as error:  # whatever it is, the one who waits must hear of it
+    except BaseException as error:  # every error must reach the consumer
         last = ("error", error)
     end(iterator)
     results.put(last)
 
 
 def end(items: Iterable[Any]) -> None:
-    """Close a generator, so that where its items are worked on ahead their thread ends. Others are left as they are."""
+    """Close `items` if it is a generator, so that the thread behind it ends."""
     close = getattr(items, "close", None)
     if close is not None:
         close()

@@ -1,4 +1,4 @@
-"""The readable content of a bag."""
+"""A summary of a bag's content, and of what cannot be read."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ class BagInfo:
     """Contents of a bag.
 
     Attributes:
-        messages: message type and number of messages of each topic.
-        kinds, splits: number of ground truths of each kind of question and split; an empty text if it is not stated.
-        images_asked_about: number of different images with ground truth.
+        types, messages: message type, and number of readable messages, by topic.
+        kinds, splits: number of ground truths by kind of question and by split; the key is empty if it is not stated.
+        questions: ids of the questions with ground truth.
+        stamps_asked_about: header stamps, in nanoseconds, of the images with ground truth.
+        first_ns, last_ns: log times of the first and the last message.
         damages: one line for each part that cannot be read.
-        missing: one line for each topic with fewer messages than were counted when the bag was recorded.
+        missing: one line for each topic with fewer messages than the bag's metadata counts.
         notes: what was skipped or replaced on purpose.
-        unstamped: images whose header stamp is 0.
+        unstamped: number of images whose header stamp is 0.
     """
 
     types: dict[str, str] = field(default_factory=dict)
@@ -71,7 +73,7 @@ def _counted(name: str, counts: Counter[str]) -> str:
 
 
 def bag_info(path: Path) -> BagInfo:
-    """Read all of a bag. Raises InvalidInput if there is none, or nothing of it can be read."""
+    """Read all of a bag. Raises InvalidInput if there is none, or if nothing can be read."""
     info = BagInfo()
     with BagReader(path) as reader:
         info.types = dict(reader.topics)

@@ -1,6 +1,6 @@
-"""The questions of a bag with their images and what the answers should be, streamed in the order of time.
+"""The questions of a bag with their images and ground truth, streamed in the order of the bag.
 
-Topics are recognised by their message types. Only a few images are kept at a time, so a bag may be of any size.
+Topics are recognised by their message types. Only a few images are in memory at a time, so a bag may be of any size.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from reasonseg_ros.stamps import header_stamp_ns
 from reasonseg_ros.types import Frame
 
 KEPT_IMAGES = 8
-"""Recent images that ground truth may still belong to; a recorder may write the two out of order."""
+"""Recent images to which ground truth may still refer, as a recorder may write the two out of order."""
 
 LATE_NS = 10**9
-"""A timed question may be asked so long before the first image, or after the last."""
+"""A timed question may be at most this long before the first image or after the last."""
 
 
 class _Image:
-    """An image message that is decoded once, however many questions are about it."""
+    """An image message that is decoded once for all questions about it."""
 
     def __init__(self, message: Any, on_dark: Callable[[], None] = lambda: None) -> None:
-        """`on_dark` is called if it is of 16 bits and nearly black when it is decoded."""
+        """`on_dark` is called when a 16-bit image turns out to be nearly black after decoding."""
         self.message = message
         self._on_dark = on_dark
 
@@ -51,15 +51,17 @@ class _Image:
 
 
 class ClipStream:
-    """Clips of one image each, from a bag's messages. Iterate once; what cannot be read comes in its place.
+    """Clips of one image each, from a bag's messages. Iterate once. What cannot be read is reported in its place.
+
+    All counts are up to the current message.
 
     Attributes:
-        asked: questions that came so far, of any kind.
-        unstamped: images so far without a header stamp (0), whose log time is used instead.
-        repeated: images so far with the stamp of one of the images before them, and other pixels.
-        of_other_frames: ground truth so far whose frame is not the image's, in a bag with images of one topic.
-        dark: images that were decoded so far, of 16 bits and nearly black.
-        damaged_parts: parts of the file that could not be read so far.
+        asked: questions of any kind.
+        unstamped: images without a header stamp (0), whose log time is used instead.
+        repeated: images with the stamp of a recent image, but other pixels.
+        of_other_frames: ground truth whose frame_id is not the image's, in a bag with one image topic.
+        dark: decoded 16-bit images that are nearly black.
+        damaged_parts: parts of the file that could not be read.
     """
 
     def __init__(
@@ -70,11 +72,13 @@ class ClipStream:
         questions: Sequence[TimedQuestion] = (),
         with_images: bool = False,
     ) -> None:
-        """`messages` are topic, stamp of the recording in nanoseconds and message, in order.
-
-        An error instead of a message is listed; without a topic it is a damaged part of the file. Only questions of
-        `kinds` are taken, all without them. With `questions`, in the order of time, the bag's own are not.
-        `with_images` gives every image as a clip that asks nothing, before the clips that are about it.
+        """
+        Args:
+            messages: topic, log time in nanoseconds and message, in order. An error may stand for a message. If its
+                topic is empty, it is a damaged part of the file.
+            kinds: take only questions of these kinds; empty for all.
+            questions: ask these, which are sorted by time, instead of the bag's.
+            with_images: also yield every image, as a clip without a question, before the clips about it.
         """
         self.messages = messages
         self.topics = topics
@@ -89,7 +93,7 @@ class ClipStream:
         self._left = list(questions)
         self._first_ns: int | None = None
         self._recent: OrderedDict[int, _Image] = OrderedDict()
-        self._waiting: dict[int, list[Any]] = {}  # ground truth by the stamp of its image, which is still to come
+        self._waiting: dict[int, list[Any]] = {}  # ground truth by the stamp of its image, which has not come yet
         self._early: list[Any] = []  # queries before the first image
         self._queries: dict[str, str] = {}  # text by id, as long as their ground truth has not come
         self._known: set[str] = set()  # ids of queries whose ground truth has come
@@ -112,7 +116,7 @@ class ClipStream:
         if not topic:
             self.damaged_parts += 1
             return unreadable("", str(error), 0)
-        # A question whose image is lost is listed by itself, so the image loses none; nor does a query with its truth.
+        # A lost image is no lost sample: its questions are listed themselves. Nor is a query that has ground truth.
         asks = self.topics.types[topic] == (GROUND_TRUTH if self.topics.has(GROUND_TRUTH) else QUERY)
         asks |= topic == UNSCORED_QUERY_TOPIC
         self.asked += asks
@@ -145,7 +149,7 @@ class ClipStream:
         self.dark += 1
 
     def notes(self) -> list[str]:
-        """What results rest on, a line each. Complete when all images have been decoded."""
+        """The assumptions behind the results, one line each. Complete when all images have been decoded."""
         notes = {
             "images without a header stamp; their log time is used": self.unstamped,
             "images have the stamp of one before them and other pixels; ground truth is about the newest one": (
@@ -199,7 +203,7 @@ class ClipStream:
             yield unreadable(self._new_id(query.query_id or query.text), f"no image on {self.topics.image}")
         for query_id, text in self._queries.items():
             reason = f"the question {text[:80]!r} has no ground truth in the bag"
-            # In a damaged bag it may well have had one, which is counted with the damaged parts.
+            # In a damaged bag its ground truth may be in a damaged part, which is counted already.
             yield unreadable(self._new_id(query_id), reason, int(not self.damaged_parts))
 
     def _with_truth(self, message: Any, image: _Image, stamp_ns: int) -> Clip:
@@ -218,7 +222,7 @@ class ClipStream:
         return Clip(message.question, (sample,), self._expression(message, stamp_ns, sample_id))
 
     def _expression(self, message: Any, stamp_ns: int, sample_id: str) -> str:
-        """The id in the bag where it asks the same question about a further frame, otherwise the sample's own."""
+        """The id in the bag if it stands for one question about several frames, else the sample's id."""
         known = self._expressions.get(message.query_id)
         if not message.query_id or (known and (known[0] != message.question or known[1] == stamp_ns)):
             return sample_id
@@ -232,7 +236,7 @@ class ClipStream:
         return self._without_truth(question.question_id, question.text)
 
     def _without_truth(self, query_id: str, text: str) -> Clip:
-        """A question about the newest image, as the node would have taken it."""
+        """A question about the newest image, which the node would have used."""
         stamp_ns, image = next(reversed(self._recent.items()))
         return Clip(text, (Sample(self._new_id(query_id or str(stamp_ns)), stamp_ns, image.load),))
 

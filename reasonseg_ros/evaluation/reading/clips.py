@@ -1,4 +1,4 @@
-"""What an evaluation is about: a question, its images, and what the answers should be."""
+"""The items of an evaluation: a question, its images, and the ground truth."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from reasonseg_ros.types import BoolMask, FloatArray, Frame
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What a question should be answered with.
+    """The expected answer to a question.
 
     Attributes:
         mask: union of the targets, bool [H, W]; all False if nothing fits.
-        ignore: pixels that count neither way, bool [H, W].
-        boxes_xyxy: float32 [B, 4], one a target; B may be 0 if boxes are not known.
+        ignore: pixels that are not scored, bool [H, W].
+        boxes_xyxy: float32 [B, 4], one per target; B is 0 if boxes are not known.
         points_xy: float32 [P, 2], one inside each target; P may be 0.
     """
 
@@ -32,12 +32,12 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image of a clip, with the truth about it where that is known.
+    """One image of a clip, with its ground truth if that is known.
 
     Attributes:
-        sample_id: differs from those of all other samples of a run.
+        sample_id: unique in a run.
         load_frame: decodes the image; raises InvalidInput if it is damaged.
-        is_asked: False for an image of a video that is only shown: a method sees it, and nothing is scored.
+        is_asked: False for an image of a video that the method sees but that is not scored.
     """
 
     sample_id: str
@@ -56,7 +56,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Something in a bag that cannot be evaluated. `samples` is the number of questions that are lost, if known."""
+    """A part of a bag that cannot be evaluated. `samples` is the number of lost questions, as far as it is known."""
 
     sample_id: str
     reason: str
@@ -71,10 +71,10 @@ class Unreadable:
 class Clip:
     """A question about the images of a video. A still is a video of one image.
 
-    What cannot be evaluated is a clip too: without images, and with the reason in `unreadable`.
+    A part of a bag that cannot be evaluated is a clip too: without images, and with the reason in `unreadable`.
 
     Attributes:
-        expression: the id that one question has on all its images; empty without ground truth.
+        expression: the id of the question, the same on all its images; empty without ground truth.
         frames: in the order of the bag; the first and the last of a video are asked about.
         bag: name of its bag if a run has several.
     """
@@ -101,10 +101,10 @@ class Clip:
 
     @property
     def count(self) -> int:
-        """How many samples of the run it is, those included that cannot be evaluated."""
+        """Number of its samples, including those that cannot be evaluated."""
         return len(self.samples) + sum(lost.samples for lost in self.unreadable)
 
 
 def unreadable(sample_id: str, reason: str, samples: int = 1) -> Clip:
-    """A clip that stands for what cannot be evaluated."""
+    """A clip for a part of a bag that cannot be evaluated."""
     return Clip(unreadable=(Unreadable(sample_id, reason, samples),))

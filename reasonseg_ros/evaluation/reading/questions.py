@@ -11,7 +11,7 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.strict_yaml import parse_yaml
 
 EPOCH_S = 1e8
-"""Larger times are seconds since the epoch of the bag's clock, smaller ones seconds after its first image."""
+"""Larger times are seconds since the epoch; smaller ones are seconds after the bag's first image."""
 
 _EXAMPLE = "a list of entries with time_s (seconds) and text, and an id where wanted"
 
@@ -33,7 +33,7 @@ def read_questions(path: Path) -> list[TimedQuestion]:
         entries = parse_yaml(path.read_text(encoding="utf-8"))
     except RecursionError as error:
         raise InvalidInput(f"questions {path} are nested too deeply; expected {_EXAMPLE}") from error
-    except (OSError, ValueError, yaml.YAMLError) as error:  # a ValueError of a date or number that cannot be
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: an impossible date or number
         raise InvalidInput(f"questions {path} cannot be read: {error}") from error
     if not isinstance(entries, list) or not entries:
         raise InvalidInput(f"questions {path}: expected {_EXAMPLE}")

@@ -1,4 +1,4 @@
-"""The ground truth of a bag as targets for masks that were made elsewhere."""
+"""The ground truth of a bag as targets for masks of other tools."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from reasonseg_ros.images.run_lengths import Rle, mask_from_rle, rle_from_mask
 
 
 def bag_targets(bag: Path) -> dict[str, ReadTarget]:
-    """How to read each target of a bag, by the id of its question; EXPRESSION/00000, /00001, ... for videos.
+    """A reader for each target of a bag, by the id of its question; EXPRESSION/00000, /00001, ... for videos.
 
-    Masks are kept as run lengths. What cannot be read raises InvalidInput when it is its turn, as does a bag that
-    cannot be read at all, or has no ground truth.
+    Masks are held as run lengths. The reader of an unreadable target raises InvalidInput. A bag that cannot be read at
+    all, or has no ground truth, raises it here.
     """
     frames: dict[str, list[ReadTarget]] = defaultdict(list)
     lost: dict[str, ReadTarget] = {}

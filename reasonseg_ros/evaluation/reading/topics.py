@@ -1,4 +1,4 @@
-"""Which topics of a bag hold the images, the questions and the ground truth, by their message types."""
+"""Finds the topics of a bag with the images, the questions and the ground truth, by their message types."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 @dataclass(frozen=True)
 class Topics:
-    """Message type of every topic that is read, and which of them is the camera.
+    """Message type of every topic that is read, and the topic of the images.
 
-    `has_other_images` says that the bag has images of other topics too, which ground truth may be about.
+    `has_other_images`: the bag also has other image topics, to which ground truth may refer.
     """
 
     types: dict[str, str]
@@ -39,8 +39,8 @@ def find_topics(
 ) -> Topics:
     """The topics to evaluate, from all `types` of a bag.
 
-    `first_message` gives a topic's first message, or None; it tells depth from colour if there are several images.
-    Raises InvalidInput if something is missing, of a wrong type, or more than one could be meant.
+    `first_message` gives a topic's first message, or None. It separates depth from colour if there are several image
+    topics. Raises InvalidInput if a topic is missing, of a wrong type, or ambiguous.
     """
     image = _image_topic(bag, types, first_message, image_topic)
     chosen = {image: types[image]}

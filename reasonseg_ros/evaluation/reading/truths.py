@@ -1,4 +1,4 @@
-"""The truth in a message, checked."""
+"""Reads and checks the ground truth in a message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reasonseg_ros.types import BoolMask, FloatArray
 
 
 def truth_from_message(message: Any, image: Any) -> Truth:
-    """The truth of a `GroundTruth` about an image message. Raises InvalidInput if it is damaged, or of another size."""
+    """The truth in a `GroundTruth` about an image message. Raises InvalidInput if it is damaged or of another size."""
     try:
         mask, ignore = decode_mask(message.mask), decode_mask(message.ignore)
         boxes, points = _checked_boxes(message.boxes), _checked_points(message.points)
@@ -26,7 +26,7 @@ def truth_from_message(message: Any, image: Any) -> Truth:
     if not ignore.size:
         ignore = np.zeros_like(mask)
     sizes = {"mask": mask.shape, "ignore": ignore.shape}
-    with suppress(UnusableImage):  # the reason comes when the image is loaded
+    with suppress(UnusableImage):  # reported when the image is loaded
         sizes["image"] = declared_size_wh(image)[::-1]
     if len(set(sizes.values())) > 1:
         stated = ", ".join(f"{name} of {width} x {height}" for name, (height, width) in sizes.items())
@@ -36,7 +36,7 @@ def truth_from_message(message: Any, image: Any) -> Truth:
 
 
 def _check_agreement(mask: BoolMask, ignore: BoolMask, boxes_xyxy: FloatArray, points_xy: FloatArray) -> None:
-    """Raises InvalidInput if boxes or points cannot be of the mask's targets: of another size, or of no mask."""
+    """Raises InvalidInput if boxes or points do not belong to the mask: it is empty, or they are in other pixels."""
     height, width = mask.shape
     marked = mask | ignore
     if not marked.any() and (len(boxes_xyxy) or len(points_xy)):

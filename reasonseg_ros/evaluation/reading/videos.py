@@ -1,4 +1,4 @@
-"""Expressions about videos: the images of each together, for a method that answers for them together."""
+"""Collects the images of each expression about a video, for methods that answer for all of them together."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass, field, replace
 from reasonseg_ros.evaluation.reading.clips import Clip, Sample, unreadable
 
 GAP_IMAGES = 64
-"""An expression is complete if none of the next images is asked about. Of a camera with 30 Hz these are two seconds."""
+"""An expression is complete after this many images that it does not ask about: two seconds of a camera with 30 Hz."""
 MOST_IMAGES = 2048
-"""From the first to the last image of an expression. All of them lie in memory together when it is answered."""
+"""Most images from the first to the last of an expression. All are in memory together when it is answered."""
 
 
 @dataclass(eq=False)
 class _Waiting:
-    """A clip that is handed on when the image with the number `complete_at` has come."""
+    """A clip that is complete when the image with the number `complete_at` has come."""
 
     clip: Clip
     frames: list[Sample] = field(default_factory=list)
     complete_at: int = 0
 
     def add(self, sample: Sample) -> None:
-        """Put the sample in the place of its image, which has come before, except for the first."""
+        """Replace the sample's image, which came before without a question. The first sample has no such image."""
         for number in range(len(self.frames) - 1, -1, -1):
             if not self.frames[number].is_asked and self.frames[number].stamp_ns == sample.stamp_ns:
                 self.frames[number] = sample
@@ -31,7 +31,7 @@ class _Waiting:
         self.frames.append(sample)
 
     def whole(self) -> Clip:
-        """The clip, without the images after the last that is asked about."""
+        """The clip up to its last image that is asked about."""
         asked = [number for number, frame in enumerate(self.frames) if frame.is_asked]
         return replace(self.clip, frames=tuple(self.frames[: asked[-1] + 1])) if asked else self.clip
 
@@ -41,7 +41,7 @@ class _Queue:
 
     def __init__(self) -> None:
         self.images = 0
-        self.ended: dict[str, str] = {}  # why no more images of an expression are taken
+        self.ended: dict[str, str] = {}  # by expression: why no more images are added
         self._waiting: OrderedDict[object, _Waiting] = OrderedDict()
 
     def show(self, image: Sample) -> None:
@@ -73,7 +73,7 @@ class _Queue:
                 self._waiting[object()] = _Waiting(unreadable(frame.sample_id, self.ended[expression]))
 
     def complete(self, everything: bool = False) -> Iterator[Clip]:
-        """Take out the clips at the front that no image can join any more."""
+        """Remove and yield the clips at the front that are complete."""
         while self._waiting:
             key, waiting = next(iter(self._waiting.items()))
             if not everything and waiting.complete_at > self.images:
@@ -88,12 +88,11 @@ class _Queue:
 
 
 def with_videos(clips: Iterable[Clip]) -> Iterator[Clip]:
-    """Clips of one image each, those of one expression as one clip; in the order of their last images.
+    """Joins clips of one image each that have the same expression. Yields in the order of their last images.
 
-    `clips` hold every image of the bag too, as a clip that asks nothing, before the clips about it. Those between an
-    expression's first and last become part of its clip. At any time the images of at most MOST_IMAGES + GAP_IMAGES
-    clips are held, as they lie in the bag. What comes after an expression is complete, or makes it too long, is
-    unreadable.
+    `clips` also hold every image of the bag, as a clip without a question, before the clips about it. Images between an
+    expression's first and last become part of its clip. At most MOST_IMAGES + GAP_IMAGES undecoded images are in
+    memory. A clip that comes after its expression is complete, or makes it too long, is unreadable.
     """
     queue = _Queue()
     for clip in clips:

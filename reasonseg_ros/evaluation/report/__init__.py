@@ -1,1 +1,1 @@
-"""HTML pages of one run and of two."""
+"""HTML pages of a run, and of the comparison of two runs."""

@@ -1,4 +1,4 @@
-"""Two runs over the same samples, and their paired difference."""
+"""Compares two runs over the same samples by their paired difference."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reasonseg_ros.images.run_lengths import Rle
 
 @dataclass(frozen=True)
 class ComparedSample:
-    """What a comparison keeps of a sample. `target` is a digest of its ground truth; empty if that is not known."""
+    """The values of a sample that are compared. `target` is a digest of its ground truth; empty if not known."""
 
     question: str
     status: str
@@ -29,7 +29,7 @@ class ComparedSample:
 
 
 def outcomes_of(results: Iterable[SampleResult]) -> dict[str, ComparedSample]:
-    """Outcomes by sample id, without the masks."""
+    """The compared values by sample id."""
     return {
         r.sample_id: ComparedSample(r.question, r.status, r.failure, r.score, r.confidence, _digest(r.target, r.ignore))
         for r in results
@@ -46,14 +46,17 @@ def compare(
     changed_iou: float = 0.05,
     on_problem: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """The difference of two runs, as plain values.
+    """The difference of two runs, as plain values:
 
-    `samples` is the number of ids in either run, `compared` of those scored in both on the same question and ground
-    truth, `failed` of all the others, for each of which `on_problem` gets a line. `scores` has each score before and
-    after, the difference with its paired bootstrap 95 % interval. `changed` lists samples whose status or failure type
-    changed, or whose IoU did by more than `changed_iou`, worst first. `selective` has risk against coverage of each run
-    over the samples that have a confidence in both; None without such samples. Raises InvalidInput if no sample was
-    scored in both.
+    - `samples`: number of ids in either run;
+    - `compared`: number of ids that were scored in both, on the same question and ground truth;
+    - `failed`: number of the other ids, for each of which `on_problem` is called with a line;
+    - `scores`: each score before and after, and the difference with its paired bootstrap 95 % interval;
+    - `changed`: samples whose status or failure type changed, or whose IoU changed by more than `changed_iou`, worst
+      first;
+    - `selective`: risk and coverage of each run over the samples with a confidence in both; None without such samples.
+
+    Raises InvalidInput if no sample was scored in both.
     """
     ids = [*before, *(sample_id for sample_id in after if sample_id not in before)]
     pairs: dict[str, tuple[ComparedSample, ComparedSample]] = {}

@@ -1,6 +1,6 @@
-"""Two runs over the same samples side by side: one HTML file that needs nothing else.
+"""Two runs over the same samples side by side: one self-contained HTML file.
 
-The page is `comparison.html.jinja`; here each sample gets both answers, and what their masks do not share.
+The template is `comparison.html.jinja`. This module gives it both answers to each sample, and where their masks differ.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def write_comparison(
     found: Mapping[str, Any],
     folders: tuple[Path, Path],
 ) -> None:
-    """Write the page of what `compare` found in two runs; it takes its place when it is complete.
+    """Write the page for the result `found` of `compare`. The file is replaced only when it is complete.
 
-    Every sample that both runs hold is shown: the changed ones first, each group with the largest change of IoU first.
-    Two are read, drawn and written at a time. `folders` are the runs' own; the pictures are taken from the first.
+    Every sample of both runs is shown: the changed ones first, and in each group the largest change of IoU first. Only
+    the two results of one sample are in memory at a time. The pictures come from the first of `folders`.
     """
     before, after = results
     changed = {row["sample_id"] for row in found["changed"]}
@@ -73,12 +73,12 @@ def write_comparison(
 
 
 def gain(old: SampleResult, new: SampleResult) -> float:
-    """By how much IoU rose; 0 where either has no score."""
+    """The increase of IoU; 0 if either has no score."""
     return new.score.iou - old.score.iou if old.score and new.score else 0.0
 
 
 def pair_values(old: SampleResult, new: SampleResult, changed: bool) -> dict[str, Any]:
-    """What the page needs of a sample: both answers, and the outlines of what only one of the masks holds."""
+    """A sample's values for the page: both answers, and the outlines of the areas in only one of the masks."""
     masks = [
         mask_from_rle(result.mask) if result.mask else np.zeros(result.size_wh[::-1], bool) for result in (old, new)
     ]
@@ -93,7 +93,7 @@ def pair_values(old: SampleResult, new: SampleResult, changed: bool) -> dict[str
 
 
 def changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Settings of two runs that differ, by dotted names; without the command and what could not be read."""
+    """Settings that differ between two runs, by dotted names. Command, notes and unreadable parts are left out."""
     flat = [dict(_flat(run)) for run in (before, after)]
     names = dict.fromkeys(chain(*flat))
     pairs = {name: (flat[0].get(name, ""), flat[1].get(name, "")) for name in names}

@@ -1,4 +1,4 @@
-"""An HTML page in one file that needs nothing else: its template, and what of a run is put into it."""
+"""Writes self-contained HTML pages from templates: outlines, pictures and JSON for scripts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OUTLINE_TOLERANCE = 0.0015
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:
-    """Write a page from a template of this folder, piece by piece; it takes its place when it is complete."""
+    """Stream a page from a template of this folder to `path`. The file is replaced only when it is complete."""
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path, "wb") as file:
@@ -32,7 +32,7 @@ def write_page(path: Path, template: str, **values: Any) -> None:
 
 @cache
 def _environment() -> Environment:
-    """It compiles each template once, which takes longer than filling it."""
+    """Cached, because compiling a template takes longer than rendering it."""
     environment = Environment(
         loader=PackageLoader("reasonseg_ros.evaluation.report", "."), autoescape=True, undefined=StrictUndefined
     )
@@ -41,15 +41,15 @@ def _environment() -> Environment:
 
 
 def script_json(values: Any) -> Markup:
-    """JSON for inside a script element: nothing in it may end the element."""
+    """JSON for a script element, escaped so that nothing in it ends the element."""
     text = json_text(values, compact=True)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
 def pictures_json(names: Iterable[str], folder: Path) -> Iterator[Markup]:
-    """Name and JPEG of each picture in a folder; the JPEG is empty if it is gone, and the page says so.
+    """Name and JPEG of each picture in a folder. If the JPEG is missing it is empty, and the page says so.
 
-    A name that leads out of the folder, or a file that is no JPEG, is none of its pictures.
+    A path outside of the folder, or a file that is not a JPEG, counts as missing.
     """
     inside = folder.resolve()
     for name in names:
@@ -64,7 +64,7 @@ def pictures_json(names: Iterable[str], folder: Path) -> Iterator[Markup]:
 
 
 def outline(mask: BoolMask) -> str:
-    """The outlines of a mask and its holes as an SVG path, to be filled by the even-odd rule."""
+    """The outlines of a mask and its holes as an SVG path, for the even-odd fill rule."""
     found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     tolerance_px = _OUTLINE_TOLERANCE * float(np.hypot(*mask.shape))
     paths = []

@@ -1,4 +1,4 @@
-"""Published results, to stand beside a run's own. They are quoted from the papers, not measured here."""
+"""Published results for comparison with a run. They are quoted from the papers, not measured here."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SPLIT_SIZES = {"ReasonSeg val": 200, "ReasonSeg test": 779}
 
 
 def published_on(data_set: str) -> list[tuple[str, float, float | None]]:
-    """Method, gIoU and cIoU in per cent of what was published about this split; empty for any other data."""
+    """Method, gIoU and cIoU in per cent of the results published for this split; empty for any other data."""
     if data_set not in SPLIT_SIZES:
         return []
     rows = [(row.method, row.val if data_set.endswith(" val") else row.test) for row in PUBLISHED]

@@ -1,6 +1,6 @@
-"""The report of a run: one HTML file that needs nothing else, readable without a network.
+"""The report of a run: one self-contained HTML file, readable without a network.
 
-The page is `report.html.jinja`; here it gets its numbers, and each sample its picture and outlines.
+The template is `report.html.jinja`. This module gives it the numbers, and each sample's picture and outlines.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ SCORES = {
     "boundary_iou": "boundary IoU",
     "boundary_f": "boundary F",
 }
-"""Keys of the summary that the report shows, and what they are called there."""
+"""Keys of the summary in the report, and their names there."""
 VIDEO_SCORES = {"j": "J", "f": "F", "j_and_f": "J&F"}
-"""The same, of a run with videos."""
+"""The same for runs with videos."""
 
 
 def write_report(
     path: Path, run: dict[str, Any], summary: dict[str, Any], results: Iterable[SampleResult], folder: Path
 ) -> None:
-    """Write the report of a run whose pictures lie in `folder`; it takes its place when it is complete.
+    """Write the report of a run whose pictures are in `folder`. The file is replaced only when it is complete.
 
-    The samples are shown in the order of `results`. One is read, drawn and written at a time.
+    The samples are shown in the order of `results`. One is in memory at a time.
     """
-    names: dict[str, None] = {}  # of the pictures; complete when the samples are written, which is first
+    names: dict[str, None] = {}  # of the pictures; complete after the samples, which the template writes first
 
     def samples() -> Iterator[Markup]:
         for result in results:
@@ -72,10 +72,10 @@ def write_report(
 
 
 def sweep_charts(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """For each threshold of the failure rules how many samples are of which type at each value of it.
+    """For each threshold of the failure rules, the number of samples of each type at each of its values.
 
-    `counts` has the types that change, or, if none does, the tags. A threshold that changes neither in this run is
-    left out. `used` is the value that the run was judged by.
+    `counts` has the types that change or, if none does, the tags. A threshold that changes neither in this run is left
+    out. `used` is the threshold of the run.
     """
     charts = []
     used = asdict(DEFAULT_THRESHOLDS)
@@ -91,7 +91,7 @@ def sweep_charts(summary: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def sample_values(result: SampleResult) -> dict[str, Any]:
-    """What the page needs of a sample. Outlines are SVG paths in pixels of the image."""
+    """A sample's values for the page. Outlines are SVG paths in pixels of the image."""
     score = result.score
     return {
         "id": result.sample_id,

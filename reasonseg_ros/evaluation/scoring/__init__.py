@@ -1,1 +1,1 @@
-"""Scores, failure types and what follows from them."""
+"""Scores, failure types, and summaries of them."""

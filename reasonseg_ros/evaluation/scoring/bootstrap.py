@@ -1,7 +1,7 @@
 """Ratios of sums over samples, with bootstrap intervals.
 
-Every score of an evaluation is the ratio of two sums over the samples: a mean divides by the count, cIoU the
-intersections by the unions, a share among the no-target questions by their number.
+Every score of an evaluation is the ratio of two sums over the samples. A mean divides by the number of samples, cIoU
+divides the intersections by the unions, and a share of the no-target questions divides by their number.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ Sums = NDArray[np.float64]
 RESAMPLES = 1000
 SEED = 20240917
 _DRAWN_AT_ONCE = 50_000
-"""Keeps the memory in the cache."""
+"""Limits the memory of one step, so that it fits the CPU's cache."""
 
 
 def resampled_sums(columns: Sums, resamples: int = RESAMPLES, seed: int = SEED) -> Sums:
-    """Column sums of [N, C] over samples drawn anew with replacement. float64 [resamples, C].
+    """Column sums of [N, C] over bootstrap resamples, drawn with replacement. float64 [resamples, C].
 
-    The same seed and N draw the same samples, so that sums of several calls are paired.
+    The same seed and N draw the same samples, so the sums of several calls are paired.
     """
     rng, count = np.random.default_rng(seed), len(columns)
     if not count:

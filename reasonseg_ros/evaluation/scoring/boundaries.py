@@ -1,4 +1,4 @@
-"""How well two masks agree along their outlines: boundary IoU and the boundary F-measure."""
+"""Agreement of two masks along their outlines: boundary IoU and the boundary F-measure."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def outline_tolerance_px(mask: BoolMask) -> int:
 def boundary_iou(a: BoolMask, b: BoolMask) -> float:
     """IoU of the bands inside the outlines of two masks bool [H, W]; 1 where both are empty.
 
-    The band is what erosion by round(0.02 x diagonal) pixels (at least 1) takes away; the image's border counts as
-    outline. Cheng et al., "Boundary IoU", CVPR 2021.
+    The band holds the pixels that erosion by round(0.02 x diagonal) pixels (at least 1) removes. The image's border
+    counts as outline. Source: Cheng et al., "Boundary IoU", CVPR 2021.
     """
     width_px = max(1, round(BOUNDARY_SHARE * diagonal_px(a)))
     a, b = _cropped(a, b)
@@ -38,8 +38,8 @@ def boundary_iou(a: BoolMask, b: BoolMask) -> float:
 def boundary_f(prediction: BoolMask, target: BoolMask) -> float:
     """F-measure of the outline pixels of `prediction` that lie near the outline of `target`, and the reverse.
 
-    Near is ceil(0.008 x diagonal) pixels. As in DAVIS (Perazzi et al., CVPR 2016): 1 where neither has an outline,
-    which is also so for a mask that fills the image; 0 if only one has.
+    Near means within ceil(0.008 x diagonal) pixels. The value is 1 if neither mask has an outline, and 0 if only one
+    has. A mask that fills the image has none. Source: DAVIS, Perazzi et al., CVPR 2016.
     """
     tolerance_px = outline_tolerance_px(target)
     prediction, target = _cropped(prediction, target)
@@ -87,7 +87,7 @@ def _band(mask: BoolMask, width_px: int) -> BoolMask:
 
 
 def _outline(mask: BoolMask) -> BoolMask:
-    """Pixels that differ from their right, lower or lower right neighbour; the image's border is no outline."""
+    """Pixels that differ from their right, lower or lower right neighbour. The image's border is not an outline."""
     after = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     outline: BoolMask = (mask != after[:-1, 1:]) | (mask != after[1:, :-1]) | (mask != after[1:, 1:])
     return outline

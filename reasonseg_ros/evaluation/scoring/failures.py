@@ -1,6 +1,6 @@
-"""What went wrong with a sample: its failure type, by stated rules.
+"""The failure type of a sample, by explicit rules.
 
-`measure` turns masks and groundings into a few numbers; `judge` decides on those numbers alone, so that thresholds are
+`measure` turns masks and groundings into a few numbers. `judge` decides on these numbers alone, so thresholds can be
 swept over a whole data set without its masks.
 """
 
@@ -36,8 +36,8 @@ class FailureType(str, Enum):
 
 DESCRIPTIONS = {
     FailureType.UNPARSABLE: "no answer that can be read",
-    FailureType.FALSE_POSITIVE: "something marked if nothing fits",
-    FailureType.FALSE_NEGATIVE: "nothing marked where a target is",
+    FailureType.FALSE_POSITIVE: "a mask although nothing fits",
+    FailureType.FALSE_NEGATIVE: "no mask although there is a target",
     FailureType.OK: "good mask",
     FailureType.MISREAD: "the reasoner points at something else, or at too much or too little",
     FailureType.WRONG_MASK: "right place, wrong mask",
@@ -47,7 +47,7 @@ DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where the types part. Shares and IoUs are between 0 and 1."""
+    """The limits between the types. Shares and IoUs are between 0 and 1."""
 
     ok_iou: float = 0.75
     ok_boundary_iou: float = 0.5
@@ -55,7 +55,8 @@ class Thresholds:
     located_points: float = 0.5
     elsewhere_box_iou: float = 0.1
     box_covered: float = 0.5
-    """Of a misread box: covering this share of the true box is not `partial`, lying in it so far is not `too broad`."""
+    """For a misread box: `too broad` if it covers this share of the true box but less than this share of it lies
+    inside; `partial` in the opposite case."""
     wrong_iou: float = 0.25
     wrong_inside_box: float = 0.5
     wrong_precision_and_recall: float = 0.5
@@ -65,18 +66,18 @@ class Thresholds:
     hole_share: float = 0.02
     fragments: int = 3
     fragment_share: float = 0.005
-    """Smaller components, relative to the mask, are no fragments. Used by `measure`."""
+    """Components smaller than this share of the mask are not fragments. Used by `measure`."""
     rough_boundary_f: float = 0.6
     rough_iou_gap: float = 0.2
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the rules look at.
+    """The values that the rules use.
 
     Attributes:
         box_iou: of the box around the groundings with the box around the target.
-        box_recall, box_precision: their common area as a share of the target's box and of the groundings' box.
+        box_recall, box_precision: their common area as a share of the target's box, and of the groundings' box.
         points_on_target: share of the positive points on the target or within 0.008 x diagonal of it; 0 without points.
         precision, recall: of the mask's pixels.
         inside_box: share of the mask inside any of the groundings' boxes.
@@ -104,8 +105,8 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Failure:
-    """`tags` say more: `wrong object`, `too broad`, `partial` (T1); `leakage`, `missing`, `holes`, `fragments`,
-    `rough edge` (T3, several or none); `mask lost` (FN although the reasoner pointed at something)."""
+    """`tags` refine the type: one of `wrong object`, `too broad`, `partial` for T1; any of `leakage`, `missing`,
+    `holes`, `fragments`, `rough edge` for T3; `mask lost` for an FN although the reasoner pointed at something."""
 
     type: FailureType
     tags: tuple[str, ...]
@@ -122,10 +123,10 @@ def classify(
     groundings: Sequence[Grounding] = (),
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> Failure:
-    """The failure type of a prediction, bool [H, W], or None if the answer could not be parsed.
+    """The failure type of a prediction, bool [H, W]; None stands for an answer that could not be parsed.
 
-    Ignored pixels are removed first. A method without boxes (an activation map, or only a mask) is typed through the
-    groundings that `stand_ins` makes of it. Raises InvalidInput if the sizes differ.
+    Ignored pixels are removed first. For a method without boxes, pass the groundings that `stand_ins` derives from its
+    mask or activation map. Raises InvalidInput if the sizes differ.
     """
     measured = measure(prediction, target, ignore, groundings, thresholds.fragment_share)
     return Failure(*judge(measured, thresholds), measured)
@@ -138,7 +139,7 @@ def measure(
     groundings: Sequence[Grounding] = (),
     fragment_share: float = DEFAULT_THRESHOLDS.fragment_share,
 ) -> Measurement:
-    """Everything that the rules need to know of a sample. Raises InvalidInput if the sizes differ."""
+    """The values that the rules need. Raises InvalidInput if the sizes differ."""
     mask = np.zeros_like(target) if prediction is None else prediction
     mask, target = without_ignored(mask, target, ignore, "lisa")
     mask_px, target_px = np.count_nonzero(mask), np.count_nonzero(target)
@@ -192,7 +193,7 @@ def judge(measured: Measurement, thresholds: Thresholds = DEFAULT_THRESHOLDS) ->
 
 
 def _misreading(m: Measurement, limit: Thresholds) -> str:
-    """A box of very small overlap may still be a part of the target, or much more than it."""
+    """The tag of a misread box: even with a small IoU it may be a part of the target, or much larger than it."""
     if m.box_recall >= limit.box_covered and m.box_precision < limit.box_covered:
         return "too broad"
     if m.box_precision >= limit.box_covered and m.box_recall < limit.box_covered:
@@ -223,7 +224,7 @@ def _box_overlap(groundings: Sequence[Grounding], target: BoolMask) -> tuple[flo
 
 
 def _inside(groundings: Sequence[Grounding], mask: BoolMask) -> BoolMask:
-    """Pixels of any box, counting those that a box only touches."""
+    """Pixels inside any box, including those that a box only touches."""
     inside = np.zeros_like(mask)
     for grounding in groundings:
         box_xyxy = clip_box(grounding.box_xyxy, (mask.shape[1], mask.shape[0]))

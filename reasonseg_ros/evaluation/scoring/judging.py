@@ -1,4 +1,4 @@
-"""From an answer about a sample to its result: scores, type of failure, the counterfactual."""
+"""Turns an answer about a sample into its result: scores, failure type, and the counterfactual."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from reasonseg_ros.types import Frame, Grounding, Segmentation
 
 @dataclass(frozen=True)
 class Scoring:
-    """How samples are scored. `counterfactual`: also prompt the segmenter with the truth, to tell whose loss it is."""
+    """How samples are scored. `counterfactual`: also prompt the segmenter with the truth, to attribute the loss."""
 
     protocol: str = "lisa"
     counterfactual: bool = True
 
 
 def picture_name(clip: Clip, sample: Sample) -> str:
-    """Where the picture of a sample lies in the folder of its run; questions about one image share it."""
+    """The path of a sample's picture in the folder of its run. Questions about one image share it."""
     return "/".join(filter(None, ("images", clip.bag, f"{sample.stamp_ns}.jpg")))
 
 
@@ -40,9 +40,9 @@ def judged(
     scoring: Scoring,
     encoding_s: float = 0.0,
 ) -> SampleResult:
-    """The result of a clip's sample, scored where it has ground truth; without `method` there is no counterfactual.
+    """The result of a clip's sample, scored if it has ground truth. Without `method` there is no counterfactual.
 
-    `encoding_s` was spent on its image ahead.
+    `encoding_s` was spent on its image in advance.
     """
     answer = segmentation.answer
     seconds = {"encoding": encoding_s} if encoding_s else {}
@@ -79,7 +79,7 @@ def judged(
 
 
 def _counterfactual(frame: Frame, truth: Truth, method: Method, protocol: str) -> tuple[float | None, str]:
-    """IoU with the true prompts, and why there is none."""
+    """IoU with the true prompts; None with the reason if that failed."""
     try:
         ideal = method.prompt(frame, true_groundings(truth))
     except Exception as error:
@@ -90,7 +90,7 @@ def _counterfactual(frame: Frame, truth: Truth, method: Method, protocol: str) -
 
 
 def not_finite(values: Any, place: str = "") -> str:
-    """Where in plain values (dictionaries, lists) the first number is not finite; empty if all are."""
+    """The path of the first number that is not finite, in dictionaries and lists; empty if all are finite."""
     if isinstance(values, float):
         return "" if math.isfinite(values) else place
     if isinstance(values, dict):
@@ -104,7 +104,7 @@ def not_finite(values: Any, place: str = "") -> str:
 
 
 def _scored(result: SampleResult, segmentation: Segmentation, truth: Truth, protocol: str) -> SampleResult:
-    """The result with its scores and its type of failure."""
+    """The result with its scores and its failure type."""
     answer = segmentation.answer
     mask = segmentation.mask if answer.status.has_mask else None
     score = score_sample(mask, truth.mask, truth.ignore, protocol, answer.groundings, truth.boxes_xyxy)
@@ -123,7 +123,7 @@ def _scored(result: SampleResult, segmentation: Segmentation, truth: Truth, prot
 
 
 def true_groundings(truth: Truth) -> tuple[Grounding, ...]:
-    """What a perfect reasoner would have said. Where boxes are not known, the mask's own with its innermost point."""
+    """The groundings of a perfect reasoner. If boxes are not known, the box around the mask and its innermost point."""
     if len(truth.boxes_xyxy) and len(truth.points_xy) in (0, len(truth.boxes_xyxy)):
         points = truth.points_xy if len(truth.points_xy) else [()] * len(truth.boxes_xyxy)
         return tuple(Grounding(box, np.array(point)) for box, point in zip(truth.boxes_xyxy, points, strict=True))

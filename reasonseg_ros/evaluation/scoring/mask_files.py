@@ -1,4 +1,4 @@
-"""Masks in files that any tool may have written: PNG images, and COCO run lengths in JSON; and activation maps."""
+"""Reads masks of any tool from files, PNG images or COCO run lengths in JSON, and activation maps."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ ReadActivation = Callable[[], FloatArray]
 
 
 def predictions_in(path: Path) -> dict[str, ReadPrediction]:
-    """How to read each prediction of a folder or of a JSON file, by name.
+    """A reader for each prediction of a folder or of a JSON file, by name.
 
-    In a folder the names are paths without their ending. Every reader raises InvalidInput if its mask is damaged,
-    and gives None for JSON's `null`: an answer that was not understood. PNG: 0 is background, all else marked.
+    In a folder the names are paths without their ending. Every reader raises InvalidInput if its mask is damaged, and
+    returns None for JSON's `null`: an answer that could not be parsed. PNG: 0 is background, any other value is mask.
     """
     return {name: partial(_prediction, source) for name, source in _sources(path).items()}
 
 
 def targets_in(path: Path) -> dict[str, ReadTarget]:
-    """How to read each target, as `predictions_in` does. PNG: 255 is ignored, all else but 0 is target.
+    """A reader for each target, as in `predictions_in`. PNG: 0 is background, 255 is ignored, the rest is target.
 
     JSON: run lengths, or `{"target": run lengths, "ignore": run lengths}`.
     """
@@ -51,7 +51,7 @@ def targets_in(path: Path) -> dict[str, ReadTarget]:
 
 
 def activations_in(path: Path) -> dict[str, ReadActivation]:
-    """How to read each activation map of a folder, by name: .npy with numbers [h, w], or a PNG of one channel.
+    """A reader for each activation map of a folder, by name: .npy with numbers [h, w], or a PNG of one channel.
 
     Maps may be of any size and scale. Every reader raises InvalidInput if its map is damaged.
     """
@@ -70,7 +70,7 @@ def mask_from_coco(rle: Any) -> BoolMask:
 
 
 def _sources(path: Path) -> dict[str, Any]:
-    """Names with the file, or the value from the JSON file, that holds the mask. Raises InvalidInput."""
+    """By name, the file that holds the mask, or its value in the JSON file. Raises InvalidInput."""
     if path.is_dir():
         return _files(path, (".png", ".json"))
     values = read_json_file(path)
@@ -96,7 +96,7 @@ def _activation(file: Path) -> FloatArray:
     if file.suffix.lower() == ".png":
         return stored_values(_bytes(file), str(file)).astype(np.float32)
     try:
-        # Mapped, so that a header that claims a huge map costs nothing; it takes no pickles, which could run code.
+        # Memory-mapped, so a header that claims a huge map costs nothing. It takes no pickles, which could run code.
         values = np.lib.format.open_memmap(file, mode="r")
         if values.ndim != 2 or values.dtype.kind not in "fiub":
             raise InvalidInput(f"{file} holds {values.dtype} {values.shape}; expected numbers [h, w]")

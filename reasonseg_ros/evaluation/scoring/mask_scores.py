@@ -1,4 +1,4 @@
-"""Masks that any tool made against their targets, every name counted."""
+"""Scores masks of any tool against their targets. Every name is counted."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from reasonseg_ros.faults import reason as why
 from reasonseg_ros.types import BoolMask, Grounding
 
 PROBLEMS = ("missing", "unreadable", "wrong_size", "not_parsed", "without_target", "target_unreadable")
-"""Why a sample failed. For the first four its IoU counts 0; without a target there is nothing to score it by."""
+"""Why a sample failed. For the first four its IoU counts 0; without a target it cannot be scored."""
 
 
 @dataclass(frozen=True)
 class MaskScore:
-    """One name that has a target: its scores and type of failure; `problem` where the prediction cannot be used."""
+    """The scores and the failure type of a name with a target; `problem` if its prediction cannot be used."""
 
     name: str
     score: SampleScore
@@ -55,14 +55,16 @@ def score_masks(
     activations: Path | None = None,
     on_sample: Callable[[MaskScore], None] = lambda sample: None,
 ) -> dict[str, Any]:
-    """The scores of two folders (or JSON files) of masks, or of one against the ground truth of a bag, as plain values.
+    """The scores of a folder (or JSON file) of masks against another one, or against a bag, as plain values.
 
-    `samples` is the number of names on either side, `scored` of those whose two masks could be compared, `failed` of
-    all the others; `problems` says how many failed for which reason, and `on_problem` gets one line for each.
-    Failures are typed by the box and the innermost point of each mask, or, with a folder of `activations`, by where
-    these maps are active; `without_activation` counts the names whose map is missing or damaged.
-    With `video`, names are EXPRESSION/FRAME, and J, F and J&F are added. Raises InvalidInput if a folder is missing
-    or empty, or if no target holds anything but ignored pixels.
+    `samples` is the number of names on either side, `scored` of those whose masks could be compared, `failed` of all
+    the others. `problems` counts the failures by reason, and `on_problem` is called with a line for each.
+
+    Failure types are derived from the box and the innermost point of each mask or, with a folder of `activations`, from
+    the active areas of these maps. `without_activation` counts the names whose map is missing or damaged.
+
+    With `video`, names are EXPRESSION/FRAME, and J, F and J&F are added. Raises InvalidInput if a folder is missing or
+    empty, or if all targets consist of ignored pixels only.
     """
     said = predictions_in(predictions)
     true = bag_targets(targets) if is_bag(targets) else targets_in(targets)
@@ -132,7 +134,7 @@ def _active(read: ReadActivation | None, shape: tuple[int, ...]) -> tuple[Ground
 def _read(
     name: str, read_prediction: Callable[[], BoolMask | None] | None, read_target: Callable[[], TargetMask] | None
 ) -> tuple[TargetMask | None, BoolMask | None, str, str]:
-    """Target, prediction, problem and its reason; the last two empty where both masks can be compared."""
+    """Target, prediction, problem and its reason. The last two are empty if both masks can be compared."""
     if read_target is None:
         return None, None, "without_target", "there is no target of this name"
     try:

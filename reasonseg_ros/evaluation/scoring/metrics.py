@@ -1,6 +1,6 @@
-"""Scores of one predicted mask, and of many.
+"""Scores of a predicted mask, and summaries of many.
 
-A `SampleScore` holds a few numbers, so a data set of any size is summarised without keeping a mask.
+A `SampleScore` holds a few numbers, so a data set of any size is summarised without its masks in memory.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class SampleScore:
     """The scores of one sample.
 
     Attributes:
-        parsed: there was a prediction, be it an empty one.
+        parsed: there was a prediction, possibly an empty one.
         target_empty, prediction_empty: after the protocol's treatment of the ignored pixels.
         normalised_intersection_px, normalised_union_px: of both masks resized to 1024 x 1024.
-        box_iou: of the box around all groundings with the box around the target; 0 without groundings; None where
-            there is no target, or if nothing is known of groundings.
+        box_iou: of the box around all groundings with the box around the target; 0 without groundings; None if there
+            is no target, or if groundings are not known.
         points_in_target: share of the groundings' positive points on the target; None without points or target.
-        right_target: the boxes mean the targets (evaluation/right_target.py); where groundings are not known, the mask
-            counts as one box.
+        right_target: the boxes mean the targets (evaluation/scoring/right_target.py). If groundings are not known, the
+            box around the mask is taken.
     """
 
     iou: float
@@ -67,10 +67,10 @@ def score_sample(
 ) -> SampleScore:
     """Score bool [H, W] against bool [H, W]. Raises InvalidInput if the sizes differ or the protocol is unknown.
 
-    `lisa` removes the ignored pixels from both masks; `seg_zero` counts them as target. A prediction of None (nothing
-    that could be parsed) has IoU 0 and the target's area as union, also if there is no target. Two empty masks
-    have IoU 1. `groundings` None means that only the mask is known; a reasoner that pointed at nothing, or failed, gave
-    `()`.
+    `lisa` removes the ignored pixels from both masks; `seg_zero` counts them as target. A prediction of None (the
+    answer could not be parsed) has IoU 0, also if there is no target, and the target's area as union. Two empty masks
+    have IoU 1. `groundings` None means that only the mask is known; `()` that the reasoner pointed at nothing, or
+    failed.
 
     Sources: the evaluation of LISA (Lai et al., CVPR 2024) and of Seg-Zero (Liu et al., 2025); normalised IoU: LLM-Seg
     (Wang and Ke, 2024).
@@ -107,7 +107,7 @@ def sample_iou(prediction: BoolMask, target: BoolMask, ignore: BoolMask, protoco
 def without_ignored(
     prediction: BoolMask, target: BoolMask, ignore: BoolMask | None, protocol: str
 ) -> tuple[BoolMask, BoolMask]:
-    """Prediction and target as the protocol compares them. Raises InvalidInput."""
+    """Prediction and target after the protocol's treatment of ignored pixels. Raises InvalidInput."""
     if protocol not in PROTOCOLS:
         raise InvalidInput(f"protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
     for name, mask in (("prediction", prediction), ("ignore mask", ignore)):
@@ -121,12 +121,12 @@ def without_ignored(
 
 
 def envelope(groundings: Sequence[Grounding]) -> FloatArray:
-    """The box around all groundings, of which there is at least one. float32 [4]."""
+    """The box around all groundings, at least one. float32 [4]."""
     return box_around([grounding.box_xyxy for grounding in groundings])
 
 
 def envelope_iou(groundings: Sequence[Grounding], target: BoolMask) -> float:
-    """IoU of the box around all groundings with the box around the target; 0 where either is missing."""
+    """IoU of the box around all groundings with the box around the target; 0 if either is missing."""
     box_xyxy = mask_box(target)
     return box_iou(envelope(groundings), box_xyxy) if groundings and box_xyxy is not None else 0.0
 
@@ -146,7 +146,7 @@ def points_share(groundings: Sequence[Grounding], target: BoolMask) -> float | N
 def summarise(scores: Sequence[SampleScore], resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, Any]:
     """Counts, scores, and the scores' bootstrap 95 % intervals, as plain values ready for JSON.
 
-    A score that no sample has anything to say about (`n_acc` without no-target samples) is None.
+    A score to which no sample contributes (`n_acc` without no-target samples) is None.
     """
     names = list(_RATIOS)
     table = _columns(scores)
@@ -161,7 +161,7 @@ def summarise(scores: Sequence[SampleScore], resamples: int = RESAMPLES, seed: i
 
 
 def difference(before: Sequence[SampleScore], after: Sequence[SampleScore]) -> dict[str, dict[str, Any]]:
-    """`after` minus `before`, of each score, over the same samples in the same order, with paired 95 % intervals."""
+    """`after` minus `before` for each score, with paired 95 % intervals. Both are of the same samples in order."""
     if len(before) != len(after):
         raise InvalidInput(f"{len(before)} scores against {len(after)}; give both runs' scores of the same samples")
     tables = [_columns(scores) for scores in (before, after)]
@@ -191,7 +191,7 @@ _RATIOS: dict[str, Callable[[SampleScore], tuple[float, float]]] = {
     "parseable": lambda s: (s.parsed, 1),
     "right_target": lambda s: (s.right_target, 1),
 }
-"""What each score divides by what, as one sample's part of the two sums."""
+"""For each score, what a sample adds to the numerator and to the denominator."""
 
 
 def _columns(scores: Sequence[SampleScore]) -> Any:
@@ -211,14 +211,14 @@ def _overlap(a: BoolMask, b: BoolMask, protocol: str) -> tuple[float, int, int]:
 
 
 def _normalised_overlap_px(a: BoolMask, b: BoolMask) -> tuple[int, int]:
-    """Intersection and union of both masks, enlarged or shrunk to NORMALISED_SIDE_PX by nearest neighbours."""
+    """Intersection and union of both masks after nearest-neighbour resizing to NORMALISED_SIDE_PX."""
     if not a.size:
         raise InvalidInput(f"mask of {_size(a)}; expected at least one pixel")
     return _normalised_px(a & b), _normalised_px(a | b)
 
 
 def _normalised_px(mask: BoolMask) -> int:
-    """Pixels of the mask at NORMALISED_SIDE_PX. Each pixel counts as often as it would be taken."""
+    """Pixels of the resized mask, without resizing it: each pixel counts as often as it would be sampled."""
     box = mask_box(mask)
     if box is None:
         return 0
@@ -229,7 +229,7 @@ def _normalised_px(mask: BoolMask) -> int:
 
 @lru_cache(maxsize=16)
 def _times_taken(length: int) -> NDArray[np.int32]:
-    """How often nearest neighbours take each pixel of a side of that length. [length]"""
+    """How often nearest-neighbour resizing samples each pixel of a side of that length, int32 [length]."""
     taken = np.arange(NORMALISED_SIDE_PX) * length // NORMALISED_SIDE_PX
     return np.bincount(taken, minlength=length).astype(np.int32)
 

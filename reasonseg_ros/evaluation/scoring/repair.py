@@ -1,4 +1,4 @@
-"""What follows from failures: whose loss it is, what repairing a type would gain, how far the thresholds matter."""
+"""Analyses failures: which part causes the loss, what repairing a type would gain, how much the thresholds matter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reasonseg_ros.evaluation.scoring.failures import (
 )
 
 SEGMENTER_LIMIT_IOU = 0.6
-"""Below this IoU with the true box and point, the segmenter is what fails, whatever the reasoner says."""
+"""Below this IoU with the true box and point, the segmenter fails, whatever the reasoner says."""
 
 
 SWEPT: dict[str, tuple[float, ...]] = {
@@ -41,15 +41,15 @@ SWEPT: dict[str, tuple[float, ...]] = {
     "rough_boundary_f": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     "rough_iou_gap": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
 }
-"""Values of every threshold of the rules to be tried, its own among them."""
+"""Values to try for every threshold of the rules, the default among them."""
 
 
 @dataclass(frozen=True)
 class LossShares:
-    """The loss of one sample, split. `ideal_iou` is the segmenter's with the true box and innermost point.
+    """The loss of one sample, 1 - IoU, as the sum of the reasoner's share and the segmenter's.
 
-    The shares add up to 1 - IoU: what the true prompt would not mend is the segmenter's. Where the actual prompt did
-    better than the true one, all of the loss is.
+    `ideal_iou` is the IoU with the true box and innermost point as prompt. The segmenter's share is the loss that
+    remains with this prompt. If the actual prompt did better than the true one, all of the loss is the segmenter's.
     """
 
     iou: float
@@ -69,10 +69,10 @@ class LossShares:
 
 
 def loss_shares(ious: Sequence[float], ideal_ious: Sequence[float | None]) -> dict[str, float | int | None]:
-    """The mean `loss`, 1 - IoU, of the samples whose ideal IoU is known, and of it the `reasoner`'s and `segmenter`'s.
+    """The mean `loss`, 1 - IoU, and the shares of `reasoner` and `segmenter`, over samples with a known ideal IoU.
 
-    `samples` is how many these are, `segmenter_limited` how many of them the segmenter would fail even so. The means
-    are None without any.
+    `samples` is their number. `segmenter_limited` is the number of those on which the segmenter fails even with the
+    true prompt. Without samples the means are None.
     """
     known = [LossShares(iou, ideal) for iou, ideal in zip(ious, ideal_ious, strict=True) if ideal is not None]
 
@@ -91,10 +91,10 @@ def loss_shares(ious: Sequence[float], ideal_ious: Sequence[float | None]) -> di
 def repair_gains(
     failures: Sequence[FailureType], ious: Sequence[float], ideal_ious: Sequence[float | None] | None = None
 ) -> dict[FailureType, dict[str, float | int | None]]:
-    """For each type that occurs: its count, share and mean IoU, and how much gIoU would rise.
+    """For each type that occurs: its count, share and mean IoU, and how much gIoU would rise if it were repaired.
 
-    `gain` is with every sample of the type at IoU 1; `gain_from_reasoner` is with the true prompts instead of the
-    reasoner's, and None unless the ideal IoU of every sample of the type is known.
+    `gain` assumes IoU 1 for every sample of the type. `gain_from_reasoner` assumes the true prompts instead of the
+    reasoner's; it is None unless the ideal IoU of every sample of the type is known.
     """
     ideals = list(ideal_ious) if ideal_ious is not None else [None] * len(ious)
     if not len(failures) == len(ious) == len(ideals):
@@ -127,7 +127,7 @@ def sweep(
     values: Sequence[float],
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> list[dict[str, Any]]:
-    """How many samples are of each type, and have each tag, for each value of one threshold, the others kept.
+    """The number of samples with each type and each tag, for each value of one threshold, the others unchanged.
 
     Raises InvalidInput for a name that is not a threshold of `judge`.
     """

@@ -1,4 +1,4 @@
-"""Whether an answer means the right things, whatever its masks look like: the one definition of `right_target`."""
+"""The definition of `right_target`: whether an answer means the right objects, whatever its masks look like."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from reasonseg_ros.geometry import box_iou, mask_box
 from reasonseg_ros.types import BoolMask, FloatArray
 
 Boxes = Sequence[ArrayLike] | FloatArray
-"""Boxes x1, y1, x2, y2: one after the other, or an array [N, 4]."""
+"""Boxes x1, y1, x2, y2: a sequence of boxes, or an array [N, 4]."""
 
 MIN_BOX_IOU = 0.3
-"""A box means a target where they overlap more than this; how well it fits is for the other scores to say."""
+"""A box means a target if their IoU is above this. How well it fits is measured by other scores."""
 
 
 def right_target(boxes_xyxy: Boxes, target_boxes_xyxy: Boxes, target: BoolMask) -> bool:
-    """Whether predicted boxes mean the targets of a mask bool [H, W]; no boxes where it is empty.
+    """Whether predicted boxes mean the targets of a mask bool [H, W]. If the mask is empty, there must be no boxes.
 
-    They have to pair up with the targets' boxes. Where those are not known, nor how many targets the mask holds, the
-    box around all predicted ones has to mean the tight box of the mask.
+    The boxes must pair up with the targets' boxes. If those are not known, nor the number of targets, the box around
+    all predicted ones must mean the tight box of the mask.
     """
     true_box_xyxy = mask_box(target)
     if true_box_xyxy is None:
@@ -33,7 +33,7 @@ def right_target(boxes_xyxy: Boxes, target_boxes_xyxy: Boxes, target: BoolMask) 
 
 
 def paired(boxes_xyxy: Boxes, target_boxes_xyxy: Boxes) -> bool:
-    """Whether predicted and true boxes can be paired one to one, all of them."""
+    """Whether all predicted and true boxes can be paired one to one."""
     if len(boxes_xyxy) != len(target_boxes_xyxy):
         return False
     if not len(boxes_xyxy):
@@ -44,6 +44,6 @@ def paired(boxes_xyxy: Boxes, target_boxes_xyxy: Boxes) -> bool:
 
 
 def box_around(boxes_xyxy: Boxes) -> FloatArray:
-    """The box around all boxes, of which there is at least one. float32 [4]."""
+    """The box around all boxes, at least one. float32 [4]."""
     boxes = np.asarray(boxes_xyxy, np.float32)
     return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])

@@ -1,4 +1,4 @@
-"""How well a confidence tells right answers from wrong ones, and what answering only the confident ones would give.
+"""How well a confidence separates right answers from wrong ones, and the risk if only confident answers are given.
 
 Risk at a coverage is the share of wrong answers among the most confident share of all answers. Source: Geifman and
 El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017.
@@ -16,11 +16,11 @@ from scipy.stats import rankdata
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
 BINS = 10
 POINTS = 51
-"""Of the risk curve in a summary."""
+"""Number of points of the risk curve in a summary."""
 
 
 def auroc(confidences: Sequence[float], right: Sequence[bool]) -> float | None:
-    """Probability that a right answer has a higher confidence than a wrong one, ties half; None without both."""
+    """Probability that a right answer has a higher confidence than a wrong one; ties count half. None without both."""
     is_right = np.asarray(right, bool)
     wins, losses = int(is_right.sum()), int((~is_right).sum())
     if not wins or not losses:
@@ -32,7 +32,7 @@ def auroc(confidences: Sequence[float], right: Sequence[bool]) -> float | None:
 def risk_curve(confidences: Sequence[float], right: Sequence[bool]) -> NDArray[np.float64]:
     """Risk when 1, 2, ... N answers are given, the most confident first. float64 [N].
 
-    Answers of equal confidence come in no order: each counts as the mean of its group.
+    Answers of equal confidence have no order, so each counts as the mean of its group.
     """
     order = np.argsort(-np.asarray(confidences, np.float64), kind="stable")
     sorted_confidences = np.asarray(confidences, np.float64)[order]
@@ -43,7 +43,7 @@ def risk_curve(confidences: Sequence[float], right: Sequence[bool]) -> NDArray[n
 
 
 def calibration_bins(confidences: Sequence[float], right: Sequence[bool]) -> list[dict[str, float]]:
-    """The reliability diagram: of each of ten bins of equal width the number, mean confidence and share that is right.
+    """The reliability diagram: count, mean confidence and share of right answers of ten bins of equal width.
 
     Empty bins are left out.
     """
@@ -57,14 +57,14 @@ def calibration_bins(confidences: Sequence[float], right: Sequence[bool]) -> lis
 
 
 def calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> float | None:
-    """Expected calibration error: mean distance of confidence and share right over the bins, weighted by number."""
+    """Expected calibration error: mean gap between confidence and share of right answers, weighted by bin counts."""
     bins = calibration_bins(confidences, right)
     total = sum(one["count"] for one in bins)
     return sum(one["count"] * abs(one["confidence"] - one["right"]) for one in bins) / total if total else None
 
 
 def selective_summary(confidences: Sequence[float], right: Sequence[bool]) -> dict[str, Any]:
-    """Everything above as plain values. `questions` 0 and nothing else if there are none."""
+    """All measures of this module as plain values. Without questions, only `questions`: 0."""
     if not len(confidences):
         return {"questions": 0}
     curve = risk_curve(confidences, right)

@@ -1,4 +1,4 @@
-"""The tabletop's kinds of questions under the four kinds of ReasonSeg-SGDR (arXiv:2606.09303)."""
+"""Maps the tabletop's kinds of questions to the four kinds of ReasonSeg-SGDR (arXiv:2606.09303)."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ SGDR_KINDS = {
     "comparison": "geometric",
     "multi_step": "multi_step",
 }
-"""Kinds that ask for several things, for nothing or for a part have no counterpart there."""
+"""Kinds that ask for several objects, for nothing or for a part have no counterpart there."""

@@ -1,7 +1,7 @@
-"""Groundings for methods that have none, so that their failures are typed by the same rules.
+"""Derives groundings for methods that give none, so that their failures are typed by the same rules.
 
-LISA shows only a mask, READ and others an activation map over the image; and the true target as a perfect reasoner
-would point at it, for the question what the segmenter alone would have lost.
+LISA gives only a mask; READ and others give an activation map over the image. The true mask is turned into groundings
+too, to measure what the segmenter alone would have lost.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from reasonseg_ros.geometry import innermost_xy, mask_box
 from reasonseg_ros.types import BoolMask, FloatArray, Grounding
 
 ACTIVE_SHARE = 0.8
-"""Of the activation's range: from here on a pixel is a positive point (READ, Qian et al., CVPR 2025)."""
+"""Share of the activation's range from which a pixel is a positive point (READ, Qian et al., CVPR 2025)."""
 EXTENT_SHARE = 0.5
-"""The box goes around the pixels from here on that are connected to a positive point."""
+"""The box encloses the pixels from this share of the range on that are connected to a positive point."""
 MAX_POINTS = 30
 
 
@@ -27,9 +27,9 @@ def from_mask(mask: BoolMask) -> tuple[Grounding, ...]:
 
 
 def from_activation(activation: FloatArray, size_wh: tuple[int, int]) -> tuple[Grounding, ...]:
-    """One grounding for each active area of a map [h, w] of any scale, in the pixels of an image of `size_wh`.
+    """One grounding for each active area of a map [h, w] of any scale, in pixels of an image of `size_wh`.
 
-    A constant map points at nothing. Raises InvalidInput for a map that is empty, not finite, or not two-dimensional.
+    A constant map gives none. Raises InvalidInput for a map that is empty, not finite, or not two-dimensional.
     """
     values = np.asarray(activation, np.float32)
     if values.ndim != 2 or not values.size or not np.isfinite(values).all():

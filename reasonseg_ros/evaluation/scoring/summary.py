@@ -1,4 +1,4 @@
-"""The numbers of a whole run: scores, kinds, failures, times, tokens."""
+"""Summarises a run: scores, also by kind of question, failures, times and tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNKNOWN_KIND = "unknown"
 
 @dataclass(frozen=True)
 class Row:
-    """The few numbers of a result that a summary needs, so that a run of any size fits into memory."""
+    """The values of a result that a summary needs. They are few, so a run of any size fits into memory."""
 
     kind: str
     is_sentence: bool
@@ -63,12 +63,12 @@ def row(result: SampleResult) -> Row:
 def summary(rows: Sequence[Row], lost: Mapping[str, int]) -> dict[str, Any]:
     """Counts, scores with bootstrap intervals, the same by kind and length of the question, times and tokens.
 
-    `by_sgdr` has the kinds of `SGDR_KINDS`, and is empty if no question is of one of them.
+    `by_sgdr` has the kinds of `SGDR_KINDS`. It is empty if no question is of one of them.
 
-    An expression with several frames is a video: J, F and J&F are means over its frames, then over the videos; a frame
-    that was not answered counts 0.
+    An expression with several frames is a video. J, F and J&F are means over its frames, then over the videos. A frame
+    without an answer counts 0.
 
-    `lost` counts by kind the questions that could not be evaluated. samples = scored + without_truth + failed.
+    `lost` is the number of questions that could not be evaluated, by kind. samples = scored + without_truth + failed.
     """
     kinds = sorted({row.kind for row in rows} | set(lost))
     lengths = {"short": False, "long": True}
@@ -117,7 +117,7 @@ def _group(rows: Sequence[Row], failed: int) -> dict[str, Any]:
 
 
 def _selective(rows: Sequence[Row]) -> dict[str, Any]:
-    """How well the confidence tells right targets from wrong ones, over the scored answers that have one."""
+    """How well the confidence separates right targets from wrong ones, over the scored answers that have one."""
     known = [(row.confidence, row.score.right_target) for row in rows if row.score and row.confidence is not None]
     return selective_summary([confidence for confidence, _ in known], [is_right for _, is_right in known])
 
@@ -131,13 +131,13 @@ def _videos(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _failures(rows: Sequence[Row]) -> dict[str, Any]:
-    """Of each type: how many, their mean IoU, and what repairing them would gain."""
+    """For each type: the number of samples, their mean IoU, and what repairing them would gain."""
     judged = [row for row in rows if row.score is not None]
     return described(repair_gains([FailureType(row.failure) for row in judged], *_ious(judged)))
 
 
 def _ious(judged: Sequence[Row]) -> tuple[list[float], list[float | None]]:
-    """IoUs, and those with the true prompts. If there is no target nothing is prompted, which is right."""
+    """IoUs, and IoUs with the true prompts. Without a target the latter is 1, as a perfect reasoner prompts nothing."""
     scores = [row.score for row in judged if row.score is not None]
     ideals = [1.0 if score.target_empty else row.ideal_iou for row, score in zip(judged, scores, strict=True)]
     return [score.iou for score in scores], ideals
@@ -164,7 +164,7 @@ def _tokens(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def memory_peak_mib() -> dict[str, float]:
-    """The most memory that this process held, and that torch held on the GPU if there is one."""
+    """Peak memory of this process, and of torch on the GPU if there is one, MiB."""
     factor = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
     peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor / 2**20}
     torch = sys.modules.get("torch")

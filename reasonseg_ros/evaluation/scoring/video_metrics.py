@@ -1,4 +1,4 @@
-"""J, F and J&F of videos: region and boundary agreement, a frame at a time (Perazzi et al., CVPR 2016)."""
+"""J, F and J&F of videos: region and boundary agreement per frame (Perazzi et al., CVPR 2016)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FrameScore:
 
 
 def score_frame(prediction: BoolMask | None, target: BoolMask, ignore: BoolMask | None = None) -> FrameScore:
-    """Score one frame, bool [H, W], ignored pixels removed from both. No prediction counts 0, whatever the target.
+    """Score one frame, bool [H, W], without the ignored pixels. A missing prediction counts 0, whatever the target.
 
     Raises InvalidInput if the sizes differ.
     """
@@ -43,7 +43,7 @@ def score_frame(prediction: BoolMask | None, target: BoolMask, ignore: BoolMask 
 
 
 def frame_score(measured: Measurement) -> FrameScore:
-    """J and F of a sample that is scored already, ignored pixels removed whatever the protocol of its other scores."""
+    """J and F of a scored sample, without the ignored pixels, whatever the protocol of its other scores."""
     if not measured.parsed:
         return FrameScore(0.0, 0.0)
     if measured.target_empty and measured.prediction_empty:
@@ -52,10 +52,10 @@ def frame_score(measured: Measurement) -> FrameScore:
 
 
 def summarise_videos(expressions: Mapping[str, Sequence[FrameScore]]) -> dict[str, Any]:
-    """`j`, `f` and `j_and_f`: means over an expression's frames, then over expressions; `by_expression` has each.
+    """`j`, `f` and `j_and_f`: means over an expression's frames, then over expressions. `by_expression` has each one.
 
-    `intervals_95` are bootstrapped over expressions. Raises InvalidInput for an expression without frames. Without any
-    expression all three are None.
+    `intervals_95` are bootstrapped over expressions. Without expressions all three are None. Raises InvalidInput for an
+    expression without frames.
     """
     by_expression = {}
     for name, frames in expressions.items():
