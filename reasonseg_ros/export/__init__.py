@@ -1,1 +1,1 @@
-"""SAM2 checkpoints to ONNX graphs, each checked against the checkpoint itself before it is kept. Needs torch."""
+"""Exports SAM2 checkpoints to ONNX graphs, and checks each against the checkpoint. Needs torch."""

@@ -1,4 +1,4 @@
-"""GELU in the form that ONNX Runtime makes one kernel of."""
+"""GELU in the form that ONNX Runtime fuses into one kernel."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from transformers.activations import GELUActivation
 
 
 class Gelu(nn.Module):
-    """The exact GELU, with its factors in the order that is recognised.
+    """The exact GELU, with its factors in the order that ONNX Runtime recognises.
 
-    The exporter writes `x * (0.5 * (1 + erf))`, which ONNX Runtime leaves as five passes over the largest arrays.
+    The exporter writes `x * (0.5 * (1 + erf))`, which is not fused: it takes five passes over the largest arrays.
     """
 
     def forward(self, values: Tensor) -> Tensor:
@@ -20,7 +20,7 @@ class Gelu(nn.Module):
 
 
 def replace_gelu(module: nn.Module) -> None:
-    """Put `Gelu` in the place of every exact GELU inside `module`."""
+    """Replace every exact GELU inside `module` by `Gelu`."""
     for name, child in module.named_children():
         if isinstance(child, GELUActivation) or (isinstance(child, nn.GELU) and child.approximate == "none"):
             setattr(module, name, Gelu())

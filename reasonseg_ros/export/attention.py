@@ -1,8 +1,8 @@
-"""Attention written out with the library's weights, as the exported graphs need it: batch first, with a bias.
+"""Attention with the library's weights in the form of the exported graphs: batch first, with a bias.
 
-Between few tokens and many pixels, the tokens are projected instead of the pixels: (p W) . t = p . (W t). This costs
-less while tokens times heads are fewer than the projected channels, for values and outputs as well. From about 16
-tokens it costs more than projecting the pixels, but the result is the same.
+Between few tokens and many pixels, the tokens are projected instead of the pixels: (p W) . t = p . (W t). The same
+holds for values and outputs. This costs less while tokens times heads are fewer than the projected channels. From about
+16 tokens on it costs more, with the same result.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 IGNORED = -1e4
-"""Added to the attention scores of ignored keys; float16 can still hold it."""
+"""Added to the attention scores of ignored keys. It is within the range of float16."""
 
 
 def attend(layer: nn.Module, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -29,7 +29,7 @@ def split_heads(layer: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def weigh(query: Tensor, key: Tensor, value: Tensor, scaling: float, bias: Tensor | None) -> Tensor:
-    """The values, averaged by how well query and key agree: [N, length, heads * size]."""
+    """Scaled dot-product attention of [N, heads, length, size]: [N, length, heads * size]."""
     scores = (query * scaling) @ key.transpose(-1, -2)
     if bias is not None:
         scores = scores + bias
@@ -37,9 +37,9 @@ def weigh(query: Tensor, key: Tensor, value: Tensor, scaling: float, bias: Tenso
 
 
 def read_pixels(layer: nn.Module, tokens: Tensor, keys: Tensor, pixels: Tensor) -> Tensor:
-    """Attention of `layer`, tokens [N, T, C] looking at pixels [N, L, C] by their keys [N, L, C]: [N, T, C]."""
+    """Attention of `layer` from tokens [N, T, C] to pixels [N, L, C] with keys [N, L, C]: [N, T, C]."""
     heads = layer.num_attention_heads
-    # The bias of the keys adds the same to all scores of a token, which changes nothing.
+    # The bias of the keys is left out: it adds the same to all scores of a token, which the softmax cancels.
     queries = split_heads(layer, layer.q_proj(tokens) * layer.scaling) @ layer.k_proj.weight.unflatten(0, (heads, -1))
     shares = torch.softmax(queries.flatten(1, 2) @ keys.transpose(1, 2), -1)
     seen = (shares @ pixels).unflatten(1, (heads, -1))
@@ -49,9 +49,9 @@ def read_pixels(layer: nn.Module, tokens: Tensor, keys: Tensor, pixels: Tensor) 
 
 
 def write_pixels(layer: nn.Module, keys: Tensor, placed: Tensor, tokens: Tensor, bias: Tensor) -> Tensor:
-    """Attention of `layer`, pixels with keys [N, L, C] looking at tokens [N, T, C] by `placed`: [N, L, C].
+    """Attention of `layer` from pixels, given by their keys [N, L, C], to tokens [N, T, C]: [N, L, C].
 
-    `bias` [N, 1, 1, T] is added to the scores.
+    `placed` are the tokens with their positions. `bias` [N, 1, 1, T] is added to the scores.
     """
     heads = layer.num_attention_heads
     query, output = layer.q_proj, layer.o_proj.weight.T.unflatten(0, (heads, -1))
@@ -60,6 +60,6 @@ def write_pixels(layer: nn.Module, keys: Tensor, placed: Tensor, tokens: Tensor,
     sought = (sought @ query.weight.unflatten(0, (heads, -1))).flatten(1, 2)
     scores = keys @ sought.transpose(1, 2) + offset.flatten(1).unsqueeze(1)
     shares = torch.softmax(scores.unflatten(2, (heads, -1)), -1).flatten(2)
-    # Each head's shares add up to one, so that the bias is written by way of the tokens, which are few.
+    # Each head's shares add up to one, so the output bias can be added to the tokens, which are few.
     written = split_heads(layer, layer.v_proj(tokens)) @ output + layer.o_proj.bias / heads
     return shares @ written.flatten(1, 2)

@@ -24,19 +24,18 @@ LEAST_IOU = {"fp32": 0.999, "fp16": 0.995, "int8": 0.97}
 rounding alone may select another of the three masks."""
 SEEDS = (0, 1, 2)
 LEAST_TRACKED = 2
-"""Objects tracked over two frames if not all fit in memory at once; at 1024 px this takes longer than the rest. All are
-tracked if they fit, and more if the checkpoint finds none of the first again."""
+"""Minimum objects tracked over two frames. All are tracked if they fit into memory at once. Otherwise, at this number
+the check stops, as tracking takes longer than the rest at 1024 px, unless the checkpoint has lost all of them."""
 _EMPTY_SHARE = 1e-3
 
 
 def check_export(folder: Path, manifest: Manifest, checkpoint: Checkpoint) -> dict[str, float]:
     """Compare the graphs in `folder`, run by ONNX Runtime on the CPU, with the checkpoint run by torch.
 
-    Returns the figures by name: mean and minimum IoU of masks, for prompts decoded one by one and eight at once
-    and, with memory, for objects tracked over two more frames; and the required mean.
+    Returns the figures by name: mean and minimum IoU of masks, and the required mean. Masks are decoded one by one and
+    eight at once; with memory, objects are also tracked over two more frames.
 
-    Raises ModelError with the figures if a mean falls short of `LEAST_IOU`, or if the checkpoint's masks
-    are empty, so that there is nothing to compare.
+    Raises ModelError with the figures if a mean is below `LEAST_IOU`, or if all masks of the checkpoint are empty.
     """
     engines = {name: load_onnxruntime(folder / graph.file, graph, name=name) for name, graph in manifest.graphs.items()}
     exported = ExportedSegmenter(engines["encoder"], engines["decoder"], manifest, at_once=OBJECTS)
@@ -100,7 +99,7 @@ def _track_by_graphs(
     coords: FloatArray,
     labels: np.ndarray,
 ) -> BoolMask:
-    """bool [N, frames, S/4, S/4] of N objects that are prompted on the first of the encoded frames."""
+    """Masks bool [N, frames, S/4, S/4] of N objects that are prompted on the first of the encoded frames."""
     assert manifest.memory is not None
     count, memory, side = len(labels), manifest.memory, manifest.size_px // 16
     state = {
@@ -117,7 +116,7 @@ def _track_by_graphs(
             embed = features["image_embed"].repeat(count, axis=0)
         else:
             embed = engines["memory_attention"].run(vision | state)["image_embed"]
-            # A frame without a prompt is one padding point, which is padded like every prompt.
+            # A frame without a prompt has two padding points: one as its prompt, and the one that SAM2 always adds.
             coords, labels = np.zeros((count, 2, 2), np.float32), np.full((count, 2), -1, np.int32)
         prompt = {"image_embed": embed, "point_coords": coords, "point_labels": labels}
         decoded = engines["decoder"].run(fine | prompt)
@@ -126,7 +125,7 @@ def _track_by_graphs(
         prompted = {"prompted": np.full(count, time == 0, np.float32)}
         state["mem_feat"][:, time] = engines["memory_encoder"].run(vision | drawn | prompted)["mem_feat"]
         state["obj_ptr"][:, time] = decoded["object_pointer"]
-        # The prompted frame has the last temporal encoding, others are counted back from now.
+        # The prompted frame has the last temporal encoding. Other frames count back from the current one.
         state["mem_slot"][:, time] = 0 if time else memory.slots - 1
         state["ptr_dt"][:, : time + 1] = np.arange(time + 1, 0, -1)
     return np.stack(found, axis=1)

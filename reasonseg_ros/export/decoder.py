@@ -1,4 +1,4 @@
-"""The graph from prompts on an encoded image to one mask each."""
+"""The decoder graph: from prompts on an encoded image to one mask each."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PAD, IGNORE = -1, -10
 class Decoder(nn.Module):
     """Prompt encoder and mask decoder in one (`engine.manifest` has the inputs and outputs).
 
-    `multimask` keeps the best of the three masks by predicted IoU. Without it the single mask is kept or, if the
-    checkpoint says so and that mask is unstable, the best of the three (SAM2's stability fallback).
+    `multimask` selects the best of the three masks by predicted IoU. Without it the single mask is returned; if the
+    checkpoint has SAM2's stability fallback and that mask is unstable, the best of the three.
 
-    Ignored points are masked out of the attention: SAM2 itself gives them an embedding of zeros, which still changes
-    the mask, so that prompts with different numbers of points could not share a batch.
+    Ignored points are masked out of the attention, so prompts with different numbers of points can share a batch. SAM2
+    itself gives them an embedding of zeros, which still changes the mask.
     """
 
     def __init__(self, model: nn.Module, size_px: int, multimask: bool, dtype: torch.dtype) -> None:
@@ -35,7 +35,7 @@ class Decoder(nn.Module):
         prompts = model.prompt_encoder
         tokens = [decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight]
         self.register_buffer("tokens", torch.cat(tokens).detach())
-        # float32 at any precision: half of it has too few digits for the coordinates of a large image.
+        # float32 at any precision: float16 has too few digits for the coordinates of a large image.
         self.register_buffer("frequencies", prompts.shared_embedding.positional_embedding.detach().float())
         self.register_buffer("kinds", prompts.point_embed.weight.detach().float())
         self.register_buffer("pad", prompts.not_a_point_embed.weight.detach().float())
@@ -76,13 +76,13 @@ class Decoder(nn.Module):
         return place * (labels >= 0).float() + kind + (labels == PAD).float() * self.pad
 
     def _place(self, x: Tensor, y: Tensor) -> Tensor:
-        """float32 [..., C] of coordinates [..., 1] from -1 to 1."""
-        # A sum, as a product of matrices may be computed with fewer digits.
+        """Positional encoding float32 [..., C] of coordinates [..., 1] from -1 to 1."""
+        # A sum, because a matrix product may be computed with fewer digits.
         angles = 2 * math.pi * (x * self.frequencies[0] + y * self.frequencies[1])
         return torch.cat([angles.sin(), angles.cos()], -1)
 
     def _transform(self, tokens: Tensor, pixels: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """SAM2's two-way transformer: tokens look at each other and at the image, the image looks at the tokens."""
+        """SAM2's two-way transformer: tokens attend to each other and to the image, the image to the tokens."""
         transformer, origin = self.decoder.transformer, tokens
         positions = self._place(self.pixel_units[None, :, None], self.pixel_units[:, None, None])
         positions = positions.flatten(0, 1).unsqueeze(0).to(self.dtype)
@@ -99,12 +99,12 @@ class Decoder(nn.Module):
             tokens = layer.layer_norm3(tokens + layer.mlp(tokens))
             pixels = pixels + write_pixels(layer.cross_attn_image_to_token, keys, tokens + origin, tokens, bias)
             pixels = layer.layer_norm4(pixels)
-        tokens, origin = (values[:, : len(self.tokens)] for values in (tokens, origin))  # the prompt has done its part
+        tokens, origin = (values[:, : len(self.tokens)] for values in (tokens, origin))  # without the prompt's tokens
         seen = read_pixels(transformer.final_attn_token_to_image, tokens + origin, pixels + positions, pixels)
         return transformer.layer_norm_final_attn(tokens + seen), pixels
 
     def _upscale(self, pixels: Tensor, high_res_0: Tensor, high_res_1: Tensor) -> Tensor:
-        """The finest map by blocks, [N, 16*h*h, C/8], of pixels [N, h*h, C] (`layout`)."""
+        """The finest map in blocks, [N, 16*h*h, C/8], from pixels [N, h*h, C] (`layout`)."""
         decoder, norm = self.decoder, self.decoder.upscale_layer_norm
         finer = (pixels @ self.enlarge_1 + high_res_1).unflatten(2, (4, -1))
         finer = decoder.activation(F.layer_norm(finer, norm.normalized_shape, norm.weight, norm.bias, norm.eps))
@@ -112,14 +112,14 @@ class Decoder(nn.Module):
         return finest.unflatten(2, (4, -1)).flatten(1, 2)
 
     def _choose(self, tokens: Tensor, all_iou: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mask [N, 1, 4h, 4h], its predicted IoU [N, 1], and the token [N, C] that the object pointer is made of.
+        """Mask [N, 1, 4h, 4h], its predicted IoU [N, 1], and the token [N, C] for the object pointer.
 
         Only candidate masks are computed: each costs a product with the whole upscaled image.
         """
         decoder, drawing = self.decoder, self.decoder.output_hypernetworks_mlps
         if not self.multimask and not decoder.dynamic_multimask_via_stability:
             return self._draw(drawing[0](tokens[:, 0]), pixels), all_iou[:, :1], tokens[:, 0]
-        # One-hot products in place of gathering, for which engines have no fast kernels.
+        # One-hot products instead of Gather, for which engines have no fast kernels.
         several = all_iou[:, 1:]
         chosen = (torch.arange(several.shape[1]) == several.argmax(1, keepdim=True)).to(self.dtype).unsqueeze(1)
         brushes = torch.stack([drawing[index](tokens[:, index]) for index in range(1, tokens.shape[1])], 1)
@@ -137,7 +137,7 @@ class Decoder(nn.Module):
         return to_rows(pixels @ brush.unsqueeze(2), self.side)
 
     def _is_stable(self, logits: Tensor) -> Tensor:
-        """[N, 1]: whether the mask stays about the same when its threshold is moved a little."""
+        """bool [N, 1]: whether the mask stays about the same when its threshold changes a little."""
         delta = self.decoder.dynamic_multimask_stability_delta
         flat = logits.flatten(2)
         # float32: float16 cannot count the pixels of a mask.

@@ -1,4 +1,4 @@
-"""The graph from an image to its features."""
+"""The encoder graph: from an image to its features."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Encoder(nn.Module):
         self.dtype = dtype
         self.is_hiera = hasattr(vision.backbone, "stage_ends")
         if self.is_hiera:
-            # Hiera stretches a small map of positions to the image. Bicubic interpolation is a product with one matrix
-            # from each side: engines compute it when they load, and the file does not hold the large map.
+            # Hiera resizes a small positional map to the image. Bicubic interpolation is a matrix product from each
+            # side. Engines compute it when they load, so the file need not hold the large map.
             side, background = size_px // 4, vision.backbone.pos_embed.shape[-1]
             stretch = F.interpolate(torch.eye(background)[None, None], (side, background), mode="bicubic")[0, 0]
             self.register_buffer("stretch", stretch.to(dtype))
@@ -71,7 +71,7 @@ class Encoder(nn.Module):
         return stages
 
     def _coarsest(self, stages: list[Tensor]) -> Tensor:
-        """The coarsest map that the feature pyramid gives. The neck's own forward adds sine encodings."""
+        """The coarsest map of the feature pyramid. The neck's forward is not used, as it adds sine encodings."""
         vision_feat: Tensor | None = None
         for level in reversed(range(self.levels - 1, len(stages))):
             lateral = self.lateral[len(stages) - 1 - level](stages[level])
@@ -83,7 +83,7 @@ class Encoder(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Hiera's attention with three separate projections; splitting one joint projection would copy its result."""
+    """Hiera's attention with separate projections, because splitting the result of a joint one would copy it."""
 
     def __init__(self, source: nn.Module) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class _Attention(nn.Module):
 
 
 def _joined(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
-    """Two convolutions of 1 x 1, one after the other, as the one that they are: the map between them is the largest."""
+    """Two consecutive 1 x 1 convolutions merged into one. This avoids the map between them, which is the largest."""
     both = nn.Conv2d(first.in_channels, second.out_channels, 1)
     before, after = (layer.weight.detach().double().flatten(1) for layer in (first, second))
     both.weight.data = (after @ before)[:, :, None, None].float()

@@ -1,4 +1,4 @@
-"""Torch modules to ONNX files."""
+"""Writes torch modules to ONNX files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reasonseg_ros.export.encoder import Encoder
 from reasonseg_ros.export.memory import MemoryAttention, MemoryEncoder
 
 OPSET = 18
-"""The newest that ONNX Runtime and TensorRT 10 and 11 all read without conversion."""
+"""The newest opset that ONNX Runtime and TensorRT 10 and 11 all read without conversion."""
 
 _OBJECTS = {0: torch.export.Dim("N")}
 _PROMPTS = {0: _OBJECTS[0], 1: torch.export.Dim("P")}
@@ -78,12 +78,12 @@ def write_memory_encoder(model: nn.Module, size_px: int, dtype: torch.dtype, pat
 
 
 def memory_sizes(model: nn.Module) -> manifest.Memory:
-    """Of a model with memory."""
+    """Sizes of the memory of a model that has one."""
     return manifest.Memory(model.num_maskmem, model.config.max_object_pointers_in_encoder, model.mem_dim)
 
 
 def describe(path: Path) -> manifest.Graph:
-    """An ONNX file's name, digest, inputs and outputs."""
+    """The manifest's entry for an ONNX file: name, digest, inputs and outputs."""
     graph = onnx.load(path).graph
     tensors = (tuple(_tensor(value) for value in values) for values in (graph.input, graph.output))
     return manifest.Graph(path.name, manifest.file_sha256(path), *tensors)
@@ -98,7 +98,7 @@ def _tensor(value: onnx.ValueInfoProto) -> manifest.Tensor:
 def write_module(
     module: nn.Module, inputs: Mapping[str, tuple[Tensor, Mapping[int, object]]], outputs: Sequence[str], path: Path
 ) -> manifest.Graph:
-    """Export a module to `path`: each input is an example with its free sizes. Raises ModelError."""
+    """Export a module to `path`. Each input is an example and its free dimensions. Raises ModelError."""
     examples = tuple(example for example, _ in inputs.values())
     free = tuple(dict(sizes) for _, sizes in inputs.values())
     replace_gelu(module)
@@ -119,7 +119,7 @@ def write_module(
 
 
 def _strip(path: Path) -> None:
-    """Take out what only the exporter's authors read, stack traces above all; it would be a tenth of a small model."""
+    """Remove the exporter's debugging data, mostly stack traces. It would be a tenth of a small model."""
     model = onnx.load(path)
     del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
     for item in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
@@ -130,7 +130,7 @@ def _strip(path: Path) -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Without the exporter's warnings, which are about torch's own code."""
+    """Hides the exporter's warnings, which are about torch's own code."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

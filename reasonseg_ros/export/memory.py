@@ -1,4 +1,4 @@
-"""The two graphs of SAM2's memory: what a frame remembers of an object, and how the next frame looks at it."""
+"""The two graphs of SAM2's memory: encoding an object's mask as a memory, and attending to memories."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from reasonseg_ros.export.attention import IGNORED, split_heads, weigh
 
 ABSENT = -1024.0
-"""Logits of the mask of an object that is not in the image, as SAM2 encodes it."""
+"""Mask logits with which SAM2 encodes an object that is not in the image."""
 
 
 class MemoryEncoder(nn.Module):
-    """vision_feat, mask logits, object_score and `prompted` to mem_feat [N, h*h, D]."""
+    """From vision_feat, mask logits, object_score and `prompted` to mem_feat [N, h*h, D]."""
 
     def __init__(self, model: nn.Module, size_px: int, dtype: torch.dtype) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class MemoryEncoder(nn.Module):
         present = (object_score > 0).float()
         masks = torch.where(present[:, :, None, None] > 0, masks, torch.full_like(masks, ABSENT))
         masks = F.interpolate(masks, size=(self.size_px, self.size_px), mode="bilinear", align_corners=False)
-        # The answer to a prompt is remembered as it was shown, cut at 0; a tracked mask with its doubts.
+        # The mask that answers a prompt is binarised at 0. A tracked mask keeps its probabilities.
         by_prompt = prompted.reshape(-1, 1, 1, 1)
         shares = by_prompt * (masks > 0).float() + (1 - by_prompt) * torch.sigmoid(masks)
         drawn = self.encoder.mask_downsampler((shares * self.gain + self.offset).to(self.dtype))
@@ -45,11 +45,11 @@ class MemoryEncoder(nn.Module):
 
 
 class MemoryAttention(nn.Module):
-    """vision_feat and what N objects remember to image_embed [N, h*h, C] (`engine.manifest` has the inputs).
+    """From vision_feat and the memories of N objects to image_embed [N, h*h, C] (`engine.manifest` has the inputs).
 
-    The rotary encoding turns pairs of neighbouring channels. Here the weights' rows are sorted into the first and
-    the second channels of all pairs, which leaves the product of query and key as it is and turns halves instead:
-    engines have no fast kernels for every other channel.
+    The rotary encoding rotates pairs of neighbouring channels. Here the rows of the weights are sorted, first channels
+    of all pairs before second ones, so that halves are rotated instead. The product of query and key is the same.
+    Engines have no fast kernels for every other channel.
     """
 
     def __init__(self, model: nn.Module, size_px: int, dtype: torch.dtype) -> None:
@@ -66,7 +66,7 @@ class MemoryAttention(nn.Module):
         self.register_buffer("no_mask", model.prompt_encoder.no_mask_embed.weight.detach().reshape(1, 1, -1).to(dtype))
         self.dtype = dtype
         cosine, sine = source.rotary_emb(torch.zeros(1), source.position_ids)
-        # Both channels of a pair are turned by the same angle.
+        # Both channels of a pair are rotated by the same angle.
         self.register_buffer("cosine", cosine.flatten(0, -2)[:, ::2].to(dtype))
         self.register_buffer("sine", sine.flatten(0, -2)[:, ::2].to(dtype))
         place = model.vision_encoder.neck.position_encoding((1, model.hidden_dim, side, side), "cpu", torch.float32)
@@ -81,7 +81,7 @@ class MemoryAttention(nn.Module):
             self.to_pointer_place = copy.deepcopy(model.temporal_positional_encoding_projection_layer).to(dtype)
             half = model.hidden_dim // 2
             steps = 10000 ** (2 * (torch.arange(half, dtype=torch.float32) // 2) / half)
-            # float32 at any precision, as the angles of far frames are large.
+            # float32 at any precision, because the angles of distant frames are large.
             self.register_buffer("pointer_rates", 1 / (steps * (config.max_object_pointers_in_encoder - 1)))
 
     def forward(
@@ -90,7 +90,7 @@ class MemoryAttention(nn.Module):
         tokens = vision_feat.flatten(2).transpose(1, 2) + _spread(self.place)
         tokens = tokens.expand(mem_feat.shape[0], -1, -1)
         placed = mem_feat + _spread(self.memory_place) + self.times[mem_slot.clamp(min=0).long()].unsqueeze(2)
-        # A pointer has more channels than a memory: it is looked at in several pieces.
+        # A pointer has more channels than a memory, so it is split into several tokens.
         pointers = obj_ptr.unflatten(2, (self.splits, -1))
         placed_pointers = (pointers + self._pointer_place(ptr_dt).unsqueeze(2)).flatten(1, 2)
         pointers = pointers.flatten(1, 2)
@@ -105,7 +105,7 @@ class MemoryAttention(nn.Module):
 
             attention = layer.cross_attn_image
             query = self._turn(split_heads(attention, attention.q_proj(layer.layer_norm2(tokens))))
-            # Every remembered frame is turned by the same angles; pointers have no place in the image.
+            # Every memory is rotated by the same angles. Pointers have no position in the image.
             frames = attention.k_proj(placed).unflatten(3, (attention.num_attention_heads, -1)).permute(0, 3, 1, 2, 4)
             pointer_key = split_heads(attention, attention.k_proj(placed_pointers))
             key = torch.cat([self._turn(frames).flatten(2, 3), pointer_key], 2)
@@ -116,13 +116,13 @@ class MemoryAttention(nn.Module):
         return self.norm(tokens) + self.no_mask
 
     def _turn(self, heads: Tensor) -> Tensor:
-        """Rotary encoding of [..., h*h, size], halves in place of pairs."""
+        """Rotary encoding of [..., h*h, size], with halves instead of pairs."""
         first, second = heads.chunk(2, -1)
         turned = first * self.cosine - second * self.sine, second * self.cosine + first * self.sine
         return torch.cat(turned, -1)
 
     def _pointer_place(self, ptr_dt: Tensor) -> Tensor:
-        """[N, pointers, D]: how long ago each pointer was made."""
+        """[N, pointers, D]: encoding of each pointer's age."""
         if not self.places_pointers:
             return torch.zeros(1, 1, self.times.shape[1], dtype=self.dtype)
         angles = ptr_dt.unsqueeze(-1) * self.pointer_rates
@@ -136,13 +136,16 @@ class MemoryAttention(nn.Module):
 
 
 def _edges(place: Tensor) -> Tensor:
-    """What a sine encoding [1, C, h, h] is made of: one half of its channels differs by row, the other by column."""
+    """The rows and columns, [2, h, C/2], of a sine encoding [1, C, h, h].
+
+    One half of its channels depends on the row alone, the other on the column alone.
+    """
     half = place.shape[1] // 2
     return torch.stack([place[0, :half, :, 0].T, place[0, half:, 0, :].T])
 
 
 def _spread(edges: Tensor) -> Tensor:
-    """The sine encoding [h*h, C] of edges [2, h, C/2]; engines compute it when they load."""
+    """The sine encoding [h*h, C] from `_edges` [2, h, C/2]; engines compute it when they load."""
     side = edges.shape[1]
     rows, columns = edges[0].unsqueeze(1).expand(-1, side, -1), edges[1].unsqueeze(0).expand(side, -1, -1)
     return torch.cat([rows, columns], -1).flatten(0, 1)

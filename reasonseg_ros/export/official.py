@@ -1,4 +1,4 @@
-"""Checkpoints of the official `sam2` package (`.pt`) as transformers' SAM2: the same weights by other names.
+"""Loads checkpoints of the official `sam2` package (`.pt`) as transformers' SAM2, by renaming the weights.
 
 Names and sizes: https://github.com/facebookresearch/sam2, `sam2/configs`.
 """
@@ -17,7 +17,7 @@ from transformers.models.sam2.configuration_sam2 import Sam2HieraDetConfig, Sam2
 
 from reasonseg_ros.errors import ModelError
 
-# From width and number of blocks, which the weights show, to heads, windows and global attention blocks.
+# From width and number of blocks, which the weights reveal, to heads, windows and global attention blocks.
 _HIERA = {
     (96, 12): {},
     (96, 16): {"blocks_per_stage": [1, 2, 11, 2], "global_attention_blocks": [7, 10, 13]},
@@ -35,7 +35,7 @@ _HIERA = {
     },
 }
 
-# Applied one after the other, the first two words of a name first.
+# Applied in order.
 _RENAMED = [
     (r"^image_encoder\.trunk\.", "vision_encoder.backbone."),
     (r"^image_encoder\.neck\.convs\.(\d+)\.conv\.", r"vision_encoder.neck.convs.\1."),
@@ -124,7 +124,7 @@ def config_of(state: Mapping[str, Tensor], size_px: int) -> Sam2VideoConfig:
 
 
 def _layers(state: Mapping[str, Tensor], prefix: str) -> int:
-    """How many layers there are of names like `prefix` + number."""
+    """The number of layers, named `prefix` + number."""
     return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
 
 
@@ -139,7 +139,7 @@ def model_of(state: Mapping[str, Tensor], config: Sam2VideoConfig) -> Sam2VideoM
 
 
 def transformers_weights(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The official package's weights by transformers' names."""
+    """The official package's weights under transformers' names."""
     names = {name: _rename(name) for name in official}
     last: dict[str, int] = {}
     for name in names.values():

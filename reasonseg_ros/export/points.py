@@ -1,4 +1,4 @@
-"""The graph that everything mode asks with single points, added to an export that is there."""
+"""Adds the graph for everything mode, which decodes single points, to an existing export."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from reasonseg_ros.export import graphs
 from reasonseg_ros.export.decoder import Decoder
 
 _SMALL = 64
-"""Constants with fewer numbers stay float32."""
+"""Constants with fewer elements stay float32."""
 
 
 class PointDecoder(Decoder):
-    """A `Decoder` whose outputs are the mask and its predicted IoU alone."""
+    """A `Decoder` that only outputs the mask and its predicted IoU."""
 
     def forward(
         self, image_embed: Tensor, high_res_0: Tensor, high_res_1: Tensor, point_coords: Tensor, point_labels: Tensor
@@ -29,9 +29,9 @@ class PointDecoder(Decoder):
 
 
 def add_points_graph(decoder: PointDecoder, channels: int, folder: Path) -> None:
-    """Write `points.onnx` into an export's folder and name it in the manifest; the other graphs stay as they are.
+    """Write `points.onnx` into an export's folder and add it to the manifest. The other graphs are not changed.
 
-    The weights are stored as float16 and computed with as float32.
+    The weights are stored as float16; computation is in float32.
     """
     manifest = read_manifest(folder, verify=True)
     unfinished = folder / f".{POINTS}.onnx"

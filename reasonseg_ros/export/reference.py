@@ -1,6 +1,6 @@
-"""SAM2's tracking over a few frames by the library's own modules: what exported memory graphs are compared with.
+"""SAM2's tracking over a few frames with the library's modules: the reference for exported memory graphs.
 
-The library's session does the same and more, but rounds memories to bfloat16, which the graphs do not.
+The library's session does the same and more, but it rounds memories to bfloat16, which the graphs do not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reasonseg_ros.types import FloatArray, RgbImage
 
 @torch.inference_mode()
 def look(model: nn.Module, frame: RgbImage) -> Any:
-    """What the image encoder of a Sam2VideoModel sees in uint8 [S, S, 3]; the same for every object."""
+    """Features of the frame uint8 [S, S, 3] from the image encoder of a Sam2VideoModel; the same for every object."""
     return model.vision_encoder(torch.from_numpy(preprocess(frame, model.image_size)[None]))
 
 
@@ -27,12 +27,12 @@ def look(model: nn.Module, frame: RgbImage) -> Any:
 def track(
     model: nn.Module, frames: Sequence[Any], coords: FloatArray, labels: Sequence[int], multimask: bool
 ) -> FloatArray:
-    """One object, prompted on the first frame by points (a box as two, labelled 2 and 3) without the padding point.
+    """Track one object, prompted on the first frame by points without the padding point.
 
     Args:
         model: a Sam2VideoModel in float32.
-        frames: what `look` gave for each.
-        coords, labels: [P, 2] in pixels of the frames, and P labels.
+        frames: the result of `look` for each.
+        coords, labels: [P, 2] in pixels of the frames, and P labels. A box is two points with labels 2 and 3.
 
     Returns:
         Mask logits float32 [frames, S/4, S/4].
@@ -57,7 +57,7 @@ def track(
 
 
 def _remember(model: nn.Module, feature: Tensor, seen: Any, prompted: bool) -> tuple[Tensor, Tensor]:
-    """Features of a memory and their positions, both [h*h, 1, D]."""
+    """Features of a memory, and their positional encoding, both [h*h, 1, D]."""
     logits = seen.high_res_masks.reshape(1, 1, model.image_size, model.image_size)
     mask = (logits > 0).float() if prompted else logits.sigmoid()
     mask = mask * model.config.sigmoid_scale_for_mem_enc + model.config.sigmoid_bias_for_mem_enc
@@ -70,7 +70,7 @@ def _remember(model: nn.Module, feature: Tensor, seen: Any, prompted: bool) -> t
 def _attend(
     model: nn.Module, feature: Tensor, place: Tensor, memories: Sequence[tuple[Tensor, Tensor, Tensor]]
 ) -> Tensor:
-    """The frame after `memories`, the first of which answers the prompt, fused with them: [1, C, h, h]."""
+    """The next frame's features after attention to `memories`, of which the first is of the prompt: [1, C, h, h]."""
     now, splits = len(memories), model.hidden_dim // model.mem_dim
     times = model.memory_temporal_positional_encoding
     keys, places, pointers, pointer_places = [], [], [], []

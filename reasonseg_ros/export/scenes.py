@@ -1,4 +1,4 @@
-"""Made-up scenes with prompts, on which an export is compared with its checkpoint."""
+"""Synthetic scenes with prompts, on which an export is compared with its checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OBJECTS = 8
 
 @dataclass(frozen=True, eq=False)
 class SampleScene:
-    """uint8 [S, S, 3], the same a frame later, and a grounding for each object, as different as a reasoner's."""
+    """An image uint8 [S, S, 3], the next frame, and a grounding for each object, of all forms that reasoners give."""
 
     rgb: RgbImage
     next_rgb: RgbImage
@@ -58,7 +58,7 @@ def _draw(table: np.ndarray, centres: np.ndarray, radii: np.ndarray, colours: np
 
 
 def _grounding(index: int, centre: np.ndarray, radius: np.ndarray) -> Grounding:
-    """By turns a box, a box and a point, a box and two points, one of them outside, and a point alone."""
+    """In turn: a box; a box and a point; a box and two points, one of them outside; a point alone."""
     box = np.concatenate([centre - radius, centre + radius])
     points = [[], [centre], [centre, centre + 1.3 * radius], [centre]][index % 4]
     labels = [1, 0][: len(points)]

@@ -37,7 +37,7 @@ def export_segmenter(
     `report` is called with the current step.
 
     Raises InvalidInput for a size, precision or folder that cannot be used; ModelError if the checkpoint cannot be
-    read, or if the graphs do not give its masks. Then nothing is kept.
+    read, or if the graphs do not give its masks. Then no files are left behind.
     """
     if precision not in PRECISIONS:
         raise InvalidInput(f"precision {precision!r}; expected one of {', '.join(PRECISIONS)}")
@@ -94,7 +94,7 @@ def _manifest(checkpoint: Checkpoint, precision: str, written: dict[str, Graph])
 
 
 def _write_card(checkpoint: Checkpoint, folder: Path) -> None:
-    """So that the folder's path names the segmenter like any other model's."""
+    """The card makes the folder's path usable as a model's name."""
     card = checkpoint.card
     values = {
         "kind": "segmenter",

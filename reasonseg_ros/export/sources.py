@@ -1,4 +1,4 @@
-"""What can be exported: checkpoints of transformers (SAM2, its video model, EdgeTAM) and of the `sam2` package."""
+"""Loads what can be exported: checkpoints of transformers (SAM2, SAM2 video, EdgeTAM) and of the `sam2` package."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ARCHITECTURES = {"sam2": "sam2", "sam2_video": "sam2", "edgetam": "edgetam", "e
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A loaded model of transformers in float32, with what its export has to say of it."""
+    """A loaded model of transformers in float32, with the values for its manifest."""
 
     model: nn.Module
     card: ModelCard
@@ -43,10 +43,10 @@ class Checkpoint:
 
 
 def load_source(source: str, size_px: int = 0) -> Checkpoint:
-    """From a card's name or YAML, a folder, a hub id, or an official `.pt` file; `size_px` 0 takes its own size.
+    """Load a card's name or YAML, a folder, a hub id, or an official `.pt` file; `size_px` 0 takes its own size.
 
     Raises ModelError if it is missing, damaged, or of an architecture that cannot be exported; InvalidInput for a
-    size that is no multiple of 32.
+    size that is not a multiple of 32.
     """
     if size_px < 0 or size_px % 32:
         raise InvalidInput(f"size {size_px}; expected a multiple of 32, for example 512 or 1024")
@@ -65,7 +65,7 @@ def load_source(source: str, size_px: int = 0) -> Checkpoint:
 
 
 class _WithoutBackbone(Sam2VideoModel):
-    """Its weights of the image encoder's trunk, which is most of them, are neither read nor kept."""
+    """Does not load the weights of the image encoder's backbone, which are most of the model."""
 
     _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [r"^vision_encoder\.backbone\."]
 
@@ -75,7 +75,7 @@ class _WithoutBackbone(Sam2VideoModel):
 
 
 def load_memory(card: ModelCard, offline: bool = False) -> nn.Module:
-    """The Sam2VideoModel of a card in float32, without what the segmenter has loaded: it cannot encode images.
+    """The Sam2VideoModel of a card in float32, without the backbone, so it cannot encode images.
 
     Raises ModelError if it is missing or damaged.
     """
@@ -85,7 +85,7 @@ def load_memory(card: ModelCard, offline: bool = False) -> nn.Module:
 
 
 def _weights_folder(card: ModelCard) -> Path:
-    """Path of the loaded weights, in the hub's cache or on disk."""
+    """The folder of the loaded weights, in the hub's cache or on disk."""
     found = cached_file(
         card.source, WEIGHTS, revision=card.revision, _raise_exceptions_for_missing_entries=False
     ) or cached_file(card.source, INDEX, revision=card.revision)

@@ -1,1 +1,1 @@
-"""Checkpoints on this machine and on the Hugging Face hub: where they are, what they need, fetching them."""
+"""Checkpoints on this machine and on the Hugging Face hub: finding, sizing, fetching and checking them."""

@@ -1,4 +1,4 @@
-"""Whether a checkpoint does its work on this machine, by a picture with known answers."""
+"""Checks with a picture of known content whether a checkpoint works on this machine."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from reasonseg_ros.segmenter.port import Segmenter
 from reasonseg_ros.types import BoolMask, Grounding
 
 LEAST_BOX_IOU = 0.7
-"""Of a mask's tight box with the box that it was prompted with."""
+"""Minimum IoU of a mask's tight box with the box that prompted it."""
 
 
 def check_model(name: str, kind: str, config: Config) -> PictureResult:
-    """Load the checkpoint as `config` says, and ask it about its known picture. Raises ModelError, ConfigError."""
+    """Load the checkpoint with `config`, and ask it about its known picture. Raises ModelError, ConfigError."""
     if kind == "reasoner":
         settings = replace(config.reasoner, model=name)
         return check_configured(load_reasoner(settings), settings)
@@ -34,7 +34,7 @@ def check_model(name: str, kind: str, config: Config) -> PictureResult:
 
 
 def check_segmenter(segmenter: Segmenter, card: ModelCard) -> PictureResult:
-    """Prompt with the boxes of the known targets; each mask has to fill its box."""
+    """Prompt with the boxes of the known targets. Each mask has to fill its box."""
     if card.known_picture == NO_PICTURE:
         return PictureResult("skipped", f"not checked: the model card {card.name} has no known picture")
     rgb, targets = read_known_picture(Path(card.known_picture)) if card.known_picture else drawn_picture()

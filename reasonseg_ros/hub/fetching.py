@@ -14,7 +14,7 @@ from reasonseg_ros.hub_errors import readable_errors
 from reasonseg_ros.model_card import ModelCard
 
 PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model", "LICENSE*", "*.md")
-"""What a checkpoint of transformers needs, with its licence. Other formats of the same weights are left out."""
+"""Files of a transformers checkpoint, with its licence. Other formats of the same weights are left out."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class FetchPlan:
     """What a fetch would transfer.
 
     Attributes:
-        commit: the revision as the hub resolves it.
-        files: names and sizes in bytes of all that is needed.
-        missing_bytes: size of what is not on this machine yet.
-        free_bytes: free space where it goes.
+        commit: the commit of the revision on the hub.
+        files: sizes in bytes of all needed files, by name.
+        missing_bytes: size of the files that are not on this machine yet.
+        free_bytes: free space of the hub's cache.
     """
 
     commit: str
@@ -35,7 +35,10 @@ class FetchPlan:
 
 
 def plan(card: ModelCard) -> FetchPlan:
-    """Ask the hub what there is. Raises ModelError: no such model, gated, no network, not enough space."""
+    """Ask the hub for the checkpoint's files.
+
+    Raises ModelError if there is no such model, it is gated, or the network or disk space is missing.
+    """
     _need_hub_card(card)
     api = _api()
     with readable_errors(card):
@@ -57,8 +60,8 @@ def plan(card: ModelCard) -> FetchPlan:
 def fetch(card: ModelCard, planned: FetchPlan) -> Path:
     """Fetch what is missing, with progress on stderr, and compare every file with the hub's checksum.
 
-    Returns the snapshot's folder. A lost connection resumes within a file; an interrupted fetch goes on with the files
-    that are not whole. A file whose checksum differs is removed, so that the next fetch transfers it again. Raises
+    Returns the snapshot's folder. A lost connection resumes within a file. An interrupted fetch continues with the
+    incomplete files. A file whose checksum differs is removed, so that the next fetch transfers it again. Raises
     ModelError.
     """
     from huggingface_hub import snapshot_download
@@ -81,7 +84,7 @@ def fetch(card: ModelCard, planned: FetchPlan) -> Path:
 
 
 def _remove(path: Path) -> None:
-    """A file of the cache, which is a link to a blob."""
+    """Remove a file of the cache: the link and the blob that it points to."""
     path.resolve().unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 

@@ -11,17 +11,17 @@ from reasonseg_ros.engine.gpu import Gpu, gpus
 GIB = 2**30
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 BYTES = {"cpu": 4, "cuda": 2}
-"""Bytes of a parameter as the checkpoint is loaded by default: float32 on a CPU, bfloat16 on a GPU."""
+"""Bytes per parameter with the default types: float32 on a CPU, bfloat16 on a GPU."""
 MOST_SHARE = 0.8
 """Weights up to this share of the memory fit: images, features and the key-value cache need the rest."""
 
 
 @dataclass(frozen=True)
 class MachineMemory:
-    """What models can use, in bytes.
+    """The memory that models can use.
 
     Attributes:
-        ram_bytes: of the machine, or of the container's limit if that is lower.
+        ram_bytes: of the machine, or the container's limit if that is lower.
         gpus: NVIDIA GPUs.
     """
 
@@ -30,7 +30,7 @@ class MachineMemory:
 
 
 def machine_memory() -> MachineMemory:
-    """The memory of this machine. Asks the driver for GPUs; loads no library for it."""
+    """The memory of this machine. Asks the driver for GPUs, without loading torch."""
     ram_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return MachineMemory(min([ram_bytes, *_container_limits()]), gpus())
 
@@ -51,7 +51,7 @@ class Fit:
 
     Attributes:
         place: `CPU`, or the GPU's name.
-        weights_bytes: size of the weights in the type that is the default there.
+        weights_bytes: size of the weights in the device's default type.
     """
 
     place: str
@@ -68,7 +68,7 @@ class Fit:
 
 
 def best_fit(parameters: int, memory: MachineMemory) -> Fit:
-    """The largest GPU if the weights fit there, else the CPU if they fit, else the roomier of the two."""
+    """The largest GPU if the weights fit there, else the CPU if they fit there. If neither, the GPU if there is one."""
     fits = [Fit("CPU", parameters * BYTES["cpu"], memory.ram_bytes)]
     if memory.gpus:
         largest = max(memory.gpus, key=lambda gpu: gpu.memory_bytes)

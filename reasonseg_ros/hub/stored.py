@@ -1,4 +1,4 @@
-"""What of a model card's checkpoint is on this machine."""
+"""Which files of a model card's checkpoint are on this machine."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Stored:
     Attributes:
         folder: of the checkpoint, or of its snapshot in the hub's cache; None if there is none.
         size_bytes: of all its files.
-        missing: files that are needed and not there.
-        parameters: of the weights; without them, as the card states; 0 if unknown.
+        missing: names of missing files.
+        parameters: number in the weights; without weights, the card's number; 0 if unknown.
         error: why the files cannot be used.
     """
 
@@ -36,7 +36,7 @@ class Stored:
 
 
 def stored(card: ModelCard) -> Stored:
-    """Look for the card's checkpoint. Nothing is fetched and no model is loaded."""
+    """Look for the card's checkpoint. Does not fetch files or load a model."""
     stated = round(card.parameters_m * 1e6)
     folder = Path(card.source) if card.is_folder else cached_snapshot(card)
     if folder is None or not folder.is_dir():

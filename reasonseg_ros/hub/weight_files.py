@@ -1,4 +1,4 @@
-"""How many parameters a checkpoint's weights in safetensors files hold."""
+"""Counts the parameters in a checkpoint's safetensors files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from reasonseg_ros.errors import ModelError
 from reasonseg_ros.hub_cache import weight_files
 
 MAX_HEADER_BYTES = 100_000_000
-"""The format's own bound for its header."""
+"""The format's limit for its header."""
 
 
 def parameter_count(folder: Path) -> int:
-    """The parameters of all weights, from the headers of the files. Raises ModelError for a missing or damaged file."""
+    """Number of parameters, from the headers of the files. Raises ModelError if a file is missing or damaged."""
     return sum(_count(path) for path in weight_files(folder))
 
 
