@@ -1,1 +1,1 @@
-"""Exported graphs of the segmenter: what an export folder holds, and what runs it."""
+"""Exported graphs of the segmenter: the export folder, and the runtimes for it."""

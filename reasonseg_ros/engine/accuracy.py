@@ -1,6 +1,6 @@
 """Accuracy check of an engine against ONNX Runtime on the CPU in float32.
 
-(ONNX Runtime's CPU kernels compute a float16 graph in float32 if they have no float16 kernel.)
+ONNX Runtime computes a float16 graph in float32 where it has no float16 kernel for the CPU.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.types import RgbImage
 
 LEAST_MASK_IOU = 0.98
-"""Of the masks of one engine and its reference, the mean over the prompts; each at least `LEAST_SINGLE_IOU`."""
+"""Minimum IoU of the masks of an engine and its reference, as the mean over the prompts."""
 LEAST_SINGLE_IOU = 0.9
+"""Minimum IoU of each mask."""
 GREATEST_ERROR = 0.03
-"""Of the features and scores: root mean square of the difference over that of the reference."""
+"""Maximum relative error of features and scores: RMS of the difference over RMS of the reference."""
 OBJECTS = 8
 
-_TINY = 1e-3  # for a reference near zero, the absolute difference counts
+_TINY = 1e-3  # for a reference near zero, the absolute difference is judged
 
 
 class Reference:
-    """The graphs of an export in ONNX Runtime on the CPU, with inputs that look like real ones."""
+    """The graphs of an export in ONNX Runtime on the CPU, with realistic inputs."""
 
     def __init__(self, folder: Path, manifest: Manifest, threads: int = 0) -> None:
         self._folder, self._manifest, self._threads = Path(folder), manifest, threads
@@ -44,7 +45,7 @@ class Reference:
         return engine.run(inputs)
 
     def inputs(self, graph: str, objects: int) -> dict[str, Value]:
-        """Inputs of a graph for `count` objects, the same on every call."""
+        """Inputs of a graph for this number of objects, the same on every call."""
         if graph == "encoder":
             return {"image": picture(self._manifest.size_px)[None]}
         if graph == "decoder":
@@ -79,7 +80,7 @@ class Reference:
         }
 
     def _single_points(self, objects: int) -> dict[str, Value]:
-        """The prompts' boxes as their centres."""
+        """The prompts with the centres of the boxes instead."""
         inputs = self._prompts(objects)
         centres = inputs["point_coords"][:, :2].mean(1, keepdims=True)
         count = len(centres)
@@ -88,7 +89,7 @@ class Reference:
         return inputs
 
     def _memories(self, objects: int) -> dict[str, Value]:
-        """Every second slot holds the memory of the picture's first object, the others are empty."""
+        """Inputs of memory attention: every second slot holds the memory of the picture's first object."""
         sizes = self._manifest.memory
         assert isinstance(sizes, Memory)
         memory = self.run("memory_encoder", self.inputs("memory_encoder", objects))["mem_feat"]
@@ -106,11 +107,11 @@ class Reference:
 def check_engine(engine: Engine, graph: str, reference: Reference) -> dict[str, float]:
     """Run an engine and its reference on one object and on several, and compare all outputs.
 
-    Returns the figures by name. Raises ModelError with them if the difference is too large.
+    Returns the figures by name. Raises ModelError with the figures if the difference is too large.
     """
     figures: dict[str, float] = {}
     several = min(OBJECTS, engine.largest.get("N", OBJECTS))
-    # The attention over memories is slow and large on the CPU, and its objects do not see each other.
+    # Memory attention is slow and large on the CPU, and objects do not attend to each other.
     few = min(2, several, reference.attended_at_once)
     numbers = {"encoder": (1,), "memory_attention": (few,)}.get(graph, (1, several))
     for objects in numbers:
@@ -150,7 +151,7 @@ def _compare(name: str, found: NDArray[np.generic], expected: NDArray[np.generic
 
 
 def picture(size_px: int) -> RgbImage:
-    """A made-up scene, uint8 [size, size, 3]: a shaded table with textured blocks and balls on it."""
+    """A synthetic scene, uint8 [size, size, 3]: blocks and balls on a shaded table."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[0:size_px, 0:size_px].astype(np.float32) / size_px
     table = np.stack([150 + 50 * x, 120 + 40 * y, 90 + 30 * x * y], axis=-1)

@@ -1,4 +1,4 @@
-"""Cache of built engines in the user's cache folder, keyed by a fingerprint of everything they depend on.
+"""Cache of built engines in the user's cache folder, keyed by a digest of everything they depend on.
 
 An engine is two files: `NAME.engine`, and its description `NAME.json`, which is written last. Building takes a lock, so
 two nodes that start together build once. Reading needs no lock, because files are replaced atomically. Only the user
@@ -33,12 +33,12 @@ class EngineKey:
 
     Attributes:
         onnx_sha256: digest of the graph's file.
-        flavour, version: which TensorRT.
+        flavour, version: kind and version of TensorRT.
         capabilities: compute capabilities that it is built for.
         gpu: name of the GPU that it was built on and is tuned to; empty for TensorRT for RTX, which tunes at run time.
-        cuda_major: CUDA that the library is for.
+        cuda_major: major CUDA version of the library.
         machine: processor architecture of the library, `x86_64` or `aarch64`.
-        sizes: least, usual and greatest value of each free dimension.
+        sizes: minimum, typical and maximum of each free dimension.
         builder: further options of the builder.
     """
 
@@ -61,7 +61,7 @@ class EngineKey:
 
 @dataclass(frozen=True)
 class CachedEngine:
-    """One cached engine. `check` holds the results of the accuracy check, and is empty until a GPU has run it."""
+    """One cached engine. `check` holds the figures of the accuracy check; it is empty until a GPU has run it."""
 
     name: str
     path: Path
@@ -103,7 +103,7 @@ class EngineCache:
         return sorted(found, key=_last_use_s, reverse=True)
 
     def find(self, key: EngineKey) -> CachedEngine | None:
-        """The engine of this key, or one of TensorRT for RTX that was built for these capabilities among others.
+        """The engine of this key; of TensorRT for RTX also one that was built for further capabilities.
 
         None if there is none, or if its file is damaged.
         """
@@ -158,7 +158,7 @@ class EngineCache:
         return entry
 
     def record_check(self, entry: CachedEngine, figures: Mapping[str, float]) -> CachedEngine:
-        """Note that the engine was compared with its reference."""
+        """Store the figures of the engine's accuracy check."""
         checked = replace(entry, check=dict(figures))
         self._write(checked)
         return checked
@@ -169,11 +169,11 @@ class EngineCache:
             path.unlink(missing_ok=True)
 
     def runtime_cache(self, entry: CachedEngine) -> Path:
-        """TensorRT for RTX's cache of code compiled for the GPU that runs this engine."""
+        """The file in which TensorRT for RTX caches code that it compiled for this GPU."""
         return entry.path.with_suffix(".runtime")
 
     def prune(self, keep: str = "") -> list[CachedEngine]:
-        """Delete the least recently used engines until the rest fit into the limit; never the one named."""
+        """Delete the least recently used engines until the rest fit into the limit, except the one named `keep`."""
         removed, total = [], 0
         for entry in self.entries():
             total += entry.size_bytes

@@ -1,4 +1,4 @@
-"""Memory of a GPU for the engines, as torch tensors. torch is imported when the first engine on a GPU is made."""
+"""GPU memory for engines, as torch tensors. torch is imported when the first engine on a GPU is made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reasonseg_ros.errors import ModelError
 
 
 class DeviceMemory:
-    """Allocates on one device and copies to it; the work is queued on torch's current stream."""
+    """Allocates on a device and copies to it, on torch's current stream."""
 
     def __init__(self, device: str) -> None:
         try:
@@ -22,11 +22,11 @@ class DeviceMemory:
         self.device = torch.device(device)
 
     def dtype(self, dtype: DTypeLike) -> Any:
-        """torch's name of a numpy type."""
+        """The torch dtype of a numpy type."""
         return self.torch.from_numpy(np.empty(0, dtype)).dtype
 
     def put(self, value: Any, dtype: DTypeLike) -> Any:
-        """A contiguous tensor on the device; `value` itself if it is one already."""
+        """`value` as a contiguous tensor on the device; not copied if it is one already."""
         if isinstance(value, np.ndarray):
             value = self.torch.from_numpy(np.require(value, dtype, ["C", "W"]))
         return value.to(self.device, self.dtype(dtype)).contiguous()
@@ -38,6 +38,6 @@ class DeviceMemory:
         return self.torch.zeros(shape, dtype=self.dtype(dtype), device=self.device)
 
     def synchronize(self) -> None:
-        """Wait for what is queued on the current stream."""
+        """Wait for the current stream."""
         if self.device.type == "cuda":
             self.torch.cuda.current_stream(self.device).synchronize()

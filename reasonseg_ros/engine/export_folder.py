@@ -1,4 +1,4 @@
-"""Finds a model card's exported graphs: in the folder it names, or in `onnx/` next to the checkpoint."""
+"""Finds a model card's exported graphs: in the card's folder, or in `onnx/` inside it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def export_folder(card: ModelCard) -> Path | None:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Digest of a checkpoint's weights: of its one file, or of the names and digests of its shards; empty without any.
+    """Digest of a checkpoint's weights: of its file, or of the names and digests of its shards; empty without weights.
 
     Raises ModelError if a shard that the index names is missing.
     """
-    if (folder / WEIGHTS).is_file():  # transformers reads this one first, too
+    if (folder / WEIGHTS).is_file():  # transformers reads this file first, too
         return file_sha256(folder / WEIGHTS)
     index = folder / INDEX
     if not index.is_file():

@@ -1,6 +1,6 @@
-"""Files of the engine cache: whole or not there at all for every reader, and of no other user.
+"""Files of the engine cache: written atomically, and only accepted if they belong to this user.
 
-TensorRT trusts the engines that it loads, so whoever can write one runs code in this process.
+TensorRT trusts the engines that it loads, so whoever can write one can run code in this process.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def private_folder(folder: Path) -> Path:
-    """`folder`, made if it is missing, accessible to its user only (0700).
+    """`folder`, created if it is missing, with access for its user only (0700).
 
-    Raises ConfigError if it is a symbolic link, another user's, can be written by others, or cannot be made.
+    Raises ConfigError if it is a symbolic link, belongs to another user, is writable by others, or cannot be created.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def private_folder(folder: Path) -> Path:
 
 
 def read_private(path: Path) -> bytes:
-    """Content of a file that this user owns. Raises OSError for symbolic links, other users' files and non-files."""
+    """Content of a regular file of this user. Raises OSError for symbolic links and files that others can write."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(file.fileno())

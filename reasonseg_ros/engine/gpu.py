@@ -1,4 +1,4 @@
-"""Which NVIDIA GPUs are here, asked of the driver itself: neither torch nor another library has to be loaded."""
+"""Lists the NVIDIA GPUs by asking the driver, without loading torch or another library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # CUdevice_attribute
 
 @dataclass(frozen=True)
 class Gpu:
-    """`capability` is the compute capability (`8.9`), `cuda` the newest CUDA that the driver can run (`13.0`)."""
+    """`capability` is the compute capability (`8.9`), `cuda` the newest CUDA version of the driver (`13.0`)."""
 
     index: int
     name: str

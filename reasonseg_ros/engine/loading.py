@@ -1,4 +1,4 @@
-"""Loads engines from an export folder: chosen, built if needed, checked, warmed up."""
+"""Loads engines from an export folder: chooses the backend, builds if needed, checks and warms up."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIZES = {"N": (1, 1, 8), "P": (1, 3, 32)}
 
 _log = logging.getLogger(__name__)
 _on_cpu: WeakValueDictionary[tuple[Path, str, int], Engine] = WeakValueDictionary()
-"""Graphs that are loaded on the CPU, by their file, its digest and their threads."""
+"""Engines loaded on the CPU, by file, digest and number of threads."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class EngineOptions:
         backend: one of ENGINE_BACKENDS.
         device: `auto`, `cpu`, `cuda` or `cuda:1`; auto is the first GPU if there is one, else the CPU.
         build: when to build engines: one of ENGINE_BUILDS.
-        threads: CPU threads per operation; 0 is one per core.
+        threads: CPU threads per operation; 0: one per core.
         capabilities: compute capabilities that TensorRT for RTX builds for; empty: this machine's GPU.
         workspace_mib: maximum memory of TensorRT's builder; 0: no limit.
     """
@@ -65,7 +65,7 @@ class EngineOptions:
 def load_engines(
     folder: Path, graphs: Collection[str], options: EngineOptions, report: Report | None = None
 ) -> dict[str, Engine]:
-    """Engines for these graphs of an export, each run once.
+    """Warmed-up engines for these graphs of an export.
 
     Raises ModelError if the export or an engine is unusable, for example if a graph differs from its manifest;
     ConfigError if this machine cannot run the backend, or if an engine is missing and must not be built.
@@ -87,14 +87,14 @@ def load_engines(
             warm_up(engine)
     except BaseException:
         for engine in engines.values():
-            if engine not in _on_cpu.values():  # others may run it too
+            if engine not in _on_cpu.values():  # engines on the CPU may be shared
                 engine.close()
         raise
     return engines
 
 
 def engine_device(options: EngineOptions) -> tuple[str, Gpu | None]:
-    """Name of the device, and its GPU if it is one. Raises ConfigError if there is no such device."""
+    """Name of the device, and its GPU if it has one. Raises ConfigError if there is no such device."""
     found, wanted = gpus(), options.device
     if wanted == "auto":
         wanted = "cuda:0" if found else "cpu"
@@ -132,11 +132,11 @@ def _load_onnxruntime(folder: Path, manifest: Manifest, name: str, options: Engi
     provider = "cpu" if gpu is None else "tensorrt" if options.backend == "onnxruntime_tensorrt" else "cuda"
     largest: dict[str, int] = {}
     if name == "memory_attention" and provider != "tensorrt":
-        # On a CPU several at once are no faster, and need several times the memory, which ONNX Runtime keeps.
+        # On a CPU several objects at once are not faster. They take several times the memory, which ONNX Runtime keeps.
         largest["N"] = 1 if provider == "cpu" else manifest.attended_at_once
     key = ((folder / graph.file).resolve(), graph.sha256, options.threads)
     if provider == "cpu" and (loaded := _on_cpu.get(key)) is not None:
-        return loaded  # segmenter and tracker run the same decoder; any thread may run it
+        return loaded  # segmenter and tracker share the decoder; any thread may run it
     engine = load_onnxruntime(
         folder / graph.file,
         graph,
@@ -156,9 +156,9 @@ def _load_onnxruntime(folder: Path, manifest: Manifest, name: str, options: Engi
 
 
 def _onnxruntime_cache(manifest: Manifest, name: str, options: EngineOptions, gpu: Gpu | None) -> Path:
-    """The engine cache of ONNX Runtime's TensorRT provider, for this graph only.
+    """The folder for the engines of ONNX Runtime's TensorRT provider, for this graph only.
 
-    The provider knows a graph by its name, so graphs that differ in their weights alone must not share a folder.
+    The provider identifies a graph by its name, so graphs that only differ in their weights must not share a folder.
     """
     key = EngineKey(
         onnx_sha256=manifest.graphs[name].sha256,
@@ -179,7 +179,7 @@ def _load_tensorrt(
     folder: Path, manifest: Manifest, graphs: Collection[str], options: EngineOptions, gpu: Gpu, say: Report
 ) -> Iterator[tuple[str, Engine]]:
     reference = Reference(folder, manifest, options.threads)
-    # All are built before one is loaded: building needs the memory.
+    # All are built before the first is loaded, because building needs the memory.
     entries = {name: _build(folder, manifest, name, options, gpu, say) for name in graphs}
     for name, entry in entries.items():
         try:
@@ -228,7 +228,7 @@ def _build(
     def build_now() -> bytes:
         if file_sha256(path) != graph.sha256:
             raise ModelError(f"{path} is not the file that its manifest describes; export it again")
-        # The plain library builds for the GPU it is on, and knows no capabilities.
+        # Plain TensorRT builds for the present GPU and has no option for capabilities.
         capabilities = key.capabilities if options.backend == "tensorrt_rtx" else ()
         built = BuildOptions(options.backend, SIZES, capabilities, workspace_mib=options.workspace_mib)
         return build(path, graph, built, options.cache.timing_cache, partial(say, f"building {target}"))

@@ -3,13 +3,13 @@
 The graphs, with S the side of the square image in pixels, h = S / 16, C channels and N objects:
 
 - `encoder`: image uint8 [1, S, S, 3] -> image_embed [1, h*h, C], high_res_0 [1, 4*h*h, C/2], high_res_1 [1, h*h, C]
-  (all three by the pixels of the coarsest map, `export.layout`), vision_feat [1, C, h, h] (what SAM2's memory sees: the
-  coarsest map before the no-memory embedding was added).
+  (all three grouped by the pixels of the coarsest map, `export.layout`), vision_feat [1, C, h, h] (the coarsest map
+  without the no-memory embedding, for SAM2's memory).
 - `decoder`: image_embed [N, h*h, C], high_res_0, high_res_1 as above, point_coords float32 [N, P, 2] in pixels of the
   square, point_labels int32 [N, P] (0 outside, 1 inside, 2 and 3 a box's corners, -1 the padding point that SAM2 adds
-  to every prompt, -10 ignored; a tracked frame, which has no prompt, is two padding points) -> masks float32
-  [N, 1, 4h, 4h] logits, iou [N, 1], object_score [N, 1] (below 0: not in the image, regardless of the mask), and, of a
-  checkpoint with memory, object_pointer [N, C].
+  to every prompt, -10 ignored; a tracked frame has no prompt, which is two padding points) -> masks float32
+  [N, 1, 4h, 4h] logits, iou [N, 1], object_score [N, 1] (below 0: not in the image, regardless of the mask), and, for
+  a checkpoint with memory, object_pointer [N, C].
 - `memory_attention`: vision_feat, mem_feat [N, slots, h*h, D], mem_slot int32 [N, slots] (index of the temporal
   encoding, -1 empty), obj_ptr [N, pointers, C], ptr_dt float32 [N, pointers] (frames ago, below 0 empty)
   -> image_embed [N, h*h, C].
@@ -48,18 +48,18 @@ MEMORY_GRAPHS = ("memory_attention", "memory_encoder")
 POINTS = "points"
 
 MAX_SIZE = 4096
-"""Of an image's side in pixels, and of channels: published checkpoints have 1024 and 1152 at most."""
+"""Maximum of an image's side in pixels, and of channels. Published checkpoints have at most 1024 and 1152."""
 MAX_TENSOR_BYTES = 1 << 32
-"""Of one input or output for one object: an engine makes it before anything is known of the file."""
+"""Maximum size of an input or output for one object, as an engine allocates it before the file is validated."""
 SETTLED_NS = 1_000_000_000
-"""A digest is kept of files that have not changed for so long."""
+"""Only digests of files that have not changed for this long are cached."""
 _SCORES_BYTES = 1 << 29
 _REMEDY = "export the checkpoint again with `reasonseg export segmenter`"
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input or output. `dtype` is a name of numpy; a symbol in `shape` (N objects, P points) is free."""
+    """One input or output. `dtype` is numpy's name. A symbol in `shape` (N objects, P points) is a free dimension."""
 
     name: str
     dtype: str
@@ -68,7 +68,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Graph:
-    """`file` is a name in the manifest's folder, `sha256` its content's digest."""
+    """`file` is a name in the manifest's folder, `sha256` the digest of its content."""
 
     file: str
     sha256: str
@@ -78,7 +78,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Memory:
-    """Sizes of the tracker's memory: remembered masks and object pointers an object, channels D of a mask's memory."""
+    """Sizes of the tracker's memory: masks and object pointers per object, channels D of a mask's memory."""
 
     slots: int
     pointers: int
@@ -94,14 +94,14 @@ class Manifest:
     """One exported segmenter.
 
     Attributes:
-        name: the model card's.
+        name: of the model card.
         source: origin of the weights as given: card, folder, hub id or file.
-        weights_sha256: digest of the weights' file, so that an export of other weights is noticed.
+        weights_sha256: digest of the weights, to detect an export of other weights.
         size_px: side S of the square image.
         channels: C.
-        multimask: the decoder keeps the best of three masks; without it, the single mask.
+        multimask: the decoder selects the best of three masks; without it, the single mask.
         memory: None without the memory graphs.
-        libraries: name and version of what made the export.
+        libraries: versions of the libraries that made the export, by name.
         checks: accuracy against the checkpoint, measured at export: mean and minimum IoU of masks, and the required
             mean.
     """
@@ -143,9 +143,10 @@ class Manifest:
 
     @property
     def attended_at_once(self) -> int:
-        """Objects per run of memory attention if all scores are held in memory, as in ONNX Runtime.
+        """Objects per run of memory attention if all scores are in memory at once, as in ONNX Runtime.
 
-        Each has as many scores as places times remembered places: 0.5 GB at 1024 px, held about six times over.
+        Each object has a score for each pair of a place and a remembered place: 0.5 GB at 1024 px. About six copies of
+        it are in memory.
         """
         places = (self.size_px // 16) ** 2
         slots = self.memory.slots if self.memory else 0
@@ -161,7 +162,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 def read_manifest(folder: Path, *, verify: bool = False) -> Manifest:
     """The manifest of an export folder; `verify` also compares every graph with its digest.
 
-    Raises ModelError if the folder is no export, is damaged, or was written by another version of this package.
+    Raises ModelError if the folder is not an export, is damaged, or was written by another version of this package.
     """
     folder = Path(folder)
     path = folder / FILE_NAME
@@ -188,10 +189,10 @@ def read_manifest(folder: Path, *, verify: bool = False) -> Manifest:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits. Read again only if the file has changed since."""
+    """SHA-256 of a file's content, in hexadecimal digits. Cached until the file changes."""
     path = Path(path).resolve()
     found = path.stat()
-    # The system's clock moves in steps: a file that has just changed may change again and keep its times.
+    # File times have a limited resolution: a file that has just changed may change again without a new time.
     is_settled = time.time_ns() - found.st_ctime_ns > SETTLED_NS
     read = _sha256 if is_settled else _sha256.__wrapped__
     return read(path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

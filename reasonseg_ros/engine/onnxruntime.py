@@ -1,6 +1,6 @@
-"""Graphs run by ONNX Runtime: on the CPU, or on a GPU through its CUDA or TensorRT provider.
+"""Runs graphs with ONNX Runtime: on the CPU, or on a GPU through its CUDA or TensorRT provider.
 
-The one file that imports onnxruntime.
+This is the only file that imports onnxruntime to run graphs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 GIVE_BACK_S = 10.0
-"""How often a graph on the CPU gives back the memory of its intermediate values, which ONNX Runtime would keep."""
+"""How often a graph on the CPU releases the memory of its intermediate values, which ONNX Runtime would keep."""
 _MEMORY_WORDS = ("Failed to allocate memory", "bad allocation", "bad_alloc", "out of memory", "BFCArena")
 
 
@@ -40,7 +40,7 @@ def version() -> str:
 
 
 def has_provider(provider: str) -> bool:
-    """Whether the installed ONNX Runtime was built with this one of `PROVIDERS`."""
+    """Whether the installed ONNX Runtime has this one of `PROVIDERS`."""
     return PROVIDERS[provider] in onnxruntime.get_available_providers()
 
 
@@ -60,14 +60,16 @@ def load_onnxruntime(
 ) -> Engine:
     """The graph of `path`, ready to run.
 
-    `threads` is how many the CPU uses for one operation, 0 as many as there are cores. `cache_folder` keeps the
-    engines that the TensorRT provider builds of this graph, for the least, usual and greatest `sizes` of the free
-    dimensions; no other graph may share it. `build` is `never`, `if_missing` or `force` (build again). The builder gets
-    at most `workspace_mib` of memory (0: no limit). `largest` bounds free dimensions further.
+    Args:
+        threads: CPU threads per operation; 0: one per core.
+        cache_folder: for the engines that the TensorRT provider builds of this graph; no other graph may share it.
+        build: `never`, `if_missing` or `force` (build again).
+        workspace_mib: maximum memory of the builder; 0: no limit.
+        sizes: minimum, typical and maximum of the free dimensions, for the TensorRT provider.
+        largest: further limits of free dimensions.
 
-    Raises ConfigError if the provider is not in the installed ONNX Runtime or cannot start (there is
-    no silent fallback to the CPU), or if engines are missing and must not be built;
-    ModelError if the file is unreadable.
+    Raises ConfigError if the provider is not in the installed ONNX Runtime or cannot start (there is no silent fallback
+    to the CPU), or if engines are missing and must not be built; ModelError if the file is unreadable.
     """
     wanted = _providers(graph, provider, gpu, cache_folder, sizes or {}, workspace_mib)
     if not has_provider(provider):
@@ -93,18 +95,18 @@ def load_onnxruntime(
 
 
 def _find_cuda() -> None:
-    """Load the CUDA and cuDNN that come with torch's wheels, which the system's loader does not know of."""
+    """Load CUDA and cuDNN from torch's wheels, where the system's loader does not look."""
     DeviceMemory("cuda")  # imports torch, and with it its CUDA
     if hasattr(onnxruntime, "preload_dlls"):  # since 1.21
-        with redirect_stdout(sys.stderr):  # it prints what is missing
+        with redirect_stdout(sys.stderr):  # it prints the missing libraries
             onnxruntime.preload_dlls()
 
 
 @contextmanager
 def built_engines(cache_folder: Path | None, build: str, name: str) -> Iterator[None]:
-    """The folder of the TensorRT provider's engines, as `build` wants it, and no other process at work in it.
+    """Locks and prepares the folder of the TensorRT provider's engines according to `build`.
 
-    Raises ConfigError if engines are missing and `build` is never: the provider itself would build them.
+    Raises ConfigError if engines are missing and `build` is never, because the provider itself would build them.
     """
     if cache_folder is None:
         yield
@@ -118,7 +120,7 @@ def built_engines(cache_folder: Path | None, build: str, name: str) -> Iterator[
                 "never; run `reasonseg engine build FOLDER --runtime onnxruntime_tensorrt`"
             )
         for path in cache_folder.iterdir():
-            # Links and files of others are never the provider's own.
+            # Links and other users' files are never from the provider.
             is_foreign = path.is_symlink() or path.stat().st_uid != os.geteuid()
             if is_foreign or (build == "force" and path.is_file() and path.name != ".lock"):
                 path.unlink()
@@ -133,7 +135,7 @@ def _providers(
     sizes: Mapping[str, tuple[int, int, int]],
     workspace_mib: int = 0,
 ) -> list[Any]:
-    """Providers in the order of preference, with their options, as `InferenceSession` takes them."""
+    """Providers in order of preference, with their options, for `InferenceSession`."""
     cuda = (PROVIDERS["cuda"], {"device_id": gpu})
     if provider == "cpu":
         return [PROVIDERS["cpu"]]
@@ -145,7 +147,7 @@ def _providers(
         tensorrt |= {"trt_timing_cache_enable": True, "trt_timing_cache_path": str(cache_folder)}
     if workspace_mib:
         tensorrt["trt_max_workspace_size"] = workspace_mib << 20
-    # Without them the provider builds again whenever it sees a new number of objects or points.
+    # Without these profiles the provider would build again for each new number of objects or points.
     free = [tensor for tensor in graph.inputs if any(isinstance(size, str) for size in tensor.shape)]
     for index, word in enumerate(("min", "opt", "max") if free and sizes else ()):
         shapes = [
@@ -201,7 +203,7 @@ class OnnxRuntimeBound:
         check_inputs(self, inputs)
         with self._lock, _memory_errors(self.name):
             binding = self._session.io_binding()
-            # The tensors have to outlive the run: the binding knows their addresses only.
+            # The tensors must outlive the run, because the binding only holds their addresses.
             fed = {name: self._memory.put(value, self.inputs[name].dtype) for name, value in inputs.items()}
             for name, value in fed.items():
                 self._bind(binding.bind_input, name, self.inputs[name].dtype, value)
@@ -227,7 +229,7 @@ class OnnxRuntimeBound:
 
 
 class _Pool:
-    """The memory that one session on the CPU keeps between runs; it holds what the largest run needed.
+    """The memory pool of a session on the CPU. Between runs it keeps as much as the largest run needed.
 
     Without a pool the system would clear memory for every run, which then takes 5 to 70 % longer (benchmarks/LOG.md).
     """
@@ -236,7 +238,7 @@ class _Pool:
         self._given_back_s = time.monotonic()
 
     def run_options(self) -> Any:
-        """Options of the next run. Once in GIVE_BACK_S it gives the pool back to the system when it ends."""
+        """Options of the next run. Once in GIVE_BACK_S the pool is released to the system after the run."""
         now_s = time.monotonic()
         if now_s - self._given_back_s < GIVE_BACK_S:
             return None
@@ -247,7 +249,7 @@ class _Pool:
 
 
 class BoundGraph:
-    """A graph on the CPU whose values stay in numpy arrays of the caller: for a graph that runs once a token.
+    """A graph on the CPU whose values stay in the caller's numpy arrays: for a graph that runs for every token.
 
     Raises ModelError if the file is unreadable.
     """
@@ -255,14 +257,14 @@ class BoundGraph:
     def __init__(self, path: Path, name: str, threads: int) -> None:
         self.name = name
         self.runtime = f"ONNX Runtime {version()}, CPU"
-        # Resolved: its weights may be a file beside it, and ONNX Runtime refuses links that lead elsewhere.
+        # Resolved, because its weights may be a file beside it, and ONNX Runtime refuses links out of the folder.
         self._session = _session(path.resolve(), threads, [PROVIDERS["cpu"]])
         self._pool = _Pool()
 
     def bind(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
-        """A function that runs the graph on what these contiguous arrays hold then, and writes into `outputs`.
+        """A function that runs the graph on the current content of these contiguous arrays, and writes into `outputs`.
 
-        An array may be input and output. The function raises ModelError or OutOfMemory.
+        An array may be both input and output. The function raises ModelError or OutOfMemory.
         """
         binding = self._session.io_binding()
         values = {id(array): onnxruntime.OrtValue.ortvalue_from_numpy(array)
@@ -272,7 +274,9 @@ class BoundGraph:
         for name, array in outputs.items():
             binding.bind_ortvalue_output(name, values[id(array)])
 
-        def run(kept: Any = (values, inputs, outputs)) -> None:  # the binding knows addresses only
+        def run(
+            kept: Any = (values, inputs, outputs),
+        ) -> None:  # the default keeps the arrays alive
             with _memory_errors(self.name):
                 self._session.run_with_iobinding(binding, self._pool.run_options())
 
@@ -280,7 +284,7 @@ class BoundGraph:
 
 
 def fold_constants(path: Path) -> None:
-    """Compute what depends on weights alone, and put all weights into the graph's file."""
+    """Fold the constants of a graph, and store all weights in its file."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(path.with_suffix(".folded"))
@@ -291,18 +295,18 @@ def fold_constants(path: Path) -> None:
 
 def _session(path: Path, threads: int, providers: list[Any]) -> Any:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # what goes wrong comes back as an exception
+    options.log_severity_level = 3  # errors are raised as exceptions
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads that spin while they wait slow down everything else on the machine, the reasoner above all.
+    # Spinning threads would slow down everything else on the machine, above all the reasoner.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if providers == [PROVIDERS["cpu"]]:
-        # It plans each new shape of the inputs, and from its second run on takes the plan's memory in one block, for
-        # which the pool has no room: the pool would grow with the number of shapes.
+        # With memory patterns, each new input shape allocates a further block from its second run on, so the pool would
+        # grow with the number of shapes.
         options.enable_mem_pattern = False
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=providers)
-    except Exception as error:  # ONNX Runtime's errors have no common class but Exception
+    except Exception as error:  # the only common class of ONNX Runtime's errors
         raise ModelError(f"{path}: ONNX Runtime {version()} cannot load it: {error}; export it again") from error
 
 
@@ -311,7 +315,7 @@ def _memory_errors(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Neither ONNX Runtime nor torch's CPU allocator has an exception class for it.
+        # Neither ONNX Runtime nor torch's CPU allocator has an exception class for missing memory.
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in _MEMORY_WORDS):
             if not type(error).__module__.startswith("onnxruntime"):
                 raise

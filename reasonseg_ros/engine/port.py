@@ -1,8 +1,8 @@
 """The interface to one exported graph on any runtime and device.
 
-Values are numpy arrays in the machine's memory, or, for engines on a GPU, torch tensors there: an output that was kept
-on the device goes straight into the next engine. Both kinds support the same indexing and assignment, so a ring of
-memories is `ring = engine.zeros(shape, dtype)` and then `ring[target, slot] = features[0]` on any device.
+Values are numpy arrays or, for engines on a GPU, torch tensors on that GPU. An output that is kept on the device can be
+passed directly to the next engine. Both kinds support the same indexing and assignment, so a ring buffer of memories is
+`ring = engine.zeros(shape, dtype)` and then `ring[target, slot] = features[0]` on any device.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reasonseg_ros.engine.manifest import Tensor
 from reasonseg_ros.errors import InvalidInput, ModelError
 
 Report = Callable[[str, "float | None"], None]
-"""Called with the current step, which may take minutes, and its progress from 0 to 1, if known."""
+"""Called with the current step, which may take minutes, and its progress from 0 to 1; None if not known."""
 
 Value = Any
 """numpy array, or a torch tensor on the engine's GPU."""
@@ -30,8 +30,8 @@ class Engine(Protocol):
     """One graph, ready to run. Calls from several threads wait for each other.
 
     Attributes:
-        name: which graph, for example `encoder`.
-        runtime: library, version and device in words, for reports.
+        name: of the graph, for example `encoder`.
+        runtime: library, version and device, for reports.
         device: `cpu` or `cuda:0`; device of kept outputs and of `zeros`.
         inputs, outputs: by name, in the graph's order.
         largest: maximum size of each free dimension by name; names that are missing have no limit.
@@ -45,9 +45,9 @@ class Engine(Protocol):
     largest: Mapping[str, int]
 
     def run(self, inputs: Mapping[str, Value], keep: Collection[str] = ()) -> dict[str, Value]:
-        """All outputs by name: those in `keep` stay on the device, the others come back as numpy arrays.
+        """All outputs by name: those in `keep` stay on the device, the others are numpy arrays.
 
-        Raises InvalidInput for a wrong name, type or shape, OutOfMemory if the device has no room.
+        Raises InvalidInput for a wrong name or shape, OutOfMemory if the device is out of memory.
         """
         ...
 
@@ -56,12 +56,12 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the device's memory back. The engine cannot run afterwards."""
+        """Release the device's memory. The engine cannot run afterwards."""
         ...
 
 
 def to_host(value: Value) -> NDArray[Any]:
-    """`value` as a numpy array; from a GPU it is copied."""
+    """`value` as a numpy array, copied from the GPU if needed."""
     if isinstance(value, np.ndarray):
         return value
     array: NDArray[Any] = value.detach().cpu().numpy()
@@ -71,7 +71,7 @@ def to_host(value: Value) -> NDArray[Any]:
 def check_finite(stage: str, values: Mapping[str, Value]) -> None:
     """Raises ModelError with the stage if a floating-point array or tensor holds NaN or infinity.
 
-    Damaged weights and overflows in half precision give such numbers, and the masks cut from them look like any other.
+    Damaged weights and overflows in half precision give such values, and masks computed from them look normal.
     """
     for name, value in values.items():
         if not _is_finite(value):
@@ -82,7 +82,7 @@ def _is_finite(value: Value) -> bool:
     if isinstance(value, np.ndarray):
         if value.dtype.kind != "f":
             return True
-        # The sum is several times faster than looking at each number; it overflows for no real feature map.
+        # The sum is several times faster than a test of each value. It overflows for no real feature map.
         with np.errstate(over="ignore", invalid="ignore"):
             return bool(np.isfinite(value.sum(dtype=np.float32)) or np.isfinite(value).all())
     if not value.is_floating_point():
@@ -93,7 +93,7 @@ def _is_finite(value: Value) -> bool:
 
 
 def check_inputs(engine: Engine, inputs: Mapping[str, Value]) -> None:
-    """Raises InvalidInput if names, number of dimensions or sizes are not those of the graph."""
+    """Raises InvalidInput if names, number of dimensions or sizes do not fit the graph."""
     if inputs.keys() != engine.inputs.keys():
         raise InvalidInput(f"{engine.name}: inputs {sorted(inputs)}; expected {sorted(engine.inputs)}")
     sizes: dict[str, int] = {}
@@ -112,7 +112,7 @@ def check_inputs(engine: Engine, inputs: Mapping[str, Value]) -> None:
 
 
 def warm_up(engine: Engine) -> None:
-    """Run once on zeros, so that the first image does not pay for the library's start-up."""
+    """Run once on zeros, so that the library's initialisation does not delay the first image."""
     zeros = {}
     for name, tensor in engine.inputs.items():
         zeros[name] = np.zeros(shape_of(tensor, dict.fromkeys(tensor.shape, 1)), tensor.dtype)
@@ -124,12 +124,12 @@ def by_name(tensors: Iterable[Tensor]) -> Mapping[str, Tensor]:
 
 
 def shape_of(tensor: Tensor, sizes: Mapping[Any, int]) -> tuple[int, ...]:
-    """The tensor's shape if its free dimensions have these sizes."""
+    """The tensor's shape with these sizes of the free dimensions."""
     return tuple(sizes[size] if isinstance(size, str) else size for size in tensor.shape)
 
 
 def free_sizes(tensors: Mapping[str, Tensor], values: Mapping[str, Value]) -> dict[str, int]:
-    """What the free dimensions of a graph's inputs are in `values`, by their names."""
+    """Sizes of the free dimensions of a graph's inputs in `values`, by name."""
     return {
         symbol: size
         for name, tensor in tensors.items()

@@ -1,4 +1,4 @@
-"""Builds as bars in the terminal."""
+"""Progress bars in the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 
 class Bars:
-    """A `Report`: one line for each piece of work, a bar if its end is known."""
+    """A `Report` with a line for each step, and a bar if its progress is known."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console)

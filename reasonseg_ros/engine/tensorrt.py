@@ -1,6 +1,6 @@
-"""Graphs run by TensorRT: the plain one (10 and 11) and TensorRT for RTX through the same code.
+"""Runs graphs with TensorRT (10 and 11) or TensorRT for RTX, through the same code.
 
-The one file that imports tensorrt or tensorrt_rtx; building is in `tensorrt_builder`.
+This is the only file that imports tensorrt or tensorrt_rtx. Building is in `tensorrt_builder`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FLAVOURS = {
     "tensorrt": ("tensorrt",),
     "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
-"""Kinds of TensorRT with the modules that hold their Python interface."""
+"""Kinds of TensorRT, with the modules of their Python interface."""
 
 _INSTALL = {
     "tensorrt": "on a Jetson it comes with JetPack (python3-libnvinfer), elsewhere with `pip install tensorrt`",
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class StaleEngine(ModelError):
-    """An engine file that this TensorRT cannot load: it has to be built again."""
+    """An engine that this TensorRT cannot load, so it has to be built again."""
 
 
 def library(flavour: str) -> Any:
@@ -45,13 +45,13 @@ def library(flavour: str) -> Any:
     for name in FLAVOURS[flavour]:
         try:
             return importlib.import_module(name)
-        except (ImportError, OSError) as error:  # OSError: the module is there, its libraries are not
+        except (ImportError, OSError) as error:  # OSError: the module's libraries are missing
             reasons.append(str(error))
     raise ModelError(f"{flavour} is not installed ({'; '.join(reasons)}): {_INSTALL[flavour]}")
 
 
 def cuda_major(flavour: str) -> str:
-    """The CUDA that the installed wheel of a flavour is for, `13` for example; empty if its name does not say."""
+    """The major CUDA version of a flavour's installed wheel, for example `13`; empty if its name has none."""
     found = packages_distributions()
     names = [name for module in FLAVOURS[flavour] for name in found.get(module, ())]
     match = re.search(r"cu(?:da)?(\d+)", " ".join(names))
@@ -59,7 +59,7 @@ def cuda_major(flavour: str) -> str:
 
 
 def logger(trt: Any) -> Any:
-    """A logger that passes on to Python's and keeps the errors in `.errors`, as TensorRT itself raises nothing."""
+    """A logger that forwards to Python's and collects errors in `.errors`, because TensorRT raises none itself."""
 
     class Logger(trt.ILogger):
         def __init__(self) -> None:
@@ -77,7 +77,7 @@ def logger(trt: Any) -> Any:
 class TensorRtEngine:
     """A built engine on a GPU, on a separate stream.
 
-    Each call ends when the GPU has ended, so that outputs can be used on any stream.
+    Each call waits for the GPU, so its outputs can be used on any stream.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class TensorRtEngine:
         device: str = "cuda:0",
         runtime_cache: Path | None = None,
     ) -> None:
-        """`runtime_cache` keeps what TensorRT for RTX compiles for this very GPU at the first runs.
+        """`runtime_cache` is the file for code that TensorRT for RTX compiles for this GPU at the first run.
 
-        A graph without free sizes is run as a CUDA graph if it can be recorded.
+        A graph without free dimensions is run as a CUDA graph if it can be recorded.
 
-        Raises StaleEngine if `plan` is not for this library and GPU, OutOfMemory if the GPU is too small.
+        Raises StaleEngine if `plan` is not for this library and GPU, OutOfMemory if the GPU is out of memory.
         """
         trt = library(flavour)
         self.name = name
@@ -119,18 +119,18 @@ class TensorRtEngine:
             self._context = self._new_context(trt)
             if self._context is None:
                 raise OutOfMemory(f"no room on {device} for the {name}: {'; '.join(self._log.errors)}")
-            # TensorRT for RTX knows what cannot be recorded; the plain one records all that is static.
+            # TensorRT for RTX reports whether it can be recorded. Plain TensorRT can record every static graph.
             can_record = getattr(self._context, "is_stream_capturable", lambda _: True)
             self._graph: _CudaGraph | None = None
             if is_static and can_record(self._stream.cuda_stream):
                 self._graph = self._record()
 
     def _record(self) -> _CudaGraph | None:
-        """None if the run cannot be recorded; single calls still work then."""
+        """The recorded run; None if it cannot be recorded, in which case single calls still work."""
         graph = _CudaGraph(self)
         try:
             graph.record()
-        except (RuntimeError, ModelError) as error:  # torch's, for what CUDA refuses; the engine's own
+        except (RuntimeError, ModelError) as error:  # of torch, if CUDA refuses; of the engine
             _log.warning("%s: no CUDA graph could be recorded, it is run call by call: %s", self.name, error)
             return None
         return graph
@@ -158,7 +158,7 @@ class TensorRtEngine:
             raise OutOfMemory(f"the segmenter's {self.name} ran out of memory on {self.device}: {error}") from error
 
     def _keep_compiled(self) -> None:
-        """After the first run TensorRT for RTX has compiled the engine for this GPU; the next start need not."""
+        """After the first run, store the code that TensorRT for RTX compiled for this GPU, for the next start."""
         if self._runtime_cache is not None and self._runtime_cache_file is not None:
             replace_file(self._runtime_cache_file, bytes(self._runtime_cache.serialize()))
             self._runtime_cache_file = None
@@ -189,15 +189,15 @@ class TensorRtEngine:
         return self._memory.zeros(shape, dtype)
 
     def close(self) -> None:
-        """Give the memory back. The engine cannot run afterwards."""
+        """Release the memory. The engine cannot run afterwards."""
         with self._lock:
             self._graph = self._context = self._engine = self._runtime_cache = None
 
 
 class _CudaGraph:
-    """A run that was recorded once: replaying it costs one launch in place of hundreds.
+    """A recorded run. Replaying it takes one launch instead of hundreds.
 
-    Its inputs and outputs have fixed addresses, hence the copies.
+    Its inputs and outputs have fixed addresses, so values are copied into and out of them.
     """
 
     def __init__(self, engine: TensorRtEngine) -> None:
@@ -206,7 +206,7 @@ class _CudaGraph:
         tensors = {**engine.inputs, **engine.outputs}
         self._fixed = {name: memory.zeros(shape_of(tensor, {}), tensor.dtype) for name, tensor in tensors.items()}
         memory.synchronize()
-        engine.enqueue(self._fixed)  # the first run allocates and compiles, which must not be recorded
+        engine.enqueue(self._fixed)  # the first run allocates and compiles, so it must not be recorded
         self._stream.synchronize()
 
     def record(self) -> None:

@@ -1,6 +1,6 @@
-"""Building of TensorRT engines from ONNX files. TensorRT for RTX builds without a GPU, for cards that are elsewhere.
+"""Builds TensorRT engines from ONNX files. TensorRT for RTX can build without a GPU, for other machines.
 
-Networks are strongly typed: the precision is the one in the ONNX file, as TensorRT 11 knows no other way.
+Networks are strongly typed: the precision is that of the ONNX file. TensorRT 11 supports nothing else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reasonseg_ros.engine.tensorrt import library, logger
 from reasonseg_ros.errors import ConfigError, ModelError
 
 Progress = Callable[[float], None]
-"""Called with the part of the work that is done, 0 to 1."""
+"""Called with the finished share of the work, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class BuildOptions:
 
     Attributes:
         flavour: `tensorrt` or `tensorrt_rtx`.
-        capabilities: compute capabilities to build for (`8.9`), TensorRT for RTX only; empty is the GPU that is here.
-        sizes: least, usual and greatest value of each free dimension, by its name in the manifest.
-        optimization_level: TensorRT's, 0 to 5; None leaves its default.
-        workspace_mib: memory that tactics may use at most; 0 leaves TensorRT's default (all there is).
+        capabilities: compute capabilities to build for (`8.9`), TensorRT for RTX only; empty: this machine's GPU.
+        sizes: minimum, typical and maximum of each free dimension, by its name in the manifest.
+        optimization_level: TensorRT's, 0 to 5; None: its default.
+        workspace_mib: maximum memory of a tactic; 0: TensorRT's default, all memory.
     """
 
     flavour: str
@@ -47,10 +47,10 @@ def build(
 ) -> bytes:
     """The serialised engine of an ONNX file.
 
-    `timing_cache` is read and written: plain TensorRT reuses the timings in it.
+    `timing_cache` is read and written; plain TensorRT reuses its timings.
 
     Raises ModelError if the file cannot be parsed or built, ConfigError for a capability that the library does not
-    know. An exception of `progress`, or one that a signal raises, ends the build.
+    support. An exception of `progress`, or of a signal handler, ends the build.
     """
     trt = library(options.flavour)
     log = logger(trt)
@@ -75,7 +75,7 @@ def build(
             shapes = zip(*(options.sizes[s] if isinstance(s, str) else (s, s, s) for s in tensor.shape), strict=True)
             profile.set_shape(tensor.name, *(tuple(shape) for shape in shapes))
     config.add_optimization_profile(profile)
-    if timing_cache is not None and options.flavour == "tensorrt":  # the other one times nothing while it builds
+    if timing_cache is not None and options.flavour == "tensorrt":  # TensorRT for RTX measures nothing during a build
         known = _known_timings(timing_cache)
         config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
     monitor = _monitor(trt, progress)
@@ -98,7 +98,8 @@ def _known_timings(timing_cache: Path) -> bytes:
 
 
 def _build_in_a_thread(builder: Any, network: Any, config: Any, monitor: Any) -> Any:
-    """The engine, or None. In a thread, as exceptions of signals come in the main one and cannot pass TensorRT."""
+    """The engine, or None. Built in a thread, because exceptions of signal handlers in the main one cannot cross
+    TensorRT."""
     with ThreadPoolExecutor(1) as pool:
         built = pool.submit(builder.build_serialized_network, network, config)
         try:
@@ -142,13 +143,14 @@ def _set_capabilities(trt: Any, config: Any, options: BuildOptions) -> None:
 
 
 def _monitor(trt: Any, progress: Progress | None) -> Any:
-    """TensorRT's phases nest: only the outermost one's steps are counted, each with what its first child has done."""
+    """A progress monitor. TensorRT's phases nest: the steps of the outermost are counted, with the progress of its
+    first child."""
 
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             super().__init__()
             self.error: BaseException | None = None
-            self._told = -1.0
+            self._reported = -1.0
             self._steps: dict[str, tuple[str | None, int, int]] = {}  # parent, steps, steps done
             self._lock = threading.Lock()  # TensorRT calls from several threads
 
@@ -157,14 +159,14 @@ def _monitor(trt: Any, progress: Progress | None) -> Any:
                 self._steps[phase_name] = (parent_phase, num_steps, 0)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            # False has TensorRT stop and return no engine.
+            # False makes TensorRT stop and return no engine.
             try:
                 with self._lock:
                     parent, steps, _ = self._steps.get(phase_name, (None, 1, 0))
                     self._steps[phase_name] = (parent, steps, step + 1)
                     done = self._done()
-                if progress is not None and done >= self._told + 0.01:
-                    self._told = done
+                if progress is not None and done >= self._reported + 0.01:
+                    self._reported = done
                     progress(done)
             except BaseException as error:
                 self.error = error

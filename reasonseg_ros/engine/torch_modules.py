@@ -1,4 +1,4 @@
-"""Graphs that have not been exported: torch modules of the same inputs and outputs, run as they are."""
+"""Runs graphs that have not been exported: torch modules with the same inputs and outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reasonseg_ros.errors import OutOfMemory
 
 
 class TorchModule:
-    """A module behind an engine's `run` and `zeros`; kept outputs are torch tensors on `device`, the CPU included."""
+    """A module with an engine's `run` and `zeros`. Kept outputs are torch tensors on `device`, also on the CPU."""
 
     def __init__(
         self, name: str, module: torch.nn.Module, inputs: Sequence[str], outputs: Sequence[str], device: torch.device
