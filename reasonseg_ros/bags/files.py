@@ -1,4 +1,4 @@
-"""Which files make up a bag, and what its metadata.yaml says of them."""
+"""The files of a bag, and the content of its metadata.yaml."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MOST_METADATA_BYTES = 64 * 2**20
 
 @dataclass
 class Metadata:
-    """What metadata.yaml says, versions 1 to 9 of rosbag2.
+    """The content of metadata.yaml, versions 1 to 9 of rosbag2.
 
     Attributes:
         files: names in the bag's folder, in the order of recording.
-        counts: messages of each topic.
-        qos: YAML of each topic's offered quality of service.
-        compression: its format, of files or messages; empty if there is none.
-        problem: why the file cannot be used; its other values are empty then.
+        counts: number of messages by topic.
+        qos: YAML of the offered quality of service by topic.
+        compression: format of compressed files or messages; empty if there is none.
+        problem: why the file cannot be used; the other values are then empty.
     """
 
     files: list[str] = field(default_factory=list)
@@ -46,10 +46,10 @@ def is_bag(path: Path) -> bool:
 
 
 def bag_files(path: Path) -> tuple[list[Path], list[Path], Metadata]:
-    """The files of a bag in their order, those in its folder that are not read, and what metadata.yaml says.
+    """The files of a bag in order, further files in its folder that are not read, and the content of metadata.yaml.
 
-    Files are those that metadata.yaml names, which need not exist, or without it all in the folder. Raises InvalidInput
-    if there is no bag.
+    The files are those that metadata.yaml names, which need not exist. Without metadata.yaml they are all bag files in
+    the folder. Raises InvalidInput if there is no bag.
     """
     if not path.exists():
         raise InvalidInput(f"there is no bag at {path}")
@@ -78,13 +78,13 @@ def bag_files(path: Path) -> tuple[list[Path], list[Path], Metadata]:
 
 
 def _packed_or_not(path: Path) -> Path:
-    """The file, or the same one compressed or unpacked by hand since it was recorded."""
+    """The file or, if it is missing, the same file that was compressed or unpacked after the recording."""
     other = path.with_suffix("") if path.suffix == ".zstd" else path.with_name(f"{path.name}.zstd")
     return other if not path.exists() and other.is_file() else path
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Every version of the file; one that is damaged has a `problem`, and never raises."""
+    """Reads every version of the file. Never raises; a damaged file has a `problem`."""
     try:
         if path.stat().st_size > MOST_METADATA_BYTES:
             return Metadata(problem=f"has {path.stat().st_size} bytes")
@@ -97,7 +97,7 @@ def read_metadata(path: Path) -> Metadata:
 def _metadata(values: Mapping[str, Any]) -> Metadata:
     found = Metadata(compression=str(values.get("compression_format") or "").lower())
     for path in _list(values["relative_file_paths"]):
-        # Up to version 3 they began with the bag's folder. No file outside of the folder is ever read.
+        # Up to version 3 paths began with the bag's folder. Files outside of the folder are never read.
         name = PurePosixPath(str(path)).name
         if name in ("", "..") or "\0" in name:
             raise ValueError(f"{path!r} names no file")
@@ -125,19 +125,19 @@ def _in_folder(path: Path) -> list[Path]:
 
 
 def _of_one_storage(files: list[Path]) -> list[Path]:
-    """Without metadata: MCAP if there are both kinds of files, and of a file and its compressed copy the file."""
+    """Without metadata, prefers MCAP files to sqlite3 files, and a file to its compressed copy."""
     of_mcap = [file for file in files if ".mcap" in file.suffixes[-2:]] or files
     return [file for file in of_mcap if file.suffix != ".zstd" or file.with_suffix("") not in of_mcap]
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
-    """A long recording is split into bag_0, bag_1, ..., of which bag_10 comes after bag_2."""
+    """Sorts the parts of a split recording by number, so that bag_10 comes after bag_2."""
     parts = re.split(r"([0-9]+)", path.name)
     return [(int(part or 0), "") if index % 2 else (0, part) for index, part in enumerate(parts)]
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values without aliases, which can describe a huge document in a few bytes."""
+    """Refuses aliases, with which a few bytes can describe a huge document."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):

@@ -1,7 +1,7 @@
-"""A bag that grows and shrinks part by part: each part is one MCAP file, and metadata.yaml names those that count.
+"""A bag that grows and shrinks by parts: each part is one MCAP file, and metadata.yaml names the current ones.
 
-It is an ordinary split bag at any time. A part appears and goes as a whole; what a killed process left half done is put
-right when the bag is opened again.
+It is an ordinary split bag at any time. Parts are added and removed atomically. The remains of a killed process are
+cleaned up when the bag is opened again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ METADATA_VERSION = 9
 
 @dataclass(frozen=True)
 class Part:
-    """One file: its name without `.mcap`, message type and number of messages by topic, first and last log time."""
+    """One file: name without `.mcap`, number of messages by topic and message type, first and last log time."""
 
     name: str
     counts: dict[tuple[str, str], int]
@@ -42,10 +43,10 @@ class Part:
 
 
 class GrowingBag:
-    """The parts of the bag in `folder`, in the order of their numbers. For one thread and one process at a time."""
+    """The bag in `folder` with its parts in the order of their numbers. For one thread of one process at a time."""
 
     def __init__(self, folder: Path, prefix: str = "part") -> None:
-        """Raises InvalidInput if the folder holds something else, or a part cannot be read."""
+        """Raises InvalidInput if the folder holds other files, or a part cannot be read."""
         self.folder = folder.absolute()
         self._prefix = prefix
         files = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
@@ -64,11 +65,11 @@ class GrowingBag:
             self._write_metadata()
 
     def next_name(self) -> str:
-        """The name that the next part gets."""
+        """The name of the next part."""
         return f"{self._prefix}_{self._next:04d}"
 
     def add(self, write: Callable[[BagWriter], None]) -> str:
-        """Add the messages that `write` writes, and return the part's name. After an error the bag is as before."""
+        """Add a part with the messages that `write` writes, and return its name. On error the bag is not changed."""
         name = self.next_name()
         self.folder.mkdir(parents=True, exist_ok=True)
         workplace = Path(tempfile.mkdtemp(prefix=".adding.", dir=self.folder))
@@ -85,20 +86,26 @@ class GrowingBag:
         return name
 
     def remove(self, name: str) -> None:
-        """Take a part out. `restore` brings it back, as long as the bag is not opened again. Raises InvalidInput."""
+        """Remove a part. `restore` can undo this until the bag is opened again.
+
+        Raises InvalidInput if there is no such part, and OSError if it cannot be removed. Then the bag is not changed.
+        """
         if name not in self.parts:
             raise InvalidInput(f"there is no part {name!r:.50}; there are {', '.join(self.parts) or 'none'}")
         self._removed(name).unlink(missing_ok=True)
-        part = self.parts.pop(name)
+        before = dict(self.parts)
+        del self.parts[name]
         try:
             self._write_metadata()
             os.replace(self.path(name), self._removed(name))
         except OSError:
-            self.parts[name] = part
+            self.parts = before
+            with suppress(OSError):  # the disk may be what failed
+                self._write_metadata()
             raise
 
     def restore(self, name: str) -> None:
-        """Bring a removed part back. Raises InvalidInput if it is not kept."""
+        """Undo `remove`. Raises InvalidInput if the part is no longer there."""
         if not self._removed(name).is_file():
             raise InvalidInput(f"the part {name!r:.50} is no longer kept")
         os.replace(self._removed(name), self.path(name))

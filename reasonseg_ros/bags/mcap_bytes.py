@@ -1,4 +1,4 @@
-"""A small MCAP file in memory, with the definitions of its messages: any ROS 2 tool reads it."""
+"""Makes a small MCAP file in memory, with the definitions of its messages, so that any ROS 2 tool can read it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class StampedMessage(NamedTuple):
 
 
 def mcap_bytes(messages: Iterable[StampedMessage]) -> bytes:
-    """The file. The types must be of `typestore()`; messages of the same time keep their order."""
+    """The file's bytes. The types must be in `typestore()`. Messages of the same time keep their order."""
     stream = BytesIO()
     writer = Writer(stream)
     writer.start(profile="ros2", library="reasonseg_ros")

@@ -1,4 +1,4 @@
-"""Messages without ROS, built from the .msg texts: a bag that holds them plays on any ROS 2."""
+"""Makes messages without ROS, from the .msg texts. A bag with them can be played by any ROS 2."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ def depth_message(depth_m: FloatArray, stamp_ns: int, frame_id: str) -> Any:
 
 
 def camera_info_message(intrinsics: Intrinsics, size_wh: tuple[int, int], stamp_ns: int, frame_id: str) -> Any:
-    """sensor_msgs/CameraInfo of a raw image. Its P is K, so that a rectified image would keep the focal lengths."""
+    """sensor_msgs/CameraInfo of a raw image. P equals K, so a rectified image keeps the focal lengths.
+
+    Raises InvalidInput for intrinsics of a rectified image.
+    """
     fx, fy, cx, cy = intrinsics.fx_px, intrinsics.fy_px, intrinsics.cx_px, intrinsics.cy_px
     if intrinsics.camera_from_lens:
         raise InvalidInput("intrinsics of a rectified image; give those of the raw one")
@@ -79,10 +82,10 @@ def camera_info_message(intrinsics: Intrinsics, size_wh: tuple[int, int], stamp_
 
 
 def of_this_version(message: Any, message_type: str) -> Any:
-    """The message by this package's definition of its type, whatever the bag's was. Raises InvalidInput."""
+    """The message converted from the bag's definition of its type to this package's. Raises InvalidInput."""
     try:
         return typestore().deserialize_cdr(typestore().serialize_cdr(message, message_type), message_type)
-    except Exception as error:  # fields that are missing, or of other types
+    except Exception as error:  # missing fields, or fields of other types
         raise InvalidInput(f"a {message_type} of another version of reasonseg_ros: {error}") from error
 
 
@@ -118,7 +121,7 @@ def ground_truth_message(
 ) -> Any:
     """GroundTruth of one question about the image of that stamp.
 
-    `mask` is the union of the targets, `ignore` the pixels that count neither way (None for none); bool [H, W].
+    `mask` is the union of the targets; `ignore` are the pixels that are not scored (None for none); bool [H, W].
     """
     return _make(
         f"{PACKAGE}/msg/GroundTruth", header=header(stamp_ns, frame_id), query_id=query.query_id, question=query.text,

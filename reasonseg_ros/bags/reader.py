@@ -1,4 +1,4 @@
-"""Every bag through one reader: MCAP or sqlite3, one file or many, whole or damaged, in the order of log time."""
+"""Reads all kinds of bags in the order of log time: MCAP or sqlite3, one file or several, complete or damaged."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class BagReader:
     """Reads a bag: a folder, or one file of it. Use it in a `with` statement, and iterate as often as needed.
 
     Attributes:
-        topics: message type of every topic whose messages can be read; those without messages are among them.
-        counts: messages of each of these topics, by metadata.yaml or by the files' own count, whichever is more.
+        topics: message type of every topic whose messages can be read, including topics without messages.
+        counts: number of messages of these topics: the larger one of metadata.yaml's count and the files' own.
         skipped: topics whose messages cannot be read (JSON, protobuf, no type): the reason and the number of messages.
-        read: messages of each topic that the last complete `records` gave.
+        read: number of messages by topic in the last complete iteration over `records`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -51,7 +51,7 @@ class BagReader:
         self._copies: Path | None = None
 
     def __enter__(self) -> BagReader:
-        """Raises InvalidInput if not one of the files can be read."""
+        """Raises InvalidInput if none of the files can be read."""
         try:
             self._open()
         except BaseException:
@@ -65,7 +65,7 @@ class BagReader:
         self._remove_copies()
 
     def _copies_folder(self) -> Path:
-        """A private folder for unpacked or copied files, made when it is needed and removed at the end."""
+        """A private folder for unpacked or copied files. It is made when needed and removed at the end."""
         if self._copies is None:
             self._copies = Path(tempfile.mkdtemp(prefix="reasonseg_bag_"))
         return self._copies
@@ -124,14 +124,14 @@ class BagReader:
                 raise InvalidInput(f"{path.name}: {broken}")
             if broken:
                 self._damages.append(Damage(path, "an unknown place", broken))
-        # What a file is, its first bytes say; metadata.yaml may leave it out, and a name may be anything.
+        # The first bytes tell the format. metadata.yaml may not state it, and the name may be wrong.
         if begin.startswith(SQLITE_MAGIC) or (source.suffix == ".db3" and not begin.startswith(MCAP_MAGIC)):
             return SqliteFile(path, source, self._copies_folder)
         return McapFile(path, source)
 
     @property
     def notes(self) -> list[str]:
-        """What was skipped or ignored on purpose, a line each."""
+        """One line for each thing that was skipped or ignored on purpose."""
         lines = [f"{name}: {count} messages skipped, {reason}" for name, (reason, count) in self.skipped.items()]
         if self._metadata.problem:
             lines.append(f"{METADATA} {self._metadata.problem}; every bag file in the folder is read instead")
@@ -143,7 +143,7 @@ class BagReader:
         return [one_line(line) for line in lines]
 
     def _copies_in_folder(self) -> Iterator[str]:
-        """Without metadata.yaml a copy, such as a recovered one, looks like a part of a split recording."""
+        """Notes on possible copies: without metadata.yaml they look like parts of a split recording."""
         known: dict[int, str] = {}
         for file in self._files if not self._metadata.files else ():
             first_ns = file.contents.start_ns
@@ -153,18 +153,18 @@ class BagReader:
                 known[first_ns] = file.path.name
 
     def definition(self, topic: str) -> Typestore | None:
-        """The bag's own definition of the topic's message type; None if it holds none that can be used."""
+        """The bag's definition of the topic's message type; None if there is no usable one."""
         described = self._topics[topic]
         store = store_of(described.message_type, described.definition, described.definition_format)
         return None if store is typestore() else store
 
     def offered_qos(self, topic: str) -> list[str]:
-        """What was recorded of the quality of service of the topic's publishers, as YAML: in each file, and of all."""
+        """The recorded quality of service of the topic's publishers as YAML, from metadata.yaml and from each file."""
         of_files = [known.offered_qos for file in self._files for known in file.contents.counts if known.name == topic]
         return [text for text in (self._metadata.qos.get(topic, ""), *dict.fromkeys(of_files)) if text]
 
     def records(self, topics: Sequence[str] = ()) -> Iterator[Record | Damage]:
-        """Messages in the order of log time, over all files, with damaged parts in between. No topics means all.
+        """Messages of all files in the order of log time, with `Damage` for damaged parts. No topics means all.
 
         Raises InvalidInput for a topic that the bag does not have.
         """
@@ -184,7 +184,7 @@ class BagReader:
         self.read = read
 
     def shortfalls(self, topics: Sequence[str] = ()) -> dict[str, str]:
-        """Topics with fewer messages than were counted, in words. Call it after `records` of the same topics."""
+        """A line for each topic with fewer messages than counted. Call it after `records` of the same topics."""
         expected = {name: self.counts[name] for name in sorted(self._chosen(topics))}
         lines = {} if topics else self.absent()
         for name, count in expected.items():
@@ -194,7 +194,7 @@ class BagReader:
         return lines
 
     def absent(self) -> dict[str, str]:
-        """Topics that had messages by metadata.yaml, and are in none of the files, in words."""
+        """A line for each topic that has messages in metadata.yaml but is in none of the files."""
         known = self._topics.keys() | self.skipped.keys()
         counts = {name: count for name, count in self._metadata.counts.items() if count and name not in known}
         return {
@@ -211,7 +211,7 @@ class BagReader:
             yield record.topic.name, record.stamp_ns, record.data
 
     def messages(self, topics: Sequence[str] = ()) -> Iterator[tuple[str, int, Any]]:
-        """Topic, log time in nanoseconds and message, otherwise as `raw`."""
+        """As `raw`, with the decoded message instead of the bytes."""
         for record in self._whole(topics):
             yield record.topic.name, record.stamp_ns, decoded(record)
 
@@ -231,14 +231,14 @@ class BagReader:
 
 
 def decoded(record: Record) -> Any:
-    """The message of a record, by the bag's own definition of its type. Raises InvalidInput if it is damaged."""
+    """The message of a record, decoded by the bag's definition of its type. Raises InvalidInput if it is damaged."""
     topic = record.topic
     try:
         if record.data[1] > 1:
             raise InvalidInput(f"encapsulation {record.data[1]} is not plain CDR (0 or 1)")
         store = store_of(topic.message_type, topic.definition, topic.definition_format)
         return store.deserialize_cdr(record.data, topic.message_type)
-    # Damaged bytes make the decoder raise nearly anything.
+    # Damaged bytes can make the decoder raise anything.
     except Exception as error:
         stated = str(error) or type(error).__name__
         raise InvalidInput(f"{len(record.data)} bytes are not a {topic.message_type}: {stated}") from error
@@ -246,7 +246,7 @@ def decoded(record: Record) -> Any:
 
 @lru_cache(maxsize=256)
 def store_of(message_type: str, definition: str, definition_format: str = "ros2msg") -> Typestore:
-    """Types by the bag's own definition, because another version of a package has other fields; else by ours."""
+    """Types from the bag's definition, because another version of a package has other fields; else from `typestore`."""
     if not definition.strip():
         return typestore()
     try:
@@ -256,14 +256,14 @@ def store_of(message_type: str, definition: str, definition_format: str = "ros2m
                 store.register(get_types_from_idl(text))
         else:
             store.register(get_types_from_msg(definition, message_type))
-        store.generate_msgdef(message_type)  # whether all types in it are defined
+        store.generate_msgdef(message_type)  # raises if a type in it is not defined
         return store
-    except Exception:  # the text can be anything
+    except Exception:  # a damaged definition can raise anything
         return typestore()
 
 
 def _idl_parts(definition: str) -> list[str]:
-    """The files that rosbag2 joins to one text, each below a line of 80 `=` and one with its name."""
+    """The files that rosbag2 joins in one text. Each follows a line of 80 `=` and a line with its name."""
     rule = "=" * 80 + "\n"
     if not definition.startswith(f"{rule}IDL: "):
         return [definition]

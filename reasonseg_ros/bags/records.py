@@ -1,4 +1,4 @@
-"""What a bag file gives: messages in the order of log time, with the damaged parts in between."""
+"""The interface of bag files: messages in the order of log time, and the damaged parts in between."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from reasonseg_ros.plain_text import one_line
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic of a bag, as its file describes it.
+    """One topic of a bag, from the description in its file.
 
     Attributes:
-        definition: text of the message type and of the types in it; empty if the file holds none.
+        definition: text of the message type and of the types in it; empty if the file has none.
         definition_format: `ros2msg` or `ros2idl`.
         offered_qos: YAML of the publishers' quality of service, as rosbag2 records it; may be empty.
         cannot_read: why its messages are skipped; empty if they are CDR messages of a named type.
 
-    Names come from outside, and are made plain text on one line. `sensor_msgs/Image` becomes `sensor_msgs/msg/Image`.
+    Names are converted to plain text on one line. `sensor_msgs/Image` becomes `sensor_msgs/msg/Image`.
     """
 
     name: str
@@ -54,9 +54,9 @@ class Damage:
     """A part of a file that cannot be read.
 
     Attributes:
-        place: byte offset or row, in words.
-        reason: what is wrong, and what is lost by it.
-        stamp_ns: log time at which it stands between the messages.
+        place: byte offset or row, as text.
+        reason: what is wrong, and what is lost.
+        stamp_ns: its place between the messages, as log time.
     """
 
     path: Path
@@ -70,13 +70,13 @@ class Damage:
 
 @dataclass
 class Contents:
-    """What a scan found in one file.
+    """The result of scanning one file.
 
     Attributes:
-        counts: messages of every topic, by the file's own count; also of topics that have none or cannot be read.
+        counts: number of messages of every topic by the file's own count, including topics that cannot be read.
         start_ns: log time of the first message; None if there is none.
         end: why the file cannot be read up to its end; None if it can.
-        damages: what else is wrong outside of the messages.
+        damages: further damage outside of the messages.
     """
 
     counts: Counter[Topic] = field(default_factory=Counter)
@@ -90,24 +90,24 @@ class Contents:
 
 
 class BagFile(Protocol):
-    """One file of a bag. Scanned when it is made; raises InvalidInput if it is no bag file at all."""
+    """One file of a bag. The constructor scans it, and raises InvalidInput if it is not a bag file."""
 
     path: Path
     contents: Contents
 
     def records(self, topics: Collection[str]) -> Iterator[Record | Damage]:
-        """Messages of these topics in the order of log time, and all damage found on the way."""
+        """Messages of these topics in the order of log time, and all damage found meanwhile."""
         ...
 
 
 Start = tuple[int, Callable[[], Iterator[Record | Damage]]]
-"""A time that no item of a part comes before, and what begins to read the part."""
+"""A lower bound of the times in a part, and the function that starts reading it."""
 
 
 def merged(parts: Sequence[Start]) -> Iterator[Record | Damage]:
-    """Items of all parts in the order of log time; of equal times, in the order of the parts.
+    """Items of all parts in the order of log time; for equal times, in the order of the parts.
 
-    The items of each part must be in order. A part is begun when its time comes.
+    The items of each part must be in order. Reading of a part starts when its time is due.
     """
     left = sorted(((start_ns, number) for number, (start_ns, _) in enumerate(parts)), reverse=True)
     running: list[tuple[int, int, Record | Damage, Iterator[Record | Damage]]] = []

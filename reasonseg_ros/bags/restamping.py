@@ -1,4 +1,4 @@
-"""New header stamps for recorded messages, as far apart as the recorded ones."""
+"""Gives recorded messages new header stamps, with the same distances as the recorded ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from reasonseg_ros.stamps import header_stamp_ns, raw_stamp_ns, restamped
 
 HEADER = "std_msgs/msg/Header"
 LATEST_NS = 2**31 * 10**9 - 1
-"""Seconds of a stamp are int32."""
+"""The latest stamp: seconds are int32."""
 SAME_CLOCK_NS = 10 * 10**9
-"""Headers whose stamps differ from their log time by about the same are of one clock."""
+"""Headers are from the same clock if their offsets to log time differ by no more than this."""
 
 
 @dataclass(frozen=True)
 class _Clock:
-    """A clock of the recording: what its stamps differ from log time, and where its zero is put."""
+    """A clock of the recording: the offset of its stamps to log time, and the offset that is subtracted from them."""
 
     ahead_ns: int
     begin_ns: int
@@ -32,8 +32,8 @@ class _Clock:
 class Restamping:
     """Maps recorded stamps to new ones.
 
-    Stamps of the recorder's own clock keep their distance to log time. Those of a device's clock, such as seconds since
-    it was switched on, begin at the log time of their first message.
+    Stamps of the recorder's clock keep their distance to log time. Stamps of a device's clock, such as seconds since
+    its start, begin at the log time of their first message.
     """
 
     def __init__(self, first_log_ns: int, now_ns: int, rate: float = 1.0) -> None:
@@ -41,7 +41,7 @@ class Restamping:
         self._clocks: list[_Clock] = []
 
     def stamp_ns(self, header_ns: int, log_ns: int) -> int:
-        """The new stamp of a header; one that was never stamped (0) gets that of its log time."""
+        """The new stamp of a header, in nanoseconds. A header without a stamp (0) gets that of its log time."""
         in_log_ns = header_ns - self._clock(header_ns, log_ns).begin_ns if header_ns else log_ns
         return min(max(self._now_ns + round((in_log_ns - self._first_log_ns) / self._rate), 0), LATEST_NS)
 
@@ -56,7 +56,7 @@ class Restamping:
         return self._clocks[-1]
 
     def data(self, record: Record) -> bytes:
-        """The record's bytes with every header in it stamped again, those inside of lists and other messages too.
+        """The record's bytes with new stamps in all headers, also inside lists and other messages.
 
         Raises InvalidInput for a damaged message, and for a type that neither the bag nor this package defines.
         """
@@ -89,7 +89,7 @@ def _store(topic: Topic) -> Typestore:
 
 
 def header_places(topic: Topic) -> tuple[str, ...]:
-    """Where a message type holds headers, as dotted field names; a field that is a list stands for its items."""
+    """The headers in a message type, as dotted field names. A field that is a list stands for its items."""
     return _places(topic.message_type, topic.definition, topic.definition_format)
 
 
@@ -111,7 +111,7 @@ def _places(message_type: str, definition: str, definition_format: str) -> tuple
 
 
 def message_type_of(description: Any) -> str:
-    """Message type of a field of a typestore, or of the items of a list; empty for plain values."""
+    """Message type of a field in a typestore, or of its items if it is a list; empty for plain values."""
     kind, value = description
     if kind == Nodetype.NAME:
         return str(value)

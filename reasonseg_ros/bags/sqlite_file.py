@@ -1,4 +1,4 @@
-"""sqlite3 files of rosbag2, read in the order of log time, with what a killed recorder left in the write-ahead log."""
+"""Reads sqlite3 files of rosbag2 in the order of log time, including the write-ahead log of a killed recorder."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from reasonseg_ros.bags.unpacking import MOST_BYTES, unpacked_message
 from reasonseg_ros.errors import InvalidInput
 
 MAGIC = b"SQLite format 3\0"
-MOST_TOLD = 20
-"""Rows that are reported one by one."""
+MOST_REPORTED = 20
+"""Damaged rows that are reported one by one."""
 _LOGS = ("-wal", "-journal")
 
 
 class SqliteFile:
-    """One .db3 file. `path` names it in messages; `source` is where its bytes are.
+    """One .db3 file. `path` names it in messages; its bytes are read from `source`.
 
-    `copies_folder` makes a folder for a copy, if the file cannot be read without a change in its own.
+    `copies_folder` makes a folder for a copy, which is needed if the file cannot be read without changing its folder.
     """
 
     def __init__(self, path: Path, source: Path, copies_folder: Callable[[], Path]) -> None:
@@ -69,19 +69,19 @@ class SqliteFile:
                     record = self._record(row, key, *found)
                     last_ns = record.stamp_ns or last_ns
                     damaged_rows += isinstance(record, Damage)
-                    if isinstance(record, Record) or damaged_rows <= MOST_TOLD:
+                    if isinstance(record, Record) or damaged_rows <= MOST_REPORTED:
                         yield record
         except sqlite3.Error as error:
             yield Damage(self.path, "an unknown row", f"{error}; the messages from here on are lost", last_ns)
-        if damaged_rows > MOST_TOLD:
-            yield Damage(self.path, "further rows", f"{damaged_rows - MOST_TOLD} more are as these", last_ns)
+        if damaged_rows > MOST_REPORTED:
+            yield Damage(self.path, "further rows", f"{damaged_rows - MOST_REPORTED} more are as these", last_ns)
         if self._gap is not None:
             yield replace(self._gap, stamp_ns=last_ns)
         if lost:
             yield Damage(self.path, first_lost.partition(":")[0], f"{lost} messages are lost, {first_lost}", last_ns)
 
     def _rows_in_order(self, database: sqlite3.Connection) -> Iterable[tuple[Any, Any]]:
-        """Row and topic of each message. Only these are sorted, so that no message is in memory before its turn."""
+        """Row and topic of each message in order. Only these are sorted, so messages are not in memory all at once."""
         if self._gap is None:
             # The plus keeps sqlite3 from an index, which may be damaged.
             return database.execute("SELECT rowid, topic_id FROM messages ORDER BY +timestamp, rowid")
@@ -89,7 +89,7 @@ class SqliteFile:
         return ((row, key) for _, row, key in found)
 
     def _readable(self, database: sqlite3.Connection) -> Iterator[tuple[Any, Any, Any]]:
-        """Row, topic and timestamp of the messages, in no order. Those of damaged pages are left out, see `_gap`."""
+        """Row, topic and timestamp of the messages, unsorted. Those on damaged pages are left out, see `_gap`."""
         query = "SELECT rowid, topic_id, timestamp FROM messages ORDER BY rowid"
         begin = 0
         try:
@@ -99,7 +99,7 @@ class SqliteFile:
         except sqlite3.Error as error:
             reason = error
         end = None
-        with suppress(sqlite3.Error):  # up to the damaged page, from the other side
+        with suppress(sqlite3.Error):  # back from the last row to the damaged page
             for row, key, stamp in database.execute(f"{query} DESC"):
                 if row <= begin:
                     break
@@ -127,7 +127,7 @@ class SqliteFile:
         if missing := sorted({"topics", "messages"} - tables):  # a view of that name could compute anything
             raise InvalidInput(f"{self.path} is not a bag: it has no table {' and '.join(missing)}")
         definitions = {}
-        with suppress(sqlite3.Error):  # a table of newer versions
+        with suppress(sqlite3.Error):  # only newer versions have this table
             rows = database.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions")
             definitions = {kind: (encoding, text) for kind, encoding, text in rows}
         columns = {row[1] for row in database.execute("PRAGMA table_info(topics)")}
@@ -161,14 +161,14 @@ class SqliteFile:
     def _connected(self) -> Iterator[sqlite3.Connection]:
         """A connection that changes nothing in the bag. Raises sqlite3.Error.
 
-        If a recorder was killed, its write-ahead log or journal lies beside the file, and sqlite3 takes it over. Where
-        that is not possible in place (a read-only folder, an unfinished transaction), copies are read.
+        A killed recorder leaves its write-ahead log or journal beside the file, and sqlite3 applies it. If that is not
+        possible in place (a read-only folder, an unfinished transaction), copies are read.
         """
         shared = Path(f"{self._source}-shm")
         was_shared = shared.exists()
         with closing(self._connection()) as database:
             yield database
-        if not was_shared:  # sqlite3 makes it for a write-ahead log, and leaves it when it may not write the file
+        if not was_shared:  # sqlite3 makes it for a write-ahead log, and leaves it behind in read-only mode
             with suppress(OSError):
                 shared.unlink(missing_ok=True)
 
@@ -184,7 +184,7 @@ class SqliteFile:
             shutil.copyfile(path, folder / path.name)
         self._source = folder / self._source.name
         with closing(self._open(self._source, "rw")) as database:
-            database.execute("PRAGMA journal_mode=DELETE")  # takes the log over
+            database.execute("PRAGMA journal_mode=DELETE")  # applies the log
         return self._open(self._source, "ro&immutable=1")
 
     @staticmethod

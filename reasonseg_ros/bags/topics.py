@@ -1,4 +1,4 @@
-"""Topics and frame of the bags that this package writes, and that its demo plays."""
+"""Topics and frame of the bags that this package writes and its demo plays."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ DEPTH_TOPIC = "/camera/depth"
 QUERY_TOPIC = "/reasonseg/query"
 GROUND_TRUTH_TOPIC = "/reasonseg/ground_truth"
 BLACK_BOX_TOPIC = "/reasonseg/black_box"
-"""JSON texts: what an answer depended on, and what it was."""
+"""JSON texts with an answer and everything that it depended on."""
 UNSCORED_QUERY_TOPIC = "/reasonseg/unscored_query"
-"""Questions that are known to have no ground truth, in bags whose other questions have one."""
+"""Questions without ground truth, in bags whose other questions have it."""
 
 FRAME_ID = "camera_optical_frame"
 START_NS = 1_700_000_000 * 10**9

@@ -1,4 +1,4 @@
-"""Decompression with a limit: a small file must not fill memory or disk."""
+"""Decompression with limits, so that a small file cannot fill memory or disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reasonseg_ros.errors import InvalidInput
 MOST_BYTES = 512 * 2**20
 """Largest chunk or message that is unpacked. Recorders write chunks of about a megabyte."""
 MOST_GROWTH, LEAST_LIMIT_BYTES = 500, 2**30
-"""A compressed file may grow by this factor, and always to this size."""
+"""A compressed file may grow by this factor, or to this size if that is larger."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _PIECE_BYTES = 2**20
 
@@ -26,7 +26,7 @@ _PIECE_BYTES = 2**20
 def unpacked(data: bytes, compression: str, says_bytes: int | None = None) -> bytes:
     """The bytes in `data`, compressed with `zstd`, `lz4` or (empty) not at all.
 
-    `says_bytes` is the size that the file states, if it does. Raises InvalidInput if the data are damaged, of another
+    `says_bytes` is the size that the file states, if any. Raises InvalidInput if the data are damaged, have another
     compression, or unpack to another size or to more than MOST_BYTES.
     """
     check_size(says_bytes or 0)
@@ -59,7 +59,10 @@ def unpacked(data: bytes, compression: str, says_bytes: int | None = None) -> by
 
 
 def unpacked_message(data: bytes) -> bytes:
-    """A message that may be compressed by itself: CDR begins with a zero, so zstd's mark is clear. As `unpacked`."""
+    """A message that may be compressed with zstd. CDR begins with a zero, so zstd's magic bytes are unambiguous.
+
+    Raises InvalidInput as `unpacked` does.
+    """
     return unpacked(data, "zstd") if data[:4] == ZSTD_MAGIC else data
 
 
@@ -73,17 +76,17 @@ def check_size(size_bytes: int) -> None:
 
 
 def _stated_bytes(data: bytes) -> int:
-    """What the first frame of zstd data unpacks to, if it says so, or 0."""
+    """The unpacked size that the first frame of zstd data states; 0 if it states none."""
     try:
         return zstd.get_frame_info(data).decompressed_size or 0
     except zstd.ZstdError:
-        return 0  # what is wrong is found while it is unpacked
+        return 0  # unpacking reports the damage
 
 
 def unpack_file(path: Path, folder: Path) -> tuple[Path, str]:
-    """Unpack a zstd file into `folder`. Returns the file and, if `path` breaks off or is damaged, how.
+    """Unpack a zstd file into `folder`. Returns the unpacked file, and the reason if `path` is damaged or incomplete.
 
-    Raises InvalidInput if it grows beyond any recording, or fills the disk.
+    Raises InvalidInput if it grows beyond the limit, or the disk has too little space.
     """
     target = folder / path.stem
     packed_bytes = path.stat().st_size

@@ -19,7 +19,7 @@ from reasonseg_ros.errors import InvalidInput
 class BagWriter:
     """Writes one bag folder, compressed with zstd. Use it in a `with` statement.
 
-    The bag takes its place only when it is complete; an error or Ctrl-C leaves what was there before.
+    The bag appears only when it is complete. After an error or Ctrl-C the previous content is still there.
     """
 
     def __init__(self, path: str | Path, force: bool = False) -> None:
@@ -40,7 +40,7 @@ class BagWriter:
             self._writer = Writer(self._workplace / self.path.name, version=9, storage_plugin=StoragePlugin.MCAP)
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
             self._writer.open()
-        except BaseException:  # a full disk, or a signal that ends the command: `__exit__` is not called
+        except BaseException:  # also a signal that ends the command: `__exit__` is not called
             shutil.rmtree(self._workplace, ignore_errors=True)
             raise
         self._connections: dict[str, Connection] = {}
@@ -59,16 +59,16 @@ class BagWriter:
             shutil.rmtree(self._workplace, ignore_errors=True)
 
     def note(self, key: str, value: str) -> None:
-        """Keep a text in the `custom_data` of metadata.yaml."""
+        """Add a text to the `custom_data` of metadata.yaml."""
         self._writer.set_custom_data(key, value)
 
     def write(self, topic: str, message: Any, stamp_ns: int) -> None:
-        """Write a message of `typestore()` as it would be received at `stamp_ns`."""
+        """Write a message of `typestore()` with the log time `stamp_ns`."""
         kind = message.__msgtype__
         self.write_raw(topic, kind, bytes(typestore().serialize_cdr(message, kind)), stamp_ns)
 
     def write_raw(self, topic: str, kind: str, data: bytes, stamp_ns: int) -> None:
-        """Write serialised bytes of message type `kind`, for example as a raw subscription gives them."""
+        """Write serialised bytes of message type `kind`, for example from a raw subscription."""
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(topic, kind, typestore=typestore())
         self._writer.write(self._connections[topic], stamp_ns, data)

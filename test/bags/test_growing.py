@@ -1,11 +1,14 @@
 """A bag that grows part by part is an ordinary bag at any time."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
 from reasonseg_ros import bags
-from reasonseg_ros.bags.growing import GrowingBag
+from reasonseg_ros.bags.growing import REMOVED, GrowingBag
 from reasonseg_ros.errors import InvalidInput
 
 TOPIC = "/camera/image"
@@ -49,6 +52,23 @@ def test_a_part_that_is_removed_can_be_restored(tmp_path):
     assert not (tmp_path / "set" / "metadata.yaml").exists()
     with pytest.raises(InvalidInput, match="no part 'part_0001'; there are none"):
         bag.remove("part_0001")
+
+
+def test_a_part_that_cannot_be_removed_stays_in_its_place(tmp_path, monkeypatch):
+    bag = GrowingBag(tmp_path / "set")
+    for stamp_ns in (5, 9):
+        bag.add(image(stamp_ns))
+    replace = os.replace
+
+    def broken(source, target):
+        if str(target).endswith(REMOVED):
+            raise OSError(errno.EIO, "the disk failed")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(OSError, match="the disk failed"):
+        bag.remove("part_0001")
+    assert stamps_ns(tmp_path / "set") == [5, 9] and list(bag.parts) == ["part_0001", "part_0002"]
 
 
 def test_names_are_not_used_again(tmp_path):

@@ -1,10 +1,9 @@
-"""MCAP files, read chunk by chunk in the order of log time. Neither index nor summary is needed.
+"""Reads MCAP files chunk by chunk in the order of log time. Neither index nor summary is needed.
 
-A scan finds where the chunks lie and when they begin, from the records' own headers. Only if the summary does not name
-every topic with its count are the chunks unpacked in the scan too. Reading then merges chunks by time. Of a chunk whose
-time has come, memory holds where its messages lie; the newest unpacked chunks are cached, and others are unpacked again
-when their next message is due, so that memory is bounded in whatever order a file was written.
-Source of the format: https://mcap.dev/spec.
+A scan of the record headers finds the offsets and start times of the chunks. It unpacks the chunks only if the summary
+does not list every topic with its count. Reading then merges the chunks by time. For each started chunk, memory holds
+the offsets of its messages. The newest unpacked chunks are cached; others are unpacked again when their next message is
+due. So memory is bounded, whatever order a file was written in. Source of the format: https://mcap.dev/spec.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ _LOOSE_BYTES = 4 * 2**20
 _CHUNK = struct.Struct("<QQQI")
 _CHUNK_INDEX = struct.Struct("<QQQ")
 _PRIVATE = 0x80
-"""Types of records from here on are for a recorder's own use."""
+"""Record types from this one on are private to the recorder."""
 
 
 class McapFile:
-    """One MCAP file. `path` names it in messages; `source` is where its bytes are."""
+    """One MCAP file. `path` names it in messages; its bytes are read from `source`."""
 
     def __init__(self, path: Path, source: Path | None = None) -> None:
         self.path = path
@@ -122,7 +121,7 @@ class McapFile:
             self.contents.damages.append(damage)
 
     def _scan(self, stream: BinaryIO) -> Statistics | None:
-        """Find all pieces and what names topics. Returns the summary's statistics, if the file was closed with some."""
+        """Find all pieces, schemas and channels. Returns the summary's statistics, if the file has them."""
         size = os.fstat(stream.fileno()).st_size
         if stream.read(len(MAGIC)) != MAGIC:
             what = "is empty" if size == 0 else "is no MCAP file"
@@ -147,9 +146,9 @@ class McapFile:
                 return None
             try:
                 statistics = self._on_record(stream, opcode, offset, body, length) or statistics
-            except Exception as error:  # whatever damaged bytes make of the decoder
+            except Exception as error:  # damaged bytes can make the decoder raise anything
                 left = f"the {size - offset} bytes from here on are not read"
-                self.contents.end = self._damage(offset, f"{_told(error)}; {left}")
+                self.contents.end = self._damage(offset, f"{_described(error)}; {left}")
                 return None
             offset = body + length
             if opcode == Opcode.FOOTER:
@@ -191,7 +190,7 @@ class McapFile:
                 self._add_damage(chunk_offset, "the file's index names a chunk here, and there is none")
         elif opcode == Opcode.DATA_END:
             (crc,) = struct.unpack("<I", stream.read(4))
-            # Each chunk has its checksum.
+            # Chunks have their own checksums, so this one only matters for messages outside of chunks.
             if crc and any(piece.is_loose for piece in self._pieces) and _checksum(stream, offset) != crc:
                 self._add_damage(offset, "the checksum of the messages is wrong; any of them may be damaged")
         elif opcode == Opcode.MESSAGE:
@@ -212,7 +211,7 @@ class McapFile:
         return None
 
     def _unpack_all(self, stream: BinaryIO) -> dict[int, int]:
-        """Unpack every chunk for the topics and the messages in it. Returns the messages by channel."""
+        """Unpack every chunk to find its topics. Returns the number of messages by channel."""
         counts: Counter[int] = Counter()
         for piece in self._pieces:
             try:
@@ -222,11 +221,11 @@ class McapFile:
                     stamps.append(stamp_ns)
                 piece.start_ns = min(stamps, default=piece.start_ns)
             except InvalidInput:
-                continue  # comes as damage when the messages are read
+                continue  # reported as damage when the messages are read
         return counts
 
     def _read(self, stream: BinaryIO, piece: FilePiece) -> bytes:
-        """The records of a piece; takes over the topics that it names. Raises InvalidInput if it is damaged."""
+        """The records of a piece. Adds the schemas and channels in it. Raises InvalidInput if it is damaged."""
         check_size(piece.says_bytes)
         check_size(piece.data_length)
         stream.seek(piece.data_offset)
@@ -241,13 +240,13 @@ class McapFile:
                     self._names.add_schema(data[start:end], piece.offset)
                 elif opcode == Opcode.CHANNEL:
                     self._names.add_channel(data[start:end], piece.offset)
-            except Exception as error:  # whatever damaged bytes make of the decoder
-                raise InvalidInput(_told(error)) from error
+            except Exception as error:  # damaged bytes can make the decoder raise anything
+                raise InvalidInput(_described(error)) from error
         return data
 
 
 def _checksum(stream: BinaryIO, end: int) -> int:
-    """Of the file's bytes up to `end`."""
+    """CRC-32 of the file's bytes up to `end`."""
     stream.seek(0)
     crc = 0
     while end and (data := stream.read(min(end, 2**20))):
@@ -256,5 +255,5 @@ def _checksum(stream: BinaryIO, end: int) -> int:
     return crc
 
 
-def _told(error: Any) -> str:
+def _described(error: Any) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,4 +1,4 @@
-"""What names the topics of an MCAP file: its schemas and channels."""
+"""The schemas and channels of an MCAP file, which name its topics."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _FORMATS = {"ros2msg": "ros2msg", "ros2idl": "ros2idl", "omgidl": "ros2idl", "":
 
 
 class McapNames:
-    """Schemas and channels by their ids. If an id comes twice with other content, the first holds.
+    """Schemas and channels by their ids. If an id is repeated with other content, the first one is used.
 
-    `add_damage` gets the file offset of such a record and what is wrong with it.
+    `add_damage` is called with the file offset of such a record and the reason.
     """
 
     def __init__(self, add_damage: Callable[[int, str], None]) -> None:
@@ -44,7 +44,7 @@ class McapNames:
             self._add_damage(offset, reason)
 
     def topic(self, channel_id: int) -> Topic | None:
-        """None if what names the topic is damaged."""
+        """The topic of a channel; None if its channel or schema is missing."""
         if channel_id in self._topics:
             return self._topics[channel_id]
         channel = self.channels.get(channel_id)

@@ -1,4 +1,4 @@
-"""The parts of an MCAP file that are unpacked at once, and a cache of the newest ones."""
+"""The pieces in which an MCAP file is unpacked, and a cache of the newest ones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 CACHE_BYTES = 2**30
-"""Unpacked chunks whose messages are due, and that are kept. Of a file in order these are one or two."""
+"""Maximum size of all cached chunks. For a file in the order of time only one or two are needed."""
 
 
 @dataclass(eq=False)
 class FilePiece:
-    """A chunk, or neighbouring messages outside of chunks: its first log time and where its content lies."""
+    """A chunk, or consecutive messages outside of chunks: its first log time and the place of its content."""
 
     start_ns: int
     offset: int
@@ -24,12 +24,12 @@ class FilePiece:
 
     @property
     def is_loose(self) -> bool:
-        """Whether it is of messages outside of chunks: their headers are its content."""
+        """Whether it holds messages outside of chunks. Such a piece has no chunk header."""
         return self.offset == self.data_offset
 
 
 class PieceCache:
-    """The newest unpacked pieces of a file that is being read. `read` unpacks one, or raises InvalidInput."""
+    """Caches the newest unpacked pieces of a file. `read` unpacks one, or raises InvalidInput."""
 
     def __init__(self, read: Callable[[FilePiece], bytes]) -> None:
         self._read = read

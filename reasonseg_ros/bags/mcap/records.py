@@ -1,4 +1,4 @@
-"""Records of MCAP in bytes that are unpacked: their types and places, and the messages in them by time."""
+"""Finds the records in unpacked MCAP data, and sorts the messages among them by time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from reasonseg_ros.errors import InvalidInput
 RECORD_HEAD = struct.Struct("<BQ")
 """Type of a record and the length of its content."""
 MESSAGE_HEAD = struct.Struct("<HIQQ")
-"""Channel, sequence number, log time and time of publishing."""
+"""Channel, sequence number, log time and publish time."""
 
 
 class MessageTable:
-    """Where the messages in unpacked records lie. A message costs 26 bytes of memory."""
+    """The offsets of the messages in unpacked records. It takes 26 bytes of memory per message."""
 
     def __init__(self, data: bytes) -> None:
         """Raises InvalidInput if a length is wrong."""
@@ -30,13 +30,13 @@ class MessageTable:
             self._channels.append(channel_id)
 
     def in_order(self) -> Iterator[tuple[int, int, int, int]]:
-        """Channel, log time, start and end of each message, by time; of equal times as they were written."""
+        """Channel, log time, start and end of each message, by time. Messages of equal time keep their order."""
         for index in np.argsort(np.frombuffer(self.stamps_ns, np.uint64), kind="stable"):
             yield self._channels[index], self.stamps_ns[index], self._starts[index], self._ends[index]
 
 
 def records_in(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Type of each record and where its content begins and ends. Raises InvalidInput if a length is wrong."""
+    """Type of each record, start and end of its content. Raises InvalidInput if a length is wrong."""
     offset = 0
     while offset < len(data):
         if offset + RECORD_HEAD.size > len(data):
