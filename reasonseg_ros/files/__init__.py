@@ -1,1 +1,1 @@
-"""Files in and out: bounded readers of JSON and YAML, whole-file writing, outputs, resources, standard streams."""
+"""Reading and writing files: bounded JSON and YAML readers, atomic writes, outputs, resources, standard streams."""

@@ -1,4 +1,4 @@
-"""Small JSON and YAML files from outside: bounded size and depth, and a short reason if they cannot be read."""
+"""Reads small JSON and YAML files from outside, with limits of size and depth and a short reason for errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from reasonseg_ros.files.strict_yaml import parse_yaml
 
 MAX_BYTES = 16 * 2**20
-"""Of a model's card, configuration or manifest. The largest real ones, lists of a checkpoint's weights, have 1 MB."""
+"""Limit for a model's card, configuration or manifest. The largest real ones, weight indices, have 1 MB."""
 MAX_DEPTH = 100
 
 
@@ -22,16 +22,16 @@ _REPR.maxlevel = 2
 
 
 class UnreadableDocument(ValueError):
-    """Why a file cannot be read, in one short line."""
+    """The reason why a file cannot be read, in one short line."""
 
 
 def read_json_document(path: Path) -> Any:
-    """Content of a JSON file. Raises Unreadable."""
+    """Content of a JSON file. Raises UnreadableDocument."""
     return _read(path, json.loads)
 
 
 def read_yaml_document(path: Path) -> Any:
-    """Content of a YAML file as plain values. Raises Unreadable."""
+    """Content of a YAML file as plain values. Raises UnreadableDocument."""
     return _read(path, parse_yaml)
 
 
@@ -58,7 +58,7 @@ def _read(path: Path, parse: Callable[[str], Any]) -> Any:
 
 
 def _check_depth(value: Any) -> None:
-    """Whoever prints, compares or copies a value goes as deep as it does. YAML's aliases may also make it a ring."""
+    """Raises UnreadableDocument for deep nesting and reference cycles (YAML aliases), on which other code recurses."""
     level, seen = [value], set()
     for _ in range(MAX_DEPTH):
         children: list[Any] = []

@@ -1,4 +1,4 @@
-"""Outputs of a command: declared with their options, checked in one place before any long work."""
+"""Outputs of a command. They are declared with their options, and checked before any long work."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LONGEST_NAME_BYTES = 255
 
 @dataclass(frozen=True)
 class Output:
-    """An option that names an output.
+    """An option for an output path.
 
     Attributes:
-        option: for messages, `--out`.
-        name: of the parsed value.
+        option: its name for messages, such as `--out`.
+        name: attribute of the parsed value.
         kind: `folder`, `new_folder` (must not exist unless --force is given) or `file`.
-        endings: of a file; empty for any.
+        endings: allowed endings of a file; empty for any.
     """
 
     option: str
@@ -67,7 +67,7 @@ def _check(output: Output, path: Path, force: bool) -> None:
 
 
 def _problem(kind: str, path: Path, force: bool) -> str:
-    """Why a path cannot be written, empty if it can. May raise OSError instead."""
+    """Why a path cannot be written; empty if it can. May raise OSError instead."""
     exists = _exists(path)
     folder = path.absolute()
     if kind == "file":
@@ -76,7 +76,7 @@ def _problem(kind: str, path: Path, force: bool) -> str:
         if exists and not os.access(path, os.W_OK):
             return "it is write-protected; choose another file"
         if exists and not path.is_file():
-            return ""  # a device or a pipe; no temporary file is needed
+            return ""  # a device or a pipe, which is written without a temporary file
         folder = folder.parent
     elif exists and not path.is_dir():
         return "it is a file; name a folder"

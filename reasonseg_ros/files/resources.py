@@ -17,7 +17,7 @@ def resource(name: str) -> Path:
     prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
     roots = [Path(prefix, "share", "reasonseg_ros") for prefix in prefixes]
     source = Path(__file__).resolve().parents[2]
-    if (source / "package.xml").is_file():  # otherwise it is site-packages, and its folders are somebody else's
+    if (source / "package.xml").is_file():  # otherwise it is site-packages, with folders of other packages
         roots.insert(0, source)
     for root in roots:
         if (root / name).exists():

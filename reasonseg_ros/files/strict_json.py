@@ -1,4 +1,4 @@
-"""JSON as its standard has it: no NaN, no key twice, no depth or size that breaks the reader."""
+"""Strict JSON: no NaN, no repeated keys, no nesting that breaks the reader."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from reasonseg_ros.errors import InvalidInput
 def parse_json(text: str | bytes, *, unique_keys: bool = True, finite: bool = True) -> Any:
     """The value of a JSON text. Raises InvalidInput with the error, without the file's name.
 
-    The standard library takes NaN and Infinity, keeps the last of two equal keys, and raises RecursionError if
-    values are nested too deeply. With `finite` False the first of these stays as it is, for who looks at each number.
+    The standard library accepts NaN and Infinity, keeps the last of repeated keys, and raises RecursionError for deep
+    nesting. `finite` False accepts NaN and Infinity, for callers that check the numbers; `unique_keys` False accepts
+    repeated keys.
     """
     hook = _object if unique_keys else None
     try:
@@ -24,7 +25,7 @@ def parse_json(text: str | bytes, *, unique_keys: bool = True, finite: bool = Tr
         raise InvalidInput(f"it is not UTF-8 ({error.reason} at byte {error.start})") from error
     except RecursionError as error:
         raise InvalidInput("it is nested too deeply") from error
-    except ValueError as error:  # also a number of too many digits
+    except ValueError as error:  # also a number with too many digits
         raise InvalidInput(str(error)) from error
 
 
@@ -39,10 +40,10 @@ def read_json_file(path: Path) -> Any:
 
 
 def json_text(values: Any, indent: int | None = None, compact: bool = False) -> str:
-    """One line (or indented lines) of JSON that can be written as UTF-8; `compact` has no spaces.
+    """JSON that can be written as UTF-8, on one line unless `indent` is set; `compact` has no spaces.
 
-    Raises InvalidInput for a number that is not finite. Half of a surrogate pair, which UTF-8 cannot hold, becomes a
-    question mark.
+    Raises InvalidInput for a number that is not finite. A lone surrogate, which UTF-8 cannot hold, becomes a question
+    mark.
     """
     separators = (",", ":") if compact else None
     try:

@@ -1,4 +1,4 @@
-"""Files that take their place only when they are complete."""
+"""Writes files atomically: a file is replaced only when the new one is complete."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ENDING = ".part"
 def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """A file to write (`w` is UTF-8 text, `wb` bytes) that replaces `path` at the end of the `with` statement.
 
-    Until then, and after an error, the old file stays. The new one is written next to it under a fresh name, so no
-    planted symbolic link can redirect it. An OSError names `path`.
+    Until then, and after an error, the old file stays. The new one is written beside it under a random name, so no
+    symbolic link can redirect it. An OSError names `path`.
     """
     with naming(path):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=ENDING)
@@ -35,12 +35,12 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def remove_unfinished(folder: Path, pattern: str) -> None:
-    """Remove what killed processes have left half written of a folder's files that match `pattern`, such as `*.jpg`."""
+    """Remove incomplete files of killed processes, for files in a folder that match `pattern`, such as `*.jpg`."""
     for path in folder.glob(f".{pattern}.*{ENDING}"):
         path.unlink(missing_ok=True)
 
 
-@cache  # to read it is to change it, which other threads must not meet
+@cache  # reading the mask changes it for a moment, which other threads must not see
 def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)

@@ -1,1 +1,1 @@
-"""Black boxes: answers of a robot with everything they depend on, recorded, and answered again anywhere."""
+"""Black boxes: recordings of answers with everything they depend on, so that they can be repeated on any machine."""

@@ -1,4 +1,4 @@
-"""Two answers to the same question about the same images, stage by stage."""
+"""Compares two answers to the same question about the same images, stage by stage."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from reasonseg_ros.types import Answer, Grounding, Region, Segmentation
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far two answers that count as the same may be apart.
+    """The differences up to which two answers count as the same.
 
     Attributes:
-        box_px: of box corners and points, in pixels of the image.
-        mask_iou: the least IoU of two masks.
-        confidence: difference of the confidences.
-        position_m: of a target's visible surface, in metres.
-        any_text: the texts may differ if all that follows from them agrees.
+        box_px: maximum distance of box corners and points, in pixels of the image.
+        mask_iou: minimum IoU of two masks.
+        confidence: maximum difference of the confidences.
+        position_m: maximum distance of a target's visible surface, in metres.
+        any_text: texts may differ if all other stages agree.
     """
 
     box_px: float = 1.0
@@ -35,7 +35,7 @@ class ComparedStage:
 
     Attributes:
         is_same: equal, or within the tolerance.
-        difference: in words; empty if they are equal.
+        difference: a description; empty if they are equal.
     """
 
     name: str
@@ -44,9 +44,9 @@ class ComparedStage:
 
 
 def compared(before: Segmentation, now: Segmentation, tolerance: Tolerance) -> list[ComparedStage]:
-    """The stages in their order: text, status, confidence, image (of several), boxes, masks, positions.
+    """The stages in order: text, status, confidence, image (of several), boxes, masks, positions.
 
-    Positions are compared where both have surfaces (`space.points.located`).
+    Positions are compared if both have surfaces (`space.points.located`).
     """
     old, new = before.answer, now.answer
     return [
@@ -122,7 +122,7 @@ def _masks(old: Sequence[Region], new: Sequence[Region], tolerance: Tolerance) -
 
 
 def _positions(old: Sequence[Region], new: Sequence[Region], tolerance: Tolerance) -> ComparedStage:
-    """Of the targets in both; a different number of them is a difference of the masks."""
+    """Positions of the targets in both answers. A different number of targets is reported with the masks."""
     largest_m, problems = 0.0, []
     for number, (a, b) in enumerate(zip(old, new, strict=False), 1):
         if a.surface is None or b.surface is None:

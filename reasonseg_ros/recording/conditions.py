@@ -1,4 +1,4 @@
-"""What an answer depends on besides images and settings: versions, the machine, and the files of the models."""
+"""The conditions of an answer besides images and settings: versions, the machine, and the files of the models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reasonseg_ros.versions import versions
 ANSWERING = (
     "method", "reasoner.", "segmenter.", "selection.", "candidates.", "history.", "answer.", "points.min_valid_share",
 )  # fmt: skip
-"""Settings that an answer on its own image depends on begin with these."""
+"""Prefixes of the settings that an answer depends on, before it is propagated to later images."""
 _NO_MATTER = ("reasoner.time_limit_s", "reasoner.known_picture")
 _MODEL_FILES = (".safetensors", ".onnx", ".data", ".bin", ".json", ".jinja", ".txt", ".yaml")
 _ENGINES = ("tensorrt", "tensorrt_rtx")
@@ -36,7 +36,7 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 
 def conditions_of(config: Config) -> dict[str, Any]:
-    """Versions, machine and models of a configuration whose models could be loaded. Reads the models' files: slow."""
+    """Versions, machine and models of a configuration whose models could be loaded. Slow: it hashes model files."""
     reasoner, segmenter = load_card(config.reasoner.model, "reasoner"), load_card(config.segmenter.model, "segmenter")
     reasoner_on = config.reasoner.backend
     if reasoner_on == "auto":
@@ -51,7 +51,7 @@ def conditions_of(config: Config) -> dict[str, Any]:
 
 
 def named_files(config: Config) -> dict[str, str]:
-    """Digests of the files that settings name beside the models, by parameter; empty for one that is missing."""
+    """SHA-256 of the files that settings name besides the models, by parameter; empty for a missing file."""
     reasoner = config.reasoner
     named = {"reasoner.prompt_file": reasoner.prompt_file, "reasoner.confidence_file": reasoner.confidence_file}
     found = {name: _digest_of(Path(text).expanduser()) for name, text in named.items() if text}
@@ -64,7 +64,7 @@ def named_files(config: Config) -> dict[str, str]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """A line for each value that two `conditions_of`, or two `settings_of`, do not share."""
+    """A line for each value that differs between two `conditions_of` or two `settings_of`."""
     old, new = dict(_flat(before, "")), dict(_flat(now, ""))
     return [
         f"{name} {_shown(old.get(name, 'none'))} -> {_shown(new.get(name, 'none'))}"
@@ -74,18 +74,18 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def answering_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `settings_of` that an answer on its own image depends on."""
+    """The part of `settings_of` that an answer depends on, before it is propagated."""
     return {name: value for name, value in values.items() if matters(name)}
 
 
 def matters(name: str) -> bool:
-    """Whether an answer on its own image depends on this parameter."""
+    """Whether an answer, before it is propagated, depends on this parameter."""
     return name.startswith(ANSWERING) and not name.startswith(_NO_MATTER)
 
 
 def _model(card: ModelCard, backend: str) -> dict[str, Any]:
     source = Path(card.source).name if card.is_folder else card.source
-    values = parse_json(json_text({**asdict(card), "source": source}))  # as a file gives them, with lists for tuples
+    values = parse_json(json_text({**asdict(card), "source": source}))  # as from a file: lists instead of tuples
     found: dict[str, Any] = {"backend": backend, "card": values}
     folder = Path(card.source) if card.is_folder else _downloaded(card)
     if backend == "server" or folder is None:
@@ -98,14 +98,14 @@ def _model(card: ModelCard, backend: str) -> dict[str, Any]:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a checkpoint's folder that an answer may depend on, with those of an export beside it."""
+    """The files that an answer may depend on in a checkpoint's folder and in its export."""
     folders = (folder, folder / BESIDE)
     paths = [path for one in folders if one.is_dir() for path in one.iterdir()]
     return sorted(path for path in paths if path.suffix in _MODEL_FILES and path.is_file())
 
 
 def _digest(path: Path) -> str:
-    """The hub's cache names a large file by its digest, which saves reading it."""
+    """SHA-256 of a file. The hub's cache names large files by it, so these need not be read."""
     name = path.resolve().name
     return name if re.fullmatch(r"[0-9a-f]{64}", name) else file_sha256(path)
 
@@ -128,7 +128,7 @@ def _downloaded(card: ModelCard) -> Path | None:
 
 
 def _engines(graphs: set[str]) -> dict[str, str]:
-    """Digests of the cached engines that were built from graphs of these digests."""
+    """SHA-256 of the cached engines that were built from graphs with these digests, by name."""
     from reasonseg_ros.engine.cache import EngineCache
 
     entries = (entry for entry in EngineCache().entries() if entry.key.onnx_sha256 in graphs)
@@ -136,7 +136,7 @@ def _engines(graphs: set[str]) -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Name of the CPU, as Linux has it."""
+    """Name of the CPU, from Linux; elsewhere the architecture."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""What a black box holds, as values and as one JSON text beside the images."""
+"""The content of a black box, as values and as one JSON text beside the images."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from reasonseg_ros.types import (
 )
 
 VERSION = 1
-"""Of the JSON text."""
+"""Version of the JSON text."""
 QUESTION, HISTORY, PROMPT = "question", "history", "prompt"
-"""What was asked of the method: about one image, about several, or masks of given boxes and points."""
+"""Kinds of requests to the method: a question about one image, about several, or masks for boxes and points."""
 _TEXTS = ("thought", "raw_text", "error", "dialect", "model")
 _LIKELIHOODS = ("entropy_nats", "confidence")
 _SHARES, _COUNTS = ("mask_score", "box_iou", "points_inside"), ("holes", "fragments")
 
 
 class SentMessage(NamedTuple):
-    """A message of this package that the node published: the name of its type, its topic, and what makes its bytes."""
+    """A message of this package that the node published: its type's name, its topic, and a function for its bytes."""
 
     message_type: str
     topic: str
@@ -48,15 +48,15 @@ class BlackBox:
     """One answer of a node.
 
     Attributes:
-        asked: QUESTION, HISTORY or PROMPT; empty if the method was not asked, so that nothing can be answered again.
-        frames: the images that the method was shown, oldest first; depth, lens and pose of the one that was answered.
-        segmentation: the method's answer on one of `frames`, before it was propagated; None if it was not asked.
+        asked: QUESTION, HISTORY or PROMPT; empty if the method was not asked, so the answer cannot be repeated.
+        frames: the images for the method, oldest first. Only the one that was answered has depth, lens and pose.
+        segmentation: the method's answer on one of `frames`, before propagation; None if it was not asked.
         prompts: the groundings of a PROMPT.
-        max_new_tokens, time_limit_s: limits that came with the question; 0 is the configured limit.
-        status, error: as they were published, after propagation.
+        max_new_tokens, time_limit_s: limits of the question; 0 is the configured limit.
+        status, error: as published, after propagation.
         settings: every parameter of the node by its dotted name.
         conditions: versions, machine and models (`recording.conditions`).
-        recorded: when, in UTC (ISO 8601).
+        recorded: time in UTC (ISO 8601).
         note: why it was flagged; empty if it was not.
     """
 
@@ -83,7 +83,7 @@ def rgb_sha256(rgb: RgbImage) -> str:
 
 
 def to_text(box: BlackBox) -> str:
-    """The JSON text. Images and depth are named by their digests. Raises InvalidInput if a number is not finite."""
+    """The JSON text. Images and depth are given by their digests. Raises InvalidInput if a number is not finite."""
     digests = [rgb_sha256(frame.rgb) for frame in box.frames]
     found, query = box.segmentation, box.query
     return json_text(
@@ -116,12 +116,12 @@ def to_text(box: BlackBox) -> str:
 
 
 def digests_in(text: str) -> list[str]:
-    """Digests of the images that a JSON text names. Raises InvalidInput."""
+    """Digests of the images in a JSON text. Raises InvalidInput."""
     return [str(value) for value in _of_images(text, "rgb_sha256")]
 
 
 def stamps_in(text: str) -> list[int]:
-    """Stamps of these images, in nanoseconds. Raises InvalidInput."""
+    """Stamps of the images in a JSON text, in nanoseconds. Raises InvalidInput."""
     try:
         return [int(value) for value in _of_images(text, "stamp_ns")]
     except (TypeError, ValueError) as error:
@@ -136,7 +136,7 @@ def _of_images(text: str, name: str) -> list[Any]:
 
 
 def from_text(text: str, images: Mapping[str, RgbImage], depths: Mapping[str, FloatArray] | None = None) -> BlackBox:
-    """The values of `to_text`, with images and depth by their digests. Raises InvalidInput with the reason."""
+    """The inverse of `to_text`, with images and depth by their digests. Raises InvalidInput with the reason."""
     values = _version_checked(text)
     try:
         frames = tuple(_frame(item, images, depths or {}) for item in values["images"])
@@ -267,5 +267,5 @@ def _grounding(item: Any) -> Grounding:
 
 
 def _floats(values: Any) -> Any:
-    """Every float32 is a float64 exactly, and JSON keeps these."""
+    """Lists of numbers. float64 holds every float32 exactly, and JSON holds every float64 exactly."""
     return np.asarray(values, np.float64).tolist()

@@ -1,4 +1,4 @@
-"""A folder of black boxes that never takes more than its megabytes: the oldest files make room."""
+"""A folder of black boxes with a size limit. The oldest files are removed to make room."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reasonseg_ros.faults import naming
 from reasonseg_ros.files.whole_file import remove_unfinished, whole_file
 
 _NAME = re.compile(r"blackbox_[0-9]{8}T[0-9]{9}Z_.*\.mcap")
-"""Only files of such names are counted and removed: a folder may hold other bags."""
+"""Only files with such names are counted and removed, because a folder may hold other bags."""
 LONGEST_ID = 60
 
 
@@ -24,19 +24,19 @@ def file_name(recorded: str, status: str, query_id: str) -> str:
 
 
 class BoundedFolder:
-    """For one thread of one process; two nodes have two folders."""
+    """A folder for one thread of one process. Two nodes need two folders."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def remove_half_written(self) -> None:
-        """Remove what a killed process has left. Raises OSError."""
+        """Remove incomplete files of a killed process. Raises OSError."""
         remove_unfinished(self.path, "blackbox_*.mcap")
 
     def keep(self, name: str, data: bytes, max_bytes: int) -> Path:
-        """Write a file whole and to the disk, and return its path; the oldest ones are removed first.
+        """Remove the oldest files if needed, write a file atomically and to the disk, and return its path.
 
-        Raises InvalidInput if it is larger than all may be, and OSError if it cannot be written.
+        Raises InvalidInput if it is larger than `max_bytes`, and OSError if it cannot be written.
         """
         if len(data) > max_bytes:
             raise InvalidInput(
@@ -49,14 +49,14 @@ class BoundedFolder:
         with whole_file(self.path / name, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())  # a robot's power may go at any time
+            os.fsync(file.fileno())  # a robot may lose power at any time
         return self.path / name
 
     def files(self) -> dict[Path, int]:
         """The black boxes with their sizes in bytes, oldest first."""
         found = {}
         for path in sorted(self.path.glob("blackbox_*.mcap")):
-            with suppress(FileNotFoundError):  # somebody took it away just now
+            with suppress(FileNotFoundError):  # it may be removed meanwhile
                 if _NAME.fullmatch(path.name):
                     found[path] = path.stat().st_size
         return found

@@ -1,4 +1,4 @@
-"""An answer that is kept in memory, so that it can be recorded."""
+"""An answer that is kept in memory so that it can be recorded later."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from reasonseg_ros.recording.content import SentMessage
 from reasonseg_ros.types import Frame, Status
 
 _NO_FAILURE = (Status.REFUSED, Status.CANCELLED)
-"""Without an answer by the wish or the fault of whoever asked."""
+"""Statuses that the caller caused, so they are not failures of the robot."""
 OnRecorded = Callable[[str, str], None]
-"""Receives the file's path, or the reason why there is none. From the recorder's thread."""
+"""Called from the recorder's thread with the file's path, and with the reason if there is none."""
 
 
 @dataclass(eq=False)
 class KeptAnswer:
-    """An answer with what the node published about it, and the images around the moment.
+    """An answer with the messages that the node published for it, and the images before and after it.
 
     Attributes:
-        recorded: when it was given, in UTC (ISO 8601).
-        due_s: when the images after it have come, by the monotonic clock.
-        restarts: of the stream, when its images were taken.
+        recorded: time of the answer in UTC (ISO 8601).
+        due_s: time by the monotonic clock at which the images after it have arrived.
+        restarts: number of restarts of the stream when its images were taken.
         before, after: images around those that it is about.
-        is_wanted: the settings of its time have it recorded.
-        is_flagged, note: somebody flagged it, and why; `on_recorded` are called with the result.
+        is_wanted: whether the settings at that time ask to record it.
+        is_flagged, note: whether a user flagged it, and why; `on_recorded` are called with the result.
     """
 
     outcome: Outcome
@@ -45,7 +45,7 @@ class KeptAnswer:
 
     @property
     def frames(self) -> tuple[Frame, ...]:
-        """What was looked at; else the image that it ended on."""
+        """The images that the method was shown; if it was not asked, the image of the outcome."""
         if self.outcome.reasoned is not None:
             return self.outcome.reasoned.frames
         return () if self.outcome.frame is None else (self.outcome.frame,)
@@ -70,7 +70,7 @@ class KeptAnswer:
         return not status.is_answer and status not in _NO_FAILURE
 
     def look_around(self, buffer: FrameBuffer) -> None:
-        """Find the images on both sides of the moment, as far as the buffer still holds them."""
+        """Find the images before and after the answer that are still in the buffer."""
         record, outcome = self.config.record, self.outcome
         if not is_of_camera(outcome) or self.restarts != buffer.restarts or not record.around_images:
             return
@@ -84,5 +84,5 @@ class KeptAnswer:
 
 
 def is_of_camera(outcome: Outcome) -> bool:
-    """Whether there may be images around the one that it is about."""
+    """Whether it is about an image of the camera, so that there may be images around it."""
     return outcome.question.frame is None and outcome.frame is not None

@@ -1,9 +1,9 @@
-"""Black boxes and bags with ground truth, joined to one bag: a regression set, which evaluations and replays read.
+"""Merges black boxes and bags with ground truth into one bag: a regression set for evaluations and replays.
 
-Only images that are asked about are kept, and of videos those in between, with depth and calibration of the same stamp.
-They keep their pixels: compressed ones their bytes, others become PNG. Questions get the name of their bag, as in a run
-over several bags. Stamps keep their distances; a bag whose time overlaps that of the bags before it is moved behind
-them.
+Only images with questions are kept, for videos also those in between, with depth and calibration of the same stamp.
+Pixels do not change: compressed images keep their bytes, others become PNG. As in a run over several bags, ids of
+questions begin with the name of their bag. Stamps keep their distances. A bag whose time overlaps that of earlier bags
+is moved behind them.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from reasonseg_ros.recording.content import stamps_in
 from reasonseg_ros.types import Query
 
 GAP_NS = 10**9
-"""Between the last image of a bag and the first one of a bag that is moved behind it."""
+"""Gap between the last image of a bag and the first image of a bag that is moved behind it."""
 _TEXT = "std_msgs/msg/String"
 _SPACE_TOPICS = (DEPTH_TOPIC, f"{DEPTH_TOPIC}/compressedDepth", CAMERA_INFO_TOPIC)
 
 
 @dataclass
 class Merged:
-    """What a merged bag holds, and what was left out of it.
+    """Counts of a merged bag, and the problems with bags that were left out.
 
     Attributes:
-        scored, unscored: questions with ground truth, one for each image, and without.
+        scored, unscored: number of questions with ground truth, counted per image, and without.
     """
 
     images: int = 0
@@ -66,9 +66,12 @@ class Merged:
 
 @dataclass
 class _Content:
-    """What of a bag is kept, by the stamps of its images. `shown_ns` are those that black boxes name.
+    """The part of a bag that is kept, by the stamps of its images.
 
-    `images_ns` has a checksum of each image; `unclear_ns` are stamps that several different images have.
+    Attributes:
+        images_ns: checksum of each image.
+        unclear_ns: stamps of several different images.
+        shown_ns: stamps of images in black boxes.
     """
 
     image_topic: str
@@ -81,7 +84,7 @@ class _Content:
     shown_ns: set[int] = field(default_factory=set)
 
     def wanted_ns(self) -> set[int]:
-        """Stamps of the images that are asked about, and of those between two that one question is about."""
+        """Stamps of the images with questions, and of the images between two with the same question."""
         asked: dict[tuple[str, str], list[int]] = defaultdict(list)
         for stamp_ns, messages in self.truths.items():
             for message in messages:
@@ -99,10 +102,13 @@ def merge_bags(
     truths: Mapping[str, ReadPrediction] | None = None,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> Merged:
-    """Write the bag. `truths` are masks for bags with one question without ground truth, by their names without ending.
+    """Write the bag.
 
-    A bag that holds no question, or is damaged, is left out whole and listed. Raises InvalidInput if `out` exists and
-    `force` is not set, a truth belongs to no bag, or nothing is left.
+    `truths` are masks for bags with a single question without ground truth, by the bag's name without ending. A bag
+    without questions, or with damage, is left out and listed in `problems`. `on_done` is called with the number of
+    finished bags.
+
+    Raises InvalidInput if `out` exists and `force` is not set, a truth belongs to no bag, or nothing is left.
     """
     merged, names = Merged(), bag_names(paths)
     unused = set(truths or {}) - {Path(name).stem for name in names}
@@ -130,14 +136,14 @@ def merge_bags(
 
 
 def _content(path: Path, reader: bags.BagReader, image_topic: str) -> _Content:
-    """Read all but the pixels.
+    """Read everything except the pixels.
 
-    Raises InvalidInput if a part is damaged, or an image that is asked about is missing, or not the only one of its
-    stamp.
+    Raises InvalidInput if a part is damaged, or if an image with a question is missing or shares its stamp with another
+    one.
     """
     types = {topic: kind for topic, kind in reader.topics.items() if reader.counts[topic]}
     texts = [BLACK_BOX_TOPIC] if types.get(BLACK_BOX_TOPIC) == _TEXT else []
-    only_shown = bool(texts) and not {GROUND_TRUTH, QUERY} & set(types.values())  # boxes and points, without a question
+    only_shown = bool(texts) and not {GROUND_TRUTH, QUERY} & set(types.values())  # prompts without a question
     topics = find_topics(path, types, lambda topic: first_message(reader, topic), image_topic, only_shown)
     content = _Content(topics.image)
     newest_ns: int | None = None
@@ -185,7 +191,7 @@ def _decoded(reader: bags.BagReader, topic: str, data: bytes) -> Any:
 
 
 def _add_truth(content: _Content, read: ReadPrediction, reader: bags.BagReader) -> None:
-    """Give the only question without ground truth this mask. Raises InvalidInput if there is none, or several."""
+    """Add a mask as the ground truth of the only question without one. Raises InvalidInput for none or several."""
     asked = [(stamp_ns, message) for stamp_ns, messages in content.unscored.items() for message in messages]
     if len(asked) != 1:
         raise InvalidInput(f"{reader.path} has {len(asked)} questions without ground truth; a mask is for one")
@@ -214,7 +220,7 @@ def _write(
     end_ns: int | None,
     merged: Merged,
 ) -> int | None:
-    """Write what is kept of one bag, behind `end_ns`. Returns the time of the last image."""
+    """Write the kept part of one bag after `end_ns`. Returns the time of the last image in nanoseconds."""
     wanted = content.wanted_ns()
     shift_ns = 0
     if end_ns is not None and min(wanted) <= end_ns:
@@ -231,7 +237,7 @@ def _write(
             bag.write_raw(topic, reader.topics[topic], moved, stamp_ns + shift_ns)
         if topic != content.image_topic or stamp_ns not in wanted:
             continue
-        wanted.remove(stamp_ns)  # a stamp that repeats is kept once
+        wanted.remove(stamp_ns)  # a repeated stamp is written once
         at_ns = stamp_ns + shift_ns
         _write_image(bag, reader, topic, bags.restamped(data, at_ns), at_ns)
         merged.images += 1

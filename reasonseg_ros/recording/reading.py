@@ -1,4 +1,4 @@
-"""The black boxes in a file, checked: other files, damaged ones and changed images are refused with the reason."""
+"""Reads the black boxes in a file. Other files, damage and changed images are refused with the reason."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from reasonseg_ros.types import FloatArray, RgbImage
 
 
 def read_black_boxes(path: Path) -> Iterator[BlackBox]:
-    """The black boxes of a file that the node wrote, or of a bag that several were merged to, in their order.
+    """The black boxes of a file that the node wrote, or of a merged bag, in order.
 
-    Raises InvalidInput if it is no bag, holds no black box, or is damaged. Images stay in memory until the last
-    black box that needs them.
+    Raises InvalidInput if the file is not a bag, holds no black box, or is damaged. All images of the black boxes are
+    in memory at once.
     """
     with BagReader(path) as reader:
         if reader.topics.get(BLACK_BOX_TOPIC) != "std_msgs/msg/String":
@@ -37,7 +37,7 @@ def read_black_boxes(path: Path) -> Iterator[BlackBox]:
 
 
 def _images(reader: BagReader, wanted: set[str]) -> dict[str, RgbImage]:
-    """The images of the bag with these digests, those that are there."""
+    """The images of the bag with these digests, as far as they are there."""
     found: dict[str, RgbImage] = {}
     if COMPRESSED_IMAGE_TOPIC not in reader.topics:
         return found
@@ -54,7 +54,7 @@ def _images(reader: BagReader, wanted: set[str]) -> dict[str, RgbImage]:
 
 
 def _depths(reader: BagReader, texts: list[str]) -> dict[str, FloatArray]:
-    """The depth images of the bag by their digests, if one of the texts names any."""
+    """The depth images of the bag by their digests; empty if no text refers to one."""
     found: dict[str, FloatArray] = {}
     if DEPTH_TOPIC not in reader.topics or not any("depth_sha256" in text for text in texts):
         return found

@@ -1,6 +1,6 @@
 """Records answers in a separate thread, so that questions and answers never wait for it.
 
-The newest answers are kept in memory for a while, so that one that turns out wrong can be flagged and recorded then.
+The newest answers are kept in memory, so that one that turns out to be wrong can be flagged and recorded later.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Frame, Mode
 
 QUEUE = 8
-"""Answers that wait for the thread at most; more are not recorded, and counted."""
+"""Maximum number of answers that wait for the thread. Further ones are not recorded, but counted."""
 
 
 @dataclass
 class RecordHealth:
-    """What was recorded, and what was not. Written by the recorder's thread, read by any."""
+    """Counts of recorded and lost answers. Written by the recorder's thread, read by any."""
 
     folder: str = ""
     written: int = 0
@@ -44,9 +44,9 @@ class RecordHealth:
 
 
 class Recorder:
-    """Keeps the answers that it is given as `record.*` says, while it lives. `buffer` has the images around them.
+    """Keeps and records answers according to the `record.*` settings. `buffer` has the images around them.
 
-    `on_problem` is called in the recorder's thread with the reason why an answer was not recorded.
+    `on_problem` is called with the reason why an answer was not recorded, usually from the recorder's thread.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Recorder:
         self._thread.start()
 
     def close(self, timeout_s: float = 3.0) -> bool:
-        """Record what waits, without waiting for later images, and end the thread. False if that takes longer."""
+        """Record the waiting answers without further images, and end the thread. False if that exceeds the timeout."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -110,7 +110,7 @@ class Recorder:
             self._lost("the queue was full", f"{outcome.question.query.query_id}: {QUEUE} answers wait to be recorded")
 
     def flag(self, query_id: str, note: str, on_recorded: OnRecorded) -> None:
-        """Record the newest answer to this question (empty: to any), whatever its status. From any thread."""
+        """Record the newest answer to this question (empty: to any question), whatever its status. From any thread."""
         with self._changed:
             known = [*self._kept, *self._waiting]
             found = next((one for one in reversed(known) if query_id in ("", one.query_id)), None)
@@ -129,7 +129,7 @@ class Recorder:
         on_recorded("", why)
 
     def _run(self) -> None:
-        with suppress(OSError, AttributeError):  # Linux knows a priority of each thread
+        with suppress(OSError, AttributeError):  # on Linux, a thread has its own priority
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         if self._settings.now.record.answers != "never":
             self._prepare()
@@ -137,18 +137,18 @@ class Recorder:
             self._settle(answered)
 
     def _prepare(self) -> None:
-        """Do beforehand what the first answer would wait for: libraries and the models' digests take seconds."""
+        """Import libraries and hash the models' files in advance, as this takes seconds."""
         try:
             self.folder.remove_half_written()
             self._conditions_now(self._settings.now)
             from reasonseg_ros.recording import writing
 
             del writing
-        except Exception as error:  # of the first answer then
+        except Exception as error:  # the first answer reports it again
             self._on_problem(_why(error))
 
     def _next(self) -> KeptAnswer | None:
-        """Waits for the next answer whose time has come; None ends the thread."""
+        """Wait for the next answer that is due; None ends the thread."""
         with self._changed:
             while True:
                 if self._flagged:
@@ -173,7 +173,7 @@ class Recorder:
             self._kept.popleft()
 
     def _settle(self, answered: KeptAnswer) -> None:
-        """Record the answer if it is wanted, and tell whoever flagged it. Never raises."""
+        """Record the answer if it is wanted, and call its `on_recorded`. Never raises."""
         path, problem = "", ""
         with self._changed:
             is_wanted = answered.is_wanted or answered.is_flagged
@@ -188,7 +188,7 @@ class Recorder:
             on_recorded(path, problem)
 
     def _write(self, answered: KeptAnswer) -> Path:
-        from reasonseg_ros.recording.writing import black_box_bytes  # needs libraries that the node does not
+        from reasonseg_ros.recording.writing import black_box_bytes  # its libraries are optional for the node
 
         outcome = answered.outcome
         around = [frame for one in (*answered.before, *answered.after) if (frame := _loaded(one)) is not None]
@@ -222,7 +222,7 @@ class Recorder:
         )  # fmt: skip
 
     def _conditions_now(self, config: Config) -> dict[str, Any]:
-        """Those of the models, which stay the same while the node is configured."""
+        """The conditions of the models. Cached, because they do not change while the node is configured."""
         from reasonseg_ros.recording.conditions import conditions_of
 
         if self._conditions is None:
@@ -239,16 +239,16 @@ def _loaded(arrival: Arrival) -> Frame | None:
     try:
         return (arrival.load_image or arrival.load)()
     except InvalidInput:
-        return None  # counted where it arrived
+        return None  # counted on arrival
 
 
 def _flat(frame: Frame) -> Frame:
-    """Without depth, lens and pose, of which only the answer's are needed."""
+    """The frame without depth, lens and pose, which are only needed for the answered frame."""
     return replace(frame, depth_m=None, intrinsics=None, camera_pose=None)
 
 
 def _kind(error: Exception) -> str:
-    """A few words that are the same for the same kind of problem."""
+    """A short name, the same for each problem of a kind."""
     if isinstance(error, OSError):
         return error.strerror or "the disk"
     return "larger than record.max_mb" if isinstance(error, InvalidInput) else type(error).__name__

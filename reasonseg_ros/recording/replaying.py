@@ -1,4 +1,4 @@
-"""Answers the questions of black boxes again, from the files alone."""
+"""Repeats the answers of black boxes from their files, and compares them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from reasonseg_ros.space.points import located
 from reasonseg_ros.types import Segmentation, Status
 
 LONGEST_ANSWER_S = 3600.0
-"""Instead of the recorded time limit: how fast the machine is must not change an answer."""
+"""Replaces the recorded time limit, so that the speed of the machine cannot change an answer."""
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What came of one black box.
+    """The result for one black box.
 
     Attributes:
-        stages: of both answers; none if it could not be answered again.
+        stages: the comparison of both answers; empty if it could not be answered again.
         problem: why it could not be answered again; empty if it could.
-        changes: what was different from the recording: settings, versions, machine, files of the models.
-        positions: of the targets now, in words; none without depth and calibration.
+        changes: differences from the recording: settings, versions, machine, files of the models.
+        positions: of the targets in the new answer, as text; empty without depth and calibration.
     """
 
     box: BlackBox
@@ -67,7 +67,7 @@ class Replayed:
 class Replay:
     """Answers with the recorded settings, changed by `overrides` (dotted names). Models stay loaded between answers.
 
-    `load` makes the method of a configuration, as `methods.loading.load_method` does.
+    `load` makes the method of a configuration, for example `methods.loading.load_method`.
     """
 
     def __init__(
@@ -81,14 +81,17 @@ class Replay:
         self._conditions: dict[str, Any] = {}
 
     def run(self, box: BlackBox) -> Replayed:
-        """Raises ConfigError or ModelError if the models of the recording, or of the overrides, cannot be used."""
+        """Answer again and compare.
+
+        Raises ConfigError or ModelError if the models of the recording, or of the overrides, cannot be used.
+        """
         if box.segmentation is None:
             return Replayed(box, problem=f"no method was asked: it ended as {box.status} ({box.error})")
         if box.segmentation.status is Status.CANCELLED:
             return Replayed(box, problem="it was cancelled while it was answered")
         config, unknown = self._configured(box)
         if config != self._config or self._method is None:
-            self._method = None  # its memory is needed
+            self._method = None  # releases its memory first
             self._method, self._config, self._conditions = self._load(config), config, conditions_of(config)
         changes = [f"{name} is no parameter here" for name in unknown]
         changes += differences(answering_settings(box.settings), answering_settings(settings_of(config)))
@@ -99,7 +102,7 @@ class Replay:
         return Replayed(box, stages, changes=tuple(changes), positions=_positions(now))
 
     def _configured(self, box: BlackBox) -> tuple[Config, list[str]]:
-        """The settings to answer with, and recorded ones that this version does not have."""
+        """The settings to answer with, and the recorded parameters that this version does not have."""
         recorded = {name: value for name, value in box.settings.items() if matters(name)}
         known = {name for name, _, _ in settings()}
         values = {name: value for name, value in recorded.items() if name in known}

@@ -1,4 +1,4 @@
-"""Depth, lens and pose of an image as values of the JSON text of a black box, and back."""
+"""Converts depth, lens and pose of an image to values of a black box's JSON text, and back."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def space_values(frame: Frame) -> dict[str, Any]:
 
 
 def with_space(frame: Frame, values: Any, depths: Mapping[str, FloatArray]) -> Frame:
-    """The frame with what `space_values` says, and its depth of `depths` by digest.
+    """The frame with lens and pose from `space_values`, and with its depth from `depths` by digest.
 
-    Raises InvalidInput if its depth is not there, and KeyError, TypeError or ValueError for damaged values.
+    Raises InvalidInput if the depth is missing, and KeyError, TypeError or ValueError for damaged values.
     """
     digest, lens, pose = values["depth_sha256"], values["intrinsics"], values["camera_pose"]
     if digest is not None and digest not in depths:

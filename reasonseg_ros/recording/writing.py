@@ -1,4 +1,4 @@
-"""A black box as the bytes of an MCAP file."""
+"""Writes a black box as the bytes of an MCAP file."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from reasonseg_ros.recording.content import PROMPT, BlackBox, SentMessage, to_te
 from reasonseg_ros.types import Frame
 
 JPEG_QUALITY = 90
-"""Of the images around the moment. Those that the answer is about are kept without loss, as PNG."""
+"""JPEG quality of the images around the answer. Those that the answer is about are lossless, as PNG."""
 _PNG_EFFORT = 3
-"""Of 0 to 9: more costs time, and saves a few percent."""
+"""PNG compression level, 0 to 9. Higher levels take more time to save a few percent."""
 
 
 def black_box_bytes(box: BlackBox, around: Iterable[Frame] = (), published: Sequence[SentMessage] = ()) -> bytes:
-    """The file: images, depth, calibration, the question, what the node published about it, and the JSON text.
+    """The file: images, depth, calibration, the question, the node's messages about it, and the JSON text.
 
-    `around` are further images, of before and after. Raises InvalidInput for an image that cannot be encoded.
+    `around` are images before and after the answer. Raises InvalidInput for an image that cannot be encoded.
     """
     return mcap_bytes(black_box_messages(box, list(around), published))
 
@@ -45,7 +45,7 @@ def black_box_bytes(box: BlackBox, around: Iterable[Frame] = (), published: Sequ
 def black_box_messages(
     box: BlackBox, around: Sequence[Frame] = (), published: Sequence[SentMessage] = ()
 ) -> Iterator[StampedMessage]:
-    """The messages of the file. Those of several black boxes may share one: equal messages are needed once."""
+    """The messages of the file. Several black boxes can share a file, which needs equal messages only once."""
     seen_ns = {frame.stamp_ns for frame in box.frames}
     for frame in box.frames:
         yield _image(frame, "png")
@@ -74,7 +74,7 @@ def _image(frame: Frame, encoding: str) -> StampedMessage:
 
 
 def _in_space(frame: Frame) -> Iterator[StampedMessage]:
-    """Depth and calibration. The lens of a rectified image is in the JSON text only: CameraInfo needs more for it."""
+    """Depth and calibration. The lens of a rectified image is only in the JSON text: CameraInfo needs more values."""
     if frame.depth_m is not None:
         yield _message(DEPTH_TOPIC, depth_message(frame.depth_m, frame.stamp_ns, frame.frame_id), frame.stamp_ns)
     if frame.intrinsics is not None and not frame.intrinsics.camera_from_lens:

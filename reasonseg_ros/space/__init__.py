@@ -1,1 +1,1 @@
-"""Masks in space: lenses, calibrations, and the points and boxes under a mask."""
+"""3D from depth: lens models, calibrations, and the points and oriented boxes of masks."""

@@ -10,16 +10,16 @@ from reasonseg_ros.spatial import OrientedBox
 from reasonseg_ros.types import Points
 
 REST_M = 0.012
-"""A target that is seen to begin this near to its support rests on it."""
+"""A target whose lowest visible point is this near to the support stands on it."""
 
 
 def box_on_plane(points_m: Points, plane: Plane) -> OrientedBox:
-    """The upright box of least footprint around the points [N, 3]; down to the plane if they begin near it."""
+    """The box with the smallest footprint on the plane around points [N, 3]. It reaches the plane if they come near."""
     x_axis = np.cross(plane.normal, np.eye(3)[np.argmin(np.abs(plane.normal))])
     x_axis /= np.linalg.norm(x_axis)
     y_axis = np.cross(plane.normal, x_axis)
     flat = np.stack([points_m @ x_axis, points_m @ y_axis], 1)
-    origin = flat.mean(0)  # near zero, float32 is precise
+    origin = flat.mean(0)  # subtracted, because float32 is precise near zero
     (u, v), sides, angle_deg = cv2.minAreaRect((flat - origin).astype(np.float32))
     angle = np.radians(angle_deg)
     along = np.cos(angle) * x_axis + np.sin(angle) * y_axis
@@ -35,7 +35,7 @@ def box_on_plane(points_m: Points, plane: Plane) -> OrientedBox:
 
 
 def box_by_spread(points_m: Points) -> OrientedBox:
-    """The box along the principal axes of the points [N, 3]: x the longest, z the shortest and to the camera."""
+    """The box along the principal axes of points [N, 3]: x is the longest, z the shortest and towards the camera."""
     middle = points_m.mean(0)
     axes = np.linalg.svd(points_m - middle, full_matrices=False)[2].T
     if axes[:, 2] @ middle > 0:

@@ -1,7 +1,7 @@
-"""sensor_msgs/CameraInfo as the lens of an image: every field is used as the standard says, or the reason is given.
+"""Converts sensor_msgs/CameraInfo to the lens of an image. Fields are used by the standard, or refused with a reason.
 
-K and D describe the raw image, R and P the rectified one. Both are of the full resolution; binning and the region of
-interest say which part of it, and how coarse, the image is. A topic's name says which of the two an image is.
+K and D describe the raw image, R and P the rectified one, both at full resolution. Region of interest and binning give
+the part of it that the image shows, and its scale. The topic's name tells whether an image is raw or rectified.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ _COEFFICIENTS = {
     "rational_polynomial": (4, 5, 8, 12),
     "equidistant": (4,),
 }
-"""How many coefficients each distortion model may have; further ones must be 0."""
+"""Allowed numbers of coefficients of each distortion model. Further coefficients must be 0."""
 
 MOST_OFF_CENTRE = 0.15
-"""Of the width and the height. Lenses are nearer to the middle; K of 2/3 or 3/2 of the resolution is not."""
+"""Largest distance of the principal point from the middle, as a share of width or height. Real lenses are within it.
+K of an image with 2/3 or 3/2 of the resolution is not."""
 
 
 class UnusableCalibration(InvalidInput):
-    """A CameraInfo that does not describe the image. `reason` is short and always the same for the same fault."""
+    """A CameraInfo that does not describe the image. `reason` is a short name of the fault, the same each time."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -38,7 +39,7 @@ class UnusableCalibration(InvalidInput):
 
 @dataclass(frozen=True)
 class _Part:
-    """Where the image lies in the full resolution, and how many of its pixels are one of the image."""
+    """The image's offset in the full resolution, and the number of full-resolution pixels per image pixel."""
 
     offset_xy: tuple[int, int]
     binning_xy: tuple[int, int]
@@ -46,7 +47,7 @@ class _Part:
 
 
 def kind_by_name(topic: str) -> str:
-    """`raw`, `rectified`, or nothing if no part of a topic's name says so."""
+    """`raw` or `rectified` by a topic's name; empty if the name says neither."""
     for part in reversed(topic.split("/")):
         if part.startswith("image_rect") or part in ("rect", "rectified"):
             return RECTIFIED
@@ -56,7 +57,7 @@ def kind_by_name(topic: str) -> str:
 
 
 def intrinsics_from_info(info: Any, size_wh: tuple[int, int], kind: str = RAW) -> Intrinsics:
-    """The lens of a `raw` or `rectified` image of that size. Raises UnusableCalibration with value and remedy."""
+    """The lens of a `raw` or `rectified` image of that size. Raises UnusableCalibration with the value and a remedy."""
     part = _part_of(info, size_wh)
     if kind == RECTIFIED:
         if info.roi.do_rectify and not part.is_whole:
@@ -67,7 +68,7 @@ def intrinsics_from_info(info: Any, size_wh: tuple[int, int], kind: str = RAW) -
 
 @dataclass(frozen=True)
 class Kinds:
-    """Whether an image and its depth are `raw` or `rectified`, and what of that is only assumed."""
+    """Whether an image and its depth are `raw` or `rectified`, and whether that was set or assumed."""
 
     image: str
     depth: str
@@ -78,15 +79,15 @@ class Kinds:
 
     @classmethod
     def of(cls, image_topic: str, depth_topic: str, image_setting: str = "auto", depth_setting: str = "auto") -> Kinds:
-        """From the topics' names, if a setting is `auto`. Depth whose name says nothing is as its image is."""
+        """A setting of `auto` is decided by the topic's name. Depth whose name says neither is as its image."""
         image = image_setting if image_setting != "auto" else kind_by_name(image_topic) or RAW
         stated = depth_setting if depth_setting != "auto" else kind_by_name(depth_topic)
         return cls(image, stated or image, image_topic, depth_topic, image_setting != "auto", bool(stated))
 
     def notes(self, info: Any, size_wh: tuple[int, int]) -> list[str]:
-        """How calibration and depth are read, in words, if reading them otherwise would give other results.
+        """One line for each assumption about calibration and depth that changes results, and for doubts.
 
-        And a calibration that looks like another resolution's. It must be usable for the image.
+        A doubtful calibration looks like that of another resolution. `info` must be usable for the image.
         """
         notes = [note for note in (_doubt(info, self.image),) if note]
         if kinds_differ(info, size_wh, self.image):
@@ -106,7 +107,7 @@ class Kinds:
 
 
 def kinds_differ(info: Any, size_wh: tuple[int, int], kind: str) -> bool:
-    """Whether the image would be seen by another lens if it were of the other kind than `kind`."""
+    """Whether the lens would be another one if the image were not of this kind, `raw` or `rectified`."""
     lens = intrinsics_from_info(info, size_wh, kind)
     try:
         other = intrinsics_from_info(info, size_wh, RAW if kind == RECTIFIED else RECTIFIED)
@@ -132,7 +133,7 @@ def _doubt(info: Any, kind: str) -> str:
 
 
 def same_frame(one: str, other: str) -> bool:
-    """Whether two frame ids are the same; a leading slash is of tf's first version."""
+    """Whether two frame ids are the same. A leading slash, as in tf1, is ignored."""
     return one.lstrip("/") == other.lstrip("/")
 
 
@@ -187,7 +188,7 @@ def _pinhole(matrix: NDArray[np.float64], name: str, part: _Part, remedy: str) -
     if np.abs(others).max() > 1e-9:
         raise _unusable(f"{name} is {matrix.tolist()}; expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
     bin_x, bin_y = part.binning_xy
-    # The middle of a binned pixel is that of the block of pixels that it joins.
+    # The centre of a binned pixel is the centre of its block of pixels.
     cx = (cx - part.offset_xy[0] - (bin_x - 1) / 2) / bin_x
     cy = (cy - part.offset_xy[1] - (bin_y - 1) / 2) / bin_y
     return fx / bin_x, fy / bin_y, cx, cy
@@ -213,7 +214,7 @@ def _distortion(info: Any) -> tuple[tuple[float, ...], bool]:
 
 
 def _camera_from_rectified(info: Any) -> tuple[float, ...]:
-    """R turns the camera's frame into the rectified one, so its inverse leads back; empty for no rotation."""
+    """The inverse of R, row by row: from the rectified frame to the camera's. Empty if there is no rotation."""
     rotation = np.array(info.r, np.float64).reshape(3, 3)
     if not rotation.any() or np.allclose(rotation, np.eye(3), atol=1e-9):
         return ()

@@ -1,4 +1,4 @@
-"""The pixels of a mask whose depth is that of the target, and the pixels around it."""
+"""The pixels of a mask that show the target by their depth, and the pixels around the mask."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import numpy as np
 from reasonseg_ros.types import BoolMask, FloatArray
 
 JUMP_SHARE = 0.02
-"""Neighbouring pixels further apart than this share of their depth are on different surfaces."""
+"""Neighbouring pixels whose depths differ by more than this share are on different surfaces."""
 MIN_CLUSTER_SHARE = 0.1
-"""Surfaces behind each other with less than this share of a mask's points each are spilled ones."""
+"""A surface, separated by a gap in depth, with less than this share of the mask's points is spill-over."""
 MIN_COMPANY = 5
-"""Of the 9 pixels of a neighbourhood, itself included."""
+"""Minimum pixels in a 3 x 3 neighbourhood, the pixel itself included."""
 MAX_SPECK_SHARE = 0.02
+"""A connected component with at most this share of the pixels is a speck."""
 
 
 def thinned_mask(mask: BoolMask, count: int) -> BoolMask:
-    """Evenly spaced true pixels, at most `count`."""
+    """At most `count` of the true pixels, evenly spaced."""
     thin = np.zeros_like(mask)
     chosen = np.flatnonzero(mask)
     thin.flat[chosen[:: max(1, -(-len(chosen) // count))]] = True
@@ -25,16 +26,16 @@ def thinned_mask(mask: BoolMask, count: int) -> BoolMask:
 
 
 def surroundings(inside: BoolMask, valid: BoolMask) -> BoolMask:
-    """Pixels of known depth that are clear of the mask."""
+    """Pixels of known depth with some distance to the mask."""
     near = cv2.dilate(inside.astype(np.uint8), np.ones((5, 5), np.uint8))
     clear: BoolMask = valid & (near == 0)
     return clear
 
 
 def foreground_of(inside: BoolMask, depth_m: FloatArray) -> BoolMask:
-    """The mask without unknown pixels, without pixels behind a nearer neighbour, and without small surfaces apart.
+    """The mask without pixels of unknown depth, without pixels behind a nearer neighbour, and without small surfaces.
 
-    A pixel behind its neighbour is background under the mask's edge, or hangs in the air between the two.
+    A pixel behind its neighbour is background under the mask's edge, or a flying pixel between the two.
     """
     valid = depth_m > 0
     nearest_m = cv2.erode(np.where(valid, depth_m, np.float32(np.inf)), np.ones((3, 3), np.uint8))
@@ -43,7 +44,7 @@ def foreground_of(inside: BoolMask, depth_m: FloatArray) -> BoolMask:
 
 
 def without_specks(mask: BoolMask) -> BoolMask:
-    """The pixels that have company: most of their 3 x 3 neighbourhood, and more than a speck joined to them."""
+    """The pixels with most of their 3 x 3 neighbourhood in the mask, in components larger than a speck."""
     ones = mask.astype(np.uint8)
     company = cv2.boxFilter(ones, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
     kept: BoolMask = mask & (company >= MIN_COMPANY)
@@ -55,7 +56,7 @@ def without_specks(mask: BoolMask) -> BoolMask:
 
 
 def _without_small_clusters(kept: BoolMask, depth_m: FloatArray) -> BoolMask:
-    """The pixels but for those few whose depth is cut off by a gap from that of the others."""
+    """The pixels without small groups whose depth is separated from the others by a gap."""
     depths = np.sort(depth_m[kept])
     if not len(depths):
         return kept

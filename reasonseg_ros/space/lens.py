@@ -1,10 +1,10 @@
-"""Rays through the pixels of a camera, and pixels of rays: pinhole with distortion, and fisheye.
+"""Projection and back-projection of pixels: pinhole cameras with distortion, and fisheye cameras.
 
-The models are those of OpenCV, by whose names ROS knows them: `plumb_bob` and `rational_polynomial` are its pinhole
-camera, `equidistant` is its fisheye camera (Kannala and Brandt, 2006).
+The models are those of OpenCV. In ROS, `plumb_bob` and `rational_polynomial` are its pinhole camera, `equidistant` is
+its fisheye camera (Kannala and Brandt, 2006).
 
-A distorted radius does not grow for ever: past a fold the polynomial turns back, and a pixel there would have two
-rays or none. Such pixels have no ray here.
+The distorted radius does not grow without limit: at a fold the polynomial turns back, and pixels beyond it would have
+two rays or none. Such pixels have no ray here.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from reasonseg_ros.spatial import Intrinsics
 from reasonseg_ros.types import FloatArray, Points
 
 MAX_SLOPE = 12.0
-"""Rays further off the axis than 85 degrees are not looked for: depth along the axis says little there."""
+"""Rays more than 85 degrees off the axis are not searched, as depth along the axis is of little use there."""
 STEPS = 4096
 NEWTON_STEPS = 8
 MAX_ERROR_PX = 1e-4
-"""A ray that does not lead back to its pixel this closely is none."""
+"""A ray must project to its pixel within this distance; otherwise the pixel has none."""
 
 
 def rays_xy(lens: Intrinsics, pixels_xy: ArrayLike) -> Points:
-    """x/z and y/z of the rays through pixels [N, 2], float64 [N, 2]; NaN if the lens has none.
+    """x/z and y/z of the rays through pixels [N, 2], float64 [N, 2]; NaN for pixels without a ray.
 
-    They are in the frame of the lens: see `Intrinsics.camera_from_lens`.
+    The rays are in the frame of the lens: see `Intrinsics.camera_from_lens`.
     """
     pixels = np.asarray(pixels_xy, np.float64).reshape(-1, 2)
     focal = np.array([lens.fx_px, lens.fy_px])
@@ -57,7 +57,7 @@ def rays_xy(lens: Intrinsics, pixels_xy: ArrayLike) -> Points:
 
 
 def pixels_xy(lens: Intrinsics, slopes_xy: ArrayLike) -> Points:
-    """Pixels [N, 2] of rays given as x/z and y/z in the frame of the lens; NaN for those past the lens's fold."""
+    """Pixels [N, 2] of rays given as x/z and y/z in the frame of the lens; NaN beyond the lens's fold."""
     slopes = np.asarray(slopes_xy, np.float64).reshape(-1, 2)
     if lens.is_distorted:
         inputs, _ = _radii(lens.distortion, lens.is_fisheye)
@@ -68,7 +68,7 @@ def pixels_xy(lens: Intrinsics, slopes_xy: ArrayLike) -> Points:
 
 
 def carried_depth(depth_m: FloatArray, source: Intrinsics, target: Intrinsics) -> FloatArray:
-    """A depth image of one lens as another lens at the same place sees it, float32 [H, W]; 0 if it does not look.
+    """A depth image of `source` warped to `target`, another lens at the same place, float32 [H, W]; 0 outside.
 
     For depth that is registered to a raw image while the image is rectified, and the other way round.
     """
@@ -80,9 +80,9 @@ def carried_depth(depth_m: FloatArray, source: Intrinsics, target: Intrinsics) -
 
 @functools.lru_cache(maxsize=1)
 def _look_up(source: Intrinsics, target: Intrinsics, size_wh: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
-    """For each pixel of `target` that of `source`, float32 [H, W, 2], far outside if there is none.
+    """For each pixel of `target` the pixel of `source`, float32 [H, W, 2], and the factor of its depth, float32 [H, W].
 
-    And what its depth is to be multiplied by, float32 [H, W]: depth is along each lens's own axis.
+    A missing pixel is far outside. The factor is needed because depth is measured along each lens's axis.
     """
     rows, columns = np.mgrid[: size_wh[1], : size_wh[0]]
     rays = rays_xy(target, np.column_stack([columns.ravel(), rows.ravel()]))
@@ -96,7 +96,7 @@ def _look_up(source: Intrinsics, target: Intrinsics, size_wh: tuple[int, int]) -
 
 
 def _distorted(lens: Intrinsics, slopes_xy: Points) -> tuple[Points, tuple[Points, Points, Points, Points]]:
-    """Where the lens puts slopes [N, 2], and the derivatives of x by x, x by y, y by x and y by y, [N] each."""
+    """Distorted slopes [N, 2], and the derivatives of x by x, x by y, y by x and y by y, [N] each."""
     x, y = slopes_xy.T
     r2 = x * x + y * y
     if lens.is_fisheye:
@@ -127,7 +127,7 @@ def _distorted(lens: Intrinsics, slopes_xy: Points) -> tuple[Points, tuple[Point
 
 @functools.lru_cache(maxsize=8)
 def _radii(distortion: tuple[float, ...], is_fisheye: bool) -> tuple[Points, Points]:
-    """Slopes (of a fisheye lens: angles) from 0 to the fold, and the distorted radii of each; both grow."""
+    """Slopes (for a fisheye lens: angles) from 0 to the fold, and their distorted radii. Both increase."""
     inputs = np.linspace(0, np.arctan(MAX_SLOPE) if is_fisheye else MAX_SLOPE, STEPS)
     squares = inputs**2
     if is_fisheye:

@@ -1,4 +1,4 @@
-"""The plane that a target may stand on."""
+"""Fits the plane on which a target may stand."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from reasonseg_ros.types import Points
 
 MIN_POINTS = 12
 MIN_SUPPORT_SHARE = 0.4
-"""Of the surroundings, on the plane."""
+"""Minimum share of the surroundings that lie on the plane."""
 MIN_ABOVE_SHARE = 0.9
-"""Of the target, above the plane; else it does not rest on it."""
+"""Minimum share of the target above the plane; otherwise it does not stand on it."""
 PART_HEIGHT_M = 0.3
-"""A part of something may be this far above what the whole stands on; what is further away is background."""
+"""A target that is a part of an object may be this high above the object's support. A plane farther off is none."""
 MAX_PLANE_POINTS = 1500
 TRIALS = 100
 
@@ -36,9 +36,9 @@ class Plane:
 
 
 def fit_plane(points_m: Points) -> Plane | None:
-    """The plane that most of the points [N, 3] lie on; None if less than MIN_SUPPORT_SHARE of them do.
+    """The plane with most of the points [N, 3] on it; None if it has less than MIN_SUPPORT_SHARE of them.
 
-    RANSAC (Fischler and Bolles, 1981), the same for the same points, then least squares on what lies on it.
+    RANSAC (Fischler and Bolles, 1981) with a fixed seed, then least squares on the inliers.
     """
     if len(points_m) < MIN_POINTS:
         return None
@@ -67,7 +67,7 @@ def fit_plane(points_m: Points) -> Plane | None:
 
 
 def may_rest_on(plane: Plane, points_m: Points) -> bool:
-    """Whether the points, or the whole that they are a part of, may stand on the plane."""
+    """Whether the points [N, 3], or the object of which they are a part, may stand on the plane."""
     if not len(points_m):
         return False
     heights = plane.heights_m(points_m)

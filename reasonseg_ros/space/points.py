@@ -1,15 +1,15 @@
-"""Masks in space: the points that the depth image shows under a mask, and the oriented box around them.
+"""The points under a mask, from the depth image, and the oriented box around them.
 
-Depth images lie at outlines: pixels hang between an edge and what is behind it, masks spill over to the background, to
-the object in front and to the table. Those points are removed before anything is measured.
+Depth is wrong at outlines: flying pixels lie between an edge and the background, and masks spill over to the
+background, to objects in front and to the table. These points are removed before anything is measured.
 
-The box stands on the support: the plane that most of the surroundings of the mask lie on (a table, a floor, the front
-of a drawer). Its z axis is the plane's normal and its two other axes are those of the smallest rectangle around the
-points seen along the normal, which a single view determines well. Axes of the points' spread (principal axes) tilt with
-the part of the surface that happens to be seen, so they are used only if no support is found.
+The box stands on the support: the plane with most of the mask's surroundings on it (a table, a floor, the front of a
+drawer). Its z axis is the plane's normal. Its other axes are those of the smallest rectangle around the points, seen
+along the normal, which a single view determines well. Principal axes tilt with the visible part of the surface, so they
+are used only if no support is found.
 
-Everything is in metres in the camera's optical frame (REP-103: z forward, x right, y down) until the end, when it is
-carried to the frame that the image's camera pose leads to.
+All values are in metres in the camera's optical frame (REP-103: z forward, x right, y down). At the end they are
+transformed to the target frame of the image's camera pose.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from reasonseg_ros.types import BoolMask, FloatArray, Frame, Points, Region, Seg
 MAX_POINTS = 40_000
 """A larger mask is thinned to every second, third, ... row and column, which bounds time and message size."""
 SURROUNDINGS_SHARE = 0.5
-"""The support is searched around the mask's box, up to this share of its longer side away."""
+"""The support is searched around the mask's box, within this share of the box's longer side."""
 
 
 def located(segmentation: Segmentation, min_valid_share: float) -> Segmentation:
@@ -54,7 +54,7 @@ def located(segmentation: Segmentation, min_valid_share: float) -> Segmentation:
 def surface_of(frame: Frame, mask: BoolMask, min_valid_share: float) -> Surface | None:
     """The visible surface under a mask, bool [H, W]; None if the frame has no depth or no intrinsics.
 
-    There is no box, and `error` says why, if less than `min_valid_share` of the mask has a known depth.
+    If less than `min_valid_share` of the mask has a known depth, there is no box, and `error` gives the reason.
     """
     if frame.depth_m is None or frame.intrinsics is None:
         return None
@@ -89,7 +89,7 @@ def surface_of(frame: Frame, mask: BoolMask, min_valid_share: float) -> Surface 
         plane = None
     if plane is not None:
         above = plane.heights_m(points) > 3 * plane.noise_m
-        if above.mean() > 0.5:  # a flat target, such as a mat, lies in the plane as a whole
+        if above.mean() > 0.5:  # otherwise it is a flat target in the plane, such as a mat
             foreground[foreground] = above
             firm = without_specks(foreground)
             above[above] = firm[foreground]
@@ -117,9 +117,9 @@ def surface_of(frame: Frame, mask: BoolMask, min_valid_share: float) -> Surface 
 
 
 def back_projected(depth_m: FloatArray, mask: BoolMask, lens: Intrinsics) -> Points:
-    """Points [N, 3] of the mask's pixels in a depth image, row by row, in the camera's optical frame.
+    """Points [N, 3] of the mask's pixels in a depth image, row by row, in metres in the camera's optical frame.
 
-    NaN if depth or ray are not known.
+    NaN where depth or ray are unknown.
     """
     known = np.where(depth_m[mask] > 0, depth_m[mask], np.nan)
     points: Points = _along(rays_xy(lens, _pixels(mask, (0, 0), 1)), known) @ lens.rotation.T
@@ -127,7 +127,7 @@ def back_projected(depth_m: FloatArray, mask: BoolMask, lens: Intrinsics) -> Poi
 
 
 def carried(surface: Surface, pose: CameraPose) -> Surface:
-    """A surface of the optical frame in the frame of the camera's pose."""
+    """A surface transformed from the optical frame to the target frame of the camera's pose."""
     rotation, origin = pose.target_from_camera[:3, :3], pose.target_from_camera[:3, 3]
     box = surface.box
     return replace(
@@ -146,10 +146,10 @@ def _grown(box_xyxy: FloatArray, shape_hw: tuple[int, ...]) -> tuple[int, int, i
 
 
 def _pixels(part: BoolMask, corner_xy: tuple[int, int], step: int) -> NDArray[np.int64]:
-    """The image's pixels [N, 2] of the true ones of a part, which holds every `step`-th pixel from that corner on."""
+    """Image pixels [N, 2] of the true elements of `part`, which holds every `step`-th pixel from `corner_xy` on."""
     return np.argwhere(part)[:, ::-1] * step + corner_xy
 
 
 def _along(slopes_xy: Points, depth_m: FloatArray) -> Points:
-    """Points [N, 3] on rays that are given by x/z and y/z."""
+    """Points [N, 3] on rays given by x/z and y/z, at depths [N]."""
     return np.column_stack([slopes_xy, np.ones(len(slopes_xy))]) * depth_m.astype(np.float64)[:, None]
