@@ -1,4 +1,4 @@
-"""MCAP files that are damaged or contradict themselves: nothing is lost in silence."""
+"""MCAP files that are damaged or contradict themselves: nothing is lost silently."""
 
 import random
 import struct
@@ -15,7 +15,7 @@ from reasonseg_ros.evaluation.reading.bag_info import bag_info
 from test.bags.mcap_files import LAYOUTS, chunk_places, records
 
 
-def test_what_a_damaged_chunk_costs_is_told_with_both_numbers(made, tmp_path, capsys):
+def test_what_a_damaged_chunk_costs_is_reported_with_both_numbers(made, tmp_path, capsys):
     path = made.write_mcap(tmp_path / "a.mcap", made.recording(20), chunk_size=1000)
     begin, length = chunk_places(path)[2]
     data = bytearray(path.read_bytes())
@@ -32,7 +32,7 @@ def test_what_a_damaged_chunk_costs_is_told_with_both_numbers(made, tmp_path, ca
         made.read(path)
 
 
-def test_a_file_that_was_appended_to_another_is_not_lost_in_silence(made, tmp_path):
+def test_a_file_that_was_appended_to_another_is_not_lost_silently(made, tmp_path):
     first = made.write_mcap(tmp_path / "a.mcap", made.recording(2))
     second = made.write_mcap(tmp_path / "b.mcap", made.recording(2))
     first.write_bytes(first.read_bytes() + second.read_bytes())
@@ -49,7 +49,7 @@ def test_a_file_without_its_end_gives_all_messages_and_says_so(made, tmp_path):
     assert sum(info.messages.values()) == len(messages) and "was not closed" in info.damages[0]
 
 
-def test_an_id_that_names_two_topics_is_told(made, tmp_path):
+def test_an_id_that_names_two_topics_is_reported(made, tmp_path):
     path = made.write_mcap(tmp_path / "a.mcap", made.recording(2), repeat_channels=False, use_statistics=False)
     data = path.read_bytes()
     name = b"/other"
@@ -60,7 +60,7 @@ def test_an_id_that_names_two_topics_is_told(made, tmp_path):
 
 
 @pytest.mark.parametrize("counted", [9, 2**40])
-def test_messages_that_the_statistics_count_and_the_file_does_not_hold_are_told(made, tmp_path, counted):
+def test_messages_that_the_statistics_count_and_the_file_does_not_hold_are_reported(made, tmp_path, counted):
     path = made.write_mcap(tmp_path / "a.mcap", made.recording(3))
     data = path.read_bytes()
     place = data.rindex(struct.pack("<BQ", 11, 46 + 2 * 10)) + 9  # the statistics, of two channels
@@ -71,7 +71,7 @@ def test_messages_that_the_statistics_count_and_the_file_does_not_hold_are_told(
     assert f"its statistics count {counted} messages; {counted - 6} of them are not there" in info.damages[0]
 
 
-def test_more_messages_than_the_file_holds_by_topic_are_told(made, tmp_path):
+def test_more_messages_than_the_file_holds_by_topic_are_reported(made, tmp_path):
     path = made.write_mcap(tmp_path / "a.mcap", made.recording(3))
     data = path.read_bytes()
     place = data.rindex(struct.pack("<BQ", 11, 46 + 2 * 10)) + 9
@@ -99,7 +99,7 @@ def test_statistics_that_count_nothing_hide_no_topic(made, tmp_path):
 
 
 @pytest.mark.parametrize(("change", "is_whole"), [(3, False), (-1, True)])
-def test_statistics_of_more_messages_are_told_and_of_fewer_cost_none(made, tmp_path, capsys, change, is_whole):
+def test_statistics_of_more_messages_are_reported_and_of_fewer_cost_none(made, tmp_path, capsys, change, is_whole):
     messages = made.recording(4)
     path = made.write_mcap(tmp_path / "a.mcap", messages)
     data = bytearray(path.read_bytes())
@@ -114,7 +114,7 @@ def test_statistics_of_more_messages_are_told_and_of_fewer_cost_none(made, tmp_p
     assert is_whole or "/query: 4 of the 7 messages that the bag's own index counts were read" in out
 
 
-def test_a_wrong_checksum_of_messages_outside_of_chunks_is_told(made, tmp_path):
+def test_a_wrong_checksum_of_messages_outside_of_chunks_is_reported(made, tmp_path):
     path = made.write_mcap(tmp_path / "a.mcap", made.recording(4), use_chunking=False, enable_data_crcs=True)
     assert bag_info(path).is_whole
     data = bytearray(path.read_bytes())
@@ -138,7 +138,7 @@ def test_a_wrong_checksum_of_a_chunk_costs_this_chunk(made, tmp_path):
     assert 35 < sum(info.messages.values()) < 40 and not info.is_whole
 
 
-def test_a_chunk_that_the_index_names_and_is_not_there_is_told(made, tmp_path):
+def test_a_chunk_that_the_index_names_and_is_not_there_is_reported(made, tmp_path):
     path = made.write_mcap(tmp_path / "a.mcap", made.recording(20), chunk_size=600, use_statistics=False)
     begin, _ = chunk_places(path)[3]
     data = bytearray(path.read_bytes())
@@ -150,7 +150,7 @@ def test_a_chunk_that_the_index_names_and_is_not_there_is_told(made, tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "is_whole"), [(0x10, False), (0x7F, False), (0x80, True), (0xFF, True)])
-def test_records_of_unknown_types_are_told_unless_they_are_a_recorders_own(made, tmp_path, kind, is_whole):
+def test_records_of_unknown_types_are_reported_unless_they_are_a_recorders_own(made, tmp_path, kind, is_whole):
     path = made.write_mcap(tmp_path / "a.mcap", made.recording(2), index_types=IndexType.NONE)
     data = path.read_bytes()
     begin = chunk_places(path)[0][0] - 9
@@ -159,7 +159,7 @@ def test_records_of_unknown_types_are_told_unless_they_are_a_recorders_own(made,
     assert sum(info.messages.values()) == 4 and info.is_whole == is_whole
 
 
-def test_an_id_that_names_two_types_is_told(made, tmp_path):
+def test_an_id_that_names_two_types_is_reported(made, tmp_path):
     path = made.write_mcap(tmp_path / "a.mcap", made.recording(2), repeat_schemas=False, use_statistics=False)
     data = path.read_bytes()
     name = b"std_msgs/msg/String"
@@ -170,8 +170,8 @@ def test_an_id_that_names_two_types_is_told(made, tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_no_damage_loses_a_message_in_silence(made, tmp_path, seed):
-    """Chunks have checksums; what a damaged file still gives without a word is what was written."""
+def test_no_damage_loses_a_message_silently(made, tmp_path, seed):
+    """Chunks have checksums: a message that comes without a report of damage is as it was written."""
     rng = random.Random(seed)
     layouts = [name for name in LAYOUTS if name not in ("no checksums", "no chunks", "no summary", "no index")]
     messages = made.recording(12)

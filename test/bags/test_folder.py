@@ -50,7 +50,7 @@ def test_split_files_that_overlap_are_merged_by_time(made, tmp_path):
     assert made.read(bag) == made.expected(messages)
 
 
-def test_only_the_files_that_metadata_names_are_read_and_others_are_told(made, tmp_path):
+def test_only_the_files_that_metadata_names_are_read_and_others_are_reported(made, tmp_path):
     messages = made.recording(3)
     bag = made.write_rosbag(tmp_path / "bag", messages)
     file = next(bag.glob("*.mcap"))
@@ -60,7 +60,7 @@ def test_only_the_files_that_metadata_names_are_read_and_others_are_told(made, t
     assert info.is_whole and "not read: bag_recovered.mcap" in info.notes[0]
 
 
-def test_what_may_be_a_copy_is_told_where_no_metadata_names_the_files(made, tmp_path):
+def test_what_may_be_a_copy_is_reported_where_no_metadata_names_the_files(made, tmp_path):
     messages = made.recording(4)
     made.write_mcap(tmp_path / "a_0.mcap", messages[:4])
     made.write_mcap(tmp_path / "a_1.mcap", messages[4:])
@@ -70,7 +70,7 @@ def test_what_may_be_a_copy_is_told_where_no_metadata_names_the_files(made, tmp_
     assert "a_1.mcap and a_1_recovered.mcap begin at the same time" in note
 
 
-def test_a_file_that_is_named_and_not_there_is_told_with_what_it_costs(made, tmp_path, capsys):
+def test_a_file_that_is_named_and_not_there_is_reported_with_what_it_costs(made, tmp_path, capsys):
     messages = made.recording(6)
     bag = split_bag(made, tmp_path / "bag", [messages[:6], messages[6:]])
     (bag / "part_1.mcap").unlink()
@@ -152,8 +152,8 @@ def test_odd_values_in_metadata_are_named_and_cost_no_message(made, tmp_path, ca
     assert reported in capsys.readouterr().out.partition("note: metadata.yaml cannot be read")[2]
 
 
-def test_a_topic_of_metadata_that_no_file_has_is_told_by_every_verb(made, tmp_path, capsys):
-    """It may have been the camera; another one must not take its place in silence."""
+def test_a_topic_of_metadata_that_no_file_has_is_reported_by_every_verb(made, tmp_path, capsys):
+    """It may have been the camera; another one must not replace it silently."""
     bag = made.write_rosbag(tmp_path / "bag", made.recording(3))
     lost = {"topic_metadata": {"name": "/front\x1b[2J", "type": "sensor_msgs/msg/Image"}, "message_count": 9}
     edit(bag, lambda information: information["topics_with_message_count"].append(lost))

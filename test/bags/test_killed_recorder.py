@@ -1,4 +1,4 @@
-"""Recorders that end by SIGKILL, in processes of their own: what they leave is read, and is left as it is."""
+"""Recorders that end by SIGKILL, in separate processes: their files are read and not changed."""
 
 import os
 import signal
@@ -137,7 +137,7 @@ def test_a_killed_database_is_read_by_a_user_who_may_not_write_there(made, open_
 
 
 def test_a_log_of_another_database_adds_nothing(made, tmp_path):
-    """Its frames have other salts, or none is whole: the database counts as it is."""
+    """Its frames have other salts, or are incomplete, so the database is read without it."""
     made.write_sqlite(tmp_path / "bag_0.db3", made.recording(2), "wal").close()
     killed(SQLITE, tmp_path / "other.db3", "wal")
     log = (tmp_path / "other.db3-wal").read_bytes()
@@ -147,7 +147,7 @@ def test_a_log_of_another_database_adds_nothing(made, tmp_path):
     assert made.read(tmp_path) == made.expected(made.recording(2))
 
 
-def test_what_a_killed_mcap_recorder_wrote_is_read_and_its_end_is_told(made, tmp_path, capsys):
+def test_what_a_killed_mcap_recorder_wrote_is_read_and_its_end_is_reported(made, tmp_path, capsys):
     path = tmp_path / "bag_0.mcap"
     killed(MCAP, path)
     judge = []

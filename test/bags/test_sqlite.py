@@ -159,7 +159,7 @@ ODD_ROWS = {
 
 
 @pytest.mark.parametrize("case", ODD_ROWS)
-def test_a_row_of_other_types_costs_itself_only_and_is_told(made, tmp_path, capsys, case):
+def test_a_row_of_other_types_costs_itself_only_and_is_reported(made, tmp_path, capsys, case):
     messages = made.recording(3)
     database = made.write_sqlite(tmp_path / "bag.db3", messages)
     columns, values = ODD_ROWS[case]
@@ -277,8 +277,8 @@ def test_messages_on_both_sides_of_a_damaged_page_are_read(made, tmp_path, index
     assert index == "" or len(lost) < len(known), "a damaged index costs nothing"
 
 
-def test_a_message_of_a_damaged_row_is_told_by_its_row(made, tmp_path):
-    """A long message continues on pages of its own, which the search for messages does not visit."""
+def test_a_message_of_a_damaged_row_is_reported_by_its_row(made, tmp_path):
+    """A long message continues on overflow pages, which the search for messages does not visit."""
     messages = made.recording(3)
     big = ("/camera/image", bags.image_message(np.full((60, 80, 3), 7, np.uint8), 5, "camera"), 5)
     made.write_sqlite(tmp_path / "bag.db3", [*messages, big]).close()
@@ -306,7 +306,7 @@ def test_a_computed_column_cannot_fill_memory(made, tmp_path):
     assert "2 messages are lost" in info.damages[0] and "too big" in info.damages[0]
 
 
-def test_a_damaged_database_is_told_with_both_numbers(made, tmp_path):
+def test_a_damaged_database_is_reported_with_both_numbers(made, tmp_path):
     bag = made.write_rosbag(tmp_path / "bag", made.recording(400), "sqlite3")
     file = next(bag.glob("*.db3"))
     data = bytearray(file.read_bytes())

@@ -1,4 +1,4 @@
-"""A made-up segmenter of two graphs, small enough to be made in a moment: 32 px, 32 channels, random weights."""
+"""A synthetic segmenter of two graphs that is made quickly: 32 px, 32 channels, random weights."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -63,7 +63,7 @@ def test_an_engine_that_is_too_far_off_is_refused_with_its_numbers(
     assert "build the engine again" in str(caught.value) or "an untrue engine" in str(caught.value)
 
 
-def test_small_differences_pass_and_are_told(export: Path, reference: Reference) -> None:
+def test_small_differences_pass_and_are_reported(export: Path, reference: Reference) -> None:
     engine = Changed(engine_of(export, "encoder"), "vision_feat", lambda value: value * 1.001)
     assert check_engine(engine, "encoder", reference)["vision_feat_error"] == pytest.approx(0.001, rel=0.05)
 

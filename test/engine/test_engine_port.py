@@ -1,4 +1,4 @@
-"""What every engine promises, on the same graphs. TensorRT's library is stood in for."""
+"""The contract of all engines, on the same graphs. A fake replaces TensorRT's library."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -35,7 +35,7 @@ def with_gpus(monkeypatch: pytest.MonkeyPatch):
 
 
 class TensorRt:
-    """Stands in for TensorRT: engines are ONNX Runtime's, plans are texts, and everything is counted."""
+    """A fake of TensorRT: engines are ONNX Runtime's, plans are texts, and all calls are counted."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, export: Path) -> None:
         self.export, self.built, self.made, self.closed = export, [], [], []
@@ -119,7 +119,7 @@ def test_a_capability_is_a_number_with_a_point(capability: str) -> None:
         EngineOptions(capabilities=(capability,))
 
 
-def test_a_graph_on_the_cpu_is_loaded_once_and_let_go_of_with_its_last_user(export: Path, options) -> None:
+def test_a_graph_on_the_cpu_is_loaded_once_and_released_with_its_last_user(export: Path, options) -> None:
     wanted = options(backend="onnxruntime", device="cpu", threads=1)
     first, second = (load_engines(export, ("decoder",), wanted)["decoder"] for _ in range(2))
     assert first is second
@@ -175,7 +175,7 @@ def test_engines_are_built_checked_and_then_taken_from_the_cache(tensorrt: Tenso
     assert not [text for text, _ in steps if "comparing" in text]
 
 
-def test_another_gpu_gets_engines_of_its_own(tensorrt: TensorRt, export: Path, options) -> None:
+def test_another_gpu_gets_its_own_engines(tensorrt: TensorRt, export: Path, options) -> None:
     for device in ("cuda:0", "cuda:1", "cuda:0"):
         load_engines(export, ("encoder",), options(backend="tensorrt_rtx", device=device))
     assert tensorrt.built == [("encoder", ("8.9",)), ("encoder", ("8.6",))]

@@ -69,7 +69,7 @@ def test_a_graph_that_cannot_be_run_is_named(tmp_path: Path) -> None:
         engine.run({"image": np.zeros((2, 4)), "rows": np.array([7])})
 
 
-def test_a_bound_of_a_free_size_is_kept_and_told(export: Path) -> None:
+def test_a_bound_of_a_free_size_is_kept_and_reported(export: Path) -> None:
     features = engine_of(export, "encoder").run({"image": IMAGE})
     decoder = engine_of(export, "decoder", largest={"N": 2})
     assert decoder.largest == {"N": 2}
@@ -103,7 +103,7 @@ def test_binding_gives_the_same_values_and_leaves_on_the_device_what_is_kept(exp
 
 
 @pytest.mark.parametrize("binds", [False, True])
-def test_a_ring_of_values_is_kept_alike_on_any_device(export: Path, manifest: Manifest, binds: bool) -> None:
+def test_a_ring_buffer_of_values_is_the_same_on_any_device(export: Path, manifest: Manifest, binds: bool) -> None:
     engine = engine_of(export, "encoder")
     if binds:
         engine = bound(engine, manifest)

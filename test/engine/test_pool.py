@@ -1,4 +1,4 @@
-"""What ONNX Runtime keeps between the runs of the embedded graphs, in a process without anything else."""
+"""The memory that ONNX Runtime keeps between runs of the embedded graphs, measured in a separate process."""
 
 from __future__ import annotations
 

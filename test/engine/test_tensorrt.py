@@ -52,11 +52,11 @@ def test_a_library_that_is_missing_is_named_with_the_way_to_install_it(monkeypat
         library("tensorrt_rtx")
 
 
-def test_the_wheel_tells_its_cuda(trt) -> None:
+def test_the_cuda_version_is_read_from_the_wheel(trt) -> None:
     assert cuda_major("tensorrt_rtx").isdigit()
 
 
-def test_building_tells_how_far_it_is(trt, export: Path) -> None:
+def test_building_reports_its_progress(trt, export: Path) -> None:
     graph, parts = read_manifest(export).graphs["decoder"], []
     plan = build(export / graph.file, graph, options_of(), progress=parts.append)
     assert len(plan) > 1000
@@ -127,7 +127,7 @@ def test_the_command_builds_lists_and_removes(trt, export: Path, tmp_path: Path,
         (["build", "EXPORT", "--capability", "8.9", "--runtime", "onnxruntime"], "leave them out, or use tensorrt_rtx"),
     ],
 )
-def test_wrong_use_is_told_with_the_remedy(export: Path, tmp_path: Path, capsys, arguments: list[str], named: str):
+def test_wrong_use_is_reported_with_the_remedy(export: Path, tmp_path: Path, capsys, arguments: list[str], named: str):
     arguments = [str(export) if argument == "EXPORT" else argument for argument in arguments]
     assert main(["engine", *arguments, "--cache", str(tmp_path)]) == 2
     assert re.search(named, capsys.readouterr().err)

@@ -1,4 +1,4 @@
-"""How engines are run, without a GPU: TensorRT and CUDA are stood in for, and compute through the addresses given."""
+"""Runs engines without a GPU: fakes of TensorRT and CUDA compute through the given addresses."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class World:
 
 @pytest.fixture
 def engine_of(export: Path, monkeypatch: pytest.MonkeyPatch):
-    """Makes engines of a graph's name, on stood-in CUDA."""
+    """Makes the engine of a graph by its name, on the fake CUDA."""
     worlds: list[World] = []
 
     @contextlib.contextmanager

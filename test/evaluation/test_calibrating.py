@@ -178,7 +178,7 @@ def test_the_file_of_a_served_model_names_it_instead_of_weights(run, tmp_path):
         read_calibration(out, served_model="another")
 
 
-def test_a_name_of_the_servers_own_is_the_models(run, tmp_path):
+def test_a_servers_own_name_of_the_model_is_taken(run, tmp_path):
     out = tmp_path / FILE_NAME
     arguments = [str(served(run, server_model="mine")), "--model", "vision-reasoner-7b", "--out", str(out)]
     assert main(["calibrate", *arguments]) == 0

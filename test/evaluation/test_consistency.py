@@ -1,4 +1,4 @@
-"""Copies of images, what has to follow for them, and what is counted."""
+"""Changed copies of images, the expected answers about them, and the counts."""
 
 import json
 

@@ -58,13 +58,13 @@ def test_several_bags_are_one_run(method, make_bag, samples_of, tmp_path):
     assert all((out / sample["image"]).is_file() for sample in values["samples"])
 
 
-def test_a_second_bag_that_is_no_use_is_told_before_models_are_loaded(make_bag, samples_of, tmp_path, monkeypatch):
+def test_a_second_bag_that_is_no_use_is_reported_before_models_are_loaded(make_bag, samples_of, tmp_path, monkeypatch):
     monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config, **_: pytest.fail("loaded"))
     bags = [str(make_bag([samples_of("a")])), str(tmp_path / "nothing")]
     assert cli.main(["evaluate", *bags, "--out", str(tmp_path / "out")]) == cli.USAGE_ERROR
 
 
-def test_a_reasoner_without_batches_is_told(method, make_bag, samples_of, tmp_path, capsys):
+def test_a_reasoner_without_batches_is_reported(method, make_bag, samples_of, tmp_path, capsys):
     bag, out = make_bag([samples_of("a")]), tmp_path / "out"
     assert cli.main(["evaluate", str(bag), "--out", str(out), "--batch-size", "2"]) == cli.USAGE_ERROR
     assert "--batch-size 2: seg_zero with scripted asks one question at a time" in capsys.readouterr().err
@@ -143,7 +143,7 @@ def test_kinds_and_protocol_are_passed_on(method, make_bag, samples_of, tmp_path
     assert list(json.loads((out / "summary.json").read_text())["by_kind"]) == ["none"]
 
 
-def test_a_kind_that_nobody_asks_and_an_out_that_is_a_file_are_told(method, make_bag, samples_of, tmp_path, capsys):
+def test_a_kind_that_nobody_asks_and_an_out_that_is_a_file_are_reported(method, make_bag, samples_of, tmp_path, capsys):
     bag, out = str(make_bag([samples_of("a")])), tmp_path / "out"
     assert cli.main(["evaluate", bag, "--out", str(out), "--kinds", "nonsense"]) == 1
     assert "no question of nonsense" in capsys.readouterr().err
@@ -174,7 +174,7 @@ def test_a_server_that_is_away_gives_status_1(method, make_bag, samples_of, tmp_
     assert "--resume asks them again" in capsys.readouterr().err
 
 
-def test_a_bag_that_is_no_use_is_told_before_models_are_loaded(make_bag, samples_of, tmp_path, monkeypatch, capsys):
+def test_a_bag_that_is_no_use_is_reported_before_models_are_loaded(make_bag, samples_of, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("reasonseg_ros.methods.loading.load_method", lambda config, **_: pytest.fail("loaded"))
     assert cli.main(["evaluate", str(tmp_path / "nothing"), "--out", str(tmp_path / "out")]) == cli.USAGE_ERROR
     assert "there is no bag" in capsys.readouterr().err
@@ -300,7 +300,7 @@ def test_bag_info_prints_names_as_plain_text(make_bag, samples_of, capsys):
 
 
 @pytest.mark.parametrize("value", ["[", "{a: ]", "[" * 5000, "2021-99-99"])
-def test_a_parameter_that_is_no_yaml_is_told(value, make_bag, samples_of, tmp_path, capsys):
+def test_a_parameter_that_is_no_yaml_is_reported(value, make_bag, samples_of, tmp_path, capsys):
     arguments = ["evaluate", str(make_bag([samples_of("a")])), "--out", str(tmp_path / "out"), "--set"]
     assert cli.main([*arguments, f"reasoner.prompt_file={value}"]) == cli.USAGE_ERROR
     (line,) = capsys.readouterr().err.strip().splitlines()

@@ -87,7 +87,7 @@ def scores(out):
 
 @pytest.fixture(scope="module")
 def whole_scores():
-    """Of a run in which nothing fails, by what it reads ahead: the same for every port that may fail."""
+    """The scores of runs without failures, by their read-ahead. They are the same for every port that may fail."""
     return {}
 
 

@@ -107,7 +107,7 @@ def test_the_next_image_is_encoded_while_the_reasoner_runs(bag, scripted, texts,
     assert seen[0] >= 2
 
 
-def test_memory_that_runs_out_ahead_is_told_with_the_answer(make_bag, samples_of, scripted, texts, tmp_path):
+def test_memory_that_runs_out_ahead_is_reported_with_the_answer(make_bag, samples_of, scripted, texts, tmp_path):
     def encode(rgb):
         raise OutOfMemory("no memory is left")
 

@@ -234,7 +234,7 @@ def fake_ray(monkeypatch):
 
 
 def deadly(scripted, text, question):
-    """Loads a method that takes its worker with it at `question`."""
+    """Loads a method that kills its worker at `question`."""
 
     def load():
         method = scripted(text)
@@ -281,7 +281,7 @@ def test_damaged_samples_pass_by_in_their_order(
     assert run.ids == ["b"] and [item.sample_id for item in run.unreadable] == ["a"] and run.samples == 2
 
 
-def test_a_cluster_that_is_too_small_is_told(fake_ray):
+def test_a_cluster_that_is_too_small_is_reported(fake_ray):
     with pytest.raises(ConfigError, match="3 workers need a CPU each; the cluster has 2"):
         RayCluster("auto", lambda: None, Scoring(), workers=3).__enter__()
     with pytest.raises(ConfigError, match="1 workers need a GPU each; the cluster has 0"):
@@ -289,7 +289,7 @@ def test_a_cluster_that_is_too_small_is_told(fake_ray):
     assert fake_ray.left
 
 
-def test_an_address_where_nothing_listens_is_told_at_once(fake_ray):
+def test_an_address_where_nothing_listens_is_reported_at_once(fake_ray):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = "127.0.0.1:{1}".format(*free.getsockname())
@@ -297,7 +297,7 @@ def test_an_address_where_nothing_listens_is_told_at_once(fake_ray):
             RayCluster(address, lambda: None, Scoring()).__enter__()
 
 
-def test_without_ray_it_is_told_how_to_get_it(monkeypatch):
+def test_without_ray_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'reasonseg_ros\[ray\]'"):
         RayCluster("auto", lambda: None, Scoring())

@@ -256,7 +256,7 @@ def test_a_mask_without_pixels_is_scored_as_an_empty_mask(
     assert (results["a"].ideal_iou, results["a"].ideal_error, results["a"].asked_again) == (0.0, "", False)
 
 
-def test_an_empty_mask_has_a_status_of_its_own_and_is_scored_as_empty(
+def test_an_empty_mask_has_its_own_status_and_is_scored_as_empty(
     run_all, make_bag, samples_of, scripted, answer_text, tmp_path
 ):
     method = scripted(answer_text(BOX))

@@ -36,7 +36,7 @@ def score(capsys, predictions, targets, *options):
     return status, json.loads(printed.out), printed.err.splitlines()
 
 
-def test_good_masks_are_scored_and_leave_no_word(tmp_path, capsys):
+def test_good_masks_are_scored_without_a_message(tmp_path, capsys):
     predictions = write(tmp_path / "said", a=TARGET * 255, b=HALF, c=TARGET * 0)
     targets = write(tmp_path / "true", a=TARGET, b=TARGET, c=TARGET * 0)
     status, result, lines = score(capsys, predictions, targets)

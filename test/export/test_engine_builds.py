@@ -1,4 +1,4 @@
-"""All four graphs become engines for GPUs that are not here. TensorRT for RTX builds without one."""
+"""Builds engines of all four graphs for absent GPUs. TensorRT for RTX needs no GPU to build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kill -9` of an export: what it leaves is no export, or a whole one, and the next export is not in its way."""
+"""`kill -9` of an export: the folder is no export, or a complete one, and the next export works."""
 
 from __future__ import annotations
 

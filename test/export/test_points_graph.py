@@ -1,4 +1,4 @@
-"""The graph for points, added to an export that is there."""
+"""The graph for points, added to an existing export."""
 
 from __future__ import annotations
 

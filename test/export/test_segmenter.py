@@ -225,7 +225,7 @@ def test_a_worse_export_is_refused_with_its_figures_and_not_kept(
 
 
 def test_int8_leaves_out_what_reads_nothing_of_the_image(tmp_path: Path) -> None:
-    """As the stretching of base-plus's positions, which ONNX Runtime could not run in eight bits."""
+    """Such as the resizing of base-plus's positional map, which ONNX Runtime cannot run in int8."""
     rng, constants = np.random.default_rng(0), {"weight": (4, 3), "stretch": (8, 4), "positions": (1, 3, 4, 4)}
     model = onnx.parser.parse_model("""
         <ir_version: 9, opset_import: ["": 18]>
@@ -264,7 +264,7 @@ def another_export(folder: Path) -> None:
         (another_export, "not empty.*nothing was kept", ["out"]),
     ],
 )
-def test_a_folder_that_cannot_be_written_is_told_and_nothing_is_left(
+def test_a_folder_that_cannot_be_written_is_reported_and_nothing_is_left(
     tmp_path: Path, meanwhile: Any, reason: str, left: list[str]
 ) -> None:
     def write() -> None:

@@ -1,4 +1,4 @@
-"""Small JSON and YAML files of others: read, or refused in one short line."""
+"""Small JSON and YAML files from outside: read, or refused in one short line."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_file_is_read(tmp_path: Path, read, text: str, expected: object) -> No
         (read_json_document, b" " * 2000 + b"{}", "larger than 0 MB"),
     ],
 )
-def test_what_cannot_be_read_is_told_in_one_line(
+def test_what_cannot_be_read_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read, content: bytes, reason: str
 ) -> None:
     if content.startswith(b" "):
@@ -58,7 +58,7 @@ def test_what_cannot_be_read_is_told_in_one_line(
     assert "\n" not in str(reported.value) and len(str(reported.value)) < 400
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UnreadableDocument, match="No such file"):
         read_json_document(tmp_path / "file")
 

@@ -41,7 +41,7 @@ def ends_in_one_line(arguments, capsys, *words):
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("place", ["under a file", "a name too long", "read-only"])
-def test_a_place_that_cannot_be_written_is_told_first(verb, place, tmp_path, capsys, monkeypatch):
+def test_a_place_that_cannot_be_written_is_reported_first(verb, place, tmp_path, capsys, monkeypatch):
     (tmp_path / "file").touch()
     name = f"out{ENDINGS.get(verb, '')}"
     if place == "read-only":
@@ -57,11 +57,11 @@ def test_a_place_that_cannot_be_written_is_told_first(verb, place, tmp_path, cap
 
 
 @pytest.mark.parametrize("verb", ENDINGS)
-def test_an_ending_that_is_not_known_is_told_first(verb, tmp_path, capsys):
+def test_an_ending_that_is_not_known_is_reported_first(verb, tmp_path, capsys):
     ends_in_one_line([*VERBS[verb], str(tmp_path / "out.gif")], capsys, "'.gif'", ENDINGS[verb])
 
 
-def test_a_bag_that_exists_is_told_before_the_data_are_read(tmp_path, capsys):
+def test_a_bag_that_exists_is_reported_before_the_data_are_read(tmp_path, capsys):
     ends_in_one_line([*VERBS["from-video"], str(tmp_path)], capsys, "exists", "--force")
 
 
@@ -96,7 +96,7 @@ def test_every_error_ends_in_one_line(error, status, words, monkeypatch, capsys,
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_disk_behind_a_redirection_is_told(unbuffered):
+def test_a_full_disk_behind_a_redirection_is_reported(unbuffered):
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
     with open("/dev/full", "w") as full:

@@ -1,4 +1,4 @@
-"""`reasonseg models check`: a model's work on its known picture."""
+"""`reasonseg models check`: a model on its known picture."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What of a checkpoint is on this machine, and whether it fits."""
+"""Which files of a checkpoint are on this machine, and whether its weights fit."""
 
 import json
 

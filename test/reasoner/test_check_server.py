@@ -82,7 +82,7 @@ def test_parameters_come_from_a_file_and_from_options(
     assert "pixels of the image at 840x840" in capsys.readouterr().out
 
 
-def test_a_server_that_is_away_is_told_in_a_line(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_is_away_is_reported_in_a_line(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
     server.server_close()
     assert check(server, "--set", "reasoner.server_retries=0") == 1
     lines = capsys.readouterr().out.splitlines()

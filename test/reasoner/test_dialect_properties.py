@@ -1,4 +1,4 @@
-"""No text whatever makes the parser raise, and what it gives out is sound."""
+"""No text makes the parser raise, and its results are valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every reasoner promises, wherever its model runs. The texts of the models differ; these promises do not."""
+"""The contract of all reasoners, wherever their model runs and whatever it says."""
 
 import json
 import threading
@@ -196,7 +196,7 @@ def test_a_reply_has_words_or_a_reason_or_is_refused(reasoner, frames):
 
 # The example is not among them: it answers at once.
 @pytest.mark.parametrize("reasoner", ["scripted", "local", "server"], indirect=True, scope="module")
-def test_the_time_limit_holds_and_is_told(reasoner, frames):
+def test_the_time_limit_holds_and_is_reported(reasoner, frames):
     answer = reasoner.answer(frames[0], QUESTION, Call(time_limit_s=1e-6))
     assert (answer.status, "raise the time limit" in answer.error) == (Status.TIMEOUT, True)
     assert reasoner.choose(frames, QUESTION, Call(time_limit_s=1e-6)).status is Status.TIMEOUT

@@ -1,4 +1,4 @@
-"""Round 1 of questions about what happened: how it is asked, and every way in which it was ever answered."""
+"""Round 1 of questions about what happened: its prompt, and all known forms of its answers."""
 
 from dataclasses import replace
 

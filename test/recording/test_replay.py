@@ -81,7 +81,7 @@ def test_settings_are_the_recorded_ones_unless_an_option_changes_them(loaded, tm
 
 
 def test_settings_of_other_methods_are_the_recorded_ones_too(loaded, tmp_path):
-    """Otherwise another number of candidates, or another limit for positions, would seem to be the models' doing."""
+    """Otherwise another number of candidates, or another limit for positions, would look like a fault of the models."""
     recorded = black_box()
     chosen = {"candidates.samples": 3, "selection.model": "other", "points.min_valid_share": 0.05}
     configs = loaded()

@@ -1,4 +1,4 @@
-"""CameraInfo as the standard says: known points are seen as OpenCV and the fields say, and must come back."""
+"""CameraInfo by the standard: known points are projected with OpenCV and the message's fields, and must come back."""
 
 import cv2
 import numpy as np

@@ -126,7 +126,7 @@ def test_questions_come_between_their_picture_and_the_next(source, tmp_path):
         (["--limit", "-3"], "expected a whole number, 1 or more"),
     ],
 )
-def test_wrong_use_is_told(tmp_path, options, reason, capsys):
+def test_wrong_use_is_reported(tmp_path, options, reason, capsys):
     (tmp_path / "set/val").mkdir(parents=True)
     (tmp_path / "set/val/a.json").write_text("{}")
     arguments = ["bag", "from-reasonseg", str(tmp_path / "set"), "--out", str(tmp_path / "bag"), *options]

@@ -49,7 +49,7 @@ def test_every_way_of_writing_a_mask_is_read(folder, tmp_path, write_json, conve
     assert (truth.thought, truth.is_sentence, truth.split) == ("The mug, as it is a vessel.", True, "validation")
 
 
-def test_what_cannot_be_used_is_told_and_counted(folder, write_json, convert, rectangle):
+def test_what_cannot_be_used_is_reported_and_counted(folder, write_json, convert, rectangle):
     sound = rectangle(2, 3, 9, 12)
     pairs = [
         pair(compressed(sound)),

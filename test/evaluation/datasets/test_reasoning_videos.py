@@ -154,7 +154,7 @@ ODD = [None, [], {}, -1, 1e400, float("nan"), "", "../x", "/etc/passwd", "\ud800
 
 @pytest.mark.parametrize("place", ["videos", "v1", "frames", "expressions", "0", "exp", "anno_id", "type_id", "size"])
 def test_annotations_of_any_shape_are_left_out_or_refused_in_words(place, revos, write_json, tmp_path, capsys):
-    """Each value in turn is replaced by what is none; the status is never that of a fault of the program."""
+    """Each value in turn is replaced by an invalid one. The exit status is never that of a program error."""
     base, masks, _ = revos
     for number, odd in enumerate(ODD):
         expression = {"exp": "it", "obj_id": [0], "anno_id": [5], "type_id": 0}

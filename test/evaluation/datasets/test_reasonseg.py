@@ -71,7 +71,7 @@ def test_no_shapes_are_a_question_without_target(tmp_path, photo, write_json, co
     assert bag.status == 0 and not bag.mask("a").any()
 
 
-def test_what_cannot_be_used_is_told_and_counted(folder, photo, write_json, convert):
+def test_what_cannot_be_used_is_reported_and_counted(folder, photo, write_json, convert):
     base = folder / "val"
     sound = {"text": ["it"], "is_sentence": False, "shapes": [polygon("target", 1, 1, 5, 5)]}
     half_a_point = {"label": "target", "points": [[1, 1], [9]]}

@@ -53,7 +53,7 @@ def test_every_expression_of_an_image_is_asked_about_it_once_shown(folder, conve
     assert np.array_equal(bag.mask("2-20"), corner)
 
 
-def test_what_cannot_be_used_is_told_and_counted(folder, convert):
+def test_what_cannot_be_used_is_reported_and_counted(folder, convert):
     refs = [
         ref(1, 1, "sound"), ref(2, 3, "two points"), ref(3, 4, "partly broken", "once more"), ref(4, 99, "no mask"),
         ref(5, 1, ""), ref(6, 1, "no file", image_id=8), ref(7, 1, "no such image", image_id=9),

@@ -50,7 +50,7 @@ def test_a_single_file_and_other_types_are_read(tmp_path, convert, rectangle):
     assert image.format == "png"
 
 
-def test_what_cannot_be_used_is_told_and_counted(tmp_path, convert, rectangle):
+def test_what_cannot_be_used_is_reported_and_counted(tmp_path, convert, rectangle):
     sound = rectangle(3, 3, 9, 9)
     ragged = sound.tolist()
     ragged[4] = ragged[4][:-1]

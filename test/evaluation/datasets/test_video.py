@@ -154,7 +154,7 @@ def test_masks_of_another_number_than_frames_are_refused(count, tmp_path, frames
     assert any(f"mask_dict.json has {count} masks 8 for 3 frames" in line for line in bag.problems)
 
 
-def test_what_cannot_be_used_is_told_once_and_counted(tmp_path, frames, write_json, convert, rectangle):
+def test_what_cannot_be_used_is_reported_once_and_counted(tmp_path, frames, write_json, convert, rectangle):
     base = tmp_path / "set"
     frames(base, "v1")
     frames(base, "v2")
@@ -198,7 +198,7 @@ def test_what_cannot_be_used_is_told_once_and_counted(tmp_path, frames, write_js
         assert line.startswith(start)
 
 
-def test_a_split_without_published_masks_is_told(tmp_path, frames, write_json, convert):
+def test_a_split_without_published_masks_is_reported(tmp_path, frames, write_json, convert):
     base = tmp_path / "mevis"
     frames(base / "valid", "v1")
     write_json(

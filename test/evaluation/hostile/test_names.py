@@ -1,4 +1,4 @@
-"""Names, texts and links that were made to do harm are text everywhere, and nothing is written elsewhere."""
+"""Malicious names and texts stay plain text everywhere, and malicious links redirect no output."""
 
 import html.parser
 import json

@@ -1,4 +1,4 @@
-"""Results and settings of a run that cannot be are one line that names them."""
+"""Impossible results and settings of a run end in one line that names them."""
 
 import json
 
@@ -68,7 +68,7 @@ def test_a_mask_of_a_huge_size_in_results_is_one_line(run_folder, other_folder, 
 
 
 @pytest.mark.parametrize("damage", [DEEP, '{"sample_id": "x"}', "not json", "\0" * 100])
-def test_a_damaged_line_in_the_middle_is_told_and_one_at_the_end_is_asked_again(
+def test_a_damaged_line_in_the_middle_is_reported_and_one_at_the_end_is_asked_again(
     damage, method, make_bag, samples_of, tmp_path, capsys
 ):
     bag, out = make_bag([samples_of(name) for name in "abc"]), tmp_path / "out"

@@ -1,4 +1,4 @@
-"""Masks and ground truths that cannot be are failed samples, never a traceback."""
+"""Impossible masks and ground truths are failed samples, never a traceback."""
 
 import json
 import zlib

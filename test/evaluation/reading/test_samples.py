@@ -1,4 +1,4 @@
-"""What is taken from a bag: every question with its own image, and a reason for each that cannot be."""
+"""Reads samples from bags: every question with its own image, or the reason why it cannot be evaluated."""
 
 from dataclasses import replace
 
@@ -173,7 +173,7 @@ def test_a_file_of_rubbish_is_refused(tmp_path):
         list(read_clips(path))
 
 
-def test_a_damaged_image_is_told_when_it_is_loaded(make_bag, samples_of):
+def test_a_damaged_image_is_reported_when_it_is_loaded(make_bag, samples_of):
     def cut(messages):
         topic, image, stamp_ns = messages[0]
         return [(topic, replace(image, data=image.data[:100]), stamp_ns), *messages[1:]]

@@ -1,4 +1,4 @@
-"""Ground truth of others: what contradicts itself, or is about another camera, is listed."""
+"""Ground truth from outside: contradictions, and masks for another camera, are listed."""
 
 from dataclasses import fields, replace
 from types import SimpleNamespace

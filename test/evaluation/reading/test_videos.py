@@ -137,7 +137,9 @@ def test_each_frame_is_scored_by_its_own_answer(make_bag, samples_of, scripted, 
     assert run.ids == ["w", "v", "v#2"] and [row.score.iou for row in run.rows] == pytest.approx([1, 1, 1])
 
 
-def test_a_damaged_image_between_labelled_frames_is_told_and_costs_no_sample(make_bag, samples_of, scripted, tmp_path):
+def test_a_damaged_image_between_labelled_frames_is_reported_and_costs_no_sample(
+    make_bag, samples_of, scripted, tmp_path
+):
     def read():
         for clip in read_clips(bag, with_images=True):
             is_hurt = not clip.count and clip.frames[0].stamp_ns == stamps[1]

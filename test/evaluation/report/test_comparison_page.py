@@ -59,7 +59,7 @@ def test_the_page_holds_both_answers_to_every_sample(comparison):
     assert re.findall(r"<td>([^<]*)</td>", row)[:3] == ["60.0", "55.0", "-5.0"]
 
 
-def test_settings_that_differ_are_told():
+def test_settings_that_differ_are_reported():
     before = {"command": "a", "method": "seg_zero", "cards": {"reasoner": {"name": "one", "size": 1}}}
     after = {"command": "b", "method": "seg_zero", "cards": {"reasoner": {"name": "two", "size": 1}}, "seed": 3}
     assert changed_settings(before, after) == {"cards.reasoner.name": ("one", "two"), "seed": ("", 3)}

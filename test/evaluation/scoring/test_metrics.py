@@ -47,7 +47,7 @@ IGNORED = {name: NAMED[name] for name in ("empty", "full", "ring", "noise")}
 
 
 def counted(prediction, target, ignore, protocol):
-    """Intersection and union, pixel by pixel, as the protocols' own words have it."""
+    """Intersection and union, pixel by pixel, as the protocols define them."""
     intersection = union = 0
     for said, true, ignored in zip(*(mask.ravel().tolist() for mask in (prediction, target, ignore)), strict=True):
         if ignored and protocol == "lisa":

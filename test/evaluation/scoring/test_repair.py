@@ -1,4 +1,4 @@
-"""Whose loss it is, what repairing a type gains, and sweeps over thresholds."""
+"""Attribution of the loss, the gain of repairing a type, and sweeps over thresholds."""
 
 from dataclasses import asdict, replace
 

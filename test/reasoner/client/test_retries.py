@@ -1,4 +1,4 @@
-"""What the server reasoner asks again, what it follows, and what it waits for."""
+"""Retries, redirects and waits of the server reasoner."""
 
 from __future__ import annotations
 

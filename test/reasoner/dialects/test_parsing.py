@@ -1,4 +1,4 @@
-"""Every way in which models spoil an answer, and what is made of it."""
+"""All known kinds of malformed answers, and the results of parsing them."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_several_boxes_under_one_key() -> None:
         ("hello", ""),
     ],
 )
-def test_the_dialect_is_told_from_the_text(text: str, dialect: str) -> None:
+def test_the_dialect_is_detected_from_the_text(text: str, dialect: str) -> None:
     assert parse_answer(text, SIZE_WH).dialect == dialect
 
 
@@ -301,13 +301,13 @@ def test_errors_stay_short(text: str) -> None:
     assert 0 < len(answer.error) < 500
 
 
-def test_of_hundreds_of_boxes_the_first_hundred_are_kept_and_it_is_told() -> None:
+def test_of_hundreds_of_boxes_the_first_hundred_are_kept_and_it_is_reported() -> None:
     text = "[" + ",".join(f'{{"bbox_2d":[{i},84,{i + 40},420]}}' for i in range(400)) + "]"
     answer = parse_answer(text, (1000, 1000), dialect="qwen3-vl")
     assert len(answer.groundings) == 100 and "more than 100 boxes" in answer.error
 
 
-def test_a_box_that_reaches_far_out_of_the_image_is_clipped_and_told() -> None:
+def test_a_box_that_reaches_far_out_of_the_image_is_clipped_and_reported() -> None:
     answer = parse_answer('[{"bbox_2d": [300, 200, 1900, 1000]}]', (1920, 1080), dialect="qwen3-vl")
     assert "reaches beyond 1000x1000" in answer.error
     assert parse_answer('[{"bbox_2d": [300, 200, 1010, 1000]}]', (1920, 1080), dialect="qwen3-vl").error == ""

@@ -1,4 +1,4 @@
-"""What stands beside a box: the layout of its numbers, and whether the target is there at all."""
+"""Fields beside a box: the layout of its numbers, and whether the target is present."""
 
 from __future__ import annotations
 

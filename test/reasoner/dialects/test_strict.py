@@ -194,7 +194,7 @@ def test_the_strict_thought_is_what_the_scripts_keep(text, thought):
     assert parse_answer(text, SIZE_WH, dialect=REASONER, strict=True).thought == thought
 
 
-def test_a_box_that_is_not_in_order_is_told_with_the_answer():
+def test_a_box_that_is_not_in_order_is_reported_with_the_answer():
     answer = parse_answer(reasoner("[84,84,420,420]", "[420,420,84,84]"), SIZE_WH, dialect=REASONER, strict=True)
     assert answer.status is Status.OK and "prompted as written: [[500.0, 350.0, 100.0, 70.0]]" in answer.error
 

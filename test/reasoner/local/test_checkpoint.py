@@ -1,4 +1,4 @@
-"""What is found out about a checkpoint of others while it is loaded, on one with random weights."""
+"""Checks of a checkpoint from outside while it is loaded, on one with random weights."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_chat_template_is_found_wherever_it_lies(changed: Any, said: str, plac
         (template("chat_template.jinja", lambda text: text + "{{ range(10 ** 9) }}"), "fails: OverflowError"),
     ],
 )
-def test_a_chat_template_that_cannot_ask_is_told_while_loading(changed: Any, change: Change, reason: str) -> None:
+def test_a_chat_template_that_cannot_ask_is_reported_while_loading(changed: Any, change: Change, reason: str) -> None:
     with pytest.raises(ModelError, match=reason) as reported:
         changed(change)
     assert "\n" not in str(reported.value)
@@ -205,7 +205,7 @@ def test_a_processors_pixels_are_read_in_either_notation(
         (processor(min_pixels=3136, max_pixels=10_000), "squashes images to 224x168 pixels.* allow 3136 to 10000"),
     ],
 )
-def test_a_processors_pixels_that_cannot_be_right_are_told(changed: Any, change: Change, reason: str) -> None:
+def test_a_processors_pixels_that_cannot_be_right_are_reported(changed: Any, change: Change, reason: str) -> None:
     with pytest.raises(ModelError, match=reason):
         changed(change)
 
@@ -270,7 +270,7 @@ def test_weights_in_shards_are_those_of_one_file(changed: Any, frame: Frame, che
         (lambda folder: (folder / "config.json").write_text("[" * 100_000), "config.json .*nested deeper"),
     ],
 )
-def test_weights_that_are_not_the_architectures_are_told(changed: Any, change: Change, reason: str) -> None:
+def test_weights_that_are_not_the_architectures_are_reported(changed: Any, change: Change, reason: str) -> None:
     with pytest.raises(ModelError, match=reason):
         changed(change)
 

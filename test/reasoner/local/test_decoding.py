@@ -1,4 +1,4 @@
-"""The fast decoding against transformers' own, token by token, on random weights of every shape that matters."""
+"""The fast decoder against transformers' `generate`, token by token, on random weights of all relevant shapes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VOCABULARY = 100
 
 
 def small(kind: str, seed: int = 0, device: str = "cpu", **text: Any) -> Any:
-    """A model with random weights, large enough ones that its tokens differ."""
+    """A model with random weights that are large enough to give different tokens."""
     torch.manual_seed(seed)
     text_config = {
         "vocab_size": VOCABULARY, "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 3,
@@ -168,7 +168,7 @@ def test_after_memory_ran_out_the_next_prompt_is_decoded_rightly(monkeypatch: py
     assert fast.decode(two, 12, ever) == expected
 
 
-def test_it_stops_when_told_and_at_the_end_token() -> None:
+def test_it_stops_on_request_and_at_the_end_token() -> None:
     model = small("qwen2.5")
     fast = decoding.FastDecoder(model)
     inputs = prompts(model, [20, 21])
@@ -235,7 +235,7 @@ def test_a_graph_on_the_gpu_gives_the_same_tokens(kind: str, monkeypatch: pytest
 
 @pytest.mark.parametrize("kind", ["qwen2.5", "qwen3"])
 def test_the_step_that_a_graph_captures_gives_the_same_tokens(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The masked step over all of the memory, run as it is if there is no GPU to capture it."""
+    """The masked step over the whole buffers, run without capture if there is no GPU."""
     monkeypatch.setattr("reasonseg_ros.reasoner.local.decoding_step._BLOCK", 16)
     model = small(kind)
     model.generation_config.repetition_penalty = 1.2

@@ -57,7 +57,7 @@ def says_the_same(pair: tuple[Any, Any], frame: Frame, question: str, tokens: in
 
 
 def test_random_checkpoints_say_the_same(pair: tuple[Any, Any]) -> None:
-    """Two questions about each image, so that the second goes on from what was kept of the first."""
+    """Two questions about each image, so that the second continues from the cache of the first."""
     texts = {
         says_the_same(pair, frame, question, 40) for frame in images(3) for question in (QUESTIONS[0], QUESTIONS[3])
     }

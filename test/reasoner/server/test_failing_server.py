@@ -1,4 +1,4 @@
-"""The server reasoner against a server that refuses, breaks off, is silent, or answers by half."""
+"""The server reasoner against a server that refuses, breaks off, is silent, or answers incompletely."""
 
 from __future__ import annotations
 
