@@ -42,8 +42,8 @@ def read_parameters(path: Path) -> dict[str, Any]:
     """The values of a ROS 2 parameter file for this package's node, by dotted names. Raises ConfigError.
 
     Sections count if their name is a wildcard or `reasonseg`, in any namespace. If a file has only one section, its
-    name does not matter. A file is refused if it has several sections for `reasonseg`, or
-    several others and none for it.
+    name does not matter. A file is refused if it has several sections for `reasonseg`, or several others and none for
+    it.
     """
     try:
         nodes = dict(_sections(parse_yaml(path.read_text(encoding="utf-8")), ""))
@@ -63,7 +63,7 @@ def read_parameters(path: Path) -> dict[str, Any]:
     if len(named) > 1 or (not own and len(values) > 1):
         listed = ", ".join(map(repr, named or values))
         raise ConfigError(f"{path} is for several nodes: {listed}; give a file for one of them only")
-    # A node's own section takes precedence, whatever the order in the file.
+    # The section of the node takes precedence over wildcards, regardless of the order in the file.
     chosen = sorted((own or values).items(), key=lambda item: item[0] in named)
     return {name: value for _, given in chosen for name, value in given.items()}
 

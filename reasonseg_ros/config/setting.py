@@ -28,7 +28,7 @@ def setting(
 
 
 def check(name: str, item: Field[Any], value: Any) -> Any:
-    """`value` in the field's type. Raises ConfigError, which states the bounds, if it is not allowed."""
+    """`value` as the field's type. Raises ConfigError with the allowed values or bounds if it is not allowed."""
     kind = type(item.default)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)

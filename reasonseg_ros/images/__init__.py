@@ -1,1 +1,1 @@
-"""Images as arrays: messages, files, pictures of answers, and masks as they travel."""
+"""Images as arrays: messages, files, drawings of answers, and coded masks."""

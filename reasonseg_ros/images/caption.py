@@ -1,4 +1,4 @@
-"""The band below a picture of an answer: the question, what was thought, and which colour is which region."""
+"""The caption below a picture of an answer: the question, the thought, and a key of the regions' colours."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from reasonseg_ros.images.lettering import text_width_px, wrapped, write_text
 from reasonseg_ros.types import RgbImage
 
 QUESTION_LINES, TEXT_LINES = 2, 4
-"""Lines of the question at most, and of question and thought together."""
+"""Maximum lines of the question, and of question and thought together."""
 NARROWEST_LETTERS = 12
-"""Images that are narrower than this number of letters have no band."""
+"""Minimum image width in letters. Narrower images have no caption."""
 
 _BACKGROUND, _RULE = (24, 26, 31), (58, 62, 70)
 _QUESTION, _THOUGHT = (250, 250, 250), (178, 184, 194)
@@ -23,15 +23,15 @@ _NO_TARGET, _FAILED = (240, 190, 90), (245, 115, 105)
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the key: a colour and what it stands for."""
+    """An entry of the key: a colour and the region's name."""
 
     colour_rgb: tuple[int, ...]
     name: str
 
 
-@functools.lru_cache(maxsize=8)  # a followed target has the same words on every image
+@functools.lru_cache(maxsize=8)  # a tracked target has the same words on every image
 def caption(size_wh: tuple[int, int], question: str, text: str, status: str, entries: tuple[Entry, ...]) -> RgbImage:
-    """uint8 [B, W, 3] for an image of `size_wh`; B depends on that size only, and is 0 for narrow images.
+    """The caption of an image of `size_wh`, uint8 [B, W, 3]. B depends only on that size, and is 0 for narrow images.
 
     `status` is empty for an answer with regions.
     """
@@ -61,7 +61,7 @@ def caption(size_wh: tuple[int, int], question: str, text: str, status: str, ent
 
 
 def _key(band: RgbImage, entries: tuple[Entry, ...], margin: int, letter_px: int) -> None:
-    """The last line: as many entries as fit, and how many more there are."""
+    """Write the last line: as many entries as fit, and the number of the others."""
     if not entries:
         return
     height, width = band.shape[:2]

@@ -1,7 +1,7 @@
 """Contents of sensor_msgs/CompressedImage: colour images and depth, as image_transport's plugins write them.
 
-`format` is for example `rgb8; jpeg compressed bgr8`: the encoding before compression, then how it was compressed; many
-cameras write `jpeg` alone. Which codec it is, the bytes say. What the pixels mean, the encoding says.
+`format` is for example `rgb8; jpeg compressed bgr8`: the encoding before compression, then the compression. Many
+cameras write only `jpeg`. Here the codec is read from the bytes, and the meaning of the pixels from the encoding.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from reasonseg_ros.images.rvl import decode_rvl
 from reasonseg_ros.types import FloatArray, RgbImage
 
 _DEPTH_HEADER = struct.Struct("<iff")
-"""Before the data of compressedDepth: kind of quantisation (0: inverse depth), and its two parameters."""
+"""Header of compressedDepth: kind of quantisation (0: inverse depth), and its two parameters."""
 _NAMELESS_CHANNELS = re.compile(r"(8|16|32|64)[USF]C[2-9]")
-"""Encodings that do not say which channel is red. image_transport compresses these as if blue came first."""
+"""Encodings that do not state the order of colours. image_transport compresses these as if blue came first."""
 _RVL_SIZE = struct.Struct("<II")
 
 
 @dataclass(frozen=True)
 class CompressedFormat:
-    """What `format` says. `encoding` is that of the image before compression, empty if it is not stated."""
+    """The parsed `format`. `encoding` is that of the image before compression; empty if not stated."""
 
     encoding: str
     is_compressed_depth: bool
@@ -38,16 +38,16 @@ class CompressedFormat:
 
     @property
     def is_depth(self) -> bool:
-        """Whether it can only be depth; mono16 may be a grey image as well."""
+        """Whether it can only be depth; mono16 may also be a grey image."""
         return self.is_compressed_depth or self.encoding in ("16UC1", "32FC1")
 
 
 def parse_format(text: str) -> CompressedFormat:
-    """The parts of CompressedImage.format."""
+    """Parse CompressedImage.format."""
     first, separator, rest = text.partition(";")
     encoding = first.strip()
     if not separator:
-        # One word alone: a codec, or an encoding by a publisher that leaves the codec out.
+        # Without a semicolon it is a codec, or an encoding from a publisher that omits the codec.
         words = encoding.split()
         encoding = words[0] if words and words[0] in (*ENCODINGS, *DEPTH_ENCODINGS) else ""
         rest = first
@@ -55,7 +55,7 @@ def parse_format(text: str) -> CompressedFormat:
 
 
 def check_compressed_colour(text: str, data: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
-    """Look at the format and the header of a compressed colour image. Raises UnusableImage."""
+    """Check format and header of a compressed colour image, without decoding it. Raises UnusableImage."""
     stated = parse_format(text)
     if stated.is_depth:
         raise UnusableImage("depth encoding", f"format {text[:60]!r} on a colour topic; publish it on the depth topic")
@@ -67,13 +67,13 @@ def check_compressed_colour(text: str, data: Any, max_megapixels: float = MAX_ME
 def rgb_from_compressed_colour(text: str, data: Any, max_megapixels: float = MAX_MEGAPIXELS) -> RgbImage:
     """uint8 [H, W, 3] of a compressed colour image. Raises UnusableImage.
 
-    A mosaic is turned into colours by the pattern in `text`. An EXIF orientation is not applied: a camera's pixels
-    belong to its calibration.
+    A Bayer mosaic is converted by the pattern in `text`. The EXIF orientation is ignored, because the calibration is
+    for the stored pixels.
     """
     check_compressed_colour(text, data, max_megapixels)
     encoding = parse_format(text).encoding
     pixels = decode_image(data, max_megapixels)
-    # A file with three channels holds colours already, whatever the camera's own encoding was.
+    # A file with three channels already holds colours, regardless of the camera's encoding.
     if pixels.ndim == 2 and encoding.startswith("bayer_"):
         return rgb_from_packed(pixels, encoding.rstrip("0123456789") + str(8 * pixels.itemsize))
     if pixels.ndim == 2 and pixels.dtype == np.uint16 and not encoding.endswith("16"):
@@ -87,7 +87,7 @@ def rgb_from_compressed_colour(text: str, data: Any, max_megapixels: float = MAX
 
 
 def check_compressed_depth(text: str, data: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
-    """Look at the format and the header of compressed depth. Raises UnusableImage."""
+    """Check format and header of compressed depth, without decoding it. Raises UnusableImage."""
     stated = parse_format(text)
     if stated.encoding and stated.encoding not in DEPTH_ENCODINGS:
         known = ", ".join(DEPTH_ENCODINGS)
@@ -101,10 +101,10 @@ def check_compressed_depth(text: str, data: Any, max_megapixels: float = MAX_MEG
 
 
 def depth_from_compressed(text: str, data: Any, max_megapixels: float = MAX_MEGAPIXELS) -> FloatArray:
-    """float32 [H, W] metres of compressed depth; 0 or NaN is unknown. Raises UnusableImage.
+    """Compressed depth in metres, float32 [H, W]; 0 or NaN is unknown. Raises UnusableImage.
 
     `16UC1` is in millimetres, losslessly compressed (PNG, TIFF, or compressedDepth with PNG or RVL). `32FC1` is in
-    metres: as TIFF, or quantised by compressedDepth.
+    metres, as TIFF or quantised by compressedDepth.
     """
     check_compressed_depth(text, data, max_megapixels)
     stated = parse_format(text)
@@ -139,7 +139,7 @@ def _check_header(text: str, data: Any, max_megapixels: float) -> None:
 def _depth_file(stated: CompressedFormat, data: Any) -> tuple[memoryview, tuple[float, float]]:
     """The image file in compressed depth, and the parameters of its quantisation. Raises UnusableImage."""
     view = memoryview(data).cast("B")
-    # Some publishers of 16UC1 leave the header out, which holds nothing for them.
+    # Some publishers of 16UC1 omit the header, which is not used for this encoding.
     if not stated.is_compressed_depth or (stated.encoding != "32FC1" and bytes(view[:4]) == b"\x89PNG"):
         return view, (0.0, 0.0)
     if len(view) < _DEPTH_HEADER.size:
@@ -158,7 +158,7 @@ def _rvl_size(data: Any) -> tuple[int, int]:
 
 
 def _from_inverse(stored: NDArray[Any], a: float, b: float) -> FloatArray:
-    """Metres of quantised inverse depth, a / (value - b); a value of 0 is unknown."""
+    """Quantised inverse depth in metres, a / (value - b). The value 0 is unknown."""
     if stored.ndim != 2 or stored.dtype != np.uint16 or not (np.isfinite([a, b]).all() and a > 0):
         detail = f"32FC1 by compressedDepth of type {stored.dtype} with parameters {a:g} and {b:g}; expected a > 0"
         raise UnusableImage("unknown depth encoding", detail)

@@ -1,4 +1,4 @@
-"""Pictures of an answer: outlined masks on the camera's pixels, and the words in a band below them."""
+"""Drawings of an answer: outlined masks on the image, and a caption below."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ PALETTE_RGB = np.array(
     ],
     np.uint8,
 )
-"""Colours of the first, second, ... region, distinct to the eye."""
+"""Colours of the first, second, ... region, easy to distinguish."""
 
 FILL_ALPHA = 0.12
-"""Light enough that the target's own colour is recognised below it."""
+"""Opacity of the fill. It is low, so that the target's colour stays recognisable."""
 
 _CLEAR_LAB = 60.0
-"""Distance in CIELAB from which a colour stands out at a glance."""
+"""Minimum distance in CIELAB of colours that are easy to distinguish."""
 _STATISTICS_PX = 256
-"""Colours around a mask are measured in a picture of this size at most."""
+"""Maximum side of the picture in which the colours around a mask are measured."""
 
 
 def draw(rgb: RgbImage, regions: Sequence[Region], alpha: float = FILL_ALPHA) -> RgbImage:
     """A copy of uint8 [H, W, 3] with each mask's outline, a fill of opacity `alpha`, and the grounding's points.
 
-    No words are drawn over the image. A followed target that is not seen is not drawn.
+    No text is drawn. Tracked targets that are not visible are not drawn.
     """
     return _drawn(rgb, regions, colours(rgb, regions), alpha)
 
@@ -47,10 +47,10 @@ def draw(rgb: RgbImage, regions: Sequence[Region], alpha: float = FILL_ALPHA) ->
 def draw_answer(
     rgb: RgbImage, regions: Sequence[Region], question: str, answer: Answer, alpha: float = FILL_ALPHA
 ) -> RgbImage:
-    """The image with its regions, and below it a band with the question, the thought or error, and the regions' names.
+    """The image with its regions, and a caption with the question, the thought or error, and the regions' names.
 
-    The band's height depends on the image's size alone, and the image stays at the top left: pixel coordinates are the
-    camera's, and a film has pictures of one size. Narrow images have no band.
+    The caption is below the image, so pixel coordinates stay valid. Its height depends only on the size of the image,
+    so all frames of a video have the same size. Narrow images have no caption.
     """
     chosen = colours(rgb, regions)
     picture = _drawn(rgb, regions, chosen, alpha)
@@ -64,16 +64,16 @@ def draw_answer(
 
 
 def answer_title(question: str, answer: Answer) -> str:
-    """Plain text for an answer: the question, then the thought, or why there is no answer."""
+    """An answer as plain text: the question, then the thought or the error."""
     if answer.status is Status.OK:
         return f"{question}\n{answer.thought}"
     return f"{question}\n[{answer.status}] {answer.error or answer.thought}"
 
 
 def colours(rgb: RgbImage, regions: Sequence[Region]) -> list[np.ndarray]:
-    """A colour for each region, uint8 [3]: the palette's next one that stands out from the target and its surroundings.
+    """A colour for each region, uint8 [3]: the palette's next one that contrasts with the target and its surroundings.
 
-    If none does, the one that stands out most. Colours repeat only when the palette is used up.
+    If none does, the one with the most contrast. Colours repeat only when the palette is used up.
     """
     chosen: list[np.ndarray] = []
     left: list[int] = []
@@ -90,7 +90,7 @@ def colours(rgb: RgbImage, regions: Sequence[Region]) -> list[np.ndarray]:
 
 
 class _Surroundings:
-    """The picture's colours in CIELAB, small, to compare the palette with."""
+    """The downscaled picture in CIELAB, for comparison with the palette."""
 
     def __init__(self, rgb: RgbImage) -> None:
         self.scale = min(1.0, _STATISTICS_PX / max(rgb.shape[:2]))
@@ -101,7 +101,7 @@ class _Surroundings:
         self.palette_lab = _lab(PALETTE_RGB[None])[0]
 
     def contrast(self, mask: BoolMask) -> FloatArray:
-        """Distance of each palette colour from the mean colour in the mask, or around it if that is nearer."""
+        """Distance of each palette colour from the mean colours in and around the mask, whichever is nearer."""
         small = cv2.resize(mask.astype(np.uint8), self.size_wh, interpolation=cv2.INTER_AREA)
         if not small.any():
             return np.full(len(PALETTE_RGB), np.inf, np.float32)
@@ -122,7 +122,7 @@ def _drawn(rgb: RgbImage, regions: Sequence[Region], chosen: Sequence[np.ndarray
         _fill(picture, region.mask, colour_rgb, alpha)
     for region, colour_rgb in zip(regions, chosen, strict=True):
         _outline(picture, region.mask, colour_rgb)
-        # Those of a followed target belong to an earlier image.
+        # The points of a tracked target belong to an earlier image.
         for point_xy in region.grounding.points_xy if region.track_state in ("", "new") else ():
             _mark(picture, point_xy, colour_rgb)
     return picture
@@ -137,7 +137,7 @@ def _fill(picture: RgbImage, mask: BoolMask, colour_rgb: np.ndarray, alpha: floa
 
 
 def _outline(picture: RgbImage, mask: BoolMask, colour_rgb: np.ndarray) -> None:
-    """Coloured, with a thin edge that is dark beside light colours and light beside dark ones."""
+    """Draw a coloured outline with a thin edge, dark beside light colours and light beside dark ones."""
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     line_px = _line_px(picture)
     cv2.drawContours(picture, outlines, -1, _edge(colour_rgb), line_px + 2, cv2.LINE_AA)

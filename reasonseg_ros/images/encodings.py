@@ -1,7 +1,7 @@
-"""Pixel encodings of sensor_msgs/Image and what they hold, and their conversion to red, green, blue.
+"""Pixel encodings of sensor_msgs/Image, and their conversion to RGB.
 
-Colours are converted by cv_bridge if a ROS installation has one that imports with the running numpy, otherwise by
-rosbags-image. Both give the same pixels.
+Colours are converted by cv_bridge if it is installed and works with the installed numpy, otherwise by rosbags-image.
+Both give the same pixels.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ ENCODINGS: dict[str, tuple[np.dtype[Any], int]] = {
     **{f"bayer_{order}8": (np.dtype(np.uint8), 1) for order in _BAYER},
     **{f"bayer_{order}16": (np.dtype(np.uint16), 1) for order in _BAYER},
 }
-"""Element type and elements a pixel of each packed colour encoding; `uyvy` and `yuyv` are read as well."""
+"""Element type, and elements per pixel, of each packed colour encoding. `uyvy` and `yuyv` are aliases."""
 
 PLANAR = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21, "nv24": None}
-"""A plane of brightness, then one of colour: for every 2 x 2 pixels (nv12: U first, nv21: V first), or every pixel."""
+"""Encodings with a plane of luma, then one of chroma: per 2 x 2 pixels (nv12: U first, nv21: V first), or per pixel."""
 
 DEPTH_ENCODINGS: dict[str, np.dtype[Any]] = {
     "16UC1": np.dtype(np.uint16), "mono16": np.dtype(np.uint16), "32FC1": np.dtype(np.float32),
@@ -47,7 +47,7 @@ _YUV_ZERO = np.array([16, 128, 128])
 
 @dataclass(frozen=True)
 class PackedImage:
-    """Fields of sensor_msgs/Image, in the machine's byte order and without padding. What the converters get."""
+    """The input of the converters: the fields of sensor_msgs/Image, in native byte order and without padding."""
 
     height: int
     width: int
@@ -61,7 +61,7 @@ Convert = Callable[[PackedImage, str], Any]
 
 
 def colour_encoding(encoding: str) -> str:
-    """The name by which a colour encoding is known here. Raises UnusableImage for everything else."""
+    """The canonical name of a colour encoding. Raises UnusableImage for other encodings."""
     name = _SAME_AS.get(encoding, encoding)
     if name in ENCODINGS or name in PLANAR:
         return name
@@ -78,27 +78,27 @@ def colour_encoding(encoding: str) -> str:
 
 
 def rgb_from_packed(pixels: NDArray[Any], encoding: str, convert: Convert | None = None) -> RgbImage:
-    """uint8 [H, W, 3] of packed pixels [H, W * channels] without padding. Raises UnusableImage.
+    """Packed pixels [H, W * channels] without padding, as uint8 [H, W, 3]. Raises UnusableImage.
 
-    `convert` is one of the two converters below, chosen if not given.
+    `convert` is one of the two converters below; None chooses the available one.
     """
     dtype, channels = ENCODINGS[encoding]
     height, width = len(pixels), pixels.shape[1] // channels
     if encoding.startswith("bayer_") and min(height, width) < 3:
-        raise UnusableImage("conversion failed", f"{width} x {height} pixels are too few to tell a mosaic's colours")
+        raise UnusableImage("conversion failed", f"{width} x {height} pixels are too few for a Bayer mosaic")
     packed = PackedImage(height, width, encoding, pixels[0].nbytes, pixels.reshape(-1))
     target = "rgb8" if dtype.itemsize == 1 else "rgb16"
     try:
         rgb = (convert or _converter())(packed, target)
     except Exception as error:  # each library raises its own and cv2's errors
         raise UnusableImage("conversion failed", f"{encoding} to {target}: {error}") from error
-    # The libraries round differently from 16 to 8 bits, so this step is taken here.
+    # The libraries round 16 to 8 bits differently, so this is done here.
     rgb = eight_bits(rgb) if target == "rgb16" else rgb
     return rgb if rgb.flags.writeable and rgb.flags.c_contiguous else np.array(rgb)
 
 
 def rgb_from_planes(brightness: NDArray[np.uint8], colour: NDArray[np.uint8], encoding: str) -> RgbImage:
-    """uint8 [H, W, 3] of brightness [H, W] and colour, [H / 2, W] or for nv24 [H, 2 * W]."""
+    """Luma [H, W] and chroma, [H / 2, W] or for nv24 [H, 2 * W], as RGB, uint8 [H, W, 3]."""
     code = PLANAR[encoding]
     if code is not None:
         rgb: RgbImage = cv2.cvtColor(np.vstack([brightness, colour]), code)
@@ -109,14 +109,14 @@ def rgb_from_planes(brightness: NDArray[np.uint8], colour: NDArray[np.uint8], en
 
 
 def convert_with_rosbags(packed: PackedImage, target: str) -> Any:
-    """Colours by rosbags-image."""
+    """Convert with rosbags-image."""
     from rosbags.image import image_to_cvimage
 
     return image_to_cvimage(packed, target)  # type: ignore[arg-type]  # it reads only the fields that are here
 
 
 def convert_with_cv_bridge(packed: PackedImage, target: str) -> Any:
-    """Colours by the ROS installation's cv_bridge."""
+    """Convert with the ROS installation's cv_bridge."""
     from cv_bridge import CvBridge
 
     return CvBridge().imgmsg_to_cv2(packed, target)
@@ -124,7 +124,7 @@ def convert_with_cv_bridge(packed: PackedImage, target: str) -> Any:
 
 @functools.cache
 def has_cv_bridge() -> bool:
-    """Whether cv_bridge is there and imports with the running numpy (one built for numpy 1 does not with numpy 2)."""
+    """Whether cv_bridge is installed and works with the installed numpy. A build for numpy 1 fails with numpy 2."""
     try:
         import cv_bridge.boost.cv_bridge_boost  # noqa: F401
     except (ImportError, AttributeError, SystemError):

@@ -1,4 +1,4 @@
-"""Image files, in and out, red first."""
+"""Reads and writes image files as RGB."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from reasonseg_ros.types import RgbImage
 
 
 def decode_image(data: Any, max_megapixels: float = MAX_MEGAPIXELS, upright: bool = False) -> NDArray[Any]:
-    """Pixels of an image file's bytes as they are stored: grey [H, W], or blue, green, red [H, W, 3]; no alpha.
+    """Decode the bytes of an image file: grey [H, W], or BGR [H, W, 3], without alpha.
 
-    The declared size is checked before anything is decoded. With `upright` the EXIF orientation is applied, as image
-    viewers do; without, pixels stay where the sensor had them. Raises UnusableImage.
+    The declared size is checked before decoding. With `upright` the EXIF orientation is applied, as in image viewers;
+    otherwise the pixels stay as stored. Raises UnusableImage.
     """
     header = read_header(data)
     check_pixels(header.size_wh, max_megapixels)
@@ -41,13 +41,13 @@ def decode_image(data: Any, max_megapixels: float = MAX_MEGAPIXELS, upright: boo
 
 
 def eight_bits(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """16-bit pixels in 8 bits: 65535 becomes 255, in proportion, rounded. The same rule for every source."""
+    """16-bit pixels scaled to 8 bits and rounded: 65535 becomes 255. The same rule is used for all sources."""
     scaled: NDArray[np.uint8] = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
     return scaled
 
 
 def rgb_from_pixels(pixels: NDArray[Any]) -> RgbImage:
-    """uint8 [H, W, 3] of grey or blue-green-red pixels of 8 or 16 bits. Raises UnusableImage for other types."""
+    """Grey or BGR pixels of 8 or 16 bits as RGB, uint8 [H, W, 3]. Raises UnusableImage for other types."""
     if pixels.dtype == np.uint16:
         pixels = eight_bits(pixels)
     if pixels.dtype != np.uint8:
@@ -57,7 +57,7 @@ def rgb_from_pixels(pixels: NDArray[Any]) -> RgbImage:
 
 
 def read_image(path: Path) -> RgbImage:
-    """uint8 [H, W, 3] of an image file, upright as a viewer shows it. Raises InvalidInput with the reason."""
+    """Read an image file as uint8 [H, W, 3], with the EXIF orientation applied. Raises InvalidInput."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -69,7 +69,7 @@ def read_image(path: Path) -> RgbImage:
 
 
 def write_image(path: Path, rgb: RgbImage) -> None:
-    """Write uint8 [H, W, 3] as PNG or JPEG, by the file's ending; folders are made. Raises InvalidInput."""
+    """Write uint8 [H, W, 3] as PNG or JPEG, by the file's ending. Creates folders. Raises InvalidInput."""
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InvalidInput(f"{path}: unknown image ending {path.suffix!r}; use .png or .jpg")
     data = cv2.imencode(path.suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]

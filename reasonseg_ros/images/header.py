@@ -1,7 +1,7 @@
-"""What an image file says about itself before it is decoded: its format, its size, and whether its end is there.
+"""Reads format, size and completeness of an image file without decoding it.
 
-A small file may declare a huge image. Its size is read here from the header, so that it can be refused before any
-memory is taken for its pixels.
+A small file may declare a huge image. The size is read from the header, so that the file can be refused before memory
+is allocated for its pixels.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any
 from reasonseg_ros.errors import InvalidInput, UnusableImage
 
 MAX_MEGAPIXELS = 100.0
-"""Larger images and masks are refused; the node's own limit is the parameter `camera.max_megapixels`."""
+"""Larger images and masks are refused. The node's limit is the parameter `camera.max_megapixels`."""
 
 MAX_PARTS = 100_000
-"""Chunks of a PNG, segments of a JPEG. No camera writes more; a hostile file must not keep a thread busy."""
+"""Maximum chunks of a PNG, or segments of a JPEG. No camera writes more, and a hostile file must not block a thread."""
 
 MAX_SCANS = 100
-"""Of a progressive JPEG, which usually has about 10; each of them goes over all pixels."""
+"""Maximum scans of a progressive JPEG. It usually has about 10, and each is decoded over all pixels."""
 
 MAX_TILE_PIXELS = 16_000_000
-"""Of a TIFF: a decoder takes memory for a whole tile, however small the image."""
+"""Maximum pixels of a TIFF tile. A decoder allocates whole tiles, even for a small image."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-# A scan holds FF only before 00 (a data byte of FF) or a restart mark, so this also finds the end of a scan.
+# In a scan, FF only precedes 00 (a data byte of FF) or a restart marker, so this also finds the end of a scan.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_START, _JPEG_END, _JPEG_SCAN, _JPEG_TEMPORARY = 0xD8, 0xD9, 0xDA, 0x01
@@ -38,16 +38,16 @@ _TIFF_NUMBERS = {3: "H", 4: "I"}
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """`format` is jpeg, png, webp, tiff or bmp."""
+    """Format and size of an image. `format` is `jpeg`, `png`, `webp`, `tiff` or `bmp`."""
 
     format: str
     size_wh: tuple[int, int]
 
 
 def read_header(data: Any) -> ImageHeader:
-    """Format and size of an image file's bytes. Bytes after the end of the image do not matter.
+    """Format and size of an image file's bytes. Bytes after the end of the image are ignored.
 
-    Raises UnusableImage: unknown encoding, damaged image, truncated image, zero size.
+    Raises UnusableImage for an unknown encoding, a damaged or truncated image, and zero size.
     """
     view = memoryview(data).cast("B")
     start = bytes(view[:12])
@@ -64,7 +64,7 @@ def read_header(data: Any) -> ImageHeader:
 
 
 def check_pixels(size_wh: tuple[int, int], max_megapixels: float = MAX_MEGAPIXELS) -> None:
-    """Raises UnusableImage ("too large") for an image of more pixels than the limit."""
+    """Raises UnusableImage ("too large") if the image has more pixels than the limit."""
     width, height = size_wh
     if width * height > max_megapixels * 1e6:
         raise UnusableImage(
@@ -74,7 +74,7 @@ def check_pixels(size_wh: tuple[int, int], max_megapixels: float = MAX_MEGAPIXEL
 
 
 def check_mask_pixels(size_wh: tuple[int, int]) -> None:
-    """Raises InvalidInput for a mask of more pixels than any image that is read."""
+    """Raises InvalidInput if the mask has more than MAX_MEGAPIXELS."""
     width, height = size_wh
     if width * height > MAX_MEGAPIXELS * 1e6:
         raise InvalidInput(f"mask of {width} x {height} pixels; at most {MAX_MEGAPIXELS:g} megapixels are read")
@@ -96,8 +96,8 @@ def _png_size(view: memoryview) -> tuple[int, int]:
 
 
 def _jpeg_size(view: memoryview) -> tuple[int, int]:
-    # A decoder fills what is missing of a cut JPEG with grey and reports nothing, so its end mark is looked for. The
-    # thumbnail in its EXIF data has an end mark too, therefore segments are walked.
+    # Decoders silently fill the missing part of a truncated JPEG with grey, so the end mark is required here. Segments
+    # are skipped one by one, because a thumbnail in the EXIF data also has an end mark.
     size_wh, scans, at = None, 0, 2
     for _ in range(MAX_PARTS):
         match = _JPEG_MARKER.search(view, at)
@@ -137,7 +137,7 @@ def _webp_size(view: memoryview) -> tuple[int, int]:
 
 
 def without_tiff_orientation(data: Any) -> Any:
-    """The bytes of a sound TIFF, changed to say that its rows are stored from the top; OpenCV would turn its pixels."""
+    """The bytes of a valid TIFF with the default orientation, because OpenCV always applies the orientation."""
     view = memoryview(data).cast("B")
     order, entries = _tiff_entries(view)
     for tag, kind, at in entries:
@@ -149,7 +149,7 @@ def without_tiff_orientation(data: Any) -> Any:
 
 
 def _tiff_entries(view: memoryview) -> tuple[str, Iterator[tuple[int, int, int]]]:
-    """Byte order, and tag, kind and place of the value of each entry of the first image."""
+    """Byte order, and for each entry of the first image its tag, type and the offset of its value."""
     order = "<" if bytes(view[:2]) == b"II" else ">"
     directory = struct.unpack_from(f"{order}I", view, 4)[0]
     count = struct.unpack_from(f"{order}H", view, directory)[0]
@@ -174,7 +174,7 @@ def _bmp_size(view: memoryview) -> tuple[int, int]:
         width, height = struct.unpack_from("<HH", view, 18)
         return width, height
     width, height = struct.unpack_from("<ii", view, 18)
-    return width, abs(height)  # negative: rows from the top
+    return width, abs(height)  # negative if the rows start at the top
 
 
 _READERS: tuple[tuple[Callable[[bytes], bool], str, Callable[[memoryview], tuple[int, int]]], ...] = (

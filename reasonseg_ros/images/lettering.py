@@ -1,7 +1,7 @@
-"""Words in pictures: OpenCV's own fonts, which need no font files.
+"""Text in pictures, with OpenCV's built-in fonts.
 
-OpenCV 5 has scalable fonts with letters of most languages. OpenCV 4 has stroke letters in ASCII only; what they lack
-shows as question marks.
+OpenCV 5 has scalable fonts for most languages. OpenCV 4 has ASCII stroke fonts only, and other characters become
+question marks.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _PIXELS_AT_SCALE_1 = 30
 
 @functools.lru_cache(maxsize=4096)
 def text_width_px(text: str, height_px: int, bold: bool = False) -> int:
-    """Width of a line of letters of that height."""
+    """Width of a line of text with that letter height."""
     if _font() is None:
         scale, thickness = height_px / _PIXELS_AT_SCALE_1, 2 if bold else 1
         return int(cv2.getTextSize(_ascii(text), cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)[0][0])
-    # Measured without its ends, spaces count nothing.
+    # The extent from the origin also counts leading spaces.
     x, _, width, _ = cv2.getTextSize((10**6, 10**6), text, (0, 0), _font(), height_px, _weight(bold))
     return int(x + width)
 
@@ -41,7 +41,7 @@ def write_text(
 
 
 def wrapped(text: str, width_px: int, most_lines: int, height_px: int, bold: bool = False) -> list[str]:
-    """Lines of a text that fit, broken at spaces, or inside of words that are too long. The rest becomes `…`."""
+    """Up to `most_lines` lines of a text, broken at spaces, or inside words that are too long. The rest becomes `…`."""
     lines: list[str] = []
     for word in text.split():
         candidate = f"{lines[-1]} {word}" if lines else word
@@ -61,7 +61,7 @@ def wrapped(text: str, width_px: int, most_lines: int, height_px: int, bold: boo
 
 
 def _pieces(word: str, width_px: int, height_px: int, bold: bool) -> list[str]:
-    """A word that is wider than a line in parts that fit; languages without spaces have such."""
+    """A word in pieces that fit into a line. Languages without spaces have very long words."""
     pieces = [""]
     for letter in word[:400]:
         if pieces[-1] and text_width_px(pieces[-1] + letter, height_px, bold) > width_px:

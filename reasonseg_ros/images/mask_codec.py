@@ -1,6 +1,6 @@
-"""Masks as they travel in Mask messages: the crop around the mask, as PNG or as run lengths.
+"""The coding of Mask messages: the crop around the mask, as PNG or as run lengths.
 
-Pure: neither ROS nor a bag library is needed, so the node, bags and tools share one coding.
+It needs neither ROS nor a bag library, so node, bags and tools share it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENCODINGS = ("png", "rle")
 
 @dataclass(frozen=True)
 class EncodedMask:
-    """The fields of reasonseg_ros/msg/Mask, by the same names."""
+    """The fields of reasonseg_ros/msg/Mask, with the same names."""
 
     height: int
     width: int
@@ -36,7 +36,10 @@ class EncodedMask:
 
 
 def encode_mask(mask: BoolMask, encoding: str = "png") -> EncodedMask:
-    """bool [H, W] as the crop of its tight box. An empty mask has a crop of no size and no data."""
+    """Encode bool [H, W] as the crop of its tight box. An empty mask has a crop of zero size and no data.
+
+    Raises InvalidInput for an unknown encoding.
+    """
     if encoding not in ENCODINGS:
         raise InvalidInput(f"mask encoding {encoding!r}; expected one of {', '.join(ENCODINGS)}")
     height, width = mask.shape
@@ -53,21 +56,23 @@ def encode_mask(mask: BoolMask, encoding: str = "png") -> EncodedMask:
 
 
 def decode_mask(message: Any) -> BoolMask:
-    """bool [H, W] of an EncodedMask or of a Mask message from ROS or a bag.
+    """Decode an EncodedMask, or a Mask message from ROS or a bag, to bool [H, W].
 
-    Raises InvalidInput if the crop leaves the image or the data are damaged.
+    Raises InvalidInput if the crop is not inside the image, or if the data is damaged.
     """
     height, width = int(message.height), int(message.width)
     crop_height, crop_width = int(message.crop_height), int(message.crop_width)
     x, y = int(message.x_offset), int(message.y_offset)
     check_mask_pixels((width, height))
     if x + crop_width > width or y + crop_height > height:
-        raise InvalidInput(f"crop of {crop_width} x {crop_height} at ({x}, {y}) leaves the {width} x {height} image")
+        raise InvalidInput(
+            f"crop of {crop_width} x {crop_height} at ({x}, {y}) is not inside the {width} x {height} image"
+        )
     mask = np.zeros((height, width), bool)
     data = bytes(message.data)
     if crop_height * crop_width == 0:
         if data:
-            raise InvalidInput(f"{len(data)} bytes of data for a crop of no size; send none")
+            raise InvalidInput(f"{len(data)} bytes of data for a crop of zero size; send none")
         return mask
     if message.encoding == "png":
         crop = _decode_png(data, (crop_width, crop_height))
@@ -82,7 +87,7 @@ def decode_mask(message: Any) -> BoolMask:
 
 
 def _decode_png(data: bytes, size_wh: tuple[int, int]) -> BoolMask:
-    # The size in the header is compared first, so that a small file cannot unpack to a huge image.
+    # The size in the header is compared first, so that a small file cannot decode to a huge image.
     try:
         header = read_header(data)
         if header.format != "png" or header.size_wh != size_wh:

@@ -1,4 +1,4 @@
-"""What was made of the last images, kept for whoever comes with the same image again."""
+"""A cache of values computed from the last images."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class ImageMemory(Generic[T]):
-    """Holds values of at most `images` images and `max_bytes`, the least lately used first out. Thread-safe.
+    """A thread-safe LRU cache with values for at most `images` images and `max_bytes`.
 
-    An image is known by its identity, so it must not be drawn on in between. It is held with its value, so that no
-    other image gets its id.
+    Images are identified by object identity, so they must not be modified. The cache holds a reference to each image,
+    so that no other image gets its id.
     """
 
     def __init__(self, images: int, max_bytes: float = float("inf")) -> None:
@@ -32,7 +32,7 @@ class ImageMemory(Generic[T]):
             return self._kept[id(rgb)][1]
 
     def put(self, rgb: RgbImage, value: T, size_bytes: int = 0) -> None:
-        """Keep `value`, or replace the one that is kept. One that is larger than all the memory is not kept."""
+        """Cache `value`, and replace an earlier one. A value larger than `max_bytes` is not cached."""
         with self._lock:
             self._kept.pop(id(rgb), None)
             self._kept[id(rgb)] = rgb, value, size_bytes

@@ -1,4 +1,4 @@
-"""Camera messages as arrays: every encoding that cameras send, with `step` padding and byte order honoured."""
+"""Camera messages as arrays, in all common encodings, with `step` padding and byte order."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from reasonseg_ros.stamps import header_stamp_ns
 from reasonseg_ros.types import FloatArray, Frame, RgbImage
 
 FARTHEST_USUAL_M, NEAREST_USUAL_M = 100.0, 0.05
-"""Depth that is nearly all beyond these is probably in another unit."""
+"""If nearly all depth is beyond the first or within the second, it is probably in another unit."""
 
 
 def check_image(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
-    """Look at the layout of a sensor_msgs/Image without touching its pixels. Raises UnusableImage."""
+    """Check the layout of a sensor_msgs/Image without reading its pixels. Raises UnusableImage."""
     encoding = colour_encoding(message.encoding)
     if encoding in PLANAR:
         _check_layout(message, 1, max_megapixels, _planar_rows(encoding, message.height))
@@ -48,38 +48,38 @@ def check_image(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
 
 
 def check_compressed(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
-    """Look at the header and the end of a sensor_msgs/CompressedImage without decoding it. Raises UnusableImage."""
+    """Check header and completeness of a sensor_msgs/CompressedImage without decoding it. Raises UnusableImage."""
     check_compressed_colour(message.format, message.data, max_megapixels)
     stamp_ns(message.header)
 
 
 def is_depth(message: Any) -> bool:
-    """Whether an Image or CompressedImage can only hold depth; 16-bit grey (mono16) may be an image as well."""
+    """Whether an Image or CompressedImage can only be depth; 16-bit grey (mono16) may also be an image."""
     if is_compressed(message):
         return parse_format(message.format).is_depth
     return message.encoding in ("16UC1", "32FC1")
 
 
 def declared_size_wh(message: Any) -> tuple[int, int]:
-    """Width and height that an Image or CompressedImage says it has; nothing is decoded. Raises UnusableImage."""
+    """Declared width and height of an Image or CompressedImage, without decoding. Raises UnusableImage."""
     size_wh = read_header(message.data).size_wh if is_compressed(message) else (message.width, message.height)
     check_pixels(size_wh)
     return size_wh
 
 
 def is_dark_16bit(message: Any, rgb: RgbImage) -> bool:
-    """Whether an image came in 16 bits and used the lowest 12 only, as cameras of 12 bits do that do not shift them."""
+    """Whether a 16-bit image uses only the lowest 12 bits, as 12-bit cameras that do not shift their values."""
     encoding = parse_format(message.format).encoding if is_compressed(message) else message.encoding
     return str(encoding).endswith("16") and int(rgb.max()) <= round(4095 * 255 / 65535)
 
 
 def is_compressed(message: Any) -> bool:
-    """Whether it is a CompressedImage, of ROS or of a bag."""
+    """Whether a message is a CompressedImage, from ROS or a bag."""
     return hasattr(message, "format")
 
 
 def stamp_ns(header: Any) -> int:
-    """Stamp of a std_msgs/Header in nanoseconds. Raises UnusableImage if it is not a time."""
+    """Stamp of a std_msgs/Header in nanoseconds. Raises UnusableImage if it is not a valid time."""
     if header.stamp.sec < 0 or header.stamp.nanosec >= 1_000_000_000:
         raise UnusableImage("bad stamp", f"sec {header.stamp.sec}, nanosec {header.stamp.nanosec}")
     return header_stamp_ns(header)
@@ -92,9 +92,10 @@ def frame_from_message(
     kind: str = RAW,
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Frame:
-    """A Frame from sensor_msgs/Image or CompressedImage, which is `raw` or `rectified`.
+    """A Frame from sensor_msgs/Image or CompressedImage. `kind` is `raw` or `rectified`.
 
-    Depth and CameraInfo that do not fit the image are left out, and `warning_3d` says why. Raises UnusableImage.
+    Depth and CameraInfo that do not match the image are omitted, and `warning_3d` gives the reason. Raises
+    UnusableImage.
     """
     if is_compressed(message):
         rgb = rgb_from_compressed(message, max_megapixels)
@@ -115,7 +116,7 @@ def frame_from_message(
 
 
 def depth_of_another_size(depth_m: FloatArray, size_wh: tuple[int, int]) -> UnusableImage:
-    """The error for depth whose size is not the image's."""
+    """The error for depth whose size differs from the image's."""
     return UnusableImage(
         "depth of another size",
         f"{depth_m.shape[1]} x {depth_m.shape[0]} for an image of {size_wh[0]} x {size_wh[1]}; "
@@ -124,7 +125,7 @@ def depth_of_another_size(depth_m: FloatArray, size_wh: tuple[int, int]) -> Unus
 
 
 def rgb_from_image(message: Any, convert: Convert | None = None, max_megapixels: float = MAX_MEGAPIXELS) -> RgbImage:
-    """uint8 [H, W, 3] of a sensor_msgs/Image. `convert` is one of pixel_encodings' converters, chosen if not given.
+    """A sensor_msgs/Image as uint8 [H, W, 3]. `convert` is one of the converters in `encodings`; None chooses one.
 
     16-bit pixels are scaled by their full range: 65535 becomes 255. Raises UnusableImage.
     """
@@ -135,19 +136,19 @@ def rgb_from_image(message: Any, convert: Convert | None = None, max_megapixels:
     height, width, step = message.height, message.width, message.step
     data = np.frombuffer(message.data, np.uint8)
     brightness, colour = data[: step * height].reshape(height, step), data[step * height :]
-    # nv24 has two bytes of colour for each pixel, so its rows of colour are twice as long.
+    # nv24 has two bytes of chroma per pixel, so its rows of chroma are twice as long.
     times = 2 if encoding == "nv24" else 1
     return rgb_from_planes(brightness[:, :width], colour.reshape(-1, times * step)[:, : times * width], encoding)
 
 
 def rgb_from_compressed(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> RgbImage:
-    """uint8 [H, W, 3] of a sensor_msgs/CompressedImage. Raises UnusableImage."""
+    """A sensor_msgs/CompressedImage as uint8 [H, W, 3]. Raises UnusableImage."""
     check_compressed(message, max_megapixels)
     return rgb_from_compressed_colour(message.format, message.data, max_megapixels)
 
 
 def check_depth(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
-    """Look at the layout of a depth Image or CompressedImage without touching its pixels. Raises UnusableImage."""
+    """Check the layout of a depth Image or CompressedImage without reading its pixels. Raises UnusableImage."""
     if is_compressed(message):
         check_compressed_depth(message.format, message.data, max_megapixels)
         stamp_ns(message.header)
@@ -159,9 +160,9 @@ def check_depth(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> None:
 
 
 def depth_from_image(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> FloatArray:
-    """float32 [H, W] metres of a depth Image or CompressedImage: 16UC1 in millimetres or 32FC1 in metres (REP-118).
+    """A depth Image or CompressedImage in metres, float32 [H, W]: 16UC1 is in millimetres, 32FC1 in metres (REP-118).
 
-    0 or NaN is unknown. Raises UnusableImage, also if no pixel is known.
+    0 or NaN is unknown. Raises UnusableImage, also if all pixels are unknown.
     """
     check_depth(message, max_megapixels)
     if is_compressed(message):
@@ -178,9 +179,9 @@ def depth_from_image(message: Any, max_megapixels: float = MAX_MEGAPIXELS) -> Fl
 
 
 def depth_doubt(depth_m: FloatArray) -> str:
-    """Why depth [H, W] may be in another unit than its encoding says (REP-118); empty if it looks like metres."""
+    """Why depth [H, W] may be in another unit than its encoding requires (REP-118); empty if it is plausible."""
     known = depth_m[::4, ::4]
-    known = known[known > 0]  # NaN is not
+    known = known[known > 0]  # also drops NaN
     if not known.size:
         return ""
     near_m, far_m = np.percentile(known, [5, 95])
@@ -192,12 +193,12 @@ def depth_doubt(depth_m: FloatArray) -> str:
 
 
 def _planar_rows(encoding: str, height: int) -> int:
-    """Rows of `step` bytes in both planes."""
+    """Number of rows of `step` bytes in both planes."""
     return 3 * height if encoding == "nv24" else height + height // 2
 
 
 def _check_layout(message: Any, pixel_bytes: int, max_megapixels: float, rows: int = 0) -> None:
-    """`rows` of `step` bytes are expected; as many as the image's if not given."""
+    """Check stamp and sizes. `rows` is the number of rows of `step` bytes; 0 means the image's height."""
     stamp_ns(message.header)
     height, width, step, size = message.height, message.width, message.step, len(message.data)
     rows = rows or height
@@ -208,13 +209,13 @@ def _check_layout(message: Any, pixel_bytes: int, max_megapixels: float, rows: i
     if size < step * rows:
         raise UnusableImage("truncated image", f"{size} bytes; {rows} rows of {step} need {step * rows}")
     if size > step * rows:
-        # Reading on would shear the picture.
+        # Reading it with this step would shear the picture.
         raise UnusableImage("wrong step", f"{size} bytes; {rows} rows of {step} are {step * rows}")
     check_pixels((width, height), max_megapixels)
 
 
 def _rows(message: Any, dtype: np.dtype[Any], channels: int) -> np.ndarray:
-    """[H, W * channels] in the machine's byte order, contiguous; a view of the message if that is possible."""
+    """Contiguous pixels [H, W * channels] in native byte order; a view of the message where possible."""
     row_bytes = message.width * channels * dtype.itemsize
     data = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, :row_bytes]
     rows = np.ascontiguousarray(data).view(dtype)

@@ -1,4 +1,4 @@
-"""Numbers on masks, for models that are asked about one of several."""
+"""Draws numbers on masks, so that a model can refer to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reasonseg_ros.types import BoolMask, RgbImage
 
 
 def numbered(rgb: RgbImage, masks: Sequence[BoolMask]) -> RgbImage:
-    """A copy of uint8 [H, W, 3] with a number, from 1 on, at the innermost point of each mask, bool [H, W]."""
+    """A copy of uint8 [H, W, 3] with a number, from 1, at the innermost point of each mask, bool [H, W]."""
     picture: RgbImage = rgb.copy()
     letter_px = max(14, round(min(rgb.shape[:2]) / 22))
     for number, mask in enumerate(masks, 1):

@@ -1,9 +1,9 @@
-"""The resizes of Pillow and torchvision in numpy, bit for bit: what checkpoints were trained on, without the libraries.
+"""The resizing of Pillow and torchvision in numpy, bit for bit. Checkpoints were trained with these libraries.
 
-Both resample along the rows, then along the columns, in whole numbers, and round to 8 bits after each. A filter is as
-wide as the scale when an image shrinks, so nothing is left out. Pillow's weights have 22 bits; torchvision's have as
-many as fit into 16 with the largest weight. Pillow 13 takes the columns first for some tall images, whose values then
-differ by rounding; here the order is always the same. Sources: Pillow's `Resample.c`, PyTorch's `UpSampleKernel.cpp`.
+Both resample along the rows, then along the columns, in integers, and round to 8 bits after each. When an image
+shrinks, the filter widens with the scale (antialiasing). Pillow's weights have 22 bits. Torchvision's have as many bits
+as the largest weight allows in 16. For some tall images Pillow 13 resamples the columns first, which changes the
+rounding; here the order is always the same. Sources: Pillow's `Resample.c`, PyTorch's `UpSampleKernel.cpp`.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _FILTERS: dict[str, tuple[Callable[[_Floats], _Floats], float]] = {
     "bilinear": (_triangle, 1.0),
     "bicubic": (_cubic, 2.0),
 }
-"""Each filter with its reach at scale 1."""
+"""Each filter, with its support at scale 1."""
 
 
 def resize_like_pillow(rgb: RgbImage, size_wh: tuple[int, int], filter_name: str = "bilinear") -> RgbImage:
-    """uint8 [H, W, 3] at another size, aspect ignored. `filter_name` is `bilinear` or `bicubic`."""
+    """Resize uint8 [H, W, 3] like Pillow, ignoring the aspect ratio. `filter_name` is `bilinear` or `bicubic`."""
     return _resized(rgb, size_wh, filter_name, is_short=False)
 
 
 def resize_like_torchvision(rgb: RgbImage, size_wh: tuple[int, int], filter_name: str = "bicubic") -> RgbImage:
-    """The same as torchvision resizes uint8 tensors with antialiasing, as transformers' image processors do."""
+    """Resize like torchvision with antialiasing on uint8 tensors, which transformers' image processors use."""
     return _resized(rgb, size_wh, filter_name, is_short=True)
 
 
@@ -59,13 +59,13 @@ def _resized(rgb: RgbImage, size_wh: tuple[int, int], filter_name: str, is_short
 
 
 def _resampled(rgb: RgbImage, rows: int, filter_name: str, is_short: bool) -> RgbImage:
-    """The first axis at another length. Taps are added one by one, so that memory stays that of the result."""
+    """Resample the first axis to `rows`. Taps are added one by one, so that little memory is needed."""
     index, weights, bits = _taps(rgb.shape[0], rows, filter_name, is_short)
     lines = np.ascontiguousarray(rgb).reshape(rgb.shape[0], -1).astype(np.int32)
     total = np.full((rows, lines.shape[1]), 1 << (bits - 1), np.int32)
     part = np.empty_like(total)
     for tap in range(index.shape[1]):
-        np.take(lines, index[:, tap], axis=0, out=part, mode="clip")  # the default mode copies once more
+        np.take(lines, index[:, tap], axis=0, out=part, mode="clip")  # the default mode makes another copy
         part *= weights[:, tap, None]
         total += part
     total >>= bits
@@ -75,7 +75,7 @@ def _resampled(rgb: RgbImage, rows: int, filter_name: str, is_short: bool) -> Rg
 
 @functools.lru_cache(maxsize=32)
 def _taps(length: int, rows: int, filter_name: str, is_short: bool) -> tuple[NDArray[np.int64], NDArray[np.int32], int]:
-    """The rows that each new row is made of, [rows, taps], their weights in fixed point, and its bits."""
+    """Source rows of each new row [rows, taps], their fixed-point weights [rows, taps], and the number of bits."""
     shape, reach = _FILTERS[filter_name]
     scale = length / rows
     stretch = max(scale, 1.0)
@@ -96,5 +96,5 @@ def _taps(length: int, rows: int, filter_name: str, is_short: bool) -> tuple[NDA
 
 
 def _short_bits(largest: float) -> int:
-    """As many bits as the largest weight leaves in 15."""
+    """The number of fractional bits with which the largest weight fits into 15 bits."""
     return next((bits for bits in range(_BITS) if int(0.5 + largest * (1 << (bits + 1))) >= 1 << 15), _BITS)

@@ -1,4 +1,4 @@
-"""Masks as run lengths, column by column, zeros first: COCO's uncompressed order."""
+"""Masks as run lengths in COCO's uncompressed order: column by column, zeros first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rle = dict[str, list[int]]
 
 
 def encode_rle(mask: BoolMask) -> NDArray[np.uint32]:
-    """Run lengths of a mask in COCO's order: column by column, the first run counts zeros."""
+    """Run lengths of a mask, bool [H, W], in COCO's order: column by column, the first run counts zeros."""
     flat = mask.ravel(order="F")
     edges = np.flatnonzero(np.diff(flat)) + 1
     bounds = np.concatenate(([0], edges, [flat.size])) if flat.size else np.zeros(1, int)
@@ -25,8 +25,9 @@ def encode_rle(mask: BoolMask) -> NDArray[np.uint32]:
 
 
 def decode_rle(counts: ArrayLike, size_wh: tuple[int, int]) -> BoolMask:
-    """The mask of `encode_rle`. Raises InvalidInput if the runs are no whole numbers, do not fill the image, or the
-    image is larger than any that is read.
+    """The mask, bool [H, W], from run lengths in COCO's order.
+
+    Raises InvalidInput if the runs are not whole numbers or do not fill the image, or if the image is too large.
     """
     check_mask_pixels(size_wh)
     width, height = size_wh
@@ -37,7 +38,7 @@ def decode_rle(counts: ArrayLike, size_wh: tuple[int, int]) -> BoolMask:
     if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
         raise InvalidInput(f"runs are {given.dtype} {given.shape}; expected a list of whole numbers of at most 64 bits")
     runs = given.astype(np.int64)
-    # One that is larger than the image has its own message, as the sum may overflow.
+    # Single runs are checked before the sum, because the sum may overflow.
     if runs.min(initial=0) < 0 or runs.max(initial=0) > width * height or runs.sum() != width * height:
         raise InvalidInput(f"runs add up to {runs.sum()} pixels; expected {width} x {height} = {width * height}")
     values = np.arange(len(runs)) % 2 == 1
@@ -49,7 +50,7 @@ def rle_from_mask(mask: BoolMask) -> Rle:
 
 
 def mask_from_rle(rle: Rle) -> BoolMask:
-    """bool [H, W]. Raises InvalidInput if the runs do not fill the image, or it is larger than any that is read."""
+    """The mask, bool [H, W]. Raises InvalidInput if the runs do not fill the image, or the image is too large."""
     try:
         height, width = (operator.index(length) for length in rle["size"])
         counts = rle["counts"]

@@ -1,8 +1,8 @@
 """RVL, a lossless code for depth images: runs of zeros, then differences of neighbours.
 
-A. D. Wilson, "Fast Lossless Depth Image Compression", ISS 2017. Numbers are written in groups of 3 bits, lowest first,
-each with a fourth bit that says whether more follow; 8 groups fill a 32-bit word from its top. As ROS's
-compressed_depth_image_transport stores it, words are little-endian.
+Numbers are written in groups of 3 bits, lowest first, each with a fourth bit that says whether more follow. 8 groups
+fill a 32-bit word from its highest bits. Words are little-endian, as in compressed_depth_image_transport. Source: A. D.
+Wilson, "Fast Lossless Depth Image Compression", ISS 2017.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from reasonseg_ros.errors import UnusableImage
 
 _MOST_GROUPS = 11
-"""Of a number of 32 bits."""
+"""Maximum groups of a 32-bit number."""
 
 
 def decode_rvl(data: Any, size: int) -> NDArray[np.uint16]:
-    """uint16 [size]. Raises UnusableImage if the data hold fewer pixels, or are damaged."""
-    numbers = _numbers(memoryview(data).cast("B")[: 4 * size + 64])  # what no encoder needs is padding
+    """Decode `size` pixels, uint16 [size]. Raises UnusableImage if the data is truncated or damaged."""
+    numbers = _numbers(memoryview(data).cast("B")[: 4 * size + 64])  # no encoder needs more; the rest is padding
     pixels = np.zeros(size, np.uint16)
     at = done = last = 0
     while done < size:
@@ -41,7 +41,7 @@ def decode_rvl(data: Any, size: int) -> NDArray[np.uint16]:
 
 
 def _numbers(view: memoryview) -> NDArray[np.int64]:
-    """All numbers of the code, in order."""
+    """All numbers in the data, in order."""
     words = np.frombuffer(view[: len(view) // 4 * 4], "<u4")
     groups = (words[:, None] >> np.arange(28, -1, -4, dtype=np.uint32)).astype(np.int64).reshape(-1) & 0xF
     is_end = (groups & 8) == 0

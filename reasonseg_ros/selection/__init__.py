@@ -1,1 +1,1 @@
-"""LLM-Seg's selection: which of the proposed masks a question means."""
+"""LLM-Seg's selection: chooses the proposed masks that answer a question."""

@@ -1,4 +1,4 @@
-"""A trained selection's folder: `selection.onnx`, and `selection.json`, which says what it belongs to."""
+"""The folder of a trained selection: `selection.onnx`, and `selection.json` with the models it belongs to."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class SelectionCard:
-    """What a selection was trained for. It refuses other models: their features mean something else.
+    """The models and settings that a selection was trained with. It refuses others, because their features differ.
 
     Attributes:
-        graph_sha256: of `selection.onnx`.
-        reasoner_sha256, segmenter_sha256: of the weights (`engine.export_folder.weights_sha256`).
-        points_sha256: of the segmenter's graph for points; empty if it needs none.
-        grid_wh: points across and down that everything mode was asked with; other grids find other masks.
+        graph_sha256: digest of `selection.onnx`.
+        reasoner_sha256, segmenter_sha256: digests of the weights (`engine.export_folder.weights_sha256`).
+        points_sha256: digest of the segmenter's graph for points; empty if it needs none.
+        grid_wh: points across and down in everything mode. Other grids give other masks.
         mask_features: length of a mask's vector.
-        state_width: of the reasoner's hidden states.
-        rule: chosen on validation questions.
-        source: what it was trained on, for readers.
+        state_width: width of the reasoner's hidden states.
+        rule: the rule that was chosen on validation questions.
+        source: a description of the training data, for readers.
     """
 
     graph_sha256: str
@@ -45,7 +45,7 @@ class SelectionCard:
     source: str = ""
 
     def check_models(self, reasoner_sha256: str, segmenter_sha256: str, points_sha256: str) -> None:
-        """Raises ModelError if a model is not the one that the selection was trained with."""
+        """Raises ModelError if a digest differs from that of the training."""
         given = {"reasoner": reasoner_sha256, "segmenter": segmenter_sha256, "points": points_sha256}
         names = {"reasoner": "the reasoner", "segmenter": "the segmenter", "points": "the segmenter's graph for points"}
         for part, digest in given.items():
@@ -60,7 +60,7 @@ def write_selection_card(card: SelectionCard, folder: Path) -> None:
 
 
 def read_selection_card(folder: Path) -> SelectionCard:
-    """Raises ModelError if the folder holds no selection, or its graph is not the one of the card."""
+    """The card in a folder. Raises ModelError if there is no valid one, or its graph has another digest."""
     path = Path(folder) / FILE_NAME
     try:
         card = _from_json(read_json_document(path))

@@ -1,4 +1,4 @@
-"""From the scores of all masks to the masks that are meant: the four selections of LLM-Seg.
+"""Chooses masks by their scores: the four selections of LLM-Seg.
 
 Source: Wang and Ke, "LLM-Seg", 2024, arXiv:2404.08767, section on mask selection.
 """
@@ -15,7 +15,7 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.types import BoolMask, FloatArray
 
 Selection = Callable[[FloatArray, FloatArray, float], BoolMask]
-"""Which masks are chosen, bool [K], of IoP [K] and IoU scores [K] with a threshold of the IoP."""
+"""From IoP [K], IoU scores [K] and a threshold of the IoP to the chosen masks, bool [K]."""
 
 
 def above_iop(iop: FloatArray, iou_scores: FloatArray, threshold: float) -> BoolMask:
@@ -25,12 +25,12 @@ def above_iop(iop: FloatArray, iou_scores: FloatArray, threshold: float) -> Bool
 
 
 def top1_iou(iop: FloatArray, iou_scores: FloatArray, threshold: float) -> BoolMask:
-    """The one mask with the best IoU score."""
+    """The mask with the best IoU score."""
     return best(iou_scores, 1)
 
 
 def top1_iou_and_above_iop(iop: FloatArray, iou_scores: FloatArray, threshold: float) -> BoolMask:
-    """Both of the above together."""
+    """The mask with the best IoU score, and every mask whose predicted IoP is above the threshold."""
     return best(iou_scores, 1) | above_iop(iop, iou_scores, threshold)
 
 
@@ -52,9 +52,11 @@ class SelectionRule:
     """How masks are chosen.
 
     Attributes:
-        selection: a name of `SELECTIONS`.
-        iop_threshold: for the selections that use it.
-        none_below: if no mask's predicted IoP reaches this, nothing fits the question.
+        selection: a name in `SELECTIONS`.
+        iop_threshold: threshold of the IoP, for the selections that use it.
+        none_below: if all predicted IoPs are below this, nothing fits the question.
+
+    Raises InvalidInput for an unknown name or a value outside 0 to 1.
     """
 
     selection: str = "iop"
@@ -70,14 +72,14 @@ class SelectionRule:
                 raise InvalidInput(f"{name} = {value!r}; expected a number from 0 to 1")
 
     def choose(self, iop: FloatArray, iou_scores: FloatArray) -> NDArray[np.int64]:
-        """Indices of the masks that are meant; none if nothing fits."""
+        """Indices of the chosen masks; none if nothing fits."""
         if not len(iop) or iop.max() < self.none_below:
             return np.zeros(0, np.int64)
         return np.flatnonzero(SELECTIONS[self.selection](iop, iou_scores, self.iop_threshold))
 
 
 def best(scores: FloatArray, count: int) -> BoolMask:
-    """Whether each score is among the `count` best; of equal ones the first."""
+    """Whether each score is among the `count` best, bool [K]. Of equal scores the first ones count."""
     chosen = np.zeros(len(scores), bool)
     chosen[np.argsort(-scores, kind="stable")[:count]] = True
     return chosen

@@ -11,9 +11,9 @@ from reasonseg_ros.model_card import load_card
 
 
 def model_digests(reasoner: str, segmenter: str) -> dict[str, str]:
-    """`reasoner_sha256`, `segmenter_sha256` and `points_sha256` of two models, as `card.SelectionCard` has them.
+    """`reasoner_sha256`, `segmenter_sha256` and `points_sha256` of two models, as in `card.SelectionCard`.
 
-    Raises ModelError for a reasoner that is no folder here, and for a segmenter without an export.
+    Raises ModelError for a reasoner that is not a local folder, and for a segmenter without an export.
     """
     thinks = load_card(reasoner, "reasoner")
     folder = export_folder(load_card(segmenter, "segmenter"))

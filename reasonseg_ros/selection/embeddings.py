@@ -1,8 +1,8 @@
-"""One vector for each proposed mask, by mask pooling: what encoder and reasoner see in it, its colours, its place.
+"""A vector for each proposed mask: pooled features of segmenter and reasoner, colours and geometry.
 
-Source: Wang and Ke, "LLM-Seg: Bridging Image Segmentation and Large Language Model Reasoning", 2024, arXiv:2404.08767,
-which pools DINOv2's features. Here the segmenter's own map and the reasoner's image tokens are pooled, since both are
-there already, and each mask gets its geometry, because a mean over a mask does not say where the mask is.
+Source of the mask pooling: Wang and Ke, "LLM-Seg: Bridging Image Segmentation and Large Language Model Reasoning",
+2024, arXiv:2404.08767, which pools DINOv2's features. Here the segmenter's feature map and the reasoner's image tokens
+are pooled, because both are already available. The geometry is added because a pooled mean has no position.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def embed_masks(proposals: Proposals, feature_map: FloatArray, image_features: F
     """float32 [K, C + D + 6 + GEOMETRY] of K proposals on uint8 [H, W, 3].
 
     Args:
-        feature_map: of the segmenter, [h, w, C].
-        image_features: of the reasoner, [rows, columns, D].
+        feature_map: feature map of the segmenter, [h, w, C].
+        image_features: image tokens of the reasoner, [rows, columns, D].
     """
     height, width = proposals.logits.shape[1:]
     small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
@@ -33,13 +33,13 @@ def embed_masks(proposals: Proposals, feature_map: FloatArray, image_features: F
 
 
 def soft_masks(logits: FloatArray) -> FloatArray:
-    """Probabilities of logits [K, h, w] inside the masks, 0 outside."""
+    """Probabilities from logits [K, h, w] inside the masks, 0 outside."""
     shares: FloatArray = ((logits > 0) / (1 + np.exp(-np.clip(logits, -20, 20)))).astype(np.float32)
     return shares
 
 
 def mask_pool(feature_map: FloatArray, shares: FloatArray) -> FloatArray:
-    """Mean of a map [h, w, C] over each of soft masks [K, h', w'], which are resized to it: float32 [K, C]."""
+    """Mean of a map [h, w, C] over each of the soft masks [K, h', w'], resized to its size. float32 [K, C]."""
     height, width, channels = feature_map.shape
     weights = [cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA).ravel() for one in shares]
     weighted = np.array(weights, np.float32).reshape(len(shares), height * width)
@@ -49,7 +49,7 @@ def mask_pool(feature_map: FloatArray, shares: FloatArray) -> FloatArray:
 
 
 def geometry(proposals: Proposals) -> FloatArray:
-    """float32 [K, GEOMETRY]: box, centroid and size as shares of the image, root of the area, score and stability."""
+    """Box, centroid and size as shares of the image, root of the area, score and stability. float32 [K, GEOMETRY]."""
     masks = proposals.low_res
     height, width = masks.shape[1:]
     rows, columns = np.mgrid[:height, :width] + 0.5

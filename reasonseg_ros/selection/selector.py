@@ -1,8 +1,8 @@
 """Scores every proposed mask for a thought, with the trained fusion module on ONNX Runtime.
 
-The graph: masks float32 [K, F] (`embeddings.embed_masks`), states float32 [T, D] (hidden states of the thought)
--> iop float32 [K] (predicted share of each mask that lies on the targets) and similarity float32 [K] (cosine of each
-mask with the question, from which the IoU scores are made).
+Inputs of the graph: masks, float32 [K, F] (`embeddings.embed_masks`), and states, float32 [T, D] (hidden states of the
+thought). Outputs: iop, float32 [K] (predicted share of each mask on the targets), and similarity, float32 [K] (cosine
+of each mask with the question, used as IoU score).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from reasonseg_ros.types import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class MaskScores:
-    """Of K masks.
+    """The scores of K masks.
 
     Attributes:
-        iop: predicted intersection over the mask's own area, float32 [K], 0 to 1.
-        similarity: cosine with the question, float32 [K]; a higher one predicts a higher IoU.
-        chosen: indices of the masks that are meant.
+        iop: predicted intersection divided by the mask's area, float32 [K], 0 to 1.
+        similarity: cosine with the question, float32 [K]. Higher values predict a higher IoU.
+        chosen: indices of the chosen masks.
     """
 
     iop: FloatArray
@@ -35,14 +35,14 @@ class MaskScores:
 
 
 class Selector:
-    """A trained selection. Not thread-safe. Raises ModelError if its folder is damaged."""
+    """A trained selection in a folder. Not thread-safe. Raises ModelError if the folder is damaged."""
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.card = read_selection_card(folder)
         self._graph = BoundGraph(Path(folder) / GRAPH, "selection", threads)
 
     def select(self, masks: FloatArray, states: FloatArray) -> MaskScores:
-        """Scores of masks [K, F] for hidden states [T, D]. Raises InvalidInput for other widths, and ModelError."""
+        """Scores of masks [K, F] for hidden states [T, D]. Raises InvalidInput for wrong widths, and ModelError."""
         expected = self.card.mask_features, self.card.state_width
         if (masks.shape[1], states.shape[1]) != expected:
             raise InvalidInput(f"masks of width {masks.shape[1]} and states of width {states.shape[1]}; expected "

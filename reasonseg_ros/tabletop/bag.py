@@ -1,4 +1,4 @@
-"""Bags of simulated tabletop scenes: images, depth, camera, questions, and what the answers should be."""
+"""Bags of simulated tabletop scenes: images, depth, calibration, questions and ground truth."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ from reasonseg_ros.types import Query
 SCENE_PERIOD_NS = 2 * 10**9
 
 DRAWS = 100
-"""A kind of question without a clear answer after this many draws does not fit the scene."""
+"""Maximum draws for a question with a clear answer. After that, the kind is skipped for the scene."""
 
 
 @dataclass(frozen=True)
 class BagPlan:
-    """Scenes of seeds `seed`, `seed + 1`, ..., with balanced kinds of questions if the scenes allow it."""
+    """Scenes of the seeds `seed`, `seed + 1`, ..., with up to `questions` each. The kinds are balanced where possible.
+
+    Raises InvalidInput for a value out of range, or an unknown kind.
+    """
 
     seed: int
     scenes: int
@@ -55,9 +58,9 @@ class BagPlan:
 
 
 def write_bag(plan: BagPlan, world: World, path: Path, force: bool = False) -> Iterator[int]:
-    """Write the bag and yield the number of scenes that are done, for a progress display.
+    """Write the bag, and yield the number of finished scenes for a progress display.
 
-    The same plan gives the same messages. Raises InvalidInput if `path` exists and `force` is not set.
+    Equal plans give equal messages. Raises InvalidInput if `path` exists and `force` is not set.
     """
     with bags.BagWriter(path, force) as bag:
         asked = Counter(dict.fromkeys(plan.kinds, 0))
@@ -65,7 +68,7 @@ def write_bag(plan: BagPlan, world: World, path: Path, force: bool = False) -> I
             scene = world.scene(plan.seed + number)
             stamp_ns = START_NS + number * SCENE_PERIOD_NS
             write_scene(bag, scene, stamp_ns, plan.depth)
-            # The least asked kinds come first, to balance rare ones.
+            # The least frequent kinds come first, for balance.
             kinds = sorted(plan.kinds, key=lambda kind: asked[kind])
             for index, question in enumerate(scene_questions(scene, plan.questions, kinds, plan.phrasing)):
                 asked[question.kind] += 1
@@ -77,7 +80,7 @@ def write_bag(plan: BagPlan, world: World, path: Path, force: bool = False) -> I
 
 
 def scene_questions(scene: Scene, count: int, kinds: Sequence[str], phrasing: str) -> list[SceneQuestion]:
-    """Up to `count` different questions, of `kinds` in their order, skipping kinds that do not fit the scene."""
+    """Up to `count` different questions with the `kinds` in turn. Kinds that the scene does not allow are skipped."""
     rng = random.Random(scene.seed)
     size_wh = scene.rgb.shape[1], scene.rgb.shape[0]
     questions: list[SceneQuestion] = []
@@ -106,7 +109,7 @@ def _draw(
 
 
 def write_scene(bag: bags.BagWriter, scene: Scene, stamp_ns: int, depth: bool) -> None:
-    """Image, camera and optional depth."""
+    """Write image, camera_info and, if requested, depth."""
     size_wh = scene.rgb.shape[1], scene.rgb.shape[0]
     camera = bags.camera_info_message(scene.intrinsics, size_wh, stamp_ns, FRAME_ID)
     bag.write(IMAGE_TOPIC, bags.image_message(scene.rgb, stamp_ns, FRAME_ID), stamp_ns)
@@ -116,9 +119,9 @@ def write_scene(bag: bags.BagWriter, scene: Scene, stamp_ns: int, depth: bool) -
 
 
 def ground_truth(scene: Scene, question: SceneQuestion, query: Query, stamp_ns: int, kind: str = "") -> object:
-    """The message with the answer to the question in this scene; an empty `kind` takes the question's.
+    """The GroundTruth message of a question in this scene. An empty `kind` takes the question's.
 
-    Targets that are not visible, as in a video, are omitted.
+    Targets that are not visible, for example in some frames of a video, are omitted.
     """
     split = next((name for name, seeds in SEED_RANGES.items() if scene.seed in seeds), "")
     targets = [_target(scene, instance_id, question.part) for instance_id in question.targets]

@@ -1,4 +1,4 @@
-"""Many pictures on one sheet, each with its words beneath."""
+"""A contact sheet: several images in rows, with captions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _CHARACTER_PX = 7
 
 
 def contact_sheet(images: Sequence[RgbImage], captions: Sequence[str], columns: int = 4) -> RgbImage:
-    """A white sheet of equally large images, uint8 [H, W, 3], in rows, the captions wrapped beneath.
+    """A white sheet of images in rows with wrapped captions below, uint8 [H, W, 3]. Raises InvalidInput.
 
     Args:
-        images: all of the same size, uint8 [h, w, 3].
+        images: uint8 [h, w, 3], all of the same size.
         captions: one for each image; may be empty.
-        columns: images in a row.
+        columns: images per row.
     """
     if not images or len(images) != len(captions) or columns < 1:
         raise InvalidInput(
@@ -49,7 +49,7 @@ def contact_sheet(images: Sequence[RgbImage], captions: Sequence[str], columns: 
 
 
 def outlined(rgb: RgbImage, masks: Sequence[BoolMask]) -> RgbImage:
-    """A copy with each mask's outline drawn in a different colour."""
+    """A copy of `rgb`, uint8 [H, W, 3], with the outline of each mask, bool [H, W], in a different colour."""
     drawn = rgb.copy()
     for i, mask in enumerate(masks):
         hue = np.array([[[(i * 67) % 180, 255, 255]]], np.uint8)

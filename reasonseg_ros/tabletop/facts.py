@@ -1,4 +1,4 @@
-"""What a rendered scene shows: the place, the size and the visible pixels of each object and part."""
+"""The ground truth of a rendered scene: position, size and visible pixels of each object and part."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reasonseg_ros.tabletop.objects.solids import Shape
 from reasonseg_ros.tabletop.scene import SceneObject, ScenePart
 from reasonseg_ros.types import Points
 
-_FINER = 4  # filling a polygon paints its outline too, which a finer grid makes negligible
+_FINER = 4  # polygon filling also paints the outline; a finer grid makes this negligible
 
 
 def scene_facts(
@@ -21,12 +21,12 @@ def scene_facts(
     part_ids: NDArray[np.uint8],
     owners: list[tuple[int, str]],
 ) -> tuple[tuple[SceneObject, ...], tuple[ScenePart, ...]]:
-    """Every object and part with its pixels.
+    """The objects and parts of a layout, with their visible pixels.
 
     Args:
         depth_m: float32 [H, W].
         part_ids: uint8 [H, W], 0 outside of objects.
-        owners: instance id and name of part 1, 2, ...
+        owners: instance id and name of each part, from part id 1.
     """
     size_wh = part_ids.shape[1], part_ids.shape[0]
     pixels = _pixels_by_id(part_ids, len(owners))
@@ -60,12 +60,12 @@ def scene_facts(
 
 
 def _silhouette_area(layout: Layout, pieces: list[Points], size_wh: tuple[int, int]) -> float:
-    """Pixels that the object would cover alone: its convex pieces, projected and filled on a finer grid."""
+    """Pixels that the object would cover without occlusion: its convex pieces, projected and filled on a finer grid."""
     pixels = layout.look.camera.project(np.concatenate(pieces), size_wh)
     corner = np.clip(np.floor(pixels.min(0)), 0, size_wh)
     far_corner = np.clip(np.ceil(pixels.max(0)) + 1, 0, size_wh)
     width, height = ((far_corner - corner) * _FINER).astype(int)
-    if width < 1 or height < 1:  # wholly outside the image
+    if width < 1 or height < 1:  # completely outside the image
         return 0.0
     canvas = np.zeros((height, width), np.uint8)
     fine = np.round((pixels - corner + 0.5) * _FINER - 0.5).astype(np.int32)
@@ -77,7 +77,7 @@ def _silhouette_area(layout: Layout, pieces: list[Points], size_wh: tuple[int, i
 
 
 def _pixels_by_id(ids: NDArray[np.uint8], count: int) -> list[NDArray[np.int64]]:
-    """Pixels [N, 2] as x, y for id 1 to count, in one pass over the image."""
+    """Pixels [N, 2] as x, y for each id from 1 to `count`, in one pass over the image."""
     ys, xs = np.nonzero(ids)
     found = ids[ys, xs]
     order = np.argsort(found, kind="stable")

@@ -1,4 +1,4 @@
-"""What stands where on the table, in which light and seen from where: drawn from a seed, without rendering."""
+"""The layout of a scene, drawn from a seed without rendering: objects and their poses, light, table and camera."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _EDGE_PX_SHARE = 0.008
 
 @dataclass(frozen=True)
 class OrbitCamera:
-    """A camera that looks at a point from a distance; azimuth 90 looks straight away from the front edge.
+    """A camera that looks at a point from a distance. At azimuth 90 it looks from the front edge to the back.
 
-    Its optical axes follow REP-103: x right, y down, z forward. Pixel centres are at integers.
+    Its optical axes follow REP-103: x right, y down, z forward. Pixel centres are at integer coordinates.
     """
 
     look_at_m: Vec3
@@ -48,6 +48,7 @@ class OrbitCamera:
     fovy_deg: float
 
     def table_from_camera(self) -> NDArray[np.float64]:
+        """Pose of the optical frame in the table frame, float64 [4, 4]."""
         azimuth, elevation = math.radians(self.azimuth_deg), math.radians(self.elevation_deg)
         level = math.cos(elevation)
         forward = np.array([level * math.cos(azimuth), level * math.sin(azimuth), math.sin(elevation)])
@@ -63,7 +64,7 @@ class OrbitCamera:
         return Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2)
 
     def project(self, points_m: Points, size_wh: tuple[int, int]) -> Points:
-        """Pixels [N, 2] of points [N, 3] in the table frame that lie before the camera."""
+        """Pixels [N, 2] of points [N, 3] in the table frame. The points must be in front of the camera."""
         pose, lens = self.table_from_camera(), self.intrinsics(size_wh)
         x, y, z = ((points_m - pose[:3, 3]) @ pose[:3, :3]).T
         return np.stack([lens.cx_px + lens.fx_px * x / z, lens.cy_px + lens.fy_px * y / z], 1)
@@ -116,7 +117,7 @@ class Layout:
 
 
 def still_layout(seed: int, shapes: tuple[Shape, ...], size_wh: tuple[int, int]) -> Layout:
-    """Three to eight objects, fully in view, without contact, each with a different category or colour."""
+    """Up to three to eight objects, fully in view and without contact. Any two differ in category or colour."""
     rng = np.random.default_rng([seed, 1])
     look = draw_look(rng)
     wanted = int(rng.integers(3, 9))
@@ -141,7 +142,7 @@ def still_layout(seed: int, shapes: tuple[Shape, ...], size_wh: tuple[int, int])
 
 
 def draw_object(rng: np.random.Generator, shapes: tuple[Shape, ...], reach_m: tuple[float, float]) -> Placed:
-    """Any shape in any of its colours, somewhere within the reach around the middle, resting on the table."""
+    """A random shape in a random colour, resting on the table at a random position within `reach_m` of the middle."""
     variants = len(shapes) // len(CATEGORIES)
     index = int(rng.integers(len(CATEGORIES))) * variants + int(rng.integers(variants))
     shape = shapes[index]
@@ -155,7 +156,7 @@ def draw_object(rng: np.random.Generator, shapes: tuple[Shape, ...], reach_m: tu
 def rest_on_table(
     shapes: tuple[Shape, ...], index: int, color: str, rgb: Vec3, rest: int, yaw_rad: float, at_m: tuple[float, float]
 ) -> Placed:
-    """The shape in one of its rests, turned by yaw, the middle of its extent above `at_m`."""
+    """The shape in one of its resting poses, rotated by yaw, with the centre of its extent at `at_m`."""
     rotation = rotation_about("z", yaw_rad) @ shapes[index].rests[rest]
     points = shapes[index].points @ rotation.T
     low, high = points.min(0), points.max(0)
@@ -165,7 +166,7 @@ def rest_on_table(
 
 
 def fits(points_m: Points, footprints: list[Footprint]) -> bool:
-    """Whether an object of these points is on the table and, seen from above, clear of all the others."""
+    """Whether an object with these points is on the table, and its footprint does not overlap the others."""
     if (np.abs(points_m[:, :2]) > np.asarray(TABLE_HALF_M) - 0.01).any():
         return False
     own = footprint(points_m, _GAP_M)
@@ -179,7 +180,7 @@ def footprint(points_m: Points, grow_m: float = 0.0) -> Footprint:
 
 
 def upright_box(points_m: Points) -> tuple[Vec3, Vec3, float]:
-    """Centre, size (length >= width, height) and direction of the length of the smallest upright box around points."""
+    """Centre, size (length >= width, height) and yaw of the length, for the smallest upright box around points."""
     (x, y), (first, second), angle_deg = footprint(points_m)
     low, high = float(points_m[:, 2].min()), float(points_m[:, 2].max())
     yaw_rad = math.radians(angle_deg + (90 if second > first else 0))
@@ -187,14 +188,14 @@ def upright_box(points_m: Points) -> tuple[Vec3, Vec3, float]:
 
 
 def in_view(points_m: Points, camera: OrbitCamera, size_wh: tuple[int, int]) -> bool:
-    """Whether all the points are inside the image, a small margin kept."""
+    """Whether all points are inside the image, with a small margin."""
     pixels = camera.project(points_m, size_wh)
     edge = _EDGE_PX_SHARE * size_wh[0]
     return bool((pixels > edge).all() and (pixels < np.asarray(size_wh) - 1 - edge).all())
 
 
 def draw_paint(rng: np.random.Generator, color: str) -> Vec3:
-    """The named colour, a little lighter or darker and a little off in hue."""
+    """The named colour with small random changes of brightness and hue."""
     bright = rng.uniform(0.88, 1.06) if color in ("white", "yellow", "orange") else rng.uniform(0.8, 1.2)
     off = rng.uniform(-0.025, 0.025, 3)
     if color in ("white", "black"):
@@ -229,7 +230,7 @@ def draw_look(rng: np.random.Generator) -> Look:
 
 
 def draw_table(rng: np.random.Generator) -> RgbImage:
-    """A table top of wood, marble, cloth or one colour, never as pale as white or as dark as black objects."""
+    """A texture of wood, marble, cloth or one colour. It differs in brightness from white and black objects."""
     kind = TABLES[int(rng.integers(len(TABLES)))]
     size = TEXTURE_PX
     fine = rng.standard_normal((size, size)).astype(np.float32)
@@ -252,7 +253,7 @@ def draw_table(rng: np.random.Generator) -> RgbImage:
 
 
 def moved(item: Placed, position_m: NDArray[np.float64], rotation: NDArray[np.float64]) -> Placed:
-    """The same object somewhere else."""
+    """The same object in another pose."""
     return replace(item, position_m=position_m, rotation=rotation)
 
 

@@ -15,9 +15,9 @@ SKY_PX = 32
 
 
 def load_mujoco() -> Any:
-    """Import MuJoCo with a renderer that needs no display; MUJOCO_GL=osmesa is respected."""
+    """Import MuJoCo with a renderer that needs no display. MUJOCO_GL=osmesa is respected. Raises RenderError."""
     os.environ.setdefault("MUJOCO_GL", "egl")
-    # Mesa and triton (which torch loads) each bring an LLVM. The process dies unless triton's is loaded first.
+    # Mesa and triton (which torch loads) each contain LLVM. The process crashes unless triton's is loaded first.
     with suppress(ImportError):
         importlib.import_module("triton._C.libtriton")
     try:
@@ -28,12 +28,12 @@ def load_mujoco() -> Any:
 
 
 def paint_of(solid: Solid, color: str, rgb: Vec3) -> Vec3:
-    """The colour of one solid, from the object's colour name and value."""
+    """RGB of one solid, from the object's colour name and value."""
     if solid.paint == LABEL:
         return (0.36, 0.42, 0.52) if color == "white" else (0.88, 0.86, 0.80)
     if solid.paint != MAIN:
         return solid.paint  # type: ignore[return-value]
-    if color == "black" and solid.shade != 1.0:  # black cannot be shaded; lift it instead
+    if color == "black" and solid.shade != 1.0:  # black cannot be darkened, so it is lightened
         return (rgb[0] + 0.10, rgb[1] + 0.10, rgb[2] + 0.10)
     return (rgb[0] * solid.shade, rgb[1] * solid.shade, rgb[2] * solid.shade)
 
@@ -93,7 +93,7 @@ def add_shape(mj: Any, spec: Any, shape: Shape, name: str) -> None:
 def no_opengl(error: Exception) -> str:
     backend = os.environ.get("MUJOCO_GL", "")
     return (
-        f"the simulated tabletop cannot draw with MUJOCO_GL={backend} ({type(error).__name__}: {error}). Install the "
+        f"the simulated tabletop cannot render with MUJOCO_GL={backend} ({type(error).__name__}: {error}). Install the "
         "package mujoco and, on Debian or Ubuntu, libegl1 and libgl1-mesa-dri for MUJOCO_GL=egl, or libosmesa6 for "
         "MUJOCO_GL=osmesa"
     )

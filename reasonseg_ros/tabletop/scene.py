@@ -1,4 +1,4 @@
-"""A rendered tabletop scene with everything that is true about it."""
+"""A rendered tabletop scene with its ground truth."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class SceneObject:
     """One object on the table.
 
     Attributes:
-        instance_id: 1, 2, ...: its value in `Scene.instance_ids`.
+        instance_id: its value in `Scene.instance_ids`, from 1.
         category: one of CATEGORIES.
         color: one of COLORS, of the main part.
         position_m: centre in the table frame (x right, y away from the front edge, z up).
         size_m: length >= width, along the object's horizontal axes, and height, in its pose.
         area_px: visible pixels.
-        visible_share: visible pixels over the pixels it would have if nothing stood before it, 0 to 1.
+        visible_share: visible pixels divided by the pixels without occlusion, 0 to 1.
         box_xyxy: tight box of the visible pixels, integers, x2 and y2 exclusive; zeros if area_px is 0.
         point_xy: a pixel well inside the visible mask (the mask pixel nearest its centroid).
         depth_m: median depth of the visible pixels; 0 if area_px is 0.
@@ -52,7 +52,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class ScenePart:
-    """A part of an object. `part_id` is its value in `Scene.part_ids`, unique in the scene; the rest as of objects."""
+    """A part of an object. `part_id` is its value in `Scene.part_ids`, unique in the scene. Rest as in SceneObject."""
 
     part_id: int
     instance_id: int
@@ -87,14 +87,14 @@ class Scene:
     table_from_camera: NDArray[np.float64]
 
     def mask(self, instance_ids: tuple[int, ...], part: str = "") -> BoolMask:
-        """Union of the objects' visible pixels, or of their parts of that name."""
+        """Union of the visible pixels of the objects, or of their parts with that name. bool [H, W]."""
         if part:
             ids = [p.part_id for p in self.parts if p.instance_id in instance_ids and p.name == part]
             return np.isin(self.part_ids, ids)
         return np.isin(self.instance_ids, instance_ids)
 
     def box_in_camera(self, item: SceneObject | ScenePart) -> OrientedBox:
-        """The box around all of an object or part, hidden sides as well, in the camera's optical frame."""
+        """The box around a whole object or part, including hidden sides, in the camera's optical frame."""
         cos, sin = math.cos(item.yaw_rad), math.sin(item.yaw_rad)
         table_from_box = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
         rotation, origin = self.table_from_camera[:3, :3], self.table_from_camera[:3, 3]
@@ -103,7 +103,7 @@ class Scene:
 
 
 def mirror(objects: Sequence[SceneObject], width_px: int) -> list[SceneObject]:
-    """The objects of the scene seen in a left-right mirror."""
+    """The objects of the scene, mirrored left to right in an image of width `width_px`."""
     flipped = []
     for item in objects:
         x1, y1, x2, y2 = item.box_xyxy

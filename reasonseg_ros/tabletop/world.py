@@ -1,4 +1,4 @@
-"""The simulated tabletop: a seed goes in, a rendered scene with its ground truth comes out."""
+"""The simulated tabletop: renders the scene of a seed, with its ground truth."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ _FIRST_OBJECT = 1  # body 0 is the world
 
 
 class World:
-    """Renders tabletop scenes. One compiled model holds every shape; a scene only moves and repaints them.
+    """Renders tabletop scenes. One compiled model holds every shape; a scene only changes their poses and colours.
 
     Use it from one thread. Equal seeds give equal bytes, regardless of what was rendered before.
 
     Args:
-        size_wh: of the images, in pixels.
+        size_wh: image size, pixels.
 
     Raises:
-        RenderError: there is no OpenGL; the message says what to install.
+        InvalidInput: the size is out of range.
+        RenderError: OpenGL is missing; the message says what to install.
     """
 
     def __init__(self, size_wh: tuple[int, int] = (320, 240)) -> None:
@@ -98,7 +99,7 @@ class World:
         )
 
     def compile_physics(self, chosen: tuple[Shape, ...], step_s: float) -> Any:
-        """A model of the table and these objects alone, body i + 1 being the i-th; made to be stepped, not drawn."""
+        """A physics model of the table and only these objects. Body i + 1 is object i."""
         spec = self.mujoco.MjSpec()
         spec.option.timestep = step_s
         add_table(self.mujoco, spec)
@@ -154,7 +155,7 @@ class World:
         self.mujoco.mj_camlight(model, data)
 
     def _read(self, look: Look) -> tuple[RgbImage, NDArray[np.float32], NDArray[np.int64]]:
-        """Colours, depth and one plus the geom id of each pixel: two passes, the second gives ids and depth at once."""
+        """Colours, depth, and one plus the geom id of each pixel, in two passes. The second gives ids and depth."""
         mj, model, drawn = self.mujoco, self._model, self._drawn
         width, height = self.size_wh
         view = mj.MjvCamera()
@@ -186,7 +187,7 @@ class World:
         code = codes[..., 0].astype(np.int64) + 256 * codes[..., 1].astype(np.int64)
         near, far = model.vis.map.znear * model.stat.extent, model.vis.map.zfar * model.stat.extent
         depth_m = near * far / (near + buffer.astype(np.float64) * (far - near))
-        upright = slice(None, None, -1)  # OpenGL counts rows from below
+        upright = slice(None, None, -1)  # OpenGL's rows start at the bottom
         return (
             np.ascontiguousarray(rgb[upright]),
             np.ascontiguousarray(depth_m[upright].astype(np.float32)),
@@ -194,7 +195,7 @@ class World:
         )
 
     def _number_parts(self, placed: tuple[Placed, ...]) -> tuple[NDArray[np.uint8], list[tuple[int, str]]]:
-        """Part id of one plus the geom id, and the (instance id, part name) of part 1, 2, ..."""
+        """Part ids indexed by one plus the geom id, and (instance id, part name) of each part from 1."""
         part_of_geom = np.zeros(self._model.ngeom + 1, np.uint8)
         owners: list[tuple[int, str]] = []
         for instance_id, item in enumerate(placed, 1):

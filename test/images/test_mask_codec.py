@@ -52,10 +52,10 @@ def test_an_empty_mask_has_no_crop_and_no_data():
 
 
 @pytest.mark.parametrize(("change", "reason"), [
-    ({"x_offset": 630}, "leaves the 640 x 480 image"),
+    ({"x_offset": 630}, "is not inside the 640 x 480 image"),
     ({"crop_height": 9}, "PNG of 30 x 10 pixels; send the crop as PNG of 30 x 9"),
     ({"encoding": "bmp"}, "mask encoding 'bmp'"),
-    ({"crop_height": 0}, "for a crop of no size"),
+    ({"crop_height": 0}, "for a crop of zero size"),
     ({"height": 2**32 - 1, "width": 2**32 - 1}, "at most"),
 ])  # fmt: skip
 def test_a_bad_field_is_named(change, reason):

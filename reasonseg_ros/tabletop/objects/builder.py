@@ -1,4 +1,4 @@
-"""Builds the solids of one object from lengths that are given for the usual size."""
+"""Builds the solids of one object from lengths at its nominal size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reasonseg_ros.tabletop.objects.solids import MAIN, Solid, Vec3
 
 
 class Builder:
-    """Collects solids; lengths are given for the usual size and scaled here."""
+    """Collects solids. Lengths are given for the nominal size, and scaled here."""
 
     def __init__(self, scale: float, rng: np.random.Generator) -> None:
         self.scale = scale
@@ -19,7 +19,7 @@ class Builder:
         self._rng = rng
 
     def about(self, value: float, spread: float = 0.12) -> float:
-        """The value, give or take."""
+        """The value times a random factor from 1 - spread to 1 + spread."""
         return float(value * self._rng.uniform(1 - spread, 1 + spread))
 
     def pick(self, *choices: Vec3) -> Vec3:
@@ -44,13 +44,13 @@ class Builder:
         round_ends: bool = False,
         solid: bool = True,
     ) -> None:
-        """A cylinder (or a capsule, ending in half balls beyond both points) along a line."""
+        """A cylinder along a line, or with `round_ends` a capsule, whose half balls extend beyond both points."""
         line = np.subtract(end, start)
         length = float(np.linalg.norm(line))
         x, y, z = line / length
         if z < -0.999999:
             quat = (0.0, 1.0, 0.0, 0.0)
-        else:  # the shortest turn of the z axis into the line
+        else:  # the shortest rotation of the z axis onto the line
             w = math.sqrt((1 + z) / 2)
             quat = (w, -y / (2 * w), x / (2 * w), 0.0)
         kind = "capsule" if round_ends else "cylinder"

@@ -1,4 +1,4 @@
-"""The household objects: each a small set of solids, every solid belonging to a named part."""
+"""The household objects. Each is a small set of solids that belong to named parts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NATURAL_COLORS: dict[str, tuple[str, ...]] = {"banana": ("yellow", "green"), "ap
 
 
 def shapes() -> tuple[Shape, ...]:
-    """Every form that exists, VARIANTS of each category, always the same ones."""
+    """All shapes, VARIANTS of each category. Every call gives the same ones."""
     found = []
     for index, category in enumerate(CATEGORIES):
         for variant in range(VARIANTS):
@@ -72,7 +72,7 @@ def _mug(b: Builder) -> Rests:
     inner = foot + (radius - foot) * level - wall * 0.8
     drink = b.pick((0.20, 0.10, 0.05), (0.45, 0.22, 0.06), (0.55, 0.38, 0.25))
     b.rod("contents", inner, (0, 0, height * level - 0.003), (0, 0, height * level), drink, solid=False)
-    # On its side a mug comes to rest on its wall and its handle.
+    # Lying on its side, a mug rests on its wall and its handle.
     sink = math.asin((radius - thick) / (edge + reach + thick))
     return (rotation_about("x", math.pi / 2) @ rotation_about("z", -sink),)
 

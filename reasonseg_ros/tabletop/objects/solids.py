@@ -1,6 +1,6 @@
-"""The solids that objects are made of, each belonging to a named part. Nothing here needs MuJoCo.
+"""The solids that objects are made of, each belonging to a named part. This module does not need MuJoCo.
 
-An object stands in its own frame with the table at z = 0, x and y level, metres throughout.
+In an object's frame, the table is at z = 0, and x and y are horizontal. All lengths are in metres.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Solid:
 
     Attributes:
         kind: box, cylinder, capsule, ellipsoid or lathe.
-        size: as MuJoCo has it: half lengths; radius and half length.
-        quat_wxyz: turns the solid's frame into the object's.
-        paint: MAIN, LABEL, or another colour.
+        size: as in MuJoCo: half lengths, or radius and half length.
+        quat_wxyz: rotation from the solid's frame to the object's.
+        paint: MAIN, LABEL, or an RGB colour.
         shade: factor on a MAIN colour.
-        profile: of a lathe, (radius, z) rows, closed along the axis, the outside on the right hand going up.
-        solid: takes part in contacts.
+        profile: (radius, z) rows of a lathe, closed along the axis, counterclockwise in the (radius, z) plane.
+        solid: whether it takes part in contacts.
     """
 
     part: str
@@ -47,7 +47,7 @@ class Solid:
     solid: bool = True
 
     def hulls(self) -> list[Points]:
-        """Surface points [N, 3] of convex pieces that together fill the solid, in the object's frame."""
+        """Surface points [N, 3], in the object's frame, of convex pieces that together fill the solid."""
         if self.kind == "lathe":
             rings = _rings(self.profile)
             pieces = [np.concatenate(pair) for pair in pairwise(rings)]
@@ -59,7 +59,7 @@ class Solid:
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """One object's form. `rests` are the rotations [3, 3] in which it may lie, the usual one first."""
+    """The shape of an object. `rests` are the rotations [3, 3] of its resting poses, the usual one first."""
 
     category: str
     solids: tuple[Solid, ...]

@@ -1,4 +1,4 @@
-"""The objects of a scene as questions about them see them, and the words for sides, edges and measures."""
+"""The clearly visible objects of a scene, and the words for sides, edges and measures."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from reasonseg_ros.tabletop.scene import SceneObject
 
 MIN_VISIBLE_SHARE = 0.4
 MIN_AREA_SHARE = 0.0008
-"""A target shows at least this share of itself, and covers at least this share of the image."""
+"""Minimum visible share of a target, and minimum share of the image that it covers."""
 
 
 class ClearObjects:
-    """The objects as the image shows them: which are clearly visible, where they are, and how they compare."""
+    """The objects in the image: which are clearly visible, where they are, and how they compare."""
 
     def __init__(self, objects: Sequence[SceneObject], size_wh: tuple[int, int]) -> None:
         self.width, self.height = size_wh
@@ -29,11 +29,11 @@ class ClearObjects:
         return (item.box_xyxy[0] + item.box_xyxy[2]) / 2 / self.width
 
     def near(self, item: SceneObject) -> float:
-        """How low the object's foot is in the image, 0 to 1: on a table, lower is nearer."""
+        """Bottom of the box, 0 (top) to 1. On a table, lower means nearer."""
         return item.box_xyxy[3] / self.height
 
     def of_color(self, color: str) -> list[SceneObject] | None:
-        """The objects of that colour; None if one is not clear, or another has a part of that colour."""
+        """The objects of that colour; None if one is not clearly visible, or another may have a part of that colour."""
         seen = (*self.clear, *self.doubtful)
         if any(o.color != color and color in knowledge.SECONDARY_COLORS.get(o.category, ()) for o in seen):
             return None
@@ -48,20 +48,20 @@ class ClearObjects:
         return f" {item.color} {item.category} {self.where(item)}"
 
     def all_of(self, test: Callable[[SceneObject], bool]) -> list[SceneObject] | None:
-        """The objects that pass, from left to right; None if one that passes is not clearly seen."""
+        """The objects that pass `test`, from left to right; None if one of them is not clearly visible."""
         return None if any(test(o) for o in self.doubtful) else [o for o in self.clear if test(o)]
 
     def winner(
         self, items: Sequence[SceneObject], value: Callable[[SceneObject], float], gap: float = 0.0, ratio: float = 1.0
     ) -> SceneObject | None:
-        """The one with the largest value if it leads the second by the gap and by the ratio."""
+        """The object with the largest value, if it leads the second by the gap and by the ratio; else None."""
         if len(items) < 2:
             return None
         first, second = sorted(items, key=value, reverse=True)[:2]
         return first if value(first) >= max(value(second) + gap, value(second) * ratio) else None
 
     def beside(self, anchor: SceneObject, side: str) -> list[SceneObject] | None:
-        """Who is on that side of the anchor; None if an object is on the border."""
+        """The objects on that side of the anchor; None if that is doubtful for one."""
         sign, value, near_px, far_px = SIDES[side]
         found = []
         for item in (*self.clear, *self.doubtful):
@@ -75,7 +75,7 @@ class ClearObjects:
         return sorted(found, key=self.x)
 
 
-# Side: sign, coordinate, and the two bounds (shares of the image) between which it is open to doubt.
+# For each side: sign, coordinate, and the two bounds (shares of the image) between which it is ambiguous.
 SIDES = {
     "left of": (-1, "x", 0.02, 0.07),
     "right of": (1, "x", 0.02, 0.07),

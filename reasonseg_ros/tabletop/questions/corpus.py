@@ -1,4 +1,4 @@
-"""The words of questions and thoughts, for training a tokenizer."""
+"""The corpus of questions and thoughts for training the tokenizer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS
 
 
 def corpus() -> Iterator[str]:
-    """Text in which every word of questions and thoughts occurs, for training a tokenizer."""
+    """Texts with every word of questions and thoughts, for training the tokenizer."""
     yield from ["You are a helpful assistant. system user assistant"] * 50
     for _ in range(20):
         yield from sentences.all_sentences()
@@ -32,5 +32,5 @@ def corpus() -> Iterator[str]:
 
 
 def vocabulary() -> list[str]:
-    """The words of the corpus, sorted: what the embedded reasoner was first trained on, without those of `wide`."""
+    """The sorted words of the corpus. It does not contain those of the phrasing `wide`."""
     return sorted({word for text in corpus() for word in words_of(text)})

@@ -1,7 +1,7 @@
 """Sentences as people write to a robot: other verbs, reversed clauses, politeness, misspellings, Korean, Chinese.
 
 For reported figures only, never for training or calibration. Slots as in `sentences.TRAINED`; their words stay English.
-A test holds that no sentence here is trained on.
+A test checks that no sentence here is trained on.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 _CHOICE = "(, (take )?the .+ one| with the .+ one)?"
-"""What a question that takes several steps adds to its sentence."""
+"""What multi-step questions add to the sentence."""
 
 OTHER_VERBS = {
     "task": (
@@ -87,7 +87,7 @@ EVERYDAY = {
 
 
 def group_of(question: str) -> str:
-    """The group of GROUPS whose sentence the question is."""
+    """The name of the group in GROUPS that a question belongs to. Raises ValueError if there is none."""
     for name, forms in GROUPS.items():
         for text in (text for texts in forms.values() for text in texts):
             before, after = (part.partition("}")[2] if i else part for i, part in enumerate(text.split("{")))

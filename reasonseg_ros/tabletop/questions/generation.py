@@ -1,7 +1,7 @@
 """Questions about a tabletop scene, each with its thought and the exact set of objects that answers it.
 
-A question is made from the scene's facts and dropped unless its answer is unambiguous: every object
-that could count must be clearly visible, and comparisons must be won by a stated margin.
+A question is made from the scene's ground truth, and dropped unless its answer is unambiguous: every object that could
+be a target must be clearly visible, and the winner of a comparison must lead by a stated margin.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def generate(
     *,
     size_wh: tuple[int, int] = (320, 240),
 ) -> SceneQuestion | None:
-    """One question about the scene, or None if the draw has no clear answer (draw again).
+    """A question about the scene; None if the draw has no clear answer (draw again).
 
-    `phrasing` is one of `sentences.PHRASINGS`: only those of `train` and `wide` are for training.
+    `phrasing` is one of `sentences.PHRASINGS`. Only `train` and `wide` are for training.
     """
     view = ClearObjects(objects, size_wh)
     if not view.clear:
@@ -47,7 +47,7 @@ def generate_part(
     *,
     size_wh: tuple[int, int] = (320, 240),
 ) -> SceneQuestion | None:
-    """A question about a part of an object that is there once, or None."""
+    """A question about a part of an object of a unique category; None if the draw does not fit the scene."""
     view = ClearObjects(objects, size_wh)
     category, part, texts = rng.choice(knowledge.PART_QUESTIONS)
     owners = view.all_of(lambda o: o.category == category)

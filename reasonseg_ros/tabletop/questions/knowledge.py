@@ -1,9 +1,9 @@
-"""What the tabletop's objects are for: the common sense that its questions ask about."""
+"""The common-sense knowledge behind the questions: what the tabletop's objects are for."""
 
 from __future__ import annotations
 
-# Each task needs exactly this category, is a bare verb phrase, and never names it. The last three of each are kept
-# for the unseen phrasings.
+# Each task is a bare verb phrase that needs exactly this category and never names it. The last three of each are held
+# out for the unseen phrasings.
 TASKS = {
     "mug": ("hold hot coffee", "drink hot tea", "have some cocoa", "keep my coffee warm", "pour hot tea into",
             "serve an espresso", "sip a hot chocolate",
@@ -66,7 +66,7 @@ REASONS = {
     "scissors": "snipping needs scissors",
 }
 
-# Tasks that several categories serve: categories, reason, tasks (the last two are kept for the unseen phrasings).
+# Tasks that fit several categories: categories, reason, tasks. The last two are held out for the unseen phrasings.
 SHARED_TASKS = (
     (("mug", "bottle", "can"), "a drink comes in a mug, bottle or can",
      ("drink something", "quench my thirst", "get a drink", "have a sip of any drink", "stop being thirsty",

@@ -1,4 +1,4 @@
-"""One function for each kind of question about a scene. Each returns None if its draw has no clear answer."""
+"""One function per kind of question about a scene. Each returns None if its draw has no clear answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _ids(items: Sequence[SceneObject]) -> tuple[int, ...]:
 
 
 def looked_at(view: ClearObjects, items: Sequence[SceneObject]) -> tuple[ThoughtPiece, ...]:
-    """Each object described, looked at one by one."""
+    """Pieces of a thought that describe the objects one by one."""
     last = len(items) - 1
     return tuple(
         ThoughtPiece(view.describe(o) + ("." if k == last else ","), (o.instance_id,)) for k, o in enumerate(items)
@@ -44,7 +44,7 @@ def _task_text(category: str, rng: random.Random, phrasing: str) -> str:
 
 
 def _shared(rng: random.Random, phrasing: str) -> tuple[tuple[str, ...], str, str]:
-    """Categories, reason and task of a task that several categories serve."""
+    """Categories, reason and sentence of a task that fits several categories."""
     row = rng.randrange(len(knowledge.SHARED_TASKS))
     categories, reason, tasks = knowledge.SHARED_TASKS[row]
     if phrasing in sentences.HELD_OUT:
@@ -77,7 +77,7 @@ def _attribute(view: ClearObjects, rng: random.Random, phrasing: str) -> SceneQu
 def _anchor(
     view: ClearObjects, rng: random.Random, phrasing: str, by_task: bool
 ) -> tuple[SceneObject, str, str] | None:
-    """An object that is there once, how to name it in a question, and the thought's first words about it."""
+    """An object of a unique category, its name in a question, and the first words of the thought about it."""
     anchor = rng.choice(view.clear)
     same = view.all_of(lambda o: o.category == anchor.category)
     if not same or len(same) != 1:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 KINDS = ("function", "attribute", "relation", "comparison", "multi_step", "several", "none")
 PART_KIND = "part"
 UNKNOWN_KIND = "unknown"
-"""Asks for something that no scene holds."""
+"""Kind of questions about something that is in no scene."""
 
 
 @dataclass(frozen=True)
 class ThoughtPiece:
-    """A run of the thought's text and the instances it is about; none if it says that nothing fits."""
+    """A piece of the thought's text, and the instances it is about; none if it says that nothing fits."""
 
     text: str
     attends: tuple[int, ...]

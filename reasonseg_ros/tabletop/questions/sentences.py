@@ -1,4 +1,4 @@
-"""The sentences around a question: many ways to ask for the same thing, and a few that are never trained on."""
+"""The sentences of questions: many ways to ask the same, and some that are held out from training."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ DEVELOPMENT = {
         "describe the item found {place}",
     ),
 }  # fmt: skip
-"""Used for calibration, never for training nor for reported figures."""
+"""For calibration only, not for training or reported figures."""
 
 FILLERS = (
     "well", "just", "maybe", "quickly", "really", "kindly", "then", "so", "there", "actually", "could", "would", "you",
@@ -74,7 +74,7 @@ FILLERS = (
 )  # fmt: skip
 OTHERS = {"development": DEVELOPMENT, "unseen": UNSEEN, "everyday": EVERYDAY}
 HELD_OUT = ("unseen", "everyday")
-"""Their tasks are held back from training too."""
+"""Phrasings whose tasks are also held out from training."""
 TO_TRAIN_ON = {"train": TRAINED, "wide": {form: TRAINED[form] + WIDE[form] for form in TRAINED}}
 PHRASINGS = (*TO_TRAIN_ON, *OTHERS)
 DROPPABLE = frozenset(("the", "a", "an", "to", "is", "i", "me", "can", "do", "my", "of", "please", "some", "what"))
@@ -97,9 +97,9 @@ def phrase(form: str, rng: random.Random, phrasing: str, **slots: str) -> str:
 
 
 def roughen(text: str, rng: random.Random) -> str:
-    """The question as careless people ask it: small words lost, fillers and unknown words thrown in.
+    """The question with small words dropped, and with fillers and invented words inserted.
 
-    Trained on so that the words which matter are recognised in sentences never seen before.
+    It teaches the model to recognise the relevant words in unseen sentences.
     """
     words = []
     for word in text.split():
@@ -113,7 +113,7 @@ def roughen(text: str, rng: random.Random) -> str:
 
 
 def misspell(text: str, rng: random.Random) -> str:
-    """One or two long words with a slip of the fingers: letters exchanged, one lost, or one typed twice."""
+    """Misspell one or two long words: two letters swapped, one missing, or one doubled."""
     words = text.split()
     long = [index for index, word in enumerate(words) if len(word) > 3 and word.isascii() and word.isalpha()]
     for index in rng.sample(long, min(len(long), rng.randint(1, 2))):
@@ -130,7 +130,7 @@ def misspell(text: str, rng: random.Random) -> str:
 
 
 def all_sentences() -> Iterator[str]:
-    """Every trained sentence with its slot empty, for the tokenizer's corpus."""
+    """The sentences of `train` with an empty slot, for the tokenizer's corpus."""
     for form in TRAINED.values():
         yield from (sentence.format(task="", goal="", place="") for sentence in form)
     yield from OPENINGS + ENDINGS + FILLERS

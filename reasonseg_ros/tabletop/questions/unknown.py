@@ -1,7 +1,7 @@
-"""Things that no tabletop scene holds, to ask for: right answers say that nothing fits, or are unsure.
+"""Requests for things that are in no tabletop scene. Right answers say that nothing fits, or are unsure.
 
-`TEST` was written first and is used for reported figures only; `DEVELOPMENT` is for calibration, `TRAINED`
-for training.
+`TEST` was written first, and is used for reported figures only. `DEVELOPMENT` is for calibration, `TRAINED` for
+training.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""More to train on beside `sentences.TRAINED` and `knowledge.TASKS`: the phrasing `wide`.
+"""The phrasing `wide`: more training sentences in addition to `sentences.TRAINED` and `knowledge.TASKS`.
 
 Slots as in `sentences.TRAINED`; the words in them stay English. The tokenizer does not depend on this list, so it can
 grow without a new tokenizer.
@@ -104,7 +104,7 @@ WIDE_TASKS = {
     "scissors": ("cut wrapping paper", "cut cloth for a dress", "trim the edges of a photo", "snip off a loose thread",
                  "cut hair", "cut a paper star", "clip a coupon", "shorten a ribbon", "cut out paper figures"),
 }  # fmt: skip
-"""More tasks by category, under the rules of `knowledge.TASKS`; none of those that are held out."""
+"""More tasks by category, by the rules of `knowledge.TASKS`, without held-out ones."""
 
 WIDE_SHARED_TASKS = (
     ("take a sip of something", "have something to drink", "offer my guest a drink", "get rid of my thirst",

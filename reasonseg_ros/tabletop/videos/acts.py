@@ -1,4 +1,4 @@
-"""The plan of a video, drawn from a seed: its objects, and what is done to them."""
+"""The plan of a video, drawn from a seed: its objects, and the actions on them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from reasonseg_ros.tabletop.objects.solids import Shape
 from reasonseg_ros.tabletop.scene import CATEGORIES, COLORS
 from reasonseg_ros.tabletop.videos.video import EVENT_KINDS
 
-# Who can do it, as (category, rest).
+# Objects for each event, as (category, index of the resting pose).
 _ACTORS: dict[str, tuple[tuple[str, int], ...]] = {
     "pushed": tuple((name, 0) for name in CATEGORIES if name != "apple"),
     "rolled": (("can", 1), ("bottle", 1)),
@@ -51,11 +51,11 @@ class Act:
 def plan_acts(
     rng: np.random.Generator, shapes: tuple[Shape, ...], size_wh: tuple[int, int], duration_s: float
 ) -> tuple[Layout, list[Act]] | None:
-    """Objects and the actions on them, or None if there was no room."""
+    """Objects and the actions on them; None if there is no room."""
     look = draw_look(rng)
     kind = str(rng.choice(EVENT_KINDS))
     camera = replace(look.camera, distance_m=look.camera.distance_m + 0.1)
-    if kind == "hidden":  # only a low camera lets one object stand before another
+    if kind == "hidden":  # one object hides another only from a low camera
         camera = replace(camera, elevation_deg=float(-rng.uniform(20, 28)))
     stage = _Stage(rng, shapes, Layout(replace(look, camera=camera), ()), size_wh)
     first_s = (0.12 * duration_s, 0.12 * duration_s + 0.9)
@@ -86,7 +86,7 @@ class _Stage:
             item = self._draw(*choices[int(self.rng.integers(len(choices)))], self._anywhere())
             velocity = self._velocity(kind, item)
             path = [item, *(_shifted(item, velocity * share * (end_s - start_s)) for share in (0.35, 0.7, 1.0))]
-            if kind == "rolled":  # it rolls on for a while
+            if kind == "rolled":  # it continues to roll for a while
                 path.append(_shifted(item, velocity * 1.5 * (end_s - start_s)))
             if self._free(path):
                 self._take(item, path)
@@ -95,12 +95,14 @@ class _Stage:
         return False
 
     def add_hiding(self, start_s: float, end_s: float) -> bool:
-        """A target, and another object that is pushed sideways until it stands before it."""
+        """Add a target, and another object that is pushed sideways until it occludes the target. False if no room."""
         camera_m = self.layout.look.camera.table_from_camera()[:2, 3]
         for _ in range(60):
             at = self.rng.uniform((-0.12, 0.0), (0.12, 0.16))
             sight = (at - camera_m) / np.linalg.norm(at - camera_m)
-            along = math.atan2(sight[1], sight[0]) + self.rng.uniform(-0.25, 0.25)  # seen end on, so that it can hide
+            along = math.atan2(sight[1], sight[0]) + self.rng.uniform(
+                -0.25, 0.25
+            )  # seen end-on, so that it is easy to occlude
             choices = _ACTORS["hidden"]
             target = self._draw(*choices[int(self.rng.integers(len(choices)))], (float(at[0]), float(at[1])), along)
             hider = self._draw(_HIDERS[int(self.rng.integers(len(_HIDERS)))], 0, (0.0, 0.0))
@@ -144,7 +146,7 @@ class _Stage:
         if kind == "put_down":
             return np.zeros(3)
         angle = self.rng.uniform(0, 2 * math.pi)
-        if kind == "rolled":  # across the axis, which lies along the object's own z
+        if kind == "rolled":  # across the axis, which is the object's z
             angle = math.atan2(item.rotation[1, 2], item.rotation[0, 2]) + self.rng.choice([-1, 1]) * math.pi / 2
         speed = {"pushed": 0.2, "rolled": 0.2, "fell": 0.15}[kind] * self.rng.uniform(0.9, 1.3)
         return np.array([math.cos(angle), math.sin(angle), 0.0]) * speed

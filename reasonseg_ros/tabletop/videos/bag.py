@@ -1,4 +1,4 @@
-"""Bags of simulated tabletop videos: questions about what happened, with the truth for every frame."""
+"""Bags of simulated tabletop videos: questions about events, with ground truth for every frame."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ PAUSE_NS = 10**9
 
 @dataclass(frozen=True)
 class VideoBagPlan:
-    """Videos of seeds `seed`, `seed + 1`, ..., with up to `questions` about the events of each.
+    """Videos of the seeds `seed`, `seed + 1`, ..., with up to `questions` about the events of each.
 
-    With `track`, the target of the first question is also named on the first image, to be tracked from there.
+    With `track`, there is also a request to track the target of the first question from the first image on. Raises
+    InvalidInput for a value out of range.
     """
 
     seed: int
@@ -54,11 +55,11 @@ class VideoBagPlan:
 
 
 def write_video_bag(plan: VideoBagPlan, world: World, path: Path, force: bool = False) -> Iterator[int]:
-    """Write the bag and yield the number of videos that are done, for a progress display.
+    """Write the bag, and yield the number of finished videos for a progress display.
 
-    Questions about events come after the last frame of a video, in the mode `history`. The target to track is named
-    after the first frame, in the mode `track`. Every frame has their ground truth, under the same id, with the kind of
-    the event or `track`. Equal plans give equal messages. Raises InvalidInput if `path` exists and `force` is not set.
+    Questions about events follow the last frame of a video, in the mode `history`. The request to track follows the
+    first frame, in the mode `track`. Every frame has ground truth for each, with its id, and the event or `track` as
+    kind. Equal plans give equal messages. Raises InvalidInput if `path` exists and `force` is not set.
     """
     with bags.BagWriter(path, force) as bag:
         for number in range(plan.videos):
@@ -81,7 +82,7 @@ def write_video_bag(plan: VideoBagPlan, world: World, path: Path, force: bool = 
 
 
 def video_questions(video: Video, count: int, phrasing: str) -> list[tuple[str, SceneQuestion]]:
-    """Up to `count` questions about different events, each with the kind of its event; fewer if none is clear."""
+    """Up to `count` questions about different events, each with the kind of its event. Unclear events are skipped."""
     rng = random.Random(video.seed)
     events = list(video.events)
     rng.shuffle(events)
@@ -90,7 +91,7 @@ def video_questions(video: Video, count: int, phrasing: str) -> list[tuple[str, 
 
 
 def _named(scene: Scene, instance_id: int) -> SceneQuestion | None:
-    """A question that names the object by colour and category; None if that is ambiguous."""
+    """A question that names the object by colour and category; None if that is ambiguous or it is occluded."""
     (target,) = (item for item in scene.objects if item.instance_id == instance_id)
     alike = [item for item in scene.objects if (item.color, item.category) == (target.color, target.category)]
     if len(alike) > 1 or target.visible_share < 0.5:

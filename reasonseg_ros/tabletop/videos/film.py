@@ -1,4 +1,4 @@
-"""Films what happens on the tabletop: physics moves the objects, the world draws the frames."""
+"""Renders videos of the tabletop: physics moves the objects, and the world renders the frames."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ _MOVED_M = 0.08
 
 
 def film(world: World, seed: int, frames: int = 24, rate_hz: float = 8.0) -> Video:
-    """The video of a seed: one or two events among three to six objects, the others untouched.
+    """The video of a seed: one or two events among three to six objects. The other objects do not move.
 
     Raises:
         InvalidInput: the seed is reserved, or the video is shorter than SHORTEST_S.
+        RenderError: no valid arrangement was found.
     """
     check_seed(seed)
     if rate_hz <= 0 or frames / rate_hz < SHORTEST_S:
-        raise InvalidInput(f"{frames} frames at {rate_hz} Hz: a video lasts at least {SHORTEST_S} s; add frames")
+        raise InvalidInput(f"{frames} frames at {rate_hz} Hz: expected a video of at least {SHORTEST_S} s; add frames")
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng([seed, 2, attempt])
         plan = plan_acts(rng, world.shapes, world.size_wh, frames / rate_hz)
@@ -56,7 +57,7 @@ def film(world: World, seed: int, frames: int = 24, rate_hz: float = 8.0) -> Vid
 def _simulate(
     world: World, layout: Layout, acts: list[Act], frames: int, rate_hz: float
 ) -> Iterator[tuple[Placed, ...]]:
-    """The places of all objects at each frame. A model of only these objects is stepped, as it is small."""
+    """The poses of all objects in each frame, from a small physics model of only these objects."""
     mj = world.mujoco
     model = world.compile_physics(tuple(world.shapes[item.shape_index] for item in layout.placed), _STEP_S)
     data = mj.MjData(model)
@@ -100,7 +101,9 @@ def _drive(
         data.qpos[place + 2] = rest[place + 2] + _DROP_M * share if acting else _AWAY_Z_M
         velocity[:] = 0
     elif act.kind == "pushed" and acting:
-        data.qpos[place : place + 7] = rest[place : place + 7]  # led by hand: friction neither slows nor topples it
+        data.qpos[place : place + 7] = rest[
+            place : place + 7
+        ]  # moved like by a hand: friction neither slows nor topples it
         data.qpos[place : place + 2] += act.velocity_m_s[:2] * (time_s - act.start_s)
         velocity[:3], velocity[3:] = act.velocity_m_s, 0
     elif act.kind == "rolled" and acting:
@@ -109,7 +112,7 @@ def _drive(
         velocity[:2] = act.velocity_m_s[:2]
         velocity[3:] = rotation_from_quat(data.qpos[place + 3 : place + 7]).T @ spin
     elif act.kind == "fell":
-        # A push at the top that ends once the object falls by itself.
+        # A push at the top that ends when the object tips over.
         height_m, reach_m = np.ptp(points_m[:, 2]), np.ptp(points_m[:, :2], axis=0).max() / 2
         body = act.index + 1
         up_now = _up_row(data.qpos[place + 3 : place + 7], rest[place + 3 : place + 7])
@@ -123,12 +126,12 @@ def _drive(
 
 
 def _up_row(quat_wxyz: NDArray[np.float64], rest_quat_wxyz: NDArray[np.float64]) -> float:
-    """Cosine of the tilt away from the rest."""
+    """Cosine of the tilt from the resting pose."""
     return float((rotation_from_quat(quat_wxyz) @ rotation_from_quat(rest_quat_wxyz).T)[2, 2])
 
 
 def _moved_as_planned(world: World, layouts: list[Layout], acts: list[Act]) -> bool:
-    """Actors moved far enough and stayed on the table and in view; all the others stayed in place."""
+    """Whether the objects of acts moved far enough, stayed on the table and in view, and all others stayed in place."""
     kind_of = {act.index: act.kind for act in acts if act.kind != "hidden"}
     first, last = layouts[0], layouts[-1]
     for index, (before, after) in enumerate(zip(first.placed, last.placed, strict=True)):
@@ -157,7 +160,7 @@ def _rolled(layouts: list[Layout], index: int) -> bool:
 
 
 def _shows(first: Scene, last: Scene, acts: list[Act]) -> bool:
-    """The events can be recognised from the first and the last frame."""
+    """Whether the events can be recognised from the first and the last frame."""
     for act in acts:
         before, after = (scene.objects[act.index].visible_share for scene in (first, last))
         if act.kind == "hidden":

@@ -67,11 +67,12 @@ _UNSEEN = 3
 
 @dataclass(frozen=True)
 class Sighting:
-    """One frame in which an object is clearly seen.
+    """A frame in which an object is clearly visible.
 
     Attributes:
-        frame: counted from 0.
-        words: the object and its place in that frame, as thoughts describe them.
+        frame: index from 0.
+        area_px: visible pixels.
+        words: the object and its place in that frame, as in thoughts.
     """
 
     frame: int
@@ -80,7 +81,7 @@ class Sighting:
 
 
 def sightings(video: Video, instance_id: int) -> list[Sighting]:
-    """The frames in which the object is clearly seen, in their order."""
+    """The frames in which the object is clearly visible, in order."""
     size_wh = video.scenes[0].rgb.shape[1], video.scenes[0].rgb.shape[0]
     views = [ClearObjects(scene.objects, size_wh) for scene in video.scenes]
     return [
@@ -92,13 +93,13 @@ def sightings(video: Video, instance_id: int) -> list[Sighting]:
 
 
 def check_phrasing(phrasing: str) -> None:
-    """Raises InvalidInput for the phrasings that only questions about still scenes have."""
+    """Raises InvalidInput for phrasings that are only for questions about still scenes."""
     if phrasing not in PHRASINGS:
         raise InvalidInput(f"phrasing {phrasing} is for still scenes; for videos use {' or '.join(PHRASINGS)}")
 
 
 def sentence(kind: str, rng: random.Random, phrasing: str = "train") -> str:
-    """A question after an event of that kind. Sentences of the phrasing `unseen` are never trained on."""
+    """A question about an event of that kind. Sentences of the phrasing `unseen` are held out from training."""
     check_phrasing(phrasing)
     texts = EVENT_QUESTIONS[kind][1]
     if phrasing == "unseen":
@@ -110,7 +111,7 @@ def sentence(kind: str, rng: random.Random, phrasing: str = "train") -> str:
 def ask_about(video: Video, event: Event, rng: random.Random, phrasing: str = "train") -> SceneQuestion | None:
     """A question about the event; None if it happened to several objects, or if its target is rarely visible.
 
-    The thought describes the target in the frame that shows it best. Its id is the same in every frame.
+    The thought describes the target in the frame in which it is largest. Its id is the same in every frame.
     """
     if sum(other.kind == event.kind for other in video.events) > 1:
         return None

@@ -1,4 +1,4 @@
-"""A video of the tabletop: its frames and what happens in them."""
+"""A video of the tabletop: its frames and its events."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Event:
 
     Attributes:
         kind: one of EVENT_KINDS.
-        first_frame: the first frame that differs from how it was before.
-        last_frame: the first frame from which it stays as it is.
+        first_frame: the first frame in which the object has changed.
+        last_frame: the first frame after which it no longer changes.
     """
 
     kind: str
@@ -28,7 +28,7 @@ class Event:
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """Frames at a steady rate and what happens in them. An object keeps its instance id in all frames."""
+    """Frames at a constant rate, and their events. An object has the same instance id in all frames."""
 
     seed: int
     rate_hz: float
