@@ -81,7 +81,10 @@ class SampleResult:
         return Status(self.status) in ASKED_AGAIN or bool(self.ideal_error)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain values ready for JSON. Lists and run lengths are the result's, not copies."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        known = {name: values[name] for name in ("score", "measured") if values[name] is not None}
+        return {**values, **{name: asdict(value) for name, value in known.items()}}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SampleResult:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linear_sum_assignment
 
 from reasonseg_ros.geometry import box_iou, mask_box
 from reasonseg_ros.types import BoolMask, FloatArray
@@ -39,6 +38,10 @@ def paired(boxes_xyxy: Boxes, target_boxes_xyxy: Boxes) -> bool:
     if not len(boxes_xyxy):
         return True
     matches = np.array([[box_iou(box, true) > MIN_BOX_IOU for true in target_boxes_xyxy] for box in boxes_xyxy])
+    if matches.size == 1:
+        return bool(matches[0, 0])
+    from scipy.optimize import linear_sum_assignment  # takes 0.3 s, which most questions do not need
+
     rows, columns = linear_sum_assignment(matches, maximize=True)
     return bool(matches[rows, columns].all())
 

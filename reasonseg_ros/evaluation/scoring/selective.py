@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
 BINS = 10
@@ -25,7 +24,8 @@ def auroc(confidences: Sequence[float], right: Sequence[bool]) -> float | None:
     wins, losses = int(is_right.sum()), int((~is_right).sum())
     if not wins or not losses:
         return None
-    ranks = rankdata(np.asarray(confidences, np.float64))
+    _, group, sizes = np.unique(np.asarray(confidences, np.float64), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(sizes) - (sizes - 1) / 2)[group]  # equal ones share the mean of their ranks
     return float((ranks[is_right].sum() - wins * (wins + 1) / 2) / (wins * losses))
 
 

@@ -1,5 +1,8 @@
 """One definition of the right target, for boxes and for masks alone."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -58,3 +61,17 @@ def test_a_thin_mask_in_the_right_place_means_the_target():
     ring = mask_of(BOX) & ~mask_of((10, 10, 22, 22))
     found = score_sample(ring, mask_of(BOX))
     assert found.iou < 0.5 and found.right_target
+
+
+def test_an_evaluation_starts_without_scipy():
+    """Its import takes longer than the rest of the start, and a single box has no pairs to choose from."""
+    program = """
+import sys
+import reasonseg_ros.evaluation.run
+from reasonseg_ros.evaluation.scoring.right_target import paired
+assert paired([[0, 0, 4, 4]], [[0, 0, 4, 5]]) and not paired([[0, 0, 4, 4]], [[4, 0, 8, 4]])
+assert "scipy" not in sys.modules
+assert paired([[0, 0, 4, 4], [8, 8, 9, 9]], [[8, 8, 9, 9], [0, 0, 4, 4]]) and "scipy" in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert not done.returncode, done.stderr
