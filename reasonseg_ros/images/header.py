@@ -34,6 +34,9 @@ _JPEG_START, _JPEG_END, _JPEG_SCAN, _JPEG_TEMPORARY = 0xD8, 0xD9, 0xDA, 0x01
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 322, 323
 _TIFF_ORIENTATION, _TIFF_AS_STORED = 274, 1
 _TIFF_NUMBERS = {3: "H", 4: "I"}
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_WHITE_IS_ZERO = 258, 262, 0
+_TIFF_COLOURS = (0, 1, 2, 3, 5, 6)
+"""Grey, RGB, palette, CMYK, YCbCr. OpenCV decodes CIELAB to other colours than those that are meant."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,12 @@ def _tiff_size(view: memoryview) -> tuple[int, int]:
     tile_wh = sides.get(_TIFF_TILE_WIDTH, 0), sides.get(_TIFF_TILE_HEIGHT, 0)
     if tile_wh[0] * tile_wh[1] > MAX_TILE_PIXELS:
         raise UnusableImage("too large", f"tiles of {tile_wh[0]} x {tile_wh[1]} pixels in the TIFF header")
+    photometric = sides.get(_TIFF_PHOTOMETRIC, 1)
+    if photometric not in _TIFF_COLOURS:
+        raise UnusableImage("unknown encoding", f"TIFF of colour space {photometric}; save it as RGB or grey")
+    if photometric == _TIFF_WHITE_IS_ZERO and sides.get(_TIFF_BITS, 1) > 8:
+        # OpenCV turns these values at 8 bits only.
+        raise UnusableImage("unknown encoding", f"TIFF of {sides[_TIFF_BITS]} bits whose 0 is white; save 0 as black")
     return sides.get(_TIFF_WIDTH, 0), sides.get(_TIFF_HEIGHT, 0)
 
 

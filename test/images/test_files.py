@@ -1,5 +1,6 @@
 """Image files: what is read, how, and why the others are not."""
 
+import io
 import struct
 
 import cv2
@@ -25,6 +26,38 @@ def test_grey_alpha_and_sixteen_bits_become_three_channels_of_eight(tmp_path):
     for name, pixels in cases.items():
         cv2.imwrite(str(tmp_path / name), pixels)
         np.testing.assert_array_equal(read_image(tmp_path / name), np.dstack([grey] * 3))
+
+
+def tiff(pixels, photometric=None):
+    """A TIFF of Pillow's, whose PhotometricInterpretation (tag 262, a short) is changed."""
+    buffer = io.BytesIO()
+    Pillow.fromarray(pixels).save(buffer, "TIFF")
+    data = bytearray(buffer.getvalue())
+    if photometric is not None:
+        place = data.index(struct.pack("<HHI", 262, 3, 1)) + 8
+        struct.pack_into("<H", data, place, photometric)
+    return bytes(data)
+
+
+def test_a_tiff_whose_zero_is_white_is_read_as_pillow_reads_it_or_refused(tmp_path):
+    path = tmp_path / "a.tiff"
+    path.write_bytes(tiff(RGB[..., 0], 0))
+    with Pillow.open(path) as image:
+        shown = np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(read_image(path), shown)
+    assert (shown[..., 0] == 255 - RGB[..., 0]).all()
+    path.write_bytes(tiff(RGB[..., 0].astype(np.uint16) * 257, 0))  # of which OpenCV gives the negative
+    with pytest.raises(InvalidInput, match="TIFF of 16 bits whose 0 is white"):
+        read_image(path)
+    path.write_bytes(tiff(RGB[..., 0].astype(np.uint16) * 257))
+    np.testing.assert_array_equal(read_image(path)[..., 0], RGB[..., 0])
+
+
+@pytest.mark.parametrize("photometric", [8, 9, 10, 32803, 32845])
+def test_a_tiff_of_another_colour_space_is_refused(tmp_path, photometric):
+    (tmp_path / "a.tiff").write_bytes(tiff(RGB, photometric))
+    with pytest.raises(InvalidInput, match=f"TIFF of colour space {photometric}; save it as RGB or grey"):
+        read_image(tmp_path / "a.tiff")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
