@@ -55,9 +55,7 @@ def bag_files(path: Path) -> tuple[list[Path], list[Path], Metadata]:
         raise InvalidInput(f"there is no bag at {path}")
     if path.is_file():
         if path.suffix == ".bag":
-            raise InvalidInput(
-                f"{path} is a bag of ROS 1; convert it with rosbags-convert, which pip install rosbags has"
-            )
+            raise InvalidInput(f"{path} is a ROS 1 bag; convert it with rosbags-convert (pip install rosbags)")
         if not path.name.endswith(SUFFIXES):
             raise InvalidInput(f"{path} is not a bag file; expected a name that ends in {', '.join(SUFFIXES)}")
         return [path], [], Metadata()

@@ -107,7 +107,7 @@ class GrowingBag:
     def restore(self, name: str) -> None:
         """Undo `remove`. Raises InvalidInput if the part is no longer there."""
         if not self._removed(name).is_file():
-            raise InvalidInput(f"the part {name!r:.50} is no longer kept")
+            raise InvalidInput(f"the part {name!r:.50} is no longer there")
         os.replace(self._removed(name), self.path(name))
         self.parts[name] = _read_part(self.path(name))
         self.parts = dict(sorted(self.parts.items(), key=lambda item: _number(self.path(item[0]))))

@@ -95,7 +95,7 @@ class BagReader:
             if not reason:
                 known = self._topics.setdefault(topic.name, topic)
                 if known.message_type != topic.message_type:
-                    reason = f"they are {topic.message_type}, others on this topic {known.message_type}"
+                    reason = f"they are {topic.message_type}, but others on this topic are {known.message_type}"
                     self._other_types.add((topic.name, topic.message_type))
             if reason:
                 self._skip(topic.name, reason, count)
@@ -115,7 +115,7 @@ class BagReader:
 
     def _file(self, path: Path) -> BagFile:
         if not path.is_file():
-            raise InvalidInput(f"{path} is not there, and {METADATA} names it")
+            raise InvalidInput(f"{path} is missing, but {METADATA} names it")
         source, begin = path, _first_bytes(path)
         if begin.startswith(ZSTD_MAGIC):
             source, broken = unpack_file(path, self._copies_folder())

@@ -61,7 +61,7 @@ class Restamping:
         Raises InvalidInput for a damaged message, and for a type that neither the bag nor this package defines.
         """
         if record.topic.message_type not in _store(record.topic).fielddefs:
-            raise InvalidInput(f"where a {record.topic.message_type} has its stamps is not known; the bag does not say")
+            raise InvalidInput(f"the bag does not define {record.topic.message_type}, so its stamps cannot be changed")
         places = header_places(record.topic)
         if not places:
             return record.data

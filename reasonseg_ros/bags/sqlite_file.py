@@ -74,7 +74,7 @@ class SqliteFile:
         except sqlite3.Error as error:
             yield Damage(self.path, "an unknown row", f"{error}; the messages from here on are lost", last_ns)
         if damaged_rows > MOST_REPORTED:
-            yield Damage(self.path, "further rows", f"{damaged_rows - MOST_REPORTED} more are as these", last_ns)
+            yield Damage(self.path, "further rows", f"{damaged_rows - MOST_REPORTED} more like these", last_ns)
         if self._gap is not None:
             yield replace(self._gap, stamp_ns=last_ns)
         if lost:
@@ -138,7 +138,7 @@ class SqliteFile:
             encoded, text = definitions.get(kind, ("", ""))
             cannot_read = "" if encoding == "cdr" else f"its messages are {encoding!s:.50}, not CDR"
             if not isinstance(name, str) or not isinstance(kind, str):
-                cannot_read = "its name or type is no text"
+                cannot_read = "its name or type is not text"
             topic = Topic(
                 str(name),
                 str(kind),

@@ -46,7 +46,7 @@ def served_model(runs: Iterable[Path], card: ModelCard) -> str:
     names = {run: _served_model(run, noted_settings(run), card) for run in runs if has_results(run)}
     if len(set(names.values())) > 1:
         listed = ", ".join(f"{run}: {name or 'weights loaded here'}" for run, name in names.items())
-        raise InvalidInput(f"one model did not answer all of these runs ({listed}); calibrate those of each alone")
+        raise InvalidInput(f"these runs were answered by different models ({listed}); calibrate the runs of each alone")
     return next(iter(names.values()), "")
 
 

@@ -101,7 +101,8 @@ class RayCluster:
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             lines = str(error.__cause__ or error).strip().splitlines()  # of a traceback, the last line is the reason
             raise ConfigError(
-                f"no use of a Ray cluster at {self._address!r} ({lines[-1][:300] if lines else type(error).__name__}); "
+                f"the Ray cluster at {self._address!r} cannot be used "
+                f"({lines[-1][:300] if lines else type(error).__name__}); "
                 "start one with `ray start --head`, give --ray its address, or set RAY_AUTH_MODE=token where it asks "
                 "for a token"
             ) from error

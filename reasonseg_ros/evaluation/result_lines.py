@@ -113,7 +113,7 @@ def _results_file(path: Path) -> Path:
     if not file.exists():
         if (file.parent / "results.json").exists():
             remedy = "copy that from where the run was made, or evaluate again"
-            raise InvalidInput(f"{file.parent} has results.json and no results.jsonl, which alone is read; {remedy}")
+            raise InvalidInput(f"{file.parent} has results.json but no results.jsonl, which is needed; {remedy}")
         raise InvalidInput(f"{file.parent} has no {file.name}; give the --out folder of `reasonseg evaluate`")
     return file
 

@@ -92,7 +92,7 @@ class SampleResult:
         try:
             Status(values["status"])
             if not all(isinstance(values[name], str) for name in ("sample_id", "question", "kind", "image", "failure")):
-                raise TypeError("a text is no text")
+                raise TypeError("a value that should be text is none")
             score = SampleScore(**values["score"]) if values["score"] else None
             measured = Measurement(**values["measured"]) if values.get("measured") else None
             return cls(**{**values, "size_wh": tuple(values["size_wh"]), "score": score, "measured": measured})

@@ -29,7 +29,7 @@ def begin(out: Path, settings: Mapping[str, Any], resume: bool, command: str = "
     for_people = out / "results.json"
     if for_people.is_file() and not for_people.is_symlink() and not (out / LINES).exists():
         remedy = "choose another --out, or remove results.json"
-        raise InvalidInput(f"{out} holds a run without its {LINES}, from which --resume goes on; {remedy}")
+        raise InvalidInput(f"{out} holds a run without its {LINES}, which --resume needs; {remedy}")
     if not has_results(out):
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def _check_same(before: Mapping[str, Any], settings: Mapping[str, Any], out: Pat
     for name in sorted((before.keys() | now.keys()) - {"command"}):
         if before.get(name) != now.get(name):
             noted = _difference(name, before.get(name), now.get(name))
-            raise InvalidInput(f"{out} was begun with other settings: {noted}; use the same, or another --out")
+            raise InvalidInput(f"{out} was started with other settings: {noted}; use the same, or another --out")
 
 
 def _difference(name: str, before: Any, now: Any) -> str:

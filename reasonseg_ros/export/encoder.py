@@ -25,8 +25,8 @@ class Encoder(nn.Module):
         self.top_down_levels = vision.neck.fpn_top_down_levels
         self.levels = vision.num_feature_levels
         if min(self.top_down_levels) < self.levels - 1:
-            raise ModelError(f"a feature pyramid whose finest levels get something from coarser ones "
-                             f"({self.top_down_levels}); SAM2's and EdgeTAM's get nothing")  # fmt: skip
+            raise ModelError(f"a feature pyramid with connections from coarser to its finest levels "
+                             f"({self.top_down_levels}); SAM2 and EdgeTAM have none")  # fmt: skip
         self.to_high_res = nn.ModuleList(
             _joined(self.lateral[-1 - level], layer).to(dtype)
             for level, layer in enumerate((model.mask_decoder.conv_s0, model.mask_decoder.conv_s1))

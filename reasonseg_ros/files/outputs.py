@@ -57,7 +57,7 @@ def _check(output: Output, path: Path, force: bool) -> None:
         endings = " or ".join(output.endings)
         raise InvalidInput(f"{named} cannot be written: its ending {path.suffix!r} is not known; use {endings}")
     if "\0" in str(path) or max(len(os.fsencode(part)) for part in path.absolute().parts) > LONGEST_NAME_BYTES:
-        raise InvalidInput(f"{named!r:.300} is no name that a file can have; choose a shorter one")
+        raise InvalidInput(f"{named!r:.300} is not a possible file name; choose a shorter one")
     try:
         problem = _problem(output.kind, path, force)
     except OSError as error:

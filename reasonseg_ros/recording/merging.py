@@ -60,7 +60,7 @@ class Merged:
     def lines(self) -> list[str]:
         counts = f"images: {self.images}; questions with ground truth: {self.scored}"
         if self.unscored:
-            counts += f"; without, which are answered and not scored: {self.unscored}"
+            counts += f"; without ground truth, answered but not scored: {self.unscored}"
         return [f"{counts}; black boxes: {self.black_boxes}", *(f"note: {note}" for note in self.notes)]
 
 
@@ -176,9 +176,9 @@ def _content(path: Path, reader: bags.BagReader, image_topic: str) -> _Content:
     if 0 in asked_ns:
         raise InvalidInput(f"{path}: images without a header stamp; record them with one")
     if unclear := asked_ns & content.unclear_ns:
-        raise InvalidInput(f"{path}: several images have the stamp {min(unclear)} ns, and a question is about one")
+        raise InvalidInput(f"{path}: a question is about stamp {min(unclear)} ns, which several images have")
     if missing := asked_ns - content.images_ns.keys():
-        raise InvalidInput(f"{path}: {len(missing)} images that are asked about are missing, {min(missing)} ns for one")
+        raise InvalidInput(f"{path}: {len(missing)} images with questions are missing, the first of {min(missing)} ns")
     return content
 
 

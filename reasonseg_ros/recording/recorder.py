@@ -125,7 +125,7 @@ class Recorder:
             why = "no answer is kept; set record.answers to flagged, failed or all before asking"
         else:
             ids = ", ".join(dict.fromkeys(one.query_id for one in known)) or "none"
-            why = f"no answer to {query_id!r:.80} is kept; kept are those to {ids:.300}"
+            why = f"no answer to {query_id!r:.80} is in memory; there are answers to {ids:.300}"
         on_recorded("", why)
 
     def _run(self) -> None:

@@ -95,12 +95,14 @@ class Kinds:
                 by = "K and D" if self.image == RAW else "P"
                 notes.append(
                     f"{self.image_topic} is read as a {self.image} image ({by} of camera_info), by its name; "
-                    "camera.rectification can say otherwise"
+                    "camera.rectification overrides that"
                 )
             if self.depth != self.image:
-                notes.append(f"{self.depth_topic} is {self.depth} depth, carried to the {self.image} image")
+                notes.append(f"{self.depth_topic} is {self.depth} depth, warped to the {self.image} image")
             elif not self.is_depth_set:
-                notes.append(f"{self.depth_topic} is taken for {self.depth} too; camera.depth_rectification")
+                notes.append(
+                    f"{self.depth_topic} is taken for {self.depth} too; camera.depth_rectification overrides that"
+                )
         if RECTIFIED in (self.image, self.depth) and not any(info.r):
             notes.append("R of camera_info is all 0 and taken as no rotation")
         return notes
@@ -219,7 +221,7 @@ def _camera_from_rectified(info: Any) -> tuple[float, ...]:
     if not rotation.any() or np.allclose(rotation, np.eye(3), atol=1e-9):
         return ()
     if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
-        raise _unusable(f"R is {rotation.round(4).tolist()}, which is no rotation")
+        raise _unusable(f"R is {rotation.round(4).tolist()}, which is not a rotation")
     return tuple(float(value) for value in rotation.T.reshape(-1))
 
 

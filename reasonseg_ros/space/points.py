@@ -95,7 +95,7 @@ def surface_of(frame: Frame, mask: BoolMask, min_valid_share: float) -> Surface 
             above[above] = firm[foreground]
             points, pixels = points[above], pixels[above]
     if len(points) < MIN_POINTS:
-        error = f"{len(points)} points are left without outliers; a box needs {MIN_POINTS}"
+        error = f"{len(points)} points are left after removing outliers; a box needs {MIN_POINTS}"
         return Surface(frame_id, valid_share=share, error=error)
     oriented = box_on_plane(points, plane) if plane is not None else box_by_spread(points)
     surface = Surface(

@@ -76,7 +76,7 @@ def test_a_file_that_is_named_and_not_there_is_reported_with_what_it_costs(made,
     (bag / "part_1.mcap").unlink()
     assert cli.main(["bag", "info", str(bag)]) == 1
     out = capsys.readouterr().out
-    assert "part_1.mcap is not there" in out
+    assert "part_1.mcap is missing" in out
     assert "/camera/image: 3 of the 6 messages that metadata.yaml counts were read" in out
 
 
@@ -211,7 +211,7 @@ def test_no_file_outside_of_the_folder_is_read(made, tmp_path):
     for name in ("../other.mcap", str(tmp_path / "other.mcap")):
         bag = made.write_rosbag(tmp_path / "bag", made.recording(1))
         edit(bag, lambda information, name=name: information.update(relative_file_paths=[name]))
-        with pytest.raises(InvalidInput, match="is not there"):
+        with pytest.raises(InvalidInput, match="is missing"):
             made.read(bag)
         shutil.rmtree(bag)
 

@@ -191,7 +191,7 @@ def test_runs_of_different_reasoners_are_not_calibrated_together(run, tmp_path, 
     served(other)
     out = ["--out", str(tmp_path / "c.json")]
     assert main(["calibrate", str(run), str(other), "--model", "vision-reasoner-7b", *out]) == 2
-    assert "one model did not answer all of these runs" in capsys.readouterr().err
+    assert "these runs were answered by different models" in capsys.readouterr().err
     assert main(["calibrate", str(other), *out]) == 2
     assert "was answered by vision-reasoner-7b on a server; add --model" in capsys.readouterr().err
 

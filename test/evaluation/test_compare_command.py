@@ -149,7 +149,7 @@ def test_samples_of_another_question_or_ground_truth_are_not_compared(tmp_path, 
     paths = write(tmp_path / "a", BEFORE[:3]), write(tmp_path / "b", after)
     status, found, lines = compare(capsys, *paths)
     assert (status, found["samples"], found["compared"], found["failed"]) == (1, 3, 1, 2)
-    assert len(lines) == 2 and "question of another bag" in lines[0] and "ground truth is another one" in lines[1]
+    assert len(lines) == 2 and "question of another bag" in lines[0] and "its ground truth differs" in lines[1]
 
 
 def test_runs_of_different_protocols_are_refused(tmp_path, capsys):

@@ -97,7 +97,7 @@ def test_what_is_written_for_people_is_plain_json_and_not_read_back(result, tmp_
     assert whole["run"] == {"seed": 1} and [sample["sample_id"] for sample in whole["samples"]] == ["a", "b"]
     with pytest.raises(InvalidInput, match=r"read from results\.jsonl; give that file"):
         Results(path)
-    with pytest.raises(InvalidInput, match=r"has results\.json and no results\.jsonl.*evaluate again"):
+    with pytest.raises(InvalidInput, match=r"has results\.json but no results\.jsonl.*evaluate again"):
         Results(tmp_path)
     with pytest.raises(InvalidInput, match=r"nowhere has no results\.jsonl; give"):
         Results(tmp_path / "nowhere" / "results.jsonl")

@@ -119,7 +119,7 @@ def test_only_exact_gelus_are_replaced() -> None:
 def test_a_pyramid_that_hands_down_to_its_finest_levels_is_refused() -> None:
     config = small_config(SIZE_PX)
     config.vision_config.fpn_top_down_levels = [1, 2, 3]
-    with pytest.raises(ModelError, match=r"finest levels get something from coarser ones \(\[1, 2, 3\]\)"):
+    with pytest.raises(ModelError, match=r"connections from coarser to its finest levels \(\[1, 2, 3\]\)"):
         Encoder(Sam2Model(config), SIZE_PX, torch.float32)
 
 

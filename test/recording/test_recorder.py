@@ -93,7 +93,7 @@ def test_an_answer_is_flagged_after_it_was_given(recorded_robot, tmp_path):
     (box,) = read_black_boxes(Path(path))
     assert (box.query.query_id, box.is_flagged, box.note, problem) == ("a", True, "the wrong one", "")
     robot.recorder.flag("c", "", lambda *result: reported.append(result))
-    assert reported[1][0] == "" and "no answer to 'c' is kept; kept are those to a, b" in reported[1][1]
+    assert reported[1][0] == "" and "no answer to 'c' is in memory; there are answers to a, b" in reported[1][1]
 
 
 def test_only_the_last_answers_are_kept_in_memory(recorded_robot):
@@ -105,7 +105,7 @@ def test_only_the_last_answers_are_kept_in_memory(recorded_robot):
     until(lambda: not robot.recorder._waiting)
     reported = []
     robot.recorder.flag("q0", "", lambda *result: reported.append(result))
-    assert "kept are those to q2, q3" in reported[0][1]
+    assert "there are answers to q2, q3" in reported[0][1]
 
 
 def test_a_disk_that_fails_costs_recordings_and_nothing_else(recorded_robot, tmp_path, monkeypatch):

@@ -103,7 +103,7 @@ class McapFile:
                 yield self._record(topic, stamp_ns, cache.get(piece)[start:end], piece)
         cache.drop(piece)
         if nameless:
-            reason = f"{nameless} messages of unknown topics; what names these is damaged"
+            reason = f"{nameless} messages of unknown topics; their schema or channel is damaged"
             yield self._damage(piece.offset, reason, stamp_ns)
 
     def _record(self, topic: Topic, stamp_ns: int, body: bytes, piece: FilePiece) -> Record | Damage:
@@ -179,15 +179,15 @@ class McapFile:
             (data_length,) = struct.unpack("<Q", stream.read(8))
             data_offset = body + _CHUNK.size + 4 + name_length + 8
             if data_offset + data_length > body + length:
-                raise InvalidInput(f"a chunk of {length} bytes says that {data_length} are its content")
+                raise InvalidInput(f"a chunk of {length} bytes states {data_length} bytes of content")
             if left_bytes := body + length - data_offset - data_length:
-                self._add_damage(offset, f"{left_bytes} bytes of a chunk of {length} bytes are not its content")
+                self._add_damage(offset, f"{left_bytes} bytes follow the content of a chunk of {length} bytes")
             self._pieces.append(FilePiece(start_ns, offset, data_offset, data_length, compression, says_bytes, crc))
             self._chunk_offsets.add(offset)
         elif opcode == Opcode.CHUNK_INDEX:
             _, _, chunk_offset = _CHUNK_INDEX.unpack(stream.read(_CHUNK_INDEX.size))
             if chunk_offset not in self._chunk_offsets:
-                self._add_damage(chunk_offset, "the file's index names a chunk here, and there is none")
+                self._add_damage(chunk_offset, "the file's index names a chunk here, but there is none")
         elif opcode == Opcode.DATA_END:
             (crc,) = struct.unpack("<I", stream.read(4))
             # Chunks have their own checksums, so this one only matters for messages outside of chunks.

@@ -69,7 +69,7 @@ def _polygon_fault(polygon: Any) -> str:
     if values.ndim != 1 or values.size % 2:
         return "its numbers do not pair up as x and y; draw it again"
     if not np.isfinite(values).all() or np.abs(values).max(initial=0) > FARTHEST_PX:
-        return "a coordinate is no number of pixels; draw it again"
+        return "a coordinate is not a number of pixels; draw it again"
     if values.size < 6:
         return f"{values.size // 2} points enclose nothing; draw three at least, or remove it"
     return ""
@@ -88,9 +88,9 @@ def _counts(text: str | bytes) -> list[int]:
     for character in data:
         bits = character - 48
         if not 0 <= bits < 64:
-            raise InvalidInput(f"character {character} is none of the compressed ones")
+            raise InvalidInput(f"character {character} never occurs in compressed run lengths")
         if shift >= MOST_BITS:
-            raise InvalidInput(f"a number of more than {MOST_BITS} bits, which no image has pixels for")
+            raise InvalidInput(f"a number of more than {MOST_BITS} bits, above the pixels of any image")
         number |= (bits & 0x1F) << shift
         shift += 5
         if bits & 0x20:

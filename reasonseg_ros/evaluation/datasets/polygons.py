@@ -87,7 +87,7 @@ def _points(values: Any) -> NDArray[np.float64]:
     if points.ndim != 2 or points.shape[1] != 2:
         raise InvalidInput("its points are no list of [x, y]; draw it again")
     if not np.isfinite(points).all() or np.abs(points).max(initial=0) > FARTHEST_PX:
-        raise InvalidInput("a coordinate is no number of pixels; draw it again")
+        raise InvalidInput("a coordinate is not a number of pixels; draw it again")
     return points
 
 

@@ -51,7 +51,7 @@ def refcoco_items(folder: Path, name: str, by: str, split: str, images: Sequence
             load = partial(_load, names[image_id], pictures[image_id], about, annotations, places)
             items.append(Item(f"{split}/{names[image_id]}", (load,)))
         else:
-            reason = f"image {image_id} is not in instances.json, or twice; get both files from the same source"
+            reason = f"image {image_id} is missing or repeated in instances.json; get both files from the same source"
             items.append(unusable(f"{split}/image {image_id}", reason))
     return items
 
@@ -121,7 +121,7 @@ def _load(
         annotation = annotations.get(ref["ann_id"])
         if annotation is None:
             raise InvalidInput(
-                f"annotation {ref['ann_id']} is not in instances.json, or twice; get both from one source"
+                f"annotation {ref['ann_id']} is missing or repeated in instances.json; get both from one source"
             )
         if annotation.get("image_id", ref["image_id"]) != ref["image_id"]:
             raise InvalidInput(f"annotation {ref['ann_id']} is of image {annotation['image_id']}; get both again")
@@ -135,5 +135,5 @@ def _load(
             question_id = f"{ref['ref_id']}-{sentence.get('sent_id', number)}"
             makers.append((f"expression {question_id}", partial(question, ref, number, question_id)))
     if not makers:
-        raise InvalidInput("nobody asks about it; get refs and instances from the data set again")
+        raise InvalidInput("it has no expressions; get refs and instances from the data set again")
     return gather(image, makers)

@@ -152,10 +152,12 @@ class ClipStream:
         """The assumptions behind the results, one line each. Complete when all images have been decoded."""
         notes = {
             "images without a header stamp; their log time is used": self.unstamped,
-            "images have the stamp of one before them and other pixels; ground truth is about the newest one": (
+            "images repeat the stamp of an earlier one with other pixels; ground truth is about the newest one": (
                 self.repeated
             ),
-            "ground truths name another frame than their image; there is only one camera": self.of_other_frames,
+            "ground truths have another frame_id than their image; accepted, as there is only one camera": (
+                self.of_other_frames
+            ),
             "images of 16 bits are nearly black, as their values stay below 4096; shift them up, or write mono8": (
                 self.dark
             ),

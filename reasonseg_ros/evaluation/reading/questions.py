@@ -13,7 +13,7 @@ from reasonseg_ros.files.strict_yaml import parse_yaml
 EPOCH_S = 1e8
 """Larger times are seconds since the epoch; smaller ones are seconds after the bag's first image."""
 
-_EXAMPLE = "a list of entries with time_s (seconds) and text, and an id where wanted"
+_EXAMPLE = "a list of entries with time_s (seconds) and text, and optionally id"
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def compare(
         elif old.question != new.question:
             on_problem(f"{sample_id}: {old.question[:80]!r} in the first run, {new.question[:80]!r} in the second")
         elif old.target != new.target and old.target and new.target:
-            on_problem(f"{sample_id}: its ground truth is another one in the second run; evaluate both on one bag")
+            on_problem(f"{sample_id}: its ground truth differs in the second run; evaluate both on the same bag")
         else:
             pairs[sample_id] = old, new
             olds.append(old.score)

@@ -105,7 +105,7 @@ def score_masks(
     if only_ignored:
         said_of = f"{only_ignored} targets hold only 0 and 255, and 255 is ignored"
         if not with_target and not is_bag(targets):
-            raise InvalidInput(f"{targets}: {said_of}; no other one marks a pixel. Save what is target as 1")
+            raise InvalidInput(f"{targets}: {said_of}; no other target marks a pixel; save targets as 1")
         on_problem(f"note: {said_of}; if it is target, save it as 1")
     failed = sum(problems.values())
     summary = summarise(scores)

@@ -74,9 +74,9 @@ def test_flags_are_no_annotation_and_points_are_cut_to_integers():
     ("bad", "reason"),
     [
         (shape("target"), "no list of"),
-        (shape("target", (1, 1), (9, float("nan")), (3, 4)), "no number of pixels"),
-        (shape("target", (1, 1), (9, float("inf")), (3, 4)), "no number of pixels"),
-        (shape("target", (1, 1), (9, 1e12), (3, 4)), "no number of pixels"),
+        (shape("target", (1, 1), (9, float("nan")), (3, 4)), "not a number of pixels"),
+        (shape("target", (1, 1), (9, float("inf")), (3, 4)), "not a number of pixels"),
+        (shape("target", (1, 1), (9, 1e12), (3, 4)), "not a number of pixels"),
         (shape("target", (1, 1), (9,), (3, 4)), "no list of"),
         (shape("target", ("a", "b"), ("c", "d"), ("e", "f")), "no list of"),
         (box("target", 100, 100, 120, 120), "outside the image of 60 x 50"),

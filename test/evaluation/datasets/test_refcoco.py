@@ -145,7 +145,7 @@ def joined(content):
     [
         (larger, "the annotation is of 80 x 60 pixels, the image of 40 x 30"),
         (of_another_image, "annotation 1 is of image 8"),
-        (joined, "annotation 1 is not in instances.json, or twice"),
+        (joined, "annotation 1 is missing or repeated in instances.json"),
     ],
 )
 def test_polygons_of_another_image_are_refused(edited, convert, change, reason):

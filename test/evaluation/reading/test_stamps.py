@@ -53,7 +53,7 @@ def test_the_newest_image_is_the_last_one_also_when_stamps_repeat(make_bag, samp
     newest = [message for _, _, message in bags.BagReader(bag).__enter__().messages(["/camera/image"])][-1]
     assert sample.stamp_ns == START_NS and not lost
     np.testing.assert_array_equal(sample.load_frame().rgb.ravel(), newest.data)
-    assert len(notes) == 1 and "1 images have the stamp of one before them and other pixels" in notes[0]
+    assert len(notes) == 1 and "1 images repeat the stamp of an earlier one with other pixels" in notes[0]
 
 
 def test_an_image_that_was_recorded_twice_is_no_matter(make_bag, samples_of):

@@ -101,7 +101,7 @@ def test_with_one_camera_another_frame_of_ground_truth_is_noted(make_bag, sample
     bag = make_bag([samples_of("a")], change=of_frame("right", False))
     samples, lost = split(read_clips(bag, on_note=notes.append))
     assert [sample.sample_id for sample in samples] == ["a"] and not lost
-    assert len(notes) == 1 and "1 ground truths name another frame" in notes[0]
+    assert len(notes) == 1 and "1 ground truths have another frame_id" in notes[0]
 
 
 @pytest.mark.parametrize(("lacking", "reason"), [("string kind", "of another version of reasonseg_ros"), ("", "")])

@@ -203,7 +203,7 @@ def test_a_prompt_continues_from_another_that_begins_alike(kind: str) -> None:
         (lambda model: setattr(model.generation_config, "no_repeat_ngram_size", 2), "no_repeat_ngram_size"),
         (lambda model: setattr(model.generation_config, "suppress_tokens", [3]), "suppress_tokens"),
         (lambda model: model.config.text_config.rope_parameters.update(rope_type="yarn"), "positions are yarn"),
-        (lambda model: model.config.text_config.layer_types.__setitem__(0, "sliding_attention"), "slides"),
+        (lambda model: model.config.text_config.layer_types.__setitem__(0, "sliding_attention"), "sliding-window"),
         (
             lambda model: setattr(
                 model.model.language_model.layers[1].mlp, "up_proj", torch.nn.LazyLinear(64, bias=False)

@@ -184,7 +184,7 @@ def test_depth_of_the_raw_image_is_carried_to_the_rectified_one(started, client,
     message = rectified(1 * S)
     show(1, message)
     answer = client.ask("the bright one")
-    assert "/camera/depth_registered/image_raw is raw depth, carried to the rectified image" in answer.warning_3d
+    assert "/camera/depth_registered/image_raw is raw depth, warped to the rectified image" in answer.warning_3d
     # The near part of the depth image, moved to where P sees it, covers a part of the mask.
     corners = np.array([[30.0, 10.0], [49.0, 19.0]])[:, None]
     p = np.array(message.p).reshape(3, 4)

@@ -69,7 +69,7 @@ def test_a_good_answer_is_flagged_and_the_answer_of_the_service_names_its_file(s
     assert (box.is_flagged, box.note, box.status) == (True, "it meant the other one", "ok")
     np.testing.assert_array_equal(box.segmentation.regions[0].mask, masks_from(answer)[0])
     unknown = client.call(srv.Flag, "flag", srv.Flag.Request(query_id="other"))
-    assert not unknown.success and "no answer to 'other' is kept; kept are those to q" in unknown.message
+    assert not unknown.success and "no answer to 'other' is in memory; there are answers to q" in unknown.message
 
 
 def test_without_recording_flag_says_what_to_set(start_recording, client, tmp_path):
