@@ -156,11 +156,13 @@ def test_a_public_name_means_one_thing():
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
 
 
-def test_plain_values_import_no_part():
+def test_plain_values_import_no_part_and_settings_only_the_readers_of_files():
     for name in ("types", "spatial", "errors", "geometry"):
         assert {part_of(module) for module in imports(PACKAGE / f"{name}.py")} <= {""}
     for path in (PACKAGE / "config").glob("*.py"):
-        assert {part_of(module) for module in imports(path)} <= {"", "config"}
+        assert {part_of(module) for module in imports(path)} <= {"", "config", "files"}
+    for path in (PACKAGE / "files").glob("*.py"):
+        assert {part_of(module) for module in imports(path)} <= {"", "files"}
 
 
 def test_one_file_runs_onnxruntime_and_one_tensorrt():

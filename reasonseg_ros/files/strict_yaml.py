@@ -1,4 +1,4 @@
-"""YAML as its standard has it: no key twice in one mapping. PyYAML keeps the last of them without a word."""
+"""Strict YAML: no repeated keys in a mapping. PyYAML silently keeps the last one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import yaml
 
 _MERGE = "tag:yaml.org,2002:merge"
-"""The key `<<`, whose keys may stand in the mapping too: those are meant to replace them."""
+"""The tag of the key `<<`. The mapping may repeat keys of its value, which replaces them on purpose."""
 
 
 class _Loader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: Any) -> Any:
-        # Before merges are written out, which puts their keys into the same mapping.
+        # At this point merges are not expanded yet, which would add their keys to this mapping.
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
@@ -26,5 +26,5 @@ class _Loader(yaml.SafeLoader):
 
 
 def parse_yaml(text: str) -> Any:
-    """Plain values. Raises yaml.YAMLError, also for a key that stands twice in one mapping."""
+    """The plain values of a YAML text. Raises yaml.YAMLError, also for a repeated key in a mapping."""
     return yaml.load(text, _Loader)
