@@ -1,4 +1,6 @@
 import json
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,8 +8,11 @@ import pytest
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.result_lines import ResultLines, Results, write_results
 from reasonseg_ros.evaluation.results import SampleResult
+from reasonseg_ros.evaluation.scoring.failures import measure
 from reasonseg_ros.evaluation.scoring.metrics import score_sample
+from reasonseg_ros.evaluation.scoring.summary import row
 from reasonseg_ros.images.run_lengths import mask_from_rle, rle_from_mask
+from reasonseg_ros.types import Grounding
 
 
 @pytest.fixture
@@ -41,6 +46,15 @@ def test_masks_come_back_and_are_coco_s(mask):
     assert np.array_equal(coco.decode(coco.frPyObjects(rle, *rle["size"])), mask)
     with pytest.raises(InvalidInput, match="add up to"):
         mask_from_rle({"size": [5, 8], "counts": rle["counts"]})
+
+
+def test_a_row_keeps_the_values_of_a_result_in_little_memory(result, mask):
+    full = replace(result, measured=measure(mask, mask, None, [Grounding([2, 1, 6, 4])]), expression="b")
+    for known in (full, replace(full, score=None, measured=None, seconds={})):
+        kept = row(known)
+        assert (kept.score, kept.measured, dict(kept.seconds)) == (known.score, known.measured, known.seconds)
+        assert (kept.kind, kept.status, kept.expression, kept.failure) == ("function", "ok", "b", "OK")
+        assert sys.getsizeof(kept) + sys.getsizeof(kept.packed) < 500
 
 
 def test_a_result_comes_back_from_json(result):

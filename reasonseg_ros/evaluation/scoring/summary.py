@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import resource
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,38 +24,53 @@ PERCENTILES = (50, 90, 95, 99)
 UNKNOWN_KIND = "unknown"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
-    """The values of a result that a summary needs. They are few, so a run of any size fits into memory."""
+    """The values of a result that a summary needs. They are few, so a run of any size fits into memory.
+
+    `packed` holds `score`, `measured` and `seconds`: as objects they take three times the memory.
+    """
 
     kind: str
     is_sentence: bool
     status: str
     answered: bool
-    score: SampleScore | None
     failure: str
     ideal_iou: float | None
     tokens: int
-    seconds: tuple[tuple[str, float], ...]
     expression: str
-    measured: Measurement | None
+    packed: bytes
     asked_again: bool = False
     confidence: float | None = None
 
+    @property
+    def score(self) -> SampleScore | None:
+        values = pickle.loads(self.packed)[0]
+        return None if values is None else SampleScore(*values)
+
+    @property
+    def measured(self) -> Measurement | None:
+        values = pickle.loads(self.packed)[1]
+        return None if values is None else Measurement(*values)
+
+    @property
+    def seconds(self) -> tuple[tuple[str, float], ...]:
+        found: tuple[tuple[str, float], ...] = pickle.loads(self.packed)[2]
+        return found
+
 
 def row(result: SampleResult) -> Row:
+    score, measured = (None if values is None else astuple(values) for values in (result.score, result.measured))
     return Row(
-        result.kind or UNKNOWN_KIND,
+        sys.intern(result.kind or UNKNOWN_KIND),
         result.is_sentence,
-        result.status,
+        sys.intern(result.status),
         result.answered,
-        result.score,
-        result.failure,
+        sys.intern(result.failure),
         result.ideal_iou,
         result.tokens,
-        tuple(result.seconds.items()),
-        result.expression,
-        result.measured,
+        result.sample_id if result.expression == result.sample_id else result.expression,
+        pickle.dumps((score, measured, tuple(result.seconds.items()))),
         result.asked_again,
         result.confidence,
     )
