@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.yaml_loader import Loader
 from reasonseg_ros.plain_text import one_line
 
 METADATA = "metadata.yaml"
@@ -134,7 +135,7 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
     return [(int(part or 0), "") if index % 2 else (0, part) for index, part in enumerate(parts)]
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(Loader):
     """Refuses aliases, with which a few bytes can describe a huge document."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:

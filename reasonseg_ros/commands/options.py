@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from reasonseg_ros.errors import ConfigError, InvalidInput
+from reasonseg_ros.files.yaml_loader import Loader
 
 
 def size_wh(text: str) -> tuple[int, int]:
@@ -112,7 +113,7 @@ def set_values(texts: Sequence[str], options: Mapping[str, Mapping[str, Any]] | 
         if not equals:
             raise ConfigError(f"--set {text[:80]!r}; expected NAME=VALUE, for example reasoner.device=cuda")
         try:
-            read = yaml.safe_load(value)
+            read = yaml.load(value, Loader)
         except (ValueError, RecursionError, yaml.YAMLError) as error:
             raise ConfigError(f"--set {text[:80]!r}: the value is not YAML; quote it") from error
         take(name, read, "--set")

@@ -22,6 +22,7 @@ from reasonseg_ros.evaluation.datasets.records import Item, Picture
 from reasonseg_ros.faults import reason
 from reasonseg_ros.files.strict_json import parse_json
 from reasonseg_ros.files.whole_file import whole_file
+from reasonseg_ros.files.yaml_loader import Loader
 from reasonseg_ros.types import Query
 
 DATA_SET_KEY = "reasonseg_data_set"
@@ -50,7 +51,7 @@ class Plan:
 def data_set_of(bag: Path) -> str:
     """Name and split of the published set that a bag was converted from; empty if its metadata do not name it."""
     try:
-        information = yaml.safe_load((bag / "metadata.yaml").read_text(encoding="utf-8"))
+        information = yaml.load((bag / "metadata.yaml").read_text(encoding="utf-8"), Loader)
         return str((information["rosbag2_bagfile_information"].get("custom_data") or {}).get(DATA_SET_KEY) or "")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
         return ""

@@ -16,6 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from reasonseg_ros.bags import BagReader, Record
 from reasonseg_ros.bags.restamping import Restamping
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.yaml_loader import Loader
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 DELIVERY_S = 2.0
@@ -68,7 +69,7 @@ def is_latched(topic: str, offered_qos: Sequence[str]) -> bool:
         return True
     for text in offered_qos:
         with suppress(yaml.YAMLError, TypeError, KeyError, AttributeError, RecursionError):
-            profiles = yaml.safe_load(text[:MOST_QOS_CHARACTERS]) or []
+            profiles = yaml.load(text[:MOST_QOS_CHARACTERS], Loader) or []
             if any(str(profile["durability"]).lower() in ("1", "transient_local") for profile in profiles):
                 return True
     return False
