@@ -112,14 +112,23 @@ def test_one_wrong_annotation_costs_itself_only(tmp_path):
     assert [one.name for one in picture.unlisted] == ["spoon"]
 
 
-@pytest.mark.parametrize("value", ["0", "1", 2, [], 0.5])
+@pytest.mark.parametrize(("value", "listed", "unlisted"), [("0", 4, 0), ("1", 3, 1), (True, 3, 1), (None, 4, 0)])
+def test_iscrowd_is_read_as_it_is_meant(tmp_path, value, listed, unlisted):
+    path = write_coco(tmp_path, pictures=1)
+    annotations = json.loads(path.read_text())["annotations"]
+    annotations[0]["iscrowd"] = value
+    picture = coco_pictures(changed(path, annotations=annotations), [tmp_path])[0].load()
+    assert (len(picture.objects), len(picture.unlisted), picture.problems) == (listed, unlisted, ())
+
+
+@pytest.mark.parametrize("value", ["maybe", 2, [], 0.5])
 def test_an_iscrowd_that_is_neither_0_nor_1_costs_its_annotation(tmp_path, value):
     path = write_coco(tmp_path, pictures=1)
     annotations = json.loads(path.read_text())["annotations"]
     annotations[0]["iscrowd"] = value
     picture = coco_pictures(changed(path, annotations=annotations), [tmp_path])[0].load()
     assert len(picture.objects) == 3 and not picture.unlisted
-    assert "expected 0 or 1" in picture.problems[0]
+    assert "expected true or false" in picture.problems[0]
 
 
 def test_an_image_that_leads_out_of_its_folder_or_has_another_size_is_refused(tmp_path):

@@ -11,7 +11,7 @@ from reasonseg_ros.data_engine.pictures import ListedObject, LoadedPicture, Sour
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.coco_masks import segmentation_mask
 from reasonseg_ros.evaluation.datasets.image_folders import find_image
-from reasonseg_ros.evaluation.datasets.json_files import by_id, read_json
+from reasonseg_ros.evaluation.datasets.json_files import by_id, flag, read_json
 from reasonseg_ros.evaluation.datasets.pictures import check_stated_size, read_picture
 from reasonseg_ros.faults import reason
 
@@ -62,7 +62,7 @@ def _load(
     for number, annotation in enumerate(annotations, 1):
         name = f"annotation {annotation.get('id', number)!s:.40}"
         try:
-            is_crowd = _is_crowd(annotation.get("iscrowd"))
+            is_crowd = flag(annotation.get("iscrowd"), "iscrowd")
             found, broken = _object(annotation, categories, encoded.size_wh)
         except Exception as error:  # a damaged annotation fails its own object only
             problems.append(f"{name}: {reason(error)}")
@@ -72,13 +72,6 @@ def _load(
     listed = askable(objects)
     unlisted = [one for one in objects if all(one is not other for other in listed)]
     return LoadedPicture(encoded, listed, tuple(problems), (*crowds, *unlisted))
-
-
-def _is_crowd(value: Any) -> bool:
-    """Whether an annotation is a crowd. Raises InvalidInput unless `value` is 0, 1 or None."""
-    if value not in (None, 0, 1):
-        raise InvalidInput(f"iscrowd is {value!r:.40}; expected 0 or 1")
-    return bool(value)
 
 
 def _object(

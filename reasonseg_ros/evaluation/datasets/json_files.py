@@ -48,6 +48,19 @@ def by_id(entries: Iterable[Mapping[str, Any]]) -> dict[Any, Mapping[str, Any]]:
     return {one: entry for one, entry in found.items() if one not in unclear}
 
 
+def flag(value: Any, name: str) -> bool:
+    """A yes or no as annotators write it: true, 1, "true" or "1" and their opposites; None is no.
+
+    Raises InvalidInput for anything else. Python would take every text for yes, "false" too.
+    """
+    plain = value.strip().lower() if isinstance(value, str) else value
+    if plain in (None, False, "false", "0"):
+        return False
+    if plain in (True, "true", "1"):
+        return True
+    raise InvalidInput(f"{name} is {value!r:.40}; expected true or false")
+
+
 def _text(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")

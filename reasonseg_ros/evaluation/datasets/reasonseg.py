@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.datasets.json_files import read_json
+from reasonseg_ros.evaluation.datasets.json_files import flag, read_json
 from reasonseg_ros.evaluation.datasets.pictures import check_stated_size, read_picture
 from reasonseg_ros.evaluation.datasets.polygons import IGNORE, TARGET, draw_shapes
 from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, gather, unusable
@@ -63,7 +63,7 @@ def _load(image_path: Path, all_texts: bool, kind_of: Callable[[dict[str, Any]],
         raise InvalidInput(f"{path} has no 'text'; expected a list of questions")
     if not isinstance(shapes, list):
         raise InvalidInput(f"{path} has no 'shapes'; expected a list of polygons")
-    kind = kind_of(annotation)
+    kind, is_sentence = kind_of(annotation), flag(annotation.get("is_sentence"), "is_sentence")
     labels, broken = draw_shapes(shapes, image.size_wh)
 
     def question(number: int) -> LabelledQuestion:
@@ -73,7 +73,7 @@ def _load(image_path: Path, all_texts: bool, kind_of: Callable[[dict[str, Any]],
             labels == TARGET,
             labels == IGNORE,
             kind,
-            is_sentence=bool(annotation.get("is_sentence", False)),
+            is_sentence=is_sentence,
             broken_shapes=broken if number == 0 else (),  # once a sample, however many ask about it
         )
 

@@ -31,7 +31,7 @@ import numpy as np
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.coco_masks import rle_mask
 from reasonseg_ros.evaluation.datasets.image_folders import find_image
-from reasonseg_ros.evaluation.datasets.json_files import read_json
+from reasonseg_ros.evaluation.datasets.json_files import flag, read_json
 from reasonseg_ros.evaluation.datasets.mask_images import Values, mask_values
 from reasonseg_ros.evaluation.datasets.pictures import read_picture
 from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, QuestionMaker, gather, unusable
@@ -182,7 +182,11 @@ def _expression(
         return name, partial(_no_masks, error)
     type_id = _own(value, "type_id", None)
     # ReVOS has no `is_sent`. Its authors take a text with a question mark for a sentence.
-    is_sentence = bool(_own(value, "is_sent", meta.get("is_sent", type_id is not None and text.endswith("?"))))
+    stated = _own(value, "is_sent", meta.get("is_sent", type_id is not None and text.endswith("?")))
+    try:
+        is_sentence = flag(stated, "is_sent")
+    except InvalidInput as error:
+        return name, partial(_no_masks, error)
     kind = "" if type_id is None else KINDS.get(str(type_id), str(type_id)[:40])
 
     def question(number: int, frame: str, size_wh: tuple[int, int]) -> LabelledQuestion | None:

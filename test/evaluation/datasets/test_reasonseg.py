@@ -37,6 +37,26 @@ def test_samples_become_images_questions_and_masks(folder, convert, rectangle):
     assert [(t.split, t.kind, t.is_sentence) for t in bag.truths] == [("val", "", False), ("val", "", True)]
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"), [("false", False), ("True", True), (0, False), ("1", True), (None, False)]
+)
+def test_is_sentence_is_read_as_it_is_meant(tmp_path, photo, write_json, convert, written, meant):
+    base = tmp_path / "set" / "val"
+    photo(base / "a.jpg")
+    content = {"text": ["it"], "is_sentence": written, "shapes": [polygon("target", 1, 1, 5, 5)]}
+    write_json(base / "a.json", content)
+    bag = convert("from-reasonseg", base.parent)
+    assert bag.status == 0 and bag.truth("a").is_sentence is meant
+
+
+def test_an_is_sentence_that_is_neither_is_refused(tmp_path, photo, write_json, convert):
+    base = tmp_path / "set" / "val"
+    photo(base / "a.jpg")
+    write_json(base / "a.json", {"text": ["it"], "is_sentence": "maybe", "shapes": [polygon("target", 1, 1, 5, 5)]})
+    bag = convert("from-reasonseg", base.parent)
+    assert bag.status == 1 and "is_sentence is 'maybe'; expected true or false" in bag.problems[0]
+
+
 def test_the_photographs_are_kept_byte_by_byte(folder, convert):
     images = list(convert("from-reasonseg", folder).images.values())
     assert [image.format for image in images] == ["jpeg", "jpeg"]
