@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Configuration of all tests: scheduling, temporary folders, garbage collection and snapshots."""
 
 import gc
 import os
@@ -13,15 +13,15 @@ import pytest
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Workers share the cores; the threads of one would wait for those of the others.
+    # Workers share the cores, so more threads per worker would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # A test that asks for two threads has them sleep, not spin, while one waits for the other.
+    # In a test with two threads, a waiting thread sleeps instead of spinning.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 WAITING = ("test/ros/", "test/evaluation/test_ray_cluster.py", "test/reasoner/test_transformers_serve.py")
 """Files whose tests mostly wait for other processes and messages."""
 MOST_WAITING = 2
-"""How many workers run such files at once, so that messages still come in time."""
+"""Maximum workers that run such files at the same time, so that messages still arrive in time."""
 LONG = (
     "test/ros/clients/test_mcp.py", "test/ros/clients/test_light_install.py", "test/ros/clients/test_demo.py",
     "test/ros/clients/test_asking.py",
@@ -31,12 +31,12 @@ LONG = (
     "test/training/segmenter/points/test_points.py", "test/training/segmenter/memory/test_run.py",
     "test/recording/test_conformance.py", "test/injection/test_embedded_models.py",
 )  # fmt: skip
-"""Files of few tests that take more than 5 s, or folders (`TOGETHER`). No worker shall be left with one at the end."""
+"""Slow files (tests of more than 5 s) or folders (`TOGETHER`). They start first, so that none is left for the end."""
 TOGETHER = ("test/export/", "test/reasoner/onnx/")
 """Folders whose files share exports."""
 
 
-# An example that takes long says that the machine is busy, and nothing about the code.
+# A slow example shows that the machine is busy, and nothing about the code.
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -45,20 +45,20 @@ hypothesis.settings.load_profile("any machine")
 
 SHARED_MEMORY = Path("/dev/shm")
 ROOM_BYTES = 8 << 30
-"""A run writes up to 2 GB."""
+"""Minimum free memory for the tests' files. A run writes up to 2 GB."""
 
 
 def pytest_configure(config):
-    # On a disk, tests would wait for files that are synchronised, and a run's end for the removal of an earlier run's.
+    # On a disk, tests would wait for fsync, and the end of a run for the removal of earlier files.
     if not hasattr(config, "workerinput") and has_room(SHARED_MEMORY):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(SHARED_MEMORY))
-    # A runner in the background ignores Ctrl-C, and so would the processes that tests start and interrupt.
+    # A runner in the background ignores SIGINT, and its child processes, which tests interrupt, would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def has_room(folder):
-    """Whether there is memory for the tests' files, and programs that they build may run from the folder."""
+    """Whether the folder has enough memory for the tests' files, and allows programs to run from it."""
     try:
         system = os.statvfs(folder)
         available_bytes = 1024 * int(re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())[1])
@@ -70,9 +70,9 @@ def has_room(folder):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session):
-    """Leave out what is imported, a million objects, while that lasts and whenever the garbage collector is called.
+    """Exclude the imported objects, about a million, from garbage collection.
 
-    Each time it would go through them for half a second.
+    Each collection would otherwise take half a second.
     """
     gc.disable()
     try:
@@ -85,8 +85,8 @@ def pytest_collection(session):
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session, exitstatus):
-    """Give the memory back, unless a test failed and its files may be looked at."""
-    gc.unfreeze()  # libraries complain about what is left when Python ends
+    """Remove the tests' files from memory, unless a test failed and they may be needed."""
+    gc.unfreeze()  # else libraries warn about remaining objects at exit
     folder = session.config._tmp_path_factory._basetemp
     if exitstatus == 0 and folder is not None and SHARED_MEMORY in folder.parents:
         shutil.rmtree(folder, ignore_errors=True)
@@ -94,9 +94,9 @@ def pytest_sessionfinish(session, exitstatus):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A file's tests go to one worker, which makes the file's fixtures once; so do the tests that share an export.
+    """Run a file's tests, or those that share an export, in one worker, so that fixtures are made once.
 
-    Files that mostly wait come first, on some of the workers, while the others compute. Of each the long ones begin.
+    Files that mostly wait run first on some of the workers, while the others compute. Slow files start first.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -126,7 +126,7 @@ def place(file):
 
 @pytest.fixture
 def snapshot():
-    """Compares a text with `test/snapshots/NAME.txt`. With UPDATE_SNAPSHOTS=1 in the environment it writes the file."""
+    """Compares a text with `test/snapshots/NAME.txt`. With UPDATE_SNAPSHOTS=1 in the environment, writes the file."""
 
     def compare(name, text):
         path = SNAPSHOTS / f"{name}.txt"

@@ -1,4 +1,4 @@
-"""What the conformance suites of all ports share."""
+"""Shared checks of the conformance suites of all ports."""
 
 import inspect
 
@@ -10,7 +10,7 @@ def members(port):
 
 
 def check_members(port, implementation):
-    """Every attribute is there, and every method can be called as the port's."""
+    """Assert that every attribute exists, and that every method has the port's signature."""
     methods, attributes = members(port)
     assert methods and not [name for name in attributes if not hasattr(implementation, name)]
     for name in methods:

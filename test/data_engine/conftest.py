@@ -1,4 +1,4 @@
-"""One picture with objects in the layout of COCO, and no proxy between a test and its server."""
+"""One picture with objects in COCO format, and no proxy between a test and its server."""
 
 import sys
 from pathlib import Path

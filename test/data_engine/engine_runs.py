@@ -1,4 +1,4 @@
-"""The command of a run, and what it wrote."""
+"""The command of a run, and readers of its files."""
 
 import json
 
@@ -10,7 +10,7 @@ def command(coco, server, *more):
 
 
 def asked_for(words):
-    """How many questions a request asks for; 0 for a caption."""
+    """Number of questions that a request asks for; 0 for a caption."""
     return int(words.split("\nWrite ")[1].split()[0]) if "\nWrite " in words else 0
 
 

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server on the loopback that answers as the test says, and two pictures for it to look at."""
+"""An OpenAI-compatible server on the loopback with replies from the test, and COCO pictures for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROMPT_TOKENS, TOKENS = 1000, 50
 CAPTION = json.dumps({"caption": "A red cup, a blue book and two spoons on a table."})
 NAMING = json.dumps({"caption": "Things.", "names": {"1": "book", "2": "cup", "3": "spoon"}})
 Replying = Callable[[str, "VisionServer"], str]
-"""What the server says to the words of a request. It may sleep, raise Refuse, or ask the server to hang up."""
+"""The reply to the text of a request. It may sleep or raise Refuse."""
 
 
 class Refuse(Exception):
@@ -26,7 +26,7 @@ class Refuse(Exception):
 
 
 class VisionServer(ThreadingHTTPServer):
-    """Keeps the requests; `replying` makes the answers."""
+    """Stores the requests; `replying` makes the replies."""
 
     daemon_threads = True
 
@@ -47,7 +47,7 @@ class VisionServer(ThreadingHTTPServer):
         return [words_of(request) for request in self.requests]
 
     def handle_error(self, *_: Any) -> None:
-        """The client hangs up on purpose in some tests."""
+        """Ignore errors, because the client closes the connection on purpose in some tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -106,7 +106,7 @@ def serving(replying: Replying) -> Iterator[VisionServer]:
 
 
 def sleep(server: VisionServer, seconds: float) -> None:
-    """Less if the test is over."""
+    """Sleep for `seconds`, or until the test ends."""
     deadline_s = time.monotonic() + seconds
     server.ended.wait(max(0.0, deadline_s - time.monotonic()))
 
@@ -121,7 +121,7 @@ def said(*questions: tuple[str, Sequence[int]] | tuple[str, Sequence[int], str])
 
 
 def good(words: str, _: VisionServer) -> str:
-    """What a model without a fault says about the pictures of `write_coco`: different for each picture."""
+    """Valid replies about the pictures of `write_coco`."""
     if "Write" not in words or "questions. Keep" not in words:
         return CAPTION
     return said(

@@ -1,4 +1,4 @@
-"""A worker with scripted models, its camera and what it reported."""
+"""A worker with scripted models, its camera and its reported outcomes."""
 
 import threading
 import time
@@ -19,11 +19,11 @@ from reasonseg_ros.types import Answer, Grounding, Mode, Query, Status
 from test.live.test_propagation import RED
 
 LIMIT_S = 60.0
-"""What a busy machine may need; it only ends a test that would hang."""
+"""Long enough for a busy machine. It only ends a test that would hang."""
 
 
 class SquareReasoner(Reasoner):
-    """Points at the red square. `pause` is called with every frame, while it thinks."""
+    """Points at the red square. `pause` is called with every frame during the answer."""
 
     name = "square"
     frames = 4
@@ -41,14 +41,14 @@ class SquareReasoner(Reasoner):
         return Answer(Status.NO_TARGET) if box is None else Answer(Status.OK, groundings=(Grounding(box),))
 
     def choose(self, frames, text, call=WAIT):
-        """The first of the frames in which the square is seen."""
+        """The first frame in which the square is visible."""
         self.shown_ns = [frame.stamp_ns for frame in frames]
         seen = [index for index, frame in enumerate(frames) if (frame.rgb == RED).all(axis=-1).any()]
         return Keyframe(Status.OK, seen[0], "the square") if seen else Keyframe(Status.NO_TARGET)
 
 
 class Robot:
-    """A worker, its camera and what it reported."""
+    """A worker, its camera and its reported outcomes."""
 
     def __init__(self, query, camera, stream):
         self.reasoner = SquareReasoner()
@@ -70,7 +70,7 @@ class Robot:
             self.worker.show(Arrival(frame.stamp_ns, frame.rgb.nbytes, lambda frame=frame: frame))
 
     def show_all(self, *frames):
-        """Show them one by one, each when the masks of the one before are reported."""
+        """Show the frames one by one, each after the masks of the previous one were reported."""
         for frame in frames:
             count = len(self.outcomes)
             self.show(frame)

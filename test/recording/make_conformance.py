@@ -1,7 +1,7 @@
-"""Makes conformance.mcap anew: `python test/recording/make_conformance.py`, after the embedded models have changed.
+"""Makes conformance.mcap after a change of the embedded models: `python test/recording/make_conformance.py`.
 
-Three pictures of the shipped bag, half as large so that the file is small, a question about something that the
-embedded reasoner does not know, and one that no picture answers.
+It has three questions about downscaled pictures of the shipped bag, one about an out-of-vocabulary object, and one that
+no picture answers.
 """
 
 from pathlib import Path

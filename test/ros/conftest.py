@@ -16,7 +16,7 @@ os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
 sys.path.insert(0, str(Path(__file__).parent))
 
 with warnings.catch_warnings():
-    # The parser generator below it (lark) imports a deprecated module of the standard library.
+    # Its parser generator (lark) imports a deprecated module of the standard library.
     warnings.simplefilter("ignore", DeprecationWarning)
     pytest.importorskip("rosidl_generator_py", reason="needs ROS 2")
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
@@ -36,9 +36,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def _imports_stay_left_out(request, monkeypatch):
-    """A node here shares its process with the tests. Where it lets go of its models, all imports would be gone through.
+    """Keep imported objects excluded from garbage collection when a node in the tests' process releases its models.
 
-    Tests of how a process leaves its models out, and looks at them again, ask for `process_collector`.
+    Tests of the node's use of the garbage collector request `process_collector` instead.
     """
     if "process_collector" not in request.fixturenames:
         names = ("collect", "disable", "enable", "isenabled")
@@ -48,7 +48,7 @@ def _imports_stay_left_out(request, monkeypatch):
 
 @pytest.fixture
 def process_collector():
-    """The garbage collector as in a process of the node."""
+    """The real garbage collector, as in a process of the node."""
     yield gc
     gc.collect()
     gc.freeze()

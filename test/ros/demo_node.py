@@ -1,4 +1,4 @@
-"""The real node in a process, with a reasoner that says the texts listed in the file $REASONSEG_TEST_TEXTS."""
+"""The real node in a process, with a reasoner that answers the texts listed in the file $REASONSEG_TEST_TEXTS."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 
 
 class NumberedReasoner(Reasoner):
-    """Says the text of the number in the question. The demo asks again if the answer is about an earlier image."""
+    """Answers with the text whose number is in the question. So repeated questions of the demo get the same text."""
 
     name = "numbered"
 

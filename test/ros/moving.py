@@ -1,6 +1,6 @@
-"""A stream in which a bright square moves one pixel to the right with every image, and models that follow it.
+"""A stream in which a bright square moves one pixel to the right per image, and models that track it.
 
-Also run as a process of its own: the node with these models.
+Run as a process, it is the node with these models.
 """
 
 import sys
@@ -21,7 +21,7 @@ PERIOD_NS = 100_000_000
 
 
 class MovingReasoner(WordReasoner):
-    """Also says which of several images shows the bright one."""
+    """Also chooses which of several images shows the bright object."""
 
     frames = 4
 
@@ -32,7 +32,7 @@ class MovingReasoner(WordReasoner):
 
 
 class UnhurriedTracker(ScriptedTracker):
-    """Takes `step_s` for every image."""
+    """Takes `step_s` seconds for every image."""
 
     def __init__(self, step_s=0.0):
         super().__init__(lost_after_s=0.25)
@@ -55,7 +55,7 @@ def picture(number, size_wh=(64, 48)):
 
 
 class Stream:
-    """Publishes images with growing stamps through a client, while it waits for something."""
+    """Publishes images with increasing stamps through a client, also while waiting."""
 
     def __init__(self, client):
         self.client = client
@@ -76,7 +76,7 @@ class Stream:
 
 
 def number_of(answer):
-    """Of the image that an answer belongs to."""
+    """Number of the image that an answer belongs to."""
     return (answer.header.stamp.sec * 10**9 + answer.header.stamp.nanosec) // PERIOD_NS
 
 

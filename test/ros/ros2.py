@@ -1,6 +1,6 @@
-"""The few `ros2` commands of the documents, for machines without ros2cli: `topic pub`, `topic echo` and `run`.
+"""The `ros2` commands of the documentation, for machines without ros2cli: `topic pub`, `topic echo` and `run`.
 
-Subscriptions choose their quality of service as `ros2 topic echo` does: what all publishers of the topic offer.
+Subscriptions choose their QoS like `ros2 topic echo`: what all publishers of the topic offer.
 """
 
 import argparse

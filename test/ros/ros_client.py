@@ -1,4 +1,4 @@
-"""A user of the node, in a ROS context of its own thread."""
+"""A client of the node, for tests."""
 
 import time
 from pathlib import Path
@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).parent / "scripted_node.py"
 """The node with scripted models, to be run as a process."""
 
 LIMIT_S = 90.0
-"""What a busy machine may need; it only ends a test that would hang."""
+"""Long enough for a busy machine. It only ends a test that would hang."""
 
 
 def image_of(frame) -> Image:
@@ -29,7 +29,7 @@ def image_of(frame) -> Image:
 
 
 class Client(Node):
-    """Everything that a user of the node would have: publishers, an action client, and what came back."""
+    """The interfaces of a user of the node: publishers, an action client, and lists of received messages."""
 
     def __init__(self, context):
         super().__init__("client", context=context)
@@ -52,7 +52,7 @@ class Client(Node):
         self.create_subscription(kind, topic, self.got[name].append, 1000)
 
     def until(self, done, timeout_s=LIMIT_S):
-        """Spin until `done()`; its value."""
+        """Spin until `done()` is true; returns its value."""
         deadline_s = time.monotonic() + timeout_s
         while not (value := done()):
             assert time.monotonic() < deadline_s, f"not within {timeout_s} s; got {self.got['segmentation']}"
@@ -65,7 +65,7 @@ class Client(Node):
             self.spinner.spin_once(timeout_sec=0.05)
 
     def connect(self):
-        """Wait until the node's topics are matched with these."""
+        """Wait until the topics of node and client are matched."""
         ends = (self.queries, self.texts, self.images, self.depths)
         self.until(lambda: all(end.get_subscription_count() for end in ends))
         self.until(lambda: self.count_publishers("reasonseg/segmentation") and self.got["diagnostics"])
@@ -75,7 +75,7 @@ class Client(Node):
         before = len(self.got["segmentation"])
         self.queries.publish(msg.Query(text=text, query_id=query_id, mode=mode))
 
-        def answers():  # those to earlier questions may still be on their way
+        def answers():  # answers to earlier questions may still arrive
             return [one for one in self.got["segmentation"][before:] if query_id in ("", one.query_id)]
 
         return self.until(answers)[0]
@@ -88,7 +88,7 @@ class Client(Node):
         return future.result()
 
     def set(self, **values):
-        """Set parameters, `__` for dots; the reasons of those that were refused."""
+        """Set parameters, with `__` for dots; returns the reason for each, empty if it was accepted."""
         parameters = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
         request = SetParameters.Request(parameters=[parameter.to_parameter_msg() for parameter in parameters])
         return [result.reason for result in self.call(SetParameters, "set_parameters", request).results]
@@ -99,7 +99,7 @@ class Client(Node):
         return self.call(ChangeState, "change_state", request).success
 
     def diagnostic(self, name, accept, timeout_s=LIMIT_S):
-        """The next status of that name that `accept`s."""
+        """The next diagnostic status with that name for which `accept` is true."""
 
         def found():
             statuses = [s for array in self.got["diagnostics"] for s in array.status if s.name.endswith(f": {name}")]
@@ -109,7 +109,7 @@ class Client(Node):
         return self.until(found, timeout_s)
 
     def feedback_of_goal(self, goal):
-        """Send a goal. Its handle and the list that feedback is put into."""
+        """Send a goal; returns its handle and the list that receives its feedback."""
         feedback = []
         self.until(self.action.server_is_ready)
         sent = self.action.send_goal_async(goal, feedback_callback=lambda message: feedback.append(message.feedback))

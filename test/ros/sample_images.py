@@ -1,4 +1,4 @@
-"""Images of the tests: some that no node can use, and a large one."""
+"""Images for the tests: several unusable ones, and a large one."""
 
 import numpy as np
 from ros_client import image_of

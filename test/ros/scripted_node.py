@@ -1,4 +1,4 @@
-"""The real node with a scripted reasoner and segmenter. Also run as a process of its own."""
+"""The real node with a scripted reasoner and segmenter. It can also run as a process."""
 
 import sys
 import time
@@ -15,12 +15,12 @@ from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Answer, Frame, Grounding, Status
 
 ODD = "a\ud800\x00b\x1b[2J\u202e\udfff"
-"""What no message, file or terminal should get: half a pair, the end of a C string, an escape, another order."""
+"""Characters that no message, file or terminal should get: lone surrogates, NUL, escapes, a bidi override."""
 
 
 class WordReasoner(Reasoner):
-    """Finds the bright part of the image. A word in the question makes it think for minutes
-    (`slow`), longer (`brief`), find nothing, fail, or write oddly."""
+    """Finds the bright part of the image. Words in the question make it think for minutes (`slow`) or briefly
+    (`brief`), find nothing, fail, or write odd characters."""
 
     name = "word-reasoner"
 
@@ -51,7 +51,7 @@ class WordReasoner(Reasoner):
 
 
 class FailingMemorySegmenter(ScriptedSegmenter):
-    """Has no memory for an image whose first pixel is 255."""
+    """Runs out of memory for an image whose first pixel is 255."""
 
     def encode(self, rgb):
         if rgb[0, 0, 0] == 255:

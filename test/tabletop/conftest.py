@@ -1,4 +1,4 @@
-"""One renderer for all the tests of the tabletop, as opening one takes a while."""
+"""One renderer for all tests of the tabletop, because opening one is slow."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Scenes of coloured rectangles: enough facts for questions, drawn in microseconds."""
+"""Scenes of coloured rectangles, with enough ground truth for questions, drawn in microseconds."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def draw_scene(seed: int) -> Scene:
 
 @pytest.fixture(autouse=True)
 def threads_as_before():
-    """A run sets how many threads torch uses in its process, which would slow the tests after it."""
+    """Restore torch's number of threads. A run changes it for the process, which would slow later tests."""
     torch = sys.modules.get("torch")
     threads = torch and torch.get_num_threads()
     yield

@@ -1,4 +1,4 @@
-"""The console in a process, the node in another, a bag that is played, and a real browser."""
+"""Fixtures with console, node and bag player as processes, and a real browser."""
 
 import shutil
 import sys
@@ -29,7 +29,7 @@ def programs_in_a_domain():
 
 @pytest.fixture(scope="module")
 def programs():
-    """Processes that a module's tests share."""
+    """Processes shared by the tests of a module."""
     with programs_in_a_domain() as programs:
         yield programs
 
@@ -59,7 +59,7 @@ def chromium():
 
 @pytest.fixture
 def browse(chromium):
-    """Open an address in a separate browser profile. At the end no page may have complained."""
+    """Open an address in a separate browser profile. The test fails if a page reported an error."""
     contexts, complaints = [], []
 
     def open_page(address, **options):

@@ -35,7 +35,7 @@ def write_bag(path):
 
 
 class Program:
-    """A process whose lines on stdout are read as they come; what it says on stderr goes there too."""
+    """A process whose output, stdout and stderr together, is read line by line."""
 
     def __init__(self, command, environment):
         self.process = subprocess.Popen(
@@ -53,7 +53,7 @@ class Program:
                 self._came.notify_all()
 
     def line(self, pattern, timeout_s=150):
-        """The first match of a pattern in a line, when it comes."""
+        """Wait for the first match of a pattern in a line."""
 
         def found():
             return next((match for line in self.lines if (match := re.search(pattern, line))), None)
@@ -63,7 +63,7 @@ class Program:
             return found()
 
     def ended(self):
-        """The exit status of a program that ends by itself."""
+        """Wait for the program to end; returns its exit status."""
         self.process.wait(150)
         return self.end()
 
@@ -77,7 +77,7 @@ class Program:
 
 
 class Programs:
-    """Processes in one ROS domain, ended together."""
+    """Processes in one ROS domain that are ended together."""
 
     def __init__(self, domain_id):
         self._environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id), "PYTHONPATH": str(ROOT)}

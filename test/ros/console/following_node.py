@@ -1,4 +1,4 @@
-"""The real node with scripted models that also follow their targets."""
+"""The real node with scripted models that also track their targets."""
 
 import sys
 from pathlib import Path
