@@ -27,7 +27,8 @@ class Call:
     Attributes:
         max_new_tokens: longest answer in tokens; 0 is the configured limit.
         time_limit_s: longest time in seconds; 0 is the configured limit.
-        cancelled: polled between tokens, from the thread that answers; True ends the question as CANCELLED.
+        cancelled: polled between tokens and, with torch, between layers of the prefill, from the thread that answers;
+            True ends the question as CANCELLED.
         on_text, on_stage: progress, from the thread that answers; must return quickly.
     """
 

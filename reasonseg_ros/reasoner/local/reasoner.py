@@ -24,6 +24,7 @@ from reasonseg_ros.reasoner.local.checkpoint import load_checkpoint
 from reasonseg_ros.reasoner.local.decoding import FastDecoder, unsuited
 from reasonseg_ros.reasoner.local.exploring import attention_of, can_attend, sampled_rows
 from reasonseg_ros.reasoner.local.generation import DecodedRow, GoOn, PlainDecoder, end_tokens
+from reasonseg_ros.reasoner.local.interruption import InterruptedPrefill, interruptible
 from reasonseg_ros.reasoner.local.kept_frames import KeptFrames, MakeInputs
 from reasonseg_ros.reasoner.speaking import Messages, SpeakingReasoner, Speech
 from reasonseg_ros.reasoner.sureness import thought_entropy, thought_length
@@ -126,7 +127,11 @@ class LocalReasoner(SpeakingReasoner):
         messages = self.messages(question)
         if not isinstance(self._decoder, FastDecoder) or self._kept is None:
             return self.say(messages, [self.shown(frame)], limits)
-        reading = self._kept.read(frame.rgb, self._words(messages), self._inputs_about(frame))
+        try:
+            with interruptible(self.model, limits.broken):
+                reading = self._kept.read(frame.rgb, self._words(messages), self._inputs_about(frame))
+        except InterruptedPrefill as interrupted:
+            return _unread([], interrupted.status)
         return self._spoken(partial(self._decoder.continued, reading.prompt), [reading.seen_wh], limits)[0]
 
     def say_around(
@@ -160,19 +165,26 @@ class LocalReasoner(SpeakingReasoner):
         seen_wh: list[list[tuple[int, int]]],
         limits: Limits,
     ) -> list[Speech]:
-        """The result of `decode`, a row for each chat. Limits are checked between tokens."""
+        """The result of `decode`, a row for each chat. Limits are checked between layers of the prefill, then between
+        tokens."""
         broken: Status | None = None
 
         def go_on(rows: list[list[int]]) -> bool:
             nonlocal broken
+            stop_interrupting()
             if limits.has_listener:
                 # A character of several tokens shows as a replacement character until its last one.
                 limits.on_text(self._text(rows[0]).rstrip("\ufffd"), len(rows[0]))
             broken = limits.broken()
             return broken is None
 
+        try:
+            with interruptible(self.model, limits.broken) as stop_interrupting:
+                decoded = decode(limits.max_new_tokens, go_on)
+        except InterruptedPrefill as interrupted:
+            return [_unread(sizes, interrupted.status) for sizes in seen_wh]
         speeches = []
-        for found, sizes in zip(decode(limits.max_new_tokens, go_on), seen_wh, strict=True):
+        for found, sizes in zip(decoded, seen_wh, strict=True):
             row = found.tokens
             ended = row[-1] in self._ends
             cut = not ended and len(row) >= limits.max_new_tokens
@@ -203,3 +215,8 @@ class LocalReasoner(SpeakingReasoner):
 
     def _text(self, tokens: list[int]) -> str:
         return str(self.processor.tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+def _unread(seen_wh: list[tuple[int, int]], status: Status) -> Speech:
+    """The reply to a prompt whose prefill was stopped."""
+    return Speech("", 0, seen_wh, broken=status)

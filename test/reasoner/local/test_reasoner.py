@@ -115,6 +115,51 @@ def test_the_time_limit_ends_in_timeout(reasoner: Any, frame: Frame) -> None:
     assert "raise the time limit" in answer.error
 
 
+def layers_of(reasoner: Any, part: str) -> Any:
+    return {"image": reasoner.model.model.visual.blocks, "text": reasoner.model.model.language_model.layers}[part]
+
+
+@pytest.mark.parametrize("part", ["image", "text"])
+@pytest.mark.parametrize("ask", ["alone", "batch", "reply"])
+def test_a_limit_stops_the_prefill_between_layers(
+    reasoner: Any, part: str, ask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = Frame(np.random.default_rng(4).integers(0, 255, (480, 640, 3), np.uint8))  # one that is not kept
+    first, second = layers_of(reasoner, part)[:2]
+    ran: list[str] = []
+    handles = [
+        first.register_forward_hook(lambda *_: ran.append("first")),
+        second.register_forward_hook(lambda *_: ran.append("second")),
+    ]
+    late = "first"
+    monkeypatch.setattr(Limits, "broken", lambda limits: Status.TIMEOUT if late in ran else None)
+    try:
+        if ask == "alone":
+            answer = reasoner.answer(frame, "what is red", Call(max_new_tokens=5))
+        elif ask == "batch":
+            answer = reasoner.answer_batch([frame, frame], ["a", "b"], Call(max_new_tokens=5))[1]
+        else:
+            answer = reasoner.reply([frame.rgb], "what do you see?", Call(max_new_tokens=5))
+        assert (ran, answer.status) == (["first"], Status.TIMEOUT)
+        assert "raise the time limit" in answer.error
+        late = "never"
+        ran.clear()
+        whole = reasoner.answer(frame, "what is red", Call(max_new_tokens=5))
+        assert whole.tokens and ran[:2] == ["first", "second"]
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def test_a_stopped_prefill_leaves_nothing_behind(reasoner: Any, frame: Frame) -> None:
+    other = Frame(frame.rgb[:, ::-1].copy())
+    asked = iter([False] * 3 + [True])
+    assert reasoner.answer(other, "a", Call(cancelled=lambda: next(asked))).status is Status.CANCELLED
+    assert not any(layer._forward_pre_hooks for part in ("image", "text") for layer in layers_of(reasoner, part))
+    alone = reasoner.answer_batch([other], ["what is red"], Call(max_new_tokens=7))[0]
+    assert reasoner.answer(other, "what is red", Call(max_new_tokens=7)).raw_text == alone.raw_text
+
+
 def test_a_batch_gets_the_same_answers(reasoner: Any, frame: Frame) -> None:
     other = Frame(frame.rgb[::-1])
     frames = [frame, other, frame, frame]
