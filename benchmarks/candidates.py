@@ -3,8 +3,8 @@
     reasonseg tabletop bag --seed 20400000 --scenes 170 --questions 3 --phrasing unseen --no-depth --out out/unseen
     python -m benchmarks.candidates out/unseen --rows out/rows.jsonl [--limit 500] [--set NAME=VALUE ...]
 
-Each question is a line of --rows as soon as it is answered. A run that was stopped goes on there, and --part 1/2 and
---part 2/2 share the questions between two processes.
+Each question is a line of --rows as soon as it is answered. A resumed run asks only those without one.
+--part 1/2 and --part 2/2 share the questions between two processes.
 
 gIoU of each, by the question's kind. "rho": Spearman's rank correlation of scores and IoUs within a
 question, mean over those with three candidates or more whose IoUs differ by more than 0.2. "rescued": questions whose

@@ -6,7 +6,7 @@
         [--methods seg_zero rea2_seg] [--limit 500]
 
 Each method on each bag is one run of `reasonseg evaluate`, one question after the other, whose report stays in --out. A
-run that was interrupted goes on where it was. Seconds are medians over the questions; memory is that of the process.
+run that was interrupted resumes where it stopped. Seconds are medians over the questions; memory is the process's.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def like_a_sensor(depth_m: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def errors(target: Target, surface: Surface) -> dict[str, float]:
-    """In millimetres.
+    """The errors of a surface against the truth, in millimetres.
 
     `middle`: the box's to the true box's; `centroid`: to the mean of what is visible in truth; `centroid to middle`: to
     the true box's middle, which says how far the visible side is from it; the sides are compared in order of length.

@@ -1,4 +1,4 @@
-"""Asks for a thing or a part of one, and proposes where a two-finger gripper takes it, or says why it should not try.
+"""Asks for an object or a part of one, and proposes a grasp for a two-finger gripper, or says why it should not try.
 
     python examples/07_grasp.py "the handle of the screwdriver"
 
@@ -25,7 +25,7 @@ from reasonseg_ros.geometry import quat_xyzw, rotation_matrix
 
 
 class Refused(Exception):
-    """Why nothing is to be grasped."""
+    """Raised when no grasp is proposed. The message says why."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     python examples/08_nav2_semantic_layer.py "the wet floor" "cables on the floor" \\
         --ros-args -r depth:=/camera/depth -r camera_info:=/camera/camera_info
 
-Each question is watched. Of every answer go out, with the header of its image, what the layer reads:
+Each question is watched. For every answer, this program publishes what the layer reads, with the image's header:
 
     /semantic_layer/label_mask   sensor_msgs/Image mono8     0, or the number of the question: 1, 2, ...
     /semantic_layer/confidence   sensor_msgs/Image mono8     255 is sure
@@ -13,9 +13,9 @@ Each question is watched. Of every answer go out, with the header of its image, 
 The parameters `rectification` and `depth_rectification` are the node's `camera.rectification` and
 `camera.depth_rectification`; `auto` is a raw image here, whose topic is not known.
 
-The layer takes a mask and a cloud of exactly the same stamp. A camera's own cloud is long gone when an answer comes, so
-the depth images of the last seconds are kept here. Pixels that are not finite are passed over by the layer, so that 0
-needs no class. Old marks go by its `tile_map_decay_time`. The configuration of the layer
+The layer needs a mask and a cloud with exactly the same stamp. The camera's own cloud is too old when an answer comes,
+so this program keeps the depth images of the last seconds. The layer ignores points that are not finite, so that 0
+needs no class. It removes old marks after its `tile_map_decay_time`. The configuration of the layer
 (semantic_segmentation_layer::SemanticSegmentationLayer) then has
 
     camera:
@@ -93,7 +93,7 @@ def label_info(vision_messages: Any, questions: Sequence[str]) -> Any:
 
 
 class SemanticCostmapConsumer(Node):
-    """Watches the questions and hands their answers on; one without depth is left out with a warning."""
+    """Watches the questions and publishes their answers. An answer without depth is left out with a warning."""
 
     def __init__(self, questions: Sequence[str], **node_arguments: Any) -> None:
         super().__init__("semantic_layer", **node_arguments)

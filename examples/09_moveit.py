@@ -1,8 +1,8 @@
-"""Puts what an answer found into MoveIt's planning scene, and proposes a grasp of it.
+"""Adds the regions of an answer to MoveIt's planning scene, and proposes a grasp of the target.
 
     python examples/09_moveit.py "the mug"
 
-needs moveit_msgs, and the node with depth and camera_info. Sent are, in the frame of the node's results:
+needs moveit_msgs, and the node with depth and camera_info. It publishes, in the frame of the node's results:
 
     /collision_object      moveit_msgs/CollisionObject   a box for each region; move_group takes them from there
     /moveit_scene/grasp    moveit_msgs/Grasp             for a single target, if examples/07_grasp.py takes it
@@ -41,7 +41,7 @@ APPROACH_M, RETREAT_M = 0.10, 0.12
 
 
 class Refused(Exception):
-    """Why the planning scene stays as it is."""
+    """Raised when the planning scene is not changed. The message says why."""
 
 
 def collision_objects(messages: Any, answer: Segmentation) -> list[Any]:

@@ -10,8 +10,8 @@ The tree, from left to right:
     ├── ask back (sequence)  is it `unsure`?; ask a person
     └── give up              say why: the status and its reason
 
-`Ask` runs while the node thinks, so the tree goes on ticking, and stopping it cancels the question. A behaviour of your
-robot takes the place of `GoToTarget`, which hands on the target's pose.
+`Ask` is running while the node thinks, so the tree is still ticked. Stopping it cancels the question. Replace
+`GoToTarget`, which only passes on the target's pose, by a behaviour of your robot.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class HasStatus(WithAnswer):
 
 
 class GoToTarget(WithAnswer):
-    """Hands on the pose of the one target with a place; your robot's behaviour comes here."""
+    """Passes on the pose of the only target that has one. Replace it by your robot's behaviour."""
 
     def __init__(self) -> None:
         super().__init__("go to the target")

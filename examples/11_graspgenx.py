@@ -1,4 +1,4 @@
-"""Hands the points of one target to GraspGenX, which proposes grasps of it.
+"""Sends the points of one target to GraspGenX, which proposes grasps of it.
 
     python examples/11_graspgenx.py "the mug"
     python examples/11_graspgenx.py "the mug" --ros-args -r generate_grasps:=/graspgenx/generate_grasps
@@ -32,7 +32,7 @@ SERVER_LIMIT_S, CLOUD_LIMIT_S = 10.0, 5.0
 
 
 class Refused(Exception):
-    """Why no grasps were asked for."""
+    """Raised when GraspGenX is not asked. The message says why."""
 
 
 def target_cloud(answer: Segmentation, cloud: PointCloud2) -> PointCloud2:

@@ -60,7 +60,7 @@ def image_size(repetitions: int) -> Curve:
 
 
 def thought_length(repetitions: int) -> Curve:
-    """The answer goes on past its end, so that its length can be chosen."""
+    """Lets the model write on after the end of its answer, so that the length can be chosen."""
     reasoner = load_reasoner(replace(config_from({}).reasoner, kept_frames=0))
     assert isinstance(reasoner, OnnxReasoner)
     reasoner.manifest = replace(reasoner.manifest, end_tokens=(-1,))

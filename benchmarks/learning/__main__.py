@@ -5,8 +5,8 @@
     python -m benchmarks.learning --scenes out/scenes --test-scenes out/test-scenes --out out/learning
     python -m benchmarks.learning --arms start --checkpoints "with thoughts=out/with" ...    # score others beside it
 
-One arm after the other, seed by seed, on one thread. A stopped run goes on with the same command; `--report` writes
-table and plot of what there is.
+One arm after the other, seed by seed, on one thread. A stopped run is resumed with the same command. `--report` writes
+the table and the plot from the runs that are finished.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 The first checkpoint is trained on answers of which most have the embedded reasoner's own format, some have keys that
 only the soft reward takes, and few have exactly the keys that the strict reward wants. GRPO then goes on from it with
 either reward, for the same CPU time. `table.md` shows how often each checkpoint writes which format, and
-`formats.png` the curves. A stopped run goes on with the same command.
+`formats.png` the curves. A stopped run is resumed with the same command.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ START = "start"
 KIND_SETS = ("trained phrasings", "unseen phrasings", "everyday phrasings")
 
 Scores = dict[str, dict[str, list[Any]]]
-"""Of one run, by set: what `write_scores` writes."""
+"""The scores of one run by the name of the question set, as `write_scores` writes them."""
 PerQuestion = NDArray[np.float64]
 Measures = dict[str, dict[str, PerQuestion]]
 """By measure, by arm: a score of each question, the mean over the runs of that arm."""

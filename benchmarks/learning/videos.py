@@ -6,7 +6,7 @@
 
 One arm after the other, on one thread, each with the same CPU time. Scored are both rounds together, on questions
 about the test videos in trained and in unseen sentences: greedy, and in eight samples at temperature 1. A stopped run
-goes on with the same command. `table.md` and `comparison.png` appear in the folder.
+is resumed with the same command. `table.md` and `comparison.png` are written to the folder.
 """
 
 from __future__ import annotations

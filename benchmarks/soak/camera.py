@@ -28,7 +28,7 @@ from reasonseg_ros.spatial import Intrinsics
 from reasonseg_ros.types import FloatArray, RgbImage
 
 FRAMES = 80
-"""Of one clip."""
+"""How many images one clip has."""
 SIZE_WH = (640, 480)
 FIRST_SEED = 20_600_000
 STOP_S = 12.0

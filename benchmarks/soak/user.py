@@ -56,7 +56,7 @@ GOAL_STATUS = {4: "succeeded", 5: "canceled", 6: "aborted"}
 
 @dataclass
 class Question:
-    """`way` says how it was asked, in which mode; `ended` how it ended, empty while it goes on."""
+    """`way` says how and in which mode it was asked; `ended` says how it ended, and is empty while it runs."""
 
     way: str
     mode: str

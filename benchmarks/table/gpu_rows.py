@@ -183,7 +183,7 @@ def token_rows(
 
 
 def _each(whole: Times, first: Times, count: int) -> Times:
-    """Of one of the `count` tokens after the first."""
+    """The time of each of the `count` tokens after the first, on average."""
     return Times(
         [(a - b) / count for a, b in zip(whole.wall_s, first.wall_s, strict=True)],
         [(a - b) / count for a, b in zip(whole.cpu_s, first.cpu_s, strict=True)],
