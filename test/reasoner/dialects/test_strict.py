@@ -214,3 +214,9 @@ def test_the_qwen_dialects_want_a_list_of_json(dialect, text):
 def test_the_dialect_is_found_in_strict_reading_too():
     for text, dialect in ((said(OBJECT), SEG_ZERO), (said(LIST), REASONER), (QWEN, "qwen2.5-vl")):
         assert parse_answer(text, SIZE_WH, strict=True).dialect == dialect
+
+
+@pytest.mark.parametrize("box", ["[1,2,30]", "[1,2,30,40,50]", "[NaN,2,30,40]", '["1",2,30,40]', "[true,2,30,40]"])
+def test_qwens_boxes_have_four_finite_numbers(box: str) -> None:
+    answer = parse_answer(f'[{{"bbox_2d": {box}}}]', SIZE_WH, dialect="qwen3-vl", strict=True)
+    assert answer.status is Status.UNPARSABLE and "expected four finite numbers" in answer.error
