@@ -10,6 +10,8 @@ from reasonseg_ros.training.reinforcement.rewards import REWARDS
 from reasonseg_ros.training.reinforcement.video_rewards import VIDEO_REWARDS
 
 ENGINES = ("embedded", "trl")
+_EMBEDDED_ONLY = ("averaging", "measure_every", "measured", "threads")
+"""Settings that TRL's trainers do not have."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ class RunPlan:
                 "the engine trl does not measure during training and counts steps only; leave out --dev-rows and "
                 "--cpu-s, and evaluate a bag"
             )
+        for name in _EMBEDDED_ONLY:
+            if self.engine == "trl" and getattr(self, name) != RunPlan.__dataclass_fields__[name].default:
+                raise InvalidInput(f"--{name.replace('_', '-')} has no effect with the engine trl; leave it out")
 
 
 @dataclass(frozen=True)

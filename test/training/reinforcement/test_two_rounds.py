@@ -163,7 +163,7 @@ def test_a_run_learns_and_resumes_with_the_same_curve(plan, tmp_path):
 
 def test_published_checkpoints_are_refused(plan):
     with pytest.raises(InvalidInput, match="only the engine embedded asks two"):
-        replace(plan, engine="trl", dev_rows=None)
+        replace(plan, engine="trl", dev_rows=None, measure_every=20, measured=100)
 
 
 def test_rows_about_images_are_refused(plan, tmp_path):
