@@ -56,7 +56,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A part of a bag that cannot be evaluated. `samples` is the number of lost questions, as far as it is known."""
+    """A part of a bag that cannot be evaluated. `samples` is the number of lost questions that are known."""
 
     sample_id: str
     reason: str
