@@ -13,12 +13,13 @@ from lifecycle_msgs.srv import GetState
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import Trigger
 
 from reasonseg_ros.bags import BagWriter, header_stamp_ns, raw_stamp_ns
 from reasonseg_ros.bags.topics import CAMERA_INFO_TOPIC, IMAGE_TOPIC, QUERY_TOPIC
 from reasonseg_ros.errors import ReasonSegError
+from reasonseg_ros.images.jpeg_comment import comment_of
 from reasonseg_ros.msg import Query, Reasoning, Segmentation
 from reasonseg_ros.ros.playing.holding import NEXT_SERVICE
 from reasonseg_ros.ros.playing.publishers import message_class
@@ -29,7 +30,8 @@ ACTIVE = State.PRIMARY_STATE_ACTIVE
 NODE = "/reasonseg"
 REASONING_TOPIC = f"{NODE}/reasoning"
 SEGMENTATION_TOPIC = f"{NODE}/segmentation"
-OVERLAY_TOPIC = f"{NODE}/overlay"
+OVERLAY_TOPIC = f"{NODE}/overlay/compressed"
+"""Its JPEGs name their question. Those of `~/overlay` do not, and several answers may be about one image."""
 
 START_LIMIT_S = 180.0
 ACTIVE_LIMIT_S = 5.0
@@ -68,7 +70,7 @@ class DemoClient:
         self._asked: set[str] = set()
         self._answers: dict[str, Segmentation] = {}
         self.masks: dict[tuple[str, int], Segmentation] = {}
-        self._overlays: dict[int, Image] = {}
+        self._overlays: dict[tuple[str, int], CompressedImage] = {}
         self._on_reasoning: Callable[[Reasoning], None] = lambda _: None
         self.camera_types = {IMAGE_TOPIC: "sensor_msgs/msg/Image", CAMERA_INFO_TOPIC: "sensor_msgs/msg/CameraInfo"}
 
@@ -82,7 +84,7 @@ class DemoClient:
             )
         self._node.create_subscription(Reasoning, REASONING_TOPIC, self._on_thought, quality, raw=True)
         self._node.create_subscription(Segmentation, SEGMENTATION_TOPIC, self._on_answer, quality, raw=True)
-        self._node.create_subscription(Image, OVERLAY_TOPIC, self._on_overlay, quality)
+        self._node.create_subscription(CompressedImage, OVERLAY_TOPIC, self._on_overlay, quality)
         self._queries = self._node.create_publisher(Query, QUERY_TOPIC, quality)
         self._get_state = self._node.create_client(GetState, f"{NODE}/get_state")
         self._next_image = self._node.create_client(Trigger, NEXT_SERVICE)
@@ -123,7 +125,7 @@ class DemoClient:
 
     def ask(
         self, query_id: str, text: str, stamp_ns: int, on_reasoning: Callable[[Reasoning], None]
-    ) -> tuple[Segmentation, Image | None]:
+    ) -> tuple[Segmentation, CompressedImage | None]:
         """The node's answer about the image with that stamp, and its overlay if one arrives.
 
         Raises ReasonSegError if there is no answer, or only answers about other images.
@@ -133,8 +135,9 @@ class DemoClient:
         answer = self.first_answer(Query(query_id=query_id, text=text, mode=Query.ONCE), {stamp_ns})
         if header_stamp_ns(answer.header) != stamp_ns:
             return answer, None
-        self._spin(OVERLAY_LIMIT_S, until=lambda: stamp_ns in self._overlays)
-        return answer, self._overlays.get(stamp_ns)
+        picture = (query_id, stamp_ns)
+        self._spin(OVERLAY_LIMIT_S, until=lambda: picture in self._overlays)
+        return answer, self._overlays.get(picture)
 
     def first_answer(self, query: Query, stamps_ns: Collection[int]) -> Segmentation:
         """The node's next answer, in any mode, about one of these images. It may be a failure.
@@ -163,15 +166,15 @@ class DemoClient:
         self._wait(lambda: self._image_stamp_ns >= 0, START_LIMIT_S, "no image arrived from the player")
         self._spin(SETTLE_S)
 
-    def run(self, stamps_ns: Sequence[int]) -> dict[int, Image]:
-        """Step the player through these images at their recorded pace. Returns the overlays of that time, by stamp."""
+    def run(self, stamps_ns: Sequence[int], query_id: str) -> dict[int, CompressedImage]:
+        """Step the player through these images at their recorded pace. Returns that question's overlays, by stamp."""
         self._overlays.clear()
         start_s = time.monotonic()
         for stamp_ns in stamps_ns:
             self._spin(start_s + (stamp_ns - stamps_ns[0]) / 1e9 - time.monotonic())
             self._call(self._next_image, Trigger.Request())
-        self._spin(OVERLAY_LIMIT_S, until=lambda: stamps_ns[-1] in self._overlays)
-        return dict(self._overlays)
+        self._spin(OVERLAY_LIMIT_S, until=lambda: (query_id, stamps_ns[-1]) in self._overlays)
+        return {stamp_ns: overlay for (one_id, stamp_ns), overlay in self._overlays.items() if one_id == query_id}
 
     def _on_camera(self, topic: str, data: bytes) -> None:
         stamp_ns = raw_stamp_ns(data)
@@ -194,8 +197,9 @@ class DemoClient:
             self._answers[message.query_id] = message
             self.masks[message.query_id, header_stamp_ns(message.header)] = message
 
-    def _on_overlay(self, message: Image) -> None:
-        self._overlays[header_stamp_ns(message.header)] = message
+    def _on_overlay(self, message: CompressedImage) -> None:
+        if (query_id := comment_of(bytes(message.data))) in self._asked:
+            self._overlays[query_id, header_stamp_ns(message.header)] = message
 
     def _record(self, topic: str, kind: str, data: bytes) -> None:
         self._recorder.write_raw(topic, kind, data, time.time_ns())

@@ -17,7 +17,7 @@ from reasonseg_ros.demo import report
 from reasonseg_ros.demo.client import DemoClient
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.images.mask_codec import decode_mask
-from reasonseg_ros.images.messages import rgb_from_image
+from reasonseg_ros.images.messages import rgb_from_compressed
 from reasonseg_ros.msg import Query
 from reasonseg_ros.types import BoolMask
 
@@ -54,7 +54,10 @@ def read_moving(bag: Path) -> MovingBag:
 def follow(
     client: DemoClient, moving: MovingBag, film: Path, console: Console, method: str = ""
 ) -> list[report.Moving]:
-    """Ask the tracking questions on the first image, play the others, then ask what happened. Writes `film` (MP4)."""
+    """Ask the tracking questions on the first image, play the others, then ask what happened.
+
+    Writes `film` (MP4) with the masks of the first tracking question.
+    """
     client.restart()
     results = []
     tracked = [query for query in moving.queries if query.mode == Query.TRACK]
@@ -62,7 +65,7 @@ def follow(
     with console.status("A moving scene ..."):
         for query in tracked:
             first[query.query_id] = client.first_answer(_query(query), moving.stamps_ns)
-        overlays = client.run(moving.stamps_ns[1:])
+        overlays = client.run(moving.stamps_ns[1:], tracked[0].query_id if tracked else "")
     _write_film(film, overlays, moving.stamps_ns)
     for query in moving.queries:
         answer = first.get(query.query_id) or client.first_answer(_query(query), moving.stamps_ns)
@@ -101,7 +104,7 @@ def _write_film(path: Path, overlays: Mapping[int, Any], stamps_ns: tuple[int, .
     """Write the overlays as MP4 at the rate of the images. A missing overlay repeats the previous one."""
     if not overlays:
         return
-    pictures = {stamp_ns: rgb_from_image(overlay) for stamp_ns, overlay in overlays.items()}
+    pictures = {stamp_ns: rgb_from_compressed(overlay) for stamp_ns, overlay in overlays.items()}
     rate_hz = (len(stamps_ns) - 1) * 1e9 / (stamps_ns[-1] - stamps_ns[0])
     height, width = next(iter(pictures.values())).shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate_hz, (width, height))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from reasonseg_ros.errors import InvalidInput, ReasonSegError
 from reasonseg_ros.files.resources import resource
 from reasonseg_ros.images.files import write_image
 from reasonseg_ros.images.mask_codec import decode_mask
-from reasonseg_ros.images.messages import rgb_from_image
+from reasonseg_ros.images.messages import rgb_from_compressed
 from reasonseg_ros.types import BoolMask
 
 HOLD_HZ = 5.0
@@ -50,8 +51,31 @@ def read_tasks(bag: Path) -> list[Task]:
         messages = [message for _, _, message in reader.messages([GROUND_TRUTH_TOPIC])]
     if not messages:
         raise InvalidInput(f"{bag} holds no ground truth; `reasonseg tabletop bag` writes one that does")
-    tasks = [Task(m.query_id, m.question, m.kind, header_stamp_ns(m.header), decode_mask(m.mask)) for m in messages]
+    ids = _unique(message.query_id for message in messages)
+    tasks = [
+        Task(query_id, m.question, m.kind, header_stamp_ns(m.header), decode_mask(m.mask))
+        for query_id, m in zip(ids, messages, strict=True)
+    ]
     return sorted(tasks, key=lambda task: task.stamp_ns)
+
+
+def _unique(ids: Iterable[str]) -> list[str]:
+    """The ids, changed if empty or repeated, because an answer and its picture are found by their question's id."""
+    found: dict[str, None] = {}
+    for wanted in ids:
+        one = wanted or "question"
+        number = 1
+        while one in found:
+            number += 1
+            one = f"{wanted or 'question'}#{number}"
+        found[one] = None
+    return list(found)
+
+
+def picture_name(number: int, kind: str) -> str:
+    """The file of an answer's overlay. A bag may name its kinds as it likes, also with slashes."""
+    named = re.sub(r"[^\w-]+", "_", kind)[:40]
+    return f"{number:02d}-{named}.png"
 
 
 def run_demo(
@@ -74,7 +98,7 @@ def run_demo(
     params = params or resource("config/reasonseg.yaml")
     method = chosen_method(params, overrides or {})
     out.mkdir(parents=True, exist_ok=True)
-    for old in [out / "summary.json", out / "moving.mp4", *out.glob("[0-9][0-9]-*.png")]:
+    for old in [out / "summary.json", out / "moving.mp4", *out.glob("[0-9][0-9]*-*.png")]:
         old.unlink(missing_ok=True)
     with ExitStack() as stack:
         recorder = stack.enter_context(BagWriter(out / "result", force=True))
@@ -167,9 +191,9 @@ def _ask_all(
                     models["reasoner"] = message.model
 
             answer, overlay = client.ask(task.query_id, task.question, task.stamp_ns, on_reasoning)
-            picture = f"{number:02d}-{task.kind}.png" if overlay else ""
+            picture = picture_name(number, task.kind) if overlay else ""
             if overlay:
-                write_image(out / picture, rgb_from_image(overlay))
+                write_image(out / picture, rgb_from_compressed(overlay))
             results.append(_result(task, answer, picture))
         console.print(report.panel(*title, answer.thought, results[-1]))
     return results, models

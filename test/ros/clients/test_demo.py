@@ -19,7 +19,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2's rclpy")
 
 from reasonseg_ros.config import METHODS
 from reasonseg_ros.demo.moving import REFUSED
-from reasonseg_ros.demo.run import chosen_method
+from reasonseg_ros.demo.run import chosen_method, picture_name, read_tasks
 from reasonseg_ros.methods.loading import method_class
 
 FOLDER = Path(__file__).parents[1]
@@ -189,3 +189,19 @@ def test_the_method_is_that_of_the_option_or_else_of_the_file(tmp_path):
     params.write_text("/**:\n  ros__parameters:\n    method: llm_seg\n")
     assert chosen_method(params, {}) == "llm_seg"
     assert chosen_method(params, {"method": "rev_seg"}) == "rev_seg"
+
+
+def test_questions_of_a_bag_get_ids_that_tell_their_answers_apart(tmp_path):
+    with bags.BagWriter(tmp_path / "bag") as bag:
+        for query_id in ("a", "", "a", "", "a#2"):
+            truth = bags.ground_truth_message(Query("Where?", query_id), np.ones((4, 4), bool), 10**9, "optical")
+            bag.write("/reasonseg/ground_truth", truth, 10**9)
+    ids = [task.query_id for task in read_tasks(tmp_path / "bag")]
+    assert ids[:4] == ["a", "question", "a#2", "question#2"] and len(set(ids)) == 5
+
+
+@pytest.mark.parametrize("kind", ["", "relation", "../../elsewhere", "a/b", "x" * 500, "nul\0", "种类"])
+def test_a_picture_stays_in_the_folder_whatever_its_kind_is_called(kind, tmp_path):
+    name = picture_name(7, kind)
+    assert (tmp_path / name).resolve().parent == tmp_path and name.startswith("07-")
+    (tmp_path / name).touch()
