@@ -56,6 +56,24 @@ def rgb_from_pixels(pixels: NDArray[Any]) -> RgbImage:
     return rgb
 
 
+def is_dark(rgb: RgbImage) -> bool:
+    """Whether an image of 16 bits uses only the lowest 12, as cameras and depth sensors that do not shift them."""
+    return int(rgb.max()) <= round(4095 * 255 / 65535)
+
+
+def upright_rgb(data: Any) -> RgbImage:
+    """The bytes of an image file as uint8 [H, W, 3], with the EXIF orientation applied. Raises UnusableImage.
+
+    Nearly black pixels of 16 bits are refused.
+    """
+    pixels = decode_image(data, upright=True)
+    rgb = rgb_from_pixels(pixels)
+    if pixels.dtype == np.uint16 and is_dark(rgb):
+        detail = "no 16-bit value reaches 4096, and 65535 is white; scale the values up, or save 8 bits"
+        raise UnusableImage("nearly black", detail)
+    return rgb
+
+
 def read_image(path: Path) -> RgbImage:
     """Read an image file as uint8 [H, W, 3], with the EXIF orientation applied. Raises InvalidInput."""
     try:
@@ -63,7 +81,7 @@ def read_image(path: Path) -> RgbImage:
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
     try:
-        return rgb_from_pixels(decode_image(data, upright=True))
+        return upright_rgb(data)
     except UnusableImage as error:
         raise InvalidInput(f"{path} is not an image that can be read ({error}); use PNG or JPEG") from error
 

@@ -35,6 +35,10 @@ _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 322, 
 _TIFF_ORIENTATION, _TIFF_AS_STORED = 274, 1
 _TIFF_NUMBERS = {3: "H", 4: "I"}
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_WHITE_IS_ZERO = 258, 262, 0
+_TIFF_UNSCALED_BITS = (10, 12, 14)
+"""OpenCV stores these in 16 bits without scaling them, so that the image is nearly black."""
+_BMP_MASKS, _BMP_ORDER = 3, (0xFF0000, 0xFF00, 0xFF)
+"""Compression with a mask for each colour, and the only masks that OpenCV knows behind a header without alpha."""
 _TIFF_COLOURS = (0, 1, 2, 3, 5, 6)
 """Grey, RGB, palette, CMYK, YCbCr. OpenCV decodes CIELAB to other colours than those that are meant."""
 
@@ -98,6 +102,11 @@ def _png_size(view: memoryview) -> tuple[int, int]:
     raise UnusableImage("damaged image", f"PNG of more than {MAX_PARTS} chunks")
 
 
+def is_deep_png(data: Any) -> bool:
+    """Whether a complete image file is a PNG of 16 bits."""
+    return bytes(data[:8]) == _PNG and data[24] == 16
+
+
 def _jpeg_size(view: memoryview) -> tuple[int, int]:
     # Decoders silently fill the missing part of a truncated JPEG with grey, so the end mark is required here. Segments
     # are skipped one by one, because a thumbnail in the EXIF data also has an end mark.
@@ -152,12 +161,18 @@ def without_tiff_orientation(data: Any) -> Any:
 
 
 def _tiff_entries(view: memoryview) -> tuple[str, Iterator[tuple[int, int, int]]]:
-    """Byte order, and for each entry of the first image its tag, type and the offset of its value."""
+    """Byte order, and for each entry of the first image its tag, type and the offset of its first value."""
     order = "<" if bytes(view[:2]) == b"II" else ">"
     directory = struct.unpack_from(f"{order}I", view, 4)[0]
     count = struct.unpack_from(f"{order}H", view, directory)[0]
     places = range(directory + 2, directory + 2 + 12 * count, 12)
-    return order, ((*struct.unpack_from(f"{order}HH", view, at), at + 8) for at in places)
+
+    def entry(at: int) -> tuple[int, int, int]:
+        tag, kind, count = struct.unpack_from(f"{order}HHI", view, at)
+        is_elsewhere = count * {3: 2, 4: 4}.get(kind, 0) > 4  # then the entry has the offset of its values
+        return tag, kind, struct.unpack_from(f"{order}I", view, at + 8)[0] if is_elsewhere else at + 8
+
+    return order, (entry(at) for at in places)
 
 
 def _tiff_size(view: memoryview) -> tuple[int, int]:
@@ -169,12 +184,14 @@ def _tiff_size(view: memoryview) -> tuple[int, int]:
     tile_wh = sides.get(_TIFF_TILE_WIDTH, 0), sides.get(_TIFF_TILE_HEIGHT, 0)
     if tile_wh[0] * tile_wh[1] > MAX_TILE_PIXELS:
         raise UnusableImage("too large", f"tiles of {tile_wh[0]} x {tile_wh[1]} pixels in the TIFF header")
-    photometric = sides.get(_TIFF_PHOTOMETRIC, 1)
+    photometric, bits = sides.get(_TIFF_PHOTOMETRIC, 1), sides.get(_TIFF_BITS, 1)
+    if bits in _TIFF_UNSCALED_BITS:
+        raise UnusableImage("unknown encoding", f"TIFF of {bits} bits; save it with 8 or 16 bits")
     if photometric not in _TIFF_COLOURS:
         raise UnusableImage("unknown encoding", f"TIFF of colour space {photometric}; save it as RGB or grey")
-    if photometric == _TIFF_WHITE_IS_ZERO and sides.get(_TIFF_BITS, 1) > 8:
+    if photometric == _TIFF_WHITE_IS_ZERO and bits > 8:
         # OpenCV turns these values at 8 bits only.
-        raise UnusableImage("unknown encoding", f"TIFF of {sides[_TIFF_BITS]} bits whose 0 is white; save 0 as black")
+        raise UnusableImage("unknown encoding", f"TIFF of {bits} bits whose 0 is white; save 0 as black")
     return sides.get(_TIFF_WIDTH, 0), sides.get(_TIFF_HEIGHT, 0)
 
 
@@ -182,7 +199,12 @@ def _bmp_size(view: memoryview) -> tuple[int, int]:
     if struct.unpack_from("<I", view, 14)[0] == 12:
         width, height = struct.unpack_from("<HH", view, 18)
         return width, height
-    width, height = struct.unpack_from("<ii", view, 18)
+    header_bytes, width, height, _, bits, compression = struct.unpack_from("<IiiHHI", view, 14)
+    if compression == _BMP_MASKS and bits == 32 and header_bytes < 56:
+        masks = struct.unpack_from("<III", view, 54)
+        if masks != _BMP_ORDER:
+            stated = ", ".join(f"{mask:08x}" for mask in masks)
+            raise UnusableImage("unknown encoding", f"BMP with the colour masks {stated}; save it as PNG")
     return width, abs(height)  # negative if the rows start at the top
 
 

@@ -24,7 +24,8 @@ from reasonseg_ros.images.encodings import (
     rgb_from_packed,
     rgb_from_planes,
 )
-from reasonseg_ros.images.header import MAX_MEGAPIXELS, check_pixels, read_header
+from reasonseg_ros.images.files import is_dark
+from reasonseg_ros.images.header import MAX_MEGAPIXELS, check_pixels, is_deep_png, read_header
 from reasonseg_ros.space.calibration import RAW, UnusableCalibration, intrinsics_from_info
 from reasonseg_ros.stamps import header_stamp_ns
 from reasonseg_ros.types import FloatArray, Frame, RgbImage
@@ -69,8 +70,11 @@ def declared_size_wh(message: Any) -> tuple[int, int]:
 
 def is_dark_16bit(message: Any, rgb: RgbImage) -> bool:
     """Whether a 16-bit image uses only the lowest 12 bits, as 12-bit cameras that do not shift their values."""
-    encoding = parse_format(message.format).encoding if is_compressed(message) else message.encoding
-    return str(encoding).endswith("16") and int(rgb.max()) <= round(4095 * 255 / 65535)
+    if is_compressed(message):
+        is_deep = parse_format(message.format).encoding.endswith("16") or is_deep_png(message.data)
+    else:
+        is_deep = str(message.encoding).endswith("16")
+    return is_deep and is_dark(rgb)
 
 
 def is_compressed(message: Any) -> bool:

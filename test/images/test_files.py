@@ -60,6 +60,50 @@ def test_a_tiff_of_another_colour_space_is_refused(tmp_path, photometric):
         read_image(tmp_path / "a.tiff")
 
 
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tiff_whose_bits_opencv_does_not_scale_is_refused(tmp_path, bits, channels):
+    data = bytearray(tiff(RGB if channels == 3 else RGB[..., 0]))
+    place = data.index(struct.pack("<HHI", 258, 3, channels)) + 8
+    if channels == 3:
+        place = struct.unpack_from("<I", data, place)[0]
+    struct.pack_into(f"<{channels}H", data, place, *[bits] * channels)
+    (tmp_path / "a.tiff").write_bytes(data)
+    with pytest.raises(InvalidInput, match=f"TIFF of {bits} bits; save it with 8 or 16 bits"):
+        read_image(tmp_path / "a.tiff")
+
+
+def masked_bmp(header_bytes, masks):
+    """A BMP of 32 bits whose masks say where red, green and blue are; they follow a header of 40 bytes."""
+    values = sum(
+        (RGB[::-1, :, at].astype(np.uint32) << ((mask & -mask).bit_length() - 1)) for at, mask in enumerate(masks)
+    ).astype("<u4")
+    head = struct.pack("<IiiHHIIiiII", header_bytes, 20, 12, 1, 32, 3, values.nbytes, 0, 0, 0, 0)
+    head = (head + struct.pack("<III", *masks)).ljust(header_bytes, b"\0")
+    return b"BM" + struct.pack("<IHHI", 14 + len(head) + values.nbytes, 0, 0, 14 + len(head)) + head + values.tobytes()
+
+
+@pytest.mark.parametrize("header_bytes", [40, 52, 56, 108, 124])
+@pytest.mark.parametrize("masks", [(0xFF0000, 0xFF00, 0xFF), (0xFF, 0xFF00, 0xFF0000), (0xFF000000, 0xFF0000, 0xFF00)])
+def test_a_bmp_with_colour_masks_is_read_by_them_or_refused(tmp_path, header_bytes, masks):
+    (tmp_path / "a.bmp").write_bytes(masked_bmp(header_bytes, masks))
+    if header_bytes < 56 and masks[0] != 0xFF0000:  # OpenCV ignores these masks, and swaps red and blue
+        with pytest.raises(InvalidInput, match=r"BMP with the colour masks (000000ff|ff000000)"):
+            read_image(tmp_path / "a.bmp")
+    else:
+        np.testing.assert_array_equal(read_image(tmp_path / "a.bmp"), RGB)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_file_of_16_bits_that_uses_only_12_is_refused_as_nearly_black(tmp_path, channels):
+    pixels = RGB.astype(np.uint16) * 16 if channels == 3 else RGB[..., 0].astype(np.uint16) * 16
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    with pytest.raises(InvalidInput, match="nearly black: no 16-bit value reaches 4096, and 65535 is white"):
+        read_image(tmp_path / "a.png")
+    cv2.imwrite(str(tmp_path / "a.png"), pixels + np.uint16(1024))
+    assert read_image(tmp_path / "a.png").max() > 16
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_photograph_is_read_upright_as_a_viewer_shows_it(tmp_path, orientation):
     exif = Pillow.Exif()

@@ -11,7 +11,7 @@ from reasonseg_ros.data_engine.pictures import ListedObject, LoadedPicture, Sour
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.coco_masks import segmentation_mask
 from reasonseg_ros.evaluation.datasets.image_folders import find_image
-from reasonseg_ros.evaluation.datasets.json_files import by_id, flag, read_json
+from reasonseg_ros.evaluation.datasets.json_files import by_id, flag, plain_id, read_json
 from reasonseg_ros.evaluation.datasets.pictures import check_stated_size, read_picture
 from reasonseg_ros.faults import reason
 
@@ -29,21 +29,26 @@ def coco_pictures(path: Path, folders: Sequence[Path]) -> list[SourcePicture]:
     )
     if not images:
         raise InvalidInput(f"{path} names no image; give a COCO-style file with images, annotations and categories")
-    known = by_id(entry for entry in categories if _is_id(entry.get("id")))
-    clear = by_id(entry for entry in images if _is_id(entry.get("id")))
-    of_image: dict[Any, list[dict[str, Any]]] = {}
+    known, clear = by_id(categories), by_id(images)
+    of_image: dict[str, list[dict[str, Any]]] = {}
     for entry in annotations:
-        if _is_id(entry.get("image_id")):
-            of_image.setdefault(entry["image_id"], []).append(entry)
+        of_image.setdefault(plain_id(entry.get("image_id")), []).append(entry)
+    if annotations and of_image.keys().isdisjoint(clear):
+        raise InvalidInput(
+            f"no image_id of an annotation is the id of an image in {path}, such as {images[0].get('id')!r:.40} and "
+            f"{annotations[0].get('image_id')!r:.40}; write the ids alike in both lists"
+        )
     pictures = []
     for number, image in enumerate(images):
-        name = _file_name(image) or f"image {number}"
-        listed = of_image.get(image["id"], []) if _is_id(image.get("id")) else []
-        if _is_id(image.get("id")) and image["id"] not in clear:
-            why = f"other images have its id {image['id']!s:.40} too, so its annotations cannot be assigned"
-            pictures.append(SourcePicture(name, partial(_refuse, why)))
+        name, its_id = _file_name(image) or f"image {number}", plain_id(image.get("id"))
+        if its_id in clear:
+            pictures.append(SourcePicture(name, partial(_load, name, image, of_image.get(its_id, []), known, folders)))
         else:
-            pictures.append(SourcePicture(name, partial(_load, name, image, listed, known, folders)))
+            why = f"other images have its id {its_id:.40} too" if its_id else f"its id is {image.get('id')!r:.40}"
+            pictures.append(SourcePicture(name, partial(_refuse, f"{why}, so its annotations cannot be assigned")))
+    if lost := of_image.get(""):
+        why = f"{len(lost)} annotations name no image, for example by {lost[0].get('image_id')!r:.40}; write its id"
+        pictures.append(SourcePicture(path.name, partial(_refuse, why)))
     return pictures
 
 
@@ -51,7 +56,7 @@ def _load(
     name: str,
     image: Mapping[str, Any],
     annotations: Sequence[Mapping[str, Any]],
-    categories: Mapping[Any, Mapping[str, Any]],
+    categories: Mapping[str, Mapping[str, Any]],
     folders: Sequence[Path],
 ) -> LoadedPicture:
     encoded = read_picture(find_image(name, folders))
@@ -75,10 +80,10 @@ def _load(
 
 
 def _object(
-    annotation: Mapping[str, Any], categories: Mapping[Any, Mapping[str, Any]], size_wh: tuple[int, int]
+    annotation: Mapping[str, Any], categories: Mapping[str, Mapping[str, Any]], size_wh: tuple[int, int]
 ) -> tuple[ListedObject, tuple[str, ...]]:
     """The object, and a line for each damaged part of its mask that was left out. Raises InvalidInput."""
-    category = categories.get(annotation.get("category_id"))
+    category = categories.get(plain_id(annotation.get("category_id")))
     name = "" if category is None else category.get("name")
     if not isinstance(name, str) or not name.strip():
         raise InvalidInput(
@@ -114,7 +119,3 @@ def _list(content: Mapping[str, Any], name: str, path: Path) -> Iterator[Any]:
             f"{path} has no list {name!r}; give a COCO-style file with images, annotations and categories"
         )
     return iter(found)
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, (int, str)) and not isinstance(value, bool)

@@ -35,16 +35,23 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def by_id(entries: Iterable[Mapping[str, Any]]) -> dict[Any, Mapping[str, Any]]:
-    """Entries by their `id`. If different entries have the same id, as in merged files, all of them are left out.
+def plain_id(value: Any) -> str:
+    """An id as text: 7, 7.0 and "7" are the same, because tools write each of them. Empty if it is no id."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
 
-    Raises KeyError or TypeError for an entry without a hashable id.
+
+def by_id(entries: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Entries by the `plain_id` of their `id`. Left out: entries without an id, and, as in merged files, different
+    entries with the same one.
     """
-    found: dict[Any, Mapping[str, Any]] = {}
-    unclear = set()
+    found: dict[str, Mapping[str, Any]] = {}
+    unclear = {""}
     for entry in entries:
-        if found.setdefault(entry["id"], entry) != entry:
-            unclear.add(entry["id"])
+        one = plain_id(entry.get("id"))
+        if found.setdefault(one, entry) != entry:
+            unclear.add(one)
     return {one: entry for one, entry in found.items() if one not in unclear}
 
 

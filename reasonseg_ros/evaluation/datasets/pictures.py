@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasonseg_ros.errors import InvalidInput, UnusableImage
-from reasonseg_ros.images.files import decode_image, rgb_from_pixels
+from reasonseg_ros.images.files import upright_rgb
 from reasonseg_ros.images.header import check_pixels, read_header
 from reasonseg_ros.types import RgbImage
 
@@ -98,7 +98,7 @@ def forget_xmp(image: Image.Image) -> None:
 
 def _deep_rgb(data: bytes, name: str) -> RgbImage:
     try:
-        return rgb_from_pixels(decode_image(data, upright=True))
+        return upright_rgb(data)
     except UnusableImage as error:
         raise InvalidInput(f"{name} cannot be used: {error}") from error
 

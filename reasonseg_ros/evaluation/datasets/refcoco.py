@@ -16,7 +16,7 @@ from typing import Any
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.coco_masks import segmentation_mask
 from reasonseg_ros.evaluation.datasets.image_folders import find_image
-from reasonseg_ros.evaluation.datasets.json_files import by_id, read_json
+from reasonseg_ros.evaluation.datasets.json_files import by_id, plain_id, read_json
 from reasonseg_ros.evaluation.datasets.pictures import check_stated_size, read_picture
 from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, gather, unusable
 
@@ -38,12 +38,12 @@ def refcoco_items(folder: Path, name: str, by: str, split: str, images: Sequence
     try:
         annotations, pictures = by_id(instances["annotations"]), by_id(instances["images"])
         names = {picture_id: str(entry["file_name"]) for picture_id, entry in pictures.items()}
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         path = folder / name / "instances.json"
         raise InvalidInput(f"{path} is not as published ({error!r}); get it from the data set again") from error
-    by_image: dict[Any, list[dict[str, Any]]] = {}
+    by_image: dict[str, list[dict[str, Any]]] = {}
     for ref in chosen:
-        by_image.setdefault(ref.get("image_id"), []).append(ref)
+        by_image.setdefault(plain_id(ref["image_id"]), []).append(ref)
     places = [*images, *(folder / place for place in IMAGE_FOLDERS)]
     items = []
     for image_id, about in by_image.items():
@@ -111,19 +111,19 @@ def _load(
     name: str,
     stated: Mapping[str, Any],
     refs: Sequence[dict[str, Any]],
-    annotations: Mapping[Any, Mapping[str, Any]],
+    annotations: Mapping[str, Mapping[str, Any]],
     places: Sequence[Path],
 ) -> Picture:
     image = read_picture(find_image(name, places))
     check_stated_size(image, stated.get("width"), stated.get("height"))
 
     def question(ref: dict[str, Any], number: int, question_id: str) -> LabelledQuestion:
-        annotation = annotations.get(ref["ann_id"])
+        annotation = annotations.get(plain_id(ref["ann_id"]))
         if annotation is None:
             raise InvalidInput(
                 f"annotation {ref['ann_id']} is missing or repeated in instances.json; get both from one source"
             )
-        if annotation.get("image_id", ref["image_id"]) != ref["image_id"]:
+        if plain_id(annotation.get("image_id", ref["image_id"])) != plain_id(ref["image_id"]):
             raise InvalidInput(f"annotation {ref['ann_id']} is of image {annotation['image_id']}; get both again")
         mask, broken = segmentation_mask(annotation.get("segmentation"), image.size_wh)
         text = str(ref["sentences"][number].get("sent") or "")
