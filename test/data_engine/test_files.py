@@ -161,7 +161,8 @@ def test_images_and_categories_of_one_id_are_not_mixed_up(tmp_path):
 @pytest.mark.parametrize(
     ("part", "key"), [("images", "id"), ("annotations", "image_id"), ("annotations", "category_id")]
 )
-def test_ids_are_the_same_as_number_and_as_text(tmp_path, part, key, kind):
+def test_ids_are_the_same_as_number_and_as_text(tmp_path, place, kind):
+    part, key = place.split()
     path = write_coco(tmp_path, pictures=2)
     entries = json.loads(path.read_text())[part]
     for entry in entries:
@@ -175,7 +176,7 @@ def test_annotations_without_their_image_are_not_lost_unseen(tmp_path):
     content = json.loads(path.read_text())
     padded = [{**entry, "image_id": f"00{entry['image_id']}"} for entry in content["annotations"]]
     with pytest.raises(
-        InvalidInput, match="no image_id of an annotation is the id of an image in .*such as 0 and '000'"
+        InvalidInput, match=r"no image_id of an annotation is the id of an image.*, such as 0 and '000'"
     ):
         coco_pictures(changed(path, annotations=padded), [tmp_path])
     nameless = [{**content["annotations"][0], "image_id": None}, *content["annotations"][1:]]
@@ -184,7 +185,7 @@ def test_annotations_without_their_image_are_not_lost_unseen(tmp_path):
         last.load()
     images = [{**content["images"][0], "id": 0.5}, content["images"][1]]
     first, *_ = coco_pictures(changed(path, annotations=content["annotations"], images=images), [tmp_path])
-    with pytest.raises(InvalidInput, match="its id is 0.5, so its annotations cannot be assigned"):
+    with pytest.raises(InvalidInput, match=r"its id is 0\.5, so its annotations cannot be assigned"):
         first.load()
 
 
