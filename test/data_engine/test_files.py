@@ -158,9 +158,7 @@ def test_images_and_categories_of_one_id_are_not_mixed_up(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [str, float, lambda one: f" {one}"])
-@pytest.mark.parametrize(
-    ("part", "key"), [("images", "id"), ("annotations", "image_id"), ("annotations", "category_id")]
-)
+@pytest.mark.parametrize("place", ["images id", "annotations image_id", "annotations category_id"])
 def test_ids_are_the_same_as_number_and_as_text(tmp_path, place, kind):
     part, key = place.split()
     path = write_coco(tmp_path, pictures=2)
