@@ -263,7 +263,8 @@ class Segmentation:
         regions: one for each grounding whose mask is not empty, in the answer's order. While targets are followed, also
             those that are not seen; messages leave these out (`segmenter.regions.without_empty`).
         seconds: time spent in each stage.
-        reasoned_stamp_ns: stamp of the frame that was reasoned on, if the masks were carried to another; else 0.
+        reasoned_stamp_ns: stamp of the frame that was reasoned on, if the masks were carried to another; else None. A
+            stamp may be 0: simulated time begins there.
         alternative: of an `UNSURE` answer the second-best candidate, which is no part of the answer: its regions, none
             if it says that nothing fits. None if there is none.
     """
@@ -273,8 +274,13 @@ class Segmentation:
     answer: Answer
     regions: tuple[Region, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
-    reasoned_stamp_ns: int = 0
+    reasoned_stamp_ns: int | None = None
     alternative: tuple[Region, ...] | None = None
+
+    @property
+    def origin_ns(self) -> int:
+        """Stamp of the frame that was reasoned on."""
+        return self.frame.stamp_ns if self.reasoned_stamp_ns is None else self.reasoned_stamp_ns
 
     @property
     def status(self) -> Status:

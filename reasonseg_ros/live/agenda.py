@@ -134,6 +134,7 @@ class Agenda:
 
     def settle_tracked(self, pending: Pending, outcome: Outcome, config: Config) -> Outcome:
         """Masks of an earlier answer on a newer image, which may be the last ones; also while it is asked again."""
+        pending._frame = outcome.frame
         outcome = self._settled(pending, outcome, config)
         if outcome.is_last:
             self.drop(pending, "it has ended")

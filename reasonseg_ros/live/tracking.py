@@ -174,7 +174,7 @@ def _next(item: _Tracked[Any], frame: Frame, features: Features) -> Segmentation
     """The masks of the answer in the next frame, or LOST."""
     last = item.segmentation
     if reason := other_camera(last.frame, frame):
-        return replace(lost(last, reason), frame=frame)
+        return replace(lost(last, reason), frame=frame, reasoned_stamp_ns=last.origin_ns)
     start_s = time.perf_counter()
     tracks = item.tracker.step(features, frame.stamp_ns)
     regions = tuple(tracked(region, track) for region, track in zip(last.regions, tracks, strict=True))
@@ -183,7 +183,7 @@ def _next(item: _Tracked[Any], frame: Frame, features: Features) -> Segmentation
         frame=frame,
         regions=regions,
         seconds={"tracking": time.perf_counter() - start_s},
-        reasoned_stamp_ns=last.reasoned_stamp_ns or last.frame.stamp_ns,
+        reasoned_stamp_ns=last.origin_ns,
     )
     is_lost = all(track.state == "lost" for track in tracks)
     return lost(masks, "the target has not been seen for long") if is_lost else masks

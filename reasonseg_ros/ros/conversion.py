@@ -51,7 +51,7 @@ def segmentation_message(outcome: Outcome, mask_encoding: str) -> msg.Segmentati
         message.reasoning_s = float(segmentation.seconds.get("reasoning", 0.0))
         message.segmenting_s = float(segmentation.seconds.get("segmenting", 0.0))
         message.catching_up_s = float(segmentation.seconds.get("catching_up", 0.0))
-        message.reasoned_stamp = _time_message(segmentation.reasoned_stamp_ns or segmentation.frame.stamp_ns)
+        message.reasoned_stamp = _time_message(segmentation.origin_ns)
         message.regions = [
             _region_message(index + 1, region, mask_encoding) for index, region in enumerate(segmentation.regions)
         ]

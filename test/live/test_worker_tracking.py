@@ -106,6 +106,44 @@ def test_a_followed_target_is_tracked_until_cancelled(start):
     assert [is_last for _, _, is_last in robot.reported()] == [False, False, True]
 
 
+def test_the_end_of_a_followed_target_is_about_its_last_image(start):
+    robot = start()
+    robot.show(picture(1))
+    request = robot.ask(Mode.TRACK)
+    robot.wait(1)
+    robot.show_all(picture(2), picture(3))
+    robot.worker.cancel(request)
+    robot.wait(4)
+    assert robot.reported()[2:] == [("ok", 3, False), ("cancelled", 3, True)]
+
+
+@pytest.mark.parametrize("other", [{"size_wh": (80, 20)}, {"frame_id": "rear"}])
+@pytest.mark.parametrize("first", [0, 1])
+def test_masks_name_the_image_that_was_reasoned_on_also_if_its_stamp_is_0(start, first, other):
+    robot = start()
+    robot.show(picture(first))
+    robot.ask(Mode.TRACK)
+    robot.wait(1)
+    robot.show_all(picture(first + 1), picture(first + 2))
+    robot.show(picture(first + 3, **other))
+    robot.wait(4)
+    origins_ns = [outcome.segmentation.origin_ns for outcome in robot.outcomes[:4]]
+    assert [status for status, _, _ in robot.reported()[:4]] == ["ok", "ok", "ok", "lost"]
+    assert origins_ns == [first * 100_000_000] * 4
+
+
+@pytest.mark.parametrize("other", [{"size_wh": (80, 20)}, {"frame_id": "rear"}])
+def test_a_target_lost_at_once_names_the_image_that_was_reasoned_on(start, other):
+    robot = start()
+    robot.show(picture(1))
+    robot.ask(Mode.TRACK)
+    robot.wait(1)
+    robot.show(picture(2, **other))
+    lost = robot.wait(2)
+    assert (lost.answer.status, lost.frame.stamp_ns) == (Status.LOST, 200_000_000)
+    assert lost.segmentation.origin_ns == 100_000_000
+
+
 def test_a_lost_target_is_asked_for_again_and_followed_on(start):
     robot = start()
     trackers = iter((Blind, ScriptedTracker))

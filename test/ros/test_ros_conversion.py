@@ -44,6 +44,14 @@ def test_an_answer_comes_back_as_it_went(encoding):
     assert got.raw_mask.crop_width == 8
 
 
+@pytest.mark.parametrize(("reasoned_ns", "stamp"), [(None, (7, 8)), (0, (0, 0)), (3_000_000_004, (3, 4))])
+def test_the_image_that_was_reasoned_on_is_named_also_if_its_stamp_is_0(reasoned_ns, stamp):
+    found = outcome(region(0, 0))
+    found = replace(found, result=replace(found.result, reasoned_stamp_ns=reasoned_ns))
+    message = conversion.segmentation_message(found, "png")
+    assert (message.reasoned_stamp.sec, message.reasoned_stamp.nanosec) == stamp
+
+
 def test_a_failure_says_why_and_has_no_regions():
     outcome = failed_outcome(Question(Query("?"), print), Status.NO_FRAME, "no image")
     message = conversion.segmentation_message(outcome, "png")
