@@ -21,8 +21,8 @@ from reasonseg_ros.bags import BagReader
 from reasonseg_ros.config import config_from
 from reasonseg_ros.files.resources import resource
 from reasonseg_ros.images.messages import rgb_from_compressed, rgb_from_image
-from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.questions import Question
+from reasonseg_ros.live.stream.frame_buffer import Arrival
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner

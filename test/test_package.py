@@ -184,7 +184,7 @@ def test_the_node_needs_no_library_for_bags():
     """On a robot it comes with ROS packages only; `play` and `demo` ask for more."""
     pytest.importorskip("rclpy")
     code = "import sys; sys.modules |= dict.fromkeys(['rosbags', 'mcap', 'lz4', 'backports.zstd', 'rich'])\n"
-    code += "import reasonseg_ros.ros.node, reasonseg_ros.ros.asking; print('imported')"
+    code += "import reasonseg_ros.ros.node, reasonseg_ros.ros.client.asking; print('imported')"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.stdout.strip() == "imported", result.stderr
 

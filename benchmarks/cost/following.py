@@ -12,8 +12,8 @@ from benchmarks.cost.curve import Curve
 from benchmarks.samples import shipped_questions
 from reasonseg_ros.config import config_from
 from reasonseg_ros.errors import ReasonSegError
-from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.questions import Outcome, Question
+from reasonseg_ros.live.stream.frame_buffer import Arrival
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.loading import load_method
 from reasonseg_ros.methods.port import Method

@@ -36,9 +36,9 @@ from benchmarks.results import RESULTS, commit, library_versions, machine
 from reasonseg_ros.config import Config, config_from
 from reasonseg_ros.evaluation.scoring.stand_ins import from_mask
 from reasonseg_ros.geometry import mask_iou
-from reasonseg_ros.live.motion import moved_mask
-from reasonseg_ros.live.propagation import Propagated
-from reasonseg_ros.live.scene_change import thumbnail
+from reasonseg_ros.live.following.motion import moved_mask
+from reasonseg_ros.live.following.propagation import Propagated
+from reasonseg_ros.live.stream.scene_change import thumbnail
 from reasonseg_ros.methods.tracking import load_tracker
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.loading import load_segmenter

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from reasonseg_ros.config import Config
-from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
-from reasonseg_ros.live.motion import moved_mask
-from reasonseg_ros.live.propagation import Propagator
+from reasonseg_ros.live.following.motion import moved_mask
+from reasonseg_ros.live.following.propagation import Propagator
+from reasonseg_ros.live.stream.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.segmenter.kept_features import KeptFeatures
 from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter, Track, Tracker
 from reasonseg_ros.types import BoolMask, Frame, Grounding, RgbImage

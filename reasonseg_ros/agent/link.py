@@ -22,8 +22,8 @@ from reasonseg_ros.action import Segment
 from reasonseg_ros.errors import InvalidInput, ReasonSegError
 from reasonseg_ros.images.messages import frame_from_message
 from reasonseg_ros.msg import Segmentation
-from reasonseg_ros.ros.answer_pictures import AnswerPictures
-from reasonseg_ros.ros.asking import GONE_S, absence, check_alone
+from reasonseg_ros.ros.client.answer_pictures import AnswerPictures
+from reasonseg_ros.ros.client.asking import GONE_S, absence, check_alone
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.srv import Prompt
 from reasonseg_ros.stamps import header_stamp_ns

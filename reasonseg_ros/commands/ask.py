@@ -62,7 +62,7 @@ def _ask_node(settings: argparse.Namespace) -> int:
     if given := [name for name, value in unused.items() if value]:
         raise InvalidInput(f"--node with {', '.join(given)}; the node has its own models and camera, leave them out")
     try:
-        from reasonseg_ros.ros.asking import ask_node
+        from reasonseg_ros.ros.client.asking import ask_node
     except ImportError as error:
         raise InvalidInput(f"--node needs ROS 2 and the messages; source the workspace ({error})") from error
     return ask_node(settings.question, settings.name, settings.wait, settings.out, sys.stdout)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from reasonseg_ros.config import CameraConfig
 from reasonseg_ros.doctor.finding import Finding, Wanted, fault, ok, warning
-from reasonseg_ros.ros.survey import OWN_TYPES, Survey, TopicFacts, survey
+from reasonseg_ros.ros.client.survey import OWN_TYPES, Survey, TopicFacts, survey
 
 OLD_S, FUTURE_S = 1.0, -0.1
 """Maximum and minimum age of stamps on arrival. Others come from an unsynchronised clock."""

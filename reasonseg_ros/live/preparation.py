@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from reasonseg_ros.config import QueryConfig
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.stream.frame_buffer import Arrival
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.types import Frame
 

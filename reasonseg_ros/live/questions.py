@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from reasonseg_ros.config import Config, StreamConfig
-from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.stream.frame_buffer import Arrival
 from reasonseg_ros.reasoner.call import WAIT, Call, ignore
 from reasonseg_ros.segmenter.port import Tracker
 from reasonseg_ros.segmenter.regions import without_empty

@@ -11,12 +11,12 @@ from dataclasses import replace
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput, OutOfMemory
 from reasonseg_ros.live.agenda import Pending
-from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer, thinned
-from reasonseg_ros.live.newest_image import NewestImage
+from reasonseg_ros.live.following.propagation import Propagated, Propagator
 from reasonseg_ros.live.preparation import Preparation
-from reasonseg_ros.live.propagation import Propagated, Propagator
 from reasonseg_ros.live.questions import STANDING, Outcome, Reasoned, Turn, is_tracked_on, other_camera
-from reasonseg_ros.live.scene_change import thumbnail
+from reasonseg_ros.live.stream.frame_buffer import Arrival, FrameBuffer, thinned
+from reasonseg_ros.live.stream.newest_image import NewestImage
+from reasonseg_ros.live.stream.scene_change import thumbnail
 from reasonseg_ros.live.vitals import Vitals
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.methods.stages import failed

@@ -18,14 +18,14 @@ from functools import partial
 from reasonseg_ros.errors import InvalidInput, ReasonSegError
 from reasonseg_ros.live.admission import check_question
 from reasonseg_ros.live.agenda import Agenda, Pending
-from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
-from reasonseg_ros.live.newest_image import NewestImage
+from reasonseg_ros.live.following.propagation import RESTARTED, Propagator
+from reasonseg_ros.live.following.tracking import TargetTracking
 from reasonseg_ros.live.preparation import Preparation
-from reasonseg_ros.live.propagation import RESTARTED, Propagator
 from reasonseg_ros.live.questions import Load, Outcome, Question, Turn, failed_outcome, lost
-from reasonseg_ros.live.scene_change import SceneChange
+from reasonseg_ros.live.stream.frame_buffer import Arrival, FrameBuffer
+from reasonseg_ros.live.stream.newest_image import NewestImage
+from reasonseg_ros.live.stream.scene_change import SceneChange
 from reasonseg_ros.live.thinking import Thinker
-from reasonseg_ros.live.tracking import TargetTracking
 from reasonseg_ros.live.vitals import Vitals
 from reasonseg_ros.methods.port import MakeTracker, Method
 from reasonseg_ros.types import FloatArray, Segmentation, Status

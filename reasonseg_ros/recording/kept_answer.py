@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from reasonseg_ros.config import Config
-from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer, thinned
 from reasonseg_ros.live.questions import Outcome
+from reasonseg_ros.live.stream.frame_buffer import Arrival, FrameBuffer, thinned
 from reasonseg_ros.recording.content import SentMessage
 from reasonseg_ros.types import Frame, Status
 

@@ -19,8 +19,8 @@ from typing import Any
 from reasonseg_ros.config import Config
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.faults import reason
-from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.live.questions import Outcome
+from reasonseg_ros.live.stream.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.reasoner.call import ignore
 from reasonseg_ros.recording.content import HISTORY, PROMPT, QUESTION, BlackBox, SentMessage
 from reasonseg_ros.recording.folder import BoundedFolder, file_name

@@ -26,11 +26,11 @@ from reasonseg_ros.images import messages as images
 from reasonseg_ros.live.questions import NoSegmentation, Outcome, Question, failed_outcome
 from reasonseg_ros.plain_text import check_plain, one_line, plain_text
 from reasonseg_ros.reasoner.call import Call
-from reasonseg_ros.ros.answers import in_space, messages_of
 from reasonseg_ros.ros.conversion import groundings_from, partial_reasoning_message
 from reasonseg_ros.ros.diagnostics import QuestionHealth
 from reasonseg_ros.ros.inputs.input_topic import subscribe
 from reasonseg_ros.ros.outbox import Outbox
+from reasonseg_ros.ros.publishing.answers import in_space, messages_of
 from reasonseg_ros.ros.session import Session
 from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Frame, Mode, Query, Status

@@ -17,8 +17,8 @@ from rclpy.task import Future
 from reasonseg_ros import msg, srv
 from reasonseg_ros.config import RecordConfig
 from reasonseg_ros.errors import ConfigError
-from reasonseg_ros.live.frame_buffer import FrameBuffer
 from reasonseg_ros.live.questions import Outcome
+from reasonseg_ros.live.stream.frame_buffer import FrameBuffer
 from reasonseg_ros.plain_text import one_line, plain_text
 from reasonseg_ros.recording.content import SentMessage
 from reasonseg_ros.recording.recorder import Recorder, RecordHealth

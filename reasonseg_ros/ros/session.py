@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from rclpy.lifecycle import LifecycleNode
 
-from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.stream.frame_buffer import Arrival
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.ros.diagnostics import CameraHealth, QuestionHealth
 from reasonseg_ros.ros.inputs.camera import Camera
 from reasonseg_ros.ros.inputs.depth_health import DepthHealth
 from reasonseg_ros.ros.outbox import Outbox
-from reasonseg_ros.ros.outputs import Outputs
+from reasonseg_ros.ros.publishing.outputs import Outputs
 from reasonseg_ros.ros.recording import Recordings
 from reasonseg_ros.settings import Settings
 

@@ -12,7 +12,7 @@ from reasonseg_ros.engine.gpu import Gpu
 from reasonseg_ros.hub.memory import Fit
 from reasonseg_ros.hub.stored import Stored
 from reasonseg_ros.model_card import load_card
-from reasonseg_ros.ros.survey import Survey, TopicFacts
+from reasonseg_ros.ros.client.survey import Survey, TopicFacts
 
 GPU = Gpu(0, "NVIDIA Orin", "8.7", 32 * 2**30, "12.6")
 MIB = 2**20

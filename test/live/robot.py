@@ -6,8 +6,8 @@ from functools import partial
 
 from reasonseg_ros.config import CameraConfig, Config, QueryConfig, StreamConfig
 from reasonseg_ros.geometry import mask_box
-from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.questions import Question
+from reasonseg_ros.live.stream.frame_buffer import Arrival
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.rev_seg import RevSeg
 from reasonseg_ros.methods.seg_zero import SegZero
@@ -16,7 +16,7 @@ from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.reasoner.rounds import Keyframe
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Answer, Grounding, Mode, Query, Status
-from test.live.test_propagation import RED
+from test.live.following.test_propagation import RED
 
 LIMIT_S = 60.0
 """Long enough for a busy machine. It only ends a test that would hang."""

@@ -7,8 +7,8 @@ import pytest
 
 from reasonseg_ros.live.vitals import Vitals
 from reasonseg_ros.types import Answer, Mode, Status
+from test.live.following.test_propagation import picture
 from test.live.robot import is_idle, until
-from test.live.test_propagation import picture
 
 HANG = {"hang_s": 0.5}
 

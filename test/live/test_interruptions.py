@@ -7,8 +7,8 @@ import pytest
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.segmenter.scripted import ScriptedTracker
 from reasonseg_ros.types import Mode, Status
+from test.live.following.test_propagation import picture
 from test.live.robot import LIMIT_S, is_idle, until
-from test.live.test_propagation import picture
 
 
 class Broken(ScriptedTracker):

@@ -7,8 +7,8 @@ import time
 from reasonseg_ros.live.questions import Outcome, Question
 from reasonseg_ros.segmenter.scripted import ScriptedTracker
 from reasonseg_ros.types import Frame, Mode, Status
+from test.live.following.test_propagation import picture
 from test.live.robot import LIMIT_S, is_idle, until
-from test.live.test_propagation import picture
 
 
 def test_fifty_questions_of_all_kinds_at_once_each_end_once(start):

@@ -8,8 +8,8 @@ import pytest
 
 from reasonseg_ros.config import Config, QueryConfig
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.questions import Question
+from reasonseg_ros.live.stream.frame_buffer import Arrival
 from reasonseg_ros.live.worker import Worker
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner

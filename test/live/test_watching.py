@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live import scene_change
-from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.live.scene_change import SceneChange, thumbnail
+from reasonseg_ros.live.stream import scene_change
+from reasonseg_ros.live.stream.frame_buffer import Arrival
+from reasonseg_ros.live.stream.scene_change import SceneChange, thumbnail
 from reasonseg_ros.types import Frame, Mode, Status
+from test.live.following.test_propagation import picture
 from test.live.robot import LIMIT_S, is_idle, until
-from test.live.test_propagation import picture
 
 
 def test_a_watched_question_is_tracked_and_asked_again_when_its_target_is_lost(start):

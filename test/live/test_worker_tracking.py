@@ -11,8 +11,8 @@ from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Frame, Mode, Status
+from test.live.following.test_propagation import picture
 from test.live.robot import LIMIT_S, left_px
-from test.live.test_propagation import picture
 
 
 def test_an_answer_comes_with_the_newest_image_and_says_which_it_was_reasoned_on(start):

@@ -10,8 +10,8 @@ from reasonseg_ros.recording.folder import BoundedFolder, file_name
 from reasonseg_ros.recording.reading import read_black_boxes
 from reasonseg_ros.recording.recorder import QUEUE
 from reasonseg_ros.types import Mode
+from test.live.following.test_propagation import picture
 from test.live.robot import until
-from test.live.test_propagation import picture
 
 
 def boxes_in(folder):

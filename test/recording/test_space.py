@@ -15,8 +15,8 @@ from reasonseg_ros.recording.content import from_text, rgb_sha256, to_text
 from reasonseg_ros.recording.reading import read_black_boxes
 from reasonseg_ros.recording.space_values import depth_sha256
 from reasonseg_ros.spatial import CameraPose, Intrinsics
+from test.live.following.test_propagation import picture
 from test.live.robot import until
-from test.live.test_propagation import picture
 from test.recording.boxes import HEIGHT, TEXT, WIDTH, black_box, noisy_frame, scripted_method, write_box
 
 LENS = Intrinsics(50.0, 50.0, 32.0, 24.0, (0.1, -0.02, 0.0, 0.001, 0.0))

@@ -15,8 +15,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from reasonseg_ros.faults import reason
 from reasonseg_ros.images import messages as images
-from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.live.stamps import RESTART_NS, Stamps, Step
+from reasonseg_ros.live.stream.frame_buffer import Arrival
+from reasonseg_ros.live.stream.stamps import RESTART_NS, Stamps, Step
 from reasonseg_ros.ros.diagnostics import DARK_REMEDY, CameraHealth
 from reasonseg_ros.ros.inputs.camera_infos import CameraInfos, KnownInfo, info_of_image
 from reasonseg_ros.ros.inputs.depth_health import DepthHealth

@@ -13,7 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo
 
-from reasonseg_ros.live.stamps import RESTART_NS
+from reasonseg_ros.live.stream.stamps import RESTART_NS
 from reasonseg_ros.ros.inputs.input_topic import InputTopic
 from reasonseg_ros.space.calibration import UnusableCalibration, same_frame
 from reasonseg_ros.stamps import header_stamp_ns

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Generic, TypeVar
 
-from reasonseg_ros.live.stamps import RESTART_NS
+from reasonseg_ros.live.stream.stamps import RESTART_NS
 
 Image = TypeVar("Image")
 Depth = TypeVar("Depth")

@@ -6,7 +6,7 @@ import pytest
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from reasonseg_ros.ros.survey import is_linked, serialized_header
+from reasonseg_ros.ros.client.survey import is_linked, serialized_header
 
 CAMERA = """
 import sys, time

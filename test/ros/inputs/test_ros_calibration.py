@@ -10,8 +10,8 @@ from rosgraph_msgs.msg import Clock
 from scripted_node import bright_frame
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, RegionOfInterest
 
-from reasonseg_ros.ros.cloud import POINT
 from reasonseg_ros.ros.inputs import camera_infos
+from reasonseg_ros.ros.publishing.cloud import POINT
 
 S = 1_000_000_000
 MIDDLE_XY = (39.5, 14.5)

@@ -13,7 +13,7 @@ from scripted_node import bright_frame
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from visualization_msgs.msg import Marker, MarkerArray
 
-from reasonseg_ros.ros.cloud import POINT
+from reasonseg_ros.ros.publishing.cloud import POINT
 
 MS = 1_000_000
 

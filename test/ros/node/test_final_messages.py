@@ -58,7 +58,7 @@ def test_services_and_goals_are_answered_while_no_publisher_works(node, client):
 
 
 def test_an_answer_that_can_never_be_sent_is_counted_and_the_next_ones_are_sent(node, client, monkeypatch):
-    monkeypatch.setattr("reasonseg_ros.ros.outputs.TRIES", 2)
+    monkeypatch.setattr("reasonseg_ros.ros.publishing.outputs.TRIES", 2)
     fails(node._session.outputs._publishers["segmentation"], 2)
     client.queries.publish(msg.Query(text="the bright one", query_id="lost"))
     status = client.diagnostic("questions", lambda status: value(status, "lost: ~/segmentation: could not be sent"))

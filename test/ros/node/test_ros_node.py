@@ -16,7 +16,7 @@ from std_srvs.srv import SetBool, Trigger
 from reasonseg_ros import msg, srv
 from reasonseg_ros.config import METHODS
 from reasonseg_ros.images.messages import rgb_from_compressed
-from reasonseg_ros.ros.answer_pictures import AnswerPictures
+from reasonseg_ros.ros.client.answer_pictures import AnswerPictures
 from reasonseg_ros.ros.conversion import masks_from
 
 SUCCEEDED, CANCELED, ABORTED = 4, 5, 6

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.live.tracking import TargetTracking
+from reasonseg_ros.live.following.tracking import TargetTracking
+from reasonseg_ros.live.stream.frame_buffer import Arrival
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Grounding, Status
+from test.live.following.test_propagation import FIRST, answered, picture
 from test.live.robot import LIMIT_S
-from test.live.test_propagation import FIRST, answered, picture
 
 
 def arrival(frame):

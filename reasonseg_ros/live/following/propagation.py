@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.geometry import mask_box
-from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
-from reasonseg_ros.live.motion import moved_mask
-from reasonseg_ros.live.pacing import StepPlan
+from reasonseg_ros.live.following.motion import moved_mask
+from reasonseg_ros.live.following.pacing import StepPlan
 from reasonseg_ros.live.questions import lost, other_camera
+from reasonseg_ros.live.stream.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.reasoner.call import never
 from reasonseg_ros.segmenter.port import Segmenter, Track, Tracker
 from reasonseg_ros.segmenter.regions import tracked

@@ -19,7 +19,6 @@ from reasonseg_ros import msg
 from reasonseg_ros.config import Config
 from reasonseg_ros.images.drawing import draw_answer
 from reasonseg_ros.live.questions import Outcome
-from reasonseg_ros.ros.cloud import cloud_message
 from reasonseg_ros.ros.conversion import (
     confidence_image,
     frame_3d,
@@ -30,7 +29,8 @@ from reasonseg_ros.ros.conversion import (
 )
 from reasonseg_ros.ros.diagnostics import QuestionHealth
 from reasonseg_ros.ros.inputs.input_topic import RELIABILITY
-from reasonseg_ros.ros.markers import marker_array
+from reasonseg_ros.ros.publishing.cloud import cloud_message
+from reasonseg_ros.ros.publishing.markers import marker_array
 from reasonseg_ros.ros.standard.topics import LABEL_INFO, installed_topics
 from reasonseg_ros.types import Frame, RgbImage, Segmentation
 

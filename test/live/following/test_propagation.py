@@ -8,8 +8,8 @@ import pytest
 
 from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer
-from reasonseg_ros.live.propagation import Propagator, affordable_steps
+from reasonseg_ros.live.following.propagation import Propagator, affordable_steps
+from reasonseg_ros.live.stream.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.segmenter.regions import build_region
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Segmentation, Status

@@ -21,7 +21,7 @@ from reasonseg_ros.errors import ReasonSegError
 from reasonseg_ros.images.files import write_image
 from reasonseg_ros.images.messages import frame_from_message
 from reasonseg_ros.msg import Region, Segmentation
-from reasonseg_ros.ros.answer_pictures import AnswerPictures
+from reasonseg_ros.ros.client.answer_pictures import AnswerPictures
 from reasonseg_ros.ros.twins import REMEDY, count_named
 from reasonseg_ros.types import Status
 

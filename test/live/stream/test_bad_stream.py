@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.types import Frame, Mode, Status
+from test.live.following.test_propagation import picture
 from test.live.robot import is_idle, left_px, until
-from test.live.test_propagation import picture
 
 SILENT = {"silent_error_s": 0.3}
 

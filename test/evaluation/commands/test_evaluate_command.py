@@ -39,7 +39,7 @@ def test_a_bag_is_evaluated_and_gone_on_with(method, make_bag, samples_of, tmp_p
 
 
 def test_the_executable_for_ros2_run_is_the_verb(tmp_path):
-    script = Path(__file__).resolve().parents[2] / "scripts" / "evaluate"
+    script = Path(__file__).resolve().parents[3] / "scripts" / "evaluate"
     environment = {**os.environ, "PYTHONPATH": str(script.parents[1])}
     command = [sys.executable, script, tmp_path / "nothing", "--out", tmp_path / "out"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.frame_buffer import Arrival
-from reasonseg_ros.live.pacing import StepPlan, changes_between, first_step
+from reasonseg_ros.live.following.pacing import StepPlan, changes_between, first_step
+from reasonseg_ros.live.stream.frame_buffer import Arrival
 from reasonseg_ros.types import Frame
 
 

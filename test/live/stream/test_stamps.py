@@ -2,7 +2,7 @@
 
 import pytest
 
-from reasonseg_ros.live.stamps import RESTART_COUNT, Stamps, Step
+from reasonseg_ros.live.stream.stamps import RESTART_COUNT, Stamps, Step
 
 N, B, R = Step.NEWER, Step.BEHIND, Step.RESTART
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasonseg_ros.live.frame_buffer import Arrival, FrameBuffer, thinned
+from reasonseg_ros.live.stream.frame_buffer import Arrival, FrameBuffer, thinned
 from reasonseg_ros.types import Frame
 
 SECOND_NS = 1_000_000_000

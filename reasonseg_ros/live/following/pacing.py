@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.frame_buffer import Arrival, thinned
-from reasonseg_ros.live.scene_change import thumbnail
+from reasonseg_ros.live.stream.frame_buffer import Arrival, thinned
+from reasonseg_ros.live.stream.scene_change import thumbnail
 from reasonseg_ros.types import FloatArray, Frame
 
 MOST_LOOKS = 12

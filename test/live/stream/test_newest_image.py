@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from reasonseg_ros.live import newest_image
-from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.stream import newest_image
+from reasonseg_ros.live.stream.frame_buffer import Arrival
 from reasonseg_ros.types import Frame, Status
-from test.live.test_propagation import picture
+from test.live.following.test_propagation import picture
 
 
 @pytest.fixture

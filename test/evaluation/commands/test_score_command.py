@@ -13,7 +13,7 @@ from reasonseg_ros import cli
 from reasonseg_ros.evaluation.scoring.metrics import PROTOCOLS
 from reasonseg_ros.images.run_lengths import encode_rle
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 KEYS = {"samples", "failed", "giou", "ciou", "nciou", "n_acc", "parseable", "right_target"}
 TARGET = np.zeros((30, 40), np.uint8)
 TARGET[5:15, 5:25] = 1

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from reasonseg_ros.errors import InvalidInput, ModelError
-from reasonseg_ros.live.frame_buffer import Arrival
 from reasonseg_ros.live.questions import lost, other_camera
+from reasonseg_ros.live.stream.frame_buffer import Arrival
 from reasonseg_ros.live.vitals import Vitals
 from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.segmenter.port import Features, Segmenter, Tracker

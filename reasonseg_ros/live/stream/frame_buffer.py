@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from reasonseg_ros.live.stamps import Stamps, Step
+from reasonseg_ros.live.stream.stamps import Stamps, Step
 from reasonseg_ros.types import Frame
 
 _Item = TypeVar("_Item")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.geometry import mask_iou
-from reasonseg_ros.live.motion import motion_of, moved_mask
+from reasonseg_ros.live.following.motion import motion_of, moved_mask
 
 SIZE_WH = 320, 240
 

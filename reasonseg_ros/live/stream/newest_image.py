@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.stream.frame_buffer import Arrival
 
 
 class NewestImage:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.live.frame_buffer import Arrival
+from reasonseg_ros.live.stream.frame_buffer import Arrival
 from reasonseg_ros.types import FloatArray, RgbImage
 
 PERIOD_S = 0.5
