@@ -33,6 +33,7 @@ from reasonseg_ros.methods.port import Method
 from reasonseg_ros.plain_text import log_plainly, one_line
 from reasonseg_ros.reasoner.known_picture import PictureResult, check_configured
 from reasonseg_ros.ros import diagnostics, parameters
+from reasonseg_ros.ros.arguments import check_arguments
 from reasonseg_ros.ros.inputs.depth_health import DepthHealth
 from reasonseg_ros.ros.outbox import Outbox
 from reasonseg_ros.ros.process import memory
@@ -248,17 +249,23 @@ class ReasonSegNode(LifecycleNode):
 
 
 def main(arguments: Sequence[str] | None = None, load: LoadMethod = load_models) -> int:
-    """Run the node until SIGINT, SIGTERM or an external shutdown. Returns the exit status."""
+    """Run the node until SIGINT, SIGTERM or an external shutdown. Returns the exit status.
+
+    `arguments` as in `sys.argv`, which is the default: the program's name first.
+    """
     open_standard_streams()
     log_plainly()
     arguments = list(sys.argv if arguments is None else arguments)
     with stop_signals() as stop:
         try:
+            check_arguments(arguments)
             parameters.check_files(arguments)
             rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         except (ConfigError, RuntimeError) as error:  # RuntimeError: arguments that ROS cannot read
             print(f"reasonseg: {one_line(str(error))}", file=sys.stderr)
             return 2
+        except SystemExit as end:  # the usage was printed
+            return int(end.code or 0)
         node = executor = None
         try:
             node = ReasonSegNode(load)
