@@ -63,11 +63,16 @@ def _is_whole(folder: Path, needed: Sequence[Sequence[str]]) -> bool:
 
 def cached_snapshot(card: ModelCard) -> Path | None:
     """The card's revision in the hub's cache; None if there is none, or if huggingface_hub is not installed."""
+    return snapshot(card.source, card.revision)
+
+
+def snapshot(source: str, revision: str | None) -> Path | None:
+    """As `cached_snapshot`, for a hub id."""
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return None
-    found = try_to_load_from_cache(card.source, "config.json", revision=card.revision)
+    found = try_to_load_from_cache(source, "config.json", revision=revision)
     return Path(found).parent if isinstance(found, str) else None
 
 
@@ -76,9 +81,16 @@ def weight_files(folder: Path) -> list[Path]:
 
     Raises ModelError if the index cannot be read.
     """
-    index = folder / INDEX
-    if (folder / WEIGHTS).exists() or not index.exists():
+    if (folder / WEIGHTS).exists():
         return [folder / WEIGHTS]
+    return index_files(folder) or [folder / WEIGHTS]
+
+
+def index_files(folder: Path) -> list[Path]:
+    """The shards that the index names; none without an index. Raises ModelError if it cannot be read."""
+    index = folder / INDEX
+    if not index.exists():
+        return []
     try:
         names = {str(name) for name in read_json_document(index)["weight_map"].values()}
     except (UnreadableDocument, KeyError, TypeError, AttributeError) as error:

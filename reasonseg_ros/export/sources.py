@@ -19,7 +19,7 @@ from reasonseg_ros.export.official import load_official
 from reasonseg_ros.hub_cache import INDEX, WEIGHTS, loads_locally
 from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.segmenter.sam2 import load_sam2, set_image_size
-from reasonseg_ros.weights import wrong_weights
+from reasonseg_ros.weights import check_weights
 
 OFFICIAL_SUFFIX = ".pt"
 
@@ -133,6 +133,8 @@ def _from_pretrained(
         raise ModelError(f"{card.source}: {error}; install it (EdgeTAM's image encoder is timm's)") from error
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"no checkpoint could be read from {card.source}: {error}; download it again") from error
-    if wrong := wrong_weights(report):
-        raise ModelError(f"{card.source}: {wrong}; download it again")
+    try:
+        check_weights(model, report, card.source, card.revision)
+    except ModelError as error:
+        raise ModelError(f"{card.source}: {error}") from error
     return model.eval().requires_grad_(False)

@@ -20,7 +20,7 @@ from reasonseg_ros.errors import ModelError, OutOfMemory
 from reasonseg_ros.geometry import resize_logits, scale_xy, squash
 from reasonseg_ros.segmenter.port import Features, LowResMasks, ScoredMask, single_points
 from reasonseg_ros.types import FloatArray, Grounding, RgbImage
-from reasonseg_ros.weights import wrong_weights
+from reasonseg_ros.weights import check_weights
 
 IMAGE_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGE_STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -67,8 +67,10 @@ def load_sam2(
             model = model.eval().requires_grad_(False).to(device)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"no SAM2 checkpoint could be read from {source}: {error}; {remedy}") from error
-    if wrong := wrong_weights(report):
-        raise ModelError(f"{source}: {wrong}; {remedy}")
+    try:
+        check_weights(model, report, source, revision)
+    except ModelError as error:
+        raise ModelError(f"{source} is no usable SAM2 checkpoint: {error}") from error
     # Coordinates need more digits than half precision has: in bfloat16 a box would be off by some pixels.
     model.prompt_encoder.float()
     model.shared_image_embedding.float()

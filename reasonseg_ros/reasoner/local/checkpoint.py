@@ -18,7 +18,7 @@ from reasonseg_ros.hub_cache import PROCESSOR, loads_locally
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.chat.chat_template import check_chat_template, special_tokens, turn_end
 from reasonseg_ros.torch_device import choose_dtype
-from reasonseg_ros.weights import wrong_weights
+from reasonseg_ros.weights import check_weights
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,6 +39,11 @@ def load_checkpoint(card: ModelCard, config: ReasonerConfig, device: torch.devic
         options |= {"quantization_config": _quantization(config, device), "device_map": device}
     try:
         processor = AutoProcessor.from_pretrained(card.source, **shared)
+        kind = type(processor.image_processor).__name__
+        if not kind.startswith("Qwen"):  # of others, `size` is the length of a side
+            raise ModelError(
+                f"its image processor is a {kind}, not that of a Qwen model; correct the processor's files"
+            )
         settings, _ = processor.image_processor.get_image_processor_dict(card.source, **shared)
         least, most = pixel_limits(settings, processor.image_processor.size)
         least, most = config.min_pixels or card.min_pixels or least, config.max_pixels or card.max_pixels or most
@@ -48,8 +53,7 @@ def load_checkpoint(card: ModelCard, config: ReasonerConfig, device: torch.devic
         model, report = AutoModelForImageTextToText.from_pretrained(
             card.source, output_loading_info=True, **shared, **options
         )
-        if wrong := wrong_weights(report):
-            raise ModelError(f"{wrong}; download the checkpoint again")
+        check_weights(model, report, card.source, card.revision)
         if config.quantization == "none":
             model = model.to(device)
         processor.tokenizer.decode([0])

@@ -20,6 +20,7 @@ from reasonseg_ros.reasoner.image_size import resize_rgb
 from reasonseg_ros.training.reinforcement.plan import GrpoPlan, RunPlan
 from reasonseg_ros.training.reinforcement.rewards import REWARDS, RewardTruth, TextReward
 from reasonseg_ros.training.rows import TrainingRow, read_rows, targets_from_values
+from reasonseg_ros.weights import check_weights
 
 PROMPT_TOKENS = 1400
 """Maximum tokens of a prompt with one image of 840 x 840 pixels (900 tokens in Qwen2.5-VL)."""
@@ -68,10 +69,14 @@ def vllm_arguments(plan: GrpoPlan, card: ModelCard) -> dict[str, Any]:
 
 
 def load_published(card: ModelCard) -> tuple[Any, Any]:
-    """Processor and model of a card. bfloat16 on a GPU, else float32."""
+    """Processor and model of a card. bfloat16 on a GPU, else float32. Raises ModelError for wrong weights."""
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     processor = AutoProcessor.from_pretrained(card.source, revision=card.revision, padding_side="left")
-    return processor, AutoModelForImageTextToText.from_pretrained(card.source, revision=card.revision, dtype=dtype)
+    model, report = AutoModelForImageTextToText.from_pretrained(
+        card.source, revision=card.revision, dtype=dtype, output_loading_info=True
+    )
+    check_weights(model, report, card.source, card.revision)
+    return processor, model
 
 
 def common_arguments(plan: RunPlan) -> dict[str, Any]:

@@ -102,6 +102,29 @@ def spoil(tensors: dict[str, Any]) -> None:
     tensors["model.norm.weight"] = tensors["model.norm.weight"] * float("nan")
 
 
+def split(folder: Path) -> None:
+    """Two shards; the whole file stays."""
+    whole = (folder / "model.safetensors").read_bytes()
+    weights(nothing, shards=2)(folder)
+    (folder / "model.safetensors").write_bytes(whole)
+
+
+def repeated(folder: Path) -> None:
+    """One weight is in both shards, with different values."""
+    weights(nothing, shards=2)(folder)
+    first, second = sorted(folder.glob("model-*.safetensors"))
+    name, tensor = next(iter(load_file(first).items()))
+    save_file(load_file(second) | {name: tensor * 2}, second, metadata={"format": "pt"})
+
+
+def in_whole_numbers(tensors: dict[str, Any]) -> None:
+    tensors["model.norm.weight"] = tensors["model.norm.weight"].to(torch.int8)
+
+
+def second_head(tensors: dict[str, Any]) -> None:
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] * 2
+
+
 @pytest.fixture
 def changed(checkpoint: Path, tmp_path: Path) -> Callable[[Change], Any]:
     """Load the checkpoint after a change to its folder."""
@@ -265,6 +288,11 @@ def test_weights_in_shards_are_those_of_one_file(changed: Any, frame: Frame, che
         (weights(reshape), "shape|size"),
         (weights(spoil), "cannot answer: reasoning: the model's logits are not finite"),
         (edit("config.json", tie_word_embeddings=False), "1 weights are missing, lm_head.weight"),
+        (split, "has two sets of weights, model.safetensors and model-00001-of-00002.safetensors of .*remove one"),
+        (repeated, r"is in model-00001-of-00002.safetensors and in model-00002-of-00002.safetensors"),
+        (weights(in_whole_numbers), "model.norm.weight in .* has numbers of type I8, and config.json no quantization"),
+        (weights(second_head), "config.json sets tie_word_embeddings, and lm_head.weight differs from the embedding"),
+        (processor(image_processor_type="CLIPImageProcessor"), "its image processor is a CLIPImageProcessor.*, not"),
         (edit("config.json", image_token_id=5), "cannot answer: .*[Ii]mage"),
         (lambda folder: (folder / "adapter_config.json").write_text("{}"), "adapter.*merge it"),
         (lambda folder: (folder / "config.json").write_text("[" * 100_000), "config.json .*nested deeper"),
@@ -273,6 +301,14 @@ def test_weights_in_shards_are_those_of_one_file(changed: Any, frame: Frame, che
 def test_weights_that_are_not_the_architectures_are_reported(changed: Any, change: Change, reason: str) -> None:
     with pytest.raises(ModelError, match=reason):
         changed(change)
+
+
+def test_a_head_that_equals_the_embedding_it_is_tied_to_is_loaded(changed: Any, said: str) -> None:
+    def copy_head(tensors: dict[str, Any]) -> None:
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+
+    reasoner = changed(weights(copy_head))
+    assert _say(reasoner) == said
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
