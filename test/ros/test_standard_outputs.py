@@ -13,7 +13,7 @@ from scripted_node import bright_frame
 from sensor_msgs.msg import CameraInfo
 
 from reasonseg_ros.live.questions import Outcome, Question, failed_outcome
-from reasonseg_ros.ros.standard.annotations import MOST_LINES, MOST_POINTS, image_annotations
+from reasonseg_ros.ros.standard.annotations import MOST_LINES, MOST_OUTLINES, MOST_POINTS, image_annotations
 from reasonseg_ros.ros.standard.detections import detections_2d, detections_3d, label_info
 from reasonseg_ros.ros.standard.target_pose import target_pose
 from reasonseg_ros.ros.standard.topics import STANDARD_TOPICS
@@ -150,12 +150,15 @@ def test_annotations_of_a_failure_say_why(messages):
 
 def test_annotations_are_bounded(messages):
     rough = np.zeros((400, 6000), bool)
-    rough[::2, ::2] = rough[200] = rough[:, ::4] = True
+    rough[::2, ::2] = rough[200:204] = rough[:, ::4] = True
+    rough[:100] = False
+    rough[:80:2, ::2] = True  # 120,000 parts
     frame = Frame(np.zeros((400, 6000, 3), np.uint8))
     made = image_annotations(
         messages("foxglove_msgs"), outcome(replace(MUG, mask=rough), frame=frame, thought="word " * 2000)
     )
-    assert max(len(one.points) for one in made.points) <= MOST_POINTS
+    assert len(made.points) == MOST_OUTLINES
+    assert 100 < max(len(one.points) for one in made.points) <= MOST_POINTS, "the largest part is outlined"
     assert len(made.texts) == MOST_LINES + 1
 
 

@@ -28,8 +28,8 @@ TEXT_SHARE, TEXT_PX = 0.035, 9.0
 LETTER_WIDTH = 0.55
 """Width of letters, as a share of their height."""
 MOST_LINES = 6
-MOST_POINTS = 2000
-"""Maximum points of an outline: a ragged mask would make a message larger than the mask."""
+MOST_OUTLINES, MOST_POINTS = 100, 2000
+"""Maximum outlines of a mask, and points of an outline: a ragged mask would make a message larger than the mask."""
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
@@ -84,8 +84,10 @@ def _text(
 
 
 def _outlines(region: Region) -> list[NDArray[np.int32]]:
-    """The outer outlines of the mask, int32 [N, 2] each; straight lines keep only their ends."""
+    """The outer outlines of the mask's largest parts, int32 [N, 2] each; straight lines keep only their ends."""
     found, _ = cv2.findContours(region.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if len(found) > MOST_OUTLINES:
+        found = sorted(found, key=cv2.contourArea, reverse=True)[:MOST_OUTLINES]
     return [outline[:: 1 + len(outline) // MOST_POINTS, 0] for outline in found]
 
 
