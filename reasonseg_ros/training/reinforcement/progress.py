@@ -44,7 +44,12 @@ class RunCurves:
             return
         columns = 4
         height = -(-len(names) // columns)
-        figure = Figure(figsize=(4 * columns, 2.6 * height), layout="constrained")
+        figure = Figure(figsize=(4 * columns, 2.6 * height))
+        # A constrained layout would draw all axes twice.
+        figure.subplots_adjust(
+            left=0.15 / columns, right=1 - 0.04 / columns, bottom=0.13 / height, top=1 - 0.13 / height,
+            wspace=0.25, hspace=0.35,
+        )  # fmt: skip
         for number, name in enumerate(names, 1):
             axes = figure.add_subplot(height, columns, number)
             shown = [line for line in self.lines if name in line]
