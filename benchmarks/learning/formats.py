@@ -69,16 +69,17 @@ def main() -> None:
     parser.add_argument("--first-cpu-s", type=float, default=120.0, help="CPU time of the training on several formats")
     parser.add_argument("--cpu-s", type=float, default=240.0, help="CPU time of each reward's training")
     parser.add_argument("--rows", type=int, default=1000, help="questions to train on; those with one target are kept")
+    parser.add_argument("--prompts", type=int, default=16, help="questions per step")
     parser.add_argument("--questions", type=int, default=300, help="questions to ask; those with one target are kept")
     settings = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     train = _rows(settings.scenes, settings.out / "rows" / "train", settings.rows)
     test = _rows(settings.test_scenes, settings.out / "rows" / "test", settings.questions)
     first = settings.out / "runs" / "start"
-    _train_first(settings.model, train, first, settings.first_cpu_s)
+    _train_first(settings.model, train, first, settings.first_cpu_s, settings.prompts)
     names = {"start": first} | {name: settings.out / "runs" / name for name in REWARDS}
     for name, reward in REWARDS.items():
-        _train(first / "checkpoint", train, names[name], settings.cpu_s, reward)
+        _train(first / "checkpoint", train, names[name], settings.cpu_s, settings.prompts, reward)
     scores = {name: _scores(settings.out / "scores" / f"{name}.json", folder, test) for name, folder in names.items()}
     _write_table(settings.out / "table.md", scores)
     _draw(settings.out / "formats.png", {name: names[name] for name in REWARDS})
@@ -92,21 +93,22 @@ def _rows(scenes: Path, folder: Path, count: int) -> Path:
     return folder
 
 
-def _train_first(model: Path, rows: Path, out: Path, cpu_s: float) -> None:
+def _train_first(model: Path, rows: Path, out: Path, cpu_s: float, prompts: int) -> None:
     from reasonseg_ros.training.reinforcement.plan import RunPlan
     from reasonseg_ros.training.reinforcement.run import train_to_end
 
     if not (out / "checkpoint").exists():
-        plan = RunPlan(model, rows, out, steps=_STEPS, cpu_s=cpu_s, rate=_FIRST_RATE, save_every=20)
-        train_to_end(SeveralFormats(plan))
+        limits = {"steps": _STEPS, "cpu_s": cpu_s, "prompts": prompts}
+        train_to_end(SeveralFormats(RunPlan(model, rows, out, rate=_FIRST_RATE, save_every=20, **limits)))
 
 
-def _train(model: Path, rows: Path, out: Path, cpu_s: float, reward: str) -> None:
+def _train(model: Path, rows: Path, out: Path, cpu_s: float, prompts: int, reward: str) -> None:
     from reasonseg_ros.training.reinforcement.embedded import run_embedded
     from reasonseg_ros.training.reinforcement.plan import GrpoPlan
 
     if not (out / "checkpoint").exists():
-        run_embedded(GrpoPlan(model, rows, out, steps=_STEPS, cpu_s=cpu_s, reward=reward, save_every=10))
+        limits = {"steps": _STEPS, "cpu_s": cpu_s, "prompts": prompts}
+        run_embedded(GrpoPlan(model, rows, out, reward=reward, save_every=10, **limits))
 
 
 def _scores(path: Path, run: Path, folder: Path) -> dict[str, Any]:

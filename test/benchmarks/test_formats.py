@@ -27,6 +27,7 @@ def test_a_run_ends_in_a_table_and_curves(tmp_path, monkeypatch, capsys):
     arguments = [
         "formats", "--scenes", str(tmp_path / "scenes"), "--test-scenes", str(tmp_path / "scenes"),
         "--out", str(tmp_path), "--first-cpu-s", "0.001", "--cpu-s", "0.001", "--rows", "8", "--questions", "8",
+        "--prompts", "2",
     ]  # fmt: skip
     monkeypatch.setattr("sys.argv", arguments)
     formats.main()
