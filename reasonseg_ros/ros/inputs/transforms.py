@@ -57,6 +57,10 @@ class Transforms:
             return None
         if self._buffer is None:
             raise NoTransform(self._missing)
+        if stamp_ns == 0:  # tf2 would take the newest transform, of any time
+            raise NoTransform(
+                f"no transform to {self.target_frame!r} for an image of stamp 0; have its driver stamp it"
+            )
         deadline_s = time.monotonic() + wait_s
         while True:
             try:

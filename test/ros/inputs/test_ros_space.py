@@ -253,6 +253,14 @@ def test_results_are_in_the_target_frame_by_the_transform_of_the_images_arrival(
     assert cube.header.frame_id == "base"
 
 
+def test_an_image_without_a_stamp_gets_no_transform_of_another_time(started, client, see, tf):
+    tf["base", "camera"] = turned()
+    started(points__target_frame="base", points__transform_wait_s=0.02)
+    see(0, depth_image(0), info_message())
+    answer = client.ask("the bright one")
+    assert answer.frame_3d == "camera" and "for an image of stamp 0; have its driver" in answer.warning_3d
+
+
 def test_a_transform_that_is_no_pose_is_none(started, client, see, tf):
     tf["base", "camera"] = TransformStamped()
     tf["base", "camera"].transform.rotation.w = 0.0
