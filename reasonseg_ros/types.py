@@ -231,7 +231,7 @@ class Region:
         points_inside: share of the grounding's positive points that the mask covers; 1 without points.
         holes, fragments: counted in the raw mask (a sound mask has 0 and 1).
         raw_mask: as the segmenter gave it; None unless asked for.
-        track_id: the same while the target is followed; 0 if it is not.
+        track_id: the same while the target is followed, and never used for another one; 0 if it is not followed.
         track_state: `new`, `tracked`, `occluded` or `lost`; empty if it is not followed.
         surface: in space; None without depth and intrinsics.
     """

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.types import Frame, Mode, Status
 from test.live.following.test_propagation import picture
-from test.live.robot import LIMIT_S, left_px
+from test.live.robot import LIMIT_S, left_px, until
 
 
 def test_an_answer_comes_with_the_newest_image_and_says_which_it_was_reasoned_on(start):
@@ -142,6 +143,40 @@ def test_a_target_lost_at_once_names_the_image_that_was_reasoned_on(start, other
     lost = robot.wait(2)
     assert (lost.answer.status, lost.frame.stamp_ns) == (Status.LOST, 200_000_000)
     assert lost.segmentation.origin_ns == 100_000_000
+
+
+def is_answered(robot, query_id):
+    return any(outcome.question.query.query_id == query_id for outcome in robot.outcomes)
+
+
+def test_no_two_answers_share_a_track_id(start):
+    """Detections of all questions are published on one topic, where equal ids mean the same target."""
+    robot = start()
+    robot.show(picture(1))
+    for query_id in ("one", "other"):
+        robot.ask(Mode.TRACK, query_id=query_id)
+        until(partial(is_answered, robot, query_id))
+    until(lambda: robot.worker.load().tracked == 2)
+    for number in (2, 3):
+        count = len(robot.outcomes)
+        robot.show(picture(number))
+        robot.wait(count + 2)
+    ids = {"one": set(), "other": set()}
+    for outcome in robot.outcomes:
+        ids[outcome.question.query.query_id] |= {region.track_id for region in outcome.regions}
+    assert all(len(each) == 1 for each in ids.values()) and ids["one"] != ids["other"], ids
+
+
+def test_a_target_that_is_asked_for_again_has_a_new_track_id(start):
+    robot = start()
+    robot.show(picture(11))
+    robot.ask(Mode.TRACK)
+    robot.wait(1)
+    robot.show_all(picture(12))
+    robot.show(picture(1))  # the stream begins again
+    until(lambda: [status for status, _, _ in robot.reported()] == ["ok", "ok", "lost", "ok"])
+    before, _, _, again = ([region.track_id for region in outcome.regions] for outcome in robot.outcomes)
+    assert before and again and not set(before) & set(again)
 
 
 def test_a_lost_target_is_asked_for_again_and_followed_on(start):

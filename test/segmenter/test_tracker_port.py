@@ -1,5 +1,7 @@
 """What every tracker promises, over the features of its segmenter."""
 
+from itertools import count
+
 import numpy as np
 import pytest
 from transformers import Sam2Model
@@ -8,6 +10,7 @@ from reasonseg_ros.config import config_from
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.methods.tracking import load_tracker
 from reasonseg_ros.segmenter.loading import load_segmenter
+from reasonseg_ros.segmenter.numbered import NumberedTracker
 from reasonseg_ros.segmenter.port import Tracker
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter, ScriptedTracker
 from reasonseg_ros.training.segmenter.memory.model import new_video_model
@@ -34,11 +37,14 @@ def video_checkpoint(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", params=["scripted", *CONFIGURED])
+@pytest.fixture(scope="module", params=["scripted", "numbered", *CONFIGURED])
 def models(request, video_checkpoint):
     """The segmenter and what makes its trackers."""
     if request.param == "scripted":
         return ScriptedSegmenter("box"), ScriptedTracker
+    if request.param == "numbered":
+        numbers = count(5)
+        return ScriptedSegmenter("box"), lambda: NumberedTracker(ScriptedTracker(), numbers)
     settings = {"segmenter.device": "cpu", "segmenter.threads": 1, **CONFIGURED[request.param]}
     if settings.get("segmenter.model") == "video":
         settings["segmenter.model"] = str(video_checkpoint)

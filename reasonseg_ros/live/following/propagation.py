@@ -8,6 +8,7 @@ optical flow (`motion`), which takes milliseconds.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from reasonseg_ros.live.following.pacing import StepPlan
 from reasonseg_ros.live.questions import lost, other_camera
 from reasonseg_ros.live.stream.frame_buffer import Arrival, FrameBuffer
 from reasonseg_ros.reasoner.call import never
+from reasonseg_ros.segmenter.numbered import NumberedTracker
 from reasonseg_ros.segmenter.port import Segmenter, Track, Tracker
 from reasonseg_ros.segmenter.regions import tracked
 from reasonseg_ros.types import BoolMask, Frame, Region, RgbImage, Segmentation
@@ -67,6 +69,7 @@ class Propagator:
         self._move = move
         self._clock = clock
         self._frame_s = 0.0
+        self._track_ids = itertools.count(1)
 
     def propagate(
         self,
@@ -159,8 +162,8 @@ class Propagator:
         return tuple(moved)
 
     def begin(self, segmentation: Segmentation) -> tuple[Tracker, list[Track]]:
-        """A tracker that starts from the masks of `segmentation` on its frame."""
-        tracker = self.make_tracker()
+        """A tracker that starts from the masks of `segmentation` on its frame. No two answers share a track id."""
+        tracker = NumberedTracker(self.make_tracker(), self._track_ids)
         features = self.segmenter.encode(segmentation.frame.rgb)
         regions = _carried(segmentation)
         groundings = [region.grounding for region in regions]
