@@ -206,12 +206,13 @@ class Thinker:
         """Maximum stream silence and frame age, seconds.
 
         A standing question has already been answered about the last image, so it needs a newer one. A question that is
-        asked once must not be about the past.
+        asked once must not be about the past. One about what happened uses images whose stamps go on, so these count.
         """
         config = self._settings.now
         if mode in STANDING:
             return config.camera.silent_error_s, math.inf
-        return math.inf, config.query.image_max_age_s or math.inf
+        max_age_s = config.query.image_max_age_s or math.inf
+        return (max_age_s, math.inf) if mode is Mode.HISTORY else (math.inf, max_age_s)
 
 
 def _not_propagated(segmentation: Segmentation, error: Exception) -> Propagated:

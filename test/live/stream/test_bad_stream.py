@@ -1,5 +1,8 @@
 """Streams as they should not be: each ends in a stated status, and what can be followed is followed on."""
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,6 +66,21 @@ def test_repeated_stamps_are_not_followed_to_and_end_as_no_frame(start):
     assert (outcome.answer.status, outcome.is_last) == (Status.NO_FRAME, True)
     assert "stamps" in outcome.answer.error
     until(lambda: is_idle(robot.worker))
+
+
+@pytest.mark.parametrize(("max_age_s", "status"), [(0.2, Status.NO_FRAME), (60.0, Status.OK)])
+def test_what_happened_is_not_answered_from_an_image_of_long_ago_if_stamps_stand_still(start, max_age_s, status):
+    robot = start({"frame_wait_s": 0.05, "image_max_age_s": max_age_s})
+    robot.show(picture(0))
+    time.sleep(0.3)
+    for tenth in range(1, 4):
+        robot.show(replace(picture(tenth), stamp_ns=0))
+    robot.ask(Mode.HISTORY)
+    outcome = robot.wait(1)
+    assert outcome.answer.status is status
+    assert "stamps" in outcome.answer.error if status is Status.NO_FRAME else left_px(outcome) == 0
+    robot.ask(query_id="now")
+    assert left_px(robot.wait(2)) == 3
 
 
 def test_a_camera_that_stops_ends_what_is_tracked(start):
