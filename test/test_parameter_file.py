@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reasonseg_ros.config.parameter_file import parameter_file, read_parameters
+from reasonseg_ros.config.parameter_file import check_unambiguous, parameter_file, read_parameters
 from reasonseg_ros.errors import ConfigError
 
 CAMERA = "camera_driver:\n  ros__parameters:\n    width: 640\n    method: 3\n"
@@ -69,6 +69,31 @@ def test_a_value_that_stands_twice_is_refused(tmp_path: Path, text: str, words: 
     """ROS merges sections of one name, a reader of YAML keeps the last one: a command would differ from the node."""
     with pytest.raises(ConfigError, match=words):
         read(tmp_path, text)
+
+
+def test_the_node_refuses_a_name_that_stands_nested_and_with_dots(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"reasoner\.strict stands twice, nested and with dots"):
+        check(tmp_path, "/**:\n  ros__parameters: {reasoner.strict: true, reasoner: {strict: false}}\n")
+    for text in ("/**: 5\n", "/**:\n  ros__parameters: 5\n", parameter_file()):
+        check(tmp_path, text)  # what is no parameter file is refused by ROS
+
+
+def check(folder: Path, text: str, names: tuple[str, ...] = ("reasonseg",)) -> None:
+    (folder / "robot.yaml").write_text(text)
+    check_unambiguous(folder / "robot.yaml", names)
+
+
+@pytest.mark.parametrize("wild", ["/**", "/*", "/robot1/**"])
+@pytest.mark.parametrize("own", ["reasonseg", "/reasonseg", "/robot1/reasonseg", "eyes"])
+def test_a_wildcard_that_would_override_the_nodes_own_section_is_refused(tmp_path: Path, wild: str, own: str) -> None:
+    """ROS takes the last section of a file that matches the node, and the commands take the node's own."""
+    names = ("reasonseg", "eyes")
+    with pytest.raises(ConfigError, match=r"overrides method of '.*', because it stands behind it; put the wildcard"):
+        check(tmp_path, section(own, "rev_seg") + section(wild, "llm_seg"), names)
+    check(tmp_path, section(wild, "llm_seg") + section(own, "rev_seg"), names)
+    check(tmp_path, section(own, "rev_seg") + section(wild, "rev_seg"), names)
+    check(tmp_path, CAMERA + section(own, "rev_seg") + section("other", "llm_seg"), names)
+    check(tmp_path, section("camera_driver", "rev_seg") + section(wild, "llm_seg"), names)
 
 
 def test_the_shipped_file_is_read(tmp_path: Path) -> None:

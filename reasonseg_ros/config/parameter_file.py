@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import Field
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,29 @@ def read_parameters(path: Path) -> dict[str, Any]:
     # The section of the node takes precedence over wildcards, regardless of the order in the file.
     chosen = sorted((own or values).items(), key=lambda item: item[0] in named)
     return {name: value for _, given in chosen for name, value in given.items()}
+
+
+def check_unambiguous(path: Path, node_names: Collection[str] = (_NODE,)) -> None:
+    """Raises ConfigError if ROS would silently take one of two values of a parameter in a file.
+
+    That is: a name both nested and with dots, and a wildcard section behind that of the node, which ROS lets override
+    it. `node_names` are without namespaces. The file must have been read as YAML before.
+    """
+    try:
+        sections = list(_sections(parse_yaml(path.read_text(encoding="utf-8")), ""))
+        values = [(name, _unique(path, _flat(section, ""))) for name, section in sections]
+    except (AttributeError, TypeError):
+        return  # ROS refuses it
+    own: dict[str, tuple[str, Any]] = {}
+    for section, given in values:
+        for name, value in given.items():
+            if "*" not in section and section.rsplit("/", 1)[-1] in node_names:
+                own[name] = section, value
+            elif "*" in section and name in own and own[name][1] != value:
+                raise ConfigError(
+                    f"parameter file {path}: {section.strip('/')!r} overrides {name} of {own[name][0].strip('/')!r}, "
+                    "because it stands behind it; put the wildcard first"
+                )
 
 
 def _sections(nodes: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from reasonseg_ros.config import Config, check_names, config_from, settings
+from reasonseg_ros.config.parameter_file import check_unambiguous
 from reasonseg_ros.config.setting import check
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.files.strict_yaml import parse_yaml
@@ -52,9 +53,11 @@ def check_files(arguments: Sequence[str]) -> None:
     """Raises ConfigError for a missing or invalid parameter file among a node's arguments. The errors of ROS name only
     its source files and line numbers.
     """
+    names = {"reasonseg", *(one.partition(":=")[2] for one in arguments if one.startswith("__node:="))}
     for flag, path in pairwise(arguments):
         if flag == "--params-file":
             _check_file(path)
+            check_unambiguous(Path(path), names)
 
 
 def _check_file(path: str) -> None:
