@@ -72,7 +72,7 @@ def _unique(ids: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def picture_name(number: int, kind: str) -> str:
+def picture_file(number: int, kind: str) -> str:
     """The file of an answer's overlay. A bag may name its kinds as it likes, also with slashes."""
     named = re.sub(r"[^\w-]+", "_", kind)[:40]
     return f"{number:02d}-{named}.png"
@@ -191,7 +191,7 @@ def _ask_all(
                     models["reasoner"] = message.model
 
             answer, overlay = client.ask(task.query_id, task.question, task.stamp_ns, on_reasoning)
-            picture = picture_name(number, task.kind) if overlay else ""
+            picture = picture_file(number, task.kind) if overlay else ""
             if overlay:
                 write_image(out / picture, rgb_from_compressed(overlay))
             results.append(_result(task, answer, picture))

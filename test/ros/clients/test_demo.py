@@ -19,7 +19,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2's rclpy")
 
 from reasonseg_ros.config import METHODS
 from reasonseg_ros.demo.moving import REFUSED
-from reasonseg_ros.demo.run import chosen_method, picture_name, read_tasks
+from reasonseg_ros.demo.run import chosen_method, picture_file, read_tasks
 from reasonseg_ros.methods.loading import method_class
 
 FOLDER = Path(__file__).parents[1]
@@ -202,6 +202,6 @@ def test_questions_of_a_bag_get_ids_that_tell_their_answers_apart(tmp_path):
 
 @pytest.mark.parametrize("kind", ["", "relation", "../../elsewhere", "a/b", "x" * 500, "nul\0", "种类"])
 def test_a_picture_stays_in_the_folder_whatever_its_kind_is_called(kind, tmp_path):
-    name = picture_name(7, kind)
+    name = picture_file(7, kind)
     assert (tmp_path / name).resolve().parent == tmp_path and name.startswith("07-")
     (tmp_path / name).touch()
