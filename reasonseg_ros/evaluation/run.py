@@ -18,7 +18,7 @@ from reasonseg_ros.evaluation.result_lines import ResultLines, write_results
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.run_folder import LINES, write_json
 from reasonseg_ros.evaluation.scoring.judging import Scoring, picture_name
-from reasonseg_ros.evaluation.scoring.summary import UNKNOWN_KIND, Row, row, summary
+from reasonseg_ros.evaluation.scoring.summary import NO_KIND, Row, row, summary
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.methods.port import Method
@@ -155,7 +155,7 @@ def finish(
     if consistency is not None:
         noted["consistency"] = consistency
     unreadable = [{"sample_id": u.sample_id, "reason": u.reason, "samples": u.samples} for u in run.unreadable]
-    lost = {UNKNOWN_KIND: run.failed} if run.failed else {}
+    lost = {NO_KIND: run.failed} if run.failed else {}
     found = {**summary(run.rows, lost), "unreadable": unreadable, **noted}
     described = {**settings, "command": command, "unreadable": unreadable, **noted}
     with ResultLines(out / LINES) as lines:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,19 +10,24 @@ import time
 from dataclasses import astuple, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from reasonseg_ros import bags
+from reasonseg_ros.bags.topics import GROUND_TRUTH_TOPIC, IMAGE_TOPIC
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.pipeline import Pace
 from reasonseg_ros.evaluation.result_lines import Results
 from reasonseg_ros.evaluation.run import Scoring, evaluate, finish
 from reasonseg_ros.evaluation.run_folder import begin, noted_settings
+from reasonseg_ros.evaluation.scoring.summary import NO_KIND
 from reasonseg_ros.images.run_lengths import mask_from_rle
 from reasonseg_ros.reasoner.limits import failure
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
-from reasonseg_ros.types import Status
+from reasonseg_ros.tabletop.questions.question import UNKNOWN_KIND
+from reasonseg_ros.types import Query, Status
 
 ROOT = Path(__file__).resolve().parents[2]
 BOX, OTHER = (8, 8, 24, 24), (40, 30, 60, 44)
@@ -289,3 +295,31 @@ def test_a_model_whose_numbers_are_not_finite_fails_its_samples_and_writes_none_
     text = (tmp_path / "out" / "results.json").read_text()
     assert "segmenting: mask decoder: the predicted IoU is not finite" in text
     assert "NaN" not in text and "Infinity" not in text
+
+
+def test_images_of_one_stamp_keep_their_own_pictures(run_all, samples_of, make_bag, scripted, answer_text, tmp_path):
+    """As in a recording of a bag that looped, whose stamps began again."""
+    with bags.BagWriter(tmp_path / "bag") as bag:
+        for number, grey in enumerate((40, 200, 40)):
+            rgb = np.full((48, 64, 3), grey, np.uint8)
+            bag.write(IMAGE_TOPIC, bags.image_message(rgb, 10**9, "camera"), (number + 1) * 10**9)
+            query = Query("Where?", f"q{number}")
+            truth = bags.ground_truth_message(query, np.zeros((48, 64), bool), 10**9, "camera")
+            bag.write(GROUND_TRUTH_TOPIC, truth, (number + 1) * 10**9 + 1)
+    run_all(tmp_path / "bag", scripted(*[answer_text()] * 3), tmp_path / "out")
+    results = Results(tmp_path / "out")
+    pictures = [results[f"q{number}"].image for number in range(3)]
+    greys = [cv2.imread(str(tmp_path / "out" / picture)).mean() for picture in pictures]
+    assert greys == pytest.approx([40, 200, 40], abs=2)
+    assert pictures[0] == pictures[2] != pictures[1]
+
+
+def test_a_kind_that_is_not_stated_is_not_the_kind_unknown(
+    run_all, make_bag, samples_of, scripted, answer_text, tmp_path
+):
+    asked = [samples_of("submarine", None, UNKNOWN_KIND), samples_of("mug", kind="")]
+    found = run_all(make_bag(asked), scripted(answer_text(), answer_text(BOX)), tmp_path / "out")
+    assert {kind: group["samples"] for kind, group in found["by_kind"].items()} == {UNKNOWN_KIND: 1, NO_KIND: 1}
+    assert {"(not stated)", "unknown"} <= set(
+        re.findall(r'"kind":\s*"([^"]*)"', (tmp_path / "out/report.html").read_text())
+    )

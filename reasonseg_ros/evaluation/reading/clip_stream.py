@@ -5,6 +5,7 @@ Topics are recognised by their message types. Only a few images are in memory at
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -48,6 +49,11 @@ class _Image:
 
     def load(self) -> Frame:
         return self.frame
+
+    @cached_property
+    def digest(self) -> str:
+        """Of its data. It tells apart images of one stamp, as in a recording of a bag that looped."""
+        return hashlib.blake2b(self.message.data, digest_size=6).hexdigest()
 
 
 class ClipStream:
@@ -220,7 +226,10 @@ class ClipStream:
             truth = truth_from_message(message, image.message)
         except InvalidInput as error:
             return unreadable(sample_id, str(error))
-        sample = Sample(sample_id, stamp_ns, image.load, truth, message.kind, message.split, message.is_sentence)
+        sample = Sample(
+            sample_id, stamp_ns, image.load, truth, message.kind, message.split, message.is_sentence,
+            image_digest=image.digest,
+        )  # fmt: skip
         return Clip(message.question, (sample,), self._expression(message, stamp_ns, sample_id))
 
     def _expression(self, message: Any, stamp_ns: int, sample_id: str) -> str:
@@ -240,7 +249,8 @@ class ClipStream:
     def _without_truth(self, query_id: str, text: str) -> Clip:
         """A question about the newest image, which the node would have used."""
         stamp_ns, image = next(reversed(self._recent.items()))
-        return Clip(text, (Sample(self._new_id(query_id or str(stamp_ns)), stamp_ns, image.load),))
+        sample_id = self._new_id(query_id or str(stamp_ns))
+        return Clip(text, (Sample(sample_id, stamp_ns, image.load, image_digest=image.digest),))
 
     def _new_id(self, wanted: str) -> str:
         sample_id = wanted = one_line(wanted)

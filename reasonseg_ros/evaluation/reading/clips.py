@@ -38,6 +38,7 @@ class Sample:
         sample_id: unique in a run.
         load_frame: decodes the image; raises InvalidInput if it is damaged.
         is_asked: False for an image of a video that the method sees but that is not scored.
+        image_digest: of the image's data, because several images may have one stamp.
     """
 
     sample_id: str
@@ -48,6 +49,7 @@ class Sample:
     split: str = ""
     is_sentence: bool = False
     is_asked: bool = True
+    image_digest: str = ""
 
     def __post_init__(self) -> None:
         for name in ("sample_id", "kind", "split"):

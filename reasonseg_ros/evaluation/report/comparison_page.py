@@ -18,7 +18,7 @@ from reasonseg_ros.evaluation.report.page import outline, pictures_json, script_
 from reasonseg_ros.evaluation.report.run_page import SCORES, sample_values
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.failures import DESCRIPTIONS
-from reasonseg_ros.evaluation.scoring.summary import UNKNOWN_KIND
+from reasonseg_ros.evaluation.scoring.summary import NO_KIND
 from reasonseg_ros.images.run_lengths import mask_from_rle
 
 SampleResults = Mapping[str, SampleResult]
@@ -47,7 +47,7 @@ def write_comparison(
         old, new = before[sample_id], after[sample_id]
         order[sample_id] = sample_id not in changed, -abs(gain(old, new))
         moves[old.failure, new.failure] += bool(old.failure and new.failure)
-        kinds.add(old.kind or UNKNOWN_KIND)
+        kinds.add(old.kind or NO_KIND)
         pictures[old.image] = None
 
     def samples() -> Iterator[Markup]:

@@ -16,7 +16,7 @@ from reasonseg_ros.evaluation.report.page import outline, pictures_json, script_
 from reasonseg_ros.evaluation.report.published import PUBLISHED_VIDEO, SPLIT_SIZES, published_on
 from reasonseg_ros.evaluation.results import SampleResult
 from reasonseg_ros.evaluation.scoring.failures import DEFAULT_THRESHOLDS, DESCRIPTIONS
-from reasonseg_ros.evaluation.scoring.summary import UNKNOWN_KIND
+from reasonseg_ros.evaluation.scoring.summary import NO_KIND
 from reasonseg_ros.images.run_lengths import mask_from_rle
 
 SCORES = {
@@ -96,7 +96,7 @@ def sample_values(result: SampleResult) -> dict[str, Any]:
     return {
         "id": result.sample_id,
         "question": result.question,
-        "kind": result.kind or UNKNOWN_KIND,
+        "kind": result.kind or NO_KIND,
         "split": result.split,
         "status": result.status,
         "error": result.error,

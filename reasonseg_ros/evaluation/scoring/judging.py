@@ -29,7 +29,8 @@ class Scoring:
 
 def picture_name(clip: Clip, sample: Sample) -> str:
     """The path of a sample's picture in the folder of its run. Questions about one image share it."""
-    return "/".join(filter(None, ("images", clip.bag, f"{sample.stamp_ns}.jpg")))
+    name = "-".join(filter(None, (str(sample.stamp_ns), sample.image_digest)))
+    return "/".join(filter(None, ("images", clip.bag, f"{name}.jpg")))
 
 
 def judged(

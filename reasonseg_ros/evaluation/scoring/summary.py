@@ -21,7 +21,8 @@ from reasonseg_ros.evaluation.scoring.sgdr_kinds import SGDR_KINDS
 from reasonseg_ros.evaluation.scoring.video_metrics import FrameScore, frame_score, summarise_videos
 
 PERCENTILES = (50, 90, 95, 99)
-UNKNOWN_KIND = "unknown"
+NO_KIND = "(not stated)"
+"""Shown for questions whose kind is not known. `unknown` is the tabletop's kind of questions about unknown things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Row:
 def row(result: SampleResult) -> Row:
     score, measured = (None if values is None else astuple(values) for values in (result.score, result.measured))
     return Row(
-        sys.intern(result.kind or UNKNOWN_KIND),
+        sys.intern(result.kind or NO_KIND),
         result.is_sentence,
         sys.intern(result.status),
         result.answered,
