@@ -187,7 +187,7 @@ def _ask(settings: argparse.Namespace) -> int:
         raise
     for problem in result.unfinished:
         print(one_line(f"no reply: {problem}"), file=sys.stderr)
-    print("\n".join([str(settings.out), *result.lines(), result.spent.line(prices)]))
+    print("\n".join([str(settings.out), *result.lines(), result.spent.line(prices, result.spent_before)]))
     status = _write(settings) if result.questions else 1
     if not result.questions:
         print(f"no question is left; see {settings.out / 'rejected.jsonl'} for the reasons", file=sys.stderr)

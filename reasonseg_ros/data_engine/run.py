@@ -72,6 +72,7 @@ class EngineResult:
         asked: replies requested in this run.
         reused: replies of earlier runs that this run used.
         spent: tokens of all replies in the folder, including those of earlier runs.
+        spent_before: the part of it that earlier runs spent.
     """
 
     pictures: int = 0
@@ -83,6 +84,7 @@ class EngineResult:
     asked: int = 0
     reused: int = 0
     spent: Spending = field(default_factory=lambda: spending(()))
+    spent_before: Spending = field(default_factory=lambda: spending(()))
 
     def lines(self) -> list[str]:
         splits = Counter(one.split for one in self.questions)
@@ -122,14 +124,14 @@ def run_engine(
     stopping = threading.Event()
     silent = 0
     with ReplyStore(folder) as store:
-        earlier = len(store.all())
+        result.spent_before = spending(store.all())
         asker = PictureAsker(model, store, plan.wishes, stopping.is_set)
         try:
             for name, outcome in _outcomes(pictures, asker, plan.at_once, stopping):
                 _take(result, name, outcome, plan, folder, known)
                 silent = silent + 1 if outcome.is_silent else 0
                 result.spent = spending(store.all())
-                result.asked, result.reused = len(store.all()) - earlier, store.reused
+                result.asked, result.reused = len(store.all()) - result.spent_before.replies, store.reused
                 on_done(result)
                 if silent == MOST_SILENT:
                     raise ServerError(f"{silent} pictures in a row got no reply: {outcome.problem}")

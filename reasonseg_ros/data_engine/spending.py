@@ -43,11 +43,13 @@ class Spending:
             return None
         return (self.prompt_tokens * prices.prompt + self.tokens * prices.reply) / 1e6
 
-    def line(self, prices: Prices) -> str:
+    def line(self, prices: Prices, earlier: Spending) -> str:
+        """One line for people. `earlier` is the part of it that earlier runs spent."""
         cost = self.cost(prices)
         stated = "cost unknown; give --price-in and --price-out" if cost is None else f"cost {cost:.4f}"
         lacking = f"; {self.uncounted} replies without counts are left out of that" if self.uncounted else ""
-        return f"tokens: {self.prompt_tokens} in prompts, {self.tokens} in replies; {stated}{lacking}"
+        before = f"; {earlier.prompt_tokens} and {earlier.tokens} of these by earlier runs" if earlier.replies else ""
+        return f"tokens: {self.prompt_tokens} in prompts, {self.tokens} in replies{before}; {stated}{lacking}"
 
 
 def spending(replies: Iterable[StoredReply]) -> Spending:

@@ -11,6 +11,7 @@ import pytest
 from engine_runs import asked_for, command, lines, reasons
 from vision_server import (
     PROMPT_TOKENS,
+    TOKENS,
     Refuse,
     good,
     serving,
@@ -63,14 +64,19 @@ def test_a_server_that_is_away_ends_the_run_and_the_next_one_goes_on(tmp_path, c
 def test_a_second_run_asks_nothing_and_makes_the_same(coco, tmp_path, capsys):
     with serving(good) as server:
         assert main(command(coco, server)) == 0
+        assert "earlier runs;" not in capsys.readouterr().out
         before = (tmp_path / "out/questions.jsonl").read_bytes()
         assert main(command(coco, server)) == 0
         assert len(server.requests) == 2
         assert (tmp_path / "out/questions.jsonl").read_bytes() == before
-        assert f"tokens: {2 * PROMPT_TOKENS} in prompts" in capsys.readouterr().out
+        spent = f"tokens: {2 * PROMPT_TOKENS} in prompts, {2 * TOKENS} in replies"
+        earlier = f"; {2 * PROMPT_TOKENS} and {2 * TOKENS} of these by earlier runs; cost"
+        assert spent + earlier in capsys.readouterr().out
         assert main([*command(coco, server), "--model", "another"]) == 0
         assert len(server.requests) == 4
-        assert "replies: 2 requested, 0 reused" in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert "replies: 2 requested, 0 reused" in printed
+        assert f"tokens: {4 * PROMPT_TOKENS} in prompts, {4 * TOKENS} in replies{earlier}" in printed
 
 
 def test_objects_of_equal_size_in_another_order_are_asked_about_anew(tmp_path):
