@@ -42,7 +42,7 @@ def register(verbs: Any) -> None:
     parser.add_argument("--rate", type=number(0), default=ReasonerPlan.rate, help="learning rate of AdamW")
     parser.add_argument("--videos", type=Path, help="folder of `reasonseg train videos`")
     parser.add_argument(
-        "--video-batch", type=whole_number(0), default=ReasonerPlan.video_batch, help="videos per step and process"
+        "--video-batch", type=whole_number(1), default=ReasonerPlan.video_batch, help="videos per step and process"
     )
     parser.add_argument("--keep-vision", action="store_true", help="freeze the vision model")
     parser.add_argument(

@@ -17,6 +17,7 @@ from reasonseg_ros.training.reasoner.losses import DenseTargets
 from reasonseg_ros.training.reasoner.video_examples import VideoEncoder, VideoView, event_labels, video_view
 from reasonseg_ros.training.rendered.scenes import SceneFiles
 from reasonseg_ros.training.rendered.videos import VideoFiles
+from reasonseg_ros.training.skipping import Skipped
 
 TEXT_LENGTH = 224
 VIDEO_TEXT_LENGTH = 160
@@ -109,20 +110,23 @@ class Batches:
     def draw_videos(self, step: int, process: int, size: int, known: Container[VideoKey] = ()) -> VideoBatch:
         """`size` videos with their questions, without images for the `known` ones.
 
-        A video without a clear question is skipped. Does not return if no video has one.
+        A video without a clear question is skipped. Raises InvalidInput if no video has one.
         """
         assert self._videos and self._video_encoder
         seed = (self._seed, step, process, 1)
         arrays, rng = np.random.default_rng(seed), random.Random(f"{seed}")
         images, labels, happened, keys = [], [], [], []
         texts: list[Packed] = []
+        skipped = Skipped(len(self._videos), "no video has a clear question; render more videos")
         while len(texts) < size:
             key = int(arrays.integers(len(self._videos))), bool(arrays.random() < 0.5)
             video = video_view(self._videos[key[0]], mirrored=key[1])
             own = [dense_labels(scene) for scene in video.scenes]
             examples = self._video_examples(video, own, rng)
             if not examples:
+                skipped.skip()
                 continue
+            skipped.use()
             light = int(arrays.integers(1 << 32))  # the same camera, so the same augmentation in all frames
             if key not in known:
                 images += [disturb(scene.rgb, np.random.default_rng(light)) for scene in video.scenes]

@@ -11,6 +11,7 @@ import os
 import signal
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,8 +19,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from transformers.utils.logging import disable_progress_bar
 
+from reasonseg_ros.training.continuing import begin_or_continue
 from reasonseg_ros.training.reasoner.plan import ReasonerPlan
-from reasonseg_ros.training.reasoner.trainer import Trainer
+from reasonseg_ros.training.reasoner.trainer import CHECKPOINT, Trainer
+
+MAY_CHANGE = ("out", "work", "minutes", "steps", "checkpoint_s", "export_s", "threads")
+"""Settings that another part of the same training may change, among them its budget."""
 
 
 def _run(process: int, plan: ReasonerPlan, meeting: str) -> None:
@@ -78,7 +83,11 @@ def _run(process: int, plan: ReasonerPlan, meeting: str) -> None:
 
 
 def train_reasoner(plan: ReasonerPlan) -> None:
-    """Train until the budget is spent, or until SIGTERM or SIGINT. Continues a checkpoint in `plan.work`."""
+    """Train until the budget is spent, or until SIGTERM or SIGINT. Continues a checkpoint in `plan.work`.
+
+    Raises InvalidInput if `plan.work` holds another training.
+    """
+    begin_or_continue(plan.work, "reasoner", asdict(plan), (plan.work / CHECKPOINT).exists(), MAY_CHANGE)
     if plan.processes == 1:
         _run(0, plan, "")
         return

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.tabletop.questions.corpus import corpus
 from reasonseg_ros.training.reasoner.batches import Batches, SceneBatch, VideoBatch, VideoKey
 from reasonseg_ros.training.reasoner.examples import ExampleEncoder
@@ -36,6 +37,7 @@ from reasonseg_ros.training.reasoner.video_examples import VideoEncoder
 from reasonseg_ros.training.rendered.scenes import SceneFiles
 from reasonseg_ros.training.rendered.videos import FRAMES, VideoFiles
 
+CHECKPOINT = "reasoner.pt"
 _WARM_UP_STEPS = {"dense": 50, "questions": 20}
 _NUMBER_SPREAD_PX = (1.5, 0.8)
 """Spread of a pixel number's soft target, at the full and at the final learning rate."""
@@ -90,7 +92,7 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        return self.plan.work / "reasoner.pt"
+        return self.plan.work / CHECKPOINT
 
     def save(self) -> None:
         state = {
@@ -103,9 +105,8 @@ class Trainer:
             "spent_s": self.spent_s,
         }
         self.plan.work.mkdir(parents=True, exist_ok=True)
-        unfinished = self.checkpoint.with_suffix(".unfinished")
-        torch.save(state, unfinished)
-        unfinished.rename(self.checkpoint)
+        with whole_file(self.checkpoint, "wb") as file:
+            torch.save(state, file)
 
     def restore(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)

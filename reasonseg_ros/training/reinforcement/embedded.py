@@ -20,6 +20,8 @@ from reasonseg_ros.training.rows import TrainingRow
 class EmbeddedGrpo(ImageRun):
     """GRPO on questions about one image."""
 
+    training = "grpo"
+
     plan: GrpoPlan
 
     def __init__(self, plan: GrpoPlan) -> None:

@@ -12,6 +12,8 @@ from reasonseg_ros.training.reinforcement.video_rewards import VIDEO_REWARDS
 ENGINES = ("embedded", "trl")
 _EMBEDDED_ONLY = ("averaging", "measure_every", "measured", "threads")
 """Settings that TRL's trainers do not have."""
+MAY_CHANGE = ("steps", "cpu_s", "out", "threads", "save_every")
+"""Settings of a plan that another part of the same run may change."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from reasonseg_ros.images.files import read_image
 from reasonseg_ros.model_card import ModelCard, load_card, write_card
 from reasonseg_ros.reasoner.chat.prompts import normalise_question
 from reasonseg_ros.reasoner.image_size import resize_rgb
-from reasonseg_ros.training.reinforcement.plan import GrpoPlan, RunPlan
+from reasonseg_ros.training.continuing import begin_or_continue
+from reasonseg_ros.training.reinforcement.plan import MAY_CHANGE, GrpoPlan, RunPlan
 from reasonseg_ros.training.reinforcement.rewards import REWARDS, RewardTruth, TextReward
 from reasonseg_ros.training.rows import TrainingRow, read_rows, targets_from_values
 from reasonseg_ros.weights import check_weights
@@ -39,6 +41,7 @@ def published_card(plan: RunPlan) -> ModelCard:
 
 def run_published(plan: GrpoPlan) -> None:
     """Train to the last step with TRL, continuing the newest state in `plan.out`. Writes `checkpoint` there."""
+    continue_published("grpo", plan)
     card = published_card(plan)
     arguments = GRPOConfig(
         **common_arguments(plan), per_device_train_batch_size=plan.group, num_generations=plan.group,
@@ -56,6 +59,16 @@ def run_published(plan: GrpoPlan) -> None:
         peft_config=lora(plan.lora_rank),
     )
     train_and_export(trainer, plan, processor)
+
+
+def continue_published(training: str, plan: RunPlan) -> None:
+    """Keep the settings in `plan.out`. Raises InvalidInput if it holds another training."""
+    begin_or_continue(plan.out, training, asdict(plan), _last_state(plan) is not None, MAY_CHANGE)
+
+
+def _last_state(plan: RunPlan) -> str | None:
+    """The folder of the newest state; None if there is none."""
+    return get_last_checkpoint(str(plan.out)) if plan.out.is_dir() else None
 
 
 def vllm_arguments(plan: GrpoPlan, card: ModelCard) -> dict[str, Any]:
@@ -93,7 +106,7 @@ def common_arguments(plan: RunPlan) -> dict[str, Any]:
 
 def train_and_export(trainer: Any, plan: RunPlan, processor: Any) -> None:
     """Train from the newest state in `plan.out`, then write `checkpoint` with adapters merged."""
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(plan.out)) if plan.out.is_dir() else None)
+    trainer.train(resume_from_checkpoint=_last_state(plan))
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if plan.lora_rank:
         trained = trained.merge_and_unload()

@@ -14,6 +14,7 @@ from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.training.reinforcement.plan import RunPlan
 from reasonseg_ros.training.reinforcement.published import (
     common_arguments,
+    continue_published,
     load_published,
     lora,
     published_card,
@@ -29,6 +30,7 @@ def run_published_sft(plan: RunPlan) -> None:
 
     The loss covers only tokens of the answer. Raises InvalidInput as `answer_text` does.
     """
+    continue_published("sft", plan)
     card = published_card(plan)
     dataset = supervised_dataset(plan, card)
     arguments = SFTConfig(

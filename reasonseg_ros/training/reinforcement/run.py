@@ -8,31 +8,30 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
 
-from reasonseg_ros import __version__
-from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.files.strict_json import json_text, read_json_file
 from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.model_card import load_card, write_card
-from reasonseg_ros.training.reinforcement.plan import RunPlan
+from reasonseg_ros.training.continuing import begin_or_continue
+from reasonseg_ros.training.reinforcement.plan import MAY_CHANGE, RunPlan
 from reasonseg_ros.training.reinforcement.policy import EmbeddedPolicy
 from reasonseg_ros.training.reinforcement.progress import RunCurves
 
 _WARM_UP_STEPS = 10
 _MEASURED_SAMPLES = 8
 _MEASURED_AT_ONCE = 25
-_MAY_CHANGE = ("steps", "cpu_s", "out", "threads", "save_every")
-
 
 _Row = TypeVar("_Row")
 
 
 class EmbeddedRun(ABC, Generic[_Row]):
     """The state of a run. Random draws depend only on seed and step, so a resumed run gives the same curve."""
+
+    training: ClassVar[str]
+    """The kind of training, which only runs of the same kind continue."""
 
     def __init__(self, plan: RunPlan, read: Callable[[Path], list[_Row]]) -> None:
         """`read` reads the rows of a folder. Raises InvalidInput if `plan.out` holds a run with other settings."""
@@ -49,33 +48,15 @@ class EmbeddedRun(ABC, Generic[_Row]):
         self.average = {name: p.detach().clone() for name, p in named.items()}
         self.step = 0
         self.spent_s = 0.0
-        plan.out.mkdir(parents=True, exist_ok=True)
-        self._settle()
-        if (plan.out / "state.pt").exists():
+        is_begun = (plan.out / "state.pt").exists()
+        begin_or_continue(plan.out, self.training, asdict(plan), is_begun, MAY_CHANGE)
+        if is_begun:
             self._restore()
         self.progress = RunCurves(plan.out, self.step)
 
     @property
     def is_done(self) -> bool:
         return self.step >= self.plan.steps or 0 < self.plan.cpu_s <= self.spent_s
-
-    def _settle(self) -> None:
-        """Compare the settings with those at the start of the run, and write them."""
-        path = self.plan.out / "plan.json"
-        settings = {name: str(value) if name in ("model", "rows", "out", "dev_rows") and value else value
-                    for name, value in asdict(self.plan).items()}  # fmt: skip
-        if path.exists():
-            begun = read_json_file(path)["settings"]
-            changed = [name for name in settings if name not in _MAY_CHANGE and begun.get(name) != settings[name]]
-            if changed:
-                name = changed[0]
-                raise InvalidInput(
-                    f"{self.plan.out} holds a run with {name} {begun.get(name)!r}, not {settings[name]!r}; "
-                    "use its settings, or another folder"
-                )
-        versions = {"reasonseg_ros": __version__, "torch": torch.__version__}
-        with whole_file(path) as file:
-            file.write(json_text({"settings": settings, "versions": versions}, indent=2) + "\n")
 
     def save(self) -> None:
         state = {

@@ -33,6 +33,8 @@ def _item(target: TrueTarget) -> str:
 class EmbeddedSupervised(ImageRun):
     """Trains on the thoughts and targets of the rows, with the mean cross entropy of their tokens."""
 
+    training = "sft"
+
     def _text(self, row: TrainingRow, rng: np.random.Generator) -> str:
         """The target text of a row."""
         return response_text(row)

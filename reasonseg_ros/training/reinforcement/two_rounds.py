@@ -96,6 +96,8 @@ def rollout_log_probabilities(policy: EmbeddedPolicy, rollouts: Rollouts) -> tup
 class TwoRoundsGrpo(EmbeddedRun[VideoRow]):
     """GRPO on questions about videos, with one reward for both rounds."""
 
+    training = "grpo in two rounds"
+
     plan: GrpoPlan
 
     def __init__(self, plan: GrpoPlan) -> None:

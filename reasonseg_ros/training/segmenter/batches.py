@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from reasonseg_ros.geometry import mask_box
 from reasonseg_ros.segmenter.sam2 import preprocess
 from reasonseg_ros.training.rendered.scenes import SceneFiles, StoredScene
+from reasonseg_ros.training.skipping import Skipped
 from reasonseg_ros.types import BoolMask, FloatArray, RgbImage
 
 PART_SHARE = 0.2
@@ -44,13 +45,16 @@ def scene_batch(scenes: SceneFiles, images: int, targets: int, size_px: int, rng
     point_count = int(rng.choice(POINT_COUNTS, p=POINT_COUNT_SHARES))
     pixels: list[FloatArray] = []
     masks, boxes, points = [], [], []
+    skipped = Skipped(len(scenes), f"no scene has an object of {LEAST_TARGET_PX} pixels; render larger scenes")
     while len(pixels) < images:
         rgb, instance_ids, part_ids = _augmented(scenes[int(rng.integers(len(scenes)))], rng)
         things = [instance_ids == i for i in np.unique(instance_ids[instance_ids > 0])]
         parts = [part_ids == i for i in np.unique(part_ids[part_ids > 0])]
         things, parts = ([m for m in group if np.count_nonzero(m) >= LEAST_TARGET_PX] for group in (things, parts))
         if not things:
+            skipped.skip()
             continue
+        skipped.use()
         chosen = _choose(things, parts, targets, rng)
         height, width = instance_ids.shape
         factors = np.array([size_px / width, size_px / height], np.float32)

@@ -10,11 +10,10 @@ stages on larger ones, which show thin objects. The same command continues a sto
 from __future__ import annotations
 
 import math
-import os
 import signal
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,11 +23,14 @@ import torch.nn.functional as F
 from transformers import Sam2Model
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.torch_device import choose_device
+from reasonseg_ros.training.continuing import begin_or_continue, check_training
 from reasonseg_ros.training.rendered.scenes import SceneFiles
 from reasonseg_ros.training.segmenter.batches import MaskBatch, ellipse_batch, scene_batch
 from reasonseg_ros.training.segmenter.model import new_model, resized_model
 
+STATE = "state.pt"
 CHECKPOINT_PERIOD_S = 180.0
 REPORT_STEPS = 25
 REFRESH_STEPS = 100
@@ -135,7 +137,7 @@ class SegmenterRun:
         self.model = self._first_model().to(device).train()
         self.optimizer = self._new_optimizer()
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "state.pt").exists():
+        if (folder / STATE).exists():
             self._resume()
 
     @property
@@ -186,11 +188,11 @@ class SegmenterRun:
             "optimizer": self.optimizer.state_dict(),
             "torch_rng": torch.get_rng_state(),
         }
-        torch.save(state, self.folder / "state.new")
-        os.replace(self.folder / "state.new", self.folder / "state.pt")
+        with whole_file(self.folder / STATE, "wb") as file:
+            torch.save(state, file)
 
     def _resume(self) -> None:
-        state = torch.load(self.folder / "state.pt", weights_only=True, map_location="cpu")
+        state = torch.load(self.folder / STATE, weights_only=True, map_location="cpu")
         self.stage_index, self.step, self.seconds = state["stage_index"], state["step"], state["seconds"]
         self.model = self._resized_model().train()
         self.model.load_state_dict(state["model"])
@@ -268,6 +270,7 @@ def train_segmenter(
 ) -> int:
     """Train, or continue the run in `folder`, and write the model to `out`. Returns 1 if training was stopped."""
     torch.set_num_threads(threads)
+    continue_run(folder, "segmenter", STAGES, {"data": data, "seed": seed})
     run = SegmenterRun(folder, STAGES, choose_device(device), seed)
     if not train(run, [SceneFiles(chunks) for chunks in data]):
         print(f"stopped in stage {run.stage.name} at step {run.step}; the same command continues from there")
@@ -279,11 +282,18 @@ def train_segmenter(
 
 def export_run(folder: Path, out: Path) -> None:
     """Write the model of an unfinished run. Raises InvalidInput if `folder` has no checkpoint."""
-    check_state(folder)
+    check_state(folder, "segmenter")
     publish(SegmenterRun(folder, STAGES, torch.device("cpu"), 0).model, out)
 
 
-def check_state(folder: Path) -> None:
-    """Raises InvalidInput if the folder has no checkpoint of a run."""
-    if not (folder / "state.pt").is_file():
-        raise InvalidInput(f"no state.pt in {folder}; train first")
+def continue_run(folder: Path, training: str, stages: Sequence[Stage], settings: Mapping[str, Any]) -> None:
+    """Keep the settings of a run in its folder. Raises InvalidInput if that holds another training."""
+    planned = {**settings, "stages": [asdict(stage) for stage in stages]}
+    begin_or_continue(folder, training, planned, (folder / STATE).exists())
+
+
+def check_state(folder: Path, training: str) -> None:
+    """Raises InvalidInput if the folder has no checkpoint of such a training."""
+    if not (folder / STATE).is_file():
+        raise InvalidInput(f"no {STATE} in {folder}; train first")
+    check_training(folder, training)

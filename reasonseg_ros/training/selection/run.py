@@ -24,10 +24,12 @@ from reasonseg_ros.engine.manifest import file_sha256
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.export.graphs import write_module
 from reasonseg_ros.export.points import store_half
+from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.reasoner.loading import load_reasoner
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.selection.card import GRAPH, SelectionCard, write_selection_card
 from reasonseg_ros.selection.digests import model_digests
+from reasonseg_ros.training.continuing import begin_or_continue
 from reasonseg_ros.training.rendered.scenes import SceneFiles, StoredScene
 from reasonseg_ros.training.selection.examples import SelectionExample, collect_selection, read_selection_examples
 from reasonseg_ros.training.selection.model import ExportedFusion, Fusion, FusionSizes, selection_loss
@@ -35,6 +37,8 @@ from reasonseg_ros.training.selection.validation import best_rule, selection_sco
 
 STAGES = ("thoughts", "masks", "train")
 CHECKPOINT_STEPS, REPORT_STEPS = 100, 100
+MAY_CHANGE = ("work", "out", "until", "threads")
+"""Settings that another part of the same training may change."""
 NOISE = 0.1
 POOL = 8
 
@@ -135,11 +139,10 @@ def train_fusion(plan: SelectionPlan, examples: Sequence[SelectionExample]) -> F
     fusion.spread.copy_(torch.from_numpy(every.std(0) + 1e-3))
     optimizer = torch.optim.AdamW(fusion.parameters(), lr=plan.rate, weight_decay=plan.weight_decay)
     state_path, step, begun_s = plan.work / "state.pt", 0, time.monotonic()
-    settings = {"sizes": asdict(fusion.sizes), "examples": len(examples), "steps": plan.steps, "batch": plan.batch}
+    settings = {**asdict(plan), "sizes": asdict(fusion.sizes), "examples": len(examples)}
+    begin_or_continue(plan.work, "selection", settings, state_path.exists(), MAY_CHANGE)
     if state_path.exists():
         state = torch.load(state_path, weights_only=True)
-        if state["settings"] != settings:
-            raise InvalidInput(f"{state_path} is of another training: {state['settings']}; remove it to begin again")
         fusion.load_state_dict(state["fusion"])
         optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
@@ -162,10 +165,9 @@ def train_fusion(plan: SelectionPlan, examples: Sequence[SelectionExample]) -> F
             kl, iop_loss = np.mean(recent[-REPORT_STEPS:], 0)
             print(f"{step}/{plan.steps} KL {kl:.3f} IoP {iop_loss:.3f} {time.monotonic() - begun_s:.0f} s", flush=True)
         if step % CHECKPOINT_STEPS == 0 or step == plan.steps:
-            state = {"settings": settings, "step": step, "fusion": fusion.state_dict(),
-                     "optimizer": optimizer.state_dict()}  # fmt: skip
-            torch.save(state, state_path.with_suffix(".new"))
-            os.replace(state_path.with_suffix(".new"), state_path)
+            state = {"step": step, "fusion": fusion.state_dict(), "optimizer": optimizer.state_dict()}
+            with whole_file(state_path, "wb") as file:
+                torch.save(state, file)
     return fusion.eval()
 
 

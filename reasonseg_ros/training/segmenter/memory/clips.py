@@ -19,6 +19,7 @@ from reasonseg_ros.training.rendered.scenes import SceneFiles, StoredScene
 from reasonseg_ros.training.rendered.videos import VideoFiles
 from reasonseg_ros.training.segmenter.batches import POINT_COUNT_SHARES, POINT_COUNTS, box_prompt, point_prompts, shrunk
 from reasonseg_ros.training.segmenter.memory.hiding import Ids, hiding_order, lay_over, paste, resized, whole_object
+from reasonseg_ros.training.skipping import Skipped
 from reasonseg_ros.types import BoolMask, FloatArray, RgbImage
 
 LEAST_TARGET_PX, GONE_PX = 60, 4
@@ -72,11 +73,15 @@ def clip_batch(
     point_count = int(rng.choice(POINT_COUNTS, p=POINT_COUNT_SHARES))
     pixels: list[list[FloatArray]] = []
     masks, boxes, areas, prompts, points = [], [], [], [], []
+    complaint = f"no video or scene has an object of {LEAST_TARGET_PX} pixels to follow; render larger ones"
+    skipped = Skipped(len(videos) + len(scenes), complaint)
     while len(pixels) < clips:
         rgb, ids = _clip(videos, scenes, frames, rng, hiding=rng.random() < hiding_share)
         chosen = _choose(ids, targets, rng)
         if not chosen:
+            skipped.skip()
             continue
+        skipped.use()
         height, width = ids[0].shape
         factors = np.array([size_px / width, size_px / height], np.float32)
         pixels.append([preprocess(frame, size_px) for frame in rgb])

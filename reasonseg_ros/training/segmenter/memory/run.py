@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import Sam2VideoModel
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.segmenter.sam2 import load_sam2
 from reasonseg_ros.torch_device import choose_device
 from reasonseg_ros.training.rendered.scenes import SceneFiles
@@ -37,7 +38,15 @@ from reasonseg_ros.training.segmenter.memory.unroll import (
     recall,
     remember,
 )
-from reasonseg_ros.training.segmenter.run import SegmenterRun, Stage, check_state, mask_loss, publish, train
+from reasonseg_ros.training.segmenter.run import (
+    SegmenterRun,
+    Stage,
+    check_state,
+    continue_run,
+    mask_loss,
+    publish,
+    train,
+)
 
 
 @dataclass(frozen=True)
@@ -176,7 +185,8 @@ class MemoryRun(SegmenterRun):
 
     def next_stage(self) -> bool:
         if self.stage.kept:
-            torch.save(self.model.state_dict(), self._kept_path)
+            with whole_file(self._kept_path, "wb") as file:
+                torch.save(self.model.state_dict(), file)
         return super().next_stage()
 
     def finished_model(self) -> Sam2VideoModel:
@@ -229,6 +239,7 @@ def train_memory(
 ) -> int:
     """Train, or continue the run in `folder`, and write the model to `out`. Returns 1 if training was stopped."""
     torch.set_num_threads(threads)
+    continue_run(folder, "memory", STAGES, {"videos": videos, "scenes": scenes, "image": image, "seed": seed})
     run = MemoryRun(folder, STAGES, choose_device(device), seed, image)
     if not train(run, [ClipSource(videos, scenes)]):
         print(f"stopped in stage {run.stage.name} at step {run.step}; the same command continues from there")
@@ -240,5 +251,5 @@ def train_memory(
 
 def export_memory(image: Path, folder: Path, out: Path) -> None:
     """Write the model of an unfinished run. Raises InvalidInput if `folder` has no checkpoint."""
-    check_state(folder)
+    check_state(folder, "memory")
     publish_video(MemoryRun(folder, STAGES, torch.device("cpu"), 0, image).finished_model(), out)

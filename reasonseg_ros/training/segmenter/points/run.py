@@ -23,7 +23,8 @@ from reasonseg_ros.export.points import PointDecoder, add_points_graph
 from reasonseg_ros.export.sources import load_source
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.training.rendered.scenes import SceneFiles, StoredScene
-from reasonseg_ros.training.segmenter.run import SegmenterRun, Stage, check_state, train
+from reasonseg_ros.training.segmenter.run import SegmenterRun, Stage, check_state, continue_run, train
+from reasonseg_ros.training.skipping import Skipped
 
 STAGES = (Stage("start", 30, 512, 2, 14, 5e-4), Stage("points", 170, 512, 2, 14, 5e-4, restarts=True))
 OBJECT_SHARE = 0.7
@@ -107,10 +108,14 @@ class PointRun(SegmenterRun):
         rng = np.random.default_rng([self.seed, self.stage_index, self.step])
         losses: list[Tensor] = []
         ious: list[float] = []
+        complaint = f"no scene has an object of more than {LEAST_OBJECT_PX} pixels; render larger scenes"
+        skipped = Skipped(len(scenes), complaint)
         while len(losses) < stage.images:
             batch = self._batch(scenes[int(rng.integers(len(scenes)))], rng)
             if batch is None:
+                skipped.skip()
                 continue
+            skipped.use()
             count = len(batch.coords)
             labels = torch.tensor([[1, -1]] * count, dtype=torch.int32)
             embed, *fine = batch.maps
@@ -149,6 +154,7 @@ def train_points(
 ) -> int:
     """Train, or continue the run in `folder`, and add the graph to `export`. Returns 1 if training was stopped."""
     torch.set_num_threads(threads)
+    continue_run(folder, "points", STAGES, {"scenes": scenes, "model": Path(model), "seed": seed})
     run = PointRun(folder, STAGES, seed, model)
     if not train(run, [SceneFiles(scenes)]):
         print(f"stopped in stage {run.stage.name} at step {run.step}; the same command continues from there")
@@ -170,5 +176,5 @@ def publish_points(run: PointRun, export: Path) -> None:
 
 def export_points(folder: Path, export: Path, model: str = "tabletop-segmenter") -> None:
     """Add the graph of an unfinished run. Raises InvalidInput if `folder` has no checkpoint."""
-    check_state(folder)
+    check_state(folder, "points")
     publish_points(PointRun(folder, STAGES, 0, model), export)
