@@ -31,6 +31,7 @@ from reasonseg_ros.types import Frame
 
 RunLater = Callable[[Callable[[], None]], None]
 """Runs a function in the executor's thread."""
+UNSTAMPED = "image and depth have no stamp (0), so they may be of different times; have their drivers stamp them"
 PUBLISHERS_S = 0.5
 """Period of checking the topics' publishers."""
 
@@ -209,6 +210,8 @@ class Camera:
         camera = self._settings.now.camera
         depth_m = images.depth_from_image(depth, self._max_megapixels)
         notes = [self._check_depth_frame(frame, depth), images.depth_doubt(depth_m)]
+        if not frame.stamp_ns:
+            notes.append(UNSTAMPED)
         if depth_m.shape != frame.rgb.shape[:2]:
             raise images.depth_of_another_size(depth_m, frame.size_wh)
         self._infos.await_first()

@@ -261,6 +261,14 @@ def test_an_image_without_a_stamp_gets_no_transform_of_another_time(started, cli
     assert answer.frame_3d == "camera" and "for an image of stamp 0; have its driver" in answer.warning_3d
 
 
+@pytest.mark.parametrize(("stamp_ms", "is_told"), [(0, True), (1, False)])
+def test_positions_of_unstamped_images_say_that_depth_may_be_of_another_time(started, client, see, stamp_ms, is_told):
+    started()
+    see(stamp_ms, depth_image(stamp_ms * MS), info_message())
+    answer = client.ask("the bright one")
+    assert answer.regions[0].has_3d and ("have no stamp (0)" in answer.warning_3d) is is_told
+
+
 def test_a_transform_that_is_no_pose_is_none(started, client, see, tf):
     tf["base", "camera"] = TransformStamped()
     tf["base", "camera"].transform.rotation.w = 0.0

@@ -12,8 +12,8 @@ MS = 1_000_000
 class Streams:
     """Sends both streams through a synchroniser with a tolerance of 15 ms and a wait of 100 ms."""
 
-    def __init__(self, wait_s=0.1):
-        self.synchroniser = Synchroniser(0.015, wait_s)
+    def __init__(self, wait_s=0.1, tolerance_s=0.015):
+        self.synchroniser = Synchroniser(tolerance_s, wait_s)
         self.now_s = 100.0
 
     def image(self, stamp_ms):
@@ -99,6 +99,33 @@ def test_repeated_stamps_each_get_the_depth_of_that_stamp(streams):
     for _ in range(3):
         assert streams.image(0) == [(0, 0)]
         assert streams.depth(0) == []
+
+
+def test_depth_that_stopped_is_not_used_on_and_on_if_stamps_repeat(streams):
+    """A camera without a clock stamps everything 0."""
+    streams.now_s += 0.9
+    assert streams.image(0) == [(0, 0)]
+    streams.now_s += 0.2
+    assert streams.image(0) == []
+    assert streams.later(0.2) == [(0, None)]
+    assert streams.depth(0) == []
+    assert streams.image(0) == [(0, 0)]
+
+
+def test_depth_that_came_long_before_its_image_is_used_for_it_once(streams):
+    streams.depth(33)
+    streams.now_s += 5.0
+    assert streams.image(33) == [(33, 33)]
+    assert streams.image(33) == []
+    assert streams.later(0.2) == [(33, None)]
+
+
+def test_a_wide_tolerance_pairs_one_depth_with_all_images_of_that_time():
+    streams = Streams(tolerance_s=3.0)
+    streams.depth(0)
+    for stamp_ms in range(0, 3001, 500):
+        assert streams.image(stamp_ms) == [(stamp_ms, 0)]
+        streams.now_s += 0.5
 
 
 def test_a_looping_bag_is_paired_from_its_first_image_on(streams):
