@@ -15,6 +15,8 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.stamps import header_stamp_ns, raw_stamp_ns, restamped
 
 HEADER = "std_msgs/msg/Header"
+CLOCK = "rosgraph_msgs/msg/Clock"
+"""Simulated time. Its bytes are those of a header's stamp."""
 LATEST_NS = 2**31 * 10**9 - 1
 """The latest stamp: seconds are int32."""
 SAME_CLOCK_NS = 10 * 10**9
@@ -56,16 +58,17 @@ class Restamping:
         return self._clocks[-1]
 
     def data(self, record: Record) -> bytes:
-        """The record's bytes with new stamps in all headers, also inside lists and other messages.
+        """The record's bytes with new stamps in all headers, also inside lists and other messages, and a new `/clock`.
 
         Raises InvalidInput for a damaged message, and for a type that neither the bag nor this package defines.
         """
         if record.topic.message_type not in _store(record.topic).fielddefs:
             raise InvalidInput(f"the bag does not define {record.topic.message_type}, so its stamps cannot be changed")
         places = header_places(record.topic)
-        if not places:
+        is_clock = record.topic.message_type == CLOCK
+        if not places and not is_clock:
             return record.data
-        if places == ("header",) and _begins_with_header(record.topic):
+        if is_clock or (places == ("header",) and _begins_with_header(record.topic)):
             return restamped(record.data, self.stamp_ns(raw_stamp_ns(record.data), record.stamp_ns))
         store, kind = _store(record.topic), record.topic.message_type
         message = decoded(record)

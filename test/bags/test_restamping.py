@@ -134,3 +134,16 @@ def test_what_cannot_be_stamped_is_refused():
 def test_extreme_times_give_a_stamp_that_a_message_can_hold(stamp_ns, log_ns):
     data = restamping(rate=1e-3).data(image(stamp_ns, log_ns))
     assert bags.raw_stamp_ns(data) >= 0
+
+
+@pytest.mark.parametrize("begin_ns", [12 * SECOND, LOG_NS])
+def test_simulated_time_goes_on_with_the_stamps_of_its_images(begin_ns):
+    again, found = restamping(), []
+    for second in range(3):
+        now_ns, log_ns = begin_ns + second * SECOND, LOG_NS + second * SECOND
+        time = types["builtin_interfaces/msg/Time"](sec=now_ns // SECOND, nanosec=now_ns % SECOND)
+        clock = record(types["rosgraph_msgs/msg/Clock"](clock=time), log_ns, "/clock")
+        new = decoded(again.data(clock), "rosgraph_msgs/msg/Clock").clock
+        found.append(since_now_s(new.sec * SECOND + new.nanosec))
+        assert since_now_s(bags.raw_stamp_ns(again.data(image(now_ns, log_ns)))) == second
+    assert found == [0, 1, 2]
