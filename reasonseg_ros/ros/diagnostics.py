@@ -25,6 +25,9 @@ DARK_REMEDY = "no 16-bit value reaches 4096, and 65535 is white; shift the value
 MUCH_LOST, FEW_LOST = 0.2, 3
 """A minimum share of lost images is needed for a warning, not only a few of them."""
 
+MANY_RESTARTS = 3
+"""Restarts between two messages that a looping bag or a clock that was set do not explain."""
+
 
 class CameraHealth:
     """Counts frames, and dropped frames by reason. Times are of the machine's steady clock.
@@ -32,10 +35,11 @@ class CameraHealth:
     Attributes:
         is_best_effort: whether it is subscribed with best effort.
         lost: images that were lost between publisher and node.
+        restarts: how often stamps or simulated time went back, so that the stream began again.
     """
 
     def __init__(self) -> None:
-        self._publishers: object = None
+        self._publishers: Sequence[object] = ()
         self.is_best_effort = False
         self.received = 0
         self.lost = 0
@@ -46,7 +50,8 @@ class CameraHealth:
         self.dropped: Counter[str] = Counter()
         self.last_drop = ""
         self.dark = 0
-        self._reported_drops = self._reported_dark = 0
+        self.restarts = 0
+        self._reported_drops = self._reported_dark = self._reported_restarts = 0
         self._since_s = time.monotonic()
         self._arrivals_s: deque[float] = deque(maxlen=_RATE_WINDOW)
 
@@ -129,11 +134,22 @@ class CameraHealth:
             level, text = WARN, f"{fresh_drops} frames dropped; {self.last_drop}"
         elif fresh_dark:
             level, text = WARN, f"{fresh_dark} nearly black images; {DARK_REMEDY}"
+        if active and (mixed := self._mixture()):
+            level, text = max(level, WARN), f"{text}; {mixed}"
         values: dict[str, object] = {"received": self.received, "rate_hz": f"{self.rate_hz:.1f}"}
-        values |= {"lost": self.lost, "dropped": drops}
+        values |= {"lost": self.lost, "dropped": drops, "restarts": self.restarts}
         values |= {f"dropped: {reason}": count for reason, count in sorted(self.dropped.items())}
         values |= {"nearly black 16-bit images": self.dark} if self.dark else {}
         return diagnostic("camera", level, text, values | {"silent_s": f"{silent_s:.1f}"})
+
+    def _mixture(self) -> str:
+        """Why images may be of several cameras or clocks, of which masks would be mixed; empty if they are of one."""
+        fresh, self._reported_restarts = self.restarts - self._reported_restarts, self.restarts
+        several = len(self._publishers)
+        reasons = [f"{several} publishers send images on this topic"] if several > 1 else []
+        if fresh >= MANY_RESTARTS:
+            reasons.append(f"stamps went back {fresh} times, so several clocks are mixed")
+        return f"{', '.join(reasons)}; the node needs those of one camera, remap image" if reasons else ""
 
     def _silence(self, silent_s: float, describe: Callable[[], str] | None) -> str:
         text = f"no image for {silent_s:.1f} s"

@@ -140,6 +140,7 @@ class Camera:
 
     def _begin_again(self, stamp_ns: int) -> None:
         """The stream restarts at that stamp, like a looping bag: drop what belongs to the earlier one."""
+        self._health.restarts += 1
         self._hand_on(self._pairing.begin_again(stamp_ns, time.monotonic()))
         self._transforms.begin_again()
         self._infos.begin_again(stamp_ns)

@@ -127,6 +127,48 @@ def test_numbers_of_several_publishers_are_no_gaps():
     assert health.lost == 0
 
 
+def test_several_publishers_on_the_image_topic_are_a_warning_while_they_are_there():
+    health = CameraHealth()
+    health.arrived(1)
+    for publishers, level in (
+        (["left"], DiagnosticStatus.OK),
+        (["left", "right"], DiagnosticStatus.WARN),
+        ([], DiagnosticStatus.OK),
+    ):
+        health.published_by(publishers)
+        status = health.status(CameraConfig(), active=True)
+        assert (status.level, "2 publishers send images" in status.message) == (level, level == DiagnosticStatus.WARN)
+    health.published_by(["left", "right"])
+    assert health.status(CameraConfig(), active=False).level == DiagnosticStatus.OK
+
+
+@pytest.mark.parametrize(("times", "is_told"), [(1, False), (2, False), (3, True), (40, True)])
+def test_a_stream_that_begins_again_all_the_time_is_a_warning_until_it_ends(times, is_told):
+    health = CameraHealth()
+    health.arrived(1)
+    health.restarts = times
+    status = health.status(CameraConfig(), active=True)
+    assert (f"went back {times} times" in status.message) is is_told
+    assert (status.level == DiagnosticStatus.WARN) is is_told
+    assert health.status(CameraConfig(), active=True).level == DiagnosticStatus.OK
+
+
+def test_two_cameras_of_different_clocks_on_one_topic_are_a_warning(start_node, client):
+    other = client.create_publisher(Image, "image", 5)
+    start_node(diagnostics_period_s=0.5)
+    client.connect()
+    client.until(other.get_subscription_count)
+
+    def is_told(status):
+        for number, publisher in enumerate((client.images, other, client.images, other)):
+            client.number = getattr(client, "number", 0) + 1
+            publisher.publish(image_of(bright_frame((1000 if number % 2 else 5) * 10**9 + client.number)))
+        told = "2 publishers" in status.message and "stamps went back" in status.message
+        return told and status.level == DiagnosticStatus.WARN
+
+    client.diagnostic("camera", is_told)
+
+
 def test_what_the_middleware_says_is_lost_counts_without_numbers():
     health = CameraHealth()
     health.lost_on_the_way(30)
