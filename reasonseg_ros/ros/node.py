@@ -151,6 +151,7 @@ class ReasonSegNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._end_questions("the node was shut down")
         self._release("finalized")
         return TransitionCallbackReturn.SUCCESS
 
@@ -185,6 +186,8 @@ class ReasonSegNode(LifecycleNode):
             if not worker.rest(RELEASE_LIMIT_S):
                 worker.abandon(reason)
         self._outbox.empty()
+        if self._session is not None:
+            self._session.outputs.delete_markers()
 
     def _enter(self, state: str) -> None:
         self._state = state

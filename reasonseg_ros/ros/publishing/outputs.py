@@ -13,7 +13,7 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
-from visualization_msgs.msg import MarkerArray
+from visualization_msgs.msg import Marker, MarkerArray
 
 from reasonseg_ros import msg
 from reasonseg_ros.config import Config
@@ -129,11 +129,18 @@ class Outputs:
                 self._publishers[LABEL_INFO].publish(labels)
                 self._labels = labels.class_map
 
+    def delete_markers(self) -> None:
+        """Delete the markers of the last answer, which RViz would show for ever."""
+        publisher = self._publishers["markers"]
+        with self._reported("markers"):
+            if publisher.is_activated and publisher.get_subscription_count():
+                publisher.publish(MarkerArray(markers=[Marker(ns="question", action=Marker.DELETEALL)]))
+
     def wait_until_received(self, limit_s: float) -> None:
-        """Wait until all subscribers have the last answers, at most for this time."""
+        """Wait until all subscribers have the last answers and markers, at most for this time each."""
         self._send_again()
         limit = Duration(nanoseconds=int(limit_s * 1e9))
-        for name in ANSWERS:
+        for name in (*ANSWERS, "markers"):
             with suppress(Exception):  # then their receipt is unknown
                 self._publishers[name].wait_for_all_acked(limit)
 

@@ -125,6 +125,17 @@ def test_compressed_depth_gives_boxes_or_its_reason(started, client, see, text, 
         assert region.centroid.z == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.parametrize("transition", ["deactivate", "shutdown"])
+def test_markers_are_deleted_when_the_node_is_deactivated_or_shut_down(started, client, see, transition):
+    started()
+    see(50, depth_image(48 * MS), info_message())
+    assert client.ask("the bright one").regions[0].has_3d
+    client.until(lambda: client.got["markers"])
+    assert client.transition(transition)
+    client.until(lambda: len(client.got["markers"]) == 2)
+    assert [marker.action for marker in client.got["markers"][1].markers] == [Marker.DELETEALL]
+
+
 def test_nothing_fits_empties_the_cloud_and_a_failure_leaves_it(started, client, see):
     started()
     see(50, depth_image(50 * MS), info_message())

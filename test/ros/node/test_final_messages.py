@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from functools import partial
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -207,7 +208,10 @@ def test_questions_that_run_and_wait_when_a_signal_comes_get_their_final_status(
     assert "Traceback" not in errors
 
 
-def test_a_model_that_does_not_let_go_leaves_no_question_without_its_status(start_node, client, monkeypatch):
+@pytest.mark.parametrize(("transition", "why"), [("deactivate", "deactivated"), ("shutdown", "shut down")])
+def test_a_model_that_does_not_let_go_leaves_no_question_without_its_status(
+    start_node, client, monkeypatch, transition, why
+):
     monkeypatch.setattr("reasonseg_ros.ros.node.RELEASE_LIMIT_S", 0.2)
     node = start_node()
     client.connect()
@@ -223,9 +227,10 @@ def test_a_model_that_does_not_let_go_leaves_no_question_without_its_status(star
     node._session.worker.method.reasoner.answer = answer
     client.queries.publish(msg.Query(text="the bright one", query_id="stuck"))
     client.diagnostic("questions", lambda status: value(status, "running") == "stuck")
-    assert client.transition("deactivate")
+    monkeypatch.setattr(node._session.worker, "stop", partial(node._session.worker.stop, 0.2))
+    assert client.transition(transition)
     answer = client.until(lambda: client.got["segmentation"])[0]
-    assert (answer.query_id, answer.status) == ("stuck", "cancelled")
+    assert (answer.query_id, answer.status) == ("stuck", "cancelled") and why in answer.error
     let_go.set()
     assert returned.wait(60)
     client.spin(0.5)
