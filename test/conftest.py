@@ -23,9 +23,11 @@ WAITING = ("test/ros/", "test/evaluation/test_ray_cluster.py", "test/reasoner/te
 MOST_WAITING = 2
 """Maximum workers that run such files at the same time, so that messages still arrive in time."""
 LONG = (
-    "test/ros/clients/test_mcp.py", "test/ros/clients/test_light_install.py", "test/ros/clients/test_demo.py",
-    "test/ros/clients/test_asking.py",
-    "test/ros/console/test_console.py", "test/export", "test/reasoner/onnx", "test/benchmarks/test_rows.py",
+    "test/ros/console/test_console.py", "test/ros/clients/test_light_install.py", "test/ros/clients/test_readme.py",
+    "test/ros/node/test_final_messages.py", "test/ros/node/test_every_fault.py", "test/ros/clients/test_mcp.py",
+    "test/ros/clients/test_asking.py", "test/ros/clients/test_demo.py", "test/ros/clients/test_playing.py",
+    "test/export", "test/reasoner/onnx", "test/benchmarks/test_rows.py",
+    "test/benchmarks/test_formats.py", "test/benchmarks/test_learning.py",
     "test/training/reinforcement/test_embedded.py", "test/training/reasoner/test_run.py", "test/hub/test_fetching.py",
     "test/reasoner/export/test_reasoner_export.py", "test/benchmarks/test_node_rows.py",
     "test/training/segmenter/points/test_points.py", "test/training/segmenter/memory/test_run.py",

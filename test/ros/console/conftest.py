@@ -3,6 +3,7 @@
 import shutil
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,8 @@ def browse(chromium):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.complaints = complaints
+        # By default, conditions are checked in every animation frame, and for that the browser draws 60 a second.
+        page.wait_for_function = partial(page.wait_for_function, polling=50)
         page.goto(address)
         return page
 
