@@ -55,9 +55,9 @@ class Comparison(Protocol):
 
 
 class Votes:
-    """The number of sampled answers that agree with the candidate; half a vote more for the direct answer.
+    """The number of sampled answers that agree with the candidate; None for 0.
 
-    None for 0.
+    The direct answer has half a vote more, and at least half of all votes. So only an absolute majority replaces it.
     """
 
     needs: frozenset[Ability] = frozenset()
@@ -66,8 +66,11 @@ class Votes:
     def scores(
         self, frame: Frame, query: Query, candidates: Sequence[Candidate], reasoner: Reasoner, call: Call
     ) -> list[float | None]:
-        votes = [candidate.votes + 0.5 * (candidate.source == DIRECT) for candidate in candidates]
-        return [number or None for number in votes]
+        half = sum(candidate.votes for candidate in candidates) / 2
+        return [
+            max(candidate.votes + 0.5, half) if candidate.source == DIRECT else candidate.votes or None
+            for candidate in candidates
+        ]
 
 
 class ModelScores:

@@ -7,6 +7,7 @@ import pytest
 
 from reasonseg_ros.methods.candidates import ATTENTION, DIRECT, SAMPLE, Candidate, union
 from reasonseg_ros.methods.comparison import ModelScores, Votes, close_up, marked
+from reasonseg_ros.methods.rea2_seg import best_of
 from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.types import Answer, Frame, Grounding, Query, Region, Status
@@ -46,6 +47,28 @@ def test_votes_count_and_the_direct_answer_wins_a_tie(frame):
     voted = [candidate((0, 0, 9, 9), source=DIRECT, votes=3), candidate((20, 0, 29, 9), votes=3)]
     nobody = candidate((40, 0, 49, 9), source=ATTENTION)
     assert Votes().scores(frame, QUERY, [*voted, nobody], ScriptedReasoner([""]), WAIT) == [3.5, 3, None]
+
+
+@pytest.mark.parametrize(
+    ("direct", "others", "expected", "best"),
+    [
+        (2, (4, 2), [4, 4, 2], 0),  # half of the votes is no majority
+        (2, (5, 1), [4, 5, 1], 1),
+        (0, (3, 2, 1, 1, 1), [4, 3, 2, 1, 1, 1], 0),  # the most votes, but no majority
+        (1, (2,), [1.5, 2], 1),
+        (0, (1,), [0.5, 1], 1),
+    ],
+)
+def test_only_an_absolute_majority_of_the_votes_replaces_the_direct_answer(frame, direct, others, expected, best):
+    candidates = [candidate((0, 0, 9, 9), source=DIRECT, votes=direct)]
+    candidates += [candidate((20 * place, 0, 20 * place + 9, 9), votes=votes) for place, votes in enumerate(others, 1)]
+    scores = Votes().scores(frame, QUERY, candidates, ScriptedReasoner([""]), WAIT)
+    assert (scores, best_of(candidates, scores)) == (expected, best)
+
+
+def test_without_a_direct_answer_the_most_votes_win(frame):
+    candidates = [candidate((0, 0, 9, 9), votes=1), candidate((20, 0, 29, 9), votes=2)]
+    assert Votes().scores(frame, QUERY, candidates, ScriptedReasoner([""]), WAIT) == [1, 2]
 
 
 def test_each_is_shown_alone_then_all_side_by_side(frame):

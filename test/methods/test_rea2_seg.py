@@ -80,9 +80,11 @@ def test_the_direct_answer_wins_ties_and_alone(frame, texts, thought):
     assert (found.segmentation.alternative is None) == (len(found.candidates) == 1)
 
 
-def test_one_vote_is_more_than_none(frame):
+def test_split_votes_do_not_replace_the_direct_answer_and_a_majority_does(frame):
     found = method(A, B, NONE, samples=2).compare(frame, QUERY)
-    assert (found.scores, found.best) == ((0.5, 1, 1), 1)
+    assert (found.scores, found.best) == ((1, 1, 1), 0)
+    found = method(A, B, B, samples=2).compare(frame, QUERY)
+    assert (found.scores, found.best) == ((1, 2), 1)
 
 
 def test_that_nothing_fits_can_win(frame):
