@@ -204,18 +204,6 @@ def read_card(path: Path) -> ModelCard:
     return ModelCard(name=path.parent.name if path.stem == "card" else path.stem, **values)
 
 
-def write_card(card: ModelCard, folder: Path) -> None:
-    """What a reasoner's folder needs to be used by its path. Files of the card are not named, as folders are moved."""
-    import yaml
-
-    keys = ("licence", "url", "commercial_use", "knows", "dialect", "image_size_wh", "coordinates", "prompt", "system",
-            "frames_prompt", "frame_name", "frames", "frames_size_wh", "max_new_tokens")  # fmt: skip
-    values = {key: getattr(card, key) for key in keys}
-    values = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-    text = yaml.safe_dump({"kind": "reasoner", "source": ".", **values}, sort_keys=False, allow_unicode=True)
-    (folder / "card.yaml").write_text(text, encoding="utf-8")
-
-
 def _card_paths() -> list[Path]:
     return sorted(resource("models").glob("*.yaml"))
 

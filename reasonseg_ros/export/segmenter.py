@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-import yaml
 
 from reasonseg_ros.engine.manifest import PRECISIONS, Graph, Manifest, write_manifest
 from reasonseg_ros.errors import InvalidInput
@@ -20,6 +19,7 @@ from reasonseg_ros.export import graphs
 from reasonseg_ros.export.check import check_export
 from reasonseg_ros.export.int8 import QUANTISED, quantize
 from reasonseg_ros.export.sources import Checkpoint, load_source
+from reasonseg_ros.files.card_writer import write_card
 
 LIBRARIES = ("onnx", "onnxscript", "onnxruntime", "torch", "transformers")
 
@@ -49,7 +49,7 @@ def export_segmenter(
         report("comparing masks with the checkpoint's")
         manifest = replace(manifest, checks=check_export(folder, manifest, checkpoint))
         write_manifest(manifest, folder)
-        _write_card(checkpoint, folder)
+        write_card(checkpoint.card, folder)
     return manifest
 
 
@@ -91,23 +91,6 @@ def _manifest(checkpoint: Checkpoint, precision: str, written: dict[str, Graph])
         memory=graphs.memory_sizes(checkpoint.model) if checkpoint.has_memory else None,
         libraries={name: version(name) for name in LIBRARIES},
     )
-
-
-def _write_card(checkpoint: Checkpoint, folder: Path) -> None:
-    """The card makes the folder's path usable as a model's name."""
-    card = checkpoint.card
-    values = {
-        "kind": "segmenter",
-        "source": ".",
-        "licence": card.licence,
-        "url": card.url,
-        "commercial_use": card.commercial_use,
-        "knows": card.knows,
-        "multimask": card.multimask,
-        "needs_boxes": card.needs_boxes,
-        "refine": card.refine,
-    }
-    (folder / "card.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
 def _check_folder(out: Path) -> None:

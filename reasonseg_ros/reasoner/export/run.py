@@ -15,8 +15,9 @@ from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.engine.manifest import file_sha256
 from reasonseg_ros.engine.onnxruntime import fold_constants
 from reasonseg_ros.errors import InvalidInput, ModelError
+from reasonseg_ros.files.card_writer import write_card
 from reasonseg_ros.hub_cache import INDEX
-from reasonseg_ros.model_card import ModelCard, load_card, write_card
+from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.reasoner.export.check import check_reasoner_export
 from reasonseg_ros.reasoner.export.graphs import attention_layers, text_graph, vision_graph
 from reasonseg_ros.reasoner.export.stored_weights import stored_weights

@@ -13,9 +13,10 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.card_writer import write_card
 from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.images.files import read_image
-from reasonseg_ros.model_card import ModelCard, load_card, write_card
+from reasonseg_ros.model_card import ModelCard, load_card
 from reasonseg_ros.reasoner.chat.prompts import normalise_question
 from reasonseg_ros.reasoner.image_size import resize_rgb
 from reasonseg_ros.training.continuing import begin_or_continue

@@ -13,8 +13,9 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 import torch
 
+from reasonseg_ros.files.card_writer import write_card
 from reasonseg_ros.files.whole_file import whole_file
-from reasonseg_ros.model_card import load_card, write_card
+from reasonseg_ros.model_card import load_card
 from reasonseg_ros.training.continuing import begin_or_continue
 from reasonseg_ros.training.reinforcement.plan import MAY_CHANGE, RunPlan
 from reasonseg_ros.training.reinforcement.policy import EmbeddedPolicy
