@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reasonseg_ros.config.models import ReasonerConfig
-from reasonseg_ros.errors import ConfigError, ModelError
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.call import Call
 from reasonseg_ros.reasoner.limits import Limits
 from reasonseg_ros.reasoner.loading import load_reasoner, with_dialect
 from reasonseg_ros.types import Frame, Status
+from test.reasoner.local.on_cpu import config
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -25,10 +22,6 @@ LocalReasoner = pytest.importorskip("reasonseg_ros.reasoner.local.reasoner").Loc
 DecodedRow = pytest.importorskip("reasonseg_ros.reasoner.local.generation").DecodedRow
 
 ANSWER = '<think>it is red</think><answer>[{"bbox_2d":[20,10,120,110],"point_2d":[70,60]}]</answer>'
-
-
-def config(folder: Path, **changes: Any) -> ReasonerConfig:
-    return replace(ReasonerConfig(model=str(folder), device="cpu"), **changes)
 
 
 @pytest.fixture(scope="module")
@@ -227,79 +220,6 @@ def test_without_squash_coordinates_are_those_of_the_processors_image(checkpoint
     assert seen_wh == [(168, 112)]
 
 
-def break_folder(folder: Path, how: str) -> None:
-    weights, settings = folder / "model.safetensors", folder / "config.json"
-    if how == "no weights":
-        weights.unlink()
-    elif how == "cut weights":
-        weights.write_bytes(weights.read_bytes()[:1000])
-    elif how == "pickled weights":
-        weights.rename(folder / "pytorch_model.bin")
-    elif how == "broken settings":
-        settings.write_text('{"model_type": "qwen2_5_vl"')
-    elif how == "other shape":
-        values = json.loads(settings.read_text())
-        values["text_config"]["intermediate_size"] *= 2
-        settings.write_text(json.dumps(values))
-    elif how == "more layers":
-        values = json.loads(settings.read_text())
-        values["vision_config"]["depth"] += 1
-        settings.write_text(json.dumps(values))
-    elif how == "no processor":
-        (folder / "processor_config.json").unlink()
-    elif how == "no tokenizer":
-        (folder / "tokenizer.json").unlink()
-
-
-@pytest.mark.parametrize(
-    "how",
-    [
-        "no weights", "cut weights", "pickled weights", "broken settings", "other shape", "more layers",
-        "no processor", "no tokenizer",
-    ],
-)  # fmt: skip
-def test_a_damaged_folder_is_named_with_the_remedy(checkpoint: Path, tmp_path: Path, how: str) -> None:
-    folder = tmp_path / "damaged"
-    shutil.copytree(checkpoint, folder)
-    break_folder(folder, how)
-    with pytest.raises(ModelError, match="download") as caught:
-        load_reasoner(config(folder))
-    assert str(folder) in str(caught.value)
-
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "card.yaml"
-    path.write_text("kind: reasoner\nsource: ./gone\ndialect: seg_zero\nimage_size_wh: [840, 840]\n")
-    with pytest.raises(ModelError, match=f"{tmp_path}/gone is missing"):
-        load_reasoner(config(path))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_an_absent_gpu_is_never_replaced(checkpoint: Path) -> None:
-    with pytest.raises(ConfigError, match="device = 'cuda' cannot be used"):
-        load_reasoner(config(checkpoint, device="cuda"))
-    with pytest.raises(ModelError, match="needs a GPU and the bitsandbytes package"):
-        load_reasoner(config(checkpoint, quantization="4bit"))
-
-
-def test_an_unknown_device_is_named(checkpoint: Path) -> None:
-    with pytest.raises(ConfigError, match="device = 'toaster'"):
-        load_reasoner(config(checkpoint, device="toaster"))
-
-
-def test_pixel_limits_against_the_card_are_refused(checkpoint: Path) -> None:
-    with pytest.raises(ConfigError, match="224x168"):
-        load_reasoner(config(checkpoint, max_pixels=10_000))
-    with pytest.raises(ConfigError, match="swap"):
-        load_reasoner(config(checkpoint, min_pixels=20, max_pixels=10))
-
-
-def test_offline_and_not_there_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    with pytest.raises(ModelError, match=r"reasoner\.offline is set"):
-        load_reasoner(config(Path("qwen3-vl-4b"), offline=True))
-
-
 def test_bfloat16_runs_on_the_cpu_too(checkpoint: Path, frame: Frame) -> None:
     reasoner = load_reasoner(config(checkpoint, dtype="bfloat16"))
     assert reasoner.model.dtype is torch.bfloat16
@@ -319,61 +239,6 @@ def test_another_attention_goes_through_generate(
         frame, "a", Call(on_text=lambda _, tokens: heard.append(tokens), cancelled=lambda: len(heard) == 3)
     )
     assert (stopped.status, stopped.tokens) == (Status.CANCELLED, 3)
-
-
-QUESTIONS = ("what is red", "what is blue", "find the mug", "what is red", "find the mug that holds coffee")
-
-
-def texts(reasoner: Any, frame: Frame, questions: tuple[str, ...] = QUESTIONS) -> list[str]:
-    return [reasoner.answer(frame, question).raw_text for question in questions]
-
-
-def test_a_frame_is_read_once_and_answers_stay_the_same(
-    checkpoint: Path, frame: Frame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = Frame(frame.rgb[::-1].copy())
-    forgetful = load_reasoner(config(checkpoint, kept_frames=0))
-    expected = [texts(forgetful, one) for one in (frame, other)]
-    assert expected[0] != expected[1]
-
-    reasoner = load_reasoner(config(checkpoint, kept_frames=1))
-    reads = []
-    prefill = reasoner._decoder.prefill
-    monkeypatch.setattr(reasoner._decoder, "prefill", lambda inputs: reads.append(1) or prefill(inputs))
-    assert texts(reasoner, frame) == expected[0]
-    assert len(reads) == 1
-    reasoner.prepare(other)
-    assert len(reads) == 2
-    assert texts(reasoner, other) == expected[1]
-    reasoner.prepare(other)
-    assert len(reads) == 2
-    # The first one was put out by the other, which has the same size.
-    assert texts(reasoner, frame) == expected[0]
-    assert len(reads) == 3
-    # The same pixels in another place are another image.
-    assert texts(reasoner, Frame(frame.rgb.copy())) == expected[0]
-    assert len(reads) == 4
-
-
-@pytest.mark.parametrize("prompt", ["{query}", 'Please find "{query}" in the image.', "the mug{query}s, if any"])
-def test_words_that_join_the_question_are_read_rightly(checkpoint: Path, frame: Frame, prompt: str) -> None:
-    card = replace(load_card(str(checkpoint), "reasoner"), prompt=prompt)
-    forgetful = LocalReasoner(card, config(checkpoint, kept_frames=0))
-    reasoner = LocalReasoner(card, config(checkpoint))
-    reasoner.prepare(frame)
-    assert texts(reasoner, frame) == texts(forgetful, frame)
-    for question in QUESTIONS:
-        words = reasoner._words(reasoner.messages(question))
-        kept = reasoner._kept.read(frame.rgb, words, reasoner._inputs_about(frame)).prompt.tokens
-        assert kept.tolist() == reasoner._inputs_about(frame)(words)[0]["input_ids"].tolist()
-
-
-def test_a_prompt_that_asks_before_the_image_is_not_prepared(checkpoint: Path, frame: Frame) -> None:
-    card = replace(load_card(str(checkpoint), "reasoner"), system="You are asked {query}.")
-    reasoner = LocalReasoner(card, config(checkpoint))
-    reasoner.prepare(frame)
-    assert len(reasoner._kept._readings) == 0
-    assert texts(reasoner, frame) == texts(LocalReasoner(card, config(checkpoint, kept_frames=0)), frame)
 
 
 def test_another_dialect_brings_its_own_words_and_pixels() -> None:
