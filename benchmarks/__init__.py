@@ -1,1 +1,1 @@
-"""Side by side with what a user would run otherwise: `make bench`, `make bench-gpu`. Results lie in `results/`."""
+"""Comparisons with what a user would run instead: `make bench`, `make bench-gpu`. Results are in `results/`."""

@@ -2,9 +2,9 @@
 
     python -m benchmarks [--rows ROW ...] [--quick]          # CPU
     python -m benchmarks --gpu [--rows ROW ...] [--quick]    # the same on an NVIDIA GPU, and the rows that need one
-    python -m benchmarks --stand-in                          # those, by small models on the CPU: does the script run?
+    python -m benchmarks --stand-in                          # the GPU rows with small models on the CPU, as a test
 
-What is made once (exports, a bag) is kept in `build/benchmarks`.
+Exports and the bag are made once and kept in `build/benchmarks`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.table.groups import CACHE, KINDS, NEED_A_GPU, QUICK, Sizes, grou
 
 
 def measured(kind: str, name: str, sizes: Sizes) -> Iterator[Row]:
-    """The group's rows, made in a separate process; if it breaks off, one that says so."""
+    """The rows of a group, measured in a separate process. If it fails, a row says so."""
     print(f"{name} ...", file=sys.stderr, flush=True)
     for row in apart(name, group_rows, kind, name, sizes):
         result = row.note if row.value is None else f"{row.value} {row.unit}"
@@ -39,7 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--gpu", action="store_true", help="on an NVIDIA GPU")
-    where.add_argument("--stand-in", action="store_true", help="the GPU's rows by small models on the CPU, as a test")
+    where.add_argument("--stand-in", action="store_true", help="the GPU rows with small models on the CPU, as a test")
     parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="only these groups")
     parser.add_argument("--quick", action="store_true", help="as little as possible, to see that everything runs")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (default: %(default)s)")
@@ -81,7 +81,7 @@ def main() -> int:
                     for row in measured(kind, name, sizes):
                         keep(row, state=" (the run had not ended)")
     except Timeout:
-        print("benchmarks: another run goes on, and both would be disturbed; wait for its end", file=sys.stderr)
+        print("benchmarks: another run is in progress and would be disturbed; wait until it ends", file=sys.stderr)
         return 2
     complete = all(row.value is not None for row in rows)
     missing = NEED_A_GPU if kind == "CPU" and not settings.rows else ()

@@ -1,14 +1,14 @@
-"""Candidates of Rea2Seg on questions with known answers: the best there is (oracle), the chosen one, the direct one.
+"""Candidates of Rea2Seg on questions with known answers: the best one (oracle), the chosen one and the direct one.
 
     reasonseg tabletop bag --seed 20400000 --scenes 170 --questions 3 --phrasing unseen --no-depth --out out/unseen
     python -m benchmarks.candidates out/unseen --rows out/rows.jsonl [--limit 500] [--set NAME=VALUE ...]
 
-Each question is a line of --rows as soon as it is answered. A resumed run asks only those without one.
+Each answered question is written to --rows as a line at once. A resumed run asks only questions without a line.
 --part 1/2 and --part 2/2 share the questions between two processes.
 
-gIoU of each, by the question's kind. "rho": Spearman's rank correlation of scores and IoUs within a
-question, mean over those with three candidates or more whose IoUs differ by more than 0.2. "rescued": questions whose
-direct IoU is below 0.5, and those of them with a candidate of at least 0.5 by its source.
+The table gives the gIoU of each by kind of question. "rho" is Spearman's rank correlation of scores and IoUs within a
+question. It is averaged over questions with at least three candidates whose IoUs differ by more than 0.2. "rescued"
+counts, among the questions with a direct IoU below 0.5, those with a candidate of at least 0.5, by its source.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ RIGHT_IOU = 0.5
 
 @dataclass(frozen=True)
 class Row:
-    """One question. `sources` and `ious` are of its candidates."""
+    """One question, with the sources and IoUs of its candidates."""
 
     kind: str
     direct: float
@@ -58,7 +58,7 @@ class Row:
 
     @property
     def rho(self) -> float | None:
-        """None where too few candidates differ; 0 if all scores are equal."""
+        """None if too few candidates differ; 0 if all scores are equal."""
         if len(self.ious) < FEWEST or np.ptp(self.ious) <= LEAST_SPREAD:
             return None
         scores = [-1.0 if score is None else score for score in self.scores]
@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Candidates of Rea2Seg: oracle, chosen, direct.")
     parser.add_argument("bag", type=Path)
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N questions")
-    parser.add_argument("--rows", type=Path, required=True, metavar="FILE", help="JSON lines, one a question")
+    parser.add_argument("--rows", type=Path, required=True, metavar="FILE", help="JSON lines, one per question")
     parser.add_argument("--part", default="1/1", metavar="K/N", help="only every N-th question, from the K-th on")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", dest="overrides")
     arguments = parser.parse_args()
@@ -115,7 +115,7 @@ def row(kind: str, compared: Compared, target: BoolMask) -> Row:
 
 
 def report(rows: Sequence[Row]) -> str:
-    """A table of Markdown and what it is made of."""
+    """A Markdown table, and the values in it."""
     lines = [
         "| kind | questions | candidates | oracle | direct | chosen | rho (questions) | seconds |",
         "|---|---|---|---|---|---|---|---|",

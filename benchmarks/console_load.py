@@ -39,7 +39,7 @@ def cpu_s(pid: int) -> float:
 
 
 def measure(address: str, pid: int, browsers: int, limit_s: float) -> tuple[list[float], float]:
-    """Images a second of each browser, and the console's CPU time as a share of one core."""
+    """Images per second of each browser, and the console's CPU time as a share of one core."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -87,7 +87,7 @@ def main() -> None:
             for browsers in settings.browsers:
                 rates_hz, share = measure(found[0], console.pid, browsers, settings.limit_s)
                 each = ", ".join(f"{rate:.1f}" for rate in rates_hz) or "none"
-                print(f"{browsers} browsers: images a second {each}; console {share:.2f} of a core", flush=True)
+                print(f"{browsers} browsers: images per second {each}; console {share:.2f} of a core", flush=True)
         finally:
             for process in (console, player):
                 process.terminate()

@@ -2,7 +2,7 @@
 
     python -m benchmarks.method_pictures --out docs/images [--methods llm_seg ...]
 
-Still questions are those of the shipped bag, the question about what happened is one of the shipped video bag.
+Questions about still images are from the shipped bag. The question about what happened is from the shipped video bag.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from reasonseg_ros.types import Frame, Query, Region, RgbImage
 
 PANEL_WIDTH_PX, BAR_PX, LETTER_PX = 400, 30, 18
 STILL = 2
-"""Which of the shipped questions about still images is drawn."""
+"""The shipped question about a still image that is drawn."""
 SHOWN_CANDIDATES, SHOWN_FRAMES = 3, 4
 INK, PAPER = (30, 30, 30), 255
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draws what each method does with one question.")
-    parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder of the pictures")
+    parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder for the pictures")
     parser.add_argument("--methods", nargs="+", choices=tuple(DRAWN), default=list(DRAWN))
     arguments = parser.parse_args()
     for name in arguments.methods:
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def bare(method: Method, name: str) -> Method:
-    """The method below the one that adds a confidence."""
+    """The method inside the wrapper that adds a confidence."""
     while isinstance(method, WrappedMethod) and not isinstance(method, method_class(name)):
         method = method.inner
     return method
@@ -132,7 +132,7 @@ def rea2_seg(method: Method) -> list[RgbImage]:
 
 
 def panel(rgb: RgbImage, regions: Sequence[Region], text: str) -> RgbImage:
-    """The image with its regions under a line of text, PANEL_WIDTH_PX wide."""
+    """The image with its regions, below a line of text; PANEL_WIDTH_PX wide."""
     height = round(rgb.shape[0] * PANEL_WIDTH_PX / rgb.shape[1])
     picture = cv2.resize(draw(rgb, regions, 0.35), (PANEL_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
     bar = np.full((BAR_PX, PANEL_WIDTH_PX, 3), PAPER, np.uint8)

@@ -1,12 +1,12 @@
-"""Every method on the same questions, in trained and in unseen phrasings, as tables of Markdown.
+"""Every method on the same questions, in trained and in unseen phrasings, as Markdown tables.
 
     reasonseg tabletop bag --seed 20310000 --scenes 130 --questions 4 --no-depth --out out/trained
     reasonseg tabletop bag --seed 20320000 --scenes 130 --questions 4 --no-depth --phrasing unseen --out out/unseen
     python -m benchmarks.method_table trained=out/trained unseen=out/unseen --out out/methods \
         [--methods seg_zero rea2_seg] [--limit 500]
 
-Each method on each bag is one run of `reasonseg evaluate`, one question after the other, whose report stays in --out. A
-run that was interrupted resumes where it stopped. Seconds are medians over the questions; memory is the process's.
+Each method on each bag is one run of `reasonseg evaluate`, one question after the other. Its report stays in --out. An
+interrupted run resumes where it stopped. Seconds are medians over the questions; memory is that of the process.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def evaluate(bag: Path, method: str, folder: Path, limit: int) -> None:
 
 
 def table(found: Summaries) -> Sequence[str]:
-    """Rows of summaries by method; the last columns are gIoU by the kinds of ReasonSeg-SGDR."""
+    """A row for each method; the last columns are the gIoU by kind of ReasonSeg-SGDR."""
     heads = ["method", "questions", *SCORES.values(), *KINDS, "AUROC", "seconds", "peak memory, MiB"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for method, summary in found.items():

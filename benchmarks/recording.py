@@ -1,6 +1,7 @@
-"""What recording costs: answers with and without it, in turns. `python -m benchmarks.recording`.
+"""The cost of recording: answers with and without it, alternately. `python -m benchmarks.recording`.
 
-Scripted models, so that all but the recording takes little; images of 1280 x 720 from the shipped video, enlarged.
+Models are scripted, so everything except recording takes little time. Images are those of the shipped video, enlarged
+to 1280 x 720.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def main() -> None:
 
             worker.submit(Question(Query("where?", f"q{number}"), take))
             came.wait()
-            time.sleep(0.2)  # the next answer comes while this one is written
+            time.sleep(0.2)  # the next answer arrives while this one is written
         worker.stop()
         recorder.close(600)
         sizes = [path.stat().st_size / 1e6 for path in Path(folder).iterdir()]

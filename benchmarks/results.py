@@ -1,4 +1,4 @@
-"""Rows of a benchmark, and the two files that they end in: all figures as JSON, and a table to read."""
+"""Rows of a benchmark and their two files: all figures as JSON, and a table to read."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Row:
     """One line of the table.
 
     Attributes:
-        ours, other: what was run; `other` is what a user would run instead, empty if the figure stands alone.
-        value: times as fast as the other by the clock, or the figure itself; None if it was not measured.
-        unit: of `value`; `x` is times as fast.
-        aim: at least (for `x` and shares of the best possible) or at most (for everything else); None: no aim.
-        cpu_ratio: times less CPU.
-        note: what has to be known to read it, and for a missed aim the reason.
+        ours, other: what was run; `other` is what a user would run instead, empty for a figure without a baseline.
+        value: the speed-up in wall time over the other, or the figure itself; None if it was not measured.
+        unit: of `value`; `x` is a speed-up.
+        aim: minimum (for `x` and shares of the best possible) or maximum (for everything else); None: no aim.
+        cpu_ratio: CPU time of the other divided by that of ours.
+        note: what a reader has to know, and for a missed aim the reason.
         details: everything that was measured.
     """
 
@@ -59,7 +59,7 @@ AT_LEAST = ("x", "% of the bound")
 
 
 def compared(name: str, ours: str, other: str, aim: float | None, times: Mapping[str, Times], **more: Any) -> Row:
-    """A row of `times["ours"]` against `times["other"]`; `more` are further fields of the row."""
+    """A row that compares `times["ours"]` with `times["other"]`; `more` are further fields of the row."""
     one, two = times["ours"], times["other"]
     return Row(
         name, ours, other, two.median_s / one.median_s, "x", aim, two.median_cpu_s / max(one.median_cpu_s, 1e-9),
@@ -118,9 +118,9 @@ def library_versions() -> dict[str, str]:
 
 
 def new_paths(folder: Path, name: str) -> tuple[Path, Path]:
-    """`<date>-<name>.json` and `.md` in `folder`; a second run of the day gets a number.
+    """`<date>-<name>.json` and `.md` in `folder`. A second run on the same day gets a number.
 
-    The table alone counts as a run as well.
+    A table without its JSON file also counts as a run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{datetime.date.today().isoformat()}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
@@ -130,14 +130,14 @@ def new_paths(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def write(rows: Sequence[Row], about: Mapping[str, Any], paths: tuple[Path, Path]) -> None:
-    """All that is known so far; called after each row, as a later one may end the run."""
+    """Write everything known so far. Called after each row, because a later one may end the run."""
     found = {**about, "rows": [{**asdict(row), "is_met": row.is_met} for row in rows]}
     paths[0].write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     paths[1].write_text(markdown(rows, about), encoding="utf-8")
 
 
 def markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
-    """The table, with what it was measured on."""
+    """The table, with the machine and the versions."""
     seen, libraries = about["machine"], ", ".join(f"{name} {value}" for name, value in about["versions"].items())
     lines = [
         f"# {about['title']}, {about['date']}", "",

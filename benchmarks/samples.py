@@ -34,5 +34,5 @@ def labelled(bag: Path) -> Iterator[LabelledQuestion]:
 
 
 def shipped_questions() -> list[LabelledQuestion]:
-    """Those of the shipped bag that have a target, each about another image."""
+    """The questions of the shipped bag that have a target, each about another image."""
     return [one for one in labelled(resource("demo/tabletop")) if one.truth.mask.any()]

@@ -1,13 +1,13 @@
-"""How far the boxes in space are from the true ones, on tabletop bags with depth.
+"""Errors of 3D boxes against ground truth, on tabletop bags with depth.
 
     reasonseg tabletop bag --seed 20005000 --scenes 120 --questions 3 \\
         --kinds function attribute relation comparison part --out out/space
     python -m benchmarks.spatial_accuracy out/space [--segment]
 
-Only questions with one target count, so that mask and box belong to each other. Each row is a mask and a depth image:
-true masks, masks that spill over by two pixels, and with --segment those that the embedded segmenter makes of the true
-box; depth as rendered, and like a sensor's: noise that grows with the square of the distance, whole millimetres,
-blurred edges, holes along them and at random.
+Only questions with one target count, so that mask and box belong together. Each row combines a kind of mask with a kind
+of depth image. Masks are the true ones, true ones grown by two pixels, and with --segment those of the embedded
+segmenter for the true box. Depth is as rendered, or like a sensor's: noise that grows with the square of the distance,
+whole millimetres, blurred edges, and holes along edges and at random.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def targets(path: Path) -> Iterator[Target]:
 
 
 def like_a_sensor(depth_m: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """The depth image as a stereo camera might give it."""
+    """The depth image as a stereo camera might measure it."""
     near = cv2.erode(depth_m, np.ones((3, 3), np.uint8))
     far = cv2.dilate(depth_m, np.ones((3, 3), np.uint8))
     edges = far - near > 0.02 * near
@@ -83,8 +83,9 @@ def like_a_sensor(depth_m: FloatArray, rng: np.random.Generator) -> FloatArray:
 def errors(target: Target, surface: Surface) -> dict[str, float]:
     """The errors of a surface against the truth, in millimetres.
 
-    `middle`: the box's to the true box's; `centroid`: to the mean of what is visible in truth; `centroid to middle`: to
-    the true box's middle, which says how far the visible side is from it; the sides are compared in order of length.
+    `middle`: from the box's middle to the true box's. `centroid`: from the centroid to the true mean of the visible
+    points. `centroid to middle`: from the centroid to the true box's middle, so it includes the distance of the visible
+    side from the middle. Sides are compared in order of length.
     """
     box, truth = surface.box, target.truth
     if box is None:
@@ -145,7 +146,7 @@ def main() -> None:
             print(f"| {label}, {mask} mask, {depth} | {len(chosen)} | {len(boxed)} | {supported} | {text} |")
     print(
         "\nMillimetres, median / 90 %.",
-        f"{1000 * np.median(seconds):.1f} ms of CPU a region, median, "
+        f"{1000 * np.median(seconds):.1f} ms of CPU per region, median, "
         f"{1000 * np.percentile(seconds, 95):.1f} ms at 95 %.",
     )
 

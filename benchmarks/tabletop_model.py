@@ -3,8 +3,8 @@
     python -m benchmarks.tabletop_model render --seed 3000000 --scenes 40 --out out/engine-scenes
     python -m benchmarks.tabletop_model serve out/engine-scenes --port 8731
 
-`render` writes a COCO-style file and its images. `serve` knows the scene by its picture and writes the questions of the
-tabletop about it, good ones or not: many name an object or a place. It counts a word as a token.
+`render` writes a COCO-style file and its images. `serve` recognises the scene by its picture and answers with the
+tabletop's questions about it. They are not all good: many name an object or a place. A word counts as a token.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SIZE_WH = (640, 480)
 THUMBNAIL_WH = (16, 12)
 QUESTIONS_NAME = "questions.json"
 WRITTEN = 40
-"""Questions that are drawn about a scene."""
+"""Number of questions drawn for each scene."""
 
 
 def render(seed: int, scenes: int, phrasing: str, out: Path) -> None:
@@ -72,7 +72,7 @@ def render(seed: int, scenes: int, phrasing: str, out: Path) -> None:
 
 
 def _questions(scene: Scene, phrasing: str) -> dict[str, Any]:
-    """A caption and questions. Objects are numbered as `reasonseg data` lists them: from the largest on."""
+    """A caption and questions. Objects are numbered as in `reasonseg data`: the largest first."""
     order = sorted(scene.objects, key=lambda one: -one.area_px)
     numbers = {one.instance_id: number for number, one in enumerate(order, 1)}
     kinds = list(KINDS)
@@ -92,12 +92,12 @@ def _thumbnail(rgb: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Writer:
-    """Answers requests with what was written about the scene whose picture they hold."""
+    """Answers a request with the texts about the scene in its picture."""
 
     scenes: Sequence[dict[str, Any]]
 
     def answer(self, request: dict[str, Any]) -> str:
-        """The text for a chat's last message: a caption, or the next questions that it does not show already."""
+        """The answer to a chat's last message: a caption, or the next questions that the message does not list yet."""
         parts = request["messages"][-1]["content"]
         words = next(part["text"] for part in parts if part["type"] == "text")
         url = next(part["image_url"]["url"] for part in parts if part["type"] == "image_url")

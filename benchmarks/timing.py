@@ -1,6 +1,6 @@
-"""Times of several ways to do the same, taken in turns, so that whatever disturbs the machine disturbs all of them.
+"""Times of several ways to do the same, measured alternately, so that other load on the machine affects all of them.
 
-pyperf and torch.utils.benchmark measure one thing after the other, and no CPU time; hence these few lines.
+pyperf and torch.utils.benchmark measure one way after the other, and do not measure CPU time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass
 class Times:
-    """Seconds of each run: on the clock, and of the CPU in this process and in those that it waited for."""
+    """Seconds of each run: wall time, and CPU time of this process and of the child processes it waited for."""
 
     wall_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
@@ -41,9 +41,9 @@ def side_by_side(
     warm_up: int = 1,
     before: Mapping[str, Callable[[], object]] | None = None,
 ) -> tuple[dict[str, Times], dict[str, Any]]:
-    """Times by name, and what each way gave the last time. Who goes first changes from one repetition to the next.
+    """Times by name, and the last result of each way. The order changes with each repetition.
 
-    `before` is done ahead of a way each time and not counted. On a GPU each way has to wait for its own end.
+    `before` runs ahead of each way and is not counted. On a GPU each way has to synchronise itself.
     """
     times: dict[str, Times] = {name: Times() for name in ways}
     results: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def side_by_side(
 
 
 def mean_of(items: Sequence[Mapping[str, Times]]) -> dict[str, Times]:
-    """Of several inputs that were measured alike: for each repetition the mean over the inputs."""
+    """Times of several inputs with the same repetitions: the mean over the inputs for each repetition."""
     return {
         name: Times(
             [mean(values) for values in zip(*(item[name].wall_s for item in items), strict=True)],
@@ -74,6 +74,6 @@ def mean_of(items: Sequence[Mapping[str, Times]]) -> dict[str, Times]:
 
 
 def cpu_seconds() -> float:
-    """User and system time of this process, all its threads, and of the processes that it has waited for."""
+    """User and system time of this process with all its threads, and of the child processes it has waited for."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)

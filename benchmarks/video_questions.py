@@ -3,9 +3,9 @@
     reasonseg tabletop bag --video 12 --rate 4 --seed 20000000 --scenes 210 --size 320x240 --no-depth --out out/videos
     python -m benchmarks.video_questions out/videos [--limit 200] [--set tracker.mode=reprompt]
 
-"Keyframe usable": the target's true mask in the frame that round 1 chose has at least 0.4 of its largest area among
-the frames. "Right object": the boxes mean the target (as `right_target` of an evaluation) on the frame that was asked
-about, and that frame is usable. J and F count every frame; one without a mask counts 1 if the target is not seen.
+"Keyframe usable": in the frame that round 1 chose, the target's true mask has at least 0.4 of its largest area in any
+frame. "Right object": the frame in question is usable, and the boxes on it mean the target (as in `right_target` of an
+evaluation). J and F include every frame. A frame without a mask counts as 1 if the target is not visible in it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from reasonseg_ros.types import Frame, Query, Segmentation, Status
 
 LEAST_USABLE_SHARE = 0.4
 KEPT_FRAMES = 32
-"""Both rows look at the same frames."""
+"""Both rows use the same frames."""
 ROWS = ("two rounds", "last frame alone")
 
 

@@ -1,1 +1,1 @@
-"""How cost grows with what is asked of the system: curves for docs/performance.md."""
+"""How cost grows with the load: curves for docs/performance.md."""

@@ -21,7 +21,7 @@ from benchmarks.results import RESULTS, ROOT, commit, machine
 
 IMAGES = ROOT / "docs" / "images"
 PICTURES = {"cost.png": tuple(name for name in NAMES if name not in LONG), "growth.png": LONG}
-"""The curves of each."""
+"""The curves of each picture."""
 
 
 def draw(curves: list[Curve], path: Path) -> None:
@@ -61,8 +61,8 @@ def table(curve: Curve) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
-    parser.add_argument("--quick", action="store_true", help="as little as possible, to see that everything runs")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="the shortest run, to see that everything works")
     parser.add_argument("--most", type=int, default=0, help="last point of the curves of frames and bags, at least 100")
     parser.add_argument("--plot", action="store_true", help="draw what was measured before")
     parser.add_argument("--out", type=Path, help="the JSON file (default: today's in benchmarks/results)")

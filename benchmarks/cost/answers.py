@@ -23,7 +23,7 @@ TOKENS = (10, 50, 100, 200, 400, 800)
 
 
 def objects(repetitions: int) -> Curve:
-    """Boxes to finished masks on an image that is encoded already."""
+    """From boxes to finished masks, on an image that is already encoded."""
     method = load_method(config_from({}))
     sample = shipped_questions()[0]
     rgb = cv2.resize(sample.load_frame().rgb, (1280, 720))
@@ -38,7 +38,7 @@ def objects(repetitions: int) -> Curve:
 
 
 def _boxes(count: int, size_wh: tuple[int, int]) -> list[tuple[float, float, float, float]]:
-    """Of random places and sizes, always the same."""
+    """Boxes of random places and sizes, always the same ones."""
     rng = np.random.default_rng(1)
     corners = rng.uniform(0, 0.8, (count, 2)) * size_wh
     return [(float(x), float(y), float(x + 0.18 * size_wh[0]), float(y + 0.18 * size_wh[1])) for x, y in corners]
@@ -60,7 +60,7 @@ def image_size(repetitions: int) -> Curve:
 
 
 def thought_length(repetitions: int) -> Curve:
-    """Lets the model write on after the end of its answer, so that the length can be chosen."""
+    """Lets the model continue after the end of its answer, so that the length can be chosen."""
     reasoner = load_reasoner(replace(config_from({}).reasoner, kept_frames=0))
     assert isinstance(reasoner, OnnxReasoner)
     reasoner.manifest = replace(reasoner.manifest, end_tokens=(-1,))

@@ -52,7 +52,7 @@ def _children_cpu_s() -> float:
 
 
 def _write(path: Path, samples: int) -> None:
-    """A rectangle in each image, asked for in other words each time."""
+    """A rectangle in each image; each question has other words."""
     rng = np.random.default_rng(2)
     width, height = SIZE_WH
     with bags.BagWriter(path) as bag:

@@ -48,7 +48,7 @@ def _server() -> Iterator[str]:
 
 
 def robot(url: str, questions: int, log: Path) -> list[float]:
-    """Seconds from each question to its answer, at one node."""
+    """Seconds from each question to its answer, for one node."""
     parameters = ["reasoner.backend:=server", f"reasoner.server_url:={url}"]
     scenes = questions_and_images((640, 480))
     times_s = []

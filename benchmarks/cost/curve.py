@@ -10,7 +10,7 @@ from time import perf_counter
 
 @dataclass(frozen=True)
 class Curve:
-    """What was measured against what.
+    """One or several measured values over a quantity that was varied.
 
     Attributes:
         against: name and unit of the horizontal axis.
@@ -28,7 +28,7 @@ class Curve:
 
 
 def median_ms(work: Callable[[], object], repetitions: int) -> float:
-    """Of some runs after one to warm up, ms."""
+    """Median time of some runs after a warm-up run, ms."""
     work()
     times_s = []
     for _ in range(repetitions):

@@ -8,12 +8,12 @@ from benchmarks.cost.curve import Curve
 from benchmarks.table.groups import CACHE
 
 LONG = ("frames followed, scripted", "frames followed, embedded", "bag size")
-"""How cost grows in hours of work, not with one question."""
+"""Curves of cost over hours of work."""
 NAMES = ("objects", "image size", "thought length", "questions waiting", *LONG, "cameras")
 
 
 def measured(name: str, quick: bool, most: int = 0) -> Curve:
-    """`most` ends the curves of frames and bags early; 0: at their full length."""
+    """`most` shortens the curves of frames and bags; 0: full length."""
     from benchmarks.cost.answers import image_size, objects, thought_length
     from benchmarks.cost.bag_sizes import bag_size
     from benchmarks.cost.cameras import cameras

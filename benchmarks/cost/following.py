@@ -32,7 +32,7 @@ SAID = '<think>The square.</think><answer>[{"bbox_2d": [100, 80, 140, 120], "poi
 
 
 def scripted(frames: int) -> Curve:
-    """What the worker itself needs."""
+    """The cost of the worker itself, with scripted models."""
     rgb = np.full((240, 320, 3), 40, np.uint8)
     rgb[80:120, 100:140] = 200, 60, 30
     config = config_from({"method": "rev_seg"})
@@ -41,7 +41,7 @@ def scripted(frames: int) -> Curve:
 
 
 def embedded(frames: int) -> Curve:
-    """With SAM2's memory, as the node tracks by default."""
+    """With SAM2's memory, which is the node's default."""
     sample = shipped_questions()[0]
     return _followed(
         "frames followed, embedded", load_method(config_from({})), sample.load_frame().rgb, sample.question, frames
@@ -49,7 +49,7 @@ def embedded(frames: int) -> Curve:
 
 
 def _followed(name: str, method: Method, rgb: RgbImage, question: str, frames: int) -> Curve:
-    """One target, the image moved back and forth by 4 pixels; each image is shown when the one before is answered."""
+    """One target in an image that moves back and forth by 4 pixels. Each image waits for the previous answer."""
     trim_regularly()  # as the node does
     video = [np.roll(rgb, shift, axis=1) for shift in SHIFTS]
     outcomes: queue.Queue[Outcome] = queue.Queue()
@@ -85,7 +85,7 @@ def _show(worker: Worker, video: list[RgbImage], number: int) -> None:
 
 
 def _until(outcomes: queue.Queue[Outcome], number: int) -> Outcome:
-    """The outcome about this image. Raises ReasonSegError if the question has ended, or none comes in time."""
+    """The outcome about this image. Raises ReasonSegError if the question has ended, or if there is none in time."""
     while True:
         try:
             outcome = outcomes.get(timeout=LIMIT_S)

@@ -16,7 +16,7 @@ GOOD = ("ok", "no_target", "unsure")
 
 
 def questions_waiting(folder: Path) -> Curve:
-    """All are asked at once about one image; the time until the first and until all are answered."""
+    """All questions are asked at once about one image. Times until the first and until the last answer."""
     scenes = questions_and_images((1280, 720))
     image, points = scenes[0][1], []
     with node_and_camera(folder / "waiting.log", ["query.queue_size:=200", "query.image_max_age_s:=0.0"]) as (

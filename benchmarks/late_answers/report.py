@@ -1,4 +1,4 @@
-"""The report on late answers: each one as a row, and tables of them."""
+"""The report on late answers: one row for each, and tables."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ NAIVE, CARRIED = ("as_it_was", "same_box"), ("carried", "on_its_image")
 
 @dataclass
 class LateAnswer:
-    """One question at its end: IoUs with the truth in the image that is the newest then.
+    """One question at its end: IoUs with the truth in the newest image at that time.
 
-    `on_its_image` is that of the carried mask with the truth in the image whose stamp it has, which is a little older.
+    `on_its_image` compares the carried mask with the truth in the image of the mask's stamp, which is a little older.
     """
 
     video: int
@@ -42,7 +42,7 @@ class LateAnswer:
 
 
 def summary(rows: Sequence[LateAnswer]) -> dict[str, Any]:
-    """Of the answers of one tracker and delay."""
+    """Means and medians over the answers of one tracker and delay."""
     if not rows:
         return {"answers": 0}
     at_once = [row for row in rows if row.asked == 1]  # a robot that does not carry asks once
@@ -64,7 +64,7 @@ def summary(rows: Sequence[LateAnswer]) -> dict[str, Any]:
 
 
 def tables(rows: Sequence[LateAnswer]) -> dict[str, Any]:
-    """By tracker, then moved or all, then delay."""
+    """Groups of answers: by tracker, then moved or all targets, then delay."""
     return {
         tracker: {
             kind: {

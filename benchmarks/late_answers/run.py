@@ -1,18 +1,18 @@
-"""How well a late answer fits: as it was reasoned on, and carried forward, against the truth when it arrives.
+"""How well a late answer fits when it arrives: the mask on the older image, and the propagated mask, against the truth.
 
     python -m benchmarks.late_answers [--videos 24] [--costs measured] [--set stream.catch_up_s=1.0] [--out FOLDER]
 
-Videos of the simulated tabletop at 10 Hz, of seeds that no model was trained on; the question comes in the last image
-before something happens, about the object that it happens to and about one that stays. The reasoner is scripted: it
-gives the true box and point of the image that it saw, after the delay.
+The videos are of the simulated tabletop at 10 Hz, with seeds that no model was trained on. The question is asked in the
+last image before something happens: about the object that moves, and about one that stays. The reasoner is scripted.
+After the delay it gives the true box and point in the image that it was asked about.
 
-All time is simulated, so a busy machine changes nothing: thinking takes the delay, and catching up is charged a fixed
-time for each encoded image and each step of the tracker, and further images come meanwhile. `--costs assumed` charges
-what a quiet machine with 2 cores took; `measured` first measures it here; `none` shows what the trackers could do if
-they took no time. A target that was lost on the way is asked for again as the node does it, which takes the delay once
-more.
+All time is simulated, so a busy machine does not change the result. Thinking takes the delay. Catching up costs a fixed
+time for each encoded image and each step of the tracker, and images continue to arrive meanwhile. `--costs assumed`
+uses the times of a quiet machine with 2 cores, `measured` first measures them here, and `none` shows what the trackers
+could do in no time. A target that is lost during propagation is asked for again, as the node does, which takes the
+delay a second time.
 
-The carried mask is reported beside the mask as it was and the segmenter's mask of the same box in the newest image.
+The propagated mask is reported beside the unchanged mask and the segmenter's mask of the same box in the newest image.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ FRAMES = 76
 FIRST_SEED = 20_500_000
 SIZE_WH = (640, 480)
 MOVED_IOU = 0.5
-"""A target has moved if its true masks, at the question and at the answer, have a lower IoU."""
+"""A target has moved if its true masks at the question and at the answer have a lower IoU than this."""
 LEAST_PX = 100
-"""Of a target that counts as seen."""
+"""Minimum area of a target that counts as visible."""
 
 
 class Questions:
-    """Asks about one video, of features that were encoded once."""
+    """Asks about one video, whose features are encoded once."""
 
     def __init__(self, video: Video, segmenter: Segmenter) -> None:
         self.video = video
@@ -73,7 +73,7 @@ class Questions:
         return int(self.truth(index, target).sum()) >= LEAST_PX
 
     def ask(self, asked: int, target: int, delay_s: float, robot: Robot) -> LateAnswer | None:
-        """None if the video ends before the answer comes, or the target is not seen then."""
+        """None if the video ends before the answer, or if the target is not visible at that time."""
         clock, config = robot.clock, robot.config
         clock.now_s = asked / RATE_HZ
         stream = Stream(self.frames, config, clock, robot.costs.decode_s)
@@ -92,7 +92,7 @@ class Questions:
         return self._scored(asked, target, delay_s, config.tracker.mode, times, newest, late, carried)
 
     def answer(self, index: int, target: int, config: Config) -> Segmentation:
-        """What is made of the true box and point in an image; no target if it is not seen."""
+        """The answer with the true box and point in an image; `no_target` if the target is not visible."""
         frame, query = self.frames[index], Query("which one?")
         if not self.is_seen(index, target):
             return Segmentation(frame, query, Answer(Status.NO_TARGET), ())
@@ -129,7 +129,7 @@ class Questions:
 
 
 def questions(video: Video) -> Iterator[tuple[int, int]]:
-    """Image and object: what something happens to, in the last image before; and, then too, one that stays."""
+    """Image and object in the last image before something happens: the object that moves, and one that stays."""
     acted = {event.instance_id for event in video.events}
     for event in video.events[:1]:
         asked = max(event.first_frame - 1, 0)
@@ -140,7 +140,7 @@ def questions(video: Video) -> Iterator[tuple[int, int]]:
 
 
 def measured_costs(video: Video, segmenter: Segmenter, make: Mapping[str, Callable[[], Tracker]]) -> Costs:
-    """Medians over 20 images of following one target here."""
+    """Costs measured on this machine: medians over 20 images with one tracked target."""
     asked, target = next(iter(questions(video)))
     encode_s: list[float] = []
     move_s: list[float] = []
@@ -201,7 +201,7 @@ def main() -> None:
     for seed in itertools.count(FIRST_SEED):
         asked = Questions(film(world, seed, FRAMES, RATE_HZ), segmenter)
         pairs = [pair for pair in questions(asked.video) if asked.is_seen(*pair)]
-        if len(pairs) < 2:  # what is put down is not there before
+        if len(pairs) < 2:  # an object that is put down is not visible before
             continue
         if not count and chosen.costs == "measured":
             costs = measured_costs(asked.video, load_segmenter(config.segmenter), make)

@@ -1,4 +1,4 @@
-"""A robot in simulated time: what catches up with a stream of images, and what each of its steps costs."""
+"""A robot in simulated time: propagation to the newest image, and the cost of each of its steps."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ RATE_HZ = 10.0
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds on the machine that is simulated: an image encoded, a step with one target, a mask moved, a raw image
-    decoded and made small."""
+    """Seconds on the simulated machine to encode an image, to step with one target, to move a mask, and to decode and
+    shrink a raw image."""
 
     encode_s: float
     memory_s: float
@@ -44,7 +44,7 @@ class Clock:
 
 
 class Charged:
-    """A segmenter or a tracker whose work takes simulated time."""
+    """A segmenter or tracker that takes simulated time."""
 
     def __init__(self, clock: Clock, encode_s: float, segmenter: Segmenter) -> None:
         self.name, self.needs_boxes = segmenter.name, segmenter.needs_boxes
@@ -84,7 +84,7 @@ class ChargedTracker:
 
 
 class Stream(FrameBuffer):
-    """The node's buffer in simulated time: what has been taken by now is in it."""
+    """The node's buffer in simulated time: it holds the images taken until now."""
 
     def __init__(self, frames: Sequence[Frame], config: Config, clock: Clock, decode_s: float) -> None:
         stream = config.stream
@@ -108,7 +108,7 @@ class Stream(FrameBuffer):
 
 
 class Robot:
-    """What catches up, of one kind of tracker: it learns from question to question how long an image takes."""
+    """Propagation with one kind of tracker. With each question it learns how long an image takes."""
 
     def __init__(self, config: Config, segmenter: Segmenter, make_tracker: Callable[[], Tracker], costs: Costs) -> None:
         self.clock = Clock()

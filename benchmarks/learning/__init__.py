@@ -1,1 +1,1 @@
-"""Which way of learning helps the embedded reasoner more: from answers (SFT) or from rewards (GRPO)?"""
+"""Whether the embedded reasoner learns more from answers (SFT) or from rewards (GRPO)."""

@@ -3,7 +3,7 @@
     reasonseg train scenes --seeds 3000000 400 --out out/scenes
     reasonseg train scenes --seeds 33000000 200 --out out/test-scenes
     python -m benchmarks.learning --scenes out/scenes --test-scenes out/test-scenes --out out/learning
-    python -m benchmarks.learning --arms start --checkpoints "with thoughts=out/with" ...    # score others beside it
+    python -m benchmarks.learning --arms start --checkpoints "with thoughts=out/with" ...    # score others as well
 
 One arm after the other, seed by seed, on one thread. A stopped run is resumed with the same command. `--report` writes
 the table and the plot from the runs that are finished.
@@ -30,22 +30,22 @@ ARMS = {
     "GRPO wide, L1 only": (("vision_reasoner_l1_only", "wide"),),
     "GRPO wide, point only": (("vision_reasoner_point_only", "wide"),),
 }
-"""By name: the stages, each SFT or the reward of GRPO, and the phrasing of its questions. They share the arm's CPU
-time."""
+"""Stages of each arm by its name: SFT or the reward of GRPO, and the phrasing of the questions. Stages share the arm's
+CPU time."""
 
 MANY_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all arms share.
+    """Settings that all arms share.
 
     Attributes:
-        scenes, test_scenes: folders of rendered scenes, to train on and to ask about.
-        cpu_s: of each arm's training steps.
-        rows: training questions of each phrasing.
-        questions: of each test set, answered greedily.
-        sampled: of them, how many are answered eight times at temperature 1.
+        scenes, test_scenes: folders of rendered scenes for training and for the tests.
+        cpu_s: CPU time of each arm's training steps, seconds.
+        rows: number of training questions of each phrasing.
+        questions: number of questions of each test set, answered greedily.
+        sampled: how many of these are also answered eight times at temperature 1.
     """
 
     scenes: Path
@@ -67,15 +67,15 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/tabletop/reasoner"), help="first checkpoint")
     parser.add_argument("--cpu-s", type=float, default=240.0, help="CPU time of each arm's training")
     parser.add_argument("--rows", type=int, default=1000, help="training questions of each phrasing")
-    parser.add_argument("--questions", type=int, default=1000, help="of each test set")
-    parser.add_argument("--sampled", type=int, default=200, help="of them with eight samples")
+    parser.add_argument("--questions", type=int, default=1000, help="questions of each test set")
+    parser.add_argument("--sampled", type=int, default=200, help="how many of these get eight samples")
     parser.add_argument("--rate", type=float, default=1e-4, help="learning rate of all arms")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each arm")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument(
-        "--checkpoints", nargs="+", type=_named, default=[], metavar="NAME=FOLDER", help="to score beside the arms"
+        "--checkpoints", nargs="+", type=_named, default=[], metavar="NAME=FOLDER", help="checkpoints to score as well"
     )
-    parser.add_argument("--report", action="store_true", help="only write the table and the plot of what there is")
+    parser.add_argument("--report", action="store_true", help="only write the table and the plot of finished runs")
     given = vars(parser.parse_args())
     seeds, arms, checkpoints, is_report = (given.pop(name) for name in ("seeds", "arms", "checkpoints", "report"))
     settings = Settings(**given)

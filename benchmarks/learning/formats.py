@@ -1,13 +1,13 @@
-"""Learn a format by rewards: Seg-Zero's soft reward beside its strict one, from a checkpoint that hardly knows it.
+"""Learn a format from rewards: Seg-Zero's soft and strict rewards, from a checkpoint that hardly knows the format.
 
     reasonseg train scenes --seeds 3000000 400 --out out/scenes
     reasonseg train scenes --seeds 33000000 200 --out out/test-scenes
     python -m benchmarks.learning.formats --scenes out/scenes --test-scenes out/test-scenes --out out/formats
 
-The first checkpoint is trained on answers of which most have the embedded reasoner's own format, some have keys that
-only the soft reward takes, and few have exactly the keys that the strict reward wants. GRPO then goes on from it with
-either reward, for the same CPU time. `table.md` shows how often each checkpoint writes which format, and
-`formats.png` the curves. A stopped run is resumed with the same command.
+The first checkpoint is trained on answers in three formats. Most are in the embedded reasoner's format, some have keys
+that only the soft reward accepts, and few have exactly the keys of the strict reward. GRPO continues from it with each
+reward for the same CPU time. `table.md` shows how often each checkpoint writes which format, and `formats.png` the
+curves. A stopped run is resumed with the same command.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from reasonseg_ros.training.scene_rows import write_scene_rows
 
 REWARDS = {"soft": "seg_zero", "strict": "seg_zero_strict"}
 KEYS = {"soft": ("bbox_2d", "points_a", "points_b"), "strict": ("bbox", "points_1", "points_2")}
-"""Of the box and the two points. The soft reward takes both, the strict one the second."""
+"""Keys of the box and the two points. The soft reward accepts both sets, the strict one only the second."""
 SHARES = {"soft": 0.3, "strict": 0.1}
-"""Of the answers that the first checkpoint is trained on."""
+"""Shares of the formats in the answers that the first checkpoint is trained on."""
 _STEPS = 1_000_000
 _FIRST_RATE = 1e-3
 _AT_ONCE = 25
 
 
 def seg_zero_text(row: TrainingRow, keys: tuple[str, str, str]) -> str:
-    """The row's thought and its one target with these keys, in pixels of the model's image; both points are its one."""
+    """The row's thought and its target with these keys, in pixels of the model's image. Both points are the same."""
     scale = [size / TRUTH_PX for size in IMAGE_WH]
     target = row.targets[0]
     box = [round(value * scale[i % 2]) for i, value in enumerate(target.box_xyxy)]
@@ -49,7 +49,7 @@ def seg_zero_text(row: TrainingRow, keys: tuple[str, str, str]) -> str:
 
 
 class SeveralFormats(EmbeddedSupervised):
-    """Learns answers of which SHARES are in Seg-Zero's formats."""
+    """Learns answers with SHARES of Seg-Zero's formats."""
 
     def _text(self, row: TrainingRow, rng: np.random.Generator) -> str:
         drawn = rng.random()
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def _rows(scenes: Path, folder: Path, count: int) -> Path:
-    """Rows with one target or none, about which Seg-Zero's reward can speak."""
+    """Rows with one target or none, which Seg-Zero's reward can judge."""
     if not (folder / ROWS_NAME).exists():
         write_scene_rows(scenes, folder, count, "train", 0)
     write_rows(folder, [row for row in read_rows(folder) if len(row.targets) <= 1])
@@ -112,7 +112,7 @@ def _train(model: Path, rows: Path, out: Path, cpu_s: float, prompts: int, rewar
 
 
 def _scores(path: Path, run: Path, folder: Path) -> dict[str, Any]:
-    """Of greedy answers and of one sample each, by row: the parts of both rewards, and the length."""
+    """The parts of both rewards and the length for each row, of the greedy answer and of one sample."""
     import torch
 
     from reasonseg_ros.training.reinforcement.image_run import asked

@@ -22,13 +22,13 @@ Scores = dict[str, dict[str, list[Any]]]
 """The scores of one run by the name of the question set, as `write_scores` writes them."""
 PerQuestion = NDArray[np.float64]
 Measures = dict[str, dict[str, PerQuestion]]
-"""By measure, by arm: a score of each question, the mean over the runs of that arm."""
+"""Scores of each question by measure and arm, as means over the runs of the arm."""
 
 
 def write_report(
     out: Path, arms: Sequence[str], sets: Sequence[str] = SETS, sampled_sets: Sequence[str] = SAMPLED_SETS
 ) -> None:
-    """Write `table.md` and `comparison.png` of all arms that have scores."""
+    """Write `table.md` and `comparison.png` for all arms that have scores."""
     runs = {arm: _runs(out / "scores", arm) for arm in arms}
     measures = _measures(runs, sets, sampled_sets)
     parts = _tables_of_parts(runs) if set(KIND_SETS) & set(sets) else []
@@ -63,7 +63,7 @@ def _measures(runs: Mapping[str, Sequence[Scores]], sets: Sequence[str], sampled
 
 
 def difference(after: PerQuestion, before: PerQuestion) -> tuple[float, float, float]:
-    """Mean of `after` minus `before`, questions paired, and its 95 % interval over questions by bootstrap."""
+    """Mean of `after` minus `before` over paired questions, and its 95 % interval by bootstrap over questions."""
     change = (after - before)[:, None]
     low, high = next(intervals(resampled_sums(change) / len(change))) or (np.nan, np.nan)
     return float(change.mean()), low, high
@@ -91,7 +91,7 @@ def _cell(arms: Mapping[str, PerQuestion], arm: str) -> str:
 
 
 def _tables_of_parts(runs: Mapping[str, Sequence[Scores]]) -> list[str]:
-    """Lines of tables of greedy answers by kind of question, and of the everyday ones by what is unusual."""
+    """Lines of two tables of greedy answers: by kind of question, and for everyday questions by what is unusual."""
     lines = []
     for names, sets in ((KINDS, KIND_SETS), (tuple(GROUPS), ("everyday phrasings",))):
         lines += ["", "| set | arm | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]

@@ -1,4 +1,4 @@
-"""Scores of a checkpoint on several sets of questions: which are answered right, greedily and in eight samples."""
+"""Scores of a checkpoint on several sets of questions: right answers, greedy and in eight samples."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Asked = list[tuple[SceneView, SceneQuestion]]
 
 
 def write_scores(folder: Path, model: Path, scenes: Path, questions: int, sampled: int) -> None:
-    """Write a JSON file a set into `folder`, unless it is there.
+    """Write a JSON file for each set into `folder`, unless it exists.
 
-    It holds each `question` and its `kind`, whether the greedy answer is `right`, and for the first `sampled` questions
-    of SAMPLED_SETS how many of eight answers are (`right_of_8`).
+    It holds each `question`, its `kind`, and whether the greedy answer is `right`. For the first `sampled` questions of
+    SAMPLED_SETS it also holds how many of eight answers are right (`right_of_8`).
     """
     missing = [name for name in SETS if not _path(folder, name).exists()]
     if not missing:
@@ -57,7 +57,7 @@ def _path(folder: Path, name: str) -> Path:
 
 
 def test_set(files: SceneFiles, name: str, count: int) -> Asked:
-    """The questions of a set, always the same. Kinds in turn; out of world are the phrases kept for tests."""
+    """The questions of a set, always the same. Kinds alternate; `out of world` uses the phrases reserved for tests."""
     if name == "out of world":
         return draw_questions(files, min(count, _MOST_UNKNOWN), "unseen", _SEED, (UNKNOWN_KIND,))
     phrasing = {"unseen phrasings": "unseen", "everyday phrasings": "everyday"}.get(name, "train")
@@ -77,7 +77,7 @@ def dark_and_blurred(rgb: RgbImage, seed: int) -> RgbImage:
 
 
 def _right(policy: EmbeddedPolicy, asked: Asked, group: int, temperature: float) -> list[int]:
-    """Right answers of `group` to each question."""
+    """Number of right answers among `group` answers to each question."""
     counts = []
     for start in range(0, len(asked), _AT_ONCE):
         part = asked[start : start + _AT_ONCE]

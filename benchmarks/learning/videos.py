@@ -4,9 +4,9 @@
     reasonseg train videos --seeds 34000000 400 --out out/test-videos
     python -m benchmarks.learning.videos --videos out/videos --test-videos out/test-videos --out out/learning-videos
 
-One arm after the other, on one thread, each with the same CPU time. Scored are both rounds together, on questions
-about the test videos in trained and in unseen sentences: greedy, and in eight samples at temperature 1. A stopped run
-is resumed with the same command. `table.md` and `comparison.png` are written to the folder.
+Arms run one after the other on one thread, each with the same CPU time. Both rounds are scored together, on questions
+about the test videos in trained and in unseen sentences: greedily, and with eight samples at temperature 1. A stopped
+run is resumed with the same command. `table.md` and `comparison.png` are written to the folder.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="rows, runs, scores, table and plot")
     parser.add_argument("--model", type=Path, default=Path("models/tabletop/reasoner"), help="first checkpoint")
     parser.add_argument("--cpu-s", type=float, default=400.0, help="CPU time of each arm's training")
-    parser.add_argument("--rows", type=int, default=1200, help="training questions, one about a video")
-    parser.add_argument("--questions", type=int, default=300, help="of each test set, one about a video")
-    parser.add_argument("--sampled", type=int, default=100, help="of them with eight samples")
+    parser.add_argument("--rows", type=int, default=1200, help="training questions, one per video")
+    parser.add_argument("--questions", type=int, default=300, help="questions of each test set, one per video")
+    parser.add_argument("--sampled", type=int, default=100, help="how many of these get eight samples")
     parser.add_argument("--rate", type=float, default=1e-4, help="learning rate of all arms")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each arm")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--report", action="store_true", help="only write the table and the plot of what there is")
+    parser.add_argument("--report", action="store_true", help="only write the table and the plot of finished runs")
     settings = parser.parse_args()
     if not settings.report:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -85,7 +85,7 @@ def _rows(videos: Path, folder: Path, count: int, phrasing: str) -> Path:
 
 
 def _write_scores(path: Path, model: Path, folder: Path, questions: int, sampled: int) -> None:
-    """As `scores.write_scores`. The kind of a question is whether something fits."""
+    """As in `scores.write_scores`. The kind of a question is whether something fits."""
     import numpy as np
 
     from reasonseg_ros.training.reinforcement.policy import EmbeddedPolicy

@@ -1,1 +1,1 @@
-"""The node for hours on footage, tabletop videos and faults: every question ends, and memory is flat."""
+"""The node for hours on footage, tabletop videos and faults: every question must end, and memory must stay flat."""

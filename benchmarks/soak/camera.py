@@ -1,8 +1,8 @@
-"""The camera of the soak, a separate process: clips of footage and of the tabletop, and what goes wrong with cameras.
+"""The camera of the soak, a separate process: clips of footage and of the tabletop, with the faults of cameras.
 
-Clips follow one another for ever. Most have the time of publishing as stamps; some loop with recorded stamps,
-repeat one stamp or stop for a while. Sizes and encodings change from clip to clip, some images are cut short, and depth
-comes with tabletop clips only.
+Clips follow one another without end. The stamps of most are the time of publishing. Some clips loop with recorded
+stamps, repeat one stamp or stop for a while. Sizes and encodings change from clip to clip, and some images are
+truncated. Only tabletop clips have depth.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from reasonseg_ros.spatial import Intrinsics
 from reasonseg_ros.types import FloatArray, RgbImage
 
 FRAMES = 80
-"""How many images one clip has."""
+"""Number of images in a clip."""
 SIZE_WH = (640, 480)
 FIRST_SEED = 20_600_000
 STOP_S = 12.0
-"""Longer than the node takes a silent camera for."""
+"""Longer than the time after which the node reports a silent camera."""
 STAMPS = ("now",) * 6 + ("loop", "repeat", "stop")
 ENCODINGS = ("rgb8", "rgb8", "bgr8", "mono8")
 
@@ -45,7 +45,7 @@ class View:
 
 
 def footage(path: str) -> Iterator[View]:
-    """The images of a video file, read anew each time so that none are kept."""
+    """The images of a video file. They are read again each time, so none are kept."""
     video = cv2.VideoCapture(path)
     count = 0
     while count < FRAMES and (read := video.read())[0]:
@@ -68,7 +68,7 @@ def tabletop(count: int) -> list[list[View]]:
 
 
 class Camera(Node):
-    """Publishes image, depth and camera_info, and counts what it did."""
+    """Publishes image, depth and camera_info, and counts its actions."""
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__("camera")
@@ -122,7 +122,7 @@ def _image(pixels: np.ndarray, stamp_ns: int, encoding: str) -> Image:
 
 
 def run(videos: Sequence[str], tabletop_videos: int, rate_hz: float, seed: int) -> None:
-    """Publish until the process is interrupted, then print what was done."""
+    """Publish until the process is interrupted, then print the counts."""
     simulated = tabletop(tabletop_videos)
     rclpy.init()
     camera = Camera(random.Random(seed))

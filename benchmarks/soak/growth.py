@@ -1,9 +1,9 @@
-"""Whether a process grows: a robust slope of the memory it holds at rest, with what is known of that slope.
+"""Whether a process grows: a robust slope of its memory at rest, with its confidence interval.
 
-Single samples of a node differ by 100 MB: by the images it keeps for late answers, by what a question needs while it is
-answered, by pages of libraries that the system drops and loads at will. So samples are taken at rest, without the
-kept images and without file pages; of these the Theil-Sen slope is reported with its 95 % interval. Memory starts anew
-each time that the models are loaded, so it is the common slope of the periods between.
+Single samples of a node differ by 100 MB. The causes are images kept for late answers, the working memory of a
+question, and library pages that the system drops and loads again. Samples are therefore taken at rest, without kept
+images and file pages. The result is their Theil-Sen slope with its 95 % interval. Memory starts at a new level each
+time the models are loaded, so the slope is common to the periods between.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from pathlib import Path
 from scipy.stats import theilslopes
 
 WARM_UP_S = 100.0
-"""After each time that the models were loaded: caches fill, and the allocators' pools grow to what the work needs."""
+"""Time after loading the models in which caches fill and the allocators' pools reach their size."""
 MOST_GROWTH_MB = 1.0
 LEAST_LEAK_MB = 20.0
-"""In 1,000 images. Memory grows if the whole interval lies above the first, and is flat if it lies below the second:
-one mask of 1280 x 720 left behind in fifty images would be 18 MB, one such image 55 MB."""
+"""Per 1,000 images. Memory grows if the whole interval is above the first value, and is flat if it is below the second.
+A leak of one mask of 1280 x 720 every fifty images would be 18 MB, of one such image 55 MB."""
 MOST_FURTHER = 4
-"""Threads, and open files, more at the end than after the warm-up; ROS opens some as clients come."""
+"""Allowed increase of threads and of open files after the warm-up. ROS opens some for new clients."""
 
 
 @dataclass(frozen=True)
 class Growth:
-    """MB in 1,000 images: the slope and its 95 % interval."""
+    """MB per 1,000 images: the slope and its 95 % interval."""
 
     slope: float
     low: float
@@ -45,7 +45,7 @@ def after_warm_up(samples: Sequence[dict[str, float]]) -> list[dict[str, float]]
 
 
 def growth(samples: Sequence[dict[str, float]]) -> Growth:
-    """Of `memory_mb` without `kept_mb` over `images`, between two of `loads`; unknown of fewer than three samples."""
+    """Slope of `memory_mb` minus `kept_mb` over `images`, within each of `loads`; unknown for under three samples."""
     images: list[float] = []
     held_mb: list[float] = []
     for load in {sample["loads"] for sample in samples}:
@@ -63,7 +63,7 @@ def _centred(values: Sequence[float]) -> list[float]:
 
 
 def usage(pid: int) -> dict[str, float]:
-    """Of a process: resident memory without file pages in MB, threads and open files."""
+    """Resident memory without file pages in MB, threads and open files of a process."""
     process = Path(f"/proc/{pid}")
     status = (process / "status").read_text()
     kib = sum(int(found) for found in re.findall(r"^Rss(?:Anon|Shmem):\s*(\d+)", status, re.MULTILINE))
@@ -75,5 +75,5 @@ def usage(pid: int) -> dict[str, float]:
 
 
 def count_grows(counts: Sequence[int]) -> bool:
-    """Of counts at the start, after the warm-up and at the end."""
+    """Faults of the counts at the start, after the warm-up and at the end."""
     return counts[2] > counts[1] + MOST_FURTHER

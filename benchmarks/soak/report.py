@@ -1,4 +1,4 @@
-"""The soak's result, to read."""
+"""The soak's result as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """What came of the questions, of the node and of its memory."""
+    """Markdown about the questions, the node and its memory."""
     ends: Counter[str] = Counter()
     modes: dict[str, Counter[str]] = {}
     for way, counted in found["ends"].items():

@@ -3,11 +3,11 @@
     python -m benchmarks.soak [VIDEO ...] [--seconds 600] [--rate 5] [--tabletop 4] [--seed 0] [--out FILE.json]
                               [--node -p NAME:=VALUE ...]
 
-The node, the camera (`camera.py`) and the user are a process each. Counted is how every question ends. Every
-thirty seconds the user clears everything and, once nothing is asked or followed and the node has given freed memory
-back, its memory, threads and open files are noted. Prints one JSON object. Exit status 1 and `failures` in it if the
-node ended or wrote a traceback, a question has no end or more than one, memory grows or cannot be shown not to
-(`growth.py`), or threads or files grow.
+The node, the camera (`camera.py`) and the user are separate processes. The end of every question is counted. Every
+thirty seconds the user clears everything. When nothing is asked or tracked and the node has returned freed memory, its
+memory, threads and open files are recorded. Prints one JSON object. The exit status is 1, and `failures` says why, if
+the node ended or wrote a traceback, if a question has no end or several, if memory grows or may grow (`growth.py`), or
+if threads or files grow.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from reasonseg_ros.ros.process.memory import PERIOD_S
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_S = 30.0
 LOADING_SHARE = 0.4
-"""Of the time: the models are not loaded anew after it, so that growth can be seen."""
+"""Share of the time after which models are not loaded again, so that growth can be seen."""
 REST_S = 60.0
 """Longest time until a cleared node is at rest."""
 GIVEN_BACK_S = PERIOD_S + 1.0
-"""Within it a node at rest gives back what it freed once. The least that it holds is noted: it takes images all the
-while, and single samples differ by 100 MB and more."""
+"""Time in which a node at rest returns freed memory once. The minimum in this time is recorded, because images continue
+to arrive and single samples differ by 100 MB and more."""
 LOOK_S = 0.5
 
 
@@ -101,7 +101,7 @@ def soak(user: User, node: subprocess.Popen[str], seconds: float) -> dict[str, A
 
 
 def _tracebacks(log: str) -> int:
-    """Without those of faults on purpose, of which each is the last line of one."""
+    """Number of tracebacks without those of injected faults, which end with a known line."""
     return log.count("Traceback (most recent call last)") - len(
         re.findall(r"^\w+Error: injected fault$", log, re.MULTILINE)
     )
@@ -123,7 +123,7 @@ def failures(result: dict[str, Any]) -> list[str]:
 def run(
     node_command: Sequence[str], camera_command: Sequence[str], seconds: float, seed: int, domain_id: int
 ) -> dict[str, Any]:
-    """The whole soak. Both commands are run by this Python, on that ROS domain."""
+    """The whole soak. This Python runs both commands, in that ROS domain."""
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id)}
     context = rclpy.Context()
     with tempfile.TemporaryFile("w+") as log:
@@ -160,9 +160,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.splitlines()[0])
     parser.add_argument("videos", nargs="*", help="footage, played between the tabletop videos")
     parser.add_argument("--seconds", type=float, default=600.0, help="how long (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=5.0, help="images a second (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=5.0, help="images per second (default: %(default)s)")
     parser.add_argument("--tabletop", type=int, default=4, help="tabletop videos to render (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="write the JSON there as well, and a summary as .md")
     parser.add_argument("--camera", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--node", nargs=argparse.REMAINDER, default=[], help="ROS arguments of the node")
@@ -175,7 +175,7 @@ def main() -> int:
     os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fastdds_shm.xml"))
     stream = ["--rate", str(chosen.rate), "--tabletop", str(chosen.tabletop), "--seed", str(chosen.seed)]
     about = machine()
-    # A buffer of one size whatever the images', so that memory can be compared; no answer may be lost on its way here.
+    # The buffer has the same size for all images, so that memory can be compared. No answer may be lost.
     fixed = ["-p", "stream.buffer_mb:=50", "-p", "output.depth:=1000"]
     domain_id, reservation = reserve_domain()
     with reservation:

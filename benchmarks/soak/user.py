@@ -1,4 +1,4 @@
-"""The user of the soak: asks, cancels, toggles and reconfigures at random, and keeps how every question ended."""
+"""The user of the soak: asks, cancels, toggles and reconfigures at random, and records how every question ends."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ ACTIONS = {
 }  # fmt: skip
 LONGEST_PAUSE_S = 4.0
 ANSWER_S = 120.0
-"""No service of the node may take longer, on however loaded a machine."""
+"""Maximum time of a service call, also on a busy machine."""
 CLEAR_AGAIN_S = 5.0
 LONGEST_STEP_S = 2.0
-"""Of `User.awake_s`: what is longer is time in which the processes or the machine were suspended."""
+"""Maximum step of `User.awake_s`. In a longer one the processes or the machine were suspended."""
 RECONFIGURE_S = 90.0
-"""Least time between two times that the models are loaded."""
+"""Minimum time between two loads of the models."""
 GOAL_STATUS = {4: "succeeded", 5: "canceled", 6: "aborted"}
 
 
 @dataclass
 class Question:
-    """`way` says how and in which mode it was asked; `ended` says how it ended, and is empty while it runs."""
+    """`way` is how and in which mode it was asked; `ended` is how it ended, empty while it runs."""
 
     way: str
     mode: str
@@ -68,9 +68,9 @@ class Question:
 
 
 class User(Node):
-    """Spins itself; nothing here is called by others while it does.
+    """Spins itself. Not for use by several threads.
 
-    `awake_s` is its clock: seconds that it has spun, without those in which it was suspended.
+    `awake_s` is its clock: seconds of spinning, without those in which it was suspended.
     """
 
     def __init__(self, context: Context, rng: random.Random) -> None:
@@ -102,7 +102,7 @@ class User(Node):
         return [f"{name}: {question}" for name, question in self.questions.items() if not question.ended]
 
     def wait_for_node(self, limit_s: float, are_running: Callable[[], bool]) -> None:
-        """Until it is active and gets images. Raises TimeoutError, and at once if the processes are not running."""
+        """Wait until the node is active and receives images. Raises TimeoutError, at once if a process has ended."""
 
         def is_active() -> bool:
             if not are_running():
@@ -143,14 +143,14 @@ class User(Node):
         self.watch(self.rng.uniform(0.0, LONGEST_PAUSE_S))
 
     def finish(self, limit_s: float) -> list[str]:
-        """End everything; the questions that have no end by then."""
+        """End everything. Returns the questions without an end."""
         self._call("enable", SetBool.Request(data=True))
         self.rest(limit_s)
         deadline_s = self.awake_s + limit_s
         while self.open and self.awake_s < deadline_s:
             self.watch(0.5)
             for question in self.questions.values():
-                # That a lost target is not asked about again shows in that nothing is left.
+                # The node is idle, so it will not ask about a lost target again.
                 if not question.ended and question.last == "lost":
                     question.ended = "lost"
         return self.open
@@ -158,12 +158,12 @@ class User(Node):
     def rest(self, limit_s: float) -> bool:
         """Clear everything until the node reports that it is idle. Questions that arrive meanwhile are cleared as well.
 
-        False, and noted as wrong, if that takes longer.
+        Returns False, and records a fault, if it takes too long.
         """
         deadline_s = self.awake_s + limit_s
         while self.awake_s < deadline_s:
             self._call("clear", Trigger.Request())
-            self._values.clear()  # what comes from now on is of the time after
+            self._values.clear()  # what arrives from now on belongs to the time after
             again_s = self.awake_s + CLEAR_AGAIN_S
             while self.awake_s < again_s:
                 self.watch(0.1)
@@ -173,14 +173,14 @@ class User(Node):
         return False
 
     def watch(self, seconds: float) -> None:
-        """Only receive, for `seconds`."""
+        """Only receive for `seconds`."""
         deadline_s = self.awake_s + seconds
         while self.awake_s < deadline_s:
             self._spin_once()
 
     @property
     def kept_mb(self) -> float:
-        """Of images that the node keeps for late answers, as it said last."""
+        """Memory of the images that the node keeps for late answers, as last reported, MB."""
         return float(self._values.get("images kept, MB", 0.0))
 
     def _is_idle(self) -> bool:
@@ -234,7 +234,7 @@ class User(Node):
             self.rng.choice(handles).cancel_goal_async()
 
     def _restart(self, with_models: bool) -> None:
-        """Deactivate and activate, loading the models again in between if wanted."""
+        """Deactivate and activate. Optionally load the models again in between."""
         self._wait_until_read()
         labels = ("deactivate", "cleanup", "configure", "activate") if with_models else ("deactivate", "activate")
         for label in labels:
@@ -252,7 +252,7 @@ class User(Node):
         return self.may_load_again and self.awake_s > self.loaded_s + RECONFIGURE_S
 
     def _wait_until_read(self) -> None:
-        """Until the node has read every question on the topic; a node that is not active publishes nothing there."""
+        """Wait until the node has read every question on the topic. An inactive node publishes nothing there."""
         name, question = self._draw("topic")
         self._queries.publish(msg.Query(text="", query_id=name))  # refused as soon as it is read
         self._until(lambda: question.ended, ANSWER_S, "the end of an empty question")

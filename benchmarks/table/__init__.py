@@ -1,1 +1,1 @@
-"""The rows of the performance table and what they are compared with."""
+"""The rows of the performance table and their baselines."""

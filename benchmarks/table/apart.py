@@ -1,4 +1,4 @@
-"""Rows that fail alone: what breaks off becomes a row that says why, and what follows is still measured."""
+"""Rows that fail alone: a failure becomes a row with the reason, and the following rows are still measured."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 from benchmarks.results import Row
 
 START_S = 120.0
-"""A new process imports its libraries first; silence is measured from then on, or from its first row."""
+"""Extra time for a new process, which imports its libraries first. After it, or the first row, SILENCE_S applies."""
 SILENCE_S = 3600.0
-"""A group that gives no row for so long is ended. Exporting and building of the largest take minutes."""
+"""Maximum time without a row; then the group is ended. Exporting and building the largest takes minutes."""
 
 
 def attempted(name: str, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
-    """The rows; if they break off, one that says so."""
+    """The rows, and after a failure a row that says so."""
     try:
         yield from rows()
-    except Exception as error:  # whatever a library raises, the others are still measured
+    except Exception as error:  # a library may raise anything, and the other rows are still measured
         traceback.print_exc()
         yield broken_off(name, f"{type(error).__name__}: {error}")
 
@@ -32,8 +32,8 @@ def apart(
 ) -> Iterator[Row]:
     """The rows of `make(*arguments)`, made in a separate process.
 
-    A library that aborts, or a GPU's fault after which nothing runs in a process any more, ends this group alone, and
-    the memory it took is free for the next one. `make` is a function of a module.
+    A library that aborts, or a GPU fault after which the process cannot continue, ends only this group. Its memory is
+    free for the next one. `make` is a function of a module.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -58,7 +58,7 @@ def apart(
 
 
 def broken_off(name: str, reason: str) -> Row:
-    return Row(f"{name}: not measured any further", "", note=reason)
+    return Row(f"{name}: not measured further", "", note=reason)
 
 
 def _send(sender: Connection, name: str, make: Callable[..., Iterator[Row]], arguments: tuple[Any, ...]) -> None:

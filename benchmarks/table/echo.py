@@ -1,4 +1,4 @@
-"""Answers every image with its header and nothing else: what bare rclpy costs between two processes."""
+"""Answers every image with its header only: the cost of bare rclpy between two processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A way that is measured in a separate process, because thread pools of several libraries disturb each other."""
+"""Measures in a separate process, because thread pools of several libraries disturb each other."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from benchmarks.timing import cpu_seconds
 
 
 class Elsewhere:
-    """Runs what `make(*arguments)` gives, one call at a time, in a new process. Use it in a `with` statement.
+    """Runs the function that `make(*arguments)` returns, one call at a time, in a new process, as a context manager.
 
-    `make` is a function of a module; its result takes and gives values that can be pickled. Errors of the process are
-    raised here.
+    `make` is a function of a module. Arguments and results are pickled. Errors of the process are raised here.
 
     Attributes:
         cpu_s: CPU time of the last call.

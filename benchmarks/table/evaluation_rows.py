@@ -1,4 +1,4 @@
-"""A whole evaluation as a process, against the plain sequence in a loop over the same bag; and late answers."""
+"""A whole evaluation as a process, compared with the plain sequence in a loop over the same bag; and late answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEED, QUESTIONS_AN_IMAGE = 20_900_000, 2
 
 
 def evaluation_row(cache: Path, samples: int, repetitions: int, device: str = "cpu") -> Row:
-    """Both read the bag, answer and score, their start included; the evaluation also writes its report."""
+    """Both read the bag, answer and score; the start is included. The evaluation also writes its report."""
     scenes = -(-samples // QUESTIONS_AN_IMAGE)
     bag = cache / f"tabletop-{scenes}"
     if not bag.is_dir():
@@ -46,7 +46,7 @@ def evaluation_row(cache: Path, samples: int, repetitions: int, device: str = "c
 
 
 def late_rows(folder: Path, videos: int) -> Iterator[Row]:
-    """`late_answers.py`: masks of moved targets that arrive late, as they were reasoned on and carried forward."""
+    """`benchmarks.late_answers`: late masks of moved targets, unchanged and propagated."""
     out = folder / "late"
     run("-m", "benchmarks.late_answers", "--videos", str(videos), "--out", str(out))
     found = json.loads(max(out.glob("*-late-answers.json")).read_text(encoding="utf-8"))
@@ -68,7 +68,7 @@ def late_rows(folder: Path, videos: int) -> Iterator[Row]:
 
 
 def run(*arguments: str) -> str:
-    """What a Python process prints. Raises ReasonSegError with the end of its errors if it fails."""
+    """Output of a Python process. Raises ReasonSegError with the end of its stderr if it fails."""
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         errors: Sequence[str] = (done.stderr or done.stdout).splitlines()[-8:]

@@ -1,4 +1,4 @@
-"""What needs a GPU: SAM2.1 of every size by TensorRT and ONNX Runtime, and reasoners of the published shapes.
+"""Rows that need a GPU: SAM2.1 of every size with TensorRT and ONNX Runtime, and reasoners of the published shapes.
 
 All weights are random, so nothing is downloaded; neither time nor memory depends on their values.
 """
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Scale:
-    """What is measured on, and how large it is.
+    """Device and sizes of the measurement.
 
     Attributes:
         size_px: side of SAM2's square; `changes` are hydra's overrides of its configuration.
@@ -64,11 +64,11 @@ STAND_IN = Scale(
         vision_intermediate=48, image_wh=(112, 112),
     ), 1 << 24, 5,
 )  # fmt: skip
-"""The same code on a CPU, small enough for a test. Its figures mean nothing."""
+"""The same code on a CPU, with sizes for a test. Its figures mean nothing."""
 
 
 def engine_rows(size: str, cache: Path, repetitions: int, scale: Scale = GPU) -> Iterator[Row]:
-    """Encoder and decoder of one size of SAM2.1: float16 by each runtime, against torch."""
+    """Encoder and decoder of one size of SAM2.1: float16 with each runtime, compared with torch."""
     shape = f"SAM2.1 {size} at {scale.size_px} px"
     model = sam2_shapes.official_model(size, scale.changes)
     source = str(sam2_shapes.checkpoint(model, cache / f"sam2.1-{size}-{scale.size_px}-random"))
@@ -83,7 +83,7 @@ def engine_rows(size: str, cache: Path, repetitions: int, scale: Scale = GPU) ->
 def runtime_rows(
     predictor: OfficialPredictor, folder: Path, runtime: str, shape: str, repetitions: int, device: str
 ) -> Iterator[Row]:
-    """One export by one runtime, against the official predictor."""
+    """One export with one runtime, compared with the official predictor."""
     precise = f"{runtime} fp16"
     chosen = SegmenterConfig(model=str(folder), device=device, backend=runtime, refine="none")
     segmenter, memory = loaded(partial(load_segmenter, chosen), _encoded)
@@ -116,14 +116,14 @@ def reasoner_rows(name: str, cache: Path, repetitions: int, scale: Scale = GPU) 
 
 
 def working_segmenter(source: Path, scale: Scale, cache: Path) -> Config:
-    """Settings with the first runtime that runs the checkpoint here; torch if no other does."""
+    """Settings with the first runtime that can run the checkpoint here, else torch."""
     reasons = []
     for runtime in (*RUNTIMES, "torch"):
         try:
             folder = source if runtime == "torch" else sam2_shapes.exported(str(source), scale.size_px, "fp16", cache)
             chosen = SegmenterConfig(model=str(folder), device=scale.device, backend=runtime, refine="none")
             _encoded(load_segmenter(chosen))
-        except Exception as error:  # whatever a library raises, another may do
+        except Exception as error:  # a library may raise anything, and another one may work
             reasons.append(f"{runtime}: {error}")
         else:
             return Config(segmenter=chosen)
@@ -139,9 +139,9 @@ def memory_row(of: str, ours: str, memory: tuple[float, float]) -> Row:
 def token_rows(
     shape: Shape, model: Any, repetitions: int, bandwidth: float, new_tokens: int = NEW_TOKENS
 ) -> Iterator[Row]:
-    """Reading a prompt with an image of 840 x 840, then tokens one by one; both against `generate`.
+    """Reading a prompt with an image of 840 x 840, then tokens one by one, both compared with `generate`.
 
-    `bandwidth` in bytes a second bounds the second: each token reads all weights and the keys and values so far.
+    The memory `bandwidth`, bytes per second, limits the tokens: each reads all weights and all earlier keys and values.
     """
     inputs, decoder = image_inputs(shape, model), FastDecoder(model)
     prompt = inputs["input_ids"].shape[1]
@@ -183,7 +183,7 @@ def token_rows(
 
 
 def _each(whole: Times, first: Times, count: int) -> Times:
-    """The time of each of the `count` tokens after the first, on average."""
+    """Mean time of the `count` tokens after the first."""
     return Times(
         [(a - b) / count for a, b in zip(whole.wall_s, first.wall_s, strict=True)],
         [(a - b) / count for a, b in zip(whole.cpu_s, first.cpu_s, strict=True)],
@@ -191,7 +191,7 @@ def _each(whole: Times, first: Times, count: int) -> Times:
 
 
 def question_rows(method: SegZero, predictor: OfficialPredictor, repetitions: int) -> Iterator[Row]:
-    """From a 720p image and a question to one mask; the answer's text is as long as given, its box is made up."""
+    """From a 720p image and a question to one mask. The answer's text has the given length, and its box is made up."""
     reasoner = method.reasoner
     assert isinstance(reasoner, Pointing)
     rgb, _ = picture_with_prompts(CAMERA_WH)
@@ -231,7 +231,7 @@ def question_rows(method: SegZero, predictor: OfficialPredictor, repetitions: in
 
 
 def copy_bandwidth(device: str, size_bytes: int, repetitions: int = 10) -> float:
-    """Bytes a second that are read and written by copying one tensor to another, the best of several times."""
+    """Bytes read and written per second when one tensor is copied to another, the best of several runs."""
     source = torch.empty(size_bytes, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
 
@@ -244,7 +244,7 @@ def copy_bandwidth(device: str, size_bytes: int, repetitions: int = 10) -> float
 
 
 def loaded(make: Callable[[], T], use: Callable[[T], object]) -> tuple[T, tuple[float, float]]:
-    """What `make` gives, and the GPU memory that it holds after it was used once, and held at most meanwhile, MiB."""
+    """Result of `make`, its GPU memory after the first use, and the peak until then, MiB."""
     before_mib, _ = used_mib()
     made = make()
     use(made)
@@ -253,7 +253,7 @@ def loaded(make: Callable[[], T], use: Callable[[T], object]) -> tuple[T, tuple[
 
 
 def with_peak_memory(rows: Iterator[Row]) -> Iterator[Row]:
-    """Each row with the most GPU memory that was in use since the row before, of all that is loaded, in its note."""
+    """The rows, each with a note about the peak of all GPU memory in use since the previous row."""
     used_mib()
     for row in rows:
         _, most_mib = used_mib()
@@ -262,10 +262,10 @@ def with_peak_memory(rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def used_mib() -> tuple[float, float]:
-    """GPU memory in use now by everything, and at most since the last call.
+    """GPU memory in use now by everything, and its peak since the last call.
 
-    The second adds what torch gave back in between. TensorRT and ONNX Runtime keep what they once took, so that no
-    thread has to look all the time and disturb what is timed.
+    The peak adds memory that torch has returned in between. TensorRT and ONNX Runtime keep their memory, so no thread
+    has to poll it, which would disturb the times.
     """
     _settle()
     gc.collect()

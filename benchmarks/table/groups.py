@@ -1,4 +1,4 @@
-"""The groups of rows, and how much of each is run. In a separate module, because each runs in a separate process."""
+"""The groups of rows and their sizes, in a separate module because each runs in a separate process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CACHE = ROOT / "build" / "benchmarks"
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is run."""
+    """How much of each group is run."""
 
     repetitions: int = 5
     questions: int = 0
@@ -33,11 +33,11 @@ NEED_A_GPU = (
     "question to masks with these reasoners, and the GPU memory of each",
 )
 QUICK = Sizes(2, 2, 5, 1, 6, 1, 300, 10, 60.0, 1)
-"""To see that everything runs; its figures say little."""
+"""Sizes to see that everything works. The figures mean little."""
 
 
 def cpu_groups(sizes: Sizes) -> dict[str, Callable[[], Iterator[Row]]]:
-    """The groups of rows by the names that `--rows` takes; libraries are imported by the group that needs them."""
+    """The groups by their names for `--rows`. Each group imports the libraries that it needs."""
 
     def segmenter() -> Iterator[Row]:
         from benchmarks.table.segmenter_rows import rows
@@ -57,7 +57,7 @@ def gpu_groups(sizes: Sizes) -> dict[str, Callable[[], Iterator[Row]]]:
 
 
 def large_groups(sizes: Sizes, stand_in: bool = False) -> dict[str, Callable[[], Iterator[Row]]]:
-    """What only a GPU runs in reasonable time; `stand_in` has small models on the CPU take their places."""
+    """Groups that need a GPU to end in reasonable time. `stand_in` replaces their models by small ones on the CPU."""
 
     def engines(size: str) -> Iterator[Row]:
         from benchmarks.table.gpu_rows import GPU, STAND_IN, engine_rows

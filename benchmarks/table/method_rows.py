@@ -1,6 +1,6 @@
-"""A question to its masks, and the reasoner's tokens, against the plain sequence with the same checkpoints.
+"""From a question to its masks, and the reasoner's tokens, compared with the plain sequence on the same checkpoints.
 
-Each side runs in a separate process, with the threads that it has by itself.
+Each side runs in a separate process with its default number of threads.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def rows(device: str, repetitions: int, questions: int = 0) -> Iterator[Row]:
 
 
 def plain_way(device: str) -> Callable[..., Any]:
-    """`mask` (rgb, text) and `tokens` of what a user would write."""
+    """`mask` (rgb, text) and `tokens` as a user would write them."""
     import torch
 
     from benchmarks.table.plain import PlainSequence
@@ -52,17 +52,17 @@ def plain_way(device: str) -> Callable[..., Any]:
 
 
 def our_way(device: str) -> Callable[..., Any]:
-    """`fresh`, `alike` (not refined) and `prepared` masks, and `tokens`; each time as if the image were new."""
+    """`fresh`, `alike` (not refined) and `prepared` masks, and `tokens`. Every image is treated as new."""
     config = config_from({"method": "seg_zero", "reasoner.device": device, "segmenter.device": device})
     method = load_method(config)
     unrefined = load_method(replace(config, segmenter=replace(config.segmenter, refine="none")))
-    # What is cached of an image would answer a repeated question at once.
+    # With the cache of an image a repeated question would be answered at once.
     reasoner = load_reasoner(replace(config.reasoner, kept_frames=0))
     assert isinstance(reasoner, SpeakingReasoner)
     waiting: list[Frame] = []
 
     def run(what: str, rgb: RgbImage, text: str) -> Any:
-        frame = Frame(rgb.copy())  # what is cached of an image is found by its identity
+        frame = Frame(rgb.copy())  # caches find an image by its identity
         if what == "prepare":
             method.prepare(frame)
             waiting[:] = [frame]
@@ -79,7 +79,7 @@ def our_way(device: str) -> Callable[..., Any]:
 def in_turns(
     ways: dict[str, tuple[Elsewhere, tuple[Any, ...]]], repetitions: int, before: dict[str, Callable[[], object]]
 ) -> tuple[dict[str, Times], dict[str, Any]]:
-    """`side_by_side` for ways elsewhere, with the CPU time of their processes."""
+    """`side_by_side` for other processes, with their CPU time."""
     spent: dict[str, list[float]] = {name: [] for name in ways}
 
     def call(name: str) -> Any:
@@ -97,7 +97,7 @@ def in_turns(
 def question_rows(
     plain: Elsewhere, ours: Elsewhere, samples: Sequence[LabelledQuestion], repetitions: int
 ) -> Iterator[Row]:
-    """Images that are new, with masks refined and, like the plain sequence's, not; and images that were prepared."""
+    """New images with refined masks, new images with unrefined masks as in the plain sequence, and prepared images."""
     measured, ious = [], []
     for sample in samples:
         asked = sample.load_frame().rgb, sample.question
@@ -122,7 +122,7 @@ def question_rows(
 
 
 def token_row(plain: Elsewhere, ours: Elsewhere, samples: Sequence[LabelledQuestion], repetitions: int) -> Row:
-    """Whole answers from the image on, so that both sides resize it and read the prompt."""
+    """Whole answers, so both sides resize the image and read the prompt."""
     measured, tokens, differing = [], 0, 0
     for sample in samples:
         asked = "tokens", sample.load_frame().rgb, sample.question

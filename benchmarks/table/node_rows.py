@@ -51,7 +51,7 @@ class Camera(Node):
         self.create_subscription(msg.Segmentation, "reasonseg/segmentation", self._on_answer, 10)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._change_state = self.create_client(ChangeState, "reasonseg/change_state")
-        # As in a robot's node; rclpy.spin_once would add and remove this one every time.
+        # As in a robot's node. rclpy.spin_once would add and remove the node every time.
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
 
@@ -71,7 +71,7 @@ class Camera(Node):
         return self.get_clock().now().nanoseconds / 1e9
 
     def wait(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
-        """Raises ReasonSegError if the node ends, or `done` does not come within the limit."""
+        """Raises ReasonSegError if the node ends, or if `done` is not true within the limit."""
         deadline_s = time.monotonic() + limit_s
         while not done():
             self.node.check()
@@ -86,14 +86,14 @@ class Camera(Node):
             self._executor.spin_once(timeout_sec=left_s)
 
     def show(self, image: Image) -> float:
-        """Publish an image with the time as its stamp, which is returned."""
+        """Publish an image stamped with the current time. Returns the stamp."""
         now = self.get_clock().now()
         image.header.stamp = now.to_msg()
         self.images.publish(image)
         return now.nanoseconds / 1e9
 
     def stream(self, image: Image) -> None:
-        """Publish for a second, as a camera does; until all of the shared memory was written once it is slower."""
+        """Publish for a second like a camera. Publishing is slower until all shared memory was written once."""
         for _ in range(WARMING_IMAGES):
             self.show(image)
             self.rest_until(time.monotonic() + 1 / WARMING_IMAGES)
@@ -104,14 +104,14 @@ class Camera(Node):
         self.wait(future.done, ANSWER_LIMIT_S, "changed its state")
 
     def forget_images(self) -> None:
-        """Afterwards a question waits for the next image."""
+        """After this call, a question waits for the next image."""
         self.change(Transition.TRANSITION_DEACTIVATE)
         self.change(Transition.TRANSITION_ACTIVATE)
 
 
 @contextmanager
 def process_and_camera(name: str, command: Sequence[str], log: Path) -> Iterator[tuple[Camera, float]]:
-    """The camera beside a process that this Python runs, and when it was started, seconds of the steady clock."""
+    """The camera, beside a process of this Python, and the start of that process in seconds of the steady clock."""
     use_private_ros()
     rclpy.init()
     start_s = time.monotonic()
@@ -129,7 +129,7 @@ def process_and_camera(name: str, command: Sequence[str], log: Path) -> Iterator
 
 @contextmanager
 def node_and_camera(log: Path, parameters: Sequence[str] = ()) -> Iterator[tuple[Camera, float]]:
-    """The active node, and how many seconds it took from its start until it said so."""
+    """The active node, and the seconds from its start until it reported this."""
     options = [part for text in ("diagnostics_period_s:=0.1", *parameters) for part in ("-p", text)]
     command = ["-m", "reasonseg_ros.ros.node", "--ros-args", *options]
     with process_and_camera("node", command, log) as (camera, start_s):
@@ -141,7 +141,7 @@ def node_and_camera(log: Path, parameters: Sequence[str] = ()) -> Iterator[tuple
 
 
 def questions_and_images(size_wh: tuple[int, int]) -> list[tuple[str, Image]]:
-    """Those of the shipped bag that have a target, as rgb8 messages of that size."""
+    """Questions of the shipped bag that have a target, with rgb8 images of that size."""
     return [(s.question, image_message(cv2.resize(s.load_frame().rgb, size_wh))) for s in shipped_questions()]
 
 
@@ -154,7 +154,7 @@ def image_message(rgb: RgbImage) -> Image:
 
 
 def transport_s(log: Path, repetitions: int) -> float:
-    """Median time from an image's stamp until a bare rclpy process has answered it with its header."""
+    """Median time from an image's stamp to the answer of a bare rclpy process, which returns the header."""
     images = cycle(image for _, image in questions_and_images((1280, 720)))
     times_s = []
     with process_and_camera("echo", ["-m", "benchmarks.table.echo"], log) as (camera, _):
@@ -172,7 +172,7 @@ WARM_UPS, MOST_STRAYS = 3, 5
 
 
 def overhead_row(folder: Path, repetitions: int, parameters: Sequence[str] = ()) -> Row:
-    """A question waits at the node; then one image is published. Its stamp to its masks, less the models' time."""
+    """A question waits at the node, then one image is published. Time from stamp to masks, minus the models' time."""
     overheads_s: list[float] = []
     pipelines_s: list[float] = []
     strays = 0
@@ -188,7 +188,7 @@ def overhead_row(folder: Path, repetitions: int, parameters: Sequence[str] = ())
             count, stamp_s = len(camera.answers), camera.show(image)
             camera.wait(lambda count=count: len(camera.answers) > count, ANSWER_LIMIT_S, "answered")
             came_s, answer = camera.answers[-1]
-            if answer.header.stamp != image.header.stamp:  # an image from before that was under way still
+            if answer.header.stamp != image.header.stamp:  # an earlier image that was still on its way
                 strays += 1
                 if strays > MOST_STRAYS:
                     raise ReasonSegError(f"{strays} answers are about an image from before; the machine is too busy")
@@ -216,7 +216,7 @@ def overhead_row(folder: Path, repetitions: int, parameters: Sequence[str] = ())
 
 
 def start_rows(folder: Path, repetitions: int, parameters: Sequence[str] = ()) -> list[Row]:
-    """By the node's clock and as another process sees it, which discovers the node first."""
+    """Start-up time by the node's log, and as seen by another process, which has to discover the node first."""
     ready_s, seen_s = [], []
     log = folder / "start.log"
     # As an installed package; with PYTHONDONTWRITEBYTECODE a checkout is compiled again at each start, for 0.2 s.
@@ -243,7 +243,7 @@ def start_rows(folder: Path, repetitions: int, parameters: Sequence[str] = ()) -
 
 
 def models_loaded_s(log: Path) -> float:
-    """When the node had its models, seconds of the system's clock. Raises ReasonSegError if the log does not say it."""
+    """Time when the models were loaded, seconds of the system clock. Raises ReasonSegError if it is not in the log."""
     text = log.read_text(errors="replace")
     found = re.search(r"^\[INFO\] \[([0-9.]+)\] \[reasonseg\]: reasoner ", text, re.MULTILINE)
     if found is None:
@@ -255,9 +255,9 @@ def memory_rows(
     folder: Path, frames: int, questions: int, limit_s: float, *, models: str = "the embedded models",
     rate_hz: float = 30.0, parameters: Sequence[str] = (),
 ) -> list[Row]:  # fmt: skip
-    """Images come all the time, one question follows the other: resident memory and its slope.
+    """Resident memory and its slope while images arrive and one question follows the other.
 
-    `models` says in words what the `parameters` choose.
+    `models` describes the models of the `parameters` in words.
     """
     scenes = questions_and_images((320, 240))
     samples: list[tuple[int, float]] = []

@@ -1,9 +1,9 @@
-"""What a user would write without this package: process, generate, parse, set the image, predict.
+"""The code that a user would write without this package: process, generate, parse, set the image, predict.
 
     python -m benchmarks.table.plain BAG [--limit N]
 
-Plain transformers with the embedded checkpoints: the reasoner as its chat template and card say, SAM2 as in the
-library's documentation. Prints the mean IoU over a bag's questions. The other side of several rows.
+Plain transformers with the embedded checkpoints: the reasoner with its chat template and card, SAM2 as in the library's
+documentation. Prints the mean IoU over a bag's questions. It is the baseline of several rows.
 """
 
 from __future__ import annotations

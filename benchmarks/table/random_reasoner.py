@@ -20,7 +20,7 @@ from reasonseg_ros.types import Answer, Frame, Grounding, Status
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a model; the vision tower's are those of both published ones.
+    """Sizes of a model. Both published models have the same vision tower.
 
     Attributes:
         mrope: sections of the rotary positions, which add up to half the size of a head.
@@ -51,7 +51,7 @@ BY_NAME = {
 
 
 def random_model(shape: Shape, device: str, dtype: torch.dtype) -> Any:
-    """A model that never ends an answer by itself, as good as: its end token is one of all."""
+    """A model that practically never ends an answer: its end token is one of the whole vocabulary."""
     card = load_card("tabletop-reasoner", "reasoner")
     known = Qwen2_5_VLConfig.from_pretrained(card.source)
     config = Qwen2_5_VLConfig(
@@ -99,9 +99,9 @@ def image_inputs(shape: Shape, model: Any) -> Any:
 
 
 def token_bytes(model: Any, length: int) -> int:
-    """What the model has to read for one token after `length` others: weights, keys and values, in bytes."""
+    """Bytes that the model reads for one token after `length` others: weights, keys and values."""
     language, head = model.model.language_model, model.lm_head
-    # Of the embeddings one row is read, unless they are the head as well, which is counted then.
+    # Only one row of the embeddings is read. If they are also the head, they are counted as the head.
     read = [weight for name, weight in language.named_parameters() if "embed_tokens" not in name] + [head.weight]
     config = model.config.text_config
     kept = 2 * config.num_hidden_layers * config.num_key_value_heads * config.hidden_size // config.num_attention_heads
@@ -110,7 +110,7 @@ def token_bytes(model: Any, length: int) -> int:
 
 
 class Pointing(local.LocalReasoner):
-    """The real reasoner around a random model: whatever its tokens are, it points at the same target."""
+    """The real reasoner with a random model. It points at the same target whatever the tokens are."""
 
     target = Grounding(np.array([450, 300, 700, 560]), np.array([[520, 400], [610, 470]]))
 
@@ -123,7 +123,7 @@ class Pointing(local.LocalReasoner):
         self.name = f"shape of {shape.name}"
 
     def plain_inputs(self, frame: Frame, question: str) -> Any:
-        """What a user's own code gives to `generate`."""
+        """Arguments of `generate` in a user's code."""
         return self._inputs([self._words(self.messages(question))], [self.shown(frame)])[0]
 
     def parsed(self, frame: Frame, speech: Speech, limits: Any) -> Answer:

@@ -1,6 +1,6 @@
 """SAM2.1 in its published shapes with random weights: as the official package runs it, and exported.
 
-Random weights take the time of trained ones, as no operation of SAM2 depends on their values.
+Random weights take as long as trained ones, because no operation of SAM2 depends on their values.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def official_model(size: str, changes: tuple[str, ...] = ()) -> Any:
             noise = torch.randn(weight.shape)
             # Activations stay in range however deep the model is, and masks get edges.
             weight.copy_(noise / weight[0].numel() ** 0.5) if weight.ndim > 1 else weight.add_(0.1 * noise)
-        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(2.0)  # what is asked for is there
+        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(2.0)  # the target is always visible
     return model.eval().requires_grad_(False)
 
 
 class OfficialPredictor:
-    """The official `SAM2ImagePredictor`, one call an object, the best of three masks; bfloat16 on a GPU."""
+    """The official `SAM2ImagePredictor`, one call per object, the best of three masks; bfloat16 on a GPU."""
 
     def __init__(self, model: Any, device: str) -> None:
         with warnings.catch_warnings():
@@ -84,7 +84,7 @@ class OfficialPredictor:
 
 
 def checkpoint(model: Any, folder: Path) -> Path:
-    """The image part of an official model as a folder of transformers, for images of the model's size."""
+    """The image part of an official model as a transformers folder, for images of the model's size."""
     state = transformers_weights(model.state_dict())
     video = config_of(state, model.image_size)
     image = Sam2Model(

@@ -1,4 +1,4 @@
-"""Image to features and prompts to masks, against the official SAM2 predictor on the same weights."""
+"""Image to features and prompts to masks, compared with the official SAM2 predictor on the same weights."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WHY_SHARE = (
 
 
 def rows(cache: Path, repetitions: int) -> Iterator[Row]:
-    """The tiny shape at 1024 px on the CPU, with as many threads as there are cores on both sides."""
+    """The tiny shape at 1024 px on the CPU. Both sides have one thread per core."""
     model = sam2_shapes.official_model("tiny")
     source = str(sam2_shapes.checkpoint(model, cache / "sam2.1-tiny-random"))
     segmenters, refused = {}, {}
@@ -57,7 +57,7 @@ def encoder_rows(
     predictor: OfficialPredictor, segmenters: Mapping[str, Segmenter], repetitions: int, aims: Mapping[str, float],
     shape: str = "SAM2.1-tiny at 1024 px",
 ) -> Iterator[Row]:  # fmt: skip
-    """A row for each of `segmenters`, all measured in turns."""
+    """A row for each of `segmenters`, measured alternately."""
     rgb, groundings = picture_with_prompts(CAMERA_WH)
     ways: dict[str, Callable[[], object]] = {"other": partial(predictor.encode, rgb)}
     ways |= {name: partial(segmenter.encode, rgb) for name, segmenter in segmenters.items()}
@@ -77,7 +77,7 @@ def decoder_rows(
     predictor: OfficialPredictor, segmenter: Segmenter, repetitions: int, aims: Mapping[int, float | None],
     shape: str = "SAM2.1-tiny at 1024 px",
 ) -> Iterator[Row]:  # fmt: skip
-    """One box and two points an object, to masks of the camera image's size."""
+    """From one box and two points per object to masks of the camera image's size."""
     rgb, groundings = picture_with_prompts(CAMERA_WH)
     predictor.encode(rgb)
     features = segmenter.encode(rgb)
@@ -93,7 +93,7 @@ def decoder_rows(
 
 
 def share_rows(predictor: OfficialPredictor, segmenter: Segmenter, repetitions: int) -> Iterator[Row]:
-    """Multiplications a second, as a share of those of one large product of matrices by torch, taken in turns."""
+    """Multiplications per second as a share of those of one large matrix product in torch, measured alternately."""
     rgb, groundings = picture_with_prompts(CAMERA_WH)
     features = segmenter.encode(rgb)
     with FlopCounterMode(display=False) as counter:

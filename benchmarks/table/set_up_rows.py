@@ -40,6 +40,6 @@ def rows(clone: Path) -> Iterator[Row]:
 
 
 def disk_bytes(folder: Path) -> int:
-    """Space that the files take on the disk, as `du` counts it: a file with several names once."""
+    """Disk space of the files as `du` counts it: a file with several names counts once."""
     files = {(status.st_dev, status.st_ino): status.st_blocks for status in map(os.lstat, folder.rglob("*"))}
     return 512 * sum(files.values())
