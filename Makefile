@@ -9,7 +9,7 @@ unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH LD_LIBRARY_PATH _ROS_WHEELS_BOO
 # Without bytecode, each of the processes that the tests and the demo start would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# The first Python here that the ROS 2 wheels are made for, else python3, whose set-up says what is missing.
+# The first installed Python that the ROS 2 wheels support, else python3; then the set-up says what is missing.
 PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.10; do \
 	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2> /dev/null \
 	&& { echo $$python; exit; }; done; echo python3)
@@ -21,11 +21,11 @@ help:
 	@echo "make demo    set up, then ask the shipped bag's questions on real topics; results in out/demo"
 	@echo "make test    set up, check style and types, then run every test (WORKERS=2: in two processes)"
 	@echo "make setup   .venv with every library, the messages and .venv/bin/reasonseg (PYTHON=python3.12 chooses one)"
-	@echo "make setup-models   the part of it that published checkpoints need; make setup-demo: the embedded models only"
+	@echo "make setup-models   only what published checkpoints need; make setup-demo: only the embedded models"
 	@echo "make lint    ruff and mypy"
-	@echo "make mutate  change operators and numbers of the core one at a time: do the tests notice? About 20 minutes"
-	@echo "make bench   set up, then measure beside what a user would run instead; 15 minutes on a quiet machine"
-	@echo "make bench-gpu   the same on an NVIDIA GPU, and what needs one"
+	@echo "make mutate  change single operators and numbers of the core, and list what no test notices; 20 minutes"
+	@echo "make bench   set up, then compare with what a user would run instead; 15 minutes on a quiet machine"
+	@echo "make bench-gpu   the same on an NVIDIA GPU, and the rows that need one"
 	@echo "make clean   remove .venv, the builds and out"
 
 setup: SIZE = test

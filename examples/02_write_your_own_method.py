@@ -45,7 +45,7 @@ class LookCloser(WrappedMethod):
         if whole.status is not Status.NO_TARGET:
             return whole
         for x, y, rgb in quarters(frame.rgb):
-            left = call.after(time.perf_counter() - start_s)  # the time limit is for all looks together
+            left = call.after(time.perf_counter() - start_s)  # one time limit for all calls
             part = self.inner.answer(Frame(rgb, frame.stamp_ns, frame.frame_id), query, left)
             if part.status is Status.OK:
                 found = self.prompt(frame, [in_image(grounding, x, y) for grounding in part.answer.groundings])

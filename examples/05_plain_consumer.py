@@ -2,7 +2,7 @@
 
     python examples/05_plain_consumer.py "the red mug"
 
-Asks once, prints each region, and decodes its mask. Without a question it prints the answers to everybody's.
+Asks once, prints each region, and decodes its mask. Without a question it prints the answers to all questions.
 """
 
 import sys
@@ -38,7 +38,7 @@ class PlainConsumer(Node):
     def __init__(self, question="", **node_arguments):
         super().__init__("plain_consumer", **node_arguments)
         self.question = question
-        # A latched answer to an earlier run must not pass for the one to this question.
+        # A latched answer to an earlier question must not be taken for the answer to this one.
         self.query_id = f"plain_consumer_{uuid.uuid4().hex[:8]}"
         self.has_answer = False
         # Answers are latched: a late subscriber gets the newest one.

@@ -2,9 +2,9 @@
 
     python examples/07_grasp.py "the handle of the screwdriver"
 
-needs the node with depth and camera_info. The proposal goes out on `grasp` (geometry_msgs/PoseStamped) as well. It is a
-top grasp in the frame of the node's results (`points.target_frame`): the gripper's z axis is the way it approaches,
-down on the support, and its fingers close along y, the narrower side of the box.
+needs the node with depth and camera_info. The proposal is also published on `grasp` (geometry_msgs/PoseStamped). It is
+a top grasp in the frame of the node's results (`points.target_frame`). The gripper approaches along its z axis, down to
+the support, and its fingers close along y, the narrower side of the box.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """Below these a grasp is not worth the risk; the gripper's own opening and finger length, metres."""
+    """Minimum values for a grasp, and the gripper's opening and finger length in metres."""
 
     mask_score: float = 0.6
     box_iou: float = 0.5

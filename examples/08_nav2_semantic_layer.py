@@ -11,12 +11,12 @@ Each question is watched. For every answer, this program publishes what the laye
     /semantic_layer/label_info   vision_msgs/LabelInfo       latched: the questions by their numbers
 
 The parameters `rectification` and `depth_rectification` are the node's `camera.rectification` and
-`camera.depth_rectification`; `auto` is a raw image here, whose topic is not known.
+`camera.depth_rectification`. Here `auto` means a raw image, because the name of its topic is not known.
 
 The layer needs a mask and a cloud with exactly the same stamp. The camera's own cloud is too old when an answer comes,
-so this program keeps the depth images of the last seconds. The layer ignores points that are not finite, so that 0
-needs no class. It removes old marks after its `tile_map_decay_time`. The configuration of the layer
-(semantic_segmentation_layer::SemanticSegmentationLayer) then has
+so this program keeps the depth images of the last seconds. The layer ignores points that are not finite, so label 0
+needs no class. It removes old marks after its `tile_map_decay_time`. Configure the layer
+(semantic_segmentation_layer::SemanticSegmentationLayer) with
 
     camera:
       segmentation_topic: /semantic_layer/label_mask
@@ -57,11 +57,11 @@ from reasonseg_ros.types import BoolMask, FloatArray
 
 KEPT_DEPTHS = 60
 TOLERANCE_NS = 20_000_000
-"""A depth image belongs to an answer's image when their stamps differ by no more."""
+"""Maximum stamp difference of a depth image and the answer's image."""
 
 
 def class_masks(answer: Segmentation, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Label mask and confidence, uint8 [H, W], of an answer to the question of that number."""
+    """Label mask and confidence, uint8 [H, W], of an answer to the question with that number."""
     labels = np.zeros((answer.height, answer.width), np.uint8)
     confidence = np.zeros_like(labels)
     for region, mask in zip(answer.regions, masks_from(answer), strict=True):
@@ -123,7 +123,7 @@ class SemanticCostmapConsumer(Node):
         self._labels.publish(label_info(vision_messages, questions))
 
     def _ask(self) -> None:
-        """Whenever the node comes up, also again."""
+        """Called when the node appears, also after a restart."""
         is_there = self._queries.get_subscription_count() > 0
         if is_there and not self._is_asked:
             for question, number in self._numbers.items():

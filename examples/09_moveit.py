@@ -4,13 +4,13 @@
 
 needs moveit_msgs, and the node with depth and camera_info. It publishes, in the frame of the node's results:
 
-    /collision_object      moveit_msgs/CollisionObject   a box for each region; move_group takes them from there
-    /moveit_scene/grasp    moveit_msgs/Grasp             for a single target, if examples/07_grasp.py takes it
+    /collision_object      moveit_msgs/CollisionObject   a box for each region; move_group reads them
+    /moveit_scene/grasp    moveit_msgs/Grasp             for a single target, if examples/07_grasp.py proposes one
 
-The grasp is that of example 07: the gripper's z axis is the way it approaches, and its fingers close along y. It has no
-postures, as they name the joints of a hand: fill `pre_grasp_posture` and `grasp_posture`, and turn the pose to your
-wrist's axes. Boxes of the answer before are removed. A box is what the camera saw: hidden sides are not guessed, so add
-padding in MoveIt.
+The grasp is that of example 07: the gripper approaches along its z axis, and its fingers close along y. Postures are
+empty, because they name the joints of a hand. Fill `pre_grasp_posture` and `grasp_posture`, and turn the pose to your
+wrist's axes. Boxes of the previous answer are removed. A box covers what the camera saw. Hidden sides are not guessed,
+so add padding in MoveIt.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def collision_objects(messages: Any, answer: Segmentation) -> list[Any]:
 
 
 def removals(messages: Any, identities: Iterable[str], frame_id: str) -> list[Any]:
-    """CollisionObject messages that take the objects of these ids out of the scene."""
+    """CollisionObject messages that remove the objects with these ids from the scene."""
     objects = [messages.CollisionObject(id=identity) for identity in identities]
     for message in objects:
         message.header.frame_id = frame_id
@@ -111,7 +111,7 @@ class MoveItConsumer(Node):
         self._grasps = self.create_publisher(messages.Grasp, "~/grasp", latched)
 
     async def update(self, question: str) -> tuple[list[Any], Any | None]:
-        """Ask, and send boxes and grasp. The objects, and the grasp or None. Raises Refused."""
+        """Ask, and send boxes and grasp. Returns the objects, and the grasp or None. Raises Refused."""
         self._asking.wait_for_server()
         goal = await self._asking.send_goal_async(Segment.Goal(text=question))
         if not goal.accepted:

@@ -1,4 +1,4 @@
-"""A behaviour tree that asks, acts only on an answer, and asks a person back if the answer is unsure.
+"""A behaviour tree that asks, acts only on an answer, and asks a person if the answer is unsure.
 
     pip install py_trees
     python examples/10_behaviour_tree.py "the mug"
@@ -36,7 +36,7 @@ SERVER_LIMIT_S = 10.0
 
 
 class Ask(Behaviour):
-    """Asks the question once each time it begins. SUCCESS when there is a result of any status, on the blackboard."""
+    """Asks the question once each time it starts. SUCCESS if a result of any status is on the blackboard."""
 
     def __init__(self, question: str) -> None:
         super().__init__("ask")
@@ -95,13 +95,13 @@ class WithAnswer(Behaviour):
 
     @property
     def answer(self) -> Segmentation | None:
-        """None if the node did not take the question."""
+        """None if the node did not accept the question."""
         answer: Segmentation | None = self._board.answer
         return answer
 
 
 class HasStatus(WithAnswer):
-    """SUCCESS if the answer has this status. Any other one is no answer to act on."""
+    """SUCCESS if the answer has this status. Otherwise there is nothing to act on."""
 
     def __init__(self, status: str) -> None:
         super().__init__(f"is it {status}?")
@@ -134,7 +134,7 @@ class GoToTarget(WithAnswer):
 
 
 class Say(WithAnswer):
-    """Says what there is to say, and ends as `ends`."""
+    """Prints the result, and ends with the status `ends`."""
 
     def __init__(self, name: str, ends: Status) -> None:
         super().__init__(name)

@@ -24,7 +24,7 @@ def node(context):
             output="screen",
             respawn=is_true(given["respawn"]),
             respawn_delay=2.0,
-            # As an argument and not by `parameters`, where launch leaves out a file that is missing.
+            # An argument, because `parameters` of launch silently skips a missing file.
             ros_arguments=["--params-file", LaunchConfiguration("params_file")],
             parameters=[{"use_sim_time": LaunchConfiguration("use_sim_time"), **chosen}],
             remappings=[
@@ -38,7 +38,7 @@ def node(context):
 
 
 def console(namespace, port):
-    """The web console as a process that is no node of launch's: it follows the node by its name."""
+    """The web console as a plain process, not as a launch node. It finds the perception node by its name."""
     name = "/".join(["", *filter(None, namespace.split("/")), "reasonseg"])
     program = ExecutableInPackage(package="reasonseg_ros", executable="reasonseg")
     return [ExecuteProcess(cmd=[program, "console", "--name", name, "--port", port], output="screen")]
@@ -54,16 +54,16 @@ def generate_launch_description():
         [
             DeclareLaunchArgument("params_file", default_value=params_file, description="YAML file of parameters"),
             DeclareLaunchArgument("namespace", default_value="", description="namespace of the node"),
-            DeclareLaunchArgument("image_topic", default_value="image", description="camera image to look at"),
+            DeclareLaunchArgument("image_topic", default_value="image", description="topic of the camera image"),
             DeclareLaunchArgument("camera_info_topic", default_value="camera_info", description="its calibration"),
-            DeclareLaunchArgument("depth_topic", default_value="depth", description="depth image, where there is one"),
+            DeclareLaunchArgument("depth_topic", default_value="depth", description="topic of the depth image, if any"),
             DeclareLaunchArgument("use_sim_time", default_value="false", description="take the time from /clock"),
-            DeclareLaunchArgument("model", default_value="", description="reasoner.model, if not the file's"),
-            DeclareLaunchArgument("segmenter", default_value="", description="segmenter.model, if not the file's"),
-            DeclareLaunchArgument("method", default_value="", description="method, if not the file's"),
-            DeclareLaunchArgument("respawn", default_value="false", description="start the node again when it ends"),
+            DeclareLaunchArgument("model", default_value="", description="reasoner.model; overrides the file"),
+            DeclareLaunchArgument("segmenter", default_value="", description="segmenter.model; overrides the file"),
+            DeclareLaunchArgument("method", default_value="", description="method; overrides the file"),
+            DeclareLaunchArgument("respawn", default_value="false", description="restart the node when it exits"),
             DeclareLaunchArgument("console", default_value="false", description="also start the web console"),
-            DeclareLaunchArgument("console_port", default_value="8090", description="its port on this machine"),
+            DeclareLaunchArgument("console_port", default_value="8090", description="port of the web console"),
             OpaqueFunction(function=node),
         ]
     )

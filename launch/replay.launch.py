@@ -16,7 +16,7 @@ def generate_launch_description():
             DeclareLaunchArgument("bag", description="recording with camera images"),
             DeclareLaunchArgument("rate", default_value="1.0", description="speed of the replay"),
             DeclareLaunchArgument("rviz", default_value="true", description="show the answers in RViz"),
-            # The node's own arguments (params_file, image_topic, ...) are handed on by the inclusion.
+            # The included file also takes the node's arguments (params_file, image_topic, ...).
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "reasonseg.launch.py"])),
                 launch_arguments={"use_sim_time": "true"}.items(),

@@ -42,7 +42,7 @@ OPERATORS = (
     "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd", "AddNot",
     "ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "NumberReplacer", "ZeroIterationForLoop",
 )  # fmt: skip
-"""Cosmic Ray's operators without those that make many mutants of one place, or change only annotations."""
+"""Cosmic Ray's operators without those that make many mutants in one place or change only annotations."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def mutants(module: str) -> Iterator[Mutant]:
 
 
 class Loader(importlib.machinery.SourceFileLoader):
-    """Loads one module from a text instead of from its file, and finds it."""
+    """Finds one module and loads it from a text instead of its file."""
 
     def __init__(self, mutant: Mutant) -> None:
         super().__init__(mutant.module, str(mutant.path))
@@ -86,7 +86,7 @@ class Loader(importlib.machinery.SourceFileLoader):
 
 
 def start(mutant: Mutant) -> int:
-    """Run the tests of the mutant's module in a fork; its process id. Exit status 0: all pass."""
+    """Run the tests of the mutant's module in a fork. Returns its process id; exit status 0 means that all pass."""
     if process := os.fork():
         return process
     status = 1
@@ -128,13 +128,13 @@ def run(chosen: list[Mutant], jobs: int, limit_s: float) -> list[Mutant]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="default: all of TESTS")
-    parser.add_argument("--sample", type=int, default=60, help="mutants a module; 0 is all (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=2, help="at the same time (default: %(default)s)")
+    parser.add_argument("--sample", type=int, default=60, help="mutants per module; 0: all (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="mutants at the same time (default: %(default)s)")
     chosen = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
-    # What the forks share. Nothing of the package, of which each imports its own.
+    # Imports that the forks share. Each fork imports the package itself.
     import cv2  # noqa: F401
     import hypothesis  # noqa: F401
     import pytest  # noqa: F401
