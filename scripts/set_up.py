@@ -200,37 +200,18 @@ def install_libraries(size: str) -> None:
         run(sys.executable, "-m", "venv", "--clear", VENV)
     print(f"[2/3] installing the libraries into .venv ({SIZE_WORDS[size]})", flush=True)
     # Editable by a path file: the sources here are the ones that run, and the generated messages join them.
-    run(
-        PYTHON,
-        "-m",
-        "pip",
-        "install",
-        "--progress-bar",
-        "off",
-        "-c",
-        "requirements/constraints.txt",
-        "-r",
-        "requirements/ros.txt",
-        "-e",
-        f".[{SIZES[size]}]",
-        "--config-settings",
-        "editable_mode=compat",
-    )
+    pip_install(
+        "-c", "requirements/constraints.txt", "-r", "requirements/ros.txt", "-e", f".[{SIZES[size]}]",
+        "--config-settings", "editable_mode=compat",
+    )  # fmt: skip
     if size == "test":
         # By itself, as it needs the installed torch to build; in isolation pip would download a second one for that.
-        run(
-            PYTHON,
-            "-m",
-            "pip",
-            "install",
-            "--progress-bar",
-            "off",
-            "--no-build-isolation",
-            "--no-deps",
-            "-r",
-            "requirements/sam2.txt",
-        )
+        pip_install("--no-build-isolation", "--no-deps", "-r", "requirements/sam2.txt")
     (VENV / stamp_of(size)).write_text(fingerprint(*REQUIREMENTS), encoding="utf-8")
+
+
+def pip_install(*arguments: str) -> None:
+    run(PYTHON, "-m", "pip", "install", "--progress-bar", "off", *arguments)
 
 
 def has_pip() -> bool:

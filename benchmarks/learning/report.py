@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +48,23 @@ def _runs(folder: Path, arm: str) -> list[Scores]:
 
 def _measures(runs: Mapping[str, Sequence[Scores]], sets: Sequence[str], sampled_sets: Sequence[str]) -> Measures:
     measures: Measures = {}
+    for name, arm, scores, right in _scored(runs, sets):
+        measures.setdefault(f"{name}, greedy", {})[arm] = right
+        if name in sampled_sets:
+            counts = np.array([score["right_of_8"] for score in scores], float)
+            measures.setdefault(f"{name}, mean of 8", {})[arm] = counts.mean(0) / SAMPLES
+            measures.setdefault(f"{name}, pass of 8", {})[arm] = (counts > 0).mean(0)
+    return measures
+
+
+def _scored(
+    runs: Mapping[str, Sequence[Scores]], sets: Sequence[str]
+) -> Iterator[tuple[str, str, list[dict[str, Any]], PerQuestion]]:
+    """Set, arm, the scores of its runs, and the share of runs with a right greedy answer to each question."""
     for name in sets:
         for arm, found in runs.items():
-            scores = [run[name] for run in found if name in run]
-            if not scores:
-                continue
-            right = np.mean([score["right"] for score in scores], 0)
-            measures.setdefault(f"{name}, greedy", {})[arm] = right
-            if name in sampled_sets:
-                counts = np.array([score["right_of_8"] for score in scores], float)
-                measures.setdefault(f"{name}, mean of 8", {})[arm] = counts.mean(0) / SAMPLES
-                measures.setdefault(f"{name}, pass of 8", {})[arm] = (counts > 0).mean(0)
-    return measures
+            if scores := [run[name] for run in found if name in run]:
+                yield name, arm, scores, np.mean([score["right"] for score in scores], 0)
 
 
 def difference(after: PerQuestion, before: PerQuestion) -> tuple[float, float, float]:
@@ -95,17 +100,11 @@ def _tables_of_parts(runs: Mapping[str, Sequence[Scores]]) -> list[str]:
     lines = []
     for names, sets in ((KINDS, KIND_SETS), (tuple(GROUPS), ("everyday phrasings",))):
         lines += ["", "| set | arm | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
-        for name in sets:
-            for arm, found in runs.items():
-                scores = [run[name] for run in found if name in run]
-                if not scores:
-                    continue
-                right = np.mean([score["right"] for score in scores], 0)
-                first = scores[0]
-                parts = first["kind"] if names is KINDS else [group_of(text) for text in first["question"]]
-                own = [right[np.array(parts) == part] for part in names]
-                values = [f"{part.mean():.3f} ({part.size})" if part.size else "" for part in own]
-                lines.append(f"| {name} | {arm} | " + " | ".join(values) + " |")
+        for name, arm, (first, *_), right in _scored(runs, sets):
+            parts = first["kind"] if names is KINDS else [group_of(text) for text in first["question"]]
+            own = [right[np.array(parts) == part] for part in names]
+            values = [f"{part.mean():.3f} ({part.size})" if part.size else "" for part in own]
+            lines.append(f"| {name} | {arm} | " + " | ".join(values) + " |")
     return lines
 
 

@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasonseg_ros import cli
+from test.loopback import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOWN_BOX = (105, 140, 315, 420)
@@ -62,16 +63,13 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(answer_text: Callable[..., str]) -> Iterator[Any]:
-    instance: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    instance.text, instance.requests, instance.answered, instance.begins = answer_text(SHOWN_BOX), 0, ANSWERED, False
-    instance.hung, instance.released = threading.Event(), threading.Event()
-    thread = threading.Thread(target=instance.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield instance
-    instance.released.set()
-    instance.shutdown()
-    thread.join()
-    instance.server_close()
+    released = threading.Event()
+    with serving(
+        Handler, text=answer_text(SHOWN_BOX), requests=0, answered=ANSWERED, begins=False, hung=threading.Event(),
+        released=released,
+    ) as instance:  # fmt: skip
+        yield instance
+        released.set()
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from reasonseg_ros.cli import main
 from reasonseg_ros.reasoner.known_picture import drawn_picture
+from test.loopback import serving
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -38,14 +38,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[Any]:
-    instance: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    instance.answer_wh, instance.keys = (1000, 1000), []
-    thread = threading.Thread(target=instance.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield instance
-    instance.shutdown()
-    thread.join()
-    instance.server_close()
+    with serving(Handler, answer_wh=(1000, 1000), keys=[]) as instance:
+        yield instance
 
 
 def check(server: Any, *arguments: str, model: str = "qwen3-vl-8b") -> int:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +19,7 @@ from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.reasoner.server.reasoner import ServerReasoner
 from reasonseg_ros.types import Answer, Frame, Status
 from test.examples.loading import example
+from test.loopback import serving
 from test.ports import check_members
 
 TEXT = '<think>it is red</think> <answer>[{"bbox_2d":[84,84,420,420],"point_2d":[200,200]}]</answer>'
@@ -49,14 +50,8 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def port_number():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    server.handle_error = lambda *_: None  # the client hangs up when it is cancelled
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server.server_port
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Server, handle_error=lambda *_: None) as server:  # the client hangs up when it is cancelled
+        yield server.server_port
 
 
 @pytest.fixture(scope="module", params=["scripted", "local", "onnxruntime", "server", "example"])

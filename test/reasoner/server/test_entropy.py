@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.abilities import Exploration
 from reasonseg_ros.reasoner.server.reasoner import ServerReasoner
 from reasonseg_ros.types import Frame, Status
+from test.loopback import serving
 
 TOKENS = ["<think>", "it ", "is ", "red", "</think>", '<answer>[{"bbox_2d":[84,84,420,420],', '"point_2d":[200,200]}]',
           "</answer>"]  # fmt: skip
@@ -86,14 +86,8 @@ def server() -> Iterator[Any]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    instance: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    instance.requests, instance.answering = [], stream
-    thread = threading.Thread(target=instance.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield instance
-    instance.shutdown()
-    thread.join()
-    instance.server_close()
+    with serving(Handler, requests=[], answering=stream) as instance:
+        yield instance
 
 
 def reasoner_for(server: Any, **changes: Any) -> ServerReasoner:

@@ -2,7 +2,6 @@
 
 import http.client
 import http.server
-import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from reasonseg_ros.console.web import MOST_VIEWERS
+from test.loopback import serving
 
 ROOT = Path(__file__).resolve().parents[3]
 ATTACK = """<!doctype html><title>elsewhere</title><script>
@@ -61,13 +61,8 @@ def elsewhere():
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Page) as server:
+        yield f"http://127.0.0.1:{server.server_port}/"
 
 
 def status_of(address, path="/", method="GET", body=None, **headers):
