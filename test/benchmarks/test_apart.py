@@ -13,7 +13,7 @@ from benchmarks.results import Row
 from benchmarks.table.apart import apart, attempted
 from benchmarks.table.groups import QUICK, group_rows
 
-# A module of its own, as the other process has to find it.
+# A separate module, because the other process has to find it.
 MADE_UP = """
 import os, signal, time
 from benchmarks.results import Row
@@ -49,13 +49,13 @@ def test_an_error_becomes_a_row(rows_until: Rows) -> None:
     ("ending", "last"),
     [("end", ""), ("error", "ValueError: no checkpoint"), ("abort", "its process ended with SIGKILL")],
 )
-def test_a_group_in_a_process_of_its_own_ends_alone(rows_until: Rows, ending: str, last: str) -> None:
+def test_a_group_in_a_separate_process_ends_alone(rows_until: Rows, ending: str, last: str) -> None:
     first, second = apart("models", rows_until, ending)
     assert first.name == "first" and first.details["process"] != os.getpid()
     assert second.note == last and (second.value is None) == bool(last)
 
 
-def test_a_group_that_is_not_there_is_told_by_the_process_that_makes_them() -> None:
+def test_a_missing_group_is_reported_by_the_process_that_makes_the_groups() -> None:
     """`python -m benchmarks` hands over this function, which another process does not find in `__main__`."""
     assert group_rows.__module__ == "benchmarks.table.groups"
     (row,) = apart("models", group_rows, "stand-in", "models", QUICK)

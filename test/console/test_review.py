@@ -98,7 +98,7 @@ def test_requests_that_are_wrong_change_nothing(folder, handle, values, message)
     assert read_decisions(folder) is None
 
 
-def test_without_a_folder_the_reason_is_told():
+def test_without_a_folder_the_reason_is_reported():
     with pytest.raises(InvalidInput, match="start the console with --review DIR"):
         asyncio.run(review_page(SimpleNamespace(review=None), {"state": "open", "first": 0}))
 

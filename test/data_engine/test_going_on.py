@@ -79,7 +79,7 @@ def test_a_second_run_asks_nothing_and_makes_the_same(coco, tmp_path, capsys):
         assert f"tokens: {4 * PROMPT_TOKENS} in prompts, {4 * TOKENS} in replies{earlier}" in printed
 
 
-def test_objects_of_equal_size_in_another_order_are_asked_about_anew(tmp_path):
+def test_objects_of_equal_size_in_another_order_are_asked_about_again(tmp_path):
     """A stored reply names objects by the numbers that they had then."""
     coco = write_coco(tmp_path / "coco", pictures=1, sizes=(40, 24, 12, 12))
     with serving(good) as server:

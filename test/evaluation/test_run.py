@@ -163,7 +163,7 @@ def test_another_run_s_folder_is_not_mixed(run_all, make_bag, samples_of, script
         run_all(bag, scripted(answer_text(BOX)), tmp_path / "out", resume=True, scoring=Scoring("seg_zero"))
 
 
-def test_a_run_without_a_result_is_begun_anew(described, tmp_path):
+def test_a_run_without_a_result_starts_again(described, tmp_path):
     begin(tmp_path, described, resume=False)
     (tmp_path / "results.jsonl").touch()
     begin(tmp_path, {**described, "seed": 4}, resume=False)

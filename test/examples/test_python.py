@@ -65,7 +65,7 @@ def test_a_method_of_ones_own_looks_closer_where_it_finds_nothing():
 
 
 @pytest.mark.parametrize("last", range(1, 6))
-def test_a_method_of_ones_own_says_that_it_was_cancelled(last):
+def test_a_custom_method_reports_that_it_was_cancelled(last):
     reasoner = ScriptedReasoner([NOTHING])
     method = example("02_write_your_own_method").LookCloser(SegZero(reasoner, ScriptedSegmenter("box"), Config()))
     call = Call(cancelled=lambda: len(reasoner.questions) >= last)

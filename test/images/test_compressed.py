@@ -111,7 +111,7 @@ def test_a_cut_image_is_refused_at_every_length(suffix):
 
 
 def photograph(orientation, with_thumbnail=False):
-    """A JPEG whose EXIF data turn it, and hold a small JPEG with an end mark of its own."""
+    """A JPEG whose EXIF data turn it, and hold a small JPEG with a separate end mark."""
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     pixels[:8, :8] = 255
     buffer = io.BytesIO()

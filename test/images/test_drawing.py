@@ -65,7 +65,7 @@ def test_the_outline_stands_out_from_the_target_and_from_what_is_around_it(mask,
     assert min(np.linalg.norm(outline - inside), np.linalg.norm(outline - outside)) > 40
 
 
-def test_each_region_has_a_colour_of_its_own_and_the_first_takes_the_palettes_first(mask):
+def test_regions_have_different_colours_and_the_first_has_the_palettes_first(mask):
     many = [region(np.roll(mask, 20 * index, axis=1)) for index in range(10)]
     assert len({tuple(colour) for colour in colours(GREY, many)}) == 10
     assert (colours(GREY, many)[0] == PALETTE_RGB[0]).all()
@@ -86,7 +86,7 @@ def test_the_words_stand_below_the_camera_and_the_band_has_one_height(mask):
     assert (short[:HEIGHT] == GREY).all()
 
 
-def test_question_thought_and_names_are_told_apart():
+def test_question_thought_and_names_look_different():
     def band(**changes):
         values = {"question": "", "text": "", "status": "", "entries": ()} | changes
         return caption((640, 480), **values)

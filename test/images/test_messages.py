@@ -171,7 +171,7 @@ def test_each_fault_of_planes_has_its_reason(fields, reason):
     ("encoding", "remedy"),
     [("RGB8", "write 'rgb8'"), ("8UC3", "publish for example rgb8, bgr8"), ("16UC1", "publish it on the depth topic")],
 )
-def test_an_encoding_that_is_not_read_is_told_with_its_remedy(encoding, remedy):
+def test_an_unsupported_encoding_is_reported_with_its_remedy(encoding, remedy):
     with pytest.raises(images.UnusableImage, match=remedy):
         images.check_image(message(RGB, encoding))
 
@@ -193,7 +193,7 @@ def test_sixteen_bits_are_rounded_not_cut():
 
 
 @pytest.mark.parametrize(("top", "is_dark"), [(0, True), (4095, True), (5000, False), (65535, False)])
-def test_sixteen_bits_of_a_camera_of_twelve_are_told_apart(top, is_dark):
+def test_sixteen_bit_images_of_a_twelve_bit_camera_are_recognised(top, is_dark):
     pixels = np.full((4, 4), top, np.uint16)
     coded = CompressedImage(format="mono16; png compressed ", data=cv2.imencode(".png", pixels)[1].tobytes())
     for picture in (message(pixels, "mono16"), coded):

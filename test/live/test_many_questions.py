@@ -101,7 +101,7 @@ def count_alive(*kinds):
     return sum(type(item) in kinds for item in gc.get_objects())
 
 
-def test_resting_waits_until_the_running_question_is_told(start):
+def test_resting_waits_until_the_running_question_is_reported(start):
     robot = start()
     gate = threading.Event()
     robot.reasoner.pause = lambda frame: gate.wait(LIMIT_S)

@@ -152,7 +152,7 @@ def test_a_question_that_comes_meanwhile_waits_for_the_running_stage_alone(start
 
 
 @pytest.mark.parametrize("error", [InvalidInput("cut in half"), RuntimeError("a library's own")])
-def test_what_fails_is_told_when_a_question_comes(start, error):
+def test_a_failure_is_reported_when_a_question_arrives(start, error):
     worker = start(prepare="idle", prepare_period_s=0.05)
     worker.method.error = error
     worker.show(arrival(1))

@@ -82,7 +82,7 @@ def test_masks_go_on_while_a_watched_question_is_asked_again(start):
     assert [outcome.is_tracked for outcome in robot.outcomes[:4]] == [False, True, True, False]
 
 
-def test_so_many_masks_end_a_watched_question_while_it_is_asked_again(start):
+def test_the_limit_of_masks_ends_a_watched_question_while_it_is_asked_again(start):
     robot = start({"watch_period_s": 0.2})
     robot.show(picture(1))
     robot.ask(Mode.WATCH, frames=3)
@@ -93,7 +93,7 @@ def test_so_many_masks_end_a_watched_question_while_it_is_asked_again(start):
 
 
 @pytest.mark.parametrize("frames", [0, 2])
-def test_a_watched_target_that_is_gone_or_told_often_enough_is_tracked_no_longer(start, frames):
+def test_a_watched_target_that_is_gone_or_at_its_limit_is_no_longer_tracked(start, frames):
     robot = start({"watch_period_s": 0.2})
     robot.show(picture(1))
     robot.ask(Mode.WATCH, frames)

@@ -38,7 +38,7 @@ def test_propagation_can_be_left_out(start):
     assert robot.wait(1).segmentation.frame.stamp_ns == 100_000_000
 
 
-def test_an_image_of_its_own_is_not_propagated(start):
+def test_an_answer_about_a_given_image_is_not_propagated(start):
     robot = start()
     robot.show(picture(7))
     robot.ask(frame=picture(1))
@@ -78,7 +78,7 @@ def test_a_target_lost_again_and_again_ends_as_lost(start):
     assert robot.reasoner.stamps_ns == [100_000_000, 200_000_000, 300_000_000]
 
 
-def test_a_followed_target_is_told_on_every_image_until_so_many(start):
+def test_a_tracked_target_is_reported_on_every_image_up_to_the_limit(start):
     robot = start()
     robot.show(picture(1))
     robot.ask(Mode.TRACK, frames=4)
@@ -214,7 +214,7 @@ def test_nothing_to_follow_is_the_last_word(start):
     assert robot.reported() == [("no_target", 1, True)]
 
 
-def test_a_stream_that_begins_again_is_told_and_asked_anew(start):
+def test_a_stream_that_restarts_is_reported_and_asked_about_again(start):
     robot = start()
     robot.show(picture(20), picture(21))
     robot.ask(Mode.TRACK)
@@ -337,7 +337,7 @@ def test_what_goes_on_needs_the_cameras_images(start, mode):
     assert "image in the request" in outcome.answer.error
 
 
-def test_the_same_id_asked_anew_ends_the_old_one(start):
+def test_the_same_id_asked_again_ends_the_old_question(start):
     robot = start()
     robot.show(picture(1))
     robot.ask(Mode.TRACK)

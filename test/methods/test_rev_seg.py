@@ -127,7 +127,7 @@ def test_the_only_frame_is_a_video_too(ask):
         method.answer_video([], QUERY)
 
 
-def test_memory_that_runs_out_while_following_is_told_on_every_frame(ask):
+def test_memory_that_runs_out_during_tracking_is_reported_on_every_frame(ask):
     method, _, video = ask(CHOSEN, BOX)
     tracker = MovingTracker([[]])
 
@@ -140,7 +140,7 @@ def test_memory_that_runs_out_while_following_is_told_on_every_frame(ask):
     assert {one.status for one in answers} == {Status.OUT_OF_MEMORY} and not any(one.regions for one in answers)
 
 
-def test_a_camera_that_changes_its_size_is_told_on_every_frame(ask):
+def test_a_camera_that_changes_its_size_is_reported_on_every_frame(ask):
     method, _, video = ask(CHOSEN, BOX)
     video[7] = Frame(np.zeros((24, 32, 3), np.uint8), video[7].stamp_ns)
     answers = method.answer_video(video, QUERY)
@@ -173,7 +173,7 @@ def test_a_frame_in_which_the_target_is_not_seen_has_no_target(ask):
     assert answers[2].answer.thought == answers[3].answer.thought
 
 
-def test_any_error_of_the_tracker_is_told_on_every_frame_with_its_stage(ask):
+def test_any_error_of_the_tracker_is_reported_on_every_frame_with_its_stage(ask):
     method, _, video = ask(CHOSEN, BOX)
 
     class Broken(MovingTracker):

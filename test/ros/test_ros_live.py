@@ -47,7 +47,7 @@ def follow(client, stream, query_id="t", text="the bright one", mode="track", fr
     stream.until(lambda: len(answers(client, query_id)) >= count)
 
 
-def test_a_goal_that_follows_ends_after_so_many_frames(start, client):
+def test_a_goal_that_tracks_ends_after_its_number_of_frames(start, client):
     stream = start()
     handle, feedback = client.feedback_of_goal(
         Segment.Goal(text="brief: the bright one", query_id="g", mode="track", frames=4)
@@ -110,7 +110,7 @@ def test_what_happened_is_asked_over_the_topic_and_the_action(start, client):
         stages = {part.stage for part in feedback}
 
 
-def test_a_bag_that_loops_is_told_and_followed_on(start, client):
+def test_a_bag_that_loops_is_reported_and_tracking_continues(start, client):
     stream = start()
     stream.show(20)
     follow(client, stream)
@@ -134,7 +134,7 @@ def test_a_camera_that_stops_or_repeats_its_stamp_ends_a_goal(start, client, rep
     assert "no newer image" in result.result.segmentation.error
 
 
-def test_a_camera_that_changes_its_encoding_is_followed_on_and_its_size_asked_about_anew(start, client):
+def test_tracking_continues_over_another_encoding_and_another_size_is_asked_about_again(start, client):
     stream = start()
     follow(client, stream)
     for encoding in ("bgr8", "mono8"):

@@ -87,7 +87,7 @@ def test_it_has_the_members_of_the_port(tracker):
     check_members(Tracker, tracker)
 
 
-def test_every_target_is_told_in_every_frame_in_the_order_of_their_ids(tracker, encode):
+def test_every_target_is_reported_in_every_frame_in_the_order_of_ids(tracker, encode):
     added = tracker.add(encode(0), [LEFT, RIGHT], PERIOD_NS)
     ids = [track.track_id for track in added]
     assert ids == sorted(set(ids))

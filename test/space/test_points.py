@@ -185,7 +185,7 @@ def test_a_camera_pose_carries_everything_along(yaw, roll, offset_m):
     np.testing.assert_allclose(there.box.rotation, pose[:3, :3] @ here.box.rotation, atol=1e-12)
 
 
-def test_each_region_gets_its_surface_anew():
+def test_each_region_gets_a_new_surface():
     frame, mask = see(resting((0.1, 0.06, 0.05)))
     grounding = Grounding(np.array([0, 0, 9, 9], np.float32))
     region = Region(mask, grounding.box_xyxy, grounding, 0.9, 1.0, 1.0, 0, 1)

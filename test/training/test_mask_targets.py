@@ -47,7 +47,7 @@ def test_boxes_hold_the_first_and_the_last_pixel_in_pixels_of_the_squashed_image
     assert target_of(filled((0, 0, 100, 60)), 1).box_xyxy == (0.0, 0.0, 832.0, 826.0)
 
 
-def test_objects_are_told_apart_by_their_boxes_also_if_they_touch():
+def test_objects_are_distinguished_by_their_boxes_even_if_they_touch():
     boxes = (5, 5, 20, 20), (20, 8, 40, 18), (60, 30, 80, 50)
     masks = object_masks(truth(filled(*boxes), *boxes))
     assert all(np.array_equal(mask, filled(box)) for mask, box in zip(masks, boxes, strict=True))

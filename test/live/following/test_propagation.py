@@ -205,7 +205,7 @@ def test_a_stream_that_begins_again_ends_the_way():
     assert "began again" in propagator.propagate(segmentation, buffer, 1.0).segmentation.answer.error
 
 
-def test_of_two_targets_the_one_that_is_gone_is_told_as_occluded():
+def test_of_two_targets_the_missing_one_is_reported_as_occluded():
     first = picture(0)
     first.rgb[9:11, 40:44] = (0, 0, 250)
     later = picture(5)

@@ -63,7 +63,7 @@ def test_masks_follow_from_image_to_image(watched):
     assert [key for key, _ in watched.reported] == ["q1"] * 3
 
 
-def test_an_occluded_target_is_told_as_such_then_lost_once(watched):
+def test_an_occluded_target_is_reported_as_such_then_lost_once(watched):
     watched.track("q1", picture(1), FIRST)
     states = []
     for tenth in (2, 3):

@@ -13,7 +13,7 @@ from test.live.robot import is_idle, left_px, until
 SILENT = {"silent_error_s": 0.3}
 
 
-def test_a_bag_that_loops_within_the_buffer_is_told_and_followed_on(start):
+def test_a_bag_that_loops_within_the_buffer_is_reported_and_tracking_continues(start):
     robot = start()
     robot.show(*map(picture, range(5, 25)))
     robot.ask(Mode.TRACK)
@@ -26,7 +26,7 @@ def test_a_bag_that_loops_within_the_buffer_is_told_and_followed_on(start):
     assert (left_px(robot.outcomes[-1]), robot.outcomes[-1].is_last) == (6, False)
 
 
-def test_a_stream_that_begins_again_while_it_thinks_is_asked_about_anew(start):
+def test_a_stream_that_restarts_during_an_answer_is_asked_about_again(start):
     robot = start()
     robot.show(picture(20), picture(21))
     robot.reasoner.pause = lambda frame: frame.stamp_ns == 2_100_000_000 and robot.show(picture(3), picture(25))
@@ -109,7 +109,7 @@ def test_a_watched_question_outlasts_a_camera_that_stops(start):
     until(lambda: robot.outcomes[-1].is_last)
 
 
-def test_a_camera_that_changes_its_size_is_told_and_followed_on(start):
+def test_a_camera_that_changes_its_size_is_reported_and_tracking_continues(start):
     robot = start()
     robot.show(picture(1))
     robot.ask(Mode.TRACK)
@@ -122,7 +122,7 @@ def test_a_camera_that_changes_its_size_is_told_and_followed_on(start):
     assert robot.outcomes[-1].segmentation.regions[0].mask.shape == (20, 80)
 
 
-def test_a_camera_that_changes_its_size_while_it_thinks_is_asked_about_anew(start):
+def test_a_camera_that_changes_its_size_during_an_answer_is_asked_about_again(start):
     robot = start()
     robot.show(picture(1))
     robot.reasoner.pause = lambda frame: frame.size_wh == (60, 12) and robot.show(picture(2, size_wh=(80, 20)))

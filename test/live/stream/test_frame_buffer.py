@@ -29,7 +29,7 @@ def test_only_the_last_seconds_are_held():
     assert buffer.size_bytes == 30
 
 
-def test_only_so_many_bytes_are_held_but_always_the_newest():
+def test_bytes_are_limited_but_the_newest_image_is_always_held():
     buffer = FrameBuffer(max_s=100, max_bytes=25)
     for second in range(4):
         buffer.add(arrival(second))

@@ -37,7 +37,7 @@ def test_an_image_counts_until_it_is_too_old_and_again_when_it_is_repeated(clock
     reason = newest.why_none(5.0, math.inf, 10.0)
     assert "10.0 s ago" in reason
     assert "query.image_max_age_s" in reason
-    newest.show(arrival, is_newer=False)  # a camera without a clock of its own
+    newest.show(arrival, is_newer=False)  # a camera without a clock
     assert waited(math.inf, 10.0) is arrival
     assert waited(10.0, math.inf) is None
     assert "stamps" in newest.why_none(5.0, 10.0, math.inf)

@@ -81,11 +81,11 @@ FINAL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "boxes", "is_told"), FINAL.values(), ids=FINAL.keys())
-def test_only_the_final_boxes_are_targets(text: str, boxes: list[list[int]], is_told: bool) -> None:
+@pytest.mark.parametrize(("text", "boxes", "is_reported"), FINAL.values(), ids=FINAL.keys())
+def test_only_the_final_boxes_are_targets(text: str, boxes: list[list[int]], is_reported: bool) -> None:
     answer = parse_answer(text, (1000, 1000), dialect="qwen3-vl")
     assert rounded(answer) == boxes, answer.error
-    assert ("final ones" in answer.error) == is_told
+    assert ("final ones" in answer.error) == is_reported
     assert "mixed up" not in answer.error or "<answer>" in text
 
 

@@ -35,7 +35,7 @@ def reasoner(old: str = "", new: str = "") -> str:
     return said(LIST.replace(old, new))
 
 
-# name: text, strict, tolerant (None: the same; a number: so many boxes)
+# name: text, strict, tolerant (None: the same; a number: the number of boxes)
 SEG_ZERO_TEXTS = {
     "as it should be": (said(OBJECT), ONE, None),
     "less-than sign in the thought": (said(OBJECT, "a < b"), ONE, None),
@@ -158,8 +158,8 @@ def outcome(answer: Answer) -> Status | list[list[float]]:
 def test_strict_reads_as_the_published_scripts(dialect, text, strict, tolerant):
     answer = parse_answer(text, SIZE_WH, dialect=dialect, strict=True)
     assert outcome(answer) == strict
-    is_told = strict is MISS or any(not grounding.is_in_order for grounding in answer.groundings)
-    assert bool(answer.error.replace(MIXED_UP, "")) == is_told
+    is_reported = strict is MISS or any(not grounding.is_in_order for grounding in answer.groundings)
+    assert bool(answer.error.replace(MIXED_UP, "")) == is_reported
 
 
 @pytest.mark.parametrize(("dialect", "text", "strict", "tolerant"), ROWS)

@@ -238,7 +238,7 @@ def ends_of(reasoner: Any) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("eos", "ends", "is_told"),
+    ("eos", "ends", "is_reported"),
     [
         ([END], {END}, False),
         ([END, TEXT_END], {END, TEXT_END}, False),
@@ -247,7 +247,7 @@ def ends_of(reasoner: Any) -> set[str]:
     ],
 )
 def test_answers_end_where_tokenizer_and_template_end_them(
-    changed: Any, checkpoint: Path, caplog: Any, eos: list[str] | None, ends: set[str], is_told: bool
+    changed: Any, checkpoint: Path, caplog: Any, eos: list[str] | None, ends: set[str], is_reported: bool
 ) -> None:
     tokenizer = load_reasoner(ReasonerConfig(model=str(checkpoint), device="cpu")).processor.tokenizer
     numbers = eos and tokenizer.convert_tokens_to_ids(eos)
@@ -261,7 +261,7 @@ def test_answers_end_where_tokenizer_and_template_end_them(
 
     with caplog.at_level(logging.WARNING, "reasonseg_ros"):
         assert ends_of(changed(change)) == ends
-    assert ("end answers at" in caplog.text) == is_told
+    assert ("end answers at" in caplog.text) == is_reported
 
 
 @pytest.mark.parametrize("number", [5, 10**6])

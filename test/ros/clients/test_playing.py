@@ -187,7 +187,7 @@ def test_late_listeners_get_the_static_transforms_of_all_publishers_and_volatile
     assert len(end) == 1
 
 
-def test_types_that_are_not_installed_are_told_and_the_others_are_played(tmp_path, listener, domain_id):
+def test_types_that_are_not_installed_are_reported_and_the_others_are_played(tmp_path, listener, domain_id):
     bag = tmp_path / "bag"
     store, kind = bags.typestore(), "other_msgs/msg/Odd"
     with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -212,7 +212,9 @@ def test_types_that_are_not_installed_are_told_and_the_others_are_played(tmp_pat
 
 
 @pytest.mark.parametrize(("damage", "reported"), [("chunk", "the checksum of a chunk is wrong"), ("end", "breaks off")])
-def test_what_is_left_of_a_damaged_bag_is_played_and_the_rest_is_told(tmp_path, listener, domain_id, damage, reported):
+def test_the_rest_of_a_damaged_bag_is_played_and_the_damage_is_reported(
+    tmp_path, listener, domain_id, damage, reported
+):
     file, store = tmp_path / "a.mcap", bags.typestore()
     with file.open("wb") as stream:
         writer = McapWriter(stream, chunk_size=600, compression=CompressionType.NONE)

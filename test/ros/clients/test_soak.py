@@ -1,4 +1,4 @@
-"""A short soak: the node in a process of its own with scripted models, all that the long one does."""
+"""A short soak: the node in a separate process with scripted models, and every step of the long soak."""
 
 import os
 

@@ -271,7 +271,7 @@ def test_two_browsers_see_the_same(page, world, browse):
     assert colors[0] != colors[1]
 
 
-def test_node_and_console_may_start_anew_while_the_page_is_open(own_programs, browse, tmp_path):
+def test_node_and_console_may_restart_while_the_page_is_open(own_programs, browse, tmp_path):
     console, address = own_programs.console(tmp_path / "truth")
     page = browse(address)
     page.wait_for_function("() => document.getElementById('problem').textContent.includes('no node /reasonseg')")

@@ -32,7 +32,7 @@ while rclpy.ok():
 
 @pytest.fixture
 def camera(client, start_process):
-    """Start a camera of 10 Hz as a process of its own, the only publisher of the image topic."""
+    """Start a camera of 10 Hz in a separate process, the only publisher of the image topic."""
     client.destroy_publisher(client.images)
 
     def start(width, height, quality):
@@ -189,7 +189,7 @@ time.sleep(600)
 
 
 def silent_camera(start_process, kind, topic):
-    """A publisher in a process of its own: one process cannot have a topic with two types."""
+    """A publisher in a separate process: one process cannot have a topic with two types."""
     return start_process("-c", SILENT.replace("KIND", kind).replace("TOPIC", repr(topic)))
 
 
@@ -215,7 +215,7 @@ def test_without_images_the_topic_and_its_publishers_are_named(start_node, clien
     wrong.kill()
 
 
-def test_a_raw_publisher_where_compressed_is_expected_is_told(start_node, client, start_process):
+def test_a_raw_publisher_where_compressed_is_expected_is_reported(start_node, client, start_process):
     start_node(["--ros-args", "-r", "image:=front"], camera__transport="compressed", camera__silent_warn_s=0.1)
     silent_camera(start_process, "Image", "front")
     reported = client.diagnostic("camera", lambda status: "sensor_msgs/msg/Image by" in status.message).message
@@ -224,7 +224,7 @@ def test_a_raw_publisher_where_compressed_is_expected_is_told(start_node, client
     assert "camera.transport to raw" in reported
 
 
-def test_a_reliability_that_no_publisher_offers_is_told(start_node, client):
+def test_a_reliability_that_no_publisher_offers_is_reported(start_node, client):
     client.destroy_publisher(client.images)
     client.create_publisher(Image, "image", QoSProfile(depth=5, reliability=BEST_EFFORT))
     start_node(camera__reliability="reliable", camera__silent_warn_s=0.1)

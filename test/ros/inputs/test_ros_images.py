@@ -21,7 +21,7 @@ def test_each_bad_image_is_dropped_and_counted_with_its_reason_and_the_node_live
     assert client.ask("the bright one").status == "ok"
 
 
-def test_depth_that_is_all_nan_is_told_and_counted(node, client):
+def test_depth_that_is_all_nan_is_reported_and_counted(node, client):
     depth = image_of(bright_frame())
     depth.encoding, depth.step = "32FC1", 256
     depth.data = np.full((48, 64), np.nan, np.float32).tobytes()
@@ -106,7 +106,7 @@ def test_a_huge_compressed_image_is_dropped_before_it_is_decoded(start_node, cli
     assert client.ask("the bright one").status == "ok"
 
 
-def test_an_image_of_twelve_bits_in_sixteen_is_told_to_be_nearly_black(node, client):
+def test_an_image_of_twelve_bits_in_sixteen_is_reported_as_nearly_black(node, client):
     grey = np.zeros((48, 64), np.uint16)
     grey[10:20, 30:50] = 4095
     picture = Image(encoding="mono16", height=48, width=64, step=128, data=grey.tobytes())

@@ -84,7 +84,7 @@ def test_images_stop_waiting_for_depth_that_stopped_and_wait_again_when_it_is_ba
     assert streams.depth(20_033) == [(20_033, 20_033)]
 
 
-def test_depth_that_always_comes_too_late_delays_nothing_in_the_end_and_its_lag_is_told(streams):
+def test_depth_that_is_always_late_delays_nothing_in_the_end_and_its_lag_is_reported(streams):
     for number in range(1, 40):
         streams.image(33 * number)
         streams.later(0.3)

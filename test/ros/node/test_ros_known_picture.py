@@ -18,7 +18,7 @@ def own_card(folder, box_xyxy):
     return str(folder / "own.yaml")
 
 
-def test_right_boxes_are_told_in_diagnostics(start_node, client, tmp_path):
+def test_right_boxes_are_reported_in_diagnostics(start_node, client, tmp_path):
     start_node(reasoner__model=own_card(tmp_path, [16, 8, 48, 40]), reasoner__known_picture="require")
     status = client.diagnostic("known picture", lambda status: value(status, "state") == "right")
     assert (status.level, status.message) == (DiagnosticStatus.OK, "1 of 1 boxes of the known picture are right")

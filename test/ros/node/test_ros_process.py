@@ -1,4 +1,4 @@
-"""The node as a process of its own, started as a robot starts it."""
+"""The node as a separate process, started as on a robot."""
 
 import signal
 import time

@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 
 def drawn_scene(seed: int) -> Scene:
-    """A red box on grey, and a smaller one of which a strip is a part of its own."""
+    """A red box on grey, and a smaller one with a strip as a separate part."""
     ids, parts = np.zeros((48, 64), np.uint8), np.zeros((48, 64), np.uint8)
     ids[10:30, 8:28], ids[20:40, 40:56] = 1, 2
     parts[ids > 0] = ids[ids > 0]
