@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
 from reasonseg_ros.files.safetensors_header import stored_tensors
 from reasonseg_ros.hub_cache import INDEX, WEIGHTS, index_files, snapshot, weight_files
 
@@ -23,7 +24,7 @@ def check_weights(model: Any, report: Mapping[str, Any], source: str, revision: 
         raise ModelError(f"{wrong}; download the checkpoint again")
     folder = Path(source) if Path(source).is_dir() else snapshot(source, revision)
     if folder is not None:
-        check_weight_files(folder, is_quantized=getattr(model.config, "quantization_config", None) is not None)
+        check_weight_files(folder)
 
 
 def wrong_weights(report: Mapping[str, Any]) -> str:
@@ -51,11 +52,15 @@ def _wrong_head(model: Any) -> str:
     return "config.json sets tie_word_embeddings, and lm_head.weight differs from the embedding that it is tied to"
 
 
-def check_weight_files(folder: Path, is_quantized: bool = False) -> None:
+def check_weight_files(folder: Path) -> None:
     """Raises ModelError if it is unclear which of a folder's weights are meant, as transformers takes any of them.
 
-    That is: one file and shards, a weight in two shards, and whole numbers without a scale (unless `is_quantized`).
+    That is: one file and shards, a weight in two shards, and whole numbers without a `quantization_config`.
     """
+    try:
+        is_quantized = bool(read_json_document(folder / "config.json").get("quantization_config"))
+    except (UnreadableDocument, AttributeError) as error:
+        raise ModelError(f"{folder / 'config.json'} cannot be read: {error}; download the checkpoint again") from error
     shards = [path.name for path in index_files(folder) if path.name != WEIGHTS and path.is_file()]
     if shards and (folder / WEIGHTS).is_file():
         raise ModelError(f"{folder} has two sets of weights, {WEIGHTS} and {shards[0]} of {INDEX}; remove one of them")

@@ -10,6 +10,7 @@ from reasonseg_ros.errors import ModelError
 from reasonseg_ros.hub.weight_files import parameter_count
 from reasonseg_ros.hub_cache import cached_snapshot, weight_files
 from reasonseg_ros.model_card import ModelCard
+from reasonseg_ros.weights import check_weight_files
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def stored(card: ModelCard) -> Stored:
     try:
         missing = [path.name for path in [folder / "config.json", *weight_files(folder)] if not path.is_file()]
         parameters = stated if missing else parameter_count(folder)
+        if not missing:
+            check_weight_files(folder)
     except ModelError as error:
         return Stored(folder, size_bytes, parameters=stated, error=str(error))
     return Stored(folder, size_bytes, tuple(missing), parameters)

@@ -13,9 +13,9 @@ BYTES = 24 * 2**20
 """More than two of the chunks (10 MiB) that the hub's client writes at once."""
 
 
-def weights(parameters=BYTES):
+def weights(parameters=BYTES, name="w"):
     """A safetensors file with one tensor."""
-    header = json.dumps({"w": {"dtype": "U8", "shape": [parameters], "data_offsets": [0, parameters]}}).encode()
+    header = json.dumps({name: {"dtype": "U8", "shape": [parameters], "data_offsets": [0, parameters]}}).encode()
     return struct.pack("<Q", len(header)) + header + bytes(parameters)
 
 

@@ -44,8 +44,21 @@ def test_missing_shards_are_named(tmp_path):
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
     (tmp_path / "model-1.safetensors").write_bytes(weights(10))
     assert stored(card(tmp_path)).missing == ("model-2.safetensors",)
-    (tmp_path / "model-2.safetensors").write_bytes(weights(20))
+    (tmp_path / "model-2.safetensors").write_bytes(weights(20, "b"))
     assert stored(card(tmp_path)).parameters == 30 and stored(card(tmp_path)).is_usable
+    (tmp_path / "model-2.safetensors").write_bytes(weights(20))
+    assert "w is in model-1.safetensors and in model-2.safetensors" in stored(card(tmp_path)).error
+
+
+def test_two_sets_of_weights_are_named(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model-1.safetensors"}}))
+    (tmp_path / "model-1.safetensors").write_bytes(weights(10))
+    assert stored(card(tmp_path)).is_usable
+    (tmp_path / "model.safetensors").write_bytes(weights(20))
+    assert "has two sets of weights, model.safetensors and model-1.safetensors" in stored(card(tmp_path)).error
+    (tmp_path / "model-1.safetensors").unlink()  # what is left is a forgotten index
+    assert stored(card(tmp_path)).parameters == 20 and stored(card(tmp_path)).is_usable
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 8, weights(100)[:-1], b"\x02" + bytes(7) + b"[]", bytes(100)])

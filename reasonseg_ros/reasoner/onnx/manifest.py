@@ -17,6 +17,7 @@ A float32 export holds no weights: its graphs refer to `model.safetensors` besid
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -33,6 +34,7 @@ VERSION = 1
 PRECISIONS = ("fp32", "int8", "int4")
 REMEDY = "export it again with `reasonseg export reasoner`"
 _MAX_SIZE = 1 << 20
+_MAX_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,21 @@ class ReasonerManifest:
         need({VISION, TEXT, TOKENIZER, TEMPLATE} <= set(self.files), "files", sorted(self.files), "the graphs' files")
         need(all(Path(name).name == name for name in self.files), "files", sorted(self.files), "names in the folder")
         need(2 * sum(self.text.sections) == self.text.head_size, "sections", self.text.sections, "half a head")
+        are_stored = any(name.endswith(".safetensors") for name in self.files)
+        need(are_stored, "files", sorted(self.files), "the checkpoint's weights too, which the graphs read")
         need(bool(self.end_tokens), "end_tokens", self.end_tokens, "at least one")
+        are_ids = all(
+            type(one) is int and 0 <= one < self.text.vocabulary for one in (*self.end_tokens, self.image_token)
+        )
+        need(are_ids, "tokens", (self.image_token, *self.end_tokens), f"ids below {self.text.vocabulary}")
+        penalty, limits = self.repetition_penalty, (self.min_pixels, self.max_pixels)
+        fits = isinstance(penalty, (int, float)) and 0 < penalty < math.inf
+        need(fits, "repetition_penalty", penalty, "a number above 0")
+        fits = all(type(one) is int for one in limits) and 0 < limits[0] <= limits[1] <= _MAX_PIXELS
+        need(fits, "min_pixels, max_pixels", limits, f"whole numbers up to {_MAX_PIXELS}, the least first")
+        colours = self.vision.mean, self.vision.std
+        fits = all(len(one) == 3 and all(map(math.isfinite, one)) for one in colours) and min(self.vision.std) > 0
+        need(fits, "mean, std", colours, "three numbers each, std above 0")
         are_layers = all(0 <= layer < self.text.layers for layer in self.attention_layers)
         need(are_layers, "attention_layers", self.attention_layers, f"layers from 0 to {self.text.layers - 1}")
 

@@ -156,7 +156,11 @@ def test_a_file_that_was_changed_or_lost_is_noticed(exported, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "change", [{"version": 9}, {"precision": "fp8"}, {"end_tokens": []}, {"text": {}}, {"vision": None}, {"files": {}}],
+    "change", [
+        {"version": 9}, {"precision": "fp8"}, {"end_tokens": []}, {"text": {}}, {"vision": None}, {"files": {}},
+        {"end_tokens": [-1]}, {"image_token": 10**6}, {"image_token": 5.0}, {"repetition_penalty": 0},
+        {"min_pixels": 9000, "max_pixels": 8000}, {"min_pixels": 0}, {"max_pixels": 10**9}, {"max_pixels": 9e3},
+    ],
     ids=str,
 )  # fmt: skip
 def test_a_damaged_description_is_refused(exported, tmp_path, change):
@@ -164,6 +168,22 @@ def test_a_damaged_description_is_refused(exported, tmp_path, change):
     shutil.copytree(exported, folder)
     values = json.loads((folder / "graphs.json").read_text())
     (folder / "graphs.json").write_text(json.dumps({**values, **change}))
+    with pytest.raises(ModelError, match=r"graphs\.json.*export it again"):
+        load_reasoner(ReasonerConfig(model=str(folder), backend="onnxruntime"))
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value"),
+    [("files", "model.safetensors", None), ("vision", "std", [0, 1, 1]), ("vision", "mean", [0.5])],
+)
+def test_a_description_that_would_show_other_images_or_weights_is_refused(exported, tmp_path, group, key, value):
+    folder = tmp_path / "copy"
+    shutil.copytree(exported, folder)
+    values = json.loads((folder / "graphs.json").read_text())
+    values[group][key] = value
+    if value is None:
+        del values[group][key]
+    (folder / "graphs.json").write_text(json.dumps(values))
     with pytest.raises(ModelError, match=r"graphs\.json.*export it again"):
         load_reasoner(ReasonerConfig(model=str(folder), backend="onnxruntime"))
 
