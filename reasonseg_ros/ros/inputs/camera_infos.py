@@ -90,9 +90,12 @@ class CameraInfos:
         limit_ns = stamp_ns + RESTART_NS
         newest_first = takewhile(lambda info: info.is_lasting or info.stamp_ns <= limit_ns, reversed(self._recent))
         self._recent = tuple(newest_first)[::-1]
+        if not self._recent and not self._latched:  # the new stream's first one may come after its image, as at first
+            self._has_any.clear()
+            self._awaited_until_s = time.monotonic() + FIRST_WAIT_S
 
     def await_first(self) -> None:
-        """If none came yet and its publisher was just found, wait: the first one may come after its image.
+        """Wait if none came since its publisher was found, or since the stream began again: it may come after its image.
 
         For a thread that does not spin the node.
         """

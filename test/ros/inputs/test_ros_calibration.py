@@ -296,6 +296,19 @@ def test_a_looping_stream_goes_by_the_camera_info_of_the_new_round(started, clie
     np.testing.assert_allclose([centroid.x, centroid.y], at_m(shorter), atol=1e-3)
 
 
+def test_the_camera_info_of_a_new_round_may_come_after_its_image(started, client, show, monkeypatch):
+    monkeypatch.setattr(camera_infos, "FIRST_WAIT_S", 60.0)
+    started()
+    show(10, info(10 * S))
+    show(1)
+    client.queries.publish(Query(text="the bright one"))
+    client.spin(0.3)
+    assert not client.got["segmentation"]
+    client.infos.publish(info(1 * S))
+    (answer,) = client.until(lambda: client.got["segmentation"])
+    assert answer.header.stamp.sec == 1 and answer.regions[0].has_3d, answer.warning_3d
+
+
 def test_simulated_time_that_goes_back_forgets_images_depth_and_camera_info(started, client, show):
     clock = client.create_publisher(Clock, "/clock", 10)
     node = started(use_sim_time=True)
