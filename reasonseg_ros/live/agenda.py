@@ -25,6 +25,7 @@ class Pending:
     Attributes:
         asked_s: when it was last asked, by the monotonic clock.
         times_lost: how often its target was lost since it was last tracked.
+        restarts: how often the stream had restarted when it was asked.
         dropped_because: why it has to end; empty while it continues. May be read from any thread.
     """
 
@@ -32,6 +33,7 @@ class Pending:
     delivery: Delivery = field(default_factory=Delivery)
     asked_s: float = 0.0
     times_lost: int = 0
+    restarts: int = 0
     dropped_because: str = ""
     _outcomes: int = 0
     _is_due: bool = False
@@ -67,8 +69,11 @@ class Agenda:
         known = [*self.waiting, *self.standing, *filter(None, [self.running])]
         return next((pending for pending in known if pending.question is question), None)
 
-    def admit(self, question: Question, query: QueryConfig) -> list[Pending]:
-        """Queue it. Returns the questions that it ends. Raises InvalidInput if the queue is full."""
+    def admit(self, question: Question, query: QueryConfig, restarts: int = 0) -> list[Pending]:
+        """Queue it. Returns the questions that it ends. Raises InvalidInput if the queue is full.
+
+        `restarts` says how often the stream has restarted.
+        """
         if query.policy == "refuse" and (self.running or self.waiting):
             raise InvalidInput("another question is being answered; ask again later, or set query.policy to queue")
         if query.policy != "replace" and len(self.waiting) + len(self.standing) >= query.queue_size:
@@ -77,7 +82,7 @@ class Agenda:
         if question.query.mode in STANDING:
             same = [one for one in self.standing if one.question.query.query_id == question.query.query_id]
             ended += [one for one in same if self.drop(one, "asked anew under the same query_id")]
-        self.waiting.append(Pending(question))
+        self.waiting.append(Pending(question, restarts=restarts))
         return ended
 
     def drop(self, pending: Pending, reason: str) -> bool:

@@ -26,6 +26,7 @@ from reasonseg_ros.types import Frame, Mode, Segmentation, Status
 
 MOST_LOOKED_BACK_AT = 32
 """Maximum number of images that are decoded for a question about the past; the reasoner sees some of them."""
+PAST_IS_GONE = "the stream of images began again after the question, so what happened before is forgotten; ask again"
 _LOG = logging.getLogger(__name__)
 
 
@@ -84,6 +85,8 @@ class Thinker:
         if frame is None:
             reason = self._newest.why_none(config.query.frame_wait_s, *self._limits_s(question.query.mode))
             return self._failed(pending, Status.NO_FRAME, reason)
+        if question.query.mode is Mode.HISTORY and restarts != pending.restarts:
+            return self._failed(pending, Status.NO_FRAME, PAST_IS_GONE)
         question.on_frame(frame, pending.asked_s)
         self._vitals.begin("segmenting" if question.groundings is not None or question.proposes else "reasoning")
         if question.groundings is not None:

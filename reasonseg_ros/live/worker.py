@@ -127,7 +127,7 @@ class Worker:
                     raise InvalidInput(self._hang)
                 if not self._enabled:
                     raise InvalidInput("the node is disabled; call ~/enable with data: true")
-                ended = self._agenda.admit(question, self._settings.now.query)
+                ended = self._agenda.admit(question, self._settings.now.query, self.buffer.restarts)
                 self._stop_tracking(ended)
                 self._changed.notify_all()
         except ReasonSegError as error:

@@ -36,6 +36,21 @@ def test_a_stream_that_restarts_during_an_answer_is_asked_about_again(start):
     assert robot.reasoner.stamps_ns == [2_100_000_000, 2_500_000_000]
 
 
+@pytest.mark.parametrize("restarts", [True, False])
+def test_what_happened_before_the_stream_began_again_is_not_answered_from_after_it(start, restarts):
+    robot = start()
+    robot.show(*map(picture, range(20, 25)))
+    robot.reasoner.pause = lambda frame: robot.ask(Mode.HISTORY, query_id="h") and restarts and robot.show(picture(3))
+    robot.ask(query_id="first", frame=picture(7))
+    robot.wait(1)
+    robot.reasoner.pause = lambda frame: None
+    past = robot.wait(2)
+    if restarts:
+        assert past.answer.status is Status.NO_FRAME and "began again after the question" in past.answer.error
+    robot.ask(Mode.HISTORY)
+    assert (robot.wait(3).answer.status, left_px(robot.outcomes[2])) == (Status.OK, 3 if restarts else 24)
+
+
 def test_a_stream_that_begins_again_whenever_it_thinks_is_lost(start):
     robot = start({"ask_again": 2})
     robot.show(picture(20))
