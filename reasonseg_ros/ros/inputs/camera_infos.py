@@ -95,7 +95,7 @@ class CameraInfos:
             self._awaited_until_s = time.monotonic() + FIRST_WAIT_S
 
     def await_first(self) -> None:
-        """Wait if none came since its publisher was found, or since the stream began again: it may come after its image.
+        """Wait if none came since its publisher was found or the stream began again: it may come after an image.
 
         For a thread that does not spin the node.
         """
