@@ -23,6 +23,10 @@ Values = NDArray[np.integer[Any]]
 MOST_VALUES = 64
 """Most different nonzero values in a mask, one for each instance. A map of probabilities has more."""
 
+MOST_LEVELS = 4
+"""Most different values between MOST_VALUES and white beside white itself, as of instances that are drawn in greys."""
+
+_WHITE = 255
 _BIT_DEPTH_AT, _COLOUR_TYPE_AT = 24, 25
 _GREY, _PALETTE = 0, 3
 
@@ -34,11 +38,18 @@ def mask_values(data: bytes, name: str) -> Values:
     damaged or ambiguous.
     """
     values = stored_values(data, name)
-    count = len(np.unique(values[values != 0]))
-    if count > MOST_VALUES:
+    found = np.unique(values[values != 0])
+    remedy = f"save a mask with 0 outside and one value inside (up to {MOST_VALUES} are read)"
+    if len(found) > MOST_VALUES:
         raise InvalidInput(
-            f"{name} holds {count} different values besides 0, as a map of probabilities does; save a mask with 0 "
-            f"outside and one value inside (up to {MOST_VALUES} are read)"
+            f"{name} holds {len(found)} different values besides 0, as a map of probabilities does; {remedy}"
+        )
+    levels = found[(found > MOST_VALUES) & (found < _WHITE)]
+    is_grey = data[_COLOUR_TYPE_AT] != _PALETTE
+    if is_grey and len(levels) > MOST_LEVELS and found[-1] == _WHITE:
+        raise InvalidInput(
+            f"{name} holds {len(levels)} values from {levels[0]} to {levels[-1]} beside 255, as the soft edges of a "
+            f"mask that was resized or saved as JPEG; {remedy}"
         )
     return values
 

@@ -93,6 +93,31 @@ def test_a_map_of_probabilities_is_no_mask():
     assert (mask_values(cv2.imencode(".png", ids)[1].tobytes(), "x") == ids).all()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("spoil", ["jpeg", "resized"])
+def test_a_mask_with_soft_edges_is_no_mask(spoil, channels):
+    """Its edges and the noise around them would count as inside."""
+    mask = cv2.circle(np.zeros((60, 80), np.uint8), (40, 30), 20, 255, -1)
+    if spoil == "jpeg":
+        soft = cv2.imdecode(cv2.imencode(".jpg", mask)[1], cv2.IMREAD_GRAYSCALE)
+    else:
+        soft = cv2.resize(mask, (200, 150), interpolation=cv2.INTER_LINEAR)
+    assert np.count_nonzero(soft) > 1.02 * np.count_nonzero(soft > 127)
+    with pytest.raises(InvalidInput, match=r"values from \d+ to \d+ beside 255, as the soft edges"):
+        mask_values(cv2.imencode(".png", np.dstack([soft] * channels))[1].tobytes(), "it")
+
+
+def test_instances_drawn_in_greys_and_indices_of_a_palette_are_masks():
+    greys = np.array([[0, 85, 170, 255], [0, 85, 170, 255]], np.uint8)
+    np.testing.assert_array_equal(mask_values(cv2.imencode(".png", greys)[1].tobytes(), "it"), greys)
+    indices = np.array([[0, 100, 110, 120], [130, 140, 150, 255]], np.uint8)
+    image = Image.fromarray(indices, "P")
+    image.putpalette([channel for index in range(256) for channel in (index, index // 2, 0)])
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    np.testing.assert_array_equal(mask_values(buffer.getvalue(), "it"), indices)
+
+
 def test_a_mask_is_turned_as_viewers_show_it():
     exif = Image.Exif()
     exif[0x0112] = 6
