@@ -20,9 +20,9 @@ from reasonseg_ros.config import config_from
 from reasonseg_ros.evaluation.bag_messages import read_bags
 from reasonseg_ros.evaluation.reading.videos import with_videos
 from reasonseg_ros.files.resources import resource
-from reasonseg_ros.images.drawing import draw
 from reasonseg_ros.images.files import write_image
-from reasonseg_ros.images.lettering import text_width_px, write_text
+from reasonseg_ros.images.overlays.drawing import draw
+from reasonseg_ros.images.overlays.lettering import text_width_px, write_text
 from reasonseg_ros.methods.llm_seg import LlmSeg
 from reasonseg_ros.methods.loading import load_method, method_class
 from reasonseg_ros.methods.port import Method

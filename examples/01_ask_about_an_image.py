@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from reasonseg_ros import Frame, Query, Status, config_from, load_method
-from reasonseg_ros.images.drawing import draw_answer
 from reasonseg_ros.images.files import read_image, write_image
+from reasonseg_ros.images.overlays.drawing import draw_answer
 
 
 def main(image: str, question: str, drawing: str) -> int:

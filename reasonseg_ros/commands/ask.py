@@ -97,7 +97,7 @@ def _ask_file(settings: argparse.Namespace) -> int:
     }
     print(json.dumps(report, indent=2, ensure_ascii=False))
     if settings.out:
-        from reasonseg_ros.images.drawing import draw_answer
+        from reasonseg_ros.images.overlays.drawing import draw_answer
 
         write_image(settings.out, draw_answer(frame.rgb, segmentation.regions, settings.question, answer))
     return 0 if answer.status.is_answer else 1

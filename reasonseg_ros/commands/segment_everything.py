@@ -52,7 +52,7 @@ def run(settings: argparse.Namespace) -> int:
     if settings.json:
         _write_json(settings.json, records)
     if settings.out:
-        from reasonseg_ros.images.drawing import draw
+        from reasonseg_ros.images.overlays.drawing import draw
 
         write_image(settings.out, draw(rgb, list(regions.values())))
     if not regions:

@@ -11,9 +11,9 @@ import numpy as np
 
 from reasonseg_ros.evaluation.datasets.pictures import EncodedImage
 from reasonseg_ros.geometry import mask_box, mask_iou
-from reasonseg_ros.images.drawing import draw
 from reasonseg_ros.images.files import decode_image, rgb_from_pixels
-from reasonseg_ros.images.numbers import numbered
+from reasonseg_ros.images.overlays.drawing import draw
+from reasonseg_ros.images.overlays.numbers import numbered
 from reasonseg_ros.types import BoolMask, Grounding, Region, RgbImage
 
 MOST_OBJECTS = 20

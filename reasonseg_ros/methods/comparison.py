@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from reasonseg_ros.geometry import mask_box
-from reasonseg_ros.images.drawing import draw
-from reasonseg_ros.images.numbers import numbered
+from reasonseg_ros.images.overlays.drawing import draw
+from reasonseg_ros.images.overlays.numbers import numbered
 from reasonseg_ros.methods.candidates import DIRECT, Candidate
 from reasonseg_ros.reasoner.abilities import Ability
 from reasonseg_ros.reasoner.call import Call, ignore

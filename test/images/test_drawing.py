@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from reasonseg_ros.images import lettering
-from reasonseg_ros.images.caption import caption
-from reasonseg_ros.images.drawing import PALETTE_RGB, answer_title, colours, draw, draw_answer
+from reasonseg_ros.images.overlays import lettering
+from reasonseg_ros.images.overlays.caption import caption
+from reasonseg_ros.images.overlays.drawing import PALETTE_RGB, answer_title, colours, draw, draw_answer
 from reasonseg_ros.types import Answer, Grounding, Region, Status
 
 HEIGHT, WIDTH = 240, 320

@@ -8,7 +8,7 @@ from geometry_msgs.msg import Pose
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from reasonseg_ros.images.drawing import PALETTE_RGB, answer_title
+from reasonseg_ros.images.overlays.drawing import PALETTE_RGB, answer_title
 from reasonseg_ros.live.questions import Outcome
 from reasonseg_ros.ros.conversion import frame_3d, header_message, point_message, pose_message, vector_message
 from reasonseg_ros.types import Frame, Region

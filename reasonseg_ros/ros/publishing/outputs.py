@@ -17,7 +17,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from reasonseg_ros import msg
 from reasonseg_ros.config import Config
-from reasonseg_ros.images.drawing import draw_answer
+from reasonseg_ros.images.overlays.drawing import draw_answer
 from reasonseg_ros.live.questions import Outcome
 from reasonseg_ros.ros.conversion import (
     confidence_image,

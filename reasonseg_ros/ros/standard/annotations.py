@@ -15,7 +15,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 
-from reasonseg_ros.images.drawing import answer_title, colours
+from reasonseg_ros.images.overlays.drawing import answer_title, colours
 from reasonseg_ros.live.questions import Outcome
 from reasonseg_ros.ros.conversion import header_message
 from reasonseg_ros.types import Region

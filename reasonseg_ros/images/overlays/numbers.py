@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 
 from reasonseg_ros.geometry import innermost_xy
-from reasonseg_ros.images.lettering import text_width_px, write_text
+from reasonseg_ros.images.overlays.lettering import text_width_px, write_text
 from reasonseg_ros.types import BoolMask, RgbImage
 
 

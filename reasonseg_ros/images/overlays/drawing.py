@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from reasonseg_ros.images.caption import Entry, caption
+from reasonseg_ros.images.overlays.caption import Entry, caption
 from reasonseg_ros.types import Answer, BoolMask, FloatArray, Region, RgbImage, Status
 
 PALETTE_RGB = np.array(

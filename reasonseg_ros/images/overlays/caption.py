@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from reasonseg_ros.images.lettering import text_width_px, wrapped, write_text
+from reasonseg_ros.images.overlays.lettering import text_width_px, wrapped, write_text
 from reasonseg_ros.types import RgbImage
 
 QUESTION_LINES, TEXT_LINES = 2, 4

@@ -1,0 +1,1 @@
+"""Drawings on images: outlined masks, captions, numbers and text."""
