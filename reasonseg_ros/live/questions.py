@@ -94,6 +94,11 @@ class Outcome:
         return self.result.answer
 
     @property
+    def is_repeated(self) -> bool:
+        """Whether it only moves the masks of an earlier answer. They come at the camera's rate; their loss does not."""
+        return self.is_tracked and self.answer.status.has_mask
+
+    @property
     def frame(self) -> Frame | None:
         return self.result.frame
 

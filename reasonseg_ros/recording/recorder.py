@@ -87,8 +87,8 @@ class Recorder:
 
     def take(self, outcome: Outcome, published: Sequence[SentMessage] = ()) -> None:
         """Keep an answer, and record it if the settings say so. Returns at once; from any thread."""
-        config, status = self._settings.now, outcome.answer.status
-        if config.record.answers == "never" or (outcome.is_tracked and status.has_mask):
+        config = self._settings.now
+        if config.record.answers == "never" or outcome.is_repeated:
             return
         now = datetime.now(timezone.utc)
         recorded = f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z"

@@ -265,8 +265,8 @@ class Questions:
         if self.session is not None:
             self.session.outputs.publish(outcome, message, reasoning, config.overlay_alpha)
             self.session.recordings.take(outcome, message, reasoning)
-        if outcome.is_tracked and answer.status.has_mask:
-            return  # comes at the camera's rate, and is not a new answer
+        if outcome.is_repeated:
+            return
         self._health.count(outcome)
         line = f"{message.query_id[:40]}: {answer.status} in {outcome.total_s:.2f} s {answer.error}"
         # Two calls, because rclpy binds a line of code to one severity.

@@ -119,6 +119,13 @@ def test_a_bag_that_loops_is_reported_and_tracking_continues(start, client):
     assert "began again" in next(answer.error for answer in answers(client, "t") if answer.status == "lost")
     stream.until(lambda: number_of(answers(client, "t")[-1]) < 20)
 
+    def final():
+        return [one for one in client.got["reasoning"] if one.query_id == "t" and one.done]
+
+    client.until(lambda: len(final()) >= 3)
+    assert [one.status for one in final()] == ["ok", "lost", "ok"]
+    assert "began again" in final()[1].error
+
 
 @pytest.mark.parametrize("repeats", [True, False])
 def test_a_camera_that_stops_or_repeats_its_stamp_ends_a_goal(start, client, repeats):

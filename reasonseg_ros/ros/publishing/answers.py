@@ -45,10 +45,10 @@ def messages_of(
 def _sendable(outcome: Outcome, mask_encoding: str) -> tuple[msg.Segmentation, msg.Reasoning | None]:
     """The messages of an outcome. Raises if they cannot be serialized, which rclpy notices only when it sends them."""
     message = segmentation_message(outcome, mask_encoding)
-    if outcome.is_tracked and not outcome.is_last:
-        return message, None  # at the camera's rate
+    if outcome.is_repeated and not outcome.is_last:
+        return message, None
     serialize_message(message)
-    if outcome.is_tracked:
+    if outcome.is_repeated:
         return message, None
     reasoning = reasoning_message(outcome)
     serialize_message(reasoning)

@@ -91,7 +91,7 @@ class Outputs:
         """Publish an answer, its masks first. Label mask and confidence are sent for answers only, never for a failure.
         Messages without subscribers are not built, because at the rate of tracking images would cost much of a core.
         """
-        if outcome.is_tracked and not outcome.is_last:
+        if outcome.is_repeated and not outcome.is_last:
             with self._reported("segmentation"):
                 self._publishers["segmentation"].publish(message)
         else:
