@@ -28,6 +28,7 @@ from reasonseg_ros.commands import (
     version,
 )
 from reasonseg_ros.commands.checkpoints import calibrate, check_server, engine, export, models, parse
+from reasonseg_ros.commands.options import check_stated
 from reasonseg_ros.commands.scoring import compare, score, score_text
 from reasonseg_ros.errors import ReasonSegError
 from reasonseg_ros.faults import error_line
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # any script on any terminal
             stream.reconfigure(errors="backslashreplace")
     try:
+        check_stated(sys.argv[1:] if argv is None else argv)
         check_outputs(settings)
         status = int(settings.run(settings) or 0)
         sys.stdout.flush()  # reports a full disk behind a redirection here

@@ -75,6 +75,20 @@ def node_name(text: str) -> str:
     return ros_name(text)
 
 
+def check_stated(arguments: Sequence[str]) -> None:
+    """Raises InvalidInput for an option with an empty value, as of a shell variable that is not set.
+
+    It would silently mean the default, or the current folder. An empty topic means none.
+    """
+    for option, value in zip(arguments, [*arguments[1:], "-"], strict=True):
+        if option == "--":
+            return
+        name, is_joined, joined = option.partition("=")
+        is_empty = not joined if is_joined else not value
+        if name.startswith("--") and is_empty and not name.endswith("-topic"):
+            raise InvalidInput(f"{name} is given an empty value; leave it out, or check the variable that it is from")
+
+
 def fill_dependent(settings: argparse.Namespace, is_used: bool, defaults: Mapping[str, Any], why_not: str) -> None:
     """Set dependent options that are None in `settings` to their `defaults`.
 

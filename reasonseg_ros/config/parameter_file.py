@@ -12,6 +12,7 @@ import yaml
 
 from reasonseg_ros.config import settings
 from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.files.bounded import read_text
 from reasonseg_ros.files.strict_yaml import parse_yaml
 
 _NODE = "reasonseg"
@@ -46,7 +47,7 @@ def read_parameters(path: Path) -> dict[str, Any]:
     it.
     """
     try:
-        nodes = dict(_sections(parse_yaml(path.read_text(encoding="utf-8")), ""))
+        nodes = dict(_sections(parse_yaml(read_text(path)), ""))
         values = {name: _unique(path, _flat(section, "")) for name, section in nodes.items()}
     except OSError as error:
         raise ConfigError(f"parameter file {path} cannot be read: {error.strerror}") from error
@@ -75,7 +76,7 @@ def check_unambiguous(path: Path, node_names: Collection[str] = (_NODE,)) -> Non
     it. `node_names` are without namespaces. The file must have been read as YAML before.
     """
     try:
-        sections = list(_sections(parse_yaml(path.read_text(encoding="utf-8")), ""))
+        sections = list(_sections(parse_yaml(read_text(path)), ""))
         values = [(name, _unique(path, _flat(section, ""))) for name, section in sections]
     except (AttributeError, TypeError):
         return  # ROS refuses it

@@ -15,6 +15,7 @@ from reasonseg_ros.data_engine.splits import SPLIT_NAME
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.faults import naming
 from reasonseg_ros.files.appended import append_line, open_appended
+from reasonseg_ros.files.bounded import read_data
 from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.images.run_lengths import Rle, mask_from_rle
@@ -131,7 +132,7 @@ def add_decision(folder: Path, an_id: str, is_accepted: bool | None) -> None:
 
 def _lines(path: Path, remedy: str, may_break_off: bool = False) -> Iterable[tuple[int, Any]]:
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_data(path).split(b"\n")
     except FileNotFoundError:
         raise InvalidInput(f"there is no {path}; {remedy}") from None
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.bounded import read_data
 from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.files.whole_file import remove_unfinished, whole_file
 
@@ -73,7 +74,7 @@ def check_same_protocol(*folders: Path) -> None:
 
 def _settings_in(path: Path, remedy: str) -> dict[str, Any]:
     try:
-        values = parse_json(path.read_bytes())
+        values = parse_json(read_data(path))
         if not isinstance(values, dict):
             raise InvalidInput("it is no object")
         return values

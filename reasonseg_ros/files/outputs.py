@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,39 @@ def add_output(
 
 
 def check_outputs(settings: argparse.Namespace) -> None:
-    """Raises InvalidInput if an output cannot be written. Leaves no files and creates no folders."""
-    for output in getattr(settings, "outputs", ()):
+    """Raises InvalidInput if an output cannot be written, or would destroy what the command reads.
+
+    Leaves no files and creates no folders.
+    """
+    outputs: Sequence[Output] = getattr(settings, "outputs", ())
+    inputs = _inputs(settings, {output.name for output in outputs})
+    for output in outputs:
         path = getattr(settings, output.name)
         if path is not None:
             _check(output, path, bool(getattr(settings, "force", False)))
+            _check_apart(output, path, inputs)
+
+
+def _inputs(settings: argparse.Namespace, outputs: Collection[str]) -> list[Path]:
+    """The files and folders that the command reads: every path that exists and is no output."""
+    found: list[Path] = []
+    for name, value in vars(settings).items():
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if name not in outputs:
+            found += [one for one in values if isinstance(one, Path) and "\0" not in str(one) and os.path.exists(one)]
+    return found
+
+
+def _check_apart(output: Output, path: Path, inputs: Sequence[Path]) -> None:
+    """Raises InvalidInput if the output is one of the inputs, or a folder in a bag that is read."""
+    out = path.resolve()
+    for one in inputs:
+        named = f"{output.option} {path} cannot be written: "
+        whole = one.resolve()
+        if out == whole and (whole.is_file() or whole.is_dir()):  # not a device, which may be read and written
+            raise InvalidInput(f"{named}the command reads {one}, which that would overwrite; choose another place")
+        if output.kind != "file" and whole in out.parents and (whole / "metadata.yaml").is_file():
+            raise InvalidInput(f"{named}it is in the bag {one}; choose a place outside of it")
 
 
 def _check(output: Output, path: Path, force: bool) -> None:

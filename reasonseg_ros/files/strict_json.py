@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.bounded import read_data
 
 
 def parse_json(text: str | bytes, *, unique_keys: bool = True, finite: bool = True) -> Any:
@@ -32,7 +33,7 @@ def parse_json(text: str | bytes, *, unique_keys: bool = True, finite: bool = Tr
 def read_json_file(path: Path) -> Any:
     """The value in a UTF-8 file. Raises InvalidInput with the file's path."""
     try:
-        return parse_json(path.read_bytes())
+        return parse_json(read_data(path))
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
     except InvalidInput as error:

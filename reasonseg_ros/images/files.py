@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from reasonseg_ros.errors import InvalidInput, UnusableImage
 from reasonseg_ros.faults import naming
+from reasonseg_ros.files.bounded import read_data
 from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.images.header import MAX_MEGAPIXELS, check_pixels, read_header, without_tiff_orientation
 from reasonseg_ros.types import RgbImage
@@ -77,7 +78,7 @@ def upright_rgb(data: Any) -> RgbImage:
 def read_image(path: Path) -> RgbImage:
     """Read an image file as uint8 [H, W, 3], with the EXIF orientation applied. Raises InvalidInput."""
     try:
-        data = path.read_bytes()
+        data = read_data(path)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
     try:

@@ -19,6 +19,7 @@ import yaml
 
 from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ModelError, ReasonSegError
+from reasonseg_ros.files.bounded import read_text
 from reasonseg_ros.files.strict_yaml import parse_yaml
 from reasonseg_ros.geometry import box_iou
 from reasonseg_ros.images.files import read_image
@@ -141,7 +142,7 @@ def drawn_picture() -> tuple[RgbImage, list[Target]]:
 def read_known_picture(path: Path) -> tuple[RgbImage, list[Target]]:
     """A card's own picture: YAML with `image`, a file beside it, and `targets`, each a `question` and a `box_xyxy`."""
     try:
-        values = parse_yaml(path.read_text(encoding="utf-8"))
+        values = parse_yaml(read_text(path))
         targets = [_target(item) for item in values["targets"]]
         rgb = read_image(path.parent / values["image"])
         if not targets:

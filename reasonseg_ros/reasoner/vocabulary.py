@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.files.bounded import read_text
 from reasonseg_ros.plain_text import words_of
 
 _FUNCTION_WORDS = """
@@ -31,7 +32,7 @@ class Vocabulary:
 
     def __init__(self, path: Path) -> None:
         try:
-            self.words = frozenset(path.read_text(encoding="utf-8").split())
+            self.words = frozenset(read_text(path).split())
         except (OSError, UnicodeDecodeError) as error:
             raise ModelError(f"vocabulary {path} cannot be read: {error}") from error
         if not self.words:

@@ -16,6 +16,7 @@ from reasonseg_ros.config import Config, check_names, config_from, settings
 from reasonseg_ros.config.parameter_file import check_unambiguous
 from reasonseg_ros.config.setting import check
 from reasonseg_ros.errors import ConfigError
+from reasonseg_ros.files.bounded import read_text
 from reasonseg_ros.files.strict_yaml import parse_yaml
 
 OF_RCLPY = (
@@ -62,7 +63,7 @@ def check_files(arguments: Sequence[str]) -> None:
 
 def _check_file(path: str) -> None:
     try:
-        content = parse_yaml(Path(path).read_text(encoding="utf-8"))
+        content = parse_yaml(read_text(Path(path)))
     except OSError as error:
         raise ConfigError(f"parameter file {path!r} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:

@@ -78,7 +78,9 @@ def write_bag_rows(
     if not 0 <= min_iou <= 1:
         raise InvalidInput(f"IoU of {min_iou}; expected 0 to 1")
     counts, rows, images = RowCounts(), [], _Images(out, segmenter)
+    missing = set(kinds)
     for clip in read_bags(bags, kinds=kinds):
+        missing -= {sample.kind for sample in clip.samples}
         counts.left_out += [f"{lost.sample_id or 'bag'}: {lost.reason}" for lost in clip.unreadable]
         for sample in clip.samples:
             try:
@@ -91,6 +93,7 @@ def write_bag_rows(
     if not rows:
         why = f"; {counts.left_out[0]}" if counts.left_out else ""
         raise InvalidInput(f"no question with ground truth in {', '.join(map(str, bags))}{why}")
+    counts.left_out += [f"the bags have no question of the kind {kind}" for kind in sorted(missing)]
     write_rows(out, rows)
     counts.rows, counts.images = len(rows), len({row.image for row in rows})
     counts.targets = sum(len(row.targets) for row in rows)

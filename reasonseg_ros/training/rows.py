@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeVar
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.bounded import read_data
 from reasonseg_ros.files.strict_json import json_text, parse_json
 from reasonseg_ros.files.whole_file import whole_file
 
@@ -117,7 +118,7 @@ def read_any_rows(folder: Path, from_values: Callable[[Any], _Row]) -> list[_Row
     path = folder / ROWS_NAME
     try:
         # Not splitlines, because a question may contain Unicode's other line separators.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_data(path).decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"cannot read {path}: {error}; expected a folder with {ROWS_NAME}") from None
     if not lines[-1]:

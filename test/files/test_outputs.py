@@ -150,3 +150,45 @@ def test_a_file_that_the_system_refuses_is_one_line_and_leaves_no_half_of_it(ver
     assert ended.returncode == cli.USAGE_ERROR and "Traceback" not in ended.stderr
     assert (len(lines) == 1 and "choose another place" in lines[0]) or "requested" in lines[0], ended.stderr
     assert not out.is_file() and not list(tmp_path.rglob("metadata.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ask", "photo.png", "what?", "--out", "photo.png"], "which that would overwrite"),
+        (["ask", "photo.png", "what?", "--out", "./link.png"], "which that would overwrite"),
+        (["segment-everything", "photo.png", "--out", "photo.png"], "which that would overwrite"),
+        (["evaluate", "bag", "--out", "bag"], "which that would overwrite"),
+        (["evaluate", "other", "bag", "--out", "bag/new/run"], "it is in the bag bag"),
+        (["bag", "merge", "bag", "other", "bag", "--force"], "which that would overwrite"),
+        (["bag", "merge", "bag/merged", "bag"], "it is in the bag bag"),
+        (["bag", "from-reasonseg", "set", "--split", "val", "--out", "set", "--force"], "which that would overwrite"),
+        (["demo", "--bag", "bag", "--out", "bag"], "which that would overwrite"),
+        (["train", "data", "bag", "--out", "bag"], "which that would overwrite"),
+        (["train", "data", "bag", "--out", "bag/rows"], "it is in the bag bag"),
+    ],
+)
+def test_an_output_that_would_destroy_an_input_is_refused(arguments, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("bag", "other", "set"):
+        Path(name).mkdir()
+    for name in ("bag/metadata.yaml", "photo.png", "bag/bag.mcap"):
+        Path(name).write_text("kept")
+    Path("link.png").symlink_to("photo.png")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    ends_in_one_line(arguments, capsys, "cannot be written", said)
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["ask", "photo.png", "what?", "--segmenter", ""], "--segmenter"),
+        (["ask", "photo.png", "what?", "--model="], "--model"),
+        (["evaluate", "bag", "--out", ""], "--out"),
+        (["evaluate", "bag", "--out", "run", "--kinds", ""], "--kinds"),
+        (["train", "segmenter", "export", "--run", "", "--out", "x"], "--run"),
+    ],
+)
+def test_an_empty_value_does_not_silently_mean_the_default(arguments, option, capsys):
+    ends_in_one_line(arguments, capsys, f"{option} is given an empty value", "leave it out")

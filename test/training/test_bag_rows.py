@@ -60,6 +60,12 @@ def test_rows_hold_the_kinds_that_are_named(bag, tmp_path):
     assert [row.id for row in read_rows(tmp_path / "rows")] == ["hollow", "none"]
 
 
+def test_a_kind_that_no_question_has_is_listed(bag, tmp_path, capsys):
+    arguments = ["train", "data", str(bag), "--out", str(tmp_path / "rows"), "--kinds", "kind 1", "knd 2"]
+    assert main(arguments) == 1
+    assert "left out: the bags have no question of the kind knd 2" in capsys.readouterr().err
+
+
 def test_targets_that_the_segmenter_does_not_find_again_are_dropped_and_counted(bag, tmp_path):
     counts = write_bag_rows([bag], tmp_path / "rows", segmenter=ScriptedSegmenter("box"))
     assert (counts.rows, counts.targets, counts.dropped_targets, counts.dropped_questions) == (3, 2, 2, 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from reasonseg_ros.commands.options import size_wh
+from reasonseg_ros.files.bounded import read_standard_input
 from reasonseg_ros.model_card import DIALECTS
 from reasonseg_ros.reasoner.dialects.parsing import parse_answer
 
@@ -56,7 +56,7 @@ def register(verbs: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    text = sys.stdin.buffer.read().decode("utf-8", errors="replace")
+    text = read_standard_input().decode("utf-8", errors="replace")
     result = parse_text(text, arguments.size, arguments.dialect, arguments.strict, arguments.model_size)
     print(json.dumps(result, ensure_ascii=False))
     return 0

@@ -159,10 +159,12 @@ def run(settings: argparse.Namespace) -> int:
         console.print(
             f"{away} questions failed because of memory, a server or a model; --resume asks them again", soft_wrap=True
         )
-    if not run.samples:
-        stated = f"no question of {', '.join(settings.kinds)}" if settings.kinds else "no question"
+    # With a limit, questions of a kind may not have come yet.
+    missing = [] if settings.limit else sorted({*settings.kinds} - {row.kind for row in run.rows})
+    if missing or not run.samples:
+        stated = f"no question of {', '.join(missing)}" if missing else "no question"
         console.print(f"the bag has {stated}; `reasonseg bag info` lists its kinds", markup=False, soft_wrap=True)
-    return 1 if run.unreadable or away or not run.rows else 0
+    return 1 if run.unreadable or away or missing or not run.rows else 0
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from reasonseg_ros.files.bounded import read_text
 from reasonseg_ros.model_card import ModelCard, load_card
 
 PARAMETERS = ("reasoner", "segmenter", "selection", "tracker", "history", "candidates", "answer")
@@ -29,7 +30,7 @@ def run_settings(settings: argparse.Namespace, values: Mapping[str, Any]) -> dic
         "bag": _described(settings.bags),
         "data_sets": sorted({data_set_of(bag) for bag in settings.bags}),
         "image_topic": settings.image_topic,
-        "questions": settings.questions.read_text(encoding="utf-8") if settings.questions else "",
+        "questions": read_text(settings.questions) if settings.questions else "",
         "kinds": sorted(settings.kinds),
         "method": config.method,
         "protocol": settings.protocol,

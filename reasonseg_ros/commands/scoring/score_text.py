@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reasonseg_ros.commands.options import size_wh
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.bounded import MOST_TEXT_BYTES, read_data, read_standard_input
 from reasonseg_ros.files.strict_json import json_text, parse_json
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ def run(settings: argparse.Namespace) -> None:
         raise InvalidInput(f"reward {settings.reward!r}; expected one of {', '.join((*REWARDS, *VIDEO_REWARDS))}")
     if settings.id and not settings.rows:
         raise InvalidInput("--id has no effect without --rows; leave it out")
-    text = _text(sys.stdin.buffer.read())
+    text = _text(read_standard_input())
     if settings.reward in VIDEO_REWARDS:
         if settings.targets is not None:
             raise InvalidInput(f"--targets are of one image; the reward {settings.reward} needs --boxes or --rows")
         boxes = (
             _row(settings, read_video_rows).boxes_xyxy if settings.rows else boxes_from_values(_json(settings.boxes))
         )
-        second = _text(settings.second_round.read_bytes()) if settings.second_round else ""
+        second = _text(read_data(settings.second_round, MOST_TEXT_BYTES)) if settings.second_round else ""
         parts = video_reward_parts(settings.reward, text, second, VideoTruth(boxes, settings.model_size))
     else:
         if settings.boxes is not None or settings.second_round:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.bounded import read_data
 from reasonseg_ros.files.strict_json import parse_json
 
 _OTHER_ENCODING = re.compile(
@@ -21,7 +22,7 @@ Cyrillic encodings. Read as cp1252, they would become accented letters.
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file: UTF-8 (with or without a byte order mark), or else cp1252. Raises InvalidInput."""
     try:
-        data = path.read_bytes()
+        data = read_data(path)
     except FileNotFoundError:
         raise InvalidInput(f"the annotation {path} is missing; get it from the data set again") from None
     except OSError as error:

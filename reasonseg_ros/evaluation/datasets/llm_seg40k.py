@@ -20,6 +20,7 @@ from reasonseg_ros.evaluation.datasets.json_files import read_json
 from reasonseg_ros.evaluation.datasets.mask_images import mask_values
 from reasonseg_ros.evaluation.datasets.pictures import read_picture
 from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, gather
+from reasonseg_ros.files.bounded import read_data
 from reasonseg_ros.types import BoolMask
 
 IMAGE_FOLDERS = ("", "images", "train2017", "coco", "egoobjects", "ego_objects")
@@ -70,7 +71,7 @@ def _mask(pair: dict[str, Any], folder: Path, size_wh: tuple[int, int]) -> tuple
 def _marked(path: Path) -> BoolMask:
     """The nonzero pixels of a mask file of any bit depth."""
     try:
-        marked: BoolMask = mask_values(path.read_bytes(), str(path)) != 0
+        marked: BoolMask = mask_values(read_data(path), str(path)) != 0
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
     return marked

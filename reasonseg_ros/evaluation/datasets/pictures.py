@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasonseg_ros.errors import InvalidInput, UnusableImage
+from reasonseg_ros.files.bounded import read_data
 from reasonseg_ros.images.files import upright_rgb
 from reasonseg_ros.images.header import check_pixels, read_header
 from reasonseg_ros.types import RgbImage
@@ -33,7 +34,7 @@ class EncodedImage:
 def read_picture(path: Path) -> EncodedImage:
     """An image file. Raises InvalidInput if it is missing or damaged."""
     try:
-        data = path.read_bytes()
+        data = read_data(path)
     except FileNotFoundError:
         raise InvalidInput(f"the image {path} is missing; put it there, or remove its annotation") from None
     except OSError as error:

@@ -19,6 +19,7 @@ from reasonseg_ros.evaluation.datasets.image_folders import find_image
 from reasonseg_ros.evaluation.datasets.json_files import by_id, plain_id, read_json
 from reasonseg_ros.evaluation.datasets.pictures import check_stated_size, read_picture
 from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, gather, unusable
+from reasonseg_ros.files.bounded import read_data
 
 IMAGE_FOLDERS = ("images/mscoco/images/train2014", "images/train2014", "train2014", "images")
 
@@ -62,7 +63,7 @@ def read_refs(path: Path) -> list[dict[str, Any]]:
     Raises InvalidInput if the file is missing, damaged, or asks for anything else.
     """
     try:
-        data = path.read_bytes()
+        data = read_data(path)
     except OSError as error:
         remedy = "choose --set and --by of a file there"
         raise InvalidInput(f"{path} cannot be read ({error.strerror}); {remedy}") from error

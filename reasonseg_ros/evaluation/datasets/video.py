@@ -35,6 +35,7 @@ from reasonseg_ros.evaluation.datasets.json_files import flag, read_json
 from reasonseg_ros.evaluation.datasets.mask_images import Values, mask_values
 from reasonseg_ros.evaluation.datasets.pictures import read_picture
 from reasonseg_ros.evaluation.datasets.records import Item, LabelledQuestion, Picture, QuestionMaker, gather, unusable
+from reasonseg_ros.files.bounded import read_data
 from reasonseg_ros.types import BoolMask
 
 KINDS = {"0": "referring", "1": "reasoning", "2": "nonexistent"}
@@ -287,7 +288,7 @@ def _values(path: Path) -> Values:
 
 def _read(path: Path) -> Values:
     try:
-        data = path.read_bytes()
+        data = read_data(path)
     except OSError as error:
         raise InvalidInput(f"the mask {path} cannot be read: {error.strerror}") from error
     return mask_values(data, f"the mask {path}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from reasonseg_ros.errors import InvalidInput
+from reasonseg_ros.files.bounded import read_text
 from reasonseg_ros.files.strict_yaml import parse_yaml
 
 EPOCH_S = 1e8
@@ -30,7 +31,7 @@ class TimedQuestion:
 def read_questions(path: Path) -> list[TimedQuestion]:
     """The questions of a YAML file in the order of their times. Raises InvalidInput with the entry that is wrong."""
     try:
-        entries = parse_yaml(path.read_text(encoding="utf-8"))
+        entries = parse_yaml(read_text(path))
     except RecursionError as error:
         raise InvalidInput(f"questions {path} are nested too deeply; expected {_EXAMPLE}") from error
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: an impossible date or number

@@ -13,6 +13,7 @@ import numpy as np
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.datasets.coco_masks import rle_mask
 from reasonseg_ros.evaluation.datasets.mask_images import mask_values, stored_values
+from reasonseg_ros.files.bounded import read_data
 from reasonseg_ros.files.strict_json import read_json_file
 from reasonseg_ros.images.header import check_mask_pixels
 from reasonseg_ros.types import BoolMask, FloatArray
@@ -131,6 +132,6 @@ def _target(source: Any) -> TargetMask:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_data(path)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error

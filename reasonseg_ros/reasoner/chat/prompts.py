@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonseg_ros.errors import ConfigError, InvalidInput
+from reasonseg_ros.files.bounded import read_text
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.plain_text import check_plain, plain_text
 
@@ -37,7 +38,7 @@ def normalise_question(text: str, max_characters: int = MAX_CHARACTERS) -> str:
 def read_prompt(path: str) -> str:
     """A checkpoint's own prompt from a UTF-8 text file. Raises ConfigError if it is missing or lacks {query}."""
     try:
-        prompt = Path(path).expanduser().read_text(encoding="utf-8").strip()
+        prompt = read_text(Path(path).expanduser()).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"reasoner.prompt_file = {path!r} cannot be read: {error}; give a UTF-8 text") from error
     if "{query}" not in prompt:

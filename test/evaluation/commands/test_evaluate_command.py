@@ -143,6 +143,13 @@ def test_kinds_and_protocol_are_passed_on(method, make_bag, samples_of, tmp_path
     assert list(json.loads((out / "summary.json").read_text())["by_kind"]) == ["none"]
 
 
+@pytest.mark.parametrize(("limit", "status"), [([], 1), (["--limit", "1"], 0)])
+def test_a_misspelled_kind_beside_another_is_reported(method, make_bag, samples_of, tmp_path, capsys, limit, status):
+    bag, out = make_bag([samples_of("a"), samples_of("b", None, "none")]), tmp_path / "out"
+    assert cli.main(["evaluate", str(bag), "--out", str(out), "--kinds", "none", "functoin", *limit]) == status
+    assert ("the bag has no question of functoin;" in capsys.readouterr().err) == bool(status)
+
+
 def test_a_kind_that_nobody_asks_and_an_out_that_is_a_file_are_reported(method, make_bag, samples_of, tmp_path, capsys):
     bag, out = str(make_bag([samples_of("a")])), tmp_path / "out"
     assert cli.main(["evaluate", bag, "--out", str(out), "--kinds", "nonsense"]) == 1
