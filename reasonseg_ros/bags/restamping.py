@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,12 +21,17 @@ CLOCK = "rosgraph_msgs/msg/Clock"
 LATEST_NS = 2**31 * 10**9 - 1
 """The latest stamp: seconds are int32."""
 SAME_CLOCK_NS = 10 * 10**9
-"""Headers are from the same clock if their offsets to log time differ by no more than this."""
+"""Messages are from the same clock if their offset to log time changes by no more than this from one to the next."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Clock:
-    """A clock of the recording: the offset of its stamps to log time, and the offset that is subtracted from them."""
+    """A clock of the recording.
+
+    Attributes:
+        ahead_ns: last known offset of its stamps to log time. It changes if simulated time is slow, fast or paused.
+        begin_ns: the offset that is subtracted from its stamps.
+    """
 
     ahead_ns: int
     begin_ns: int
@@ -35,27 +41,35 @@ class Restamping:
     """Maps recorded stamps to new ones.
 
     Stamps of the recorder's clock keep their distance to log time. Stamps of a device's clock, such as seconds since
-    its start, begin at the log time of their first message.
+    its start or simulated time, begin at the log time of their first message and keep their distances to each other.
     """
 
     def __init__(self, first_log_ns: int, now_ns: int, rate: float = 1.0) -> None:
         self._first_log_ns, self._now_ns, self._rate = first_log_ns, now_ns, rate
-        self._clocks: list[_Clock] = []
+        self._recorders = _Clock(0, 0)
+        self._clocks = [self._recorders]
 
-    def stamp_ns(self, header_ns: int, log_ns: int) -> int:
-        """The new stamp of a header, in nanoseconds. A header without a stamp (0) gets that of its log time."""
-        in_log_ns = header_ns - self._clock(header_ns, log_ns).begin_ns if header_ns else log_ns
+    def stamps_ns(self, headers_ns: Sequence[int], log_ns: int) -> list[int]:
+        """The new stamps of a message's headers, in nanoseconds. All are of the clock that the newest is of.
+
+        A header without a stamp (0) gets that of its log time.
+        """
+        newest_ns = max(headers_ns, default=0)
+        begin_ns = self._clock(newest_ns, log_ns).begin_ns if newest_ns else 0
+        return [self._new_ns(header_ns - begin_ns if header_ns else log_ns) for header_ns in headers_ns]
+
+    def _new_ns(self, in_log_ns: int) -> int:
         return min(max(self._now_ns + round((in_log_ns - self._first_log_ns) / self._rate), 0), LATEST_NS)
 
     def _clock(self, header_ns: int, log_ns: int) -> _Clock:
         ahead_ns = header_ns - log_ns
-        if abs(ahead_ns) <= SAME_CLOCK_NS:
-            return _Clock(0, 0)
-        for clock in self._clocks:
-            if abs(ahead_ns - clock.ahead_ns) <= SAME_CLOCK_NS:
-                return clock
-        self._clocks.append(_Clock(ahead_ns, ahead_ns))
-        return self._clocks[-1]
+        clock = min(self._clocks, key=lambda known: abs(ahead_ns - known.ahead_ns))
+        if abs(ahead_ns - clock.ahead_ns) > SAME_CLOCK_NS:
+            clock = _Clock(ahead_ns, ahead_ns)
+            self._clocks.append(clock)
+        elif clock is not self._recorders:
+            clock.ahead_ns = ahead_ns
+        return clock
 
     def data(self, record: Record) -> bytes:
         """The record's bytes with new stamps in all headers, also inside lists and other messages, and a new `/clock`.
@@ -69,22 +83,21 @@ class Restamping:
         if not places and not is_clock:
             return record.data
         if is_clock or (places == ("header",) and _begins_with_header(record.topic)):
-            return restamped(record.data, self.stamp_ns(raw_stamp_ns(record.data), record.stamp_ns))
+            return restamped(record.data, self.stamps_ns([raw_stamp_ns(record.data)], record.stamp_ns)[0])
         store, kind = _store(record.topic), record.topic.message_type
         message = decoded(record)
-        for place in places:
-            self._stamp(message, place.split("."), record.stamp_ns)
+        heads = [head for place in places for head in _headers(message, place.split("."))]
+        new_ns = self.stamps_ns([header_stamp_ns(head) for head in heads], record.stamp_ns)
+        for head, stamp_ns in zip(heads, new_ns, strict=True):
+            head.stamp.sec, head.stamp.nanosec = stamp_ns // 10**9, stamp_ns % 10**9
         return bytes(store.serialize_cdr(message, kind))
 
-    def _stamp(self, value: Any, path: list[str], log_ns: int) -> None:
-        if isinstance(value, list | tuple):
-            for item in value:
-                self._stamp(item, path, log_ns)
-        elif path:
-            self._stamp(getattr(value, path[0]), path[1:], log_ns)
-        else:
-            new_ns = self.stamp_ns(header_stamp_ns(value), log_ns)
-            value.stamp.sec, value.stamp.nanosec = new_ns // 10**9, new_ns % 10**9
+
+def _headers(value: Any, path: list[str]) -> list[Any]:
+    """The headers at a place of a decoded message; of each item if a field is a list."""
+    if isinstance(value, list | tuple):
+        return [head for item in value for head in _headers(item, path)]
+    return _headers(getattr(value, path[0]), path[1:]) if path else [value]
 
 
 def _store(topic: Topic) -> Typestore:

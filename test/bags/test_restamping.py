@@ -147,3 +147,43 @@ def test_simulated_time_goes_on_with_the_stamps_of_its_images(begin_ns):
         found.append(since_now_s(new.sec * SECOND + new.nanosec))
         assert since_now_s(bags.raw_stamp_ns(again.data(image(now_ns, log_ns)))) == second
     assert found == [0, 1, 2]
+
+
+@pytest.mark.parametrize("speed", [0.2, 0.5, 1.0, 2.0])
+def test_topics_of_slow_or_fast_simulated_time_stay_together(speed):
+    """An image takes longer to the recorder than its transform; in 100 s each leaves the first 10 s of its clock."""
+    again = restamping()
+    for tenth in range(1000):
+        log_ns, stamp_ns = LOG_NS + tenth * SECOND // 10, 12 * SECOND + round(tenth * SECOND / 10 * speed)
+        message = types["tf2_msgs/msg/TFMessage"](transforms=[transform(stamp_ns)])
+        moved = decoded(again.data(record(message, log_ns)), "tf2_msgs/msg/TFMessage").transforms[0].header
+        late_ns = (tenth % 5) * 40_000_000
+        seen_ns = bags.raw_stamp_ns(again.data(image(stamp_ns, log_ns + late_ns)))
+        assert seen_ns == bags.header_stamp_ns(moved)
+        assert since_now_s(seen_ns) == pytest.approx(tenth / 10 * speed)
+
+
+def test_an_offset_about_ten_seconds_from_the_recorders_clock_does_not_switch_to_and_fro():
+    again, offsets_s = restamping(), []
+    for tenth in range(20):
+        log_ns = LOG_NS + tenth * SECOND // 10
+        ahead_ns = -10 * SECOND + (20_000_000 if tenth % 2 else -20_000_000)
+        offsets_s.append(since_now_s(bags.raw_stamp_ns(again.data(image(log_ns + ahead_ns, log_ns)))) - tenth / 10)
+    assert max(offsets_s) - min(offsets_s) == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize("begin_ns", [LOG_NS, 12 * SECOND])
+def test_old_poses_of_a_path_keep_their_distance_to_its_header(begin_ns):
+    point = types["geometry_msgs/msg/Point"](x=1.0, y=0.0, z=0.0)
+    rotation = types["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0)
+    pose = types["geometry_msgs/msg/Pose"](position=point, orientation=rotation)
+    poses = [
+        types["geometry_msgs/msg/PoseStamped"](header=bags.header(begin_ns + 10 * number * SECOND, "map"), pose=pose)
+        for number in range(4)
+    ]
+    path = types["nav_msgs/msg/Path"](header=bags.header(begin_ns + 30 * SECOND, "map"), poses=poses)
+    again, log_ns = restamping(), LOG_NS + 30 * SECOND
+    for _ in range(2):
+        after = decoded(again.data(record(path, log_ns)), "nav_msgs/msg/Path")
+        assert since_now_s(bags.header_stamp_ns(after.header)) == 30
+        assert [since_now_s(bags.header_stamp_ns(one.header)) for one in after.poses] == [0, 10, 20, 30]
