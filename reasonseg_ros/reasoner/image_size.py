@@ -38,6 +38,12 @@ def resized_wh(
     return sides[0], sides[1]
 
 
+def image_tokens(size_wh: tuple[int, int], dialect: str) -> int:
+    """The number of a prompt's tokens for an image that is shown in this size."""
+    patch = _PATCH_PX.get(dialect, 28)
+    return (size_wh[0] // patch) * (size_wh[1] // patch)
+
+
 def default_answer_wh(dialect: str, source_wh: tuple[int, int]) -> tuple[int, int]:
     """The image size that the coordinates of a dialect's published checkpoints refer to."""
     if dialect == "qwen2.5-vl":

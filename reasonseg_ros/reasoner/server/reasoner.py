@@ -22,7 +22,7 @@ from reasonseg_ros.reasoner.call import WAIT, Call, ignore
 from reasonseg_ros.reasoner.chat.prompts import chat, reply_messages
 from reasonseg_ros.reasoner.dialects.json_text import find_values
 from reasonseg_ros.reasoner.dialects.parsing import take_apart
-from reasonseg_ros.reasoner.image_size import resize_rgb, resized_wh
+from reasonseg_ros.reasoner.image_size import image_tokens, resize_rgb, resized_wh
 from reasonseg_ros.reasoner.limits import Limits, failure
 from reasonseg_ros.reasoner.rounds import Keyframe, failed_keyframe, parse_keyframe, round_messages, shown_wh
 from reasonseg_ros.reasoner.server.address import Server, completions_url, proxy_for, read_key, served_as
@@ -103,7 +103,19 @@ class ServerReasoner(CardReasoner):
     def _answer(self, frame: Frame, talk: Talk | Answer, seen_wh: tuple[int, int]) -> Answer:
         if isinstance(talk, Answer):
             return talk
-        return self.read(talk.text, frame, seen_wh, talk.is_cut, talk.tokens)
+        answer = self.read(talk.text, frame, seen_wh, talk.is_cut, talk.tokens)
+        notes = [note for note in (answer.error, self._shrunk(talk.prompt_tokens, seen_wh)) if note]
+        return replace(answer, error="; ".join(notes))
+
+    def _shrunk(self, prompt_tokens: int, seen_wh: tuple[int, int]) -> str:
+        """A note if the server counted fewer tokens than the image alone has; empty if it counts none."""
+        expected = image_tokens(seen_wh, self.card.dialect)
+        if self.card.coordinates == "relative_1000" or not 0 < prompt_tokens < expected:
+            return ""
+        return (
+            f"the server counted {prompt_tokens} tokens for a prompt whose image of {seen_wh[0]}x{seen_wh[1]} pixels "
+            f"has {expected}: if it shrinks images, boxes are in wrong places; try `reasonseg check-server`"
+        )
 
     def choose(self, frames: Sequence[Frame], text: str, call: Call = WAIT) -> Keyframe:
         limits = Limits.of(call, self.card, self.config)

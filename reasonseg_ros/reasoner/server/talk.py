@@ -204,7 +204,7 @@ class Talk:
 
     def _ask(self) -> _End:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
-        body = json.dumps({**self._request, **(WISH if self._wants_entropy else {})}).encode()
+        body = json.dumps({**self._request, **(WISH | COUNTED_REQUEST if self._wants_entropy else {})}).encode()
         post = self._post = Post(self._server.url, body, headers | self._server.headers, self._deadline_s)
         try:
             if self._stopped.is_set():  # `stop` came before it could end this request

@@ -27,6 +27,33 @@ def test_an_answer_streams_in(server: Any, frame: Frame) -> None:
     assert answer.tokens == len(heard)
 
 
+@pytest.mark.parametrize(
+    ("model", "prompt_tokens", "is_noted"),
+    [
+        ("vision-reasoner-7b", 899, True),  # 840 x 840 pixels are 30 x 30 tokens
+        ("vision-reasoner-7b", 900, False),
+        ("vision-reasoner-7b", 0, False),
+        ("qwen2.5-vl-3b", 120, True),
+        ("qwen3-vl-8b", 120, False),  # its coordinates do not depend on the size
+    ],
+)
+def test_a_server_that_counts_fewer_tokens_than_the_image_has_is_noted(
+    server: Any, frame: Frame, model: str, prompt_tokens: int, is_noted: bool
+) -> None:
+    def counting(handler: Handler) -> None:
+        handler.start()
+        handler.say(BOX, "stop")
+        handler.wfile.write(
+            b'data: {"choices":[],"usage":{"prompt_tokens":%d,"completion_tokens":9}}\n\n' % prompt_tokens
+        )
+        handler.wfile.write(b"data: [DONE]\n\n")
+
+    server.behaviour = counting
+    answer = reasoner_for(server.server_port, model=model).answer(frame, "What is red?")
+    assert answer.groundings and server.requests[0]["stream_options"] == {"include_usage": True}
+    assert (f"counted {prompt_tokens} tokens" in answer.error and "check-server" in answer.error) is is_noted
+
+
 def test_strict_reading_repairs_nothing(server: Any, frame: Frame) -> None:
     def without_tags(handler: Handler) -> None:
         handler.start()
