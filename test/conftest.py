@@ -88,6 +88,28 @@ def pytest_collection(session):
         gc.enable()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session):
+    """Let each worker collect from another place on, so that they share the compilation of tests in a new clone.
+
+    Otherwise all of them would compile the same file at the same time.
+    """
+    worker = getattr(session.config, "workerinput", None)
+    folders = [Path(argument) for argument in session.config.args]
+    if worker and len(folders) == 1 and folders[0].is_dir():
+        names = sorted(str(path) for path in folders[0].iterdir() if path.is_dir() or path.name.startswith("test_"))
+        names = [name for name in names if not name.endswith("__pycache__")]
+        start = int(worker["workerid"].removeprefix("gw")) * len(names) // worker["workercount"]
+        session.config.args[:] = names[start:] + names[:start]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Give all workers the same order, before pytest brings together what shares a fixture."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session, exitstatus):
     """Remove the tests' files from memory, unless a test failed and they may be needed."""
