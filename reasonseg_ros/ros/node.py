@@ -261,8 +261,8 @@ def main(arguments: Sequence[str] | None = None, load: LoadMethod = load_models)
     arguments = list(sys.argv if arguments is None else arguments)
     with stop_signals() as stop:
         try:
+            parameters.check_files(arguments)  # first: what ROS says about a file names its own sources only
             check_arguments(arguments)
-            parameters.check_files(arguments)
             rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         except (ConfigError, RuntimeError) as error:  # RuntimeError: arguments that ROS cannot read
             print(f"reasonseg: {one_line(str(error))}", file=sys.stderr)
