@@ -11,30 +11,34 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from reasonseg_ros.commands import (
-    ask,
-    bag,
-    console,
-    data,
-    demo,
-    doctor,
-    evaluate,
-    mcp,
-    play,
-    replay,
-    segment_everything,
-    tabletop,
-    train,
-    version,
-)
-from reasonseg_ros.commands.checkpoints import calibrate, check_server, engine, export, models, parse
-from reasonseg_ros.commands.options import check_stated
-from reasonseg_ros.commands.scoring import compare, score, score_text
-from reasonseg_ros.errors import ReasonSegError
-from reasonseg_ros.faults import error_line
-from reasonseg_ros.files.outputs import check_outputs
-from reasonseg_ros.files.standard_streams import open_standard_streams
-from reasonseg_ros.plain_text import log_plainly
+try:
+    from reasonseg_ros.commands import (
+        ask,
+        bag,
+        console,
+        data,
+        demo,
+        doctor,
+        evaluate,
+        mcp,
+        play,
+        replay,
+        segment_everything,
+        tabletop,
+        train,
+        version,
+    )
+    from reasonseg_ros.commands.checkpoints import calibrate, check_server, engine, export, models, parse
+    from reasonseg_ros.commands.options import check_stated
+    from reasonseg_ros.commands.scoring import compare, score, score_text
+    from reasonseg_ros.errors import ReasonSegError
+    from reasonseg_ros.faults import error_line
+    from reasonseg_ros.files.outputs import check_outputs
+    from reasonseg_ros.files.standard_streams import open_standard_streams
+    from reasonseg_ros.plain_text import log_plainly
+except KeyboardInterrupt:  # imports take seconds on a busy machine
+    print("reasonseg: interrupted", file=sys.stderr)
+    raise SystemExit(130) from None
 
 USAGE_ERROR = 2
 PROGRAM_FAULT = 3
@@ -54,14 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 is success, 1 an insufficient result, 2 wrong use or a known error (one line), 3 a bug (one line that names a log
     file), 130 Ctrl-C. Outputs that cannot be written are reported before any long work.
     """
-    open_standard_streams()
-    settings = _parser().parse_args(argv)
-    exit_on_termination()
-    log_plainly()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # any script on any terminal
-            stream.reconfigure(errors="backslashreplace")
     try:
+        open_standard_streams()
+        settings = _parser().parse_args(argv)
+        exit_on_termination()
+        log_plainly()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # any script on any terminal
+                stream.reconfigure(errors="backslashreplace")
         check_stated(sys.argv[1:] if argv is None else argv)
         check_outputs(settings)
         status = int(settings.run(settings) or 0)

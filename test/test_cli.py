@@ -164,6 +164,29 @@ assert not heavy, heavy
     assert json.loads(result.stdout)["status"] == "ok"
 
 
+def test_ctrl_c_before_a_verb_begins_is_one_line(monkeypatch, capsys):
+    code = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "reasonseg_ros.commands.doctor":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+from reasonseg_ros.cli import main
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (ended.returncode, ended.stderr) == (cli.INTERRUPTED, "reasonseg: interrupted\n")
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_parser", interrupted)
+    assert cli.main(["version"]) == cli.INTERRUPTED
+    assert capsys.readouterr().err == "reasonseg: interrupted\n"
+
+
 def test_a_terminated_bag_leaves_nothing_behind(tmp_path):
     command = ["-m", "reasonseg_ros.cli", "tabletop", "bag", "--seed", "1", "--scenes", "100000", "--size", "64x48"]
     running = subprocess.Popen(

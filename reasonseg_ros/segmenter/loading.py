@@ -80,8 +80,11 @@ def _onnxruntime_has(device: str) -> bool:
     try:
         from reasonseg_ros.engine.loading import EngineOptions, engine_device
         from reasonseg_ros.engine.onnxruntime import has_provider
-    except ImportError:
+    except ModuleNotFoundError:
         return False
+    # Such an error may also be a signal's exception that a module in C replaced while it was imported.
+    except ImportError as error:
+        raise ModelError(f"ONNX Runtime is installed but cannot be imported: {error}; install it again") from error
     return has_provider("cpu" if engine_device(EngineOptions(device=device))[1] is None else "cuda")
 
 

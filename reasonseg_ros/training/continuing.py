@@ -28,7 +28,7 @@ def begin_or_continue(
 
     path = folder / PLAN
     now = {"training": training, **{name: _plain(value) for name, value in settings.items()}}
-    if has_state or path.exists():
+    if has_state:
         begun = _begun(path)
         if changed := [name for name in now if name not in may_change and begun.get(name) != now[name]]:
             name = changed[0]

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from reasonseg_ros.files.resources import resource
 from reasonseg_ros.geometry import mask_iou
 from reasonseg_ros.images.files import read_image
 from reasonseg_ros.model_card import load_card
+from reasonseg_ros.segmenter import loading
 from reasonseg_ros.segmenter.exported import ExportedSegmenter, prompt_points
 from reasonseg_ros.segmenter.loading import choose_backend, load_segmenter
 from reasonseg_ros.segmenter.port import Segmenter
@@ -250,3 +252,12 @@ def test_weights_in_shards_are_compared_with_the_export_too(folder: Path, caplog
     shard.unlink()
     with pytest.raises(ModelError, match=r"index\.json and its shards cannot be read: .*model-00002-of-00002"):
         backend_of(str(folder))
+
+
+def test_a_broken_onnxruntime_is_an_error_and_a_missing_one_is_not(monkeypatch):
+    """A signal during the import of a module in C may become an ImportError: the run must not go on with torch."""
+    monkeypatch.setitem(sys.modules, "reasonseg_ros.engine.onnxruntime", None)
+    assert not loading._onnxruntime_has("auto")
+    monkeypatch.setitem(sys.modules, "reasonseg_ros.engine.onnxruntime", types.ModuleType("broken"))
+    with pytest.raises(ModelError, match="installed but cannot be imported"):
+        loading._onnxruntime_has("auto")

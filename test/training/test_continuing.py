@@ -28,7 +28,6 @@ def test_the_same_settings_continue_and_are_kept_with_the_versions(tmp_path):
     check_training(folder, "segmenter")
 
 
-@pytest.mark.parametrize("has_state", [True, False])
 @pytest.mark.parametrize(
     ("training", "change", "said"),
     [
@@ -38,12 +37,19 @@ def test_the_same_settings_continue_and_are_kept_with_the_versions(tmp_path):
         ("points", {}, "training 'segmenter', not 'points'"),
     ],
 )
-def test_another_training_is_refused_and_the_settings_stay(tmp_path, has_state, training, change, said):
+def test_another_training_is_refused_and_the_settings_stay(tmp_path, training, change, said):
     begin_or_continue(tmp_path, "segmenter", SETTINGS, False)
     before = (tmp_path / "plan.json").read_bytes()
     with pytest.raises(InvalidInput, match=f"another training, with {said}"):
-        begin_or_continue(tmp_path, training, {**SETTINGS, **change}, has_state)
+        begin_or_continue(tmp_path, training, {**SETTINGS, **change}, True)
     assert (tmp_path / "plan.json").read_bytes() == before
+
+
+def test_settings_without_a_state_are_replaced(tmp_path):
+    """As of a command that named the wrong data and ended at once."""
+    begin_or_continue(tmp_path, "segmenter", SETTINGS, False)
+    begin_or_continue(tmp_path, "segmenter", {**SETTINGS, "seed": 2}, False)
+    assert json.loads((tmp_path / "plan.json").read_text())["settings"]["seed"] == 2
 
 
 def test_a_setting_that_may_change_is_written(tmp_path):
@@ -126,6 +132,7 @@ def test_the_reasoner_s_training_refuses_other_settings_but_not_a_larger_budget(
     reasoner.train_reasoner(plan)
     reasoner.train_reasoner(replace(plan, steps=9, threads=2))
     assert begun == [4, 9]
+    (plan.work / "reasoner.pt").touch()
     for change in ({"seed": 5}, {"start": tmp_path / "reasoner.pt"}, {"videos": tmp_path}, {"phrasing": "wide"}):
         with pytest.raises(InvalidInput, match="another training, with " + next(iter(change))):
             reasoner.train_reasoner(replace(plan, **change))

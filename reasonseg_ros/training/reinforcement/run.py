@@ -16,7 +16,7 @@ import torch
 from reasonseg_ros.files.card_writer import write_card
 from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.model_card import load_card
-from reasonseg_ros.training.continuing import begin_or_continue
+from reasonseg_ros.training.continuing import PLAN, begin_or_continue
 from reasonseg_ros.training.reinforcement.plan import MAY_CHANGE, RunPlan
 from reasonseg_ros.training.reinforcement.policy import EmbeddedPolicy
 from reasonseg_ros.training.reinforcement.progress import RunCurves
@@ -50,7 +50,7 @@ class EmbeddedRun(ABC, Generic[_Row]):
         self.step = 0
         self.spent_s = 0.0
         is_begun = (plan.out / "state.pt").exists()
-        begin_or_continue(plan.out, self.training, asdict(plan), is_begun, MAY_CHANGE)
+        begin_or_continue(plan.out, self.training, asdict(plan), is_begun or (plan.out / PLAN).exists(), MAY_CHANGE)
         if is_begun:
             self._restore()
         self.progress = RunCurves(plan.out, self.step)
