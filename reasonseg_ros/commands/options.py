@@ -31,7 +31,8 @@ def whole_number(least: int, most: int = MOST) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
-            bounds = f"{least} or more" if most >= MOST else f"from {least} to {most}"
+            is_open = most >= MOST and not (text.isdecimal() and int(text) > most)
+            bounds = f"{least} or more" if is_open else f"from {least} to {most}"
             raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, {bounds}")
         return int(text)
 
@@ -55,6 +56,22 @@ def number(least: float, most: float = 1e9) -> Callable[[str], float]:
 
 share = number(0, 1)
 seed = whole_number(0, 10**18 - 1)
+
+
+class SeedRange(argparse.Action):
+    """Two values of `seed`: the first seed and how many, at least one."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        super().__init__(option_strings, dest, nargs=2, type=seed, metavar=("START", "COUNT"), **more)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if values[1] < 1:
+            parser.error(f"argument {option}: COUNT is 0; expected a number of 1 or more")
+        setattr(namespace, self.dest, values)
+
+
 LEAST_RATE = 0.001
 """Minimum rate in Hz, and minimum relative speed."""
 

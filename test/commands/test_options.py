@@ -32,6 +32,10 @@ def test_every_number_has_bounds() -> None:
     "command",
     [
         "ask --node x --wait nan",
+        "train scenes --out out --seeds 5 0",
+        "train videos --out out --seeds 5 0",
+        "train segmenter evaluate --seeds 5 0",
+        "train scenes --out out --seeds 5 1000000000000000000",
         "ask --node x --wait -1",
         "ask --node x --wait inf",
         "play bag --rate 0",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.commands.options import seed, size_wh, whole_number
+from reasonseg_ros.commands.options import SeedRange, seed, size_wh, whole_number
 from reasonseg_ros.files.outputs import add_output
 
 MODEL = "tabletop-segmenter"
@@ -33,7 +33,7 @@ def register(verbs: Any) -> None:
 
     evaluate = kinds.add_parser("evaluate", help="score the proposals of everything mode on unseen scenes")
     evaluate.add_argument("--model", default=MODEL, help="segmenter: model card or folder")
-    evaluate.add_argument("--seeds", nargs=2, type=seed, required=True, metavar=("START", "COUNT"))
+    evaluate.add_argument("--seeds", action=SeedRange, required=True)
     evaluate.add_argument("--size", type=size_wh, default=(640, 480), metavar="WxH", help="pixels (default: 640x480)")
     evaluate.add_argument("--grid", type=size_wh, metavar="WxH", help="points across and down, as in 12x9")
     evaluate.set_defaults(action=_evaluate)

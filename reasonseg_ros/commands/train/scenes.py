@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from reasonseg_ros.commands.options import seed, size_wh
+from reasonseg_ros.commands.options import SeedRange, size_wh
 from reasonseg_ros.files.outputs import add_output
 from reasonseg_ros.training.rendered.scenes import SIZE_WH
 
@@ -17,7 +17,7 @@ def register(verbs: Any) -> None:
 
 
 def add_rendering_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seeds", nargs=2, type=seed, required=True, metavar=("START", "COUNT"))
+    parser.add_argument("--seeds", action=SeedRange, required=True)
     parser.add_argument("--size", type=size_wh, default=SIZE_WH, metavar="WxH", help="pixels (default: 320x240)")
     add_output(parser, "--out", "folder", required=True, help="folder for the chunks")
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.commands.options import seed, size_wh, whole_number
+from reasonseg_ros.commands.options import SeedRange, seed, size_wh, whole_number
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.outputs import add_output
 
@@ -49,7 +49,7 @@ def register(verbs: Any) -> None:
     evaluate.add_argument("--model", required=True, help="model card, folder or hub id")
     add_output(evaluate, "--pictures", "folder", help="folder for images with the masks drawn on them")
     images, memory = _groups(evaluate)
-    images.add_argument("--seeds", nargs=2, type=seed, metavar=("START", "COUNT"), help="scenes to render")
+    images.add_argument("--seeds", action=SeedRange, help="scenes to render")
     images.add_argument("--size", type=size_wh, metavar="WxH", help="pixels (default: 640x480)")
     memory.add_argument("--videos", type=Path, help="folder of rendered videos")
     memory.add_argument("--modes", nargs="+", choices=TRACKER_MODES, help="tracker modes (default: both)")
