@@ -101,14 +101,26 @@ def test_pictures_with_too_few_categories_cost_nothing(coco, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("option", "message"), [("--url", "no server; give its address"), ("--model", "no model; give")]
+)
+def test_a_run_needs_a_server_and_a_model(coco, capsys, option, message):
+    with serving(good) as server:
+        words = command(coco, server)
+        place = words.index(option)
+        assert main([*words[:place], *words[place + 2 :]]) == 2
+    assert server.requests == []
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("more", "message"),
     [
         (["--splits", "train=0.5"], "add up to 0.5; expected 1"),
         (["--splits", "../x=1"], "expected NAME=SHARE"),
         (["--price-in", "1"], "one price only"),
         (["--words", "9", "3"], "questions of 9 to 3 words"),
-        (["--url", ""], "no server; give its address with --url"),
-        (["--model", ""], "no model"),
+        (["--url", ""], "--url is given an empty value"),
+        (["--model", ""], "--model is given an empty value"),
         (["--key-variable", "NOT_SET_AT_ALL"], "NOT_SET_AT_ALL"),
         (["--at-once", "99"], "99 pictures at once"),
     ],

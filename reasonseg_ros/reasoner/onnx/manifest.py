@@ -110,7 +110,8 @@ class ReasonerManifest:
         need({VISION, TEXT, TOKENIZER, TEMPLATE} <= set(self.files), "files", sorted(self.files), "the graphs' files")
         need(all(Path(name).name == name for name in self.files), "files", sorted(self.files), "names in the folder")
         need(2 * sum(self.text.sections) == self.text.head_size, "sections", self.text.sections, "half a head")
-        are_stored = any(name.endswith(".safetensors") for name in self.files)
+        # The graphs of other precisions hold their weights.
+        are_stored = self.precision != "fp32" or any(name.endswith(".safetensors") for name in self.files)
         need(are_stored, "files", sorted(self.files), "the checkpoint's weights too, which the graphs read")
         need(bool(self.end_tokens), "end_tokens", self.end_tokens, "at least one")
         are_ids = all(

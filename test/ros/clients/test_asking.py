@@ -61,7 +61,7 @@ def test_the_thought_is_streamed_and_the_answer_is_a_few_lines(ask, running_node
 
 @pytest.mark.parametrize(
     ("question", "code", "status"),
-    [("a unicorn", 0, "status     no_target"), ("boom", 1, "status     failed: "), ("", 1, "status     refused: ")],
+    [("a unicorn", 0, "status     no_target"), ("boom", 1, "status     failed: "), (" ", 1, "status     refused: ")],
 )
 def test_the_exit_status_tells_an_answer_from_a_failure(ask, running_node, question, code, status):
     ended_code, out, errors = ended(ask(question))
