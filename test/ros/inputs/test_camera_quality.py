@@ -169,8 +169,8 @@ def test_two_cameras_of_different_clocks_on_one_topic_are_a_warning(start_node, 
         publisher.publish(image_of(bright_frame(start_s * 10**9 + number)))
 
     def is_told(status):
-        told = "2 publishers" in status.message and "stamps went back" in status.message
-        return told and status.level == DiagnosticStatus.WARN
+        is_named = "2 publishers" in status.message and "stamps went back" in status.message
+        return is_named and status.level == DiagnosticStatus.WARN
 
     client.create_timer(0.02, publish)
     client.diagnostic("camera", is_told)
