@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,17 @@ def test_a_file_up_to_the_limit_is_read_and_a_longer_one_is_refused(tmp_path):
         read_data(path, 999)
     with pytest.raises(FileNotFoundError):
         read_data(tmp_path / "none")
+
+
+def test_the_limit_reserves_no_memory(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(3 * 2**20))
+    tracemalloc.start()
+    try:
+        assert read_data(path) == path.read_bytes()
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_text_has_the_lines_that_python_reads(tmp_path):
