@@ -59,7 +59,7 @@ class Block:
     start: int
     end: int
     kind: int
-    is_announced: bool = False
+    is_announced: bool
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class FinalAnswer:
 
     text: str
     block: Block | None
-    drafts: int = 0
-    is_cut: bool = False
-    is_too_deep: bool = False
+    drafts: int
+    is_cut: bool
+    is_too_deep: bool
 
     @property
     def items(self) -> list[dict[str, Any]]:

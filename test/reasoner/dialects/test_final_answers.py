@@ -65,6 +65,9 @@ FINAL = {
     "a correction in separate answer tags": (
         f"<answer>[{DRAFT}]</answer> Wait, that is the bowl. <answer>{J}</answer>", [MUG], False,
     ),
+    "an empty list that is mentioned after an object in prose": (
+        f"I see {J[1:-1]}. The list [] is for images without mugs.", [MUG], False,
+    ),
     "a box in the thought": (f"<think>[10,20,30,40]</think>{J}", [MUG], False),
     "several ends of a thought": (f"<think>a</think>It is not [10,20,30,40].</think>{J}", [MUG], False),
     "a thought without its beginning": (f"The bowl is at [10,20,30,40].\n</think>\n\n{J}", [MUG], False),
@@ -75,6 +78,10 @@ FINAL = {
     "a fence for each object": (f"Mug:\n```json\n{J}\n```\nBowl:\n```json\n[{DRAFT}]\n```", [MUG, BOWL], False),
     "repeated keys": (
         '{"label": "mug", "bbox_2d": [84,84,420,420], "label": "bowl", "bbox_2d": [10,20,30,40]}', [MUG, BOWL], False,
+    ),
+    "repeated keys and escaped quotes": (
+        '{"label": "a \\"big\\" mug", "bbox_2d": [84,84,420,420], "label": "bowl", "bbox_2d": [10,20,30,40]}',
+        [MUG, BOWL], False,
     ),
     "repeated box alone": ('{"bbox_2d": [84,84,420,420], "bbox_2d": [10,20,30,40]}', [MUG, BOWL], False),
     "repeated keys in a list": ('[{"bbox_2d": [84,84,420,420], "bbox_2d": [10,20,30,40]}]', [MUG, BOWL], False),
