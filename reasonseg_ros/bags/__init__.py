@@ -1,5 +1,6 @@
 """Bags without ROS: MCAP and sqlite3 are read, MCAP is written, with this package's own messages."""
 
+from reasonseg_ros.bags.definitions import conformed, decoded
 from reasonseg_ros.bags.messages import (
     PACKAGE,
     box_3d_message,
@@ -15,7 +16,7 @@ from reasonseg_ros.bags.messages import (
     query_message,
     typestore,
 )
-from reasonseg_ros.bags.reader import BagReader, decoded
+from reasonseg_ros.bags.reader import BagReader
 from reasonseg_ros.bags.records import Damage, Record
 from reasonseg_ros.bags.writer import BagWriter
 from reasonseg_ros.stamps import header_stamp_ns, raw_stamp_ns, restamped
@@ -30,6 +31,7 @@ __all__ = [
     "box_message",
     "camera_info_message",
     "compressed_image_message",
+    "conformed",
     "decoded",
     "depth_message",
     "ground_truth_message",

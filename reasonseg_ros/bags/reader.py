@@ -6,18 +6,15 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
-
+from reasonseg_ros.bags.definitions import conformed, decoded
 from reasonseg_ros.bags.files import METADATA, bag_files
 from reasonseg_ros.bags.mcap.file import MAGIC as MCAP_MAGIC
 from reasonseg_ros.bags.mcap.file import McapFile
-from reasonseg_ros.bags.messages import typestore
 from reasonseg_ros.bags.records import BagFile, Damage, Record, Topic, merged
 from reasonseg_ros.bags.sqlite_file import MAGIC as SQLITE_MAGIC
 from reasonseg_ros.bags.sqlite_file import SqliteFile
@@ -152,11 +149,14 @@ class BagReader:
             elif first_ns is not None:
                 known[first_ns] = file.path.name
 
-    def definition(self, topic: str) -> Typestore | None:
-        """The bag's definition of the topic's message type; None if there is no usable one."""
-        described = self._topics[topic]
-        store = store_of(described.message_type, described.definition, described.definition_format)
-        return None if store is typestore() else store
+    def descriptions(self, topic: str) -> Counter[Topic]:
+        """The descriptions of a topic, with their number of messages. Several publishers or files may differ."""
+        found: Counter[Topic] = Counter()
+        for file in self._files:
+            for known, count in file.contents.counts.items():
+                if known.name == topic and not known.cannot_read and known.message_type == self.topics[topic]:
+                    found[known] += count
+        return found
 
     def offered_qos(self, topic: str) -> list[str]:
         """The recorded quality of service of the topic's publishers as YAML, from metadata.yaml and from each file."""
@@ -203,12 +203,13 @@ class BagReader:
         }
 
     def raw(self, topics: Sequence[str] = ()) -> Iterator[tuple[str, int, bytes]]:
-        """Topic, log time in nanoseconds and CDR bytes, in the order of log time. No topics means all.
+        """Topic, log time in nanoseconds and CDR bytes as `typestore()` defines them, in the order of log time.
 
-        Raises InvalidInput at the first damaged part, and at the end if messages are missing.
+        No topics means all. Raises InvalidInput at the first damaged part, at a message that cannot be converted to
+        that definition, and at the end if messages are missing.
         """
         for record in self._whole(topics):
-            yield record.topic.name, record.stamp_ns, record.data
+            yield record.topic.name, record.stamp_ns, conformed(record)
 
     def messages(self, topics: Sequence[str] = ()) -> Iterator[tuple[str, int, Any]]:
         """As `raw`, with the decoded message instead of the bytes."""
@@ -228,46 +229,6 @@ class BagReader:
             known = ", ".join(sorted(self.topics)) or "no topic"
             raise InvalidInput(f"{self.path} has no topic {', '.join(sorted(missing))}; it has {known}")
         return set(topics) or set(self.topics)
-
-
-def decoded(record: Record) -> Any:
-    """The message of a record, decoded by the bag's definition of its type. Raises InvalidInput if it is damaged."""
-    topic = record.topic
-    try:
-        if record.data[1] > 1:
-            raise InvalidInput(f"encapsulation {record.data[1]} is not plain CDR (0 or 1)")
-        store = store_of(topic.message_type, topic.definition, topic.definition_format)
-        return store.deserialize_cdr(record.data, topic.message_type)
-    # Damaged bytes can make the decoder raise anything.
-    except Exception as error:
-        stated = str(error) or type(error).__name__
-        raise InvalidInput(f"{len(record.data)} bytes are not a {topic.message_type}: {stated}") from error
-
-
-@lru_cache(maxsize=256)
-def store_of(message_type: str, definition: str, definition_format: str = "ros2msg") -> Typestore:
-    """Types from the bag's definition, because another version of a package has other fields; else from `typestore`."""
-    if not definition.strip():
-        return typestore()
-    try:
-        store = get_typestore(Stores.EMPTY)
-        if definition_format == "ros2idl":
-            for text in _idl_parts(definition):
-                store.register(get_types_from_idl(text))
-        else:
-            store.register(get_types_from_msg(definition, message_type))
-        store.generate_msgdef(message_type)  # raises if a type in it is not defined
-        return store
-    except Exception:  # a damaged definition can raise anything
-        return typestore()
-
-
-def _idl_parts(definition: str) -> list[str]:
-    """The files that rosbag2 joins in one text. Each follows a line of 80 `=` and a line with its name."""
-    rule = "=" * 80 + "\n"
-    if not definition.startswith(f"{rule}IDL: "):
-        return [definition]
-    return [part.partition("\n")[2] for part in definition.split(rule)[1:]]
 
 
 def _first_bytes(path: Path) -> bytes:

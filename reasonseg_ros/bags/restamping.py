@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from rosbags.interfaces import Nodetype
-from rosbags.typesys.store import Typestore
-
-from reasonseg_ros.bags.reader import decoded, store_of
+from reasonseg_ros.bags.definitions import decoded, message_type_of, same_fields, store_of
 from reasonseg_ros.bags.records import Record, Topic
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.stamps import header_stamp_ns, raw_stamp_ns, restamped
@@ -76,15 +73,15 @@ class Restamping:
 
         Raises InvalidInput for a damaged message, and for a type that neither the bag nor this package defines.
         """
-        if record.topic.message_type not in _store(record.topic).fielddefs:
+        if record.topic.message_type not in store_of(record.topic).fielddefs:
             raise InvalidInput(f"the bag does not define {record.topic.message_type}, so its stamps cannot be changed")
         places = header_places(record.topic)
         is_clock = record.topic.message_type == CLOCK
         if not places and not is_clock:
             return record.data
-        if is_clock or (places == ("header",) and _begins_with_header(record.topic)):
+        if is_clock or (places == ("header",) and _begins_with_stamp(record.topic)):
             return restamped(record.data, self.stamps_ns([raw_stamp_ns(record.data)], record.stamp_ns)[0])
-        store, kind = _store(record.topic), record.topic.message_type
+        store, kind = store_of(record.topic), record.topic.message_type
         message = decoded(record)
         heads = [head for place in places for head in _headers(message, place.split("."))]
         new_ns = self.stamps_ns([header_stamp_ns(head) for head in heads], record.stamp_ns)
@@ -100,18 +97,10 @@ def _headers(value: Any, path: list[str]) -> list[Any]:
     return _headers(getattr(value, path[0]), path[1:]) if path else [value]
 
 
-def _store(topic: Topic) -> Typestore:
-    return store_of(topic.message_type, topic.definition, topic.definition_format)
-
-
+@lru_cache(maxsize=256)
 def header_places(topic: Topic) -> tuple[str, ...]:
     """The headers in a message type, as dotted field names. A field that is a list stands for its items."""
-    return _places(topic.message_type, topic.definition, topic.definition_format)
-
-
-@lru_cache(maxsize=256)
-def _places(message_type: str, definition: str, definition_format: str) -> tuple[str, ...]:
-    fielddefs = store_of(message_type, definition, definition_format).fielddefs
+    fielddefs = store_of(topic).fielddefs
 
     def walk(kind: str, prefix: str, depth: int) -> list[str]:
         found = []
@@ -123,17 +112,11 @@ def _places(message_type: str, definition: str, definition_format: str) -> tuple
                 found += walk(inner, f"{prefix}{name}.", depth + 1)
         return found
 
-    return tuple(walk(message_type, "", 0))
+    return tuple(walk(topic.message_type, "", 0))
 
 
-def message_type_of(description: Any) -> str:
-    """Message type of a field in a typestore, or of its items if it is a list; empty for plain values."""
-    kind, value = description
-    if kind == Nodetype.NAME:
-        return str(value)
-    return message_type_of(value[0]) if kind in (Nodetype.ARRAY, Nodetype.SEQUENCE) else ""
-
-
-def _begins_with_header(topic: Topic) -> bool:
-    fields = _store(topic).fielddefs[topic.message_type][1]
-    return bool(fields) and fields[0][0] == "header"
+def _begins_with_stamp(topic: Topic) -> bool:
+    """Whether its first field is a header as ROS 2 defines it, which begins with the stamp."""
+    store = store_of(topic)
+    fields = store.fielddefs[topic.message_type][1]
+    return bool(fields) and message_type_of(fields[0][1]) == HEADER and same_fields(store, HEADER)

@@ -158,7 +158,7 @@ def _content(path: Path, reader: bags.BagReader, image_topic: str) -> _Content:
             content.texts.append(data)
             content.shown_ns |= set(stamps_in(_decoded(reader, topic, data).data))
         else:
-            message = bags.of_this_version(_decoded(reader, topic, data), topics.types[topic])
+            message = _decoded(reader, topic, data)
             if topics.types[topic] == GROUND_TRUTH:
                 content.truths[bags.header_stamp_ns(message.header)].append(message)
             elif topics.types[topic] == QUERY and newest_ns is None:
@@ -183,9 +183,8 @@ def _content(path: Path, reader: bags.BagReader, image_topic: str) -> _Content:
 
 
 def _decoded(reader: bags.BagReader, topic: str, data: bytes) -> Any:
-    store = reader.definition(topic) or bags.typestore()
     try:
-        return store.deserialize_cdr(data, reader.topics[topic])
+        return bags.typestore().deserialize_cdr(data, reader.topics[topic])
     except Exception as error:  # damaged bytes make the decoder raise nearly anything
         raise InvalidInput(f"{reader.path}: a message on {topic} cannot be read: {error}") from error
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reasonseg_ros.bags import BagReader, Damage, Record, decoded, header_stamp_ns, raw_stamp_ns
+from reasonseg_ros.bags import (
+    BagReader,
+    Damage,
+    Record,
+    conformed,
+    decoded,
+    header_stamp_ns,
+    of_this_version,
+    raw_stamp_ns,
+)
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.reading.topics import GROUND_TRUTH, IMAGES
 from reasonseg_ros.plain_text import one_line
-
-STAMP_END = 12
-"""Bytes of a serialised message up to the end of its header's stamp."""
 
 
 @dataclass
@@ -96,11 +103,12 @@ def _add(info: BagInfo, record: Record) -> None:
     info.first_ns = record.stamp_ns if info.first_ns is None else min(info.first_ns, record.stamp_ns)
     info.last_ns = record.stamp_ns if info.last_ns is None else max(info.last_ns, record.stamp_ns)
     if topic.message_type in IMAGES:
-        info.unstamped += len(record.data) >= STAMP_END and raw_stamp_ns(record.data) == 0
+        with suppress(InvalidInput):  # damaged, or without a header
+            info.unstamped += raw_stamp_ns(conformed(record)) == 0
     if topic.message_type != GROUND_TRUTH:
         return
     try:
-        truth: Any = decoded(record)
+        truth: Any = of_this_version(decoded(record), GROUND_TRUTH)
     except InvalidInput as error:
         info.damages.append(f"{topic.name} at {record.stamp_ns} ns: {error}")
         return

@@ -75,7 +75,7 @@ def image_groups(
 
 
 def _is_depth(bag: BagReader, topic: str) -> bool:
-    """Whether the topic has colour images, by its first undamaged one."""
+    """Whether the topic has depth, by its first undamaged image."""
     for item in bag.records([topic]):
         if isinstance(item, Record):
             with suppress(InvalidInput):  # a damaged one is inconclusive

@@ -9,7 +9,7 @@ from typing import Any
 from rosbags.interfaces import Nodetype
 from rosbags.typesys.store import Typestore
 
-from reasonseg_ros.bags.restamping import message_type_of
+from reasonseg_ros.bags.definitions import message_type_of
 
 _NAMES = {"float64": "double", "float32": "float", "bool": "boolean", "byte": "octet", "char": "uint8"}
 """rosidl's names of the basic types."""

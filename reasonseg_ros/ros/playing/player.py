@@ -38,17 +38,19 @@ def play(
     published.
     """
     with BagReader(path) as bag:
-        chosen, problems = playable(bag, topics)
+        choice = playable(bag, topics)
         print_problems(bag.notes)
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node(NODE_NAME)
         try:
-            publishers = BagPublishers(node, bag, chosen, restamp)
+            publishers = BagPublishers(node, bag, choice.topics, restamp, choice.left_out)
+            problems = choice.problems
             if hold_hz:
-                hold(node, publishers, bag, chosen, hold_hz, loop)
+                print_problems(problems)  # at once, as it goes on until it is stopped
+                hold(node, publishers, bag, choice.topics, hold_hz, loop)
             else:
                 time.sleep(delay_s)
-                problems += _play_timed(publishers, bag, chosen, rate, loop)
+                problems += _play_timed(publishers, bag, choice.topics, rate, loop)
         finally:
             node.destroy_node()
             rclpy.shutdown()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from reasonseg_ros.bags import BagReader, Record
+from reasonseg_ros.bags.records import Topic
 from reasonseg_ros.bags.restamping import Restamping
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.yaml_loader import Loader
@@ -29,9 +30,15 @@ MOST_LATCHED = 1000
 
 
 class BagPublishers:
-    """A publisher for each topic of an open bag, reliable, and latched if one of the recorded publishers was."""
+    """A publisher for each topic of an open bag, reliable, and latched if one of the recorded publishers was.
 
-    def __init__(self, node: Node, bag: BagReader, topics: Sequence[str], restamp: bool) -> None:
+    Messages of the descriptions in `left_out` are not published.
+    """
+
+    def __init__(
+        self, node: Node, bag: BagReader, topics: Sequence[str], restamp: bool, left_out: Collection[Topic] = ()
+    ) -> None:
+        self._left_out = left_out
         self._node = node
         self._restamp = restamp
         self._restamping: Restamping | None = None
@@ -51,6 +58,8 @@ class BagPublishers:
 
     def publish(self, record: Record) -> None:
         """Raises InvalidInput for a message that is too damaged to be stamped."""
+        if record.topic in self._left_out:
+            return
         data = self._restamping.data(record) if self._restamping else record.data
         self._publishers[record.topic.name].publish(data)
 

@@ -9,7 +9,8 @@ from mcap.writer import Writer
 
 from reasonseg_ros import bags
 from reasonseg_ros.bags import BagReader, typestore
-from reasonseg_ros.bags.reader import store_of
+from reasonseg_ros.bags.definitions import store_of
+from reasonseg_ros.bags.records import Topic
 from reasonseg_ros.evaluation.bag_messages import read_clips
 
 BOX = (8, 8, 24, 24)
@@ -109,7 +110,7 @@ def test_ground_truth_of_another_version_is_listed(make_bag, samples_of, tmp_pat
     """The message as its own definition has it, which may lack a field."""
     kind = "reasonseg_ros/msg/GroundTruth"
     definition = typestore().generate_msgdef(kind)[0].replace(f"{lacking}\n" if lacking else "\0", "", 1)
-    store = store_of(kind, definition)
+    store = store_of(Topic("", kind, definition))
     path = tmp_path / "other.mcap"
     with BagReader(make_bag([samples_of("a")])) as reader, path.open("wb") as file:
         writer = Writer(file)

@@ -20,6 +20,7 @@ from std_msgs.msg import String
 
 from reasonseg_ros import bags
 from reasonseg_ros.spatial import Intrinsics
+from test.bags.other_versions import WITH_SERIAL, write_versions
 
 ROOT = Path(__file__).parents[3]
 SECOND = 10**9
@@ -209,6 +210,22 @@ def test_types_that_are_not_installed_are_reported_and_the_others_are_played(tmp
     assert "/query: 1 messages not published" in reported and "another version, its text differs" in reported
     player = play(bag, domain_id, "--topics", "/text")
     assert player.communicate(timeout=90)[1] == "" and player.returncode == 0
+
+
+def test_messages_of_another_version_among_others_of_their_topic_are_not_played(tmp_path, listener, domain_id):
+    """As in a file that was merged from recordings of two machines: the installed type has no serial number."""
+    messages = [(topic, message, log_ns) for topic, message, log_ns in recording() if topic == "/info"]
+    path = write_versions(tmp_path / "a.mcap", messages, lambda number: WITH_SERIAL if number % 2 else {})
+    heard = listener.hear(CameraInfo, "/info")
+    player = play(path, domain_id, "--rate", "20")
+    reported = listener.until_ended(player)
+    assert player.returncode == 1
+    assert (
+        f"/info: {len(messages) // 2} messages not published: the installed sensor_msgs/msg/CameraInfo is" in reported
+    )
+    assert [m.k.tolist() for _, m in heard] == [messages[0][1].k.tolist()] * (len(messages) - len(messages) // 2)
+    player = play(path, domain_id, "--topics", "/info")
+    assert "another version, its serial differs" in player.communicate(timeout=90)[1] and player.returncode == 2
 
 
 @pytest.mark.parametrize(("damage", "reported"), [("chunk", "the checksum of a chunk is wrong"), ("end", "breaks off")])
