@@ -1,6 +1,7 @@
 """LLM-Seg: the segmenter proposes masks of everything, and a small module chooses those that match the thought.
 
-The reasoner writes no coordinates: the hidden state at the end of its thought is the query to the masks.
+The reasoner writes no coordinates: the hidden state at the end of its thought is the query to the masks, and its
+attention to the image while it thought is part of each mask's vector.
 
 Source: Wang and Ke, "LLM-Seg: Bridging Image Segmentation and Large Language Model Reasoning", 2024, arXiv:2404.08767.
 """
@@ -24,6 +25,7 @@ from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.methods.stages import failed
 from reasonseg_ros.methods.tracking import load_tracker
 from reasonseg_ros.methods.wrapped import WrappedMethod
+from reasonseg_ros.reasoner.abilities import Ability
 from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.dialects.parsing import take_apart
 from reasonseg_ros.reasoner.port import Reasoner
@@ -32,7 +34,7 @@ from reasonseg_ros.segmenter.everything import Everything, Proposals
 from reasonseg_ros.segmenter.port import Features, Segmenter
 from reasonseg_ros.segmenter.regions import without_empty
 from reasonseg_ros.selection.digests import model_digests
-from reasonseg_ros.selection.embeddings import embed_masks
+from reasonseg_ros.selection.embeddings import attended, attention_maps, embed_masks
 from reasonseg_ros.selection.selector import MaskScores, Selector
 from reasonseg_ros.settings import Settings
 from reasonseg_ros.types import Answer, Frame, Query, Region, Segmentation, Status
@@ -74,6 +76,11 @@ class LlmSeg(WrappedMethod):
                 f"method = 'llm_seg'; it needs hidden states of width {selector.card.state_width}, and "
                 f"{reasoner.name} gives {reasoner.state_width or 'none'}: set reasoner.backend to onnxruntime, or "
                 "choose another method"
+            )
+        if Ability.ATTENTION not in reasoner.abilities:
+            raise ConfigError(
+                f"method = 'llm_seg'; it needs the attention of the thought to the image, and {reasoner.name} gives "
+                "none: export it again with `reasonseg export reasoner`, or choose another method"
             )
         selector.card.check_models(**model_digests(config.reasoner.model, config.segmenter.model))
         method = cls(SegZero.build(reasoner, segmenter, settings), selector)
@@ -138,7 +145,9 @@ class LlmSeg(WrappedMethod):
         masks = np.zeros((0, self.selector.card.mask_features), np.float32)
         if len(found.proposals):
             feature_map = self.segmenter.feature_map(found.features)
-            masks = embed_masks(found.proposals, feature_map, thought.image_features, frame.rgb)
+            looks = attended(found.proposals.low_res, attention_maps(thought.attention))
+            vectors = embed_masks(found.proposals, feature_map, thought.image_features, frame.rgb)
+            masks = np.concatenate([vectors, looks], 1)
         return self.selector.select(masks, thought.states[-1:])
 
 

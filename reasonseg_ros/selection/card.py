@@ -16,7 +16,7 @@ from reasonseg_ros.selection.choosing import SelectionRule
 
 FILE_NAME, GRAPH = "selection.json", "selection.onnx"
 REMEDY = "train one with `reasonseg train selection`"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""A vector for each proposed mask: pooled features of segmenter and reasoner, colours and geometry.
+"""A vector for each proposed mask: pooled features of segmenter and reasoner, colours, geometry and attention.
 
 Source of the mask pooling: Wang and Ke, "LLM-Seg: Bridging Image Segmentation and Large Language Model Reasoning",
 2024, arXiv:2404.08767, which pools DINOv2's features. Here the segmenter's feature map and the reasoner's image tokens
-are pooled, because both are already available. The geometry is added because a pooled mean has no position.
+are pooled, because both are already available. The geometry is added because a pooled mean has no position. The
+attention is added because it says where the reasoner looked while it wrote its thought.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import cv2
 import numpy as np
 
 from reasonseg_ros.segmenter.everything import Proposals
-from reasonseg_ros.types import FloatArray, RgbImage
+from reasonseg_ros.types import BoolMask, FloatArray, RgbImage
 
 GEOMETRY = 11
+ATTENTION_MAPS = 3
+MOST_TOKENS = 32
+"""Maximum number of tokens of a thought, counted from its end, whose attention is used."""
 
 
 def embed_masks(proposals: Proposals, feature_map: FloatArray, image_features: FloatArray, rgb: RgbImage) -> FloatArray:
@@ -61,4 +65,29 @@ def geometry(proposals: Proposals) -> FloatArray:
         size = np.sqrt(mask.mean())
         found[index, :9] = (x1, y1, x2, y2, x, y, x2 - x1, y2 - y1, size)
     found[:, 9], found[:, 10] = proposals.scores, proposals.stabilities
+    return found
+
+
+def attention_maps(attention: FloatArray) -> FloatArray:
+    """Attention of a thought's last token, and mean and maximum over its tokens: float32 [ATTENTION_MAPS, h, w].
+
+    Args:
+        attention: of the prompt's last token and of each token of the thought, [T, h, w] (`Thought.attention`).
+    """
+    tokens = attention[1:][-MOST_TOKENS:]
+    maps: FloatArray = np.stack([tokens[-1], tokens.mean(0), tokens.max(0)]).astype(np.float32)
+    return maps
+
+
+def attended(masks: BoolMask, maps: FloatArray) -> FloatArray:
+    """How much a thought attends to each of the masks [K, h', w'], from maps [M, h, w]. float32 [K, 2 * M].
+
+    First the logarithm of one plus the mean inside the mask times the number of image tokens, then the sum inside it.
+    """
+    _, height, width = maps.shape
+    weights = np.array([cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+                        for mask in masks], np.float32).reshape(len(masks), height * width)  # fmt: skip
+    inside = weights @ maps.reshape(len(maps), -1).T
+    means = inside / np.maximum(weights.sum(1, keepdims=True), 1e-3)
+    found: FloatArray = np.concatenate([np.log1p(means * np.float32(height * width)), inside], 1)
     return found

@@ -1,8 +1,8 @@
 """Scores every proposed mask for a thought, with the trained fusion module on ONNX Runtime.
 
-Inputs of the graph: masks, float32 [K, F] (`embeddings.embed_masks`), and states, float32 [T, D] (hidden states of the
-thought). Outputs: iop, float32 [K] (predicted share of each mask on the targets), and similarity, float32 [K] (cosine
-of each mask with the question, used as IoU score).
+Inputs of the graph: masks, float32 [K, F] (`embeddings.embed_masks` and `attended`), and states, float32 [T, D] (hidden
+states of the thought). Outputs: iop, float32 [K] (predicted share of each mask on the targets), and similarity, float32
+[K] (cosine of each mask with the question, used as IoU score).
 """
 
 from __future__ import annotations

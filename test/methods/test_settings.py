@@ -8,6 +8,7 @@ from reasonseg_ros.errors import ConfigError, ReasonSegError
 from reasonseg_ros.methods import loading
 from reasonseg_ros.methods.confident import Confident
 from reasonseg_ros.methods.settings import check_settings, naming_parameters
+from reasonseg_ros.reasoner.abilities import Ability
 from reasonseg_ros.reasoner.scripted import ScriptedReasoner
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 
@@ -77,6 +78,7 @@ def test_the_parameter_method_offers_the_methods_of_the_table():
 def test_each_method_of_the_table_is_built_over_the_loaded_models(monkeypatch, name):
     segmenter, reasoner = ScriptedSegmenter("box"), ScriptedReasoner([""])
     reasoner.state_width = 192  # llm_seg's selection was trained on such states
+    reasoner.abilities = frozenset([*reasoner.abilities, Ability.ATTENTION])
     monkeypatch.setattr(loading, "load_segmenter", lambda *_: segmenter)
     monkeypatch.setattr(loading, "load_reasoner", lambda *_: reasoner)
     config = config_from({"method": name, "tracker.mode": "reprompt"})

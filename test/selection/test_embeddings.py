@@ -1,4 +1,4 @@
-"""Mask pooling and geometry against plain loops."""
+"""Mask pooling, geometry and attention against plain loops."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import cv2
 import numpy as np
 
 from reasonseg_ros.segmenter.everything import Proposals
-from reasonseg_ros.selection.embeddings import GEOMETRY, embed_masks, geometry, mask_pool, soft_masks
+from reasonseg_ros.selection.embeddings import (
+    GEOMETRY,
+    attended,
+    attention_maps,
+    embed_masks,
+    geometry,
+    mask_pool,
+    soft_masks,
+)
 
 
 def proposals():
@@ -45,3 +53,25 @@ def test_a_masks_vector_holds_all_parts_and_its_colour():
     np.testing.assert_allclose(found[0, 16:19], [1, 0, 0.2], atol=0.01)
     np.testing.assert_allclose(found[1, 16:19], 0, atol=0.01)
     np.testing.assert_allclose(found[0, 19:22], 0, atol=0.05)  # one colour: no spread
+
+
+def test_attention_is_reduced_to_the_last_token_the_mean_and_the_maximum_of_the_thought():
+    attention = np.zeros((4, 1, 2), np.float32)
+    attention[0], attention[1], attention[2], attention[3] = 9, [[1, 2]], [[4, 0]], [[1, 1]]  # the first: of the prompt
+    np.testing.assert_allclose(attention_maps(attention)[:, 0], [[1, 1], [2, 1], [4, 2]])
+    long = np.concatenate([np.full((9, 1, 2), 5), np.ones((32, 1, 2))]).astype(np.float32)
+    np.testing.assert_allclose(attention_maps(long), 1)
+
+
+def test_attention_inside_a_mask_as_density_and_as_sum():
+    maps = np.random.default_rng(1).uniform(0, 1, (3, 4, 8)).astype(np.float32)
+    masks = np.zeros((3, 16, 32), bool)
+    masks[0, 4:8, 8:24] = True  # row 1, columns 2 to 5 of the maps
+    masks[1] = True
+    masks[2, :2, :2] = True  # a quarter of the first place
+    found = attended(masks, maps)
+    np.testing.assert_allclose(found[0, 3:], maps[:, 1, 2:6].sum(1), rtol=1e-5)
+    np.testing.assert_allclose(found[0, :3], np.log1p(32 * maps[:, 1, 2:6].mean(1)), rtol=1e-5)
+    np.testing.assert_allclose(found[1], [*np.log1p(maps.sum((1, 2))), *maps.sum((1, 2))], rtol=1e-5)
+    np.testing.assert_allclose(found[2], [*np.log1p(32 * maps[:, 0, 0]), *maps[:, 0, 0] / 4], rtol=1e-5)
+    assert attended(masks[:0], maps).shape == (0, 6)

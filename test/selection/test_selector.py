@@ -86,7 +86,7 @@ def test_other_models_are_refused(folder, part, words):
     ("change", "words"),
     [
         (lambda values: values.pop("rule"), "rule"),
-        (lambda values: values.update(version=2), "expected version 1"),
+        (lambda values: values.update(version=1), "expected version 2"),
         (lambda values: values.update(mask_features="20"), "mask_features = '20'"),
         (lambda values: values["rule"].update(selection="best"), "selection 'best'"),
         (lambda values: values.update(graph_sha256="0" * 64), "not the one"),

@@ -132,8 +132,8 @@ class OnnxReasoner(SpeakingReasoner):
 
         def ask() -> Thought | Answer:
             prompt, logits = self._read_about(frame, question)
-            states = [self._text.hidden]
-            said = self._decode(prompt, logits, limits, states)
+            seen = [(self._text.hidden, self._text.attention())]
+            said = self._decode(prompt, logits, limits, seen)
             words = self._words.text(said.tokens)
             if said.broken:
                 return limits.stopped(said.broken, words, len(said.tokens), self.name)
@@ -141,7 +141,10 @@ class OnnxReasoner(SpeakingReasoner):
                 error = "the thought does not end; raise max_new_tokens"
                 return failure(Status.TRUNCATED, error, self.name, words, len(said.tokens))
             entropy_nats = float(sum(said.entropies_nats))
-            return Thought(words, len(said.tokens), np.stack(states), self._text.image_features, entropy_nats)
+            image_features = self._text.image_features
+            states, looks = (np.stack(parts) for parts in zip(*seen, strict=True))
+            attention = looks.reshape(len(looks), *(image_features.shape[:2] if looks.size else (0, 0)))
+            return Thought(words, len(said.tokens), states, image_features, attention, entropy_nats)
 
         return self.guarded(ask, lambda failed: failed)
 
@@ -170,11 +173,15 @@ class OnnxReasoner(SpeakingReasoner):
         return Speech(self._words.text(said.tokens), len(said.tokens), seen_wh, said.cut, said.broken, entropy_nats)
 
     def _decode(
-        self, prompt: Sequence[int], logits: FloatArray, limits: Limits, states: list[FloatArray] | None = None
+        self,
+        prompt: Sequence[int],
+        logits: FloatArray,
+        limits: Limits,
+        seen: list[tuple[FloatArray, FloatArray]] | None = None,
     ) -> _Decoded:
         """The tokens after a prompt, up to the checkpoint's longest sequence.
 
-        With `states` only the thought is decoded, and its hidden states are appended there.
+        With `seen` only the thought is decoded, and its hidden states and attention are appended there.
         """
         chooser = Chooser(self.manifest.repetition_penalty, prompt)
         most = self._most_tokens(prompt, limits)
@@ -191,8 +198,8 @@ class OnnxReasoner(SpeakingReasoner):
             if broken or ended or len(said) >= most:
                 break
             logits = self._text.next(token)
-            if states is not None:
-                states.append(self._text.hidden)
+            if seen is not None:
+                seen.append((self._text.hidden, self._text.attention()))
                 if END_OF_THOUGHT in self._words.text(said[-_END_TOKENS:]):
                     ended = True
                     break

@@ -2,7 +2,7 @@
 
 Each scene has two files in the work folder. Existing files are not written again, so a stopped collection continues:
 
-    thoughts/SEED.npz   the questions with their targets, and the reasoner's last hidden state of each thought
+    thoughts/SEED.npz   the questions with their targets; each thought's last hidden state and maps of its attention
     masks/SEED.npz      vectors and low-resolution masks of the proposals, and the objects at the same resolution
 """
 
@@ -22,7 +22,7 @@ from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.segmenter.everything import Everything
 from reasonseg_ros.segmenter.port import Segmenter
-from reasonseg_ros.selection.embeddings import embed_masks
+from reasonseg_ros.selection.embeddings import attended, attention_maps, embed_masks
 from reasonseg_ros.tabletop.questions.question import KINDS, SceneQuestion
 from reasonseg_ros.training.reasoner.examples import draw_question
 from reasonseg_ros.training.reasoner.images import SceneView, view
@@ -41,7 +41,7 @@ class SelectionExample:
     """One question with the proposals of its scene.
 
     Attributes:
-        masks: vectors of the proposals, float32 [K, F].
+        masks: vectors of the proposals for this question, float32 [K, F].
         state: last hidden state of the thought, float32 [D].
         iou, iop: IoU and IoP of each proposal with the union of the targets, float32 [K].
         low_res: the proposals, bool [K, h, w].
@@ -79,18 +79,20 @@ def think_about(scene: StoredScene, reasoner: Reasoner, phrasing: str, path: Pat
         return
     shown = view(scene)
     frame = Frame(np.ascontiguousarray(shown.rgb))
-    questions, states, tokens = [], [], np.zeros((0, 0, 0), np.float32)
+    questions, states, looks, tokens = [], [], [], np.zeros((0, 0, 0), np.float32)
     for question in selection_questions(shown, scene.seed, phrasing):
         thought = reasoner.think(frame, question.text)
         if isinstance(thought, Answer):
             continue
         questions.append(question)
         states.append(thought.states[-1])
+        looks.append(attention_maps(thought.attention))
         tokens = thought.image_features
     with whole_file(path, "wb") as file:
         np.savez(
             file,
             states=np.array(states, np.float32),
+            attention=np.array(looks, np.float32),
             image_features=tokens,
             kinds=np.array([question.kind for question in questions], np.str_),
             texts=np.array([question.text for question in questions], np.str_),
@@ -158,12 +160,13 @@ def read_selection_examples(work: Path) -> Iterator[SelectionExample]:
             columns = {int(index): column for column, index in enumerate(proposed["ids"])}
             if not masks.size:
                 continue
-            asked = zip(thoughts["kinds"], thoughts["texts"], thoughts["targets"], thoughts["states"], strict=True)
-            for kind, text, named, state in asked:
+            names = ("kinds", "texts", "targets", "states", "attention")
+            for kind, text, named, state, maps in zip(*(thoughts[name] for name in names), strict=True):
                 truth = np.logical_or.reduce(objects[[columns[int(target)] for target in str(named).split()]], axis=0)
                 both, areas = (low_res & truth).sum((1, 2)), low_res.sum((1, 2))
                 iou = (both / np.maximum(areas + truth.sum() - both, 1)).astype(np.float32)
                 iop = (both / np.maximum(areas, 1)).astype(np.float32)
+                vectors = np.concatenate([masks, attended(low_res, maps)], 1)
                 yield SelectionExample(
-                    int(path.stem), str(kind), str(text), masks, state, iou, iop, low_res, truth
+                    int(path.stem), str(kind), str(text), vectors, state, iou, iop, low_res, truth
                 )  # fmt: skip

@@ -25,6 +25,7 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.export.graphs import write_module
 from reasonseg_ros.export.points import store_half
 from reasonseg_ros.files.whole_file import whole_file
+from reasonseg_ros.reasoner.abilities import Ability
 from reasonseg_ros.reasoner.loading import load_reasoner
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.selection.card import GRAPH, SelectionCard, write_selection_card
@@ -122,6 +123,8 @@ def train_selection(plan: SelectionPlan) -> None:
 
 def _collect(plan: SelectionPlan, missing: Mapping[str, Sequence[StoredScene]]) -> None:
     reasoner = load_reasoner(ReasonerConfig(model=plan.reasoner, backend="onnxruntime", threads=plan.threads))
+    if Ability.ATTENTION not in reasoner.abilities:
+        raise InvalidInput(f"{plan.reasoner} gives no attention; export it again with `reasonseg export reasoner`")
     segmenter = None
     if plan.until != "thoughts":
         exported = SegmenterConfig(model=plan.segmenter, backend="onnxruntime", device="cpu", threads=plan.threads)

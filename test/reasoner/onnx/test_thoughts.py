@@ -29,16 +29,22 @@ def frame():
     return Frame(read_image(resource("models/tabletop/known_picture.jpg")))
 
 
-def test_the_last_state_is_that_of_transformers(reasoner, frame):
+def test_states_and_attention_are_those_of_transformers(reasoner, frame):
     local = load_reasoner(ReasonerConfig(backend="local", device="cpu", dtype="float32", threads=1))
+    local.model.set_attn_implementation("eager")  # the only one that returns its weights
     for question in QUESTIONS:  # the second is read behind the image that is kept
         thought = reasoner.think(frame, question)
         assert isinstance(thought, Thought)
         words = local._words(local.messages(question)) + thought.text
         inputs, _ = local._inputs([words], [local.shown(frame)])
         with torch.inference_mode():
-            states = local.model(**inputs, output_hidden_states=True).hidden_states[-1][0]
-        np.testing.assert_allclose(thought.states, states[-len(thought.states) :].numpy(), atol=2e-3)
+            found = local.model(**inputs, output_hidden_states=True, output_attentions=True)
+        count = len(thought.states)
+        np.testing.assert_allclose(thought.states, found.hidden_states[-1][0, -count:].numpy(), atol=2e-3)
+        is_image = inputs["input_ids"][0] == local.model.config.image_token_id
+        weights = sum(found.attentions[layer][0].sum(0) for layer in reasoner.manifest.attention_layers)
+        expected = weights[-count:, is_image].reshape(count, 6, 8)
+        np.testing.assert_allclose(thought.attention, expected.numpy(), atol=2e-3)
 
 
 def test_a_thought_is_the_beginning_of_the_answer(reasoner, frame):

@@ -134,7 +134,8 @@ class StateReasoner(Reasoner):
         raise NotImplementedError
 
     def think(self, frame, text, call=None):
-        return Thought("a thought", 2, np.full((3, 5), len(text), np.float32), np.ones((2, 3, 4), np.float32), 0.1)
+        states, image_features = np.full((3, 5), len(text), np.float32), np.ones((2, 3, 4), np.float32)
+        return Thought("a thought", 2, states, image_features, np.full((3, 2, 3), len(text) / 100, np.float32), 0.1)
 
 
 def test_what_is_collected_is_read_with_its_truth(scene_folder, tmp_path, capsys):
@@ -148,7 +149,8 @@ def test_what_is_collected_is_read_with_its_truth(scene_folder, tmp_path, capsys
     assert len(examples) > 8 and {one.seed for one in examples} == {0, 1}
     for one in examples:
         assert one.state.tolist() == [len(one.text)] * 5
-        assert one.masks.shape == (len(one.low_res), 3 + 4 + 6 + 11)
+        assert one.masks.shape == (len(one.low_res), 3 + 4 + 6 + 11 + 6)
+        np.testing.assert_allclose(one.masks[:, -6:-3], np.log1p(6 * len(one.text) / 100), rtol=1e-4)
         assert (one.kind == "none") == (not one.truth.any())
         both = (one.low_res & one.truth).sum((1, 2))
         np.testing.assert_allclose(one.iop, both / one.low_res.sum((1, 2)), rtol=1e-5)
