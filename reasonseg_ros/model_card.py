@@ -12,6 +12,7 @@ from typing import Any
 
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.files.documents import UnreadableDocument, read_json_document, read_yaml_document, short_repr
+from reasonseg_ros.files.model_formats import other_format
 from reasonseg_ros.files.resources import resource
 
 KINDS = ("reasoner", "segmenter")
@@ -218,6 +219,8 @@ def find_card(text: str) -> ModelCard:
         return read_card(path)
     if text and path.is_dir():
         return _folder_card(path.resolve(), shipped)
+    if text and path.is_file():
+        raise ModelError(f"model {text} is a file: {other_format(path) or 'name the folder that holds it'}")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", text) or text.startswith((".", "~")):
         raise ModelError(f"model {text!r} is no folder, hub id or known name; known: {', '.join(shipped)}")
     return _hub_card(text, shipped)
@@ -231,6 +234,8 @@ def _folder_card(folder: Path, shipped: dict[str, Path]) -> ModelCard:
             return card
     if (folder / "manifest.json").is_file():  # exported graphs, which say themselves how they are to be used
         return ModelCard(name=folder.name, kind="segmenter", source=str(folder))
+    if stated := other_format(folder):
+        raise ModelError(f"{folder} is no checkpoint that can be loaded: {stated}")
     try:
         model_type = read_json_document(folder / "config.json")["model_type"]
     except (UnreadableDocument, KeyError, TypeError) as error:

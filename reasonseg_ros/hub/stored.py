@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reasonseg_ros.engine.export_folder import export_folder
 from reasonseg_ros.errors import ModelError
+from reasonseg_ros.files.model_formats import other_format
 from reasonseg_ros.hub.weight_files import parameter_count
 from reasonseg_ros.hub_cache import cached_snapshot, weight_files
 from reasonseg_ros.model_card import ModelCard
@@ -45,6 +46,8 @@ def stored(card: ModelCard) -> Stored:
     size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if export_folder(card) == folder:  # graphs alone
         return Stored(folder, size_bytes, parameters=stated)
+    if stated_format := other_format(folder):
+        return Stored(folder, size_bytes, parameters=stated, error=stated_format)
     try:
         missing = [path.name for path in [folder / "config.json", *weight_files(folder)] if not path.is_file()]
         parameters = stated if missing else parameter_count(folder)

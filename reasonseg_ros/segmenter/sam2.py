@@ -17,6 +17,7 @@ from transformers import Sam2Config, Sam2Model
 
 from reasonseg_ros.engine.port import check_finite
 from reasonseg_ros.errors import ModelError, OutOfMemory
+from reasonseg_ros.files.model_formats import other_format
 from reasonseg_ros.geometry import resize_logits, scale_xy, squash
 from reasonseg_ros.segmenter.port import Features, LowResMasks, ScoredMask, single_points
 from reasonseg_ros.types import FloatArray, Grounding, RgbImage
@@ -48,6 +49,8 @@ def load_sam2(
     if Path(source).is_absolute():
         if not Path(source).is_dir():
             raise ModelError(f"{source} is not there; put a SAM2 checkpoint there, or name another in segmenter.model")
+        if stated := other_format(Path(source)):
+            raise ModelError(f"{source} is no SAM2 checkpoint that can be loaded: {stated}")
         remedy = "copy or download the folder again; it needs config.json and model.safetensors"
     try:
         where = {"local_files_only": offline, "revision": revision}

@@ -14,6 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndByte
 from reasonseg_ros.config.models import ReasonerConfig
 from reasonseg_ros.errors import ModelError
 from reasonseg_ros.files.documents import UnreadableDocument, read_json_document
+from reasonseg_ros.files.model_formats import other_format
 from reasonseg_ros.hub_cache import PROCESSOR, loads_locally
 from reasonseg_ros.model_card import ModelCard
 from reasonseg_ros.reasoner.chat.chat_template import check_chat_template, special_tokens, turn_end
@@ -76,6 +77,8 @@ def load_checkpoint(card: ModelCard, config: ReasonerConfig, device: torch.devic
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise ModelError(f"model folder {folder} is missing; download or train the checkpoint, or name another model")
+    if stated := other_format(folder):
+        raise ModelError(f"model folder {folder} is no checkpoint that can be loaded: {stated}")
     wanted = {
         "config.json": ["config.json"],
         "weights (*.safetensors; other formats are never loaded)": ["*.safetensors"],
@@ -88,11 +91,6 @@ def _check_folder(folder: Path) -> None:
         read_json_document(folder / "config.json")
     except UnreadableDocument as error:
         raise ModelError(f"{folder / 'config.json'} cannot be read: {error}; download the checkpoint again") from error
-    if (folder / "adapter_config.json").is_file():
-        raise ModelError(
-            f"model folder {folder} holds an adapter (adapter_config.json), which is not applied; merge it into the "
-            "weights (merge_and_unload of peft) and name the merged folder"
-        )
 
 
 def pixel_limits(settings: Mapping[str, Any], read: Any) -> tuple[int, int]:
