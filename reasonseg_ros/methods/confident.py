@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from reasonseg_ros.config import Config
 from reasonseg_ros.engine.export_folder import weights_sha256
 from reasonseg_ros.errors import ConfigError
 from reasonseg_ros.methods.confidence import FILE_NAME, Calibration, Signals, read_calibration
@@ -97,17 +98,12 @@ def with_confidence(method: Method, settings: Settings) -> Method:
     """
     config = settings.now
     chosen = config.reasoner.confidence_file
-    if config.method == "llm_seg":
-        check_threshold(config.answer.min_confidence, "the calibration is not of LLM-Seg's answers")
+    check_threshold(config)
+    if why_no_confidence(config):
         return method
     card = load_card(config.reasoner.model, "reasoner")
     is_served = config.reasoner.backend == "server"
-    beside = Path(card.source, FILE_NAME)
-    if not chosen and (is_served or not card.is_folder or not beside.is_file()):
-        why = "a server needs reasoner.confidence_file" if is_served else f"{config.reasoner.model} has no {FILE_NAME}"
-        check_threshold(config.answer.min_confidence, why)
-        return method
-    path = Path(chosen).expanduser() if chosen else beside
+    path = Path(chosen).expanduser() if chosen else Path(card.source, FILE_NAME)
     vocabulary = Vocabulary(Path(card.vocabulary)) if card.vocabulary else None
     if is_served:
         if not config.reasoner.server_logprobs:
@@ -125,10 +121,24 @@ def with_confidence(method: Method, settings: Settings) -> Method:
     return Confident(method, read_calibration(path, weights_sha256(Path(card.source))), vocabulary)
 
 
-def check_threshold(min_confidence: float, why_none: str) -> None:
+def why_no_confidence(config: Config) -> str:
+    """Why answers have no confidence with these settings; empty if they have one."""
+    if config.method == "llm_seg":
+        return "the calibration is not of LLM-Seg's answers"
+    if config.reasoner.confidence_file:
+        return ""
+    if config.reasoner.backend == "server":
+        return "a server needs reasoner.confidence_file"
+    card = load_card(config.reasoner.model, "reasoner")
+    has_file = card.is_folder and Path(card.source, FILE_NAME).is_file()
+    return "" if has_file else f"{config.reasoner.model} has no {FILE_NAME}"
+
+
+def check_threshold(config: Config) -> None:
     """Raises ConfigError if a threshold is set and confidences are not known."""
-    if min_confidence > 0:
+    min_confidence = config.answer.min_confidence
+    if min_confidence > 0 and (why := why_no_confidence(config)):
         raise ConfigError(
-            f"answer.min_confidence = {min_confidence:g}, but {why_none}, so no answer has a confidence; fit one with "
+            f"answer.min_confidence = {min_confidence:g}, but {why}, so no answer has a confidence; fit one with "
             "`reasonseg calibrate`, or set it to 0"
         )

@@ -84,7 +84,7 @@ class LlmSeg(WrappedMethod):
             )
         selector.card.check_models(**model_digests(config.reasoner.model, config.segmenter.model))
         method = cls(SegZero.build(reasoner, segmenter, settings), selector)
-        method.make_tracker = load_tracker(config, segmenter)
+        method.make_tracker = load_tracker(settings, segmenter)
         return method
 
     def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:

@@ -74,7 +74,7 @@ class Rea2Seg(WrappedMethod):
     @classmethod
     def build(cls, reasoner: Reasoner, segmenter: Segmenter, settings: Settings) -> Method:
         """Wraps ReVSeg, which tracks targets and answers about several images."""
-        return cls(RevSeg(SegZero(reasoner, segmenter, settings), load_tracker(settings.now, segmenter)))
+        return cls(RevSeg(SegZero(reasoner, segmenter, settings), load_tracker(settings, segmenter)))
 
     def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:
         return self.compare(frame, query, call).segmentation

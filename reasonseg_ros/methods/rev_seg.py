@@ -63,7 +63,7 @@ class RevSeg(WrappedMethod):
 
     @classmethod
     def build(cls, reasoner: Reasoner, segmenter: Segmenter, settings: Settings) -> Method:
-        return cls(SegZero(reasoner, segmenter, settings), load_tracker(settings.now, segmenter))
+        return cls(SegZero(reasoner, segmenter, settings), load_tracker(settings, segmenter))
 
     def answer(self, frame: Frame, query: Query, call: Call = WAIT) -> Segmentation:
         return self.inner.answer(frame, query, call)

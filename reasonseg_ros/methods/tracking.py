@@ -18,22 +18,26 @@ from reasonseg_ros.segmenter.port import Features, Segmenter
 from reasonseg_ros.segmenter.refinement import RefinedTracker, unrefined
 from reasonseg_ros.segmenter.reprompting import RepromptTracker
 from reasonseg_ros.segmenter.tracker import MemoryTracker
+from reasonseg_ros.settings import Settings
 
 TRACKER_GRAPHS = ("decoder", *MEMORY_GRAPHS)
 
 
-def load_tracker(config: Config, segmenter: Segmenter) -> MakeTracker:
-    """A factory of trackers, one for each answer; all of them share the models. `segmenter` is the result of
-    `load_segmenter` for the same configuration, or a wrapper that passes on its features.
+def load_tracker(config: Config | Settings, segmenter: Segmenter) -> MakeTracker:
+    """A factory of trackers, one for each answer; all of them share the models. They read `Settings` at each step, so
+    later changes apply. `segmenter` is the result of `load_segmenter` for the same configuration, or a wrapper that
+    passes on its features.
 
     Raises ModelError if `tracker.mode` is memory and the checkpoint has none.
     """
+    settings = Settings.of(config)
+    config = settings.now
     if config.tracker.mode != "reprompt":
         card = load_card(config.segmenter.model, "segmenter")
         backend, folder = choose_backend(card, config.segmenter)
-        make = _exported_tracker(folder, backend, config) if folder else _torch_tracker(card, config)
+        make = _exported_tracker(folder, backend, settings) if folder else _torch_tracker(card, settings)
         if make is not None and "edges" in refine_steps(card, config.segmenter):
-            return lambda: RefinedTracker(make(), config.tracker.overlap)
+            return lambda: RefinedTracker(make(), lambda: settings.now.tracker.overlap)
         if make is not None:
             return make
         if config.tracker.mode == "memory":
@@ -41,28 +45,29 @@ def load_tracker(config: Config, segmenter: Segmenter) -> MakeTracker:
                 f"{card.name} was exported or trained without SAM2's memory; set tracker.mode to reprompt or auto, or "
                 "name a video checkpoint in segmenter.model"
             )
-    return lambda: RepromptTracker(segmenter, config.tracker)
+    return lambda: RepromptTracker(segmenter, lambda: settings.now.tracker)
 
 
-def _exported_tracker(folder: Path, backend: str, config: Config) -> MakeTracker | None:
+def _exported_tracker(folder: Path, backend: str, settings: Settings) -> MakeTracker | None:
     manifest = read_manifest(folder)
     memory = manifest.memory
     if memory is None:
         return None
     from reasonseg_ros.engine.loading import load_engines
 
-    engines = load_engines(folder, TRACKER_GRAPHS, engine_options(backend, config.segmenter))
+    engines = load_engines(folder, TRACKER_GRAPHS, engine_options(backend, settings.now.segmenter))
     return lambda: MemoryTracker(
-        engines, memory, manifest.size_px, config.tracker, lambda features: unrefined(features).data
+        engines, memory, manifest.size_px, lambda: settings.now.tracker, lambda features: unrefined(features).data
     )
 
 
-def _torch_tracker(card: ModelCard, config: Config) -> MakeTracker | None:
+def _torch_tracker(card: ModelCard, settings: Settings) -> MakeTracker | None:
     from transformers import PreTrainedConfig
 
     from reasonseg_ros.export.sources import load_memory
     from reasonseg_ros.torch_device import choose_device, choose_dtype
 
+    config = settings.now
     where = {"revision": card.revision, "local_files_only": loads_locally(card, config.segmenter.offline)}
     if PreTrainedConfig.get_config_dict(card.source, **where)[0].get("model_type") != "sam2_video":
         return None
@@ -73,7 +78,7 @@ def _torch_tracker(card: ModelCard, config: Config) -> MakeTracker | None:
     graphs = torch_graphs(model, size_px, card.multimask, device, dtype)
     memory = Memory(model.num_maskmem, model.config.max_object_pointers_in_encoder, model.mem_dim)
     maps = torch_maps(model, device, dtype)
-    return lambda: MemoryTracker(graphs, memory, size_px, config.tracker, maps)
+    return lambda: MemoryTracker(graphs, memory, size_px, lambda: settings.now.tracker, maps)
 
 
 def torch_graphs(model: Any, size_px: int, multimask: bool, device: Any, dtype: Any) -> dict[str, Any]:

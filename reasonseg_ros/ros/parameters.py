@@ -88,7 +88,12 @@ def changed(config: Config, parameters: Sequence[Parameter], configured: bool) -
         if configured and item.metadata["read_only"]:
             raise ConfigError(f"{parameter.name} is fixed while the node is configured; deactivate and clean up first")
         values[parameter.name] = check(parameter.name, item, parameter.value)
-    return config_from(values)
+    after = config_from(values)
+    if configured:  # before, the method checks it when it is loaded
+        from reasonseg_ros.methods.confident import check_threshold
+
+        check_threshold(after)
+    return after
 
 
 def refusal(error: ConfigError) -> SetParametersResult:

@@ -74,11 +74,14 @@ class RefinedSegmenter:
 
 
 class RefinedTracker:
-    """Wraps a tracker over the features of a `RefinedSegmenter`: every mask is snapped to the image's edges."""
+    """Wraps a tracker over the features of a `RefinedSegmenter`: every mask is snapped to the image's edges.
 
-    def __init__(self, tracker: Tracker, overlap: bool) -> None:
+    `may_overlap` says at each step whether masks may overlap.
+    """
+
+    def __init__(self, tracker: Tracker, may_overlap: Callable[[], bool]) -> None:
         self._tracker = tracker
-        self._overlap = overlap
+        self._may_overlap = may_overlap
 
     def add(
         self,
@@ -104,9 +107,10 @@ class RefinedTracker:
         rgb, _ = features.data
         snapped: list[Track] = []
         taken = np.zeros(rgb.shape[:2], bool)
+        overlap = self._may_overlap()
         for track in tracks:
             mask = snap_to_edges(rgb, track.mask)
-            if not self._overlap:
+            if not overlap:
                 mask = mask & ~taken
                 taken |= mask
             track = replace(track, mask=mask)

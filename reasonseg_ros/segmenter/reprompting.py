@@ -6,7 +6,7 @@ moves by more than its size between two frames, or is hidden, the mask switches 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,9 +35,10 @@ class _Target:
 class RepromptTracker:
     """Tracks targets by their last position. Not thread-safe."""
 
-    def __init__(self, segmenter: Segmenter, config: TrackerConfig) -> None:
+    def __init__(self, segmenter: Segmenter, read_config: Callable[[], TrackerConfig]) -> None:
+        """`read_config` gives the current settings; it is called at each step, so that changes apply at once."""
         self._segmenter = segmenter
-        self._config = config
+        self._read_config = read_config
         self._targets: dict[int, _Target] = {}
         self._next_id = 1
 
@@ -68,14 +69,14 @@ class RepromptTracker:
         masks = [
             scored.mask if is_seen else np.zeros_like(scored.mask) for scored, is_seen in zip(found, seen, strict=True)
         ]
-        if not self._config.overlap:
+        if not self._read_config().overlap:
             _divide(masks, [scored.score for scored in found])
         tracks = []
         for target, scored, mask in zip(targets, found, masks, strict=True):
             area_px = int(np.count_nonzero(mask))
             if area_px:
                 target.prompt, target.area_px = _prompt(mask, target.prompt), area_px
-            target.state = target.state.after(area_px > 0, stamp_ns, self._config.lost_after_s)
+            target.state = target.state.after(area_px > 0, stamp_ns, self._read_config().lost_after_s)
             tracks.append(target.state.track(mask, scored.score if area_px else 0.0))
         return tracks
 

@@ -48,14 +48,19 @@ class MemoryTracker:
         graphs: Mapping[str, TrackerGraph],
         memory: Memory,
         size_px: int,
-        config: TrackerConfig,
+        read_config: Callable[[], TrackerConfig],
         maps: Callable[[Features], Mapping[str, Value]] = lambda features: features.data,
     ) -> None:
-        """`graphs` are the decoder, memory_attention and memory_encoder; `maps` gives the encoder's outputs by name."""
+        """
+        Args:
+            graphs: the decoder, memory_attention and memory_encoder.
+            read_config: gives the current settings; it is called at each step, so that changes apply at once.
+            maps: gives the encoder's outputs by name.
+        """
         self._graphs = graphs
         self._memory = memory
         self._size_px = size_px
-        self._config = config
+        self._read_config = read_config
         self._maps = maps
         self._next_id = 1
         self.reset()
@@ -89,7 +94,7 @@ class MemoryTracker:
         self._states += states
         shown = masks
         if shown is None:
-            shown = masks_from_logits(list(found["masks"][:, 0]), features.size_wh, not self._config.overlap)
+            shown = masks_from_logits(list(found["masks"][:, 0]), features.size_wh, not self._read_config().overlap)
         return _tracks(states, shown, found["iou"][:, 0])
 
     def step(self, features: Features, stamp_ns: int) -> list[Track]:
@@ -103,10 +108,10 @@ class MemoryTracker:
         self._bank.remember(found["mem_feat"], found["object_pointer"], self._frame)
         present = found["object_score"][:, 0] > 0
         logits = [values if is_seen else None for values, is_seen in zip(found["masks"][:, 0], present, strict=True)]
-        masks = masks_from_logits(logits, features.size_wh, not self._config.overlap)
+        masks = masks_from_logits(logits, features.size_wh, not self._read_config().overlap)
         # A target that the model finds, but whose pixels all belong to another target, is not visible either.
         self._states = [
-            state.after(bool(mask.any()), stamp_ns, self._config.lost_after_s)
+            state.after(bool(mask.any()), stamp_ns, self._read_config().lost_after_s)
             for state, mask in zip(self._states, masks, strict=True)
         ]
         return sorted(_tracks(self._states, masks, found["iou"][:, 0]), key=lambda track: track.track_id)

@@ -33,7 +33,10 @@ def test_exported_graphs_follow_as_torch_does(
     model = load_source(str(official_checkpoint), SIZE_PX).model
     graphs = torch_graphs(model, SIZE_PX, manifest.multimask, torch.device("cpu"), torch.float32)
     assert manifest.memory is not None
-    trackers = [load_tracker(config, segmenter)(), MemoryTracker(graphs, manifest.memory, SIZE_PX, config.tracker)]
+    trackers = [
+        load_tracker(config, segmenter)(),
+        MemoryTracker(graphs, manifest.memory, SIZE_PX, lambda: config.tracker),
+    ]
 
     rng = np.random.default_rng(4)
     scene = rng.uniform(0, 255, (8, 8, 3))

@@ -19,7 +19,9 @@ from reasonseg_ros.model_card import load_card
 from reasonseg_ros.segmenter.loading import load_segmenter
 from reasonseg_ros.segmenter.refinement import RefinedTracker
 from reasonseg_ros.segmenter.reprompting import RepromptTracker
+from reasonseg_ros.segmenter.track_states import TrackState
 from reasonseg_ros.segmenter.tracker import MemoryTracker
+from reasonseg_ros.settings import Settings
 from reasonseg_ros.training.segmenter.memory.model import new_video_model
 from reasonseg_ros.training.segmenter.model import small_config
 from reasonseg_ros.types import Grounding
@@ -59,6 +61,34 @@ def test_the_tracker_is_chosen(
     assert [track.track_id for track in one.add(segmenter.encode(RGB), prompts, 0)] == [1]
     assert [track.mask.shape for track in one.step(segmenter.encode(RGB), 1)] == [(48, 64)]
     assert two.step(segmenter.encode(RGB), 1) == []
+
+
+@pytest.mark.parametrize(("mode", "refine"), [("reprompt", "none"), ("memory", "none"), ("memory", "edges")])
+def test_changed_settings_apply_to_running_trackers(mode: str, refine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded segmenter follows one red square as two targets, whose masks may overlap at first."""
+    values = {"tracker.mode": mode, "segmenter.refine": refine}
+    settings = Settings(config_from({**values, "tracker.overlap": True}))
+    segmenter = load_segmenter(settings.now.segmenter)
+    tracker = load_tracker(settings, segmenter)()
+    rgb = np.full((240, 320, 3), 120, np.uint8)
+    square = np.s_[90:150, 130:190]
+    rgb[square] = 200, 30, 30
+    mask = np.zeros(rgb.shape[:2], bool)
+    mask[square] = True
+    read: list[object] = []
+    monkeypatch.setattr(TrackState, "after", lambda self, seen, stamp, lost_after_s: read.append(lost_after_s) or self)
+    prompt = Grounding(np.array([130, 90, 190, 150], np.float32))
+    features = segmenter.encode(rgb)
+    tracker.add(features, [prompt, prompt], 0, [mask, mask])
+
+    def shared_px() -> int:
+        one, two = (track.mask for track in tracker.step(features, 1))
+        return int((one & two).sum())
+
+    assert shared_px() > 1000
+    settings.change(config_from({**values, "tracker.overlap": False, "tracker.lost_after_s": 9.0}))
+    assert shared_px() == 0
+    assert read == [3.0, 3.0, 9.0, 9.0]
 
 
 def test_the_tracker_loads_no_second_image_encoder(checkpoints: dict[str, Path], tmp_path: Path) -> None:

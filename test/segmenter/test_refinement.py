@@ -251,7 +251,7 @@ class TwoTracks:
 def test_followed_masks_are_moved_to_edges_and_stay_apart(overlap: bool) -> None:
     rough = rectangle(41, 29, 81, 71)
     inner = TwoTracks(rough, rough)
-    tracker = RefinedTracker(inner, overlap)
+    tracker = RefinedTracker(inner, lambda: overlap)
     features = Features((picture(OBJECT), Features(None, SIZE_WH)), SIZE_WH)
     for tracks in (tracker.add(features, [BOXED], 1), tracker.step(features, 2)):
         assert mask_iou(tracks[0].mask, OBJECT) > mask_iou(rough, OBJECT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def box(*xyxy: float) -> Grounding:
 
 def test_finished_masks_are_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter = BrightInBox()
-    tracker = RepromptTracker(segmenter, TrackerConfig())
+    tracker = RepromptTracker(segmenter, TrackerConfig)
     with monkeypatch.context() as patch:
         patch.setattr(segmenter, "decode", None)
         [track] = tracker.add(scene(10), [box(0, 0, 5, 5)], 0, [square(10)])
@@ -64,7 +65,7 @@ def test_finished_masks_are_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_target_that_moves_a_little_is_followed() -> None:
-    tracker = RepromptTracker(BrightInBox(), TrackerConfig())
+    tracker = RepromptTracker(BrightInBox(), TrackerConfig)
     [track] = tracker.add(scene(10), [box(8, 18, 22, 32)], 0)
     assert (track.track_id, track.state, track.score) == (1, "new", pytest.approx(0.9))
     for step, x in enumerate((11, 12, 13), 1):
@@ -86,7 +87,7 @@ def test_what_is_not_the_target_is_no_mask(features: Features) -> None:
             large = features.data.sum() > 1000
             return super().decode(features, [box(0, 0, *WH)] if large else groundings)
 
-    tracker = RepromptTracker(Anywhere(), TrackerConfig(lost_after_s=1.5))
+    tracker = RepromptTracker(Anywhere(), partial(TrackerConfig, lost_after_s=1.5))
     tracker.add(scene(10), [box(8, 18, 22, 32)], 0)
     states = []
     for second in (1, 2, 3):
@@ -101,7 +102,7 @@ def test_what_is_not_the_target_is_no_mask(features: Features) -> None:
 def test_a_pixel_belongs_to_one_target_unless_they_may_overlap() -> None:
     prompts = [box(8, 18, 22, 32), box(10, 20, 20, 30)]
     for overlap in (False, True):
-        tracker = RepromptTracker(BrightInBox(), TrackerConfig(overlap=overlap))
+        tracker = RepromptTracker(BrightInBox(), partial(TrackerConfig, overlap=overlap))
         tracker.add(scene(10), prompts, 0)
         first, second = tracker.step(scene(10), 1)
         assert (first.mask & second.mask).any() == overlap
@@ -109,7 +110,7 @@ def test_a_pixel_belongs_to_one_target_unless_they_may_overlap() -> None:
 
 
 def test_targets_come_and_go() -> None:
-    tracker = RepromptTracker(BrightInBox(), TrackerConfig())
+    tracker = RepromptTracker(BrightInBox(), TrackerConfig)
     assert tracker.step(scene(10), 0) == []
     tracker.add(scene(10), [box(8, 18, 22, 32)] * 2, 1)
     tracker.remove([1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -62,7 +64,7 @@ def frames() -> list[RgbImage]:
 def tracker(model: Sam2VideoModel, **settings: object) -> MemoryTracker:
     graphs = torch_graphs(model, SIZE_PX, False, torch.device("cpu"), torch.float32)
     memory = Memory(model.num_maskmem, model.config.max_object_pointers_in_encoder, model.mem_dim)
-    config = TrackerConfig(**{"overlap": True, **settings})
+    config = partial(TrackerConfig, **{"overlap": True, **settings})
     return MemoryTracker(graphs, memory, SIZE_PX, config, torch_maps(model, torch.device("cpu"), torch.float32))
 
 

@@ -42,6 +42,17 @@ def test_a_bad_value_is_refused_with_the_reason_and_changes_nothing(node, client
     assert node.config == before
 
 
+def test_a_threshold_without_a_confidence_is_refused_also_while_the_node_runs(start_node, client):
+    """No answer would be unsure, as LLM-Seg's answers have no confidence."""
+    node = start_node(method="llm_seg")
+    assert "answers have no confidence" not in client.set(answer__min_confidence=0.0)[0]
+    before = node.config
+    assert "so no answer has a confidence" in client.set(answer__min_confidence=0.5)[0]
+    assert node.config == before
+    assert client.transition("deactivate") and client.transition("cleanup")
+    assert client.set(answer__min_confidence=0.5) == [""]  # whoever configures it next is answered then
+
+
 def test_a_good_value_acts_at_once(node, client):
     assert client.set(query__max_characters=5) == [""]
     assert client.ask("the bright one").status == "refused"
