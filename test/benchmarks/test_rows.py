@@ -41,7 +41,7 @@ def segmenter() -> Segmenter:
 
 @pytest.fixture(scope="module")
 def predictor() -> sam2_shapes.OfficialPredictor:
-    pytest.importorskip("sam2", reason="run `make setup`")
+    pytest.importorskip("sam2", reason="needs requirements/sam2.txt; run `make setup`")
     return sam2_shapes.OfficialPredictor(sam2_shapes.official_model("tiny", SMALL_OFFICIAL), "cpu")
 
 
@@ -134,7 +134,7 @@ def test_memory_of_what_was_used_once() -> None:
 
 def test_the_rows_of_a_gpu_by_a_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no CPU runs is reported and does not end the rest."""
-    pytest.importorskip("sam2", reason="run `make setup`")
+    pytest.importorskip("sam2", reason="needs requirements/sam2.txt; run `make setup`")
     monkeypatch.setitem(official._HIERA, (16, 5), SMALL_HIERA)
     embedded = resource("models") / "tabletop" / "segmenter" / "onnx"
     monkeypatch.setattr(sam2_shapes, "exported", lambda *_: embedded)  # exporting takes its time

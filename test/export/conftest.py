@@ -35,7 +35,7 @@ def randomize(model: nn.Module, seed: int) -> None:
 @pytest.fixture(scope="session")
 def official_model() -> Any:
     """SAM2.1 as the official package builds it, with a small image encoder."""
-    pytest.importorskip("sam2", reason="run `make setup`")
+    pytest.importorskip("sam2", reason="needs requirements/sam2.txt; run `make setup`")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the package and of hydra
         from sam2.build_sam import build_sam2

@@ -46,7 +46,7 @@ def test_hieras_features_are_the_librarys(size_px: int) -> None:
 
 
 def edge_tam() -> EdgeTamModel:
-    pytest.importorskip("timm", reason="run `make setup`")
+    pytest.importorskip("timm", reason="needs timm; run `make setup`")
     layers = {"in_chans": 3, "features_only": True, "out_indices": [1, 2, 3, 4]}
     backbone = TimmWrapperConfig(architecture="resnet10t", model_args=layers)
     config = EdgeTamConfig(

@@ -19,7 +19,7 @@ def test_every_published_size_has_a_place_for_every_weight(
     version: str, size: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without memory for the weights: names and shapes are what matters."""
-    pytest.importorskip("sam2", reason="run `make setup`")
+    pytest.importorskip("sam2", reason="needs requirements/sam2.txt; run `make setup`")
     monkeypatch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))  # its values are read
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")  # of the package and of hydra
