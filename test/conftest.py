@@ -1,5 +1,6 @@
 """Configuration of all tests: scheduling, temporary folders, garbage collection and snapshots."""
 
+import atexit
 import gc
 import os
 import re
@@ -76,13 +77,12 @@ def has_room(folder):
 def pytest_collection(session):
     """Exclude the imported objects, about a million, from garbage collection.
 
-    Each collection would otherwise take half a second.
+    Each collection would otherwise take half a second, one before this exclusion too.
     """
     gc.disable()
     try:
         return (yield)
     finally:
-        gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTION_THRESHOLDS)
         gc.enable()
@@ -113,7 +113,8 @@ def pytest_collection_modifyitems(config, items):
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session, exitstatus):
     """Remove the tests' files from memory, unless a test failed and they may be needed."""
-    gc.unfreeze()  # else libraries warn about remaining objects at exit
+    # Else libraries warn about remaining objects at exit. Not now, as pytest's plugins still collect twice.
+    atexit.register(gc.unfreeze)
     folder = session.config._tmp_path_factory._basetemp
     if exitstatus == 0 and folder is not None and SHARED_MEMORY in folder.parents:
         shutil.rmtree(folder, ignore_errors=True)
