@@ -16,6 +16,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from console_programs import Programs
 
+SWITCHED_OFF = (
+    # Two hidden pages of the address bar in each window, which take more time than a test's own page.
+    "WebUIOmniboxPopup", "WebUIOmniboxAimPopup",
+    # What playwright switches off, because this option replaces its own.
+    "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades", "LensOverlay",
+    "HttpsFirstBalancedModeAutoEnable", "MediaRouter", "PaintHolding", "ThirdPartyStoragePartitioning",
+    "AvoidCorsURLLoaderRestartOnRedirect", "TcpPortRandomizationWin", "OptimizationHints", "NetworkTimeServiceQuerying",
+    "AimEnabled", "PreconnectToSearch",
+)  # fmt: skip
+"""Features of Chromium. It ignores names that it does not know."""
+
 
 @contextmanager
 def programs_in_a_domain():
@@ -53,7 +64,8 @@ def chromium():
     if path is None:
         pytest.skip("needs a browser; run `sudo apt install chromium`")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        options = ["--no-sandbox", "--disable-gpu", f"--disable-features={','.join(SWITCHED_OFF)}"]
+        browser = playwright.chromium.launch(executable_path=path, args=options)
         yield browser
         browser.close()
 
