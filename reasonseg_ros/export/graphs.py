@@ -18,6 +18,7 @@ from reasonseg_ros.export.activation import replace_gelu
 from reasonseg_ros.export.decoder import Decoder
 from reasonseg_ros.export.encoder import Encoder
 from reasonseg_ros.export.memory import MemoryAttention, MemoryEncoder
+from reasonseg_ros.export.operators import operators_read_once
 
 OPSET = 18
 """The newest opset that ONNX Runtime and TensorRT 10 and 11 all read without conversion."""
@@ -103,7 +104,7 @@ def write_module(
     free = tuple(dict(sizes) for _, sizes in inputs.values())
     replace_gelu(module)
     try:
-        with _silence(), torch.no_grad():
+        with _silence(), operators_read_once(), torch.no_grad():
             torch.onnx.export(
                 module.eval().requires_grad_(False), examples, str(path),
                 input_names=list(inputs), output_names=list(outputs), dynamic_shapes=free,
