@@ -10,7 +10,7 @@ from typing import Any
 
 from reasonseg_ros.bags import BagReader, Damage, decoded, of_this_version
 from reasonseg_ros.errors import InvalidInput
-from reasonseg_ros.evaluation.reading.clip_stream import ClipStream
+from reasonseg_ros.evaluation.reading.clip_stream import MAX_AGE_S, ClipStream
 from reasonseg_ros.evaluation.reading.clips import Clip, unreadable
 from reasonseg_ros.evaluation.reading.questions import TimedQuestion
 from reasonseg_ros.evaluation.reading.topics import GROUND_TRUTH, QUERY, Topics, find_topics
@@ -31,13 +31,14 @@ def read_bags(
     questions: Sequence[TimedQuestion] = (),
     with_images: bool = False,
     on_note: OnNote = _LOG.warning,
+    max_age_s: float = MAX_AGE_S,
 ) -> Generator[Clip, None, None]:
     """The clips of one bag after the other. If there are several bags, ids begin with the bag's name."""
     if len(bags) == 1:
-        yield from read_clips(bags[0], image_topic, kinds, questions, with_images, on_note)
+        yield from read_clips(bags[0], image_topic, kinds, questions, with_images, on_note, max_age_s)
         return
     for name, bag in zip(bag_names(bags), bags, strict=True):
-        for clip in read_clips(bag, image_topic, kinds, questions, with_images, on_note):
+        for clip in read_clips(bag, image_topic, kinds, questions, with_images, on_note, max_age_s):
             yield _of_bag(clip, name)
 
 
@@ -78,6 +79,7 @@ def read_clips(
     questions: Sequence[TimedQuestion] = (),
     with_images: bool = False,
     on_note: OnNote = _LOG.warning,
+    max_age_s: float = MAX_AGE_S,
 ) -> Generator[Clip, None, None]:
     """The questions of a bag in order, each about one image, and a clip for each part that cannot be read.
 
@@ -90,7 +92,7 @@ def read_clips(
             topics = find_topics(bag, types, lambda topic: first_message(reader, topic), image_topic, bool(questions))
         except InvalidInput as error:
             raise InvalidInput(f"{error}{_why_not_more(reader, image_topic)}") from error
-        stream = ClipStream(_messages(reader, list(topics.types)), topics, kinds, questions, with_images)
+        stream = ClipStream(_messages(reader, list(topics.types)), topics, kinds, questions, with_images, max_age_s)
         yield from stream
         yield from _missing(reader, topics, stream)
         for note in reader.notes:

@@ -30,6 +30,7 @@ from reasonseg_ros.bags.topics import (
 )
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import bag_names, first_message
+from reasonseg_ros.evaluation.reading.clip_stream import MAX_AGE_S
 from reasonseg_ros.evaluation.reading.topics import GROUND_TRUTH, QUERY, find_topics
 from reasonseg_ros.evaluation.scoring.mask_files import ReadPrediction
 from reasonseg_ros.images.messages import declared_size_wh, is_compressed, rgb_from_image
@@ -147,10 +148,11 @@ def _content(path: Path, reader: bags.BagReader, image_topic: str) -> _Content:
     topics = find_topics(path, types, lambda topic: first_message(reader, topic), image_topic, only_shown)
     content = _Content(topics.image)
     newest_ns: int | None = None
-    queries: list[tuple[int, Any, bool]] = []
-    for topic, _, data in reader.raw([*topics.types, *texts]):
+    newest_log_ns = 0
+    queries: list[tuple[int, Any, bool, int]] = []
+    for topic, log_ns, data in reader.raw([*topics.types, *texts]):
         if topic == topics.image:
-            newest_ns = bags.raw_stamp_ns(data)
+            newest_ns, newest_log_ns = bags.raw_stamp_ns(data), log_ns
             checksum = zlib.crc32(data)
             if content.images_ns.setdefault(newest_ns, checksum) != checksum:
                 content.unclear_ns.add(newest_ns)
@@ -164,9 +166,12 @@ def _content(path: Path, reader: bags.BagReader, image_topic: str) -> _Content:
             elif topics.types[topic] == QUERY and newest_ns is None:
                 raise InvalidInput(f"{path}: the question {message.text[:80]!r} comes before the first image")
             elif topics.types[topic] == QUERY:
-                queries.append((newest_ns or 0, message, topic == UNSCORED_QUERY_TOPIC))
-    for stamp_ns, message, is_unscored in queries:
+                queries.append((newest_ns or 0, message, topic == UNSCORED_QUERY_TOPIC, log_ns - newest_log_ns))
+    for stamp_ns, message, is_unscored, after_ns in queries:
         if is_unscored or not content.truths:
+            if after_ns > MAX_AGE_S * 1e9:
+                late = f"{after_ns / 1e9:.1f} s after the last image, which the node would not use"
+                raise InvalidInput(f"{path}: the question {message.text[:80]!r} comes {late}")
             content.unscored[stamp_ns].append(message)
         else:
             content.queries.setdefault(message.query_id, message)

@@ -76,6 +76,18 @@ def test_images_keep_their_pixels_and_truths_their_masks(tmp_path, truth_bag, bo
     assert len(shifts) == 1  # distances in time stay
 
 
+@pytest.mark.parametrize(("asked_s", "is_kept"), [(9.9, True), (11.5, False)])
+def test_a_question_long_after_the_last_image_is_not_merged(tmp_path, capsys, asked_s, is_kept):
+    """In the merged bag it would be about this image, which the node would not use."""
+    frame = noisy_frame(1, 10**18)
+    with bags.BagWriter(tmp_path / "gap") as bag:
+        bag.write("/camera/image", bags.image_message(frame.rgb, frame.stamp_ns, "camera"), frame.stamp_ns)
+        asked_ns = frame.stamp_ns + round(asked_s * 1e9)
+        bag.write("/reasonseg/query", bags.query_message(Query("where is it?", "q")), asked_ns)
+    assert merge(tmp_path, tmp_path / "gap") == (0 if is_kept else 2)
+    assert is_kept or "'where is it?' comes 11.5 s after the last image" in capsys.readouterr().err
+
+
 def test_a_mask_makes_a_black_box_a_scored_question(tmp_path, box_file, scripted):
     (tmp_path / "masks").mkdir()
     cv2.imwrite(str(tmp_path / "masks" / "blackbox.png"), true_mask().astype(np.uint8) * 255)

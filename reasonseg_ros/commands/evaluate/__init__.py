@@ -120,7 +120,8 @@ def run(settings: argparse.Namespace) -> int:
     notes: dict[str, None] = {}
 
     def read(bags: Sequence[Path], on_note: OnNote) -> Generator[Clip, None, None]:
-        return read_bags(bags, settings.image_topic, settings.kinds, questions, sees_videos, on_note)
+        max_age_s = config.query.image_max_age_s
+        return read_bags(bags, settings.image_topic, settings.kinds, questions, sees_videos, on_note, max_age_s)
 
     if settings.consistency and (settings.ray or sees_videos):
         given = "--ray" if settings.ray else f"--method {config.method}"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from reasonseg_ros.bags.topics import UNSCORED_QUERY_TOPIC
+from reasonseg_ros.config import QueryConfig
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.reading.clips import Clip, Sample, unreadable
 from reasonseg_ros.evaluation.reading.questions import TimedQuestion
@@ -28,6 +29,9 @@ from reasonseg_ros.types import Frame
 KEPT_IMAGES = 8
 """Recent images to which ground truth may still refer, as a recorder may write the two out of order."""
 
+MAX_AGE_S: float = QueryConfig().image_max_age_s
+"""A question without ground truth is about an image of at most this age, as in the node."""
+
 LATE_NS = 10**9
 """A timed question may be at most this long before the first image or after the last."""
 
@@ -35,9 +39,10 @@ LATE_NS = 10**9
 class _Image:
     """An image message that is decoded once for all questions about it."""
 
-    def __init__(self, message: Any, on_dark: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, message: Any, log_ns: int, on_dark: Callable[[], None] = lambda: None) -> None:
         """`on_dark` is called when a 16-bit image turns out to be nearly black after decoding."""
         self.message = message
+        self.log_ns = log_ns
         self._on_dark = on_dark
 
     @cached_property
@@ -77,6 +82,7 @@ class ClipStream:
         kinds: Sequence[str] = (),
         questions: Sequence[TimedQuestion] = (),
         with_images: bool = False,
+        max_age_s: float = MAX_AGE_S,
     ) -> None:
         """
         Args:
@@ -85,11 +91,13 @@ class ClipStream:
             kinds: take only questions of these kinds; empty for all.
             questions: ask these, which are sorted by time, instead of the bag's.
             with_images: also yield every image, as a clip without a question, before the clips about it.
+            max_age_s: maximum time between a question without ground truth and its image, seconds; 0: no limit.
         """
         self.messages = messages
         self.topics = topics
         self.kinds = kinds
         self.with_images = with_images
+        self.max_age_ns = round(max_age_s * 1e9)
         self.asked = 0
         self.unstamped = 0
         self.repeated = 0
@@ -100,7 +108,7 @@ class ClipStream:
         self._first_ns: int | None = None
         self._recent: OrderedDict[int, _Image] = OrderedDict()
         self._waiting: dict[int, list[Any]] = {}  # ground truth by the stamp of its image, which has not come yet
-        self._early: list[Any] = []  # queries before the first image
+        self._early: list[tuple[Any, int]] = []  # queries before the first image, with their log times
         self._queries: dict[str, str] = {}  # text by id, as long as their ground truth has not come
         self._known: set[str] = set()  # ids of queries whose ground truth has come
         self._ids: set[str] = set()
@@ -115,7 +123,7 @@ class ClipStream:
             elif self.topics.types.get(topic) == GROUND_TRUTH:
                 yield from self._on_truth(message)
             elif self.topics.types.get(topic) == QUERY:
-                yield from self._on_query(message, topic == UNSCORED_QUERY_TOPIC)
+                yield from self._on_query(message, stamp_ns, topic == UNSCORED_QUERY_TOPIC)
         yield from self._rest()
 
     def _damaged(self, topic: str, stamp_ns: int, error: Exception) -> Clip:
@@ -139,7 +147,7 @@ class ClipStream:
             yield self._timed(self._left.pop(0))
         known = self._recent.pop(stamp_ns, None)  # popped, so that the new one is the newest
         self.repeated += known is not None and not np.array_equal(known.message.data, message.data)
-        image = self._recent[stamp_ns] = _Image(message, self._darkened)
+        image = self._recent[stamp_ns] = _Image(message, log_ns, self._darkened)
         if len(self._recent) > KEPT_IMAGES:
             self._recent.popitem(last=False)
         if self.with_images:
@@ -148,8 +156,8 @@ class ClipStream:
         for truth in waiting:
             yield self._with_truth(truth, image, stamp_ns)
         while self._early:
-            query = self._early.pop(0)
-            yield self._without_truth(query.query_id, query.text)
+            query, asked_ns = self._early.pop(0)
+            yield self._without_truth(query.query_id, query.text, asked_ns - log_ns)
 
     def _darkened(self) -> None:
         self.dark += 1
@@ -184,16 +192,17 @@ class ClipStream:
         else:
             self._waiting.setdefault(stamp_ns, []).append(message)
 
-    def _on_query(self, message: Any, is_unscored: bool) -> Iterator[Clip]:
+    def _on_query(self, message: Any, log_ns: int, is_unscored: bool) -> Iterator[Clip]:
         if self.topics.has(GROUND_TRUTH) and not is_unscored:
             if message.query_id and message.query_id not in self._known:
                 self._queries[message.query_id] = message.text
             return
         self.asked += 1
         if not self._recent:
-            self._early.append(message)
+            self._early.append((message, log_ns))
         else:
-            yield self._without_truth(message.query_id, message.text)
+            image_log_ns = next(reversed(self._recent.values())).log_ns
+            yield self._without_truth(message.query_id, message.text, log_ns - image_log_ns)
 
     def _rest(self) -> Iterator[Clip]:
         last_ns = next(reversed(self._recent), None)
@@ -207,7 +216,7 @@ class ClipStream:
             for message in messages:
                 reason = f"there is no image of stamp {stamp_ns} ns on {self.topics.image}"
                 yield unreadable(self._new_id(message.query_id or str(stamp_ns)), reason)
-        for query in self._early:
+        for query, _ in self._early:
             yield unreadable(self._new_id(query.query_id or query.text), f"no image on {self.topics.image}")
         for query_id, text in self._queries.items():
             reason = f"the question {text[:80]!r} has no ground truth in the bag"
@@ -244,12 +253,17 @@ class ClipStream:
         if question.stamp_ns(self._first_ns or 0) < (self._first_ns or 0) - LATE_NS:
             reason = f"time_s {question.time_s} is before the first image; give a time within the bag"
             return unreadable(self._new_id(question.question_id or question.text), reason)
-        return self._without_truth(question.question_id, question.text)
+        asked_ns = question.stamp_ns(self._first_ns or 0)
+        return self._without_truth(question.question_id, question.text, asked_ns - next(reversed(self._recent)))
 
-    def _without_truth(self, query_id: str, text: str) -> Clip:
-        """A question about the newest image, which the node would have used."""
+    def _without_truth(self, query_id: str, text: str, after_ns: int) -> Clip:
+        """A question about the newest image, which it follows by `after_ns`, if the node would have used that image."""
         stamp_ns, image = next(reversed(self._recent.items()))
         sample_id = self._new_id(query_id or str(stamp_ns))
+        if 0 < self.max_age_ns < abs(after_ns):
+            order = "before" if after_ns > 0 else "after"
+            reason = f"the nearest image {order} the question is {abs(after_ns) / 1e9:.1f} s away"
+            return unreadable(sample_id, f"{reason}; query.image_max_age_s is {self.max_age_ns / 1e9:g} (0: no limit)")
         return Clip(text, (Sample(sample_id, stamp_ns, image.load, image_digest=image.digest),))
 
     def _new_id(self, wanted: str) -> str:

@@ -10,6 +10,7 @@ from reasonseg_ros import bags
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.evaluation.bag_messages import read_clips
 from reasonseg_ros.evaluation.reading.questions import TimedQuestion, read_questions
+from reasonseg_ros.types import Query
 
 START_NS = 1_700_000_000 * 10**9
 BOX = (8, 8, 24, 24)
@@ -246,3 +247,34 @@ def test_a_file_that_unpacks_to_a_huge_image_is_refused_before_that(make_bag, sa
     samples, _ = split(read_clips(make_bag([samples_of("a")], change=grow)))
     with pytest.raises(InvalidInput, match="too large: 30000 x 30000 pixels; at most 100 megapixels"):
         samples[0].load_frame()
+
+
+def gap_bag(path, query_s):
+    """Images at 0 and 60 s, and a question without ground truth at `query_s`, None for none."""
+    with bags.BagWriter(path) as bag:
+        for at_s in sorted({0.0, 60.0} | ({query_s} - {None})):
+            stamp_ns = START_NS + round(at_s * 1e9)
+            if at_s == query_s:
+                bag.write("/reasonseg/query", bags.query_message(Query("the mug?", "q")), stamp_ns)
+            else:
+                bag.write("/image", bags.image_message(np.full((8, 8, 3), 90, np.uint8), stamp_ns, "camera"), stamp_ns)
+    return path
+
+
+@pytest.mark.parametrize("is_timed", [False, True])
+@pytest.mark.parametrize(("query_s", "max_age_s", "is_asked"), [(9.9, 10, True), (11.5, 10, False), (11.5, 0, True)])
+def test_a_question_in_a_gap_is_about_no_old_image(tmp_path, query_s, max_age_s, is_asked, is_timed):
+    """The node would end it as no_frame."""
+    bag = gap_bag(tmp_path / "bag", None if is_timed else query_s)
+    questions = [TimedQuestion(query_s, "the mug?", "q")] if is_timed else []
+    samples, lost = split(read_clips(bag, questions=questions, max_age_s=max_age_s))
+    assert [sample.stamp_ns for sample in samples] == [START_NS] * is_asked
+    assert [(one.sample_id, one.samples) for one in lost] == [("q", 1)] * (not is_asked)
+    assert is_asked or "the nearest image before the question is 11.5 s away" in lost[0].reason
+
+
+@pytest.mark.parametrize(("query_s", "is_asked"), [(-9.9, True), (-11.5, False)])
+def test_a_question_long_before_the_first_image_is_listed(tmp_path, query_s, is_asked):
+    samples, lost = split(read_clips(gap_bag(tmp_path / "bag", query_s)))
+    assert (len(samples), len(lost)) == (is_asked, not is_asked)
+    assert is_asked or "the nearest image after the question is 11.5 s away" in lost[0].reason
