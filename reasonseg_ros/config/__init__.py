@@ -137,7 +137,9 @@ class HistoryConfig:
         0,
         64,
     )
-    seconds: float = setting(4.0, "look-back window of these images, seconds", 0.1, 600.0)
+    seconds: float = setting(
+        4.0, "look-back window of these images, seconds; stream.buffer_s and stream.buffer_mb limit it too", 0.1, 600.0
+    )
 
 
 @dataclass(frozen=True)
