@@ -50,6 +50,7 @@ class Trainer:
         torch.manual_seed(plan.seed)
         self.plan, self.process = plan, process
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.has_bfloat16 = computes_bfloat16(self.device)
         self.tokenizer = build_tokenizer(corpus())
         encoder = ExampleEncoder(self.tokenizer, plan.thoughts)
         self.files = SceneFiles(plan.scenes)
@@ -149,8 +150,11 @@ class Trainer:
         warm = min(1.0, (steps + 1) / _WARM_UP_STEPS[stage])
         return warm * min(1.0, max(0.02, (1 - self.progress) / self.plan.decay_share))
 
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.has_bfloat16)
+
     def loss(self, batch: SceneBatch, with_texts: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with self._autocast():
             with torch.set_grad_enabled(not self.plan.keep_vision):
                 patch_states, image_tokens = self.forward.see(batch.images)
             if not with_texts:
@@ -176,7 +180,7 @@ class Trainer:
         """Loss on videos. The vision model is not trained here, which saves a third of the time."""
         frames, texts = batch.frames, batch.frames.texts
         assert texts
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with self._autocast():
             rows = self._video_tokens(batch)
             states, (layer_states, event_states), attention = self.video_forward.read(
                 rows, texts.tokens, texts.position, texts.question, (IMAGE_LAYERS, EVENT_LAYERS)
@@ -254,3 +258,14 @@ def _average_gradients(parameters: list[nn.Parameter]) -> None:
     flat /= dist.get_world_size()
     for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16. A CPU without them emulates it and takes three times as long.
+
+    False for a CPU if this version of torch cannot say.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(value is True for name, value in capabilities.items() if "bf16" in name)

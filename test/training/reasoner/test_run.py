@@ -12,6 +12,7 @@ from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.model_card import load_card
 from reasonseg_ros.reasoner.local.reasoner import LocalReasoner
 from reasonseg_ros.training.reasoner import examples
+from reasonseg_ros.training.reasoner import trainer as trainer_module
 from reasonseg_ros.training.reasoner.plan import ReasonerPlan
 from reasonseg_ros.training.reasoner.run import train_reasoner
 from reasonseg_ros.training.reasoner.trainer import Trainer
@@ -24,26 +25,12 @@ def short_orthogonalization(monkeypatch):
     monkeypatch.setattr(torch.optim, "Muon", partial(torch.optim.Muon, ns_steps=1))
 
 
-def compute_in_float32(monkeypatch):
-    """In a third of the time where a CPU has no instructions for bfloat16.
-
-    For what is about steps, rates and files. The losses of scenes and videos are computed in bfloat16 where two
-    processes train, and in the training on videos.
-    """
-    monkeypatch.setattr(torch, "autocast", partial(torch.autocast, enabled=False))
-
-
-@pytest.fixture
-def in_float32(monkeypatch):
-    compute_in_float32(monkeypatch)
-
-
 @pytest.fixture
 def plan(scene_folder, tmp_path):
     return ReasonerPlan(scene_folder, tmp_path / "exported", tmp_path / "work", steps=4, dense_share=0.5, batch=2)
 
 
-def test_questions_begin_after_the_dense_stage_and_the_rate_falls_at_the_end(in_float32, plan):
+def test_questions_begin_after_the_dense_stage_and_the_rate_falls_at_the_end(plan):
     plan = replace(plan, steps=7, dense_share=0.3)
     trainer = Trainer(plan, 0)
     rates = []
@@ -56,7 +43,7 @@ def test_questions_begin_after_the_dense_stage_and_the_rate_falls_at_the_end(in_
     assert {"text", "number", "looked", "layer_box_px"} <= set(trainer.report)
 
 
-def test_a_resumed_run_stands_where_it_stopped(in_float32, plan, monkeypatch):
+def test_a_resumed_run_stands_where_it_stopped(plan, monkeypatch):
     # The tokenizer library's dropout cannot be seeded: which pieces a rough word falls into is left to chance.
     monkeypatch.setattr(examples, "_ROUGH_SHARE", 0)
     stopped = Trainer(plan, 0)
@@ -76,7 +63,7 @@ def test_a_resumed_run_stands_where_it_stopped(in_float32, plan, monkeypatch):
     torch.testing.assert_close(batches[0].texts.tokens, batches[1].texts.tokens, rtol=0, atol=0)
 
 
-def test_a_finished_run_goes_on_when_the_budget_grows_and_its_export_answers(in_float32, plan, make_scene):
+def test_a_finished_run_goes_on_when_the_budget_grows_and_its_export_answers(plan, make_scene):
     train_reasoner(replace(plan, steps=2))
     train_reasoner(plan)
     state = torch.load(plan.work / "reasoner.pt", weights_only=True)
@@ -93,10 +80,9 @@ def test_two_processes_train_one_model(plan):
     assert (plan.out / "model.safetensors").exists()
 
 
-def test_a_run_on_videos_begins_with_the_weights_of_an_earlier_one(plan, video_folder, tmp_path):
-    with pytest.MonkeyPatch.context() as patch:
-        compute_in_float32(patch)
-        train_reasoner(replace(plan, steps=2))
+def test_a_run_on_videos_begins_with_the_weights_of_an_earlier_one(plan, video_folder, tmp_path, monkeypatch):
+    train_reasoner(replace(plan, steps=2))
+    monkeypatch.setattr(trainer_module, "computes_bfloat16", lambda device: True)  # as on a GPU
     later = replace(plan, steps=4, dense_share=0.0, videos=video_folder, video_batch=2, work=tmp_path / "later")
     trainer = Trainer(replace(later, start=plan.work / "reasoner.pt"), 0)
     earlier = torch.load(plan.work / "reasoner.pt", weights_only=True)
@@ -105,6 +91,7 @@ def test_a_run_on_videos_begins_with_the_weights_of_an_earlier_one(plan, video_f
     assert trainer.step == 0
     trainer.advance()
     assert {"video_text", "video_event", "video_looked", "video_layer_box_px", "number"} <= set(trainer.report)
+    assert trainer.has_bfloat16
     assert "video_number" not in trainer.report
     trainer.save()
     resumed = Trainer(replace(later, start=plan.work / "reasoner.pt"), 0)
@@ -112,7 +99,7 @@ def test_a_run_on_videos_begins_with_the_weights_of_an_earlier_one(plan, video_f
     torch.testing.assert_close(resumed.model.state_dict(), trainer.model.state_dict(), rtol=0, atol=0)
 
 
-def test_a_run_goes_on_from_the_folder_of_a_checkpoint(in_float32, plan, video_folder, tmp_path):
+def test_a_run_goes_on_from_the_folder_of_a_checkpoint(plan, video_folder, tmp_path):
     train_reasoner(replace(plan, steps=2))
     later = replace(
         plan, steps=4, dense_share=0.0, videos=video_folder, video_batch=2, work=tmp_path / "later", start=plan.out,
@@ -136,3 +123,19 @@ def test_a_run_goes_on_from_the_folder_of_a_checkpoint(in_float32, plan, video_f
 def test_a_checkpoint_without_heads_has_no_dense_stage(plan, tmp_path):
     with pytest.raises(InvalidInput, match="dense"):
         Trainer(replace(plan, start=tmp_path, dense_share=0.1), 0)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"avx2": True, "avx512_bf16": True, "amx_bf16": False}, True),
+        ({"architecture": "aarch64", "arm_bf16": True}, True),
+        ({"cpu_name": "with bf16 in its name"}, False),
+    ],
+)
+def test_bfloat16_is_used_only_where_the_processor_computes_it(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert trainer_module.computes_bfloat16(torch.device("cpu")) is expected
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not trainer_module.computes_bfloat16(torch.device("cpu"))
