@@ -16,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.errors import ConfigError, InvalidInput, ModelError
 from reasonseg_ros.files.resources import resource
+from reasonseg_ros.geometry import mask_box
 from reasonseg_ros.images.memory import ImageMemory
 from reasonseg_ros.methods.port import Method
 from reasonseg_ros.methods.proposing import Unwanted, proposal_regions, proposals_for
@@ -31,16 +33,17 @@ from reasonseg_ros.reasoner.dialects.parsing import take_apart
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.reasoner.thoughts import Thought
 from reasonseg_ros.segmenter.everything import Everything, Proposals
-from reasonseg_ros.segmenter.port import Features, Segmenter
-from reasonseg_ros.segmenter.regions import without_empty
+from reasonseg_ros.segmenter.port import Features, ScoredMask, Segmenter
+from reasonseg_ros.segmenter.regions import build_region, without_empty
 from reasonseg_ros.selection.digests import model_digests
 from reasonseg_ros.selection.embeddings import attended, attention_maps, embed_masks
 from reasonseg_ros.selection.selector import MaskScores, Selector
 from reasonseg_ros.settings import Settings
-from reasonseg_ros.types import Answer, Frame, Query, Region, Segmentation, Status
+from reasonseg_ros.types import Answer, BoolMask, Frame, Grounding, Query, Region, Segmentation, Status
 
 EMBEDDED = "tabletop"
-PART_SHARE = 0.8
+JOIN_SHARE = 0.1
+"""Masks of different things rarely overlap; chosen on the validation scenes of the selection."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,12 +126,10 @@ class LlmSeg(WrappedMethod):
         answer = Answer(Status.NO_TARGET, words, raw_text=thought.text, model=self.reasoner.name, tokens=thought.tokens)
         regions: tuple[Region, ...] = ()
         try:
-            found = proposing.result()
+            config, found = self.settings.now.segmenter, proposing.result()
             scores = self.scores(frame, thought, found)
-            drawn = proposal_regions(
-                self.everything, found.features, found.proposals, scores.chosen, self.settings.now.segmenter
-            )
-            regions = _left_to_right(without_parts(_with_scores(drawn, scores)))
+            drawn = proposal_regions(self.everything, found.features, found.proposals, scores.chosen, config)
+            regions = _left_to_right(join_overlapping(_with_scores(drawn, scores), config))
             if regions:
                 groundings = tuple(region.grounding for region in regions)
                 answer = replace(answer, status=Status.OK, groundings=groundings)
@@ -159,14 +160,37 @@ def _with_scores(drawn: Mapping[int, Region], scores: MaskScores) -> list[Region
     ]
 
 
-def without_parts(regions: Sequence[Region]) -> list[Region]:
-    """Without regions that lie by PART_SHARE in a larger one, because several proposals may show one target."""
-    kept: list[Region] = []
-    for region in sorted(regions, key=lambda region: -int(region.mask.sum())):
-        area_px = np.count_nonzero(region.mask)
-        if not any(np.count_nonzero(region.mask & larger.mask) >= PART_SHARE * area_px for larger in kept):
-            kept.append(region)
-    return kept
+def join_overlapping(regions: Sequence[Region], config: SegmenterConfig) -> list[Region]:
+    """One region for all whose masks overlap by JOIN_SHARE of the smaller: several proposals may show one target.
+
+    A joined region has the best scores of its parts, and the box around them as grounding.
+    """
+    groups: list[list[Region]] = []
+    for region in regions:
+        apart, together = [], [region]
+        for group in groups:
+            if any(_overlap(region.mask, other.mask) >= JOIN_SHARE for other in group):
+                together += group
+            else:
+                apart.append(group)
+        groups = [*apart, together]
+    return [_union(group, config) for group in groups]
+
+
+def _overlap(a: BoolMask, b: BoolMask) -> float:
+    """Share of the smaller mask that lies in the other."""
+    smaller = min(int(a.sum()), int(b.sum()))
+    return int((a & b).sum()) / max(smaller, 1)
+
+
+def _union(group: Sequence[Region], config: SegmenterConfig) -> Region:
+    if len(group) == 1:
+        return group[0]
+    mask: BoolMask = np.logical_or.reduce([region.mask for region in group])
+    box_xyxy = mask_box(mask)
+    assert box_xyxy is not None  # no region is empty
+    grounding = Grounding(box_xyxy, score=max(region.grounding.score for region in group))
+    return build_region(grounding, ScoredMask(mask, max(region.mask_score for region in group)), config)
 
 
 def _left_to_right(regions: Sequence[Region]) -> tuple[Region, ...]:

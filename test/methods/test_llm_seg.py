@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from reasonseg_ros.config import config_from
+from reasonseg_ros.config.models import SegmenterConfig
 from reasonseg_ros.errors import ConfigError, ModelError
 from reasonseg_ros.files.documents import read_yaml_document
 from reasonseg_ros.files.resources import resource
-from reasonseg_ros.geometry import box_iou
+from reasonseg_ros.geometry import box_iou, mask_box
 from reasonseg_ros.images.files import read_image
-from reasonseg_ros.methods.llm_seg import LlmSeg, selection_folder, without_parts
+from reasonseg_ros.methods.llm_seg import LlmSeg, join_overlapping, selection_folder
 from reasonseg_ros.methods.loading import load_method
 from reasonseg_ros.methods.seg_zero import SegZero
 from reasonseg_ros.reasoner.abilities import Ability
@@ -23,12 +24,14 @@ from reasonseg_ros.reasoner.call import WAIT, Call
 from reasonseg_ros.reasoner.port import Reasoner
 from reasonseg_ros.reasoner.thoughts import Thought
 from reasonseg_ros.segmenter.everything import Everything, EverythingOptions
+from reasonseg_ros.segmenter.port import ScoredMask
+from reasonseg_ros.segmenter.regions import build_region
 from reasonseg_ros.segmenter.scripted import ScriptedSegmenter
 from reasonseg_ros.selection.card import SelectionCard
 from reasonseg_ros.selection.choosing import SelectionRule
 from reasonseg_ros.selection.selector import MaskScores, Selector
 from reasonseg_ros.settings import Settings
-from reasonseg_ros.types import Answer, Frame, Query, Status
+from reasonseg_ros.types import Answer, Frame, Grounding, Query, Status
 
 RED, BLUE = (200, 20, 20), (20, 20, 200)
 LOOKS = np.ones((2, 3, 4), np.float32)
@@ -145,12 +148,25 @@ def test_what_fails_is_the_status_of_one_question(make, frame, error, status):
     assert failed.status is Status.FAILED and failed.answer.error == "reasoning: ZeroDivisionError: by zero"
 
 
-def test_of_proposals_of_one_target_the_largest_stays(make, frame):
-    whole, part, beside = np.zeros((3, 10, 10), bool)
-    whole[2:8, 2:8], part[2:5, 2:5], beside[4:10, 4:10] = True, True, True
-    (known,) = make().answer(Frame(frame.rgb[:30]), QUESTION).regions
-    regions = [replace(known, mask=mask) for mask in (part, beside, whole)]
-    assert [region.mask.sum() for region in without_parts(regions)] == [36, 36]
+def test_chosen_masks_that_overlap_are_one_target():
+    head, handle, inside, beside, touching = np.zeros((5, 10, 20), bool)
+    head[0:4, 0:4], handle[3:10, 2:4], inside[1:3, 1:3] = True, True, True  # head and handle share 2 pixels of 14
+    beside[0:5, 8:12], touching[4:9, 11:16] = True, True  # they share 1 pixel of 20
+
+    def region(mask, iop, score):
+        return build_region(Grounding(mask_box(mask), score=iop), ScoredMask(mask, score), SegmenterConfig())
+
+    parts = [region(head, 0.7, 0.8), region(beside, 0.6, 0.5), region(touching, 0.5, 0.4)]
+    later = [region(inside, 0.9, 0.3), region(handle, 0.8, 0.9)]
+    for order in ([*parts, *later], [*later, *parts], [*later[::-1], *parts[::-1]]):
+        found = sorted(join_overlapping(order, SegmenterConfig()), key=lambda region: region.box_xyxy[0])
+        whole = found[0]
+        assert [one.mask.sum() for one in found] == [(head | handle).sum(), 20, 25]
+        np.testing.assert_array_equal(whole.mask, head | handle)
+        np.testing.assert_array_equal(whole.box_xyxy, [0, 0, 4, 10])
+        np.testing.assert_array_equal(whole.grounding.box_xyxy, whole.box_xyxy)
+        assert (whole.grounding.score, whole.mask_score) == pytest.approx((0.9, 0.9))
+        assert not len(whole.grounding.points_xy) and whole.box_iou == 1
 
 
 def test_everything_is_proposed_without_a_question(make, frame):
