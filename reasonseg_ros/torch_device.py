@@ -31,6 +31,17 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16. A CPU without them emulates it and takes three times as long.
+
+    False for a CPU if this version of torch cannot say.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(value is True for name, value in capabilities.items() if "bf16" in name)
+
+
 def use_threads(threads: int) -> None:
     """How many threads of the CPU torch uses in this process.
 

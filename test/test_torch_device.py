@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reasonseg_ros.errors import ConfigError
-from reasonseg_ros.torch_device import choose_device, choose_dtype, use_threads
+from reasonseg_ros.torch_device import choose_device, choose_dtype, computes_bfloat16, use_threads
 
 
 def test_auto_takes_what_is_there() -> None:
@@ -38,3 +38,19 @@ def test_a_core_is_left_to_the_rest_unless_a_number_is_set(monkeypatch, wanted, 
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
     use_threads(wanted)
     assert threads[-1] == after
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"avx2": True, "avx512_bf16": True, "amx_bf16": False}, True),
+        ({"architecture": "aarch64", "arm_bf16": True}, True),
+        ({"cpu_name": "with bf16 in its name"}, False),
+    ],
+)
+def test_bfloat16_is_used_only_where_the_processor_computes_it(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert computes_bfloat16(torch.device("cpu")) is expected
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not computes_bfloat16(torch.device("cpu"))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from reasonseg_ros.errors import InvalidInput
 from reasonseg_ros.files.whole_file import whole_file
 from reasonseg_ros.tabletop.questions.corpus import corpus
+from reasonseg_ros.torch_device import computes_bfloat16
 from reasonseg_ros.training.reasoner.batches import Batches, SceneBatch, VideoBatch, VideoKey
 from reasonseg_ros.training.reasoner.examples import ExampleEncoder
 from reasonseg_ros.training.reasoner.forward import PackedForward
@@ -258,14 +259,3 @@ def _average_gradients(parameters: list[nn.Parameter]) -> None:
     flat /= dist.get_world_size()
     for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
-
-
-def computes_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16. A CPU without them emulates it and takes three times as long.
-
-    False for a CPU if this version of torch cannot say.
-    """
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(value is True for name, value in capabilities.items() if "bf16" in name)

@@ -123,19 +123,3 @@ def test_a_run_goes_on_from_the_folder_of_a_checkpoint(plan, video_folder, tmp_p
 def test_a_checkpoint_without_heads_has_no_dense_stage(plan, tmp_path):
     with pytest.raises(InvalidInput, match="dense"):
         Trainer(replace(plan, start=tmp_path, dense_share=0.1), 0)
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "expected"),
-    [
-        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, False),
-        ({"avx2": True, "avx512_bf16": True, "amx_bf16": False}, True),
-        ({"architecture": "aarch64", "arm_bf16": True}, True),
-        ({"cpu_name": "with bf16 in its name"}, False),
-    ],
-)
-def test_bfloat16_is_used_only_where_the_processor_computes_it(monkeypatch, capabilities, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert trainer_module.computes_bfloat16(torch.device("cpu")) is expected
-    monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert not trainer_module.computes_bfloat16(torch.device("cpu"))
