@@ -126,7 +126,8 @@ class LlmSeg(WrappedMethod):
         answer = Answer(Status.NO_TARGET, words, raw_text=thought.text, model=self.reasoner.name, tokens=thought.tokens)
         regions: tuple[Region, ...] = ()
         try:
-            config, found = self.settings.now.segmenter, proposing.result()
+            config = self.settings.now.segmenter
+            found = proposing.result()
             scores = self.scores(frame, thought, found)
             drawn = proposal_regions(self.everything, found.features, found.proposals, scores.chosen, config)
             regions = _left_to_right(join_overlapping(_with_scores(drawn, scores), config))
@@ -163,7 +164,7 @@ def _with_scores(drawn: Mapping[int, Region], scores: MaskScores) -> list[Region
 def join_overlapping(regions: Sequence[Region], config: SegmenterConfig) -> list[Region]:
     """One region for all whose masks overlap by JOIN_SHARE of the smaller: several proposals may show one target.
 
-    A joined region has the best scores of its parts, and the box around them as grounding.
+    A joined region has the best scores of its parts, the box around them as grounding, and their raw masks as one.
     """
     groups: list[list[Region]] = []
     for region in regions:
@@ -190,7 +191,9 @@ def _union(group: Sequence[Region], config: SegmenterConfig) -> Region:
     box_xyxy = mask_box(mask)
     assert box_xyxy is not None  # no region is empty
     grounding = Grounding(box_xyxy, score=max(region.grounding.score for region in group))
-    return build_region(grounding, ScoredMask(mask, max(region.mask_score for region in group)), config)
+    whole = build_region(grounding, ScoredMask(mask, max(region.mask_score for region in group)), config)
+    raw_masks = [region.raw_mask for region in group if region.raw_mask is not None]
+    return replace(whole, raw_mask=np.logical_or.reduce(raw_masks)) if raw_masks else whole
 
 
 def _left_to_right(regions: Sequence[Region]) -> tuple[Region, ...]:

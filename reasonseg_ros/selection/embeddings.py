@@ -45,11 +45,16 @@ def soft_masks(logits: FloatArray) -> FloatArray:
 def mask_pool(feature_map: FloatArray, shares: FloatArray) -> FloatArray:
     """Mean of a map [h, w, C] over each of the soft masks [K, h', w'], resized to its size. float32 [K, C]."""
     height, width, channels = feature_map.shape
-    weights = [cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA).ravel() for one in shares]
-    weighted = np.array(weights, np.float32).reshape(len(shares), height * width)
-    total = np.maximum(weighted.sum(1, keepdims=True), 1e-6)
-    pooled: FloatArray = weighted @ feature_map.reshape(-1, channels).astype(np.float32) / total
+    weights = _resized(shares, (width, height))
+    total = np.maximum(weights.sum(1, keepdims=True), 1e-6)
+    pooled: FloatArray = weights @ feature_map.reshape(-1, channels).astype(np.float32) / total
     return pooled
+
+
+def _resized(shares: FloatArray, size_wh: tuple[int, int]) -> FloatArray:
+    """Masks [K, h', w'] as weights of the places of a map of this size, float32 [K, h * w]."""
+    weights = [cv2.resize(one, size_wh, interpolation=cv2.INTER_AREA).ravel() for one in shares]
+    return np.array(weights, np.float32).reshape(len(shares), size_wh[0] * size_wh[1])
 
 
 def geometry(proposals: Proposals) -> FloatArray:
@@ -85,8 +90,7 @@ def attended(masks: BoolMask, maps: FloatArray) -> FloatArray:
     First the logarithm of one plus the mean inside the mask times the number of image tokens, then the sum inside it.
     """
     _, height, width = maps.shape
-    weights = np.array([cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-                        for mask in masks], np.float32).reshape(len(masks), height * width)  # fmt: skip
+    weights = _resized(masks.astype(np.float32), (width, height))
     inside = weights @ maps.reshape(len(maps), -1).T
     means = inside / np.maximum(weights.sum(1, keepdims=True), 1e-3)
     found: FloatArray = np.concatenate([np.log1p(means * np.float32(height * width)), inside], 1)

@@ -166,7 +166,11 @@ def test_chosen_masks_that_overlap_are_one_target():
         np.testing.assert_array_equal(whole.box_xyxy, [0, 0, 4, 10])
         np.testing.assert_array_equal(whole.grounding.box_xyxy, whole.box_xyxy)
         assert (whole.grounding.score, whole.mask_score) == pytest.approx((0.9, 0.9))
-        assert not len(whole.grounding.points_xy) and whole.box_iou == 1
+        assert not len(whole.grounding.points_xy) and whole.box_iou == 1 and whole.raw_mask is None
+    keeping = SegmenterConfig(keep_raw_mask=True)
+    raw = [replace(one, raw_mask=~one.mask) for one in (region(head, 0.7, 0.8), region(handle, 0.8, 0.9))]
+    (whole,) = join_overlapping(raw, keeping)
+    np.testing.assert_array_equal(whole.raw_mask, ~head | ~handle)
 
 
 def test_everything_is_proposed_without_a_question(make, frame):
